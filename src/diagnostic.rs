@@ -1,0 +1,104 @@
+//! What an error tells besides its own sentence: what kind of failure it is, and what to do next.
+//!
+//! *Invariant:* `Display` of an error says its own level only; [`Chain`] prints the whole line, each level once.
+//! *Not for:* printing: only `cli` writes to a terminal, and only `cli` turns a [`Kind`] into an exit code.
+
+use std::{error::Error, fmt};
+
+/// The kind of a failure, as scripts tell failures apart (the table of exit codes in the README).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// None of the kinds below.
+    Failed,
+    /// The command line or the manifest asks for something that cannot be meant.
+    Usage,
+    /// The command worked, and what it looked for was found.
+    Findings,
+    /// A digest, a signature or an archive was refused.
+    Integrity,
+    /// An upstream or a workspace could not be reached.
+    Network,
+    /// The disk, the store or the index failed.
+    Storage,
+    /// Another process holds the lock.
+    Locked,
+    /// Some of what was asked for succeeded and some did not.
+    Partly,
+    /// What happened on a workspace is not known.
+    Unknown,
+}
+
+/// An error that knows its kind and may know the next step.
+pub trait Diagnose: Error {
+    /// Returns the kind of failure.
+    fn kind(&self) -> Kind;
+
+    /// Returns what to do next, where there is something to do: lower case, no full stop.
+    fn hint(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Prints an error and its causes on one line, outermost first.
+#[derive(Debug)]
+pub struct Chain<'a>(pub &'a (dyn Error + 'a));
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut last = self.0.to_string();
+        formatter.write_str(&last)?;
+        let mut next = self.0.source();
+        while let Some(error) = next {
+            let text = error.to_string();
+            // Some libraries repeat the text of their cause; said once is enough.
+            if !last.ends_with(&text) {
+                write!(formatter, ": {text}")?;
+                last = text;
+            }
+            next = error.source();
+        }
+        Ok(())
+    }
+}
+
+/// Returns up to three of `known` that are nearest to `wanted` in spelling, nearest first.
+pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let wanted = wanted.to_ascii_lowercase();
+    let mut scored: Vec<_> = known
+        .into_iter()
+        .map(|name| {
+            let lower = name.to_ascii_lowercase();
+            let contained = if lower.contains(&wanted) || wanted.contains(&lower) { 0.5 } else { 0.0 };
+            (strsim::jaro_winkler(&wanted, &lower) + contained, name)
+        })
+        .filter(|(score, _)| *score > 0.75)
+        .collect();
+    scored.sort_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
+    scored.into_iter().take(3).map(|(_, name)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("outer")]
+    struct Outer(#[source] Inner);
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("inner")]
+    struct Inner;
+
+    #[test]
+    fn a_chain_says_each_level_once() {
+        assert_eq!(Chain(&Outer(Inner)).to_string(), "outer: inner");
+    }
+
+    #[test]
+    fn a_misspelt_name_finds_its_neighbours() {
+        let known = ["grafana-clock-panel", "grafana-athena-datasource", "alexanderzobnin-zabbix-app"];
+        assert_eq!(nearest("grafana-clok-panel", known)[0], "grafana-clock-panel");
+        assert_eq!(nearest("zabbix", known), ["alexanderzobnin-zabbix-app"]);
+        assert!(nearest("qqq", known).is_empty());
+    }
+}

@@ -1,0 +1,222 @@
+//! JSON that is not believed: bounded in size and depth, and with no key said twice.
+//!
+//! *Invariant:* what [`parse`] returns has one meaning. `serde_json` alone takes the last of two equal keys, Go takes the
+//! last regardless of case, and a reader that differs from Grafana's sees another document than Grafana does.
+//! *Not for:* our own files and rows, which `serde` reads into types directly.
+
+use std::{collections::HashSet, fmt, str};
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// How large and how deep a document may be.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The greatest length in bytes.
+    pub bytes: usize,
+    /// The greatest number of objects and lists around a value.
+    pub depth: usize,
+}
+
+impl Limits {
+    /// A whole catalog answer, decoded: 64 MiB.
+    pub const CATALOG: Self = Self { bytes: 64 << 20, depth: 64 };
+    /// One item of a catalog, or a plugin.json: 1 MiB.
+    pub const ITEM: Self = Self { bytes: 1 << 20, depth: 64 };
+}
+
+/// When two keys of an object are the same.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Keys {
+    /// When they are equal.
+    Exact,
+    /// When they differ in nothing but case: Go's decoder, and so Grafana, takes such keys for one.
+    Folded,
+}
+
+/// A document was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum JsonError {
+    /// It is longer than it may be.
+    #[error("it has more than {0} bytes")]
+    TooLong(usize),
+    /// It is deeper than it may be.
+    #[error("it is nested deeper than {0} levels")]
+    TooDeep(usize),
+    /// It is empty.
+    #[error("it is empty")]
+    Empty,
+    /// It is a web page, which is what login pages and proxies send in place of an answer.
+    #[error("it is a web page, not JSON")]
+    Html,
+    /// It is not UTF-8.
+    #[error("it is not UTF-8")]
+    Encoding,
+    /// It is not JSON, or a key is there twice.
+    #[error("it is not valid JSON")]
+    Syntax(#[source] serde_json::Error),
+}
+
+/// Returns the text of a document after checking its size, its encoding and its depth.
+pub fn check(document: &[u8], limits: Limits) -> Result<&str, JsonError> {
+    if document.len() > limits.bytes {
+        return Err(JsonError::TooLong(limits.bytes));
+    }
+    let text = str::from_utf8(document).map_err(|_| JsonError::Encoding)?;
+    match text.trim_start().as_bytes().first() {
+        None => return Err(JsonError::Empty),
+        Some(b'<') => return Err(JsonError::Html),
+        Some(_) => {}
+    }
+    if deeper_than(document, limits.depth) {
+        return Err(JsonError::TooDeep(limits.depth));
+    }
+    Ok(text)
+}
+
+/// Returns the value of a document in which no object has two keys that are the same.
+pub fn parse(document: &[u8], limits: Limits, keys: Keys) -> Result<Value, JsonError> {
+    let text = check(document, limits)?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = Strict(keys).deserialize(&mut deserializer).map_err(JsonError::Syntax)?;
+    deserializer.end().map_err(JsonError::Syntax)?;
+    Ok(value)
+}
+
+/// Scans without recursion, so that no depth can overflow the stack.
+fn deeper_than(document: &[u8], limit: usize) -> bool {
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in document {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+#[derive(Clone, Copy)]
+struct Strict(Keys);
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("a number is not finite"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = access.next_element_seed(self)? {
+            list.push(value);
+        }
+        Ok(Value::Array(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        let mut folded = HashSet::new();
+        while let Some(key) = access.next_key::<String>()? {
+            let repeated = match self.0 {
+                Keys::Exact => map.contains_key(&key),
+                Keys::Folded => !folded.insert(key.to_lowercase()),
+            };
+            if repeated {
+                return Err(A::Error::custom(format_args!("the key `{}` is there twice", key.escape_debug())));
+            }
+            let value = access.next_value_seed(self)?;
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exact(document: &str) -> Result<Value, JsonError> {
+        parse(document.as_bytes(), Limits::ITEM, Keys::Exact)
+    }
+
+    #[test]
+    fn a_plain_document_comes_through() {
+        let value = exact(r#"{"a":[1,-2,3.5,true,null,"x"],"b":{"c":"d"}}"#).expect("valid");
+        assert_eq!(value, serde_json::json!({"a": [1, -2, 3.5, true, null, "x"], "b": {"c": "d"}}));
+    }
+
+    #[test]
+    fn a_key_said_twice_is_refused() {
+        assert!(matches!(exact(r#"{"a":{"id":1,"id":2}}"#), Err(JsonError::Syntax(_))));
+        assert!(exact(r#"{"id":1,"ID":2}"#).is_ok());
+        assert!(parse(br#"{"id":1,"ID":2}"#, Limits::ITEM, Keys::Folded).is_err());
+    }
+
+    #[test]
+    fn depth_is_bounded_without_recursion() {
+        let deep = "[".repeat(200_000);
+        assert!(matches!(exact(&deep), Err(JsonError::TooDeep(64))));
+        let fine = "[".repeat(64) + &"]".repeat(64);
+        assert!(exact(&fine).is_ok());
+        assert!(
+            exact(r#"{"text":"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[\"[["}"#).is_ok()
+        );
+    }
+
+    #[test]
+    fn what_is_no_single_json_document_is_refused() {
+        for document in
+            ["", "  ", "<!doctype html>", "{}{}", "{} x", "{\"a\":", "NaN", "[1,]", "{\"a\":1e400}", "\u{feff}{}"]
+        {
+            assert!(exact(document).is_err(), "{document:?} was accepted");
+        }
+        assert!(matches!(parse(b"\xff\xfe{\0}\0", Limits::ITEM, Keys::Exact), Err(JsonError::Encoding)));
+        assert!(matches!(parse(&[b' '; 11], Limits { bytes: 10, depth: 4 }, Keys::Exact), Err(JsonError::TooLong(10))));
+    }
+}

@@ -1,0 +1,205 @@
+//! A catalog as values: plugins, their releases and the packages of each release.
+//!
+//! Field by field from protocol page 2.3.1, 3.1 and 3.3. Beside the parsed fields every value carries the JSON it was
+//! read from, so that no field of the upstream is lost, known to us or not.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Digests, Platform, PluginId, PluginVersion, Timestamp, VersionRange};
+
+/// What kind of plugin it is: `typeCode` in a catalog, `type` in plugin.json.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(from = "String", into = "String")]
+pub enum PluginType {
+    /// An application, which may bring data sources and panels of its own.
+    App,
+    /// A data source.
+    Datasource,
+    /// A panel.
+    Panel,
+    /// An image renderer.
+    Renderer,
+    /// A type that this program does not know, kept as it was written.
+    Other(String),
+}
+
+impl PluginType {
+    /// Returns the type as catalogs spell it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::App => "app",
+            Self::Datasource => "datasource",
+            Self::Panel => "panel",
+            Self::Renderer => "renderer",
+            Self::Other(text) => text,
+        }
+    }
+}
+
+impl From<String> for PluginType {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "app" => Self::App,
+            "datasource" => Self::Datasource,
+            "panel" => Self::Panel,
+            "renderer" => Self::Renderer,
+            _ => Self::Other(text),
+        }
+    }
+}
+
+impl From<PluginType> for String {
+    fn from(plugin_type: PluginType) -> Self {
+        plugin_type.as_str().to_owned()
+    }
+}
+
+/// Whether the publisher still stands by a plugin or a version: `status` in a catalog.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
+#[serde(from = "String", into = "String")]
+pub enum PluginStatus {
+    /// Offered.
+    Active,
+    /// Offered, with a reason not to take it.
+    Deprecated,
+    /// Offered to licensed servers.
+    Enterprise,
+    /// Taken back by the publisher.
+    Deleted,
+    /// A status that this program does not know, kept as it was written.
+    Other(String),
+}
+
+impl PluginStatus {
+    /// Returns the status as catalogs spell it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Active => "active",
+            Self::Deprecated => "deprecated",
+            Self::Enterprise => "enterprise",
+            Self::Deleted => "deleted",
+            Self::Other(text) => text,
+        }
+    }
+}
+
+impl From<String> for PluginStatus {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "active" | "" => Self::Active,
+            "deprecated" => Self::Deprecated,
+            "enterprise" => Self::Enterprise,
+            "deleted" => Self::Deleted,
+            _ => Self::Other(text),
+        }
+    }
+}
+
+impl From<PluginStatus> for String {
+    fn from(status: PluginStatus) -> Self {
+        status.as_str().to_owned()
+    }
+}
+
+/// Who signed, according to the catalog; what a package says of itself is another matter.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Signature {
+    /// `grafana`, `commercial`, `community`, `private`, `private-glob`, or empty for an unsigned plugin.
+    pub signature_type: String,
+    /// The slug of the organisation that signed.
+    pub org: String,
+    /// The name of the organisation that signed.
+    pub org_name: String,
+}
+
+/// Another plugin that must be installed for one to work: an entry of `dependencies.plugins` in plugin.json.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Dependency {
+    /// The plugin that is needed.
+    pub id: PluginId,
+    /// The versions that will do, where the text is a range; `None` accepts any.
+    pub range: Option<VersionRange>,
+}
+
+/// One package: the zip of one release for one platform.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Package {
+    /// What the catalog promises of the bytes.
+    pub digests: Digests,
+    /// The length in bytes, where the catalog tells it.
+    pub size: Option<u64>,
+}
+
+/// One version of a plugin.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Release {
+    /// The version as it was published.
+    pub version: PluginVersion,
+    /// When it was published.
+    pub created_at: Option<Timestamp>,
+    /// Whether the publisher stands by it.
+    pub status: PluginStatus,
+    /// The range of Grafana versions it works with, as published: it need not be a valid range.
+    pub grafana_dependency: Option<String>,
+    /// Whether it needs AngularJS, which Grafana 12 no longer has.
+    pub angular: bool,
+    /// Its packages by platform; empty where the upstream names none.
+    pub packages: BTreeMap<Platform, Package>,
+    /// The JSON object that the upstream sent.
+    #[serde(skip)]
+    pub raw: String,
+}
+
+/// What the list and the detail page say of a plugin.
+#[derive(Clone, Debug, Eq, PartialEq, Deserialize, Serialize)]
+pub struct Plugin {
+    /// The id.
+    pub id: PluginId,
+    /// The name for people.
+    pub name: String,
+    /// What kind it is.
+    pub plugin_type: PluginType,
+    /// One sentence for people.
+    pub description: String,
+    /// Whether the publisher stands by it.
+    pub status: PluginStatus,
+    /// Why it has that status, in Markdown.
+    pub status_context: String,
+    /// The newest version according to the upstream.
+    pub version: Option<PluginVersion>,
+    /// The slug of the publisher.
+    pub org: String,
+    /// The name of the publisher.
+    pub org_name: String,
+    /// Who signed the newest version, according to the catalog.
+    pub signature: Signature,
+    /// How often it was downloaded.
+    pub downloads: u64,
+    /// When it first appeared.
+    pub created_at: Option<Timestamp>,
+    /// When it last changed.
+    pub updated_at: Option<Timestamp>,
+    /// Whether the newest version needs AngularJS.
+    pub angular: bool,
+    /// Whether it is a core plugin, which Grafana brings itself.
+    pub internal: bool,
+    /// The range of Grafana versions the newest version works with.
+    pub grafana_dependency: Option<String>,
+    /// Words that people may search for.
+    pub keywords: Vec<String>,
+    /// What the newest version needs, where the upstream tells.
+    pub dependencies: Vec<Dependency>,
+    /// The packages of the newest version.
+    pub packages: BTreeMap<Platform, Package>,
+}
+
+/// A plugin as one answer of the upstream tells it: the parsed fields and the JSON they come from.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PluginEntry {
+    /// The parsed fields.
+    pub plugin: Plugin,
+    /// The JSON object that the upstream sent.
+    pub raw: String,
+}

@@ -1,0 +1,151 @@
+//! A path from outside.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The longest path in bytes, the longest part in bytes and the greatest number of parts.
+const MAX_PATH: usize = 1024;
+const MAX_PART: usize = 255;
+const MAX_DEPTH: usize = 32;
+
+/// A relative path with `/` between its parts, from an archive, a manifest or a catalog.
+///
+/// It has no empty part, no `.` or `..`, no backslash, no colon, no control, direction or zero-width character, at
+/// most 32 parts of 255 bytes and 1,024 bytes in all. Refused is refused: nothing is repaired, since repair makes two
+/// names for one file. [`RelPath::under`] is the only way to a path of the file system.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RelPath(String);
+
+impl RelPath {
+    /// Returns the path with `/` between its parts.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the parts from the outermost to the file name.
+    pub fn parts(&self) -> impl Iterator<Item = &str> {
+        self.0.split('/')
+    }
+
+    /// Returns this path below `base`.
+    pub fn under(&self, base: &Path) -> PathBuf {
+        let mut path = base.to_path_buf();
+        path.extend(self.parts());
+        path
+    }
+
+    /// Returns the path below its first part, or nothing when it has one part only.
+    pub fn without_top(&self) -> Option<Self> {
+        self.0.split_once('/').map(|(_, rest)| Self(rest.to_owned()))
+    }
+}
+
+fn forbidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\\' | ':')
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+impl FromStr for RelPath {
+    type Err = ParseRelPathError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = |reason| Err(ParseRelPathError { text: text.chars().take(200).collect(), reason });
+        if text.len() > MAX_PATH {
+            return refuse("it is longer than 1,024 bytes");
+        }
+        if text.contains(forbidden) {
+            return refuse("it has a backslash, a colon, or a control, direction or zero-width character");
+        }
+        let mut depth = 0;
+        for part in text.split('/') {
+            depth += 1;
+            match part {
+                "" => return refuse("it is absolute or has an empty part"),
+                "." | ".." => return refuse("it has a part `.` or `..`"),
+                part if part.len() > MAX_PART => return refuse("a part is longer than 255 bytes"),
+                _ => {}
+            }
+        }
+        if depth > MAX_DEPTH {
+            return refuse("it is deeper than 32 folders");
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl TryFrom<String> for RelPath {
+    type Error = ParseRelPathError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<RelPath> for String {
+    fn from(path: RelPath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for RelPath {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// A text is not a safe relative path.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{}` is not a safe relative path: {reason}", text.escape_debug())]
+pub struct ParseRelPathError {
+    text: String,
+    reason: &'static str,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_safe_path_stays_under_its_base() {
+        let path: RelPath = "dist/img/logo ü.svg".parse().expect("a path");
+        assert_eq!(path.under(Path::new("/plugins/x")), Path::new("/plugins/x/dist/img/logo ü.svg"));
+        assert_eq!(path.without_top().expect("two more parts").as_str(), "img/logo ü.svg");
+    }
+
+    #[test]
+    fn climbing_absolute_and_ambiguous_paths_are_refused() {
+        let (long, part, deep) = ("a/".repeat(600) + "a", "a".repeat(256), "a/".repeat(32) + "a");
+        let hostile = [
+            "",
+            ".",
+            "..",
+            "../x",
+            "a/../b",
+            "/etc/passwd",
+            "a//b",
+            "a/",
+            "./a",
+            "a\\..\\b",
+            "C:/x",
+            "a:stream",
+            "a\0b",
+            "a\nb",
+            "a\u{1b}b",
+            "a\u{202e}b",
+            "a\u{200b}b",
+            &long,
+            &part,
+            &deep,
+        ];
+        for text in hostile {
+            assert!(text.parse::<RelPath>().is_err(), "{text:?} was accepted");
+        }
+    }
+}
