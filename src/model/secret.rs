@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use secrecy::{ExposeSecret, SecretString};
 
 /// A token or a password: it cannot be printed or serialised, and it is wiped when dropped.
@@ -22,12 +23,6 @@ impl Secret {
     /// Returns the text itself, for the one header it goes into.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
-    }
-
-    /// Returns `text` with every appearance of the secret masked, for bodies that echo it.
-    pub fn mask(&self, text: &str) -> String {
-        let secret = self.expose();
-        if secret.is_empty() { text.to_owned() } else { text.replace(secret, "****") }
     }
 }
 
@@ -52,11 +47,32 @@ pub enum Credential {
 }
 
 impl Credential {
-    /// Returns the secret part, for masking.
-    pub fn secret(&self) -> &Secret {
-        match self {
-            Self::Bearer(secret) | Self::Basic { password: secret, .. } => secret,
+    /// Returns the value of the `Authorization` header (RFC 6750, RFC 7617).
+    pub fn authorization(&self) -> Secret {
+        Secret::new(match self {
+            Self::Bearer(token) => format!("Bearer {}", token.expose()),
+            Self::Basic { user, password } => {
+                format!("Basic {}", BASE64.encode(format!("{user}:{}", password.expose())))
+            }
+        })
+    }
+
+    /// Returns `text` with the secret masked wherever it appears: plain, in Base64 or percent-encoded.
+    pub fn mask(&self, text: &str) -> String {
+        let secret = match self {
+            Self::Bearer(secret) | Self::Basic { password: secret, .. } => secret.expose(),
+        };
+        let authorization = self.authorization();
+        let sent = authorization.expose().rsplit(' ').next().unwrap_or_default();
+        let encoded = BASE64.encode(secret);
+        let escaped: String = url::form_urlencoded::byte_serialize(secret.as_bytes()).collect();
+        let mut masked = text.to_owned();
+        for form in [secret, sent, &encoded, &escaped] {
+            if !form.is_empty() {
+                masked = masked.replace(form, "****");
+            }
         }
+        masked
     }
 }
 
@@ -72,6 +88,9 @@ mod tests {
 
     #[test]
     fn an_echoed_secret_is_masked() {
-        assert_eq!(Secret::new("canary".into()).mask("bad token canary!"), "bad token ****!");
+        let bearer = Credential::Bearer(Secret::new("can/ary".into()));
+        assert_eq!(bearer.mask("bad can/ary, can%2Fary, Y2FuL2FyeQ=="), "bad ****, ****, ****");
+        let basic = Credential::Basic { user: "admin".into(), password: Secret::new("pw1234".into()) };
+        assert_eq!(basic.mask("Basic YWRtaW46cHcxMjM0"), "Basic ****");
     }
 }

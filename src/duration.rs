@@ -1,0 +1,47 @@
+//! Lengths of time as people write them: `500ms`, `30s`, `5m`, `3d`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, de::Error};
+
+/// A text is not a length of time.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{}` is not a length of time: expected a number and `ms`, `s`, `m`, `h` or `d`", .0.escape_debug())]
+pub struct ParseDurationError(String);
+
+/// Returns the length of time that `text` stands for.
+pub fn parse(text: &str) -> Result<Duration, ParseDurationError> {
+    let refuse = || ParseDurationError(text.chars().take(40).collect());
+    let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| refuse())?;
+    let milliseconds = match unit.trim() {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err(refuse()),
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(refuse)
+}
+
+/// Reads a length of time from a setting.
+pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_are_read_as_people_write_them() {
+        assert_eq!(parse("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse("3d"), Ok(Duration::from_secs(259_200)));
+        for text in ["", "5", "m", "-5s", "5 weeks", "99999999999999999999s", "99999999999999999d", "1.5s"] {
+            assert!(parse(text).is_err(), "{text:?} was accepted");
+        }
+    }
+}

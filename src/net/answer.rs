@@ -1,0 +1,209 @@
+//! What comes back: bodies read within their bounds.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use reqwest::{Response, StatusCode, header};
+use tokio::time::{Instant, timeout_at};
+use url::Url;
+
+use super::{NetError, NetSettings, retry::parse_retry_after};
+use crate::model::Credential;
+
+/// Under this many bytes a second a body is too slow.
+const SLOW_BYTES_PER_SECOND: f64 = 1000.0;
+/// How much of an error's body is read and of its text shown.
+const ERROR_BYTES: u64 = 16 << 10;
+const ERROR_CHARACTERS: usize = 300;
+
+/// The answer to a conditional request.
+#[derive(Debug)]
+pub enum Answer {
+    /// Nothing changed since the ETag that was sent.
+    Unchanged,
+    /// The document as it is now.
+    Document(Document),
+}
+
+impl Answer {
+    /// Returns the document, or nothing when it did not change.
+    pub fn document(self) -> Option<Document> {
+        match self {
+            Self::Unchanged => None,
+            Self::Document(document) => Some(document),
+        }
+    }
+}
+
+/// A whole body and the tag it can be asked for again with.
+#[derive(Debug)]
+pub struct Document {
+    /// The decoded bytes.
+    pub bytes: Vec<u8>,
+    /// The `ETag`, as the server wrote it.
+    pub etag: Option<String>,
+}
+
+/// The answer to a request that is sent once, whatever its status.
+#[derive(Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// What the server said: the `message` of a JSON body, else the start of the body, secrets masked.
+    pub message: Option<String>,
+    /// How long the server wants to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+/// One body on its way in, measured.
+pub(super) struct Body {
+    response: Response,
+    url: Url,
+}
+
+impl Body {
+    pub(super) fn new(response: Response, url: Url) -> Result<Self, NetError> {
+        // What `reqwest` can decode it has decoded, and taken the header away.
+        match response.headers().get(header::CONTENT_ENCODING) {
+            Some(coding) if coding != "identity" => {
+                let coding = String::from_utf8_lossy(coding.as_bytes()).chars().take(40).collect();
+                Err(NetError::Encoding { url, coding })
+            }
+            _ => Ok(Self { response, url }),
+        }
+    }
+
+    /// Hands every chunk to `take`; ends with an error when there are more than `limit` bytes or they come too slowly.
+    pub(super) async fn read(
+        self,
+        limit: u64,
+        settings: &NetSettings,
+        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
+    ) -> Result<u64, NetError> {
+        let Self { response, url } = self;
+        if response.content_length().is_some_and(|length| length > limit) {
+            return Err(NetError::TooLong { url, limit });
+        }
+        let enough = SLOW_BYTES_PER_SECOND * settings.slow_window.as_secs_f64();
+        let (mut total, mut in_window) = (0_u64, 0_u64);
+        let mut window_end = Instant::now() + settings.slow_window;
+        let mut stream = response.bytes_stream();
+        loop {
+            let next = timeout_at(window_end, stream.next()).await;
+            if next.is_err() || Instant::now() >= window_end {
+                #[expect(clippy::cast_precision_loss, reason = "a threshold needs no 53 bits")]
+                if (in_window as f64) < enough {
+                    return Err(NetError::TooSlow { url });
+                }
+                (in_window, window_end) = (0, Instant::now() + settings.slow_window);
+            }
+            let chunk = match next {
+                Err(_) => continue,
+                Ok(None) => return Ok(total),
+                Ok(Some(Err(source))) => return Err(NetError::Broken { url, source: source.without_url() }),
+                Ok(Some(Ok(chunk))) => chunk,
+            };
+            total += chunk.len() as u64;
+            in_window += chunk.len() as u64;
+            if total > limit {
+                return Err(NetError::TooLong { url, limit });
+            }
+            take(&chunk).map_err(|source| NetError::Write { url: url.clone(), source })?;
+        }
+    }
+}
+
+/// Reads a whole body into memory.
+pub(super) async fn read_document(
+    response: Response,
+    url: Url,
+    limit: u64,
+    settings: &NetSettings,
+) -> Result<Document, NetError> {
+    let etag = etag(&response);
+    let mut bytes = Vec::new();
+    let keep = |chunk: &[u8]| {
+        bytes.extend_from_slice(chunk);
+        Ok(())
+    };
+    Body::new(response, url)?.read(limit, settings, keep).await?;
+    Ok(Document { bytes, etag })
+}
+
+/// Returns the ETag, where it is one that can be sent back.
+pub(super) fn etag(response: &Response) -> Option<String> {
+    let text = response.headers().get(header::ETAG)?.to_str().ok()?;
+    (text.len() <= 256 && text.ends_with('"')).then(|| text.to_owned())
+}
+
+/// Reads an answer of any status to the end of what is worth showing.
+pub(super) async fn read_reply(
+    response: Response,
+    url: Url,
+    credential: Option<&Credential>,
+    settings: &NetSettings,
+) -> Reply {
+    let status = response.status();
+    let retry_after = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| parse_retry_after(value.to_str().ok()?, std::time::SystemTime::now()));
+    let mut bytes = Vec::new();
+    // An error's body that is too long or breaks off is still worth its beginning.
+    if let Ok(body) = Body::new(response, url) {
+        let keep = |chunk: &[u8]| {
+            bytes.extend_from_slice(chunk);
+            if bytes.len() as u64 > ERROR_BYTES { Err(std::io::ErrorKind::Other.into()) } else { Ok(()) }
+        };
+        drop(body.read(u64::MAX, settings, keep).await);
+    }
+    Reply { status: status.as_u16(), message: message(&bytes, credential), retry_after }
+}
+
+/// Turns a reply that is no success into an error.
+pub(super) async fn refuse(
+    response: Response,
+    url: Url,
+    credential: Option<&Credential>,
+    settings: &NetSettings,
+) -> NetError {
+    let Reply { status, message, retry_after } = read_reply(response, url.clone(), credential, settings).await;
+    NetError::Status { url, status, message, retry_after }
+}
+
+/// Returns what an error's body says, secrets masked before anything is cut.
+fn message(bytes: &[u8], credential: Option<&Credential>) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
+    let text = match credential {
+        Some(credential) => credential.mask(&text),
+        None => text.into_owned(),
+    };
+    let said = match serde_json::from_str::<serde_json::Value>(&text) {
+        Ok(value) => value.get("message").and_then(|message| message.as_str()).map(str::to_owned),
+        Err(_) if text.trim_start().starts_with('<') => Some("a web page".to_owned()),
+        Err(_) => Some(text),
+    }?;
+    let said: String = said.trim().chars().take(ERROR_CHARACTERS).collect();
+    (!said.is_empty()).then_some(said)
+}
+
+/// Returns whether a status is a redirect that names an address.
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Secret;
+
+    #[test]
+    fn a_message_is_cut_and_masked() {
+        let credential = Credential::Bearer(Secret::new("canary".to_owned()));
+        let said = |body: &str| message(body.as_bytes(), Some(&credential));
+        assert_eq!(said(r#"{"message":"token canary is bad","code":"X"}"#), Some("token **** is bad".to_owned()));
+        assert_eq!(said("<html>canary</html>"), Some("a web page".to_owned()));
+        assert_eq!(said(""), None);
+        assert_eq!(said(&"x".repeat(1000)).map(|text| text.len()), Some(300));
+    }
+}

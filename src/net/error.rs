@@ -1,0 +1,232 @@
+//! What can go wrong on the way to a server and back.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::RedirectRule;
+use crate::diagnostic::{Diagnose, Kind};
+
+/// A request was not answered as it should be. Addresses never carry credentials: [`SiteError`] refuses those.
+#[derive(Debug, thiserror::Error)]
+pub enum NetError {
+    /// The program was told to open no socket.
+    #[error("`{url}` was not asked: `--offline` is on")]
+    Offline {
+        /// What would have been asked.
+        url: Url,
+    },
+    /// No connection came about: no such name, refused, or no trust in the certificate.
+    #[error("`{url}` cannot be reached")]
+    Unreachable {
+        /// What was asked.
+        url: Url,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The connection stood, and no headers came.
+    #[error("`{url}` did not answer within {} s", limit.as_secs_f32())]
+    NoAnswer {
+        /// What was asked.
+        url: Url,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The answer came at less than 1 kB a second.
+    #[error("`{url}` sends less than 1 kB a second")]
+    TooSlow {
+        /// What was asked.
+        url: Url,
+    },
+    /// The connection broke, or the body was shorter or longer than announced.
+    #[error("the answer of `{url}` broke off")]
+    Broken {
+        /// What was asked.
+        url: Url,
+        /// Why.
+        source: reqwest::Error,
+    },
+    /// The answer is a part of something else than what was asked for.
+    #[error("`{url}` answered with another part than the one asked for")]
+    WrongPart {
+        /// What was asked.
+        url: Url,
+    },
+    /// The answer is longer than it may be.
+    #[error("the answer of `{url}` has more than {limit} bytes")]
+    TooLong {
+        /// What was asked.
+        url: Url,
+        /// The greatest length in bytes.
+        limit: u64,
+    },
+    /// The answer is packed in a way that was not asked for.
+    #[error("`{url}` answered in the unknown encoding `{}`", coding.escape_debug())]
+    Encoding {
+        /// What was asked.
+        url: Url,
+        /// The `Content-Encoding`.
+        coding: String,
+    },
+    /// A web page came where a package was asked for: a login page or a proxy's.
+    #[error("`{url}` answered with a web page instead of a package")]
+    WebPage {
+        /// What was asked.
+        url: Url,
+    },
+    /// The server said no.
+    #[error("`{url}` answered {status}{}", said(message))]
+    Status {
+        /// What was asked.
+        url: Url,
+        /// The HTTP status.
+        status: u16,
+        /// What the server said, cut short, secrets masked.
+        message: Option<String>,
+        /// How long the server wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The server sent us elsewhere, and we did not go.
+    #[error("`{url}` redirects to `{to}`, which is not followed: {rule}")]
+    Redirect {
+        /// What was asked.
+        url: Url,
+        /// Where it leads, escaped.
+        to: String,
+        /// Why not.
+        rule: RedirectRule,
+    },
+    /// What was received could not be kept.
+    #[error("the answer of `{url}` could not be written")]
+    Write {
+        /// What was asked.
+        url: Url,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file of `--ca-cert` holds no certificates.
+    #[error("the certificates of `--ca-cert` cannot be read")]
+    Certificates(#[source] reqwest::Error),
+    /// The client could not be set up.
+    #[error("the HTTP client cannot be set up")]
+    Setup(#[source] reqwest::Error),
+}
+
+fn said(message: &Option<String>) -> String {
+    message.as_ref().map_or_else(String::new, |message| format!(": {}", message.escape_debug()))
+}
+
+impl NetError {
+    /// Returns whether another try may fare better.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Unreachable { source, .. } => !is_certificate_problem(source),
+            Self::NoAnswer { .. } | Self::TooSlow { .. } | Self::Broken { .. } | Self::WrongPart { .. } => true,
+            Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            _ => false,
+        }
+    }
+
+    /// Returns the HTTP status where the server gave one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
+        }
+    }
+}
+
+/// Certificates do not get better by asking again.
+fn is_certificate_problem(error: &reqwest::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = std::error::Error::source(error);
+    while let Some(error) = next {
+        if let Some(rustls::Error::InvalidCertificate(_)) = error.downcast_ref() {
+            return true;
+        }
+        let inner = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = match inner {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    false
+}
+
+impl Diagnose for NetError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Write { .. } => Kind::Storage,
+            Self::Certificates(_) => Kind::Usage,
+            Self::Setup(_) => Kind::Failed,
+            _ => Kind::Network,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Offline { .. } => "leave out `--offline`, or bring the data in with a bundle or a folder",
+            Self::Unreachable { source, .. } if is_certificate_problem(source) => {
+                "name your company's authority with `--ca-cert FILE` or SSL_CERT_FILE"
+            }
+            Self::Unreachable { .. } => {
+                "check the address and the network; behind a proxy set HTTPS_PROXY, and NO_PROXY for inner hosts"
+            }
+            Self::Status { status: 401 | 403, .. } => "check the token: it may be wrong, expired, or without the right",
+            Self::Status { status: 404, .. } => "check the address: the API of grafana.com ends in `/api`",
+            Self::Status { status: 407, .. } => "the proxy wants a user and a password: put them into HTTPS_PROXY",
+            Self::Redirect { rule: RedirectRule::Private | RedirectRule::Plain, .. } => {
+                "name the final address as the source instead"
+            }
+            Self::Certificates(_) => "the file holds certificates in PEM form, one after another",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+/// An address cannot be that of a site.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SiteError {
+    /// It is no address.
+    #[error("`{}` is not an address", text.escape_debug())]
+    Address {
+        /// The text.
+        text: String,
+        /// Why.
+        source: url::ParseError,
+    },
+    /// It is neither http nor https.
+    #[error("`{}` is neither an http nor an https address", .0.escape_debug())]
+    Scheme(String),
+    /// It carries a user or a password; the text is not repeated.
+    #[error("the address of `{host}` carries a user or a password")]
+    Credentials {
+        /// The host.
+        host: String,
+    },
+    /// It is plain http to another machine.
+    #[error("`{0}` is not https")]
+    Plain(Url),
+}
+
+impl Diagnose for SiteError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Address { .. } | Self::Scheme(_) => "write it like `https://grafana.com/api`",
+            Self::Credentials { .. } => "secrets are given by reference: `token = { env = \"NAME\" }` in plugport.toml",
+            Self::Plain(_) => "use https, or set `allow-http = true` on that catalog or workspace",
+        };
+        Some(hint.to_owned())
+    }
+}

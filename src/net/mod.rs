@@ -1,0 +1,121 @@
+//! HTTP towards servers that were named: the catalog's upstream and the workspaces.
+//!
+//! *Invariant:* a request goes to a [`Site`], which is one configured address with its own credential; a redirect that
+//! leaves the site goes over https to public addresses only, and takes no credential along. Every answer is bounded in
+//! time, in size and in tries. With `offline` no socket is opened.
+//! *Not for:* knowing what an answer means. This is the only module that names `reqwest`.
+
+mod address;
+mod answer;
+mod download;
+mod error;
+mod redirect;
+mod retry;
+mod site;
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Deserialize;
+
+pub use answer::{Answer, Document, Reply};
+pub use download::{Download, Sink};
+pub use error::{NetError, SiteError};
+pub use redirect::RedirectRule;
+pub use site::{Site, Traffic};
+
+/// The bounds of every conversation; the defaults are those of the design page.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct NetSettings {
+    /// How long a server may take until it has sent its headers.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub header_timeout: Duration,
+    /// How long a connection may take to come about.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub connect_timeout: Duration,
+    /// Over which time slowness is measured: under 1 kB a second on average is too slow.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub slow_window: Duration,
+    /// How often a request is sent before its failure counts.
+    pub tries: u32,
+    /// The longest first pause between two tries; it doubles every time, and each pause is drawn from zero to that.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub backoff: Duration,
+    /// The longest pause that a server may ask for.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub retry_after: Duration,
+    /// The longest wait for an answer to an install or an uninstall.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub change_timeout: Duration,
+    /// How long an unclear change is read back before it is called unknown or failed.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub settle_timeout: Duration,
+    /// The pause between two readings of an unclear change.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub settle_pause: Duration,
+}
+
+impl Default for NetSettings {
+    fn default() -> Self {
+        Self {
+            header_timeout: Duration::from_secs(30),
+            connect_timeout: Duration::from_secs(10),
+            slow_window: Duration::from_secs(30),
+            tries: 4,
+            backoff: Duration::from_millis(500),
+            retry_after: Duration::from_secs(60),
+            change_timeout: Duration::from_secs(300),
+            settle_timeout: Duration::from_secs(30),
+            settle_pause: Duration::from_secs(2),
+        }
+    }
+}
+
+/// What all sites share: connections, certificates and bounds.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// For the named sites: any address, since they were configured.
+    inside: reqwest::Client,
+    /// For redirects that leave a site: https and public addresses only.
+    outside: reqwest::Client,
+    settings: NetSettings,
+    offline: bool,
+}
+
+impl Client {
+    /// Returns a client with these bounds that trusts the system's authorities, and those in the PEM text `authorities`.
+    pub fn new(settings: NetSettings, offline: bool, authorities: Option<&[u8]>) -> Result<Self, NetError> {
+        // A provider that is installed already is as good: there is one in this program.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let certificates = match authorities {
+            None => Vec::new(),
+            Some(pem) => reqwest::Certificate::from_pem_bundle(pem).map_err(NetError::Certificates)?,
+        };
+        let builder = || {
+            reqwest::Client::builder()
+                .user_agent(concat!("plugport/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .referer(false)
+                .connect_timeout(settings.connect_timeout)
+                .http2_max_header_list_size(64 << 10)
+                .pool_idle_timeout(Duration::from_secs(60))
+                .tls_certs_merge(certificates.clone())
+        };
+        let inside = builder().build().map_err(NetError::Setup)?;
+        let outside = builder().https_only(true).dns_resolver(address::PublicOnly).build().map_err(NetError::Setup)?;
+        Ok(Self(Arc::new(Shared { inside, outside, settings, offline })))
+    }
+
+    /// Returns the bounds of this client.
+    pub fn settings(&self) -> &NetSettings {
+        &self.0.settings
+    }
+
+    /// Returns whether this client opens no socket.
+    pub fn is_offline(&self) -> bool {
+        self.0.offline
+    }
+}

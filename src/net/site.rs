@@ -1,0 +1,300 @@
+//! One configured address, and the requests that go there.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use backon::Retryable;
+use reqwest::{
+    Method, RequestBuilder, Response, StatusCode,
+    header::{self, HeaderMap, HeaderValue},
+};
+use serde_json::Value;
+use url::{Host, Url};
+
+use super::{
+    Answer, Client, NetError, RedirectRule, Reply, SiteError,
+    answer::{is_redirect, read_document, read_reply, refuse},
+    redirect::{Hop, MAX_HOPS, decide},
+    retry::{FullJitter, pause},
+};
+use crate::model::Credential;
+
+/// A server that was named in a setting or on the command line, and who we are to it.
+#[derive(Clone, Debug)]
+pub struct Site(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    client: Client,
+    base: Url,
+    credential: Option<Credential>,
+    requests: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// How much was said so far.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Traffic {
+    /// The requests that were sent.
+    pub requests: u64,
+    /// The bytes of the bodies that were received, decoded.
+    pub bytes: u64,
+}
+
+impl Site {
+    /// Returns the site at `address`; plain http is for this machine, and elsewhere only with `allow_http`.
+    pub fn new(
+        client: &Client,
+        address: &str,
+        credential: Option<Credential>,
+        allow_http: bool,
+    ) -> Result<Self, SiteError> {
+        let mut base = Url::parse(address.trim_end_matches('/'))
+            .map_err(|source| SiteError::Address { text: hide_user(address), source })?;
+        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+            return Err(SiteError::Scheme(hide_user(address)));
+        }
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(SiteError::Credentials { host: base.host_str().unwrap_or_default().to_owned() });
+        }
+        base.set_query(None);
+        base.set_fragment(None);
+        if base.scheme() == "http" && !allow_http && !is_loopback(&base) {
+            return Err(SiteError::Plain(base));
+        }
+        let (requests, bytes) = Default::default();
+        Ok(Self(Arc::new(Inner { client: client.clone(), base, credential, requests, bytes })))
+    }
+
+    /// Returns the address of the site, without a slash at its end.
+    pub fn base(&self) -> &str {
+        self.0.base.as_str().trim_end_matches('/')
+    }
+
+    /// Returns the client that all sites share.
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// Returns how much was said so far.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { requests: self.0.requests.load(Ordering::Relaxed), bytes: self.0.bytes.load(Ordering::Relaxed) }
+    }
+
+    /// Returns a document below the site's address; asks again after passing failures.
+    ///
+    /// With an `etag` the answer may be that nothing changed. `limit` is the greatest length in decoded bytes.
+    pub async fn get(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        etag: Option<&str>,
+        limit: u64,
+    ) -> Result<Answer, NetError> {
+        let url = self.address(path, query);
+        let settings = self.0.client.settings();
+        (|| self.get_once(&url, etag, limit))
+            .retry(FullJitter::new(settings))
+            .when(NetError::is_transient)
+            .adjust(|error, drawn| pause(error, drawn, settings.retry_after))
+            .notify(|error, pause| tracing::debug!(%error, ?pause, "asking again"))
+            .await
+    }
+
+    /// Sends one request, once, and returns whatever status comes; only a missing answer is an error.
+    pub async fn call(
+        &self,
+        method: Method,
+        path: &[&str],
+        body: Option<&Value>,
+        timeout: Duration,
+    ) -> Result<Reply, NetError> {
+        let url = self.address(path, &[]);
+        let mut headers = HeaderMap::new();
+        let body = body.map(|body| {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            body.to_string()
+        });
+        let response = self.send(method, &url, headers, body, timeout).await?;
+        if is_redirect(response.status()) {
+            let to = location(&response).unwrap_or_default();
+            return Err(NetError::Redirect { url, to, rule: RedirectRule::Change });
+        }
+        Ok(read_reply(response, url, self.0.credential.as_ref(), self.0.client.settings()).await)
+    }
+
+    /// Returns the address of `path` below the site, every part percent-encoded.
+    pub(super) fn address(&self, path: &[&str], query: &[(&str, &str)]) -> Url {
+        let mut url = self.0.base.clone();
+        if let Ok(mut parts) = url.path_segments_mut() {
+            parts.pop_if_empty().extend(path);
+        }
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        url
+    }
+
+    pub(super) fn credential(&self) -> Option<&Credential> {
+        self.0.credential.as_ref()
+    }
+
+    pub(super) fn count_bytes(&self, bytes: u64) {
+        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    async fn get_once(&self, url: &Url, etag: Option<&str>, limit: u64) -> Result<Answer, NetError> {
+        let mut headers = HeaderMap::new();
+        // A cache in between may hold an older answer; the origin decides whether it still holds.
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
+            headers.insert(header::IF_NONE_MATCH, etag);
+        }
+        let settings = self.0.client.settings();
+        let response = self.follow(url, headers).await?;
+        match response.status() {
+            StatusCode::NOT_MODIFIED if etag.is_some() => Ok(Answer::Unchanged),
+            status if status.is_success() => {
+                let document = read_document(response, url.clone(), limit, settings).await?;
+                self.count_bytes(document.bytes.len() as u64);
+                Ok(Answer::Document(document))
+            }
+            _ => Err(refuse(response, url.clone(), self.0.credential.as_ref(), settings).await),
+        }
+    }
+
+    /// Sends a GET and follows where it leads, within the rules of [`decide`].
+    pub(super) async fn follow(&self, url: &Url, headers: HeaderMap) -> Result<Response, NetError> {
+        let timeout = self.0.client.settings().header_timeout;
+        let mut at = url.clone();
+        let mut hop = Hop::Inside;
+        for _ in 0..=MAX_HOPS {
+            let response = match hop {
+                Hop::Inside => self.send(Method::GET, &at, headers.clone(), None, timeout).await?,
+                Hop::Outside => {
+                    let request = self.0.client.0.outside.get(at.clone()).headers(headers.clone());
+                    self.dispatch(request, &at, timeout).await?
+                }
+            };
+            if !is_redirect(response.status()) {
+                return Ok(response);
+            }
+            let to = location(&response).unwrap_or_default();
+            let refuse = |rule| NetError::Redirect { url: url.clone(), to: to.escape_debug().to_string(), rule };
+            let next = at.join(&to).map_err(|_| refuse(RedirectRule::NoAddress))?;
+            hop = decide(&self.0.base, &at, &next).map_err(refuse)?;
+            at = next;
+        }
+        let rule = RedirectRule::TooMany;
+        Err(NetError::Redirect { url: url.clone(), to: at.as_str().to_owned(), rule })
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<String>,
+        timeout: Duration,
+    ) -> Result<Response, NetError> {
+        let mut request = self.0.client.0.inside.request(method, url.clone()).headers(headers);
+        if let Some(credential) = &self.0.credential {
+            // A credential that no header can carry is left out, and the server says so.
+            if let Ok(mut value) = HeaderValue::from_str(credential.authorization().expose()) {
+                value.set_sensitive(true);
+                request = request.header(header::AUTHORIZATION, value);
+            }
+        }
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        self.dispatch(request, url, timeout).await
+    }
+
+    async fn dispatch(&self, request: RequestBuilder, url: &Url, timeout: Duration) -> Result<Response, NetError> {
+        if self.0.client.is_offline() {
+            return Err(NetError::Offline { url: url.clone() });
+        }
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        let sent = tokio::time::timeout(timeout, request.send()).await;
+        let result = match sent {
+            Err(_) => Err(NetError::NoAnswer { url: url.clone(), limit: timeout }),
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(source)) => {
+                let (url, unreachable) = (url.clone(), source.is_connect());
+                let source = source.without_url();
+                Err(if unreachable { NetError::Unreachable { url, source } } else { NetError::Broken { url, source } })
+            }
+        };
+        tracing::debug!(%url, status = result.as_ref().map_or(0, |response| response.status().as_u16()), "request");
+        result
+    }
+}
+
+fn location(response: &Response) -> Option<String> {
+    Some(response.headers().get(header::LOCATION)?.to_str().ok()?.chars().take(2000).collect())
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        None => false,
+    }
+}
+
+/// What stands before an `@` may be a password: it is not repeated.
+fn hide_user(address: &str) -> String {
+    address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, rest)| format!("****@{rest}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::NetSettings;
+
+    fn site(address: &str, allow_http: bool) -> Result<Site, SiteError> {
+        let client = Client::new(NetSettings::default(), true, None).expect("a client");
+        Site::new(&client, address, None, allow_http)
+    }
+
+    #[test]
+    fn parts_of_a_path_cannot_leave_it() {
+        let site = site("https://grafana.com/api/", false).expect("a site");
+        assert_eq!(site.base(), "https://grafana.com/api");
+        let address = site.address(&["plugins", "a/../b?x", "versions"], &[("os", "linux&arch=x")]);
+        assert_eq!(address.as_str(), "https://grafana.com/api/plugins/a%2F..%2Fb%3Fx/versions?os=linux%26arch%3Dx");
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine() {
+        for address in ["http://127.0.0.1:3000/api", "http://[::1]/api", "http://localhost/api"] {
+            assert!(site(address, false).is_ok(), "{address}");
+        }
+        assert!(matches!(site("http://10.0.0.1/api", false), Err(SiteError::Plain(_))));
+        assert!(site("http://10.0.0.1/api", true).is_ok());
+    }
+
+    #[test]
+    fn passwords_in_addresses_are_refused_and_not_repeated() {
+        for address in ["https://admin:canary@grafana.example", "ftp://admin:canary@x/", "https://admin:canary@ x"] {
+            let error = site(address, true).expect_err("refused");
+            assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn offline_opens_no_socket() {
+        let site = site("http://127.0.0.1:9", false).expect("a site");
+        let error = site.get(&["plugins"], &[], None, 10).await.expect_err("offline");
+        assert!(matches!(error, NetError::Offline { .. }));
+        assert_eq!(site.traffic().requests, 0);
+    }
+}
