@@ -6,8 +6,11 @@
 
 use std::{collections::HashSet, fmt, str};
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde::{
+    Deserialize,
+    de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Number, Value, value::RawValue};
 
 /// How large and how deep a document may be.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +84,49 @@ pub fn parse(document: &[u8], limits: Limits, keys: Keys) -> Result<Value, JsonE
     let value = Strict(keys).deserialize(&mut deserializer).map_err(JsonError::Syntax)?;
     deserializer.end().map_err(JsonError::Syntax)?;
     Ok(value)
+}
+
+/// Returns the members of an object, each value as its text, so that one bad value spoils no other.
+pub fn members(text: &str) -> Result<Vec<(String, &RawValue)>, JsonError> {
+    serde_json::from_str::<Members<'_>>(text).map(|members| members.0).map_err(JsonError::Syntax)
+}
+
+/// Returns the elements of a list, each as its text.
+pub fn elements(text: &str) -> Result<Vec<&RawValue>, JsonError> {
+    serde_json::from_str(text).map_err(JsonError::Syntax)
+}
+
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor;
+
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Members<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members<'de>, A::Error> {
+                let (mut members, mut seen) = (Vec::new(), HashSet::new());
+                while let Some(key) = access.next_key::<String>()? {
+                    if !seen.insert(key.clone()) {
+                        return Err(repeated_key(&key));
+                    }
+                    members.push((key, access.next_value()?));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+fn repeated_key<E: serde::de::Error>(key: &str) -> E {
+    E::custom(format_args!("the key `{}` is there twice", key.escape_debug()))
 }
 
 /// Scans without recursion, so that no depth can overflow the stack.
@@ -168,7 +214,7 @@ impl<'de> Visitor<'de> for Strict {
                 Keys::Folded => !folded.insert(key.to_lowercase()),
             };
             if repeated {
-                return Err(A::Error::custom(format_args!("the key `{}` is there twice", key.escape_debug())));
+                return Err(repeated_key(&key));
             }
             let value = access.next_value_seed(self)?;
             map.insert(key, value);
@@ -196,6 +242,17 @@ mod tests {
         assert!(matches!(exact(r#"{"a":{"id":1,"id":2}}"#), Err(JsonError::Syntax(_))));
         assert!(exact(r#"{"id":1,"ID":2}"#).is_ok());
         assert!(parse(br#"{"id":1,"ID":2}"#, Limits::ITEM, Keys::Folded).is_err());
+    }
+
+    #[test]
+    fn members_come_apart_and_none_is_there_twice() {
+        let members = members(r#"{"a":{"x":1,"x":2},"b":[1e400]}"#).expect("the values are not looked into");
+        assert_eq!(
+            members.iter().map(|(key, value)| (key.as_str(), value.get())).collect::<Vec<_>>(),
+            [("a", r#"{"x":1,"x":2}"#), ("b", "[1e400]")]
+        );
+        assert!(super::members(r#"{"a":1,"a":2}"#).is_err() && super::members("[]").is_err());
+        assert_eq!(elements("[1, {}]").expect("a list").len(), 2);
     }
 
     #[test]

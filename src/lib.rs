@@ -5,3 +5,4 @@ pub mod duration;
 pub mod json;
 pub mod model;
 pub mod net;
+pub mod upstream;

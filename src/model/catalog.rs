@@ -123,6 +123,29 @@ pub struct Dependency {
     pub range: Option<VersionRange>,
 }
 
+impl Dependency {
+    /// Returns what a plugin.json needs (`dependencies.plugins`, protocol page 8), and the entries that name no plugin.
+    ///
+    /// Real files hold bare names, nulls, and versions that are no range; a version that is no range accepts any.
+    pub fn read_all(plugin_json: &serde_json::Value) -> (Vec<Self>, Vec<String>) {
+        let entries = plugin_json.pointer("/dependencies/plugins").and_then(serde_json::Value::as_array);
+        let (mut found, mut rejected) = (Vec::<Self>::new(), Vec::new());
+        for entry in entries.into_iter().flatten().filter(|entry| !entry.is_null()) {
+            let id = entry.get("id").unwrap_or(entry).as_str();
+            match id.and_then(|id| id.parse::<PluginId>().ok()) {
+                Some(id) if found.iter().any(|dependency| dependency.id == id) => {}
+                Some(id) => {
+                    let range = entry.get("version").and_then(serde_json::Value::as_str);
+                    found.push(Self { id, range: range.and_then(|range| range.parse().ok()) });
+                }
+                None if entry.get("id").is_some_and(serde_json::Value::is_null) => {}
+                None => rejected.push(entry.to_string().chars().take(80).collect()),
+            }
+        }
+        (found, rejected)
+    }
+}
+
 /// One package: the zip of one release for one platform.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 pub struct Package {
@@ -202,4 +225,28 @@ pub struct PluginEntry {
     pub plugin: Plugin,
     /// The JSON object that the upstream sent.
     pub raw: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_are_read_as_real_files_write_them() {
+        let plugin_json = serde_json::json!({"dependencies": {"plugins": [
+            {"id": "redis-app", "type": "app", "version": "^2.0.0"},
+            "grafana-piechart-panel",
+            null,
+            {"id": null, "type": null},
+            {"id": "redis-app", "version": "1"},
+            {"id": "../../etc", "version": "1"},
+        ]}});
+        let (found, rejected) = Dependency::read_all(&plugin_json);
+        assert_eq!(
+            found.iter().map(|dependency| dependency.id.as_str()).collect::<Vec<_>>(),
+            ["redis-app", "grafana-piechart-panel"]
+        );
+        assert_eq!(found[0].range.as_ref().map(ToString::to_string).as_deref(), Some("^2.0.0"));
+        assert_eq!(rejected.len(), 1);
+    }
 }

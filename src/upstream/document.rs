@@ -1,0 +1,251 @@
+//! Whole documents of a catalog: the list of plugins, the versions of one, and the older index that has both.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{
+    DocumentError, Skipped,
+    item::{self, ItemError},
+};
+use crate::{
+    json::{self, Limits},
+    model::{PluginEntry, PluginId, PluginVersion, Release},
+};
+
+/// What a list of plugins holds.
+#[derive(Debug, Default)]
+pub(super) struct Plugins {
+    pub(super) entries: Vec<PluginEntry>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// What a list of versions holds.
+#[derive(Debug, Default)]
+pub(super) struct Versions {
+    pub(super) releases: Vec<Release>,
+    pub(super) skipped: Vec<Skipped>,
+}
+
+/// Reads `{"items": [plugin, …]}`.
+pub(super) fn read_plugins(document: &[u8]) -> Result<Plugins, DocumentError> {
+    let text = json::check(document, Limits::CATALOG)?;
+    Ok(read_plugin_items(list(text, "items")?))
+}
+
+pub(super) fn read_plugin_items<'a>(items: impl IntoIterator<Item = &'a str>) -> Plugins {
+    let mut plugins = Plugins::default();
+    let mut seen = HashSet::new();
+    for text in items {
+        let report =
+            |reason: String| Skipped { plugin: item::reported_name(text, &["slug", "name"]), version: None, reason };
+        match item::read_plugin(text) {
+            Ok(entry) if seen.insert(entry.plugin.id.fold()) => plugins.entries.push(entry),
+            Ok(_) => plugins.skipped.push(report("its id is there twice, or differs from another in case only".into())),
+            Err(error) => plugins.skipped.push(report(error.to_string())),
+        }
+    }
+    plugins
+}
+
+/// Reads the detail page of the plugin `id`.
+pub(super) fn read_detail(document: &[u8], id: &PluginId) -> Result<PluginEntry, DocumentError> {
+    let text = json::check(document, Limits::CATALOG)?;
+    let entry = item::read_plugin(text).map_err(DocumentError::Item)?;
+    if entry.plugin.id == *id { Ok(entry) } else { Err(DocumentError::OtherPlugin(entry.plugin.id.to_string())) }
+}
+
+/// Reads `{"items": [version, …]}` of the plugin `id`.
+pub(super) fn read_versions(document: &[u8], id: &PluginId) -> Result<Versions, DocumentError> {
+    let text = json::check(document, Limits::CATALOG)?;
+    Ok(read_version_items(list(text, "items")?, id))
+}
+
+/// Reads versions; of a version that is there twice with two contents, none is taken.
+pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, id: &PluginId) -> Versions {
+    let mut versions = Versions::default();
+    let mut places: HashMap<PluginVersion, usize> = HashMap::new();
+    let mut contradicted = HashSet::new();
+    for text in items {
+        let release = match item::read_release(text, id) {
+            Ok(release) => release,
+            Err(error) => {
+                versions.skipped.push(skipped_version(id, text, &error));
+                continue;
+            }
+        };
+        let report = |reason: &str| Skipped::version(id.as_str(), release.version.as_str(), reason);
+        match places.get(&release.version) {
+            None => {
+                places.insert(release.version.clone(), versions.releases.len());
+                versions.releases.push(release);
+            }
+            Some(&place) if versions.releases[place].packages == release.packages => {
+                versions.skipped.push(report("it is there twice"));
+            }
+            Some(_) => {
+                versions.skipped.push(report("it is there twice, with different packages: none is taken"));
+                contradicted.insert(release.version.clone());
+            }
+        }
+    }
+    versions.releases.retain(|release| !contradicted.contains(&release.version));
+    versions
+}
+
+fn skipped_version(id: &PluginId, text: &str, error: &ItemError) -> Skipped {
+    Skipped { version: item::reported_name(text, &["version"]), ..Skipped::plugin(id.as_str(), error.to_string()) }
+}
+
+/// Returns the elements of the list `key` of an object.
+fn list<'a>(text: &'a str, key: &'static str) -> Result<impl Iterator<Item = &'a str>, DocumentError> {
+    let members = json::members(text)?;
+    let list = members.into_iter().find(|(name, _)| name == key).ok_or(DocumentError::NoList(key))?.1.get();
+    let elements = json::elements(list).map_err(|_| DocumentError::NoList(key))?;
+    Ok(elements.into_iter().map(serde_json::value::RawValue::get))
+}
+
+/// A document of a folder, told apart by its shape.
+#[derive(Debug)]
+pub(super) enum Shape {
+    /// Plugins, from a list or a detail page.
+    Plugins(Plugins),
+    /// The versions of one plugin or more.
+    Versions(BTreeMap<PluginId, Versions>, Vec<Skipped>),
+    /// Plugins with their versions: the older index, or one object of it, or a plugin.json.
+    Whole(Vec<(PluginEntry, Versions)>, Vec<Skipped>),
+}
+
+/// Reads a document of any shape that catalogs come in; what is none is an error.
+pub(super) fn read_any(document: &[u8]) -> Result<Shape, DocumentError> {
+    let text = json::check(document, Limits::CATALOG)?;
+    if text.trim_start().starts_with('[') {
+        return Ok(read_items(json::elements(text)?.into_iter().map(serde_json::value::RawValue::get).collect()));
+    }
+    let members = json::members(text)?;
+    let has = |key: &str| members.iter().any(|(name, value)| name == key && !value.get().starts_with("null"));
+    if has("items") {
+        return Ok(read_items(list(text, "items")?.collect()));
+    }
+    if has("plugins") && !has("id") {
+        return Ok(read_index(list(text, "plugins")?));
+    }
+    if has("slug") {
+        return Ok(Shape::Plugins(read_plugin_items([text])));
+    }
+    if has("id") && has("versions") {
+        return Ok(read_index([text]));
+    }
+    if has("id") && has("type") {
+        let (entry, releases, skipped) = item::read_plugin_json(text).map_err(DocumentError::Item)?;
+        return Ok(Shape::Whole(vec![(entry, Versions { releases, skipped: Vec::new() })], skipped));
+    }
+    Err(DocumentError::NoList("items"))
+}
+
+/// Items are versions when they name the plugin they belong to, else plugins.
+fn read_items(items: Vec<&str>) -> Shape {
+    let owner = |text: &str| item::reported_name(text, &["pluginSlug"])?.parse::<PluginId>().ok();
+    if !items.iter().any(|text| owner(text).is_some()) {
+        return Shape::Plugins(read_plugin_items(items));
+    }
+    let mut by_owner: BTreeMap<PluginId, Vec<&str>> = BTreeMap::new();
+    let mut skipped = Vec::new();
+    for text in items {
+        match owner(text) {
+            Some(id) => by_owner.entry(id).or_default().push(text),
+            None => {
+                skipped.push(Skipped { reason: "it does not say which plugin it is of".into(), ..Skipped::default() })
+            }
+        }
+    }
+    let versions = by_owner.into_iter().map(|(id, items)| {
+        let versions = read_version_items(items, &id);
+        (id, versions)
+    });
+    Shape::Versions(versions.collect(), skipped)
+}
+
+/// Reads the older index, `{"plugins": [{"id", "type", "versions": […]}]}` (protocol page 2.3.3 and 2.3.4).
+fn read_index<'a>(plugins: impl IntoIterator<Item = &'a str>) -> Shape {
+    let (mut found, mut skipped, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    for text in plugins {
+        let report = |reason: String| Skipped { plugin: item::reported_name(text, &["id"]), version: None, reason };
+        match read_indexed_plugin(text) {
+            Ok((entry, _)) if !seen.insert(entry.plugin.id.fold()) => {
+                skipped.push(report("its id is there twice, or differs from another in case only".into()));
+            }
+            Ok((entry, mut versions)) => {
+                skipped.append(&mut versions.skipped);
+                found.push((entry, versions));
+            }
+            Err(error) => skipped.push(report(error.to_string())),
+        }
+    }
+    Shape::Whole(found, skipped)
+}
+
+fn read_indexed_plugin(text: &str) -> Result<(PluginEntry, Versions), ItemError> {
+    let (mut entry, ..) = item::read_plugin_json(text)?;
+    let versions = match list(text, "versions") {
+        Ok(items) => read_version_items(items, &entry.plugin.id),
+        Err(_) => return Err(ItemError::Missing("versions")),
+    };
+    entry.plugin.version = versions.releases.iter().map(|release| release.version.clone()).max();
+    Ok((entry, versions))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn version(version: &str, digit: &str) -> serde_json::Value {
+        serde_json::json!({"version": version, "packages": {"any": {"sha256": digit.repeat(64)}}})
+    }
+
+    #[test]
+    fn bad_items_are_reported_and_the_rest_is_taken() {
+        let document = br#"{"items": [null, 5, [], {"slug": "a-panel"}, {"slug": "A-panel"}, {"slug": "../x"},
+            {"slug": "b-panel", "slug": "c-panel"}, {"slug": "d-panel"}]}"#;
+        let plugins = read_plugins(document).expect("a list");
+        assert_eq!(
+            plugins.entries.iter().map(|entry| entry.plugin.id.as_str()).collect::<Vec<_>>(),
+            ["a-panel", "d-panel"]
+        );
+        assert_eq!(plugins.skipped.len(), 6);
+        assert!(plugins.skipped[5].reason.contains("twice"), "{:?}", plugins.skipped);
+    }
+
+    #[test]
+    fn a_list_that_is_none_is_never_an_empty_one() {
+        for document in
+            [r#"{"items": null}"#, r#"{"items": {}}"#, "{}", r#"{"items": [1"#, "[]", r#"{"items": []} x"#, ""]
+        {
+            assert!(read_plugins(document.as_bytes()).is_err(), "{document}");
+        }
+        assert_eq!(read_plugins(br#"{"items": []}"#).expect("a list").entries.len(), 0);
+    }
+
+    #[test]
+    fn of_a_version_with_two_contents_none_is_taken() {
+        let items = [version("1.0.0", "a"), version("2.0.0", "a"), version("1.0.0", "b"), version("2.0.0", "a")];
+        let document = serde_json::json!({ "items": items }).to_string();
+        let id = "a-panel".parse().expect("an id");
+        let versions = read_versions(document.as_bytes(), &id).expect("a list");
+        assert_eq!(versions.releases.iter().map(|release| release.version.as_str()).collect::<Vec<_>>(), ["2.0.0"]);
+        assert_eq!(versions.skipped.len(), 2);
+    }
+
+    #[test]
+    fn shapes_are_told_apart() {
+        let shape = |text: &str| read_any(text.as_bytes()).expect("a catalog document");
+        assert!(matches!(shape(r#"[{"slug": "a-panel"}]"#), Shape::Plugins(plugins) if plugins.entries.len() == 1));
+        let versions = r#"{"items": [{"pluginSlug": "a-panel", "version": "1.0.0"}]}"#;
+        assert!(matches!(shape(versions), Shape::Versions(versions, _) if versions.len() == 1));
+        let index = r#"{"plugins": [{"id": "a-panel", "type": "panel", "versions": [{"version": "1.0.0"}, {"version": "1.10.0"}]}]}"#;
+        assert!(
+            matches!(shape(index), Shape::Whole(plugins, _) if plugins[0].0.plugin.version.as_ref().expect("one").as_str() == "1.10.0")
+        );
+        let plugin_json = r#"{"id": "a-panel", "type": "panel", "name": "A", "info": {"version": "1.0.0"}}"#;
+        assert!(matches!(shape(plugin_json), Shape::Whole(plugins, _) if plugins[0].1.releases.len() == 1));
+        assert!(read_any(br#"{"openapi": "3.0.0"}"#).is_err());
+    }
+}

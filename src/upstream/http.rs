@@ -1,0 +1,86 @@
+//! A catalog by HTTP: grafana.com's API (protocol page 2.2, requests 3, 5, 6 and 8), and whatever speaks like it.
+
+use tokio::try_join;
+
+use super::{
+    Details, DocumentError, List, Listing, PackageName, UpstreamError,
+    document::{read_detail, read_plugins, read_versions},
+};
+use crate::{
+    json::Limits,
+    model::{PluginEntry, PluginId},
+    net::{Answer, Document, Download, NetError, Sink, Site, Traffic},
+};
+
+/// A catalog at an address, `https://grafana.com/api` or `https://GRAFANA/api/gnet`.
+#[derive(Clone, Debug)]
+pub struct HttpCatalog {
+    site: Site,
+}
+
+impl HttpCatalog {
+    /// Returns the catalog at `site`, whose address is the parent of `/plugins`.
+    pub fn new(site: Site) -> Self {
+        Self { site }
+    }
+
+    pub(super) fn location(&self) -> &str {
+        self.site.base()
+    }
+
+    pub(super) fn traffic(&self) -> Traffic {
+        self.site.traffic()
+    }
+
+    pub(super) async fn list(&self, etag: Option<&str>) -> Result<Listing, UpstreamError> {
+        let answer = self.get(&["plugins"], &[("includeDeprecated", "true")], etag).await?;
+        let Some(Document { bytes, etag }) = answer.document() else { return Ok(Listing::Unchanged) };
+        let plugins = read_plugins(&bytes).map_err(self.explain("plugins", "a list of plugins"))?;
+        let list = List { entries: plugins.entries, skipped: plugins.skipped, etag, complete: true };
+        Ok(Listing::Listed(list))
+    }
+
+    pub(super) async fn details(&self, entry: &PluginEntry) -> Result<Details, UpstreamError> {
+        let id = &entry.plugin.id;
+        let (detail, versions) = try_join!(self.document(id, &[]), self.document(id, &["versions"]))?;
+        let detail = read_detail(&detail, id).map_err(self.explain(id.as_str(), "the details of a plugin"))?;
+        let mut versions = read_versions(&versions, id).map_err(self.explain(id.as_str(), "a list of versions"))?;
+        // A workspace's list of versions names no packages; the plugin itself names those of its newest version.
+        let newest = detail.plugin.version.as_ref();
+        if let Some(release) = versions.releases.iter_mut().find(|release| Some(&release.version) == newest)
+            && release.packages.is_empty()
+        {
+            release.packages.clone_from(&detail.plugin.packages);
+        }
+        Ok(Details { entry: detail, releases: versions.releases, skipped: versions.skipped })
+    }
+
+    pub(super) async fn package(
+        &self,
+        wanted: &PackageName,
+        limit: u64,
+        sink: &mut dyn Sink,
+    ) -> Result<(), UpstreamError> {
+        let path = ["plugins", wanted.plugin.as_str(), "versions", wanted.version.as_str(), "download"];
+        let query: Vec<_> = match wanted.platform.os_arch() {
+            Some((os, arch)) => vec![("os", os), ("arch", arch)],
+            None => Vec::new(),
+        };
+        Ok(self.site.download(Download { path: &path, query: &query, limit }, sink).await?)
+    }
+
+    async fn document(&self, id: &PluginId, rest: &[&str]) -> Result<Vec<u8>, NetError> {
+        let path = [&["plugins", id.as_str()], rest].concat();
+        let answer = self.get(&path, &[], None).await?;
+        Ok(answer.document().map(|document| document.bytes).unwrap_or_default())
+    }
+
+    async fn get(&self, path: &[&str], query: &[(&str, &str)], etag: Option<&str>) -> Result<Answer, NetError> {
+        self.site.get(path, query, etag, Limits::CATALOG.bytes as u64).await
+    }
+
+    fn explain(&self, path: &str, what: &'static str) -> impl FnOnce(DocumentError) -> UpstreamError {
+        let location = format!("{}/{path}", self.location());
+        move |source| UpstreamError::Document { location, what, source }
+    }
+}
