@@ -1,8 +1,15 @@
 //! plugport mirrors the Grafana plugin catalog, answers questions about it offline, and rolls plugins out.
 
 pub mod diagnostic;
+pub mod disk;
 pub mod duration;
+pub mod home;
 pub mod json;
 pub mod model;
 pub mod net;
+pub mod ops;
+pub mod progress;
+pub mod resolver;
+pub mod store;
 pub mod upstream;
+pub mod verifier;

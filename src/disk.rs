@@ -1,0 +1,87 @@
+//! Files that appear whole, and folders that are on the disk.
+//!
+//! *Invariant:* what this module writes is there wholly or not at all, also after a power cut: a file is written beside
+//! its place, synced, renamed, and the folder that holds it is synced.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::Path,
+};
+
+use rustix::fs::OFlags;
+
+/// Makes sure that the names in `folder` are on the disk.
+pub fn sync_dir(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes `folder` and what is missing above it, each with mode 0755, and makes sure that they stay.
+pub fn create_dirs(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    for path in missing.into_iter().rev() {
+        match fs::create_dir(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => continue,
+            Err(error) => return Err(error),
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        if let Some(parent) = path.parent() {
+            sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
+        }
+    }
+    Ok(())
+}
+
+/// Replaces the file at `path` by one with these contents and mode.
+pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".plugport-").tempfile_in(folder)?;
+    file.write_all(contents)?;
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_dir(folder)
+}
+
+/// Opens a regular file for reading; a link in its place is an error.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    #[expect(clippy::cast_possible_wrap, reason = "open flags are few bits")]
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_leaves_no_traces() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        for contents in ["old", "new and longer"] {
+            write_atomic(&path, contents.as_bytes(), 0o600).expect("written");
+            assert_eq!(fs::read_to_string(&path).expect("read"), contents);
+        }
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1);
+    }
+
+    #[test]
+    fn folders_are_made_down_to_the_last() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let deep = folder.path().join("a/b/c");
+        create_dirs(&deep).expect("made");
+        create_dirs(&deep).expect("there already");
+        assert!(deep.is_dir());
+    }
+
+    #[test]
+    fn links_are_not_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::os::unix::fs::symlink("/etc/hostname", folder.path().join("link")).expect("linked");
+        assert!(open_regular(&folder.path().join("link")).is_err() && open_regular(folder.path()).is_err());
+    }
+}

@@ -1,0 +1,186 @@
+//! The cache folder: where everything of ours lies, and the lock of whoever changes it.
+//!
+//! ```text
+//! cache/
+//! ├── index.sqlite        the catalog, and what is in the store
+//! ├── lock                held while something is changed
+//! └── store/              packages, see `store`
+//! ```
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    disk,
+    model::Timestamp,
+};
+
+/// The cache folder.
+#[derive(Clone, Debug)]
+pub struct Home {
+    root: PathBuf,
+}
+
+/// Who holds a lock, as they wrote it down.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Holder {
+    /// The process.
+    pub pid: u32,
+    /// The machine.
+    pub host: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// The command.
+    pub command: String,
+}
+
+/// Held while the cache is changed; gone with the process, however it ends.
+#[derive(Debug)]
+pub struct WriteLock {
+    _file: File,
+}
+
+/// The cache folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// It cannot be made or looked at.
+    #[error("the cache `{}` cannot be used", path.display())]
+    Unusable {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Every user of the machine may write there.
+    #[error("the cache `{}` may be written by every user of this machine", .0.display())]
+    Exposed(PathBuf),
+    /// Another process changes it.
+    #[error("the cache `{}` is being changed by {}", path.display(), describe(holder.as_ref()))]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+        /// Who, as far as they wrote it down.
+        holder: Option<Holder>,
+    },
+}
+
+fn describe(holder: Option<&Holder>) -> String {
+    holder.map_or_else(
+        || "another process".to_owned(),
+        |holder| format!("`plugport {}`, process {} on {} since {}", holder.command, holder.pid, holder.host, holder.since),
+    )
+}
+
+impl Diagnose for HomeError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Locked { .. } => Kind::Locked,
+            Self::Unusable { .. } | Self::Exposed(_) => Kind::Storage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unusable { path, source } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                Some(format!("`{}` is on a read-only file system: name another folder with `--cache`", path.display()))
+            }
+            Self::Unusable { .. } => Some("name a folder that you may write to with `--cache DIR` or PLUGPORT_CACHE".into()),
+            Self::Exposed(path) => Some(format!("run `chmod o-w {}`", path.display())),
+            Self::Locked { .. } => Some("wait until it is done, or use another folder with `--cache`".into()),
+        }
+    }
+}
+
+impl Home {
+    /// Returns the cache at `root`, which need not be there yet.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Returns the folder.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns where the index lies.
+    pub fn index_path(&self) -> PathBuf {
+        self.root.join("index.sqlite")
+    }
+
+    /// Returns where the store lies.
+    pub fn store_path(&self) -> PathBuf {
+        self.root.join("store")
+    }
+
+    /// Makes the folder where it is missing, and takes the lock for `command`; does not wait.
+    pub fn lock(&self, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {
+        let unusable = |source| HomeError::Unusable { path: self.root.clone(), source };
+        disk::create_dirs(&self.root).map_err(unusable)?;
+        if self.root.metadata().map_err(unusable)?.mode() & 0o002 != 0 {
+            return Err(HomeError::Exposed(self.root.clone()));
+        }
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o644);
+        let mut file = options.open(self.root.join("lock")).map_err(unusable)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(HomeError::Locked { path: self.root.clone(), holder: read_holder(&mut file) });
+            }
+            Err(TryLockError::Error(source)) => return Err(unusable(source)),
+        }
+        // Only for the message that others see: the lock holds without it.
+        drop(write_holder(&mut file, command, now));
+        Ok(WriteLock { _file: file })
+    }
+}
+
+fn read_holder(file: &mut File) -> Option<Holder> {
+    let mut text = String::new();
+    file.take(4096).read_to_string(&mut text).ok()?;
+    serde_json::from_str(&text).ok()
+}
+
+fn write_holder(file: &mut File, command: &str, now: Timestamp) -> io::Result<()> {
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let holder = Holder { pid: std::process::id(), host, since: now, command: command.to_owned() };
+    file.set_len(0)?;
+    file.rewind()?;
+    file.write_all(serde_json::to_string(&holder)?.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_milliseconds(1_741_082_400_000);
+
+    #[test]
+    fn the_second_process_hears_who_holds_the_lock() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::new(folder.path().join("new/cache"));
+        let held = home.lock("sync", NOW).expect("free");
+        let error = home.lock("fetch", NOW).expect_err("taken");
+        assert!(error.to_string().contains("`plugport sync`, process"), "{error}");
+        assert_eq!(error.kind(), Kind::Locked);
+        drop(held);
+        home.lock("fetch", NOW).expect("free again");
+    }
+
+    #[test]
+    fn a_cache_that_everyone_may_write_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("set");
+        let error = Home::new(folder.path().to_path_buf()).lock("sync", NOW).expect_err("exposed");
+        assert!(matches!(error, HomeError::Exposed(_)));
+    }
+}

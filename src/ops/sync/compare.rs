@@ -1,0 +1,291 @@
+//! What changed about one plugin: what the index has of it against what the upstream tells now. Pure.
+//!
+//! *Invariant:* the first digest seen of a package stays; another one is an alert, never an update.
+
+use std::collections::HashSet;
+
+use crate::{
+    index::{Change, ChangeKind, StoredPlugin, StoredRelease},
+    model::{Plugin, PluginId, PluginStatus, PluginVersion, Release},
+    upstream::Details,
+};
+
+/// What the index has.
+#[derive(Debug, Default)]
+pub(super) struct Before {
+    pub(super) plugin: Option<StoredPlugin>,
+    pub(super) releases: Vec<StoredRelease>,
+}
+
+/// What is to be done about a plugin.
+#[derive(Debug, Default, Eq, PartialEq)]
+pub(super) struct Comparison {
+    /// What to record, in the order in which people want to read it.
+    pub(super) changes: Vec<Change>,
+    /// The releases to write.
+    pub(super) put: Vec<Release>,
+    /// The releases to mark as withdrawn, if they are this source's, and what to record of it.
+    pub(super) withdraw: Vec<(PluginVersion, Change)>,
+    /// How many releases are new.
+    pub(super) added: u64,
+    /// How many releases are written again.
+    pub(super) updated: u64,
+}
+
+/// Compares a plugin and all its releases.
+pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
+    let plugin = &now.entry.plugin;
+    let mut result = Comparison { changes: compare_plugin(before.plugin.as_ref(), plugin), ..Comparison::default() };
+    for release in &now.releases {
+        let known = before.releases.iter().find(|known| known.release.version == release.version);
+        match known {
+            None => {
+                result.added += 1;
+                if before.plugin.is_some() {
+                    result.changes.push(of_release(plugin, release, ChangeKind::VersionAdded));
+                }
+                result.put.push(release.clone());
+            }
+            Some(known) => {
+                result.changes.extend(compare_release(plugin, known, release));
+                if known.release.raw != release.raw || known.withdrawn_at.is_some() {
+                    result.updated += 1;
+                    result.put.push(release.clone());
+                }
+            }
+        }
+    }
+    result.withdraw = withdrawn(before, now);
+    result
+}
+
+fn compare_plugin(before: Option<&StoredPlugin>, now: &Plugin) -> Vec<Change> {
+    let Some(stored) = before else {
+        let version = now.version.as_ref().map(ToString::to_string);
+        return vec![Change { after: version, ..change(&now.id, ChangeKind::PluginAdded) }];
+    };
+    let (known, mut changes) = (&stored.plugin, Vec::new());
+    if stored.withdrawn_at.is_some() {
+        changes.push(change(&now.id, ChangeKind::PluginReturned));
+    }
+    if known.status != now.status {
+        let kind = status_kind(&now.status);
+        changes.push(from_to(&now.id, kind, known.status.as_str(), now.status.as_str()));
+    }
+    if known.org != now.org && !known.org.is_empty() {
+        changes.push(Change { alert: true, ..from_to(&now.id, ChangeKind::OwnerChanged, &known.org, &now.org) });
+    }
+    let signer = |plugin: &Plugin| match plugin.signature.signature_type.as_str() {
+        "" => "unsigned".to_owned(),
+        kind if plugin.signature.org.is_empty() => kind.to_owned(),
+        kind => format!("{kind} by {}", plugin.signature.org),
+    };
+    let (was, is) = (signer(known), signer(now));
+    if was != is {
+        // To be signed for the first time is no reason to worry.
+        let alert = !known.signature.signature_type.is_empty();
+        changes.push(Change { alert, ..from_to(&now.id, ChangeKind::SignatureChanged, &was, &is) });
+    }
+    changes
+}
+
+fn compare_release(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<Change> {
+    let (before, mut changes) = (&known.release, Vec::new());
+    let mut push = |kind, was: Option<&str>, is: Option<&str>| {
+        let (before, after) = (was.map(str::to_owned), is.map(str::to_owned));
+        changes.push(Change { before, after, ..of_release(plugin, now, kind) });
+    };
+    if known.withdrawn_at.is_some() {
+        push(ChangeKind::VersionReturned, None, None);
+    }
+    if before.status != now.status {
+        push(status_kind(&now.status), Some(before.status.as_str()), Some(now.status.as_str()));
+    }
+    if before.grafana_dependency != now.grafana_dependency {
+        let (was, is) = (before.grafana_dependency.as_deref(), now.grafana_dependency.as_deref());
+        push(ChangeKind::GrafanaDependencyChanged, was, is);
+    }
+    for (platform, package) in &now.packages {
+        let pinned = before.packages.get(platform);
+        let of_package = |kind| Change { platform: Some(platform.clone()), ..of_release(plugin, now, kind) };
+        match pinned {
+            // The first sync that names any package fills a gap; it adds none.
+            None if before.packages.is_empty() => {}
+            None => changes.push(of_package(ChangeKind::PackageAdded)),
+            Some(pinned) if pinned.digests.contradicts(&package.digests) => changes.push(Change {
+                before: Some(pinned.digests.describe()),
+                after: Some(package.digests.describe()),
+                alert: true,
+                ..of_package(ChangeKind::DigestChanged)
+            }),
+            Some(_) => {}
+        }
+    }
+    changes
+}
+
+/// Returns the releases that are no longer listed. One that is listed in a form that cannot be read is not withdrawn.
+fn withdrawn(before: &Before, now: &Details) -> Vec<(PluginVersion, Change)> {
+    let plugin = &now.entry.plugin;
+    let listed: HashSet<&str> = now.releases.iter().map(|release| release.version.as_str()).collect();
+    let unreadable: HashSet<&str> = now.skipped.iter().filter_map(|skipped| skipped.version.as_deref()).collect();
+    let newest = now.releases.iter().map(|release| &release.version).max();
+    let gone = before.releases.iter().filter(|known| {
+        let version = known.release.version.as_str();
+        known.withdrawn_at.is_none() && !listed.contains(version) && !unreadable.contains(version)
+    });
+    gone.map(|known| {
+        let version = known.release.version.clone();
+        // The newest version does not vanish by itself: someone may be hiding an update.
+        let alert = newest.is_none_or(|newest| version > *newest);
+        (version, Change { alert, ..of_release(plugin, &known.release, ChangeKind::VersionWithdrawn) })
+    })
+    .collect()
+}
+
+fn status_kind(now: &PluginStatus) -> ChangeKind {
+    if *now == PluginStatus::Deprecated { ChangeKind::Deprecated } else { ChangeKind::StatusChanged }
+}
+
+/// Returns a change of a plugin with nothing but its kind.
+pub(super) fn change(plugin: &PluginId, kind: ChangeKind) -> Change {
+    let plugin = plugin.clone();
+    Change { kind, plugin, version: None, platform: None, before: None, after: None, alert: false }
+}
+
+fn from_to(plugin: &PluginId, kind: ChangeKind, before: &str, after: &str) -> Change {
+    Change { before: Some(before.to_owned()), after: Some(after.to_owned()), ..change(plugin, kind) }
+}
+
+fn of_release(plugin: &Plugin, release: &Release, kind: ChangeKind) -> Change {
+    Change { version: Some(release.version.clone()), ..change(&plugin.id, kind) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        model::{Digests, Package, Platform, PluginEntry, PluginType, Sha256Digest, Signature, Timestamp},
+        upstream::Skipped,
+    };
+
+    const THEN: Timestamp = Timestamp::from_milliseconds(1);
+
+    fn plugin(org: &str, signature_type: &str) -> Plugin {
+        Plugin {
+            id: "a-panel".parse().expect("an id"),
+            name: "A".into(),
+            plugin_type: PluginType::Panel,
+            description: String::new(),
+            status: PluginStatus::Active,
+            status_context: String::new(),
+            version: None,
+            org: org.into(),
+            org_name: String::new(),
+            signature: Signature { signature_type: signature_type.into(), ..Signature::default() },
+            downloads: 0,
+            created_at: None,
+            updated_at: None,
+            angular: false,
+            internal: false,
+            grafana_dependency: None,
+            keywords: Vec::new(),
+            dependencies: Vec::new(),
+            packages: BTreeMap::new(),
+        }
+    }
+
+    fn release(version: &str, digest: u8) -> Release {
+        let digests = Digests { sha256: Some(Sha256Digest::from_bytes([digest; 32])), md5: None };
+        Release {
+            version: version.parse().expect("a version"),
+            created_at: None,
+            status: PluginStatus::Active,
+            grafana_dependency: None,
+            angular: false,
+            packages: [(Platform::any(), Package { digests, size: None })].into(),
+            raw: format!("{version} {digest}"),
+        }
+    }
+
+    fn before(plugin: Plugin, releases: &[Release]) -> Before {
+        let known = |release: &Release| StoredRelease {
+            release: release.clone(),
+            withdrawn_at: None,
+            first_seen: THEN,
+            stored: BTreeMap::new(),
+        };
+        Before {
+            plugin: Some(StoredPlugin {
+                plugin,
+                source: "here".into(),
+                withdrawn_at: None,
+                first_seen: THEN,
+                list_raw: String::new(),
+                detail_raw: None,
+            }),
+            releases: releases.iter().map(known).collect(),
+        }
+    }
+
+    fn details(plugin: Plugin, releases: &[Release]) -> Details {
+        Details {
+            entry: PluginEntry { plugin, raw: String::new() },
+            releases: releases.to_vec(),
+            skipped: Vec::new(),
+        }
+    }
+
+    fn kinds(comparison: &Comparison) -> Vec<(ChangeKind, bool)> {
+        comparison.changes.iter().map(|change| (change.kind, change.alert)).collect()
+    }
+
+    #[test]
+    fn a_new_plugin_is_one_change_however_many_versions_it_has() {
+        let result = compare(&Before::default(), &details(plugin("a", ""), &[release("1.0.0", 1), release("2.0.0", 2)]));
+        assert_eq!(kinds(&result), [(ChangeKind::PluginAdded, false)]);
+        assert_eq!((result.added, result.put.len()), (2, 2));
+    }
+
+    #[test]
+    fn nothing_new_is_nothing_to_write() {
+        let releases = [release("1.0.0", 1)];
+        let result = compare(&before(plugin("a", "community"), &releases), &details(plugin("a", "community"), &releases));
+        assert_eq!(result, Comparison::default());
+    }
+
+    #[test]
+    fn another_digest_is_an_alert_with_both_digests() {
+        let result =
+            compare(&before(plugin("a", ""), &[release("1.0.0", 1)]), &details(plugin("a", ""), &[release("1.0.0", 2)]));
+        assert_eq!(kinds(&result), [(ChangeKind::DigestChanged, true)]);
+        assert!(result.changes[0].before.as_ref().is_some_and(|text| text.ends_with("0101")), "{result:?}");
+        assert!(result.changes[0].after.as_ref().is_some_and(|text| text.ends_with("0202")), "{result:?}");
+    }
+
+    #[test]
+    fn another_owner_or_a_lost_signature_is_an_alert() {
+        let result = compare(&before(plugin("a", "community"), &[]), &details(plugin("b", ""), &[]));
+        assert_eq!(kinds(&result), [(ChangeKind::OwnerChanged, true), (ChangeKind::SignatureChanged, true)]);
+        let signed = compare(&before(plugin("a", ""), &[]), &details(plugin("a", "community"), &[]));
+        assert_eq!(kinds(&signed), [(ChangeKind::SignatureChanged, false)]);
+    }
+
+    #[test]
+    fn the_newest_version_does_not_vanish_without_an_alert() {
+        let known = [release("1.0.0", 1), release("2.0.0", 2), release("3.0.0", 3)];
+        let result = compare(&before(plugin("a", ""), &known), &details(plugin("a", ""), &known[1..2]));
+        let alerts: Vec<_> = result.withdraw.iter().map(|(version, change)| (version.as_str(), change.alert)).collect();
+        assert_eq!(alerts, [("1.0.0", false), ("3.0.0", true)]);
+    }
+
+    #[test]
+    fn a_version_that_cannot_be_read_is_not_withdrawn() {
+        let known = [release("1.0.0", 1), release("2.0.0", 2)];
+        let mut now = details(plugin("a", ""), &known[1..]);
+        now.skipped.push(Skipped::version("a-panel", "1.0.0", "there twice"));
+        assert_eq!(compare(&before(plugin("a", ""), &known), &now).withdraw, []);
+    }
+}

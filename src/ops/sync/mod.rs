@@ -1,0 +1,241 @@
+//! Brings the index up to date with an upstream.
+//!
+//! *Invariant:* one transaction. Readers see the whole old catalog or the whole new one; when the sync fails, the index is
+//! what it was. A plugin that cannot be read is reported and left as it was; it stops no other.
+//! *Not for:* packages, which `fetch` brings.
+
+mod compare;
+mod outcome;
+mod select;
+mod write;
+
+use futures_util::{StreamExt, stream};
+use tokio::{sync::mpsc, task::JoinHandle};
+
+pub use outcome::{Alert, PluginCounts, SyncOutcome, VersionCounts};
+
+use self::{
+    outcome::Written,
+    select::{Selection, Task, select},
+    write::{Work, write},
+};
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    home::HomeError,
+    index::{Index, IndexError},
+    model::PluginId,
+    ops::{Context, blocking},
+    progress::Unit,
+    upstream::{Details, List, Listing, Skipped, Upstream, UpstreamError},
+};
+
+/// After this many plugins in a row that the network kept from us, the upstream counts as gone.
+const GIVE_UP_AFTER: usize = 5;
+
+/// What to sync, and how.
+#[derive(Clone, Debug)]
+pub struct SyncOptions {
+    /// Only these plugins, and what they depend on; empty for all.
+    pub only: Vec<PluginId>,
+    /// How many requests run at once: at least 2.
+    pub concurrency: usize,
+    /// Ask for every plugin, also where nothing seems to have changed.
+    pub full: bool,
+    /// Believe an upstream that suddenly lists far fewer plugins.
+    pub confirm: bool,
+}
+
+/// A sync changed nothing, because it failed.
+#[derive(Debug, thiserror::Error)]
+pub enum SyncError {
+    /// The cache cannot be used.
+    #[error("the sync did not start")]
+    Home(#[from] HomeError),
+    /// The upstream cannot be used.
+    #[error("the sync from `{location}` changed nothing")]
+    Upstream {
+        /// The upstream.
+        location: String,
+        /// Why.
+        source: UpstreamError,
+    },
+    /// The index cannot be used.
+    #[error("the sync changed nothing")]
+    Index(#[from] IndexError),
+    /// The upstream no longer lists many plugins that it listed before.
+    #[error("`{location}` no longer lists {gone} of {known} plugins: nothing was changed")]
+    MassRemoval {
+        /// The upstream.
+        location: String,
+        /// How many plugins are missing.
+        gone: usize,
+        /// How many there were.
+        known: usize,
+    },
+}
+
+impl Diagnose for SyncError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Home(error) => error.kind(),
+            Self::Upstream { source, .. } => source.kind(),
+            Self::Index(error) => error.kind(),
+            Self::MassRemoval { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Home(error) => error.hint(),
+            Self::Upstream { source, .. } => source.hint(),
+            Self::Index(error) => error.hint(),
+            Self::MassRemoval { .. } => {
+                Some("look at the upstream; if it is right, run the sync again with `--confirm`".to_owned())
+            }
+        }
+    }
+}
+
+/// Brings the index up to date; returns what changed and what was left out.
+pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions) -> Result<SyncOutcome, SyncError> {
+    let started = std::time::Instant::now();
+    let _lock = context.home.lock(&context.command, context.now())?;
+    let path = context.home.index_path();
+    let index = blocking(move || Index::open(&path)).await?;
+    let location = upstream.location();
+    let failed = |source| SyncError::Upstream { location: location.clone(), source };
+    let source = index.source(&location)?;
+    // A partial sync must not make a whole one believe that nothing is new.
+    let etag = source.as_ref().and_then(|source| source.list_etag.clone()).filter(|_| !options.full);
+    let asked = if options.only.is_empty() { etag.as_deref() } else { None };
+    let mut outcome = match upstream.list(asked).await.map_err(failed)? {
+        Listing::Unchanged => SyncOutcome::unchanged(&index.counts()?),
+        Listing::Listed(list) => {
+            let known = source.map(|source| index.known_plugins(source.id)).transpose()?.unwrap_or_default();
+            let selection = select(list, &known, options);
+            refuse_mass_removal(&location, &selection, known.values().filter(|known| !known.withdrawn).count(), options)?;
+            run(context, upstream, index, selection, etag).await?
+        }
+    };
+    let traffic = upstream.traffic();
+    (outcome.source, outcome.requests, outcome.bytes) = (location, traffic.requests, traffic.bytes);
+    outcome.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    Ok(outcome)
+}
+
+/// A catalog that loses more than one plugin in twenty at once is more likely broken than smaller.
+fn refuse_mass_removal(
+    location: &str,
+    selection: &Selection,
+    known: usize,
+    options: &SyncOptions,
+) -> Result<(), SyncError> {
+    let gone = selection.gone.len();
+    let mass = gone > 0 && (selection.listed == 0 || (gone > 2 && gone * 20 > known));
+    if mass && !options.confirm {
+        return Err(SyncError::MassRemoval { location: location.to_owned(), gone, known });
+    }
+    Ok(())
+}
+
+async fn run(
+    context: &Context,
+    upstream: &Upstream,
+    index: Index,
+    selection: Selection,
+    known_etag: Option<String>,
+) -> Result<SyncOutcome, SyncError> {
+    let location = upstream.location();
+    let mut outcome = SyncOutcome::of(&selection);
+    if selection.is_empty() && selection.etag == known_etag {
+        outcome.totals(&index.counts()?);
+        return Ok(outcome);
+    }
+    let Selection { tasks, touched, gone, etag, listed_plugins, .. } = selection;
+    let (sender, receiver) = mpsc::channel(32);
+    let (target, now) = (location.clone(), context.now());
+    let clock = context.clock;
+    let writer: JoinHandle<Result<Written, IndexError>> =
+        tokio::task::spawn_blocking(move || write(index, &target, now, clock, receiver));
+    context.reporter.begin("syncing plugins", Some(tasks.len() as u64), Unit::Items);
+    let fetched = fetch_all(context, upstream, tasks, &listed_plugins, &sender, &mut outcome).await;
+    context.reporter.end();
+    if let Err(source) = fetched {
+        drop(sender.send(Work::Abort).await);
+        drop(writer.await);
+        return Err(SyncError::Upstream { location, source });
+    }
+    for work in touched.into_iter().map(Work::Touch).chain(gone.into_iter().map(Work::Withdraw)) {
+        // A closed channel means that the writer failed: it says itself why.
+        drop(sender.send(work).await);
+    }
+    drop(sender.send(Work::Commit { etag }).await);
+    drop(sender);
+    let written = match writer.await {
+        Ok(written) => written?,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    };
+    outcome.take(written);
+    Ok(outcome)
+}
+
+/// Asks for the details of every task, and of what those depend on where only some were asked for.
+async fn fetch_all(
+    context: &Context,
+    upstream: &Upstream,
+    tasks: Vec<Task>,
+    listed: &select::Listed,
+    sender: &mpsc::Sender<Work>,
+    outcome: &mut SyncOutcome,
+) -> Result<(), UpstreamError> {
+    // Each plugin takes two requests at a time.
+    let at_once = outcome.concurrency.div_ceil(2).max(1);
+    let mut seen: std::collections::HashSet<PluginId> =
+        tasks.iter().map(|task| task.entry.plugin.id.clone()).collect();
+    let (mut wave, mut failures) = (tasks, 0);
+    while !wave.is_empty() {
+        let mut next = Vec::new();
+        let mut answers = stream::iter(wave)
+            .map(|task| async move { (upstream.details(&task.entry).await, task) })
+            .buffer_unordered(at_once);
+        while let Some((answer, task)) = answers.next().await {
+            context.reporter.advance(1);
+            match answer {
+                Ok(details) => {
+                    failures = 0;
+                    next.extend(listed.dependencies(&details, &mut seen, &mut outcome.skipped));
+                    drop(sender.send(Work::Put { task: Box::new(task), details: Box::new(details) }).await);
+                }
+                Err(error) => {
+                    failures = if is_network(&error) { failures + 1 } else { 0 };
+                    if failures >= GIVE_UP_AFTER {
+                        return Err(error);
+                    }
+                    outcome.skip(&task, &error);
+                }
+            }
+        }
+        drop(answers);
+        context.reporter.grow(next.len() as u64);
+        wave = next;
+    }
+    Ok(())
+}
+
+/// Returns whether the fault lies with the connection rather than with one plugin.
+fn is_network(error: &UpstreamError) -> bool {
+    matches!(error, UpstreamError::Net(error) if error.status().is_none_or(|status| status != 404 && status != 410))
+}
+
+impl List {
+    fn into_parts(self) -> (Vec<crate::model::PluginEntry>, Vec<Skipped>, Option<String>, bool) {
+        (self.entries, self.skipped, self.etag, self.complete)
+    }
+}
+
+impl Details {
+    /// Returns whether versions that were there before are now missing altogether, which no publisher does.
+    fn lost_all_versions(&self, known: usize) -> bool {
+        self.releases.is_empty() && known > 0
+    }
+}

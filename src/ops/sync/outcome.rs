@@ -1,0 +1,144 @@
+//! What a sync did.
+
+use serde::Serialize;
+
+use super::select::{Selection, Task};
+use crate::{
+    diagnostic::Chain,
+    index::{Change, Counts},
+    model::{Platform, PluginId, PluginVersion},
+    upstream::{Skipped, UpstreamError},
+};
+
+/// How many plugins there are, and what became of them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct PluginCounts {
+    /// Those that are listed now.
+    pub total: u64,
+    /// Those that are new.
+    pub added: u64,
+    /// Those that changed.
+    pub updated: u64,
+    /// Those that are what they were.
+    pub unchanged: u64,
+    /// Those that are no longer listed.
+    pub removed: u64,
+}
+
+/// How many versions there are, and what became of them.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct VersionCounts {
+    /// Those that are listed now.
+    pub total: u64,
+    /// Those that are new.
+    pub added: u64,
+    /// Those that changed.
+    pub updated: u64,
+    /// Those that are no longer listed.
+    pub removed: u64,
+}
+
+/// Something that someone must look at before it is believed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Alert {
+    /// What kind of change it is, `digest-changed`.
+    pub kind: &'static str,
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version, where one is concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<PluginVersion>,
+    /// The platform, where one package is concerned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// What was first seen, and stays.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What is offered now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+impl From<Change> for Alert {
+    fn from(change: Change) -> Self {
+        let Change { kind, plugin, version, platform, before, after, .. } = change;
+        Self { kind: kind.as_str(), plugin, version, platform, before, after }
+    }
+}
+
+impl Alert {
+    /// Returns whether a digest was refused, as against a change that is only reported.
+    pub fn refuses(&self) -> bool {
+        self.kind == crate::index::ChangeKind::DigestChanged.as_str()
+    }
+}
+
+/// What a sync did, in the shape of its JSON.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct SyncOutcome {
+    /// The upstream.
+    pub source: String,
+    /// What became of the plugins.
+    pub plugins: PluginCounts,
+    /// What became of the versions.
+    pub versions: VersionCounts,
+    /// How many requests were sent.
+    pub requests: u64,
+    /// How many bytes came, decoded.
+    pub bytes: u64,
+    /// What someone must look at.
+    pub alerts: Vec<Alert>,
+    /// What was left out.
+    pub skipped: Vec<Skipped>,
+    /// How long it took.
+    pub elapsed_ms: u64,
+    /// The number that `diff --since` takes; nothing where nothing was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sync: Option<i64>,
+    #[serde(skip)]
+    pub(super) concurrency: usize,
+}
+
+/// What the writer did.
+#[derive(Debug, Default)]
+pub(super) struct Written {
+    pub(super) sync: Option<i64>,
+    pub(super) plugins: PluginCounts,
+    pub(super) versions: VersionCounts,
+    pub(super) alerts: Vec<Alert>,
+    pub(super) skipped: Vec<Skipped>,
+    pub(super) counts: Counts,
+}
+
+impl SyncOutcome {
+    /// Returns the outcome of a sync that found nothing new.
+    pub(super) fn unchanged(counts: &Counts) -> Self {
+        let mut outcome = Self::default();
+        outcome.totals(counts);
+        outcome.plugins.unchanged = counts.plugins;
+        outcome
+    }
+
+    pub(super) fn of(selection: &Selection) -> Self {
+        let plugins = PluginCounts { unchanged: selection.unchanged, ..PluginCounts::default() };
+        let skipped = selection.skipped.clone();
+        Self { plugins, skipped, concurrency: selection.concurrency, ..Self::default() }
+    }
+
+    pub(super) fn totals(&mut self, counts: &Counts) {
+        (self.plugins.total, self.versions.total) = (counts.plugins, counts.versions);
+    }
+
+    pub(super) fn skip(&mut self, task: &Task, error: &UpstreamError) {
+        self.skipped.push(Skipped::plugin(task.entry.plugin.id.as_str(), Chain(error).to_string()));
+    }
+
+    pub(super) fn take(&mut self, written: Written) {
+        let unchanged = self.plugins.unchanged + written.plugins.unchanged;
+        (self.plugins, self.versions) = (PluginCounts { unchanged, ..written.plugins }, written.versions);
+        self.totals(&written.counts);
+        self.sync = written.sync;
+        self.alerts = written.alerts;
+        self.skipped.extend(written.skipped);
+    }
+}

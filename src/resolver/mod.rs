@@ -1,0 +1,166 @@
+//! Which version is right: the newest that is wanted and works, and why no other. Pure.
+//!
+//! *Invariant:* the answer depends on nothing but the arguments. Withdrawn and deleted versions are never chosen;
+//! prereleases only when they are asked for or nothing else is left.
+//! *Not for:* reading catalogs, or going from one plugin to the next: that is the caller's walk.
+
+mod refusal;
+
+pub use refusal::{NoVersion, Refusal};
+
+use crate::model::{GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Release, VersionRange, VersionRequest};
+
+/// One version that may be chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    /// The version and what the catalog says of it.
+    pub release: &'a Release,
+    /// Whether the upstream took it back.
+    pub withdrawn: bool,
+}
+
+/// Where a version must work.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// The version of Grafana; nothing to leave it out of account.
+    pub grafana: Option<GrafanaVersion>,
+    /// The platforms a package is needed for; empty to leave packages out of account.
+    pub platforms: Vec<Platform>,
+}
+
+/// Returns whether a Grafana version is in the range that a release declares: one that declares none works everywhere,
+/// one that declares something unreadable nowhere (protocol page 2.6).
+pub fn works_with(declared: Option<&str>, grafana: &GrafanaVersion) -> bool {
+    match declared.map(str::trim) {
+        None | Some("") => true,
+        Some(range) => range.parse::<VersionRange>().is_ok_and(|range| range.allows_grafana(grafana)),
+    }
+}
+
+/// Returns the newest version that is wanted and works, or why there is none.
+pub fn choose<'a>(
+    plugin: &PluginId,
+    candidates: &[Candidate<'a>],
+    wanted: &VersionRequest,
+    surroundings: &Surroundings,
+) -> Result<&'a Release, NoVersion> {
+    let mut sorted: Vec<_> = candidates.to_vec();
+    sorted.sort_by(|left, right| right.release.version.cmp(&left.release.version));
+    // `3` is a range, and the name of a version where there is one called so.
+    let named = sorted.iter().any(|candidate| wanted.names(&candidate.release.version));
+    let mut refused: Vec<(PluginVersion, Refusal)> = Vec::new();
+    let mut prerelease = None;
+    for candidate in &sorted {
+        let release = candidate.release;
+        let is_wanted = if named { wanted.names(&release.version) } else { wanted.allows(&release.version) };
+        match refuse(*candidate, is_wanted, surroundings) {
+            Some(refusal) => refused.push((release.version.clone(), refusal)),
+            None if release.version.is_prerelease() && !wanted.mentions_prerelease() => {
+                prerelease = prerelease.or(Some(release));
+            }
+            None => return Ok(release),
+        }
+    }
+    prerelease.ok_or_else(|| NoVersion {
+        plugin: plugin.clone(),
+        wanted: wanted.clone(),
+        grafana: surroundings.grafana.clone(),
+        refused,
+    })
+}
+
+fn refuse(candidate: Candidate<'_>, is_wanted: bool, surroundings: &Surroundings) -> Option<Refusal> {
+    let release = candidate.release;
+    if !is_wanted {
+        return Some(Refusal::NotWanted);
+    }
+    if candidate.withdrawn || release.status == PluginStatus::Deleted {
+        return Some(Refusal::Withdrawn);
+    }
+    if let Some(grafana) = &surroundings.grafana
+        && !works_with(release.grafana_dependency.as_deref(), grafana)
+    {
+        return Some(Refusal::Grafana(release.grafana_dependency.clone().unwrap_or_default()));
+    }
+    let missing = surroundings.platforms.iter().find(|platform| platform.choose(release.packages.keys()).is_none());
+    missing.map(|platform| Refusal::Platform(platform.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Package;
+
+    fn release(version: &str, grafana: Option<&str>, platforms: &[&str]) -> Release {
+        let platform = |text: &&str| (text.parse().expect("a platform"), Package::default());
+        Release {
+            version: version.parse().expect("a version"),
+            created_at: None,
+            status: PluginStatus::Active,
+            grafana_dependency: grafana.map(str::to_owned),
+            angular: false,
+            packages: platforms.iter().map(platform).collect(),
+            raw: String::new(),
+        }
+    }
+
+    fn chosen(releases: &[Release], wanted: &str, grafana: Option<&str>, platforms: &[&str]) -> Result<String, NoVersion> {
+        let candidates: Vec<_> = releases.iter().map(|release| Candidate { release, withdrawn: false }).collect();
+        let surroundings = Surroundings {
+            grafana: grafana.map(|version| version.parse().expect("a version")),
+            platforms: platforms.iter().map(|text| text.parse().expect("a platform")).collect(),
+        };
+        let plugin = "a-panel".parse().expect("an id");
+        choose(&plugin, &candidates, &wanted.parse().expect("a request"), &surroundings)
+            .map(|release| release.version.to_string())
+    }
+
+    #[test]
+    fn the_newest_that_works_is_chosen() {
+        let releases = [
+            release("1.0.0", Some(">=9"), &["any"]),
+            release("3.0.0", Some(">=12"), &["linux-amd64"]),
+            release("2.0.0", None, &["linux-amd64", "linux-arm64"]),
+        ];
+        assert_eq!(chosen(&releases, "", None, &["linux-amd64"]).as_deref(), Ok("3.0.0"));
+        assert_eq!(chosen(&releases, "", Some("11.0.0"), &["linux-amd64"]).as_deref(), Ok("2.0.0"));
+        assert_eq!(chosen(&releases, "", Some("12.0.0"), &["linux-arm64"]).as_deref(), Ok("2.0.0"));
+        assert_eq!(chosen(&releases, "^1", Some("12.0.0"), &["linux-arm64", "windows-amd64"]).as_deref(), Ok("1.0.0"));
+    }
+
+    #[test]
+    fn prereleases_wait_until_they_are_asked_for_or_alone() {
+        let releases = [release("1.0.0", None, &[]), release("2.0.0-beta1", None, &[])];
+        assert_eq!(chosen(&releases, "", None, &[]).as_deref(), Ok("1.0.0"));
+        assert_eq!(chosen(&releases, ">=2.0.0-beta0", None, &[]).as_deref(), Ok("2.0.0-beta1"));
+        assert_eq!(chosen(&releases[1..], "", None, &[]).as_deref(), Ok("2.0.0-beta1"));
+    }
+
+    #[test]
+    fn withdrawn_versions_are_not_chosen() {
+        let releases = [release("1.0.0", None, &[]), release("2.0.0", None, &[])];
+        let candidates = [
+            Candidate { release: &releases[0], withdrawn: false },
+            Candidate { release: &releases[1], withdrawn: true },
+        ];
+        let plugin = "a-panel".parse().expect("an id");
+        let surroundings = Surroundings::default();
+        let found = choose(&plugin, &candidates, &VersionRequest::Any, &surroundings).expect("one is left");
+        assert_eq!(found.version.as_str(), "1.0.0");
+    }
+
+    #[test]
+    fn a_failure_says_why_in_few_words() {
+        let releases = [
+            release("1.0.0", Some("<9"), &["any"]),
+            release("2.0.0", Some(">=12"), &["any"]),
+            release("3.0.0", Some(">=11"), &["darwin-arm64"]),
+        ];
+        let error = chosen(&releases, ">=2", Some("11.0.0"), &["linux-amd64"]).expect_err("none works");
+        assert_eq!(
+            error.to_string(),
+            "no version of a-panel fits `>=2`: 3.0.0 has no package for linux-amd64, 2.0.0 needs Grafana `>=12` and \
+             this is 11.0.0, 1.0.0 is not asked for"
+        );
+    }
+}

@@ -1,0 +1,90 @@
+//! Why there is no version, in a sentence.
+
+use std::fmt;
+
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::{GrafanaVersion, Platform, PluginId, PluginVersion, VersionRequest},
+};
+
+/// How many versions an explanation names.
+const NAMED: usize = 5;
+
+/// Why a version was not chosen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Refusal {
+    /// Another one was asked for.
+    NotWanted,
+    /// The upstream took it back.
+    Withdrawn,
+    /// It works with other versions of Grafana; the range is the declared text.
+    Grafana(String),
+    /// It has no package for this platform.
+    Platform(Platform),
+}
+
+/// No version is wanted and works.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct NoVersion {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// What was asked for.
+    pub wanted: VersionRequest,
+    /// Where it must work.
+    pub grafana: Option<GrafanaVersion>,
+    /// Each version, newest first, and why not.
+    pub refused: Vec<(PluginVersion, Refusal)>,
+}
+
+impl fmt::Display for NoVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "no version of {} fits", self.plugin)?;
+        if self.wanted != VersionRequest::Any {
+            write!(formatter, " `{}`", self.wanted)?;
+        }
+        if self.refused.is_empty() {
+            return formatter.write_str(": the catalog lists none");
+        }
+        // Versions that were asked for tell more than those that were not.
+        let (asked, others): (Vec<_>, Vec<_>) =
+            self.refused.iter().partition(|(_, refusal)| *refusal != Refusal::NotWanted);
+        let named: Vec<_> = asked.iter().chain(&others).take(NAMED).map(|(version, why)| self.say(version, why)).collect();
+        write!(formatter, ": {}", named.join(", "))?;
+        match self.refused.len().saturating_sub(NAMED) {
+            0 => Ok(()),
+            more => write!(formatter, ", and {more} more"),
+        }
+    }
+}
+
+impl NoVersion {
+    fn say(&self, version: &PluginVersion, refusal: &Refusal) -> String {
+        match refusal {
+            Refusal::NotWanted => format!("{version} is not asked for"),
+            Refusal::Withdrawn => format!("{version} was withdrawn"),
+            Refusal::Grafana(range) => {
+                let here = self.grafana.as_ref().map_or_else(String::new, |grafana| format!(" and this is {grafana}"));
+                format!("{version} needs Grafana `{}`{here}", range.escape_debug())
+            }
+            Refusal::Platform(platform) => format!("{version} has no package for {platform}"),
+        }
+    }
+}
+
+impl std::error::Error for NoVersion {}
+
+impl Diagnose for NoVersion {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
+
+    fn hint(&self) -> Option<String> {
+        let newest: Vec<_> = self.refused.iter().take(3).map(|(version, _)| version.as_str()).collect();
+        let platform = self.refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::Platform(_)));
+        Some(match newest.as_slice() {
+            [] => format!("run `plugport sync`, or look with `plugport show {}`", self.plugin),
+            _ if platform => format!("`plugport versions {}` lists what there is for which platform", self.plugin),
+            newest => format!("the newest are {}; `plugport versions {}` lists all", newest.join(", "), self.plugin),
+        })
+    }
+}

@@ -1,0 +1,200 @@
+//! Where bytes become trusted: a package is what the catalog promised, its archive is safe, and it is who it says.
+//!
+//! *Invariant:* only [`verify`] makes a [`Verified`], and the store takes nothing else. One open file is hashed, judged
+//! and handed on, so that nothing can be put in its place in between.
+//! *Not for:* deciding whom to trust beyond the catalog's digests; getting or keeping bytes.
+
+use std::{fs::File, io, path::PathBuf};
+
+use crate::{
+    archive::{self, Archive, ArchiveError, ArchiveLimits},
+    diagnostic::{Diagnose, Kind},
+    model::{Digests, Md5Digest, PluginId, PluginVersion, Sha256Digest},
+};
+
+/// A file that came in whole, with what its bytes hash to.
+#[derive(Debug)]
+pub struct Received {
+    /// The open file; it is only read from here on.
+    pub file: File,
+    /// Where it lies for now.
+    pub path: PathBuf,
+    /// The SHA-256 of its bytes.
+    pub sha256: Sha256Digest,
+    /// The MD5 of its bytes.
+    pub md5: Md5Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// What a package must be.
+#[derive(Clone, Debug)]
+pub struct Promise {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version.
+    pub version: PluginVersion,
+    /// What the catalog promises of the bytes.
+    pub digests: Digests,
+}
+
+/// A package that is what was promised. Holding one is the proof.
+#[derive(Debug)]
+pub struct Verified {
+    received: Received,
+    archive: Archive,
+    weak: bool,
+}
+
+impl Verified {
+    /// Returns the file and what is known of its bytes.
+    pub fn received(&self) -> &Received {
+        &self.received
+    }
+
+    /// Returns what is in the archive.
+    pub fn archive(&self) -> &Archive {
+        &self.archive
+    }
+
+    /// Returns whether only an MD5 stands behind it, which a forger can match.
+    pub fn is_weak(&self) -> bool {
+        self.weak
+    }
+
+    /// Returns the open file, to unpack exactly what was judged.
+    pub fn file(&mut self) -> (&mut File, &Archive) {
+        (&mut self.received.file, &self.archive)
+    }
+}
+
+/// A package is not what it should be.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The catalog promises nothing that the bytes could be held against.
+    #[error("the catalog gives no digest for {plugin}@{version}")]
+    Unproven {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version.
+        version: PluginVersion,
+    },
+    /// The bytes are not the promised ones.
+    #[error("the bytes of {plugin}@{version} are not what the catalog promised: expected {promised}, found {found}")]
+    Mismatch {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version.
+        version: PluginVersion,
+        /// The promised digest.
+        promised: String,
+        /// What the bytes hash to.
+        found: String,
+    },
+    /// The archive is not safe, or is not of this plugin.
+    #[error("the archive of {plugin}@{version} is refused")]
+    Archive {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version.
+        version: PluginVersion,
+        /// Why.
+        source: ArchiveError,
+    },
+    /// plugin.json names another version.
+    #[error("the archive of {plugin}@{version} says that it is version {}", found.as_str())]
+    OtherVersion {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version that was asked for.
+        version: PluginVersion,
+        /// The version in plugin.json.
+        found: PluginVersion,
+    },
+    /// The file cannot be read.
+    #[error("`{}` cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Diagnose for VerifyError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Read { .. } => Kind::Storage,
+            Self::Archive { source, .. } => source.kind(),
+            _ => Kind::Integrity,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unproven { .. } => {
+                Some("sync from a source that publishes digests, like `https://grafana.com/api`".to_owned())
+            }
+            Self::Mismatch { .. } => Some(
+                "the package or the catalog was changed upstream or on the way: compare with another source before you \
+                 trust either"
+                    .to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// Judges a file against what was promised.
+pub fn verify(received: Received, promise: &Promise, limits: &ArchiveLimits) -> Result<Verified, VerifyError> {
+    let Promise { plugin, version, digests } = promise;
+    let weak = match digests.strongest() {
+        None => return Err(VerifyError::Unproven { plugin: plugin.clone(), version: version.clone() }),
+        Some(algorithm) => !algorithm.resists_forgery(),
+    };
+    let found = Digests { sha256: Some(received.sha256), md5: Some(received.md5) };
+    if digests.contradicts(&found) {
+        let (plugin, version) = (plugin.clone(), version.clone());
+        return Err(mismatch(plugin, version, *digests, found));
+    }
+    verify_archive(received, plugin, Some(version), limits).map(|verified| Verified { weak, ..verified })
+}
+
+/// Names the digest that differs: the SHA-256 where it does, else the MD5.
+fn mismatch(plugin: PluginId, version: PluginVersion, promised: Digests, found: Digests) -> VerifyError {
+    let sha256_differs = promised.sha256.is_some_and(|sha256| Some(sha256) != found.sha256);
+    let strip = |digests: Digests| if sha256_differs { digests } else { Digests { sha256: None, ..digests } };
+    let (promised, found) = (strip(promised).describe(), strip(found).describe());
+    VerifyError::Mismatch { plugin, version, promised, found }
+}
+
+/// Judges a file without a catalog: is it a safe package of this plugin, and of this version where one is named?
+///
+/// What comes back is marked as weak: nobody vouched for its bytes.
+pub fn verify_archive(
+    mut received: Received,
+    plugin: &PluginId,
+    version: Option<&PluginVersion>,
+    limits: &ArchiveLimits,
+) -> Result<Verified, VerifyError> {
+    let archive = archive::inspect(&mut received.file, plugin, limits).map_err(|source| VerifyError::Archive {
+        plugin: plugin.clone(),
+        version: version.cloned().unwrap_or_else(|| "0".parse().expect("a digit is a version")),
+        source,
+    })?;
+    let found = &archive.plugin_json().version;
+    match version {
+        Some(version) if !same_version(version, found) => Err(VerifyError::OtherVersion {
+            plugin: plugin.clone(),
+            version: version.clone(),
+            found: found.clone(),
+        }),
+        _ => Ok(Verified { received, archive, weak: true }),
+    }
+}
+
+/// Catalogs write some versions with a leading `v` that plugin.json does not have.
+fn same_version(left: &PluginVersion, right: &PluginVersion) -> bool {
+    let bare = |version: &PluginVersion| version.as_str().trim_start_matches('v').to_owned();
+    bare(left) == bare(right)
+}
