@@ -1,5 +1,6 @@
 //! plugport mirrors the Grafana plugin catalog, answers questions about it offline, and rolls plugins out.
 
+pub mod archive;
 pub mod diagnostic;
 pub mod disk;
 pub mod duration;

@@ -1,0 +1,144 @@
+//! The central directory: one record for each entry.
+//!
+//! *Invariant:* a [`Record`] is a file or a folder that Grafana could read, with a name that is UTF-8.
+//! *Not for:* whether the name is safe or the local header agrees.
+
+use std::io::Read;
+
+use super::{
+    ArchiveError, EntryKind, Method, Rule,
+    extra::{Sizes, read_extra},
+    fields::{Fields, fill},
+};
+
+const SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x01\x02");
+/// Of a record without its name, extra fields and comment (APPNOTE 4.3.12).
+const FIXED_SIZE: usize = 46;
+
+/// Bit 0: encrypted. Bit 6: strong encryption. Bit 13: masked headers (APPNOTE 4.4.4).
+const ENCRYPTED: u16 = 1 | 1 << 6 | 1 << 13;
+/// Bit 3: a data descriptor follows.
+pub(super) const DESCRIPTOR: u16 = 1 << 3;
+/// Bit 11: the name is UTF-8.
+const UTF8: u16 = 1 << 11;
+/// The above, and bits 1 and 2: how hard the writer tried to compress.
+const KNOWN_FLAGS: u16 = 1 << 1 | 1 << 2 | DESCRIPTOR | UTF8;
+
+const FORMAT: u32 = 0o170_000;
+const DOS_FOLDER: u32 = 0x10;
+
+/// One record of the central directory.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// The name as it is written, with the slash at the end of a folder.
+    pub(super) name: String,
+    pub(super) kind: EntryKind,
+    pub(super) method: Method,
+    pub(super) flags: u16,
+    pub(super) crc: u32,
+    pub(super) sizes: Sizes,
+    /// Whether anyone may execute it, as far as the writer knew modes.
+    pub(super) executable: bool,
+}
+
+/// The fixed part of a record.
+struct Header {
+    host: u8,
+    flags: u16,
+    method: u16,
+    crc: u32,
+    compressed: u32,
+    size: u32,
+    name: u16,
+    extra: u16,
+    comment: u16,
+    disk: u16,
+    attributes: u32,
+    start: u32,
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        if fields.u32()? != SIGNATURE {
+            return None;
+        }
+        let [_version, host] = fields.u16()?.to_le_bytes();
+        let _version_needed = fields.u16()?;
+        let (flags, method, _time) = (fields.u16()?, fields.u16()?, fields.u32()?);
+        let (crc, compressed, size) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        let (name, extra, comment) = (fields.u16()?, fields.u16()?, fields.u16()?);
+        let (disk, _internal) = (fields.u16()?, fields.u16()?);
+        let (attributes, start) = (fields.u32()?, fields.u32()?);
+        Some(Self { host, flags, method, crc, compressed, size, name, extra, comment, disk, attributes, start })
+    }
+}
+
+/// Returns the next record of the central directory.
+pub(super) fn read_record(directory: &mut impl Read) -> Result<Record, ArchiveError> {
+    let mut fixed = [0; FIXED_SIZE];
+    fill(directory, &mut fixed, Rule::CentralDirectory)?;
+    let header = Header::parse(&fixed).ok_or(Rule::CentralDirectory)?;
+    let (name, extra) = (usize::from(header.name), usize::from(header.extra));
+    let mut variable = vec![0; name + extra + usize::from(header.comment)];
+    fill(directory, &mut variable, Rule::CentralDirectory)?;
+    let (name, rest) = variable.split_at(name);
+    judge(&header, name, &rest[..extra]).map_err(|rule| ArchiveError::from(rule).of(&String::from_utf8_lossy(name)))
+}
+
+fn judge(header: &Header, name: &[u8], extra: &[u8]) -> Result<Record, Rule> {
+    if header.flags & ENCRYPTED != 0 {
+        return Err(Rule::Encrypted);
+    }
+    if header.flags & !KNOWN_FLAGS != 0 {
+        return Err(Rule::Flags(header.flags));
+    }
+    let method = match header.method {
+        0 => Method::Stored,
+        8 => Method::Deflated,
+        other => return Err(Rule::Method(other)),
+    };
+    if header.disk != 0 {
+        return Err(Rule::Split);
+    }
+    let text = str::from_utf8(name).map_err(|_| Rule::Encoding)?;
+    if header.flags & UTF8 == 0 && !text.is_ascii() {
+        return Err(Rule::Encoding);
+    }
+    let sizes = Sizes {
+        size: header.size.into(),
+        compressed: header.compressed.into(),
+        start: header.start.into(),
+        wide: false,
+    };
+    let sizes = read_extra(extra, name, sizes)?;
+    if method == Method::Stored && sizes.size != sizes.compressed {
+        return Err(Rule::Size);
+    }
+    let kind = kind(text, header, &sizes)?;
+    let executable = has_modes(header.host) && (header.attributes >> 16) & 0o111 != 0;
+    Ok(Record { name: text.to_owned(), kind, method, flags: header.flags, crc: header.crc, sizes, executable })
+}
+
+/// Unix and macOS; other hosts keep something else in the upper half of the attributes.
+fn has_modes(host: u8) -> bool {
+    matches!(host, 3 | 19)
+}
+
+fn kind(name: &str, header: &Header, sizes: &Sizes) -> Result<EntryKind, Rule> {
+    let by_name = if name.ends_with('/') { EntryKind::Folder } else { EntryKind::File };
+    // Whatever the host: some readers do not look at it.
+    let by_mode = match (header.attributes >> 16) & FORMAT {
+        0 => by_name,
+        0o100_000 => EntryKind::File,
+        0o040_000 => EntryKind::Folder,
+        0o120_000 => return Err(Rule::Link),
+        _ => return Err(Rule::SpecialFile),
+    };
+    let dos_folder = header.attributes & DOS_FOLDER != 0;
+    let unclear = match by_name {
+        EntryKind::File => dos_folder,
+        EntryKind::Folder => sizes.size != 0,
+    };
+    if by_mode != by_name || unclear { Err(Rule::KindUnclear) } else { Ok(by_name) }
+}

@@ -1,0 +1,170 @@
+//! An installed folder against the files that it should have.
+//!
+//! *Invariant:* nothing outside the folder is opened: no link is followed, and depth is bounded.
+//! *Not for:* deciding what a difference means, and for modes and times, which a signature does not cover either.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    fs::File,
+    io::{self, Read, Seek},
+    path::{Path, PathBuf},
+};
+
+use cap_std::fs::{Dir, DirEntry};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Archive, ArchiveError, Entry, EntryKind,
+    content::{BUFFER, Source},
+    folder::{open_file, open_folder},
+};
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::{RelPath, Sha256Digest},
+};
+
+/// No path that should be there is deeper.
+const DEEPEST: usize = 32;
+
+/// One way in which a folder is not what it should be.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Difference {
+    /// The file is not there.
+    Missing(RelPath),
+    /// The file has other bytes.
+    Modified(RelPath),
+    /// The file should not be there, or is in a folder deeper than 32.
+    Extra(PathBuf),
+    /// Where a file may be there is a link, a special file, or a folder in the place of a file.
+    NotAFile(PathBuf),
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quote = |path: &Path| path.to_string_lossy().escape_debug().to_string();
+        match self {
+            Self::Missing(path) => write!(formatter, "`{path}` is missing"),
+            Self::Modified(path) => write!(formatter, "`{path}` is modified"),
+            Self::Extra(path) => write!(formatter, "`{}` is extra", quote(path)),
+            Self::NotAFile(path) => write!(formatter, "`{}` is not a regular file", quote(path)),
+        }
+    }
+}
+
+/// A folder could not be compared.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` could not be read", path.to_string_lossy().escape_debug())]
+pub struct CompareError {
+    /// The path below the folder; empty for the folder itself.
+    pub path: PathBuf,
+    /// What the system said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl Diagnose for CompareError {
+    fn kind(&self) -> Kind {
+        Kind::Storage
+    }
+}
+
+/// Returns how `folder` differs from `files`, in order of kind and path; empty when it has exactly these files.
+///
+/// Folders without files do not count.
+pub fn compare(files: &BTreeMap<RelPath, Sha256Digest>, folder: &Dir) -> Result<Vec<Difference>, CompareError> {
+    let root = open_folder(folder, ".").map_err(failed(Path::new("")))?;
+    let mut walk = Walk { files, seen: BTreeSet::new(), differences: Vec::new() };
+    walk.folder(&root, Path::new(""), 1)?;
+    let missing = files.keys().filter(|path| !walk.seen.contains(path)).cloned().map(Difference::Missing);
+    walk.differences.extend(missing);
+    walk.differences.sort();
+    Ok(walk.differences)
+}
+
+fn failed(path: &Path) -> impl FnOnce(io::Error) -> CompareError + use<'_> {
+    move |source| CompareError { path: path.to_path_buf(), source }
+}
+
+struct Walk<'a> {
+    files: &'a BTreeMap<RelPath, Sha256Digest>,
+    seen: BTreeSet<&'a RelPath>,
+    differences: Vec<Difference>,
+}
+
+impl Walk<'_> {
+    fn folder(&mut self, folder: &Dir, path: &Path, depth: usize) -> Result<(), CompareError> {
+        for entry in folder.entries().map_err(failed(path))? {
+            let entry = entry.map_err(failed(path))?;
+            self.entry(folder, &entry, &path.join(entry.file_name()), depth)?;
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, parent: &Dir, entry: &DirEntry, path: &Path, depth: usize) -> Result<(), CompareError> {
+        let kind = entry.file_type().map_err(failed(path))?;
+        let name = entry.file_name();
+        let wanted = path.to_str().and_then(|text| text.parse().ok()).and_then(|path| self.files.get_key_value(&path));
+        if let Some((wanted, digest)) = wanted {
+            return self.wanted(parent, wanted, *digest);
+        }
+        match name.to_str() {
+            Some(name) if kind.is_dir() && depth < DEEPEST => {
+                let folder = open_folder(parent, name).map_err(failed(path))?;
+                self.folder(&folder, path, depth + 1)?;
+            }
+            _ if kind.is_dir() || kind.is_file() => self.differences.push(Difference::Extra(path.to_path_buf())),
+            _ => self.differences.push(Difference::NotAFile(path.to_path_buf())),
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Walk<'a> {
+    fn wanted(&mut self, parent: &Dir, path: &'a RelPath, wanted: Sha256Digest) -> Result<(), CompareError> {
+        let name = path.parts().last().unwrap_or_default();
+        let at = Path::new(path.as_str());
+        self.seen.insert(path);
+        match open_file(parent, name).map_err(failed(at))? {
+            None => self.differences.push(Difference::NotAFile(at.to_path_buf())),
+            Some(mut file) if digest(&mut file).map_err(failed(at))? != wanted => {
+                self.differences.push(Difference::Modified(path.clone()));
+            }
+            Some(_) => {}
+        }
+        Ok(())
+    }
+}
+
+fn digest(file: &mut File) -> io::Result<Sha256Digest> {
+    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
+}
+
+/// Returns the digest of each file of `archive`, which was read from the same open `file`, by its path below the top
+/// folder.
+pub fn file_digests(
+    file: &mut (impl Read + Seek),
+    archive: &Archive,
+) -> Result<BTreeMap<RelPath, Sha256Digest>, ArchiveError> {
+    let mut source = Source::new(file)?;
+    let mut digests = BTreeMap::new();
+    for Entry { path, kind, content, .. } in archive.entries() {
+        if *kind == EntryKind::Folder {
+            continue;
+        }
+        let mut hasher = Sha256::new();
+        let poured = source.pour(content, &mut |bytes| {
+            hasher.update(bytes);
+            Ok(())
+        });
+        poured.map_err(|error| ArchiveError::from(error).of(path.as_str()))?;
+        digests.insert(path.clone(), Sha256Digest::from_bytes(hasher.finalize().into()));
+    }
+    Ok(digests)
+}

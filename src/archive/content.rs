@@ -1,0 +1,166 @@
+//! The bytes of an entry, inflated.
+//!
+//! *Invariant:* what [`Inflater::pour`] has poured without an error has the stated length and checksum, and used up all
+//! of the entry's bytes in the zip; it never pours more than the stated length.
+//! *Not for:* finding the entry.
+
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+
+use flate2::{Crc, Decompress, FlushDecompress, Status};
+
+use super::{ArchiveError, Content, Method, Rule};
+
+/// How many bytes are inflated, hashed and written at once.
+pub(super) const BUFFER: usize = 64 << 10;
+
+/// Inflates entries one after another with the same memory.
+pub(super) struct Inflater {
+    stream: Decompress,
+    output: Vec<u8>,
+}
+
+/// What went wrong between an entry and its sink.
+#[derive(Debug)]
+pub(super) enum PourError {
+    /// The entry is not what it says.
+    Refused(Rule),
+    /// The zip could not be read.
+    Read(io::Error),
+    /// The sink took no more.
+    Sink(io::Error),
+}
+
+impl From<Rule> for PourError {
+    fn from(rule: Rule) -> Self {
+        Self::Refused(rule)
+    }
+}
+
+impl From<PourError> for ArchiveError {
+    fn from(error: PourError) -> Self {
+        match error {
+            PourError::Refused(rule) => rule.into(),
+            PourError::Read(error) | PourError::Sink(error) => Self::Io(error),
+        }
+    }
+}
+
+/// Where inflated bytes go.
+pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+
+/// Counts and sums what passes, and stops what is too much.
+struct Meter<'a, 'b> {
+    content: &'a Content,
+    poured: u64,
+    crc: Crc,
+    sink: &'a mut Sink<'b>,
+}
+
+impl Meter<'_, '_> {
+    fn pass(&mut self, bytes: &[u8]) -> Result<(), PourError> {
+        self.poured += bytes.len() as u64;
+        if self.poured > self.content.size {
+            return Err(Rule::Size.into());
+        }
+        self.crc.update(bytes);
+        (self.sink)(bytes).map_err(PourError::Sink)
+    }
+
+    fn finish(self) -> Result<(), PourError> {
+        if self.poured != self.content.size {
+            return Err(Rule::Size.into());
+        }
+        if self.crc.sum() == self.content.crc { Ok(()) } else { Err(Rule::Checksum.into()) }
+    }
+}
+
+impl Inflater {
+    /// Returns an inflater with buffers of 64 KiB.
+    pub(super) fn new() -> Self {
+        Self { stream: Decompress::new(false), output: vec![0; BUFFER] }
+    }
+
+    /// Pours the entry whose bytes in the zip come next in `file` into `sink`.
+    pub(super) fn pour(
+        &mut self,
+        file: &mut impl BufRead,
+        content: &Content,
+        sink: &mut Sink<'_>,
+    ) -> Result<(), PourError> {
+        let mut meter = Meter { content, poured: 0, crc: Crc::new(), sink };
+        match content.method {
+            Method::Stored => copy(file, content.compressed, &mut meter)?,
+            Method::Deflated => self.inflate(file, content.compressed, &mut meter)?,
+        }
+        meter.finish()
+    }
+
+    fn inflate(&mut self, file: &mut impl BufRead, mut left: u64, meter: &mut Meter<'_, '_>) -> Result<(), PourError> {
+        self.stream.reset(false);
+        loop {
+            let input = next(file, left)?;
+            let (read, written) = (self.stream.total_in(), self.stream.total_out());
+            let status = self.stream.decompress(input, &mut self.output, FlushDecompress::None);
+            let status = status.map_err(|_| Rule::Deflate)?;
+            let (read, written) = (self.stream.total_in() - read, self.stream.total_out() - written);
+            // Both are at most the length of a buffer in memory.
+            #[expect(clippy::cast_possible_truncation, reason = "lengths of slices")]
+            let (consumed, produced) = (read as usize, written as usize);
+            file.consume(consumed);
+            left -= read;
+            meter.pass(&self.output[..produced])?;
+            match status {
+                Status::StreamEnd if left == 0 => return Ok(()),
+                Status::StreamEnd => return Err(Rule::DeflateTail.into()),
+                _ if consumed == 0 && produced == 0 => return Err(Rule::Deflate.into()),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn copy(file: &mut impl BufRead, mut left: u64, meter: &mut Meter<'_, '_>) -> Result<(), PourError> {
+    while left > 0 {
+        let bytes = next(file, left)?;
+        let count = bytes.len();
+        if count == 0 {
+            return Err(PourError::Read(io::ErrorKind::UnexpectedEof.into()));
+        }
+        meter.pass(bytes)?;
+        file.consume(count);
+        left -= count as u64;
+    }
+    Ok(())
+}
+
+/// Returns bytes that are at hand, at most `left`.
+fn next(file: &mut impl BufRead, left: u64) -> Result<&[u8], PourError> {
+    let bytes = file.fill_buf().map_err(PourError::Read)?;
+    let count = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
+    Ok(&bytes[..count])
+}
+
+/// The bytes of a whole zip, of which entries are poured in the order of the file.
+pub(super) struct Source<F> {
+    bytes: BufReader<F>,
+    position: u64,
+    inflater: Inflater,
+}
+
+impl<F: Read + Seek> Source<F> {
+    /// Returns the bytes of a file from its start.
+    pub(super) fn new(mut file: F) -> io::Result<Self> {
+        file.seek(SeekFrom::Start(0))?;
+        Ok(Self { bytes: BufReader::with_capacity(BUFFER, file), position: 0, inflater: Inflater::new() })
+    }
+
+    /// Pours one entry into `sink`.
+    pub(super) fn pour(&mut self, content: &Content, sink: &mut Sink<'_>) -> Result<(), PourError> {
+        // Relative, so that what is in the buffer stays there.
+        let distance = content.start.cast_signed().wrapping_sub(self.position.cast_signed());
+        self.bytes.seek_relative(distance).map_err(PourError::Read)?;
+        self.inflater.pour(&mut self.bytes, content, sink)?;
+        self.position = content.start + content.compressed;
+        Ok(())
+    }
+}

@@ -1,0 +1,163 @@
+//! The end of a zip: the end record, and the zip64 end record and its locator where they are.
+//!
+//! *Invariant:* a [`Directory`] was found in the only way there is, and no byte of the file follows or precedes the end
+//! records unaccounted for.
+//! *Not for:* the central directory itself.
+
+use std::io::{self, Read, Seek, SeekFrom};
+
+use super::{ArchiveError, ArchiveLimits, Rule, fields::Fields};
+
+const END: [u8; 4] = *b"PK\x05\x06";
+const END_SIZE: usize = 22;
+const LOCATOR: u32 = u32::from_le_bytes(*b"PK\x06\x07");
+const LOCATOR_SIZE: usize = 20;
+const WIDE_END: u32 = u32::from_le_bytes(*b"PK\x06\x06");
+const WIDE_END_SIZE: usize = 56;
+/// What the zip64 end record says of its own size when it has no extensible data.
+const WIDE_END_REST: u64 = 44;
+const LONGEST_COMMENT: usize = u16::MAX as usize;
+
+/// Where the central directory is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Directory {
+    /// Its first byte, which is also the end of the last entry.
+    pub(super) start: u64,
+    /// Its length in bytes.
+    pub(super) size: u64,
+    /// How many records it has: at most the limit.
+    pub(super) records: usize,
+}
+
+/// The numbers that the end record (APPNOTE 4.3.16) and the zip64 end record (4.3.14) share.
+#[derive(Clone, Copy, Debug)]
+struct Counts {
+    disk: u32,
+    directory_disk: u32,
+    records_here: u64,
+    records: u64,
+    size: u64,
+    start: u64,
+}
+
+/// Returns where the central directory of a file of `length` bytes is.
+pub(super) fn find_directory(
+    file: &mut (impl Read + Seek),
+    length: u64,
+    limits: &ArchiveLimits,
+) -> Result<Directory, ArchiveError> {
+    if length > limits.package_bytes {
+        return Err(Rule::PackageTooLarge(limits.package_bytes).into());
+    }
+    let tail = read_tail(file, length)?;
+    let at = find_end_record(&tail)?;
+    let plain = parse_end(&tail[at..]).ok_or(Rule::EndRecord)?;
+    let (counts, end_records) = match tail[..at].last_chunk::<LOCATOR_SIZE>().and_then(|bytes| parse_locator(bytes)) {
+        Some(wide_at) => read_wide_end(&tail[..at], length - tail.len() as u64, wide_at?, plain)?,
+        None => (plain, length - (tail.len() - at) as u64),
+    };
+    check_counts(&counts, end_records, limits)
+}
+
+fn read_tail(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<u8>> {
+    let longest = (WIDE_END_SIZE + LOCATOR_SIZE + END_SIZE + LONGEST_COMMENT) as u64;
+    file.seek(SeekFrom::Start(length.saturating_sub(longest)))?;
+    let mut tail = Vec::new();
+    file.take(longest).read_to_end(&mut tail)?;
+    Ok(tail)
+}
+
+/// Returns the position of the one end record whose comment reaches the end of the file exactly.
+///
+/// Readers search in different ways, so a second one that would fit, or one inside the comment, makes two archives of
+/// one file. The same four bytes earlier, in the data of a stored zip, mislead nobody.
+fn find_end_record(tail: &[u8]) -> Result<usize, Rule> {
+    let first = tail.len().saturating_sub(END_SIZE + LONGEST_COMMENT);
+    let found: Vec<_> =
+        tail.windows(END.len()).enumerate().skip(first).filter(|(_, window)| *window == END).map(|(at, _)| at).collect();
+    let fits = |at: &usize| {
+        let comment = tail.get(at + END_SIZE - 2..).and_then(|rest| Fields(rest).u16());
+        comment.is_some_and(|comment| at + END_SIZE + usize::from(comment) == tail.len())
+    };
+    let mut fitting = found.iter().copied().filter(fits);
+    match (fitting.next(), fitting.next(), found.last()) {
+        (None, _, None) => Err(Rule::NotAZip),
+        (None, ..) => Err(Rule::EndRecord),
+        (Some(at), None, Some(last)) if at == *last => Ok(at),
+        (Some(_), ..) => Err(Rule::SecondEndRecord),
+    }
+}
+
+fn parse_end(record: &[u8]) -> Option<Counts> {
+    let mut fields = Fields(record.get(END.len()..)?);
+    Some(Counts {
+        disk: fields.u16()?.into(),
+        directory_disk: fields.u16()?.into(),
+        records_here: fields.u16()?.into(),
+        records: fields.u16()?.into(),
+        size: fields.u32()?.into(),
+        start: fields.u32()?.into(),
+    })
+}
+
+/// Returns where the zip64 end record is, when these bytes are a locator (APPNOTE 4.3.15).
+fn parse_locator(bytes: &[u8; LOCATOR_SIZE]) -> Option<Result<u64, Rule>> {
+    let mut fields = Fields(bytes);
+    if fields.u32()? != LOCATOR {
+        return None;
+    }
+    let (disk, at, disks) = (fields.u32()?, fields.u64()?, fields.u32()?);
+    // Some writers count no disks at all, which means the same.
+    Some(if disk == 0 && disks <= 1 { Ok(at) } else { Err(Rule::Split) })
+}
+
+/// Returns the zip64 counts and the position of their record, which must end where its locator starts.
+///
+/// Info-ZIP writes the record when it reads from a pipe, needed or not; it may stand as long as both records agree.
+fn read_wide_end(before: &[u8], offset: u64, stated: u64, plain: Counts) -> Result<(Counts, u64), Rule> {
+    let at = before.len().checked_sub(LOCATOR_SIZE + WIDE_END_SIZE).ok_or(Rule::Zip64)?;
+    let wide = parse_wide_end(&before[at..]).ok_or(Rule::Zip64)?;
+    let position = offset + at as u64;
+    let agrees = |plain: u64, wide: u64, sentinel: u64| plain == wide || plain == sentinel;
+    let (word, double) = (u64::from(u16::MAX), u64::from(u32::MAX));
+    let same = agrees(plain.disk.into(), wide.disk.into(), word)
+        && agrees(plain.directory_disk.into(), wide.directory_disk.into(), word)
+        && agrees(plain.records_here, wide.records_here, word)
+        && agrees(plain.records, wide.records, word)
+        && agrees(plain.size, wide.size, double)
+        && agrees(plain.start, wide.start, double);
+    if same && stated == position { Ok((wide, position)) } else { Err(Rule::Zip64) }
+}
+
+fn parse_wide_end(record: &[u8]) -> Option<Counts> {
+    let mut fields = Fields(record);
+    if fields.u32()? != WIDE_END || fields.u64()? != WIDE_END_REST {
+        return None;
+    }
+    let _versions = fields.bytes(4)?;
+    Some(Counts {
+        disk: fields.u32()?,
+        directory_disk: fields.u32()?,
+        records_here: fields.u64()?,
+        records: fields.u64()?,
+        size: fields.u64()?,
+        start: fields.u64()?,
+    })
+}
+
+fn check_counts(counts: &Counts, end_records: u64, limits: &ArchiveLimits) -> Result<Directory, ArchiveError> {
+    if counts.disk != 0 || counts.directory_disk != 0 || counts.records_here != counts.records {
+        return Err(Rule::Split.into());
+    }
+    let records = usize::try_from(counts.records).unwrap_or(usize::MAX);
+    if records > limits.entries {
+        return Err(Rule::TooManyEntries(limits.entries).into());
+    }
+    if counts.start.checked_add(counts.size) != Some(end_records) {
+        return Err(Rule::CentralDirectory.into());
+    }
+    if records == 0 {
+        return Err(Rule::Empty.into());
+    }
+    Ok(Directory { start: counts.start, size: counts.size, records })
+}

@@ -1,0 +1,135 @@
+//! What stands in front of an entry's bytes and behind them: the local header and the data descriptor.
+//!
+//! *Invariant:* a reader that goes from front to back and never sees the central directory reads the same entries.
+//! *Not for:* the bytes between.
+
+use std::io::Read;
+
+use super::{
+    ArchiveError, Method, Rule,
+    central::{DESCRIPTOR, Record},
+    extra::{Sizes, read_extra},
+    fields::{Fields, fill},
+};
+
+const SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x03\x04");
+const DESCRIPTOR_SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x07\x08");
+/// Of a local header without its name and extra fields (APPNOTE 4.3.7).
+pub(super) const FIXED_SIZE: u64 = 30;
+
+/// What the local header adds to the record.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Local {
+    /// The length of the header with its name and extra fields.
+    pub(super) size: u64,
+    /// Whether its lengths are in a zip64 field.
+    wide: bool,
+}
+
+/// Reads the local header and compares it with the record.
+pub(super) fn read_local(file: &mut impl Read, record: &Record) -> Result<Local, ArchiveError> {
+    let mut fixed = [0; FIXED_SIZE as usize];
+    fill(file, &mut fixed, Rule::Overlap)?;
+    let header = Header::parse(&fixed).ok_or(Rule::LocalHeader("signature"))?;
+    if usize::from(header.name) != record.name.len() {
+        return Err(Rule::LocalHeader("name").into());
+    }
+    let mut variable = vec![0; usize::from(header.name) + usize::from(header.extra)];
+    fill(file, &mut variable, Rule::Overlap)?;
+    let (name, extra) = variable.split_at(record.name.len());
+    if name != record.name.as_bytes() {
+        return Err(Rule::LocalHeader("name").into());
+    }
+    let sizes = Sizes { size: header.size.into(), compressed: header.compressed.into(), start: 0, wide: false };
+    let sizes = read_extra(extra, name, sizes)?;
+    agree(&header, &sizes, record)?;
+    Ok(Local { size: FIXED_SIZE + variable.len() as u64, wide: sizes.wide })
+}
+
+struct Header {
+    flags: u16,
+    method: u16,
+    crc: u32,
+    compressed: u32,
+    size: u32,
+    name: u16,
+    extra: u16,
+}
+
+impl Header {
+    fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        if fields.u32()? != SIGNATURE {
+            return None;
+        }
+        let _version_needed = fields.u16()?;
+        let (flags, method, _time) = (fields.u16()?, fields.u16()?, fields.u32()?);
+        let (crc, compressed, size) = (fields.u32()?, fields.u32()?, fields.u32()?);
+        Some(Self { flags, method, crc, compressed, size, name: fields.u16()?, extra: fields.u16()? })
+    }
+}
+
+fn agree(header: &Header, sizes: &Sizes, record: &Record) -> Result<(), Rule> {
+    let method = match record.method {
+        Method::Stored => 0,
+        Method::Deflated => 8,
+    };
+    // With a data descriptor the numbers may be left at zero until then (APPNOTE 4.4.4, bit 3).
+    let later = record.flags & DESCRIPTOR != 0;
+    let same = |local: u64, central: u64| local == central || (later && local == 0);
+    if header.flags != record.flags {
+        Err(Rule::LocalHeader("flags"))
+    } else if header.method != method {
+        Err(Rule::LocalHeader("method"))
+    } else if !same(header.crc.into(), record.crc.into()) {
+        Err(Rule::LocalHeader("checksum"))
+    } else if !same(sizes.size, record.sizes.size) || !same(sizes.compressed, record.sizes.compressed) {
+        Err(Rule::LocalHeader("length"))
+    } else {
+        Ok(())
+    }
+}
+
+/// Checks the `room` bytes between an entry's data and the next entry: nothing, or its data descriptor (APPNOTE 4.3.9).
+///
+/// Signature and width are optional, but the room tells which: 12, 16, 20 or 24 bytes.
+pub(super) fn check_descriptor(
+    file: &mut impl Read,
+    record: &Record,
+    local: Local,
+    room: u64,
+) -> Result<(), ArchiveError> {
+    if record.flags & DESCRIPTOR == 0 {
+        return if room == 0 { Ok(()) } else { Err(Rule::Gap.into()) };
+    }
+    if room > 24 {
+        return Err(Rule::Gap.into());
+    }
+    let (signed, wide) = match room {
+        12 => (false, false),
+        16 => (true, false),
+        20 => (false, true),
+        24 => (true, true),
+        _ => return Err(Rule::DataDescriptor.into()),
+    };
+    // Some writers announce the wide form in the local header, some in the central directory alone.
+    let due = if wide { local.wide || record.sizes.wide } else { !local.wide };
+    let mut bytes = [0; 24];
+    let (bytes, _) = bytes.split_at_mut(if wide { 16 } else { 8 } + 4 + if signed { 4 } else { 0 });
+    fill(file, bytes, Rule::DataDescriptor)?;
+    if due && matches(Fields(bytes), record, signed, wide) == Some(true) {
+        Ok(())
+    } else {
+        Err(Rule::DataDescriptor.into())
+    }
+}
+
+fn matches(mut fields: Fields<'_>, record: &Record, signed: bool, wide: bool) -> Option<bool> {
+    let signature = !signed || fields.u32()? == DESCRIPTOR_SIGNATURE;
+    // Without a signature, a checksum that looks like one would be skipped as one.
+    let crc = fields.u32()?;
+    let clear = signed || crc != DESCRIPTOR_SIGNATURE;
+    let mut length = || if wide { fields.u64() } else { fields.u32().map(u64::from) };
+    let same = length()? == record.sizes.compressed && length()? == record.sizes.size;
+    Some(signature && clear && same && crc == record.crc)
+}

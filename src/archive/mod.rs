@@ -1,0 +1,175 @@
+//! Packages: zips that are judged whole before one byte of them is written, then unpacked and compared.
+//!
+//! *Invariant:* an [`Archive`] is the proof that every reader of its file sees the same entries with the same bytes, that
+//! no path leaves its folder or meets another path, and that plugin.json names the expected plugin.
+//! *Not for:* digests of the zip itself and signatures, which other modules check against the same open file.
+
+mod central;
+mod compare;
+mod content;
+mod end;
+mod extra;
+mod fields;
+mod folder;
+mod inspect;
+mod installed;
+mod local;
+mod names;
+mod plugin_json;
+mod rule;
+#[cfg(test)]
+mod testing;
+mod unpack;
+
+pub use compare::{CompareError, Difference, compare, file_digests};
+pub use inspect::inspect;
+pub use installed::{InstalledError, read_installed};
+pub use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json, read_dependencies};
+pub use rule::{ArchiveError, Rule};
+pub use unpack::{UnpackError, Unpacked, unpack};
+
+use crate::model::RelPath;
+
+/// The folders below a plugin's own where plugin.json may be, in the order of looking (protocol page 7).
+const PLUGIN_FOLDERS: [&str; 2] = ["", "dist"];
+
+/// How large a package may be; every number is a maximum that is still accepted (limits of the design page).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ArchiveLimits {
+    /// The zip itself, in bytes: 512 MiB.
+    pub package_bytes: u64,
+    /// All entries inflated, in bytes, whatever the size of the zip: 512 MiB.
+    pub unpacked_bytes: u64,
+    /// All entries inflated, as a multiple of the zip, where that is more: 20.
+    pub unpacked_ratio: u64,
+    /// All entries inflated, in bytes, in any case: 2 GiB.
+    pub unpacked_hard: u64,
+    /// Files and folders: 20,000.
+    pub entries: usize,
+    /// plugin.json, in bytes: 1 MiB.
+    pub plugin_json_bytes: u64,
+    /// MANIFEST.txt, in bytes: 4 MiB.
+    pub manifest_bytes: u64,
+}
+
+impl Default for ArchiveLimits {
+    fn default() -> Self {
+        Self {
+            package_bytes: 512 << 20,
+            unpacked_bytes: 512 << 20,
+            unpacked_ratio: 20,
+            unpacked_hard: 2 << 30,
+            entries: 20_000,
+            plugin_json_bytes: 1 << 20,
+            manifest_bytes: 4 << 20,
+        }
+    }
+}
+
+impl ArchiveLimits {
+    /// Returns how many bytes a zip of `package` bytes may hold.
+    pub fn unpacked(&self, package: u64) -> u64 {
+        self.unpacked_bytes.max(package.saturating_mul(self.unpacked_ratio)).min(self.unpacked_hard)
+    }
+}
+
+/// What an entry becomes on disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A folder.
+    Folder,
+}
+
+/// How an entry's bytes are kept (APPNOTE 4.4.5).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Method {
+    Stored,
+    Deflated,
+}
+
+/// Where the bytes of an entry are and what they must be.
+#[derive(Clone, Copy, Debug)]
+struct Content {
+    method: Method,
+    start: u64,
+    compressed: u64,
+    size: u64,
+    crc: u32,
+}
+
+/// One file or folder of a package.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    path: RelPath,
+    kind: EntryKind,
+    executable: bool,
+    content: Content,
+}
+
+impl Entry {
+    /// Returns the path below the top folder.
+    pub fn path(&self) -> &RelPath {
+        &self.path
+    }
+
+    /// Returns what the entry becomes on disk.
+    pub fn kind(&self) -> EntryKind {
+        self.kind
+    }
+
+    /// Returns the inflated length in bytes.
+    pub fn size(&self) -> u64 {
+        self.content.size
+    }
+
+    /// Returns whether the file is to be executable: by its name (protocol page 7) or because anyone may execute it in
+    /// the zip.
+    pub fn is_executable(&self) -> bool {
+        self.executable
+    }
+}
+
+/// A package that was inspected and accepted. It describes the open file that it was read from.
+#[derive(Clone, Debug)]
+pub struct Archive {
+    top_folder: String,
+    entries: Vec<Entry>,
+    unpacked_size: u64,
+    plugin_json: PluginJson,
+    plugin_folder: String,
+    manifest: Option<Vec<u8>>,
+}
+
+impl Archive {
+    /// Returns the entries in the order of their bytes in the file; the top folder itself is not among them.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Returns what plugin.json says.
+    pub fn plugin_json(&self) -> &PluginJson {
+        &self.plugin_json
+    }
+
+    /// Returns the folder of plugin.json below the top folder: empty or `dist`.
+    pub fn plugin_folder(&self) -> &str {
+        &self.plugin_folder
+    }
+
+    /// Returns the bytes of the MANIFEST.txt beside plugin.json, where there is one.
+    pub fn manifest(&self) -> Option<&[u8]> {
+        self.manifest.as_deref()
+    }
+
+    /// Returns the length of all files in bytes.
+    pub fn unpacked_size(&self) -> u64 {
+        self.unpacked_size
+    }
+
+    /// Returns the name of the one folder that holds everything.
+    pub fn top_folder(&self) -> &str {
+        &self.top_folder
+    }
+}

@@ -1,0 +1,121 @@
+//! The names of the entries: each safe by itself, and no two of them one file on any file system.
+//!
+//! *Invariant:* all accepted paths can be created side by side with and without regard to case and Unicode form.
+//! *Not for:* repair: a name is taken as it is or refused.
+
+use std::collections::{HashMap, hash_map};
+
+use unicode_normalization::{UnicodeNormalization, is_nfc};
+
+use super::{EntryKind, Rule};
+use crate::model::{PluginId, RelPath};
+
+/// Endings of names that Grafana makes executable (`pkg/plugins/storage/fs.go`).
+const EXECUTABLE_ENDINGS: &[&str] =
+    &["_linux_amd64", "_linux_arm", "_linux_arm64", "_darwin_amd64", "_darwin_arm64", "_windows_amd64.exe"];
+
+/// Returns the path below the top folder, or nothing for the top folder itself.
+pub(super) fn check_name(name: &str, kind: EntryKind, expected: &PluginId) -> Result<Option<RelPath>, Rule> {
+    let path: RelPath = name.strip_suffix('/').unwrap_or(name).parse().map_err(Rule::Name)?;
+    if !is_nfc(name) {
+        return Err(Rule::NotNormal);
+    }
+    if path.parts().any(is_device) {
+        return Err(Rule::DeviceName);
+    }
+    let in_top = path.parts().next() == Some(expected.as_str());
+    match path.without_top() {
+        Some(below) if in_top => Ok(Some(below)),
+        None if in_top && kind == EntryKind::Folder => Ok(None),
+        _ => Err(Rule::TopFolder(expected.clone())),
+    }
+}
+
+/// Windows takes these names for devices whatever follows the first dot, and skips spaces before it.
+fn is_device(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or(part).trim_end_matches(' ').to_ascii_lowercase();
+    match stem.as_str() {
+        "con" | "prn" | "aux" | "nul" | "conin$" | "conout$" => true,
+        other => other
+            .strip_prefix("com")
+            .or_else(|| other.strip_prefix("lpt"))
+            .is_some_and(|port| matches!(port, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³")),
+    }
+}
+
+/// Returns whether a file of this name is a backend, whatever its mode in the zip.
+pub(super) fn names_executable(path: &RelPath) -> bool {
+    let file_name = path.parts().last().unwrap_or_default();
+    file_name.starts_with("gpx_") || EXECUTABLE_ENDINGS.iter().any(|ending| file_name.ends_with(ending))
+}
+
+/// What is known of a path so far.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Role {
+    File,
+    Folder,
+    /// A folder that is there because something is in it.
+    Implied,
+}
+
+#[derive(Debug)]
+struct Node {
+    number: u32,
+    spelling: Box<str>,
+    role: Role,
+}
+
+/// The paths so far as a tree, so that long paths cost no more memory than their text.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    nodes: HashMap<(u32, Box<str>), Node>,
+}
+
+impl Names {
+    /// Adds a path, unless it meets another.
+    pub(super) fn add(&mut self, path: &RelPath, kind: EntryKind) -> Result<(), Rule> {
+        let (folders, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
+        let mut parent = 0;
+        for part in folders.split('/').filter(|part| !part.is_empty()) {
+            parent = self.step(parent, part, Role::Implied)?;
+        }
+        let role = match kind {
+            EntryKind::File => Role::File,
+            EntryKind::Folder => Role::Folder,
+        };
+        self.step(parent, name, role).map(drop)
+    }
+
+    fn step(&mut self, parent: u32, part: &str, role: Role) -> Result<u32, Rule> {
+        let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX).saturating_add(1);
+        match self.nodes.entry((parent, fold(part))) {
+            hash_map::Entry::Vacant(vacant) => {
+                vacant.insert(Node { number: next, spelling: part.into(), role });
+                Ok(next)
+            }
+            hash_map::Entry::Occupied(occupied) => {
+                let node = occupied.into_mut();
+                if *node.spelling != *part {
+                    return Err(Rule::Collision(node.spelling.to_string()));
+                }
+                node.role = join(node.role, role)?;
+                Ok(node.number)
+            }
+        }
+    }
+}
+
+fn join(known: Role, new: Role) -> Result<Role, Rule> {
+    match (known, new) {
+        (Role::Folder | Role::Implied, Role::Implied) => Ok(known),
+        (Role::Implied, Role::Folder) => Ok(Role::Folder),
+        (Role::File, Role::File) | (Role::Folder, Role::Folder) => Err(Rule::Duplicate),
+        (Role::File, _) | (_, Role::File) => Err(Rule::FileAndFolder),
+    }
+}
+
+/// Upper case first, since some letters (`ß`, `ſ`) meet others only there. Windows drops trailing dots and spaces.
+fn fold(part: &str) -> Box<str> {
+    let folded: String = part.to_uppercase().to_lowercase().nfc().collect();
+    folded.trim_end_matches(['.', ' ']).into()
+}

@@ -1,0 +1,114 @@
+//! plugin.json: what a plugin says of itself.
+//!
+//! *Invariant:* a [`PluginJson`] has an id, a type and a version, read as Grafana's decoder would read them: the case of
+//! keys does not count, and no key is there twice.
+//! *Not for:* whether what it says is true; fields that only Grafana's pages show stay in the raw text.
+
+use serde_json::Value;
+
+use crate::{
+    json::{self, JsonError, Keys, Limits},
+    model::{Dependency, ParsePluginIdError, ParseVersionError, PluginId, PluginType, PluginVersion},
+};
+
+/// The fields of a plugin.json that decide something (protocol page 8).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct PluginJson {
+    /// `id`.
+    pub id: PluginId,
+    /// `info.version`.
+    pub version: PluginVersion,
+    /// `name`, or the id where there is none.
+    pub name: String,
+    /// `type`.
+    pub plugin_type: PluginType,
+    /// `dependencies.grafanaDependency` as it is written: it need not be a valid range.
+    pub grafana_dependency: Option<String>,
+    /// `dependencies.plugins`.
+    pub dependencies: Vec<Dependency>,
+    /// `backend`: whether it brings a program.
+    pub backend: bool,
+    /// `executable`: the start of that program's file name.
+    pub executable: Option<String>,
+    /// The document as it was read.
+    pub raw: String,
+}
+
+/// A plugin.json was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum PluginJsonError {
+    /// It is no JSON that has one meaning.
+    #[error("it cannot be read")]
+    Json(#[source] JsonError),
+    /// It is a list, a text or a number.
+    #[error("it is not an object")]
+    NotAnObject,
+    /// A field is missing, empty, or not a text.
+    #[error("it has no text `{0}`")]
+    Missing(&'static str),
+    /// Its id is none.
+    #[error("its `id` is not valid")]
+    Id(#[source] ParsePluginIdError),
+    /// Its version is none.
+    #[error("its `info.version` is not valid")]
+    Version(#[source] ParseVersionError),
+}
+
+/// Returns what a plugin.json says.
+///
+/// It is lenient about what real files have, except that a missing `info.version` is an error: Grafana's command line
+/// takes such a plugin for version 0.0.0, which would make a package that fits no release fit one.
+pub fn parse_plugin_json(bytes: &[u8]) -> Result<PluginJson, PluginJsonError> {
+    let value = json::parse(bytes, Limits::ITEM, Keys::Folded).map_err(PluginJsonError::Json)?;
+    if !value.is_object() {
+        return Err(PluginJsonError::NotAnObject);
+    }
+    let id = required(&value, "id", "id")?.parse().map_err(PluginJsonError::Id)?;
+    let info = field(&value, "info").unwrap_or(&Value::Null);
+    let version = required(info, "version", "info.version")?.parse().map_err(PluginJsonError::Version)?;
+    let plugin_type = PluginType::from(required(&value, "type", "type")?.to_owned());
+    Ok(PluginJson {
+        name: text(&value, "name").unwrap_or(PluginId::as_str(&id)).to_owned(),
+        id,
+        version,
+        plugin_type,
+        grafana_dependency: field(&value, "dependencies")
+            .and_then(|dependencies| text(dependencies, "grafanaDependency"))
+            .map(str::to_owned),
+        dependencies: read_dependencies(&value),
+        backend: field(&value, "backend").and_then(Value::as_bool).unwrap_or(false),
+        executable: text(&value, "executable").map(str::to_owned),
+        raw: String::from_utf8_lossy(bytes).into_owned(),
+    })
+}
+
+/// Returns the plugins that the object of a plugin.json depends on, in its order.
+///
+/// Real files have objects with and without `version`, texts that are ids, and nulls. What names no plugin is left out; a
+/// version that is no range accepts any.
+pub fn read_dependencies(value: &Value) -> Vec<Dependency> {
+    let plugins = field(value, "dependencies").and_then(|dependencies| field(dependencies, "plugins"));
+    plugins.and_then(Value::as_array).into_iter().flatten().filter_map(read_dependency).collect()
+}
+
+fn read_dependency(value: &Value) -> Option<Dependency> {
+    let id = value.as_str().or_else(|| text(value, "id"))?.parse().ok()?;
+    let range = text(value, "version").and_then(|version| version.parse().ok());
+    Some(Dependency { id, range })
+}
+
+/// Returns a field whatever the case of its key, as Go's decoder does.
+fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    let object = value.as_object()?;
+    let folded = name.to_uppercase();
+    object.get(name).or_else(|| object.iter().find(|(key, _)| key.to_uppercase() == folded).map(|(_, value)| value))
+}
+
+/// Returns a text that is not empty.
+fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
+    field(value, name).and_then(Value::as_str).filter(|text| !text.is_empty())
+}
+
+fn required<'a>(value: &'a Value, name: &str, path: &'static str) -> Result<&'a str, PluginJsonError> {
+    text(value, name).ok_or(PluginJsonError::Missing(path))
+}

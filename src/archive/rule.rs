@@ -1,0 +1,184 @@
+//! What an archive must keep to, and which rule a refused one broke.
+//!
+//! *Invariant:* one variant per rule, so that a test and a reader can tell which check spoke.
+//! *Not for:* faults while writing, which are the unpacker's.
+
+use std::io;
+
+use super::PluginJsonError;
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::{ParseRelPathError, PluginId},
+};
+
+/// A rule that an archive broke. The letters and numbers are those of the fault table, section 3; APPNOTE is PKWARE's
+/// description of the zip format.
+#[derive(Debug, thiserror::Error)]
+pub enum Rule {
+    /// P21: there is no end record.
+    #[error("it is not a zip archive: it has no end record")]
+    NotAZip,
+    /// The zip is too long.
+    #[error("it has more than {0} bytes")]
+    PackageTooLarge(u64),
+    /// P12: the end record does not reach the end of the file exactly.
+    #[error("its end record is not at the end of the file")]
+    EndRecord,
+    /// P12: there are two ways to find the end.
+    #[error("it has a second end record")]
+    SecondEndRecord,
+    /// The zip is one part of several.
+    #[error("it is one part of a split archive")]
+    Split,
+    /// P13: a zip64 record or field is missing, not asked for, or contradicts another.
+    #[error("its zip64 fields are missing, not asked for, or contradict each other")]
+    Zip64,
+    /// P20: there are too many entries.
+    #[error("it has more than {0} entries")]
+    TooManyEntries(usize),
+    /// P21: there are no entries.
+    #[error("it is empty")]
+    Empty,
+    /// P11, P12: the central directory is not where or what the end record says.
+    #[error("its central directory does not agree with its end record")]
+    CentralDirectory,
+    /// P18: the entries are too large together.
+    #[error("it unpacks to more than {0} bytes")]
+    UnpackedTooLarge(u64),
+    /// P17: the entry is encrypted.
+    #[error("it is encrypted")]
+    Encrypted,
+    /// P17: the entry is neither stored nor deflated.
+    #[error("it is compressed by method {0}, which Grafana cannot read")]
+    Method(u16),
+    /// The flags ask for something that no package needs.
+    #[error("its flags {0:#06x} have no meaning here")]
+    Flags(u16),
+    /// P2: the name is not UTF-8 and marked so, nor ASCII.
+    #[error("its name is neither ASCII nor marked as UTF-8 and valid")]
+    Encoding,
+    /// P1, P2, P3, P5: the name is no safe path.
+    #[error("its name is not safe")]
+    Name(#[source] ParseRelPathError),
+    /// P4: the name has another spelling in bytes that looks the same.
+    #[error("its name is not in Unicode's normal form C")]
+    NotNormal,
+    /// P5: a part of the name is a device on Windows.
+    #[error("a part of its name is the name of a device")]
+    DeviceName,
+    /// P11: the name is there twice.
+    #[error("its name is there twice")]
+    Duplicate,
+    /// P4: two names differ in nothing but case, or in trailing dots and spaces.
+    #[error("its name meets `{}` where case does not count", .0.escape_debug())]
+    Collision(String),
+    /// P4: a file is the folder of another entry.
+    #[error("it is both a file and a folder")]
+    FileAndFolder,
+    /// P6, P7: the entry is a symbolic link.
+    #[error("it is a symbolic link")]
+    Link,
+    /// P8: the entry is a pipe, a device or a socket.
+    #[error("it is neither a file nor a folder")]
+    SpecialFile,
+    /// The name, the mode or the size disagree on whether it is a folder.
+    #[error("its name and its attributes disagree on whether it is a folder")]
+    KindUnclear,
+    /// P14: an extra field gives the entry another name.
+    #[error("an extra field gives it another name")]
+    UnicodePath,
+    /// The extra fields cannot be told apart.
+    #[error("its extra fields are malformed")]
+    Extra,
+    /// P11, P12: there are bytes that belong to no entry.
+    #[error("bytes that belong to no entry precede it or follow it")]
+    Gap,
+    /// P11, P18: two entries share bytes.
+    #[error("it shares bytes with another entry or with the central directory")]
+    Overlap,
+    /// P10: the local header says something else than the central directory.
+    #[error("its local header and the central directory disagree on its {0}")]
+    LocalHeader(&'static str),
+    /// P15: the data descriptor is wrong, missing or ambiguous.
+    #[error("its data descriptor is wrong, missing or ambiguous")]
+    DataDescriptor,
+    /// P16, P18: it inflates to another length than it says.
+    #[error("its length is not the one it states")]
+    Size,
+    /// Its bytes do not have the stated CRC-32.
+    #[error("its checksum is not the one it states")]
+    Checksum,
+    /// P16: its bytes are no whole deflate stream.
+    #[error("its compressed bytes are damaged or cut")]
+    Deflate,
+    /// P16: bytes follow the end of its deflate stream.
+    #[error("bytes follow the end of its compressed bytes")]
+    DeflateTail,
+    /// P22: it is not below the one folder named as the plugin.
+    #[error("it is not in a folder `{0}`")]
+    TopFolder(PluginId),
+    /// P23: there is no plugin.json.
+    #[error("it has neither `plugin.json` nor `dist/plugin.json`")]
+    NoPluginJson,
+    /// P23: plugin.json or MANIFEST.txt is too long.
+    #[error("it has more than {0} bytes")]
+    FileTooLarge(u64),
+    /// P23: plugin.json was refused.
+    #[error("it is no plugin.json")]
+    PluginJson(#[source] PluginJsonError),
+    /// P23: plugin.json is that of another plugin.
+    #[error("it is the plugin.json of `{0}`")]
+    OtherPlugin(PluginId),
+    /// P23: `plugin.json` and `dist/plugin.json` differ in id or version; which one counts depends on the reader.
+    #[error("it differs from `plugin.json` in id or version")]
+    SecondPluginJson,
+    /// The zip library, asked for a second opinion, sees other entries.
+    #[error("a second reader sees something else")]
+    SecondOpinion,
+}
+
+/// An archive was refused, or could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiveError {
+    /// It breaks a rule.
+    #[error("the archive was refused{}", at(entry.as_deref()))]
+    Refused {
+        /// The name of the entry that broke it, as far as it could be read; `None` when it was the archive as a whole.
+        entry: Option<String>,
+        /// The rule that was broken.
+        #[source]
+        rule: Rule,
+    },
+    /// The open file could not be read.
+    #[error("the archive could not be read")]
+    Io(#[from] io::Error),
+}
+
+fn at(entry: Option<&str>) -> String {
+    entry.map_or_else(String::new, |name| format!(" at `{}`", name.escape_debug()))
+}
+
+impl Diagnose for ArchiveError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Refused { .. } => Kind::Integrity,
+            Self::Io(_) => Kind::Storage,
+        }
+    }
+}
+
+impl From<Rule> for ArchiveError {
+    fn from(rule: Rule) -> Self {
+        Self::Refused { entry: None, rule }
+    }
+}
+
+impl ArchiveError {
+    /// Returns this error with `name` as the entry that it is about, unless it has one.
+    pub(super) fn of(self, name: &str) -> Self {
+        match self {
+            Self::Refused { entry: None, rule } => Self::Refused { entry: Some(name.to_owned()), rule },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Zips made byte by byte, so that any field can lie.
+//!
+//! *Invariant:* untouched, what is built is a plain valid package of the plugin `acme-tides-panel`.
+//! *Not for:* anything but tests.
+
+use std::io::{Cursor, Write};
+
+use flate2::{Compression, Crc, write::DeflateEncoder};
+
+use super::{Archive, ArchiveError, ArchiveLimits, Rule, inspect};
+use crate::model::PluginId;
+
+pub(super) const ID: &str = "acme-tides-panel";
+pub(super) const PLUGIN_JSON: &str =
+    r#"{"id":"acme-tides-panel","type":"panel","name":"Tides","info":{"version":"1.2.3"}}"#;
+
+/// The fields of a local header or of a central record.
+#[derive(Clone, Debug)]
+pub(super) struct Fields {
+    pub(super) host: u8,
+    pub(super) flags: u16,
+    pub(super) method: u16,
+    pub(super) crc: u32,
+    pub(super) compressed: u32,
+    pub(super) size: u32,
+    pub(super) name: Vec<u8>,
+    pub(super) extra: Vec<u8>,
+    pub(super) attributes: u32,
+    /// Where the central record says the entry is; where it is when `None`.
+    pub(super) start: Option<u32>,
+}
+
+/// One entry: what is in front of its bytes, its bytes, what is behind them, and its records in the directory.
+#[derive(Clone, Debug)]
+pub(super) struct Part {
+    pub(super) local: Option<Fields>,
+    pub(super) data: Vec<u8>,
+    pub(super) after: Vec<u8>,
+    pub(super) central: Vec<Fields>,
+}
+
+/// The end record, where its numbers are not the true ones.
+#[derive(Clone, Debug, Default)]
+pub(super) struct End {
+    pub(super) disk: u16,
+    pub(super) records: Option<u16>,
+    pub(super) size: Option<u32>,
+    pub(super) start: Option<u32>,
+    /// The zip64 records: position, records, size, start and what follows in the extensible sector.
+    pub(super) wide: Option<Wide>,
+    pub(super) comment: Vec<u8>,
+    pub(super) comment_length: Option<u16>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Wide {
+    pub(super) position: Option<u64>,
+    pub(super) records: Option<u64>,
+    pub(super) size: Option<u64>,
+    pub(super) start: Option<u64>,
+    pub(super) sector: Vec<u8>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Zip {
+    pub(super) parts: Vec<Part>,
+    pub(super) before_directory: Vec<u8>,
+    pub(super) after_directory: Vec<u8>,
+    pub(super) end: End,
+}
+
+pub(super) fn crc(bytes: &[u8]) -> u32 {
+    let mut crc = Crc::new();
+    crc.update(bytes);
+    crc.sum()
+}
+
+pub(super) fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).expect("a vector takes everything");
+    encoder.finish().expect("a vector takes everything")
+}
+
+fn length(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("tests are small")
+}
+
+/// A stored entry with a mode; folders have a slash at the end.
+pub(super) fn stored(name: &str, bytes: &[u8]) -> Part {
+    raw(name, 0, bytes.to_vec(), bytes)
+}
+
+pub(super) fn deflated(name: &str, bytes: &[u8]) -> Part {
+    raw(name, 8, deflate(bytes), bytes)
+}
+
+/// An entry whose bytes in the zip are `data` and should become `bytes`.
+pub(super) fn raw(name: &str, method: u16, data: Vec<u8>, bytes: &[u8]) -> Part {
+    let mode: u32 = if name.ends_with('/') { 0o040_755 } else { 0o100_644 };
+    let fields = Fields {
+        host: 3,
+        flags: if name.is_ascii() { 0 } else { 1 << 11 },
+        method,
+        crc: crc(bytes),
+        compressed: length(&data),
+        size: length(bytes),
+        name: name.into(),
+        extra: Vec::new(),
+        attributes: mode << 16,
+        start: None,
+    };
+    Part { local: Some(fields.clone()), data, after: Vec::new(), central: vec![fields] }
+}
+
+/// An extra field.
+pub(super) fn extra(kind: u16, body: &[u8]) -> Vec<u8> {
+    let size = u16::try_from(body.len()).expect("tests are small");
+    [&kind.to_le_bytes(), &size.to_le_bytes(), body].concat()
+}
+
+/// A zip64 extra field with these numbers.
+pub(super) fn zip64(numbers: &[u64]) -> Vec<u8> {
+    extra(1, &numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
+}
+
+impl Part {
+    /// Changes the local header and the record alike.
+    pub(super) fn both(mut self, change: impl Fn(&mut Fields)) -> Self {
+        self.local.iter_mut().chain(&mut self.central).for_each(change);
+        self
+    }
+
+    pub(super) fn local(mut self, change: impl Fn(&mut Fields)) -> Self {
+        self.local.iter_mut().for_each(change);
+        self
+    }
+
+    pub(super) fn central(mut self, change: impl Fn(&mut Fields)) -> Self {
+        self.central.iter_mut().for_each(change);
+        self
+    }
+
+    pub(super) fn mode(self, mode: u32) -> Self {
+        self.central(|fields| fields.attributes = mode << 16)
+    }
+
+    /// Moves the lengths and the checksum to a data descriptor.
+    pub(super) fn described(self, signed: bool, wide: bool) -> Self {
+        let part = self.both(|fields| fields.flags |= 1 << 3).local(|fields| {
+            (fields.crc, fields.compressed, fields.size) = (0, 0, 0);
+            if wide {
+                (fields.compressed, fields.size) = (u32::MAX, u32::MAX);
+                fields.extra = zip64(&[0, 0]);
+            }
+        });
+        let truth = part.central[0].clone();
+        let mut after = if signed { b"PK\x07\x08".to_vec() } else { Vec::new() };
+        after.extend(truth.crc.to_le_bytes());
+        for number in [truth.compressed, truth.size] {
+            if wide { after.extend(u64::from(number).to_le_bytes()) } else { after.extend(number.to_le_bytes()) }
+        }
+        Self { after, ..part }
+    }
+
+    /// Moves the lengths to zip64 fields.
+    pub(super) fn widened(self) -> Self {
+        self.both(|fields| {
+            fields.extra = zip64(&[fields.size.into(), fields.compressed.into()]);
+            (fields.size, fields.compressed) = (u32::MAX, u32::MAX);
+        })
+    }
+}
+
+impl Fields {
+    fn shared(&self, version: u16, bytes: &mut Vec<u8>) {
+        for number in [version, self.flags, self.method, 0, 0x21] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for number in [self.crc, self.compressed, self.size] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for text in [&self.name, &self.extra] {
+            bytes.extend(u16::try_from(text.len()).expect("tests are small").to_le_bytes());
+        }
+    }
+
+    fn write_local(&self, bytes: &mut Vec<u8>) {
+        bytes.extend(b"PK\x03\x04");
+        self.shared(20, bytes);
+        bytes.extend(&self.name);
+        bytes.extend(&self.extra);
+    }
+
+    fn write_central(&self, start: u32, bytes: &mut Vec<u8>) {
+        bytes.extend(b"PK\x01\x02");
+        bytes.extend([30, self.host]);
+        self.shared(20, bytes);
+        bytes.extend([0; 6]);
+        bytes.extend(self.attributes.to_le_bytes());
+        bytes.extend(self.start.unwrap_or(start).to_le_bytes());
+        bytes.extend(&self.name);
+        bytes.extend(&self.extra);
+    }
+}
+
+impl Zip {
+    pub(super) fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+        Self { parts: parts.into_iter().collect(), ..Self::default() }
+    }
+
+    /// A plugin.json and whatever else.
+    pub(super) fn plugin(parts: impl IntoIterator<Item = Part>) -> Self {
+        let json = deflated("acme-tides-panel/plugin.json", PLUGIN_JSON.as_bytes());
+        Self::of([json].into_iter().chain(parts))
+    }
+
+    pub(super) fn end(mut self, change: impl Fn(&mut End)) -> Self {
+        change(&mut self.end);
+        self
+    }
+
+    pub(super) fn build(&self) -> Vec<u8> {
+        let (mut bytes, mut directory, mut records) = (Vec::new(), Vec::new(), 0_u16);
+        for part in &self.parts {
+            let start = length(&bytes);
+            if let Some(local) = &part.local {
+                local.write_local(&mut bytes);
+            }
+            bytes.extend(&part.data);
+            bytes.extend(&part.after);
+            for central in &part.central {
+                central.write_central(start, &mut directory);
+                records = records.wrapping_add(1);
+            }
+        }
+        bytes.extend(&self.before_directory);
+        let start = length(&bytes);
+        bytes.extend(&directory);
+        bytes.extend(&self.after_directory);
+        self.end.write(&mut bytes, records, length(&directory), start);
+        bytes
+    }
+
+    pub(super) fn inspect(&self) -> Result<Archive, ArchiveError> {
+        look(&self.build())
+    }
+
+    /// The rule that this zip breaks.
+    pub(super) fn broken(&self) -> Rule {
+        broken(&self.build())
+    }
+}
+
+impl End {
+    fn write(&self, bytes: &mut Vec<u8>, records: u16, size: u32, start: u32) {
+        if let Some(wide) = &self.wide {
+            wide.write(bytes, records, size, start);
+        }
+        bytes.extend(b"PK\x05\x06");
+        let stated = self.records.unwrap_or(records);
+        for number in [self.disk, 0, stated, stated] {
+            bytes.extend(number.to_le_bytes());
+        }
+        for number in [self.size.unwrap_or(size), self.start.unwrap_or(start)] {
+            bytes.extend(number.to_le_bytes());
+        }
+        let comment = u16::try_from(self.comment.len()).expect("a comment is short");
+        bytes.extend(self.comment_length.unwrap_or(comment).to_le_bytes());
+        bytes.extend(&self.comment);
+    }
+}
+
+impl Wide {
+    fn write(&self, bytes: &mut Vec<u8>, records: u16, size: u32, start: u32) {
+        let position = bytes.len() as u64;
+        bytes.extend(b"PK\x06\x06");
+        bytes.extend((44 + self.sector.len() as u64).to_le_bytes());
+        bytes.extend([45, 3, 45, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        let records = self.records.unwrap_or(records.into());
+        for number in [records, records, self.size.unwrap_or(size.into()), self.start.unwrap_or(start.into())] {
+            bytes.extend(number.to_le_bytes());
+        }
+        bytes.extend(&self.sector);
+        bytes.extend(b"PK\x06\x07");
+        bytes.extend(0_u32.to_le_bytes());
+        bytes.extend(self.position.unwrap_or(position).to_le_bytes());
+        bytes.extend(1_u32.to_le_bytes());
+    }
+}
+
+pub(super) fn id() -> PluginId {
+    ID.parse().expect("an id")
+}
+
+/// Inspects these bytes with the limits that users get.
+pub(super) fn look(bytes: &[u8]) -> Result<Archive, ArchiveError> {
+    inspect(&mut Cursor::new(bytes), &id(), &ArchiveLimits::default())
+}
+
+pub(super) fn broken(bytes: &[u8]) -> Rule {
+    match look(bytes) {
+        Err(ArchiveError::Refused { rule, .. }) => rule,
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
