@@ -112,7 +112,7 @@ fn blob_of(row: &Row<'_>) -> rusqlite::Result<Blob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::testing::{Scratch, id, platform, release, time, version};
+    use crate::index::testing::{Scratch, id, platform, put, release, time, version};
 
     fn blob(plugin: &str, release: &str, digest: u8) -> Blob {
         Blob {
@@ -135,7 +135,7 @@ mod tests {
         index.put_blob(&clock).expect("put");
         index.put_blob(&blob("b-clock-panel", "1.0.0", 1)).expect("put");
         assert_eq!(index.blob(&clock.plugin, &clock.version, &clock.platform).expect("read"), Some(clock.clone()));
-        assert_eq!(index.blobs_of(&clock.plugin).expect("read"), [clock.clone()]);
+        assert_eq!(index.blobs_of(&clock.plugin).expect("read"), std::slice::from_ref(&clock));
         assert_eq!(index.blobs_with(&clock.sha256).expect("read").len(), 2);
         let counts = index.counts().expect("counts");
         assert_eq!((counts.blobs, counts.blob_bytes), (2, 10));
@@ -148,7 +148,7 @@ mod tests {
     fn a_release_tells_which_of_its_packages_are_stored() {
         let scratch = Scratch::new();
         let mut index = scratch.open();
-        scratch.put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
         index.put_blob(&blob("a-clock-panel", "1.0.0", 1)).expect("put");
         let releases = index.releases(&id("a-clock-panel")).expect("read");
         assert_eq!(releases[0].stored.keys().collect::<Vec<_>>(), [&platform("any")]);

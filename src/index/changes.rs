@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use rusqlite::{Row, types::FromSqlError};
+use rusqlite::Row;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -183,7 +183,7 @@ impl Index {
 }
 
 fn change_of(row: &Row<'_>) -> rusqlite::Result<RecordedChange> {
-    let kind = row.get_ref(2)?.as_str().map_err(FromSqlError::from)?.parse();
+    let kind = row.get_ref(2)?.as_str()?.parse();
     let change = Change {
         kind: kind.map_err(|error| refuse(2, error))?,
         plugin: row.get(3)?,
@@ -233,8 +233,8 @@ mod tests {
             ids.push(writer.commit(&json!({"at": at})).expect("commit"));
         }
         let last = RecordedChange { sync: ids[1], at: time(20), change: change(ChangeKind::DigestChanged) };
-        assert_eq!(index.changes(Since::Sync(ids[0])).expect("read"), [last.clone()]);
-        assert_eq!(index.changes(Since::Time(time(20))).expect("read"), [last.clone()]);
+        assert_eq!(index.changes(Since::Sync(ids[0])).expect("read"), std::slice::from_ref(&last));
+        assert_eq!(index.changes(Since::Time(time(20))).expect("read"), std::slice::from_ref(&last));
         assert_eq!(index.changes(Since::LastSync).expect("read"), [last]);
         assert_eq!(index.changes(Since::Sync(0)).expect("read").len(), 2);
         let syncs = index.syncs().expect("read");

@@ -291,7 +291,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        index::testing::{Scratch, id, package, platform, plugin_called, record, release, time, version},
+        index::testing::{Scratch, id, package, platform, plugin_called, put, record, release, time, version},
         model::Md5Digest,
     };
 
@@ -340,7 +340,7 @@ mod tests {
         let scratch = Scratch::new();
         let mut index = scratch.open();
         let releases = ["2.0.0", "1.0.0", "3.0.0"].map(|text| release(text, &[]));
-        scratch.put(&mut index, "a-clock-panel", &releases);
+        put(&mut index, "a-clock-panel", &releases);
         let found: Vec<_> = index.releases(&id("a-clock-panel")).expect("read");
         let versions: Vec<_> = found.iter().map(|stored| stored.release.version.as_str()).collect();
         assert_eq!(versions, ["3.0.0", "2.0.0", "1.0.0"]);
@@ -350,7 +350,7 @@ mod tests {
     fn the_first_digest_seen_stays() {
         let scratch = Scratch::new();
         let mut index = scratch.open();
-        scratch.put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1)])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1)])]);
         let mut plugin = plugin_called("a-clock-panel", "Clock");
         plugin.version = Some(version("1.0.0"));
         plugin.packages = [(platform("any"), package(9))].into();
@@ -372,11 +372,11 @@ mod tests {
         let scratch = Scratch::new();
         let mut index = scratch.open();
         for packages in [&[("any", 1), ("linux-amd64", 2)][..], &[("linux-amd64", 2)], &[("any", 9)]] {
-            scratch.put(&mut index, "a-clock-panel", &[release("1.0.0", packages)]);
+            put(&mut index, "a-clock-panel", &[release("1.0.0", packages)]);
             assert_eq!(digests(&index, "a-clock-panel").len(), packages.len());
         }
         assert_eq!(digests(&index, "a-clock-panel")[&platform("any")], package(1));
-        scratch.put(&mut index, "a-clock-panel", &[release("1.0.0", &[])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[])]);
         assert_eq!(digests(&index, "a-clock-panel").len(), 1, "naming no package says nothing of packages");
     }
 
@@ -391,12 +391,12 @@ mod tests {
             offered.packages = [(Platform::any(), Package { digests: Digests { sha256, md5 }, size })].into();
             offered
         };
-        scratch.put(&mut index, "a-clock-panel", &[offer(None, Some(good), None)]);
-        scratch.put(&mut index, "a-clock-panel", &[offer(Some(9), Some(bad), Some(99))]);
+        put(&mut index, "a-clock-panel", &[offer(None, Some(good), None)]);
+        put(&mut index, "a-clock-panel", &[offer(Some(9), Some(bad), Some(99))]);
         let pinned = |index: &Index| digests(index, "a-clock-panel")[&Platform::any()].clone();
         assert_eq!(pinned(&index), offer(None, Some(good), None).packages[&Platform::any()]);
-        scratch.put(&mut index, "a-clock-panel", &[offer(Some(1), Some(good), Some(11))]);
-        scratch.put(&mut index, "a-clock-panel", &[offer(None, None, None)]);
+        put(&mut index, "a-clock-panel", &[offer(Some(1), Some(good), Some(11))]);
+        put(&mut index, "a-clock-panel", &[offer(None, None, None)]);
         assert_eq!(pinned(&index), offer(Some(1), Some(good), Some(11)).packages[&Platform::any()]);
     }
 
@@ -404,7 +404,7 @@ mod tests {
     fn a_pin_is_replaced_by_name_alone() {
         let scratch = Scratch::new();
         let mut index = scratch.open();
-        scratch.put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
         let plugin = id("a-clock-panel");
         assert!(index.replace_pin(&plugin, &version("1.0.0"), &Platform::any(), &package(9)).expect("replace"));
         assert!(!index.replace_pin(&plugin, &version("7.0.0"), &Platform::any(), &package(9)).expect("replace"));
@@ -417,7 +417,7 @@ mod tests {
         let scratch = Scratch::new();
         let mut index = scratch.open();
         let plugin = id("a-clock-panel");
-        scratch.put(&mut index, "a-clock-panel", &[release("1.0.0", &[]), release("2.0.0", &[])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[]), release("2.0.0", &[])]);
         commit(&mut index, "here", 50, |writer| {
             assert!(writer.withdraw_plugin(&plugin).expect("withdraw"));
             assert!(writer.withdraw_release(&plugin, &version("1.0.0")).expect("withdraw"));
@@ -427,7 +427,7 @@ mod tests {
         assert_eq!(index.plugin_ids().expect("read"), []);
         let marks: Vec<_> = index.releases(&plugin).expect("read").iter().map(|stored| stored.withdrawn_at).collect();
         assert_eq!(marks, [None, Some(time(50))]);
-        scratch.put(&mut index, "a-clock-panel", &[release("1.0.0", &[])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[])]);
         let stored = index.plugin(&plugin).expect("read").expect("there");
         assert_eq!((stored.withdrawn_at, stored.first_seen), (None, time(1)));
         assert!(index.releases(&plugin).expect("read").iter().all(|stored| stored.withdrawn_at.is_none()));
@@ -438,7 +438,7 @@ mod tests {
         let scratch = Scratch::new();
         let mut index = scratch.open();
         let plugin = id("a-clock-panel");
-        scratch.put(&mut index, "a-clock-panel", &[release("1.0.0", &[])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[])]);
         commit(&mut index, "there", 2, |writer| {
             assert!(!writer.withdraw_plugin(&plugin).expect("withdraw"));
             assert!(!writer.withdraw_release(&plugin, &version("1.0.0")).expect("withdraw"));
@@ -454,7 +454,7 @@ mod tests {
     fn a_dropped_sync_leaves_no_trace_and_readers_see_the_old_catalog_meanwhile() {
         let scratch = Scratch::new();
         let mut index = scratch.open();
-        scratch.put(&mut index, "a-clock-panel", &[]);
+        put(&mut index, "a-clock-panel", &[]);
         let reader = Index::open_existing(&scratch.path()).expect("open");
         let mut writer = index.begin_sync("elsewhere", time(2)).expect("begin");
         writer.put_plugin(&record(plugin_called("b-clock-panel", "Other"))).expect("put");

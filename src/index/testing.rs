@@ -24,16 +24,16 @@ impl Scratch {
     pub(super) fn open(&self) -> Index {
         Index::open(&self.path()).expect("a new index")
     }
+}
 
-    /// Puts a plugin with releases in a sync of its own, from the source `here`.
-    pub(super) fn put(&self, index: &mut Index, plugin: &str, releases: &[Release]) {
-        let mut writer = index.begin_sync("here", time(1)).expect("begin");
-        writer.put_plugin(&record(plugin_called(plugin, plugin))).expect("put");
-        for release in releases {
-            writer.put_release(&id(plugin), release).expect("put");
-        }
-        writer.commit(&json!({})).expect("commit");
+/// Puts a plugin with releases in a sync of its own, from the source `here`.
+pub(super) fn put(index: &mut Index, plugin: &str, releases: &[Release]) {
+    let mut writer = index.begin_sync("here", time(1)).expect("begin");
+    writer.put_plugin(&record(plugin_called(plugin, plugin))).expect("put");
+    for release in releases {
+        writer.put_release(&id(plugin), release).expect("put");
     }
+    writer.commit(&json!({})).expect("commit");
 }
 
 pub(super) fn id(text: &str) -> PluginId {

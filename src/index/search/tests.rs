@@ -219,12 +219,14 @@ fn a_plugin_put_again_is_found_by_its_new_words_only() {
     assert!(!found(&index, &query("countdown")).contains(&"grafana-clock-panel".to_owned()));
 }
 
-/// The releases of each plugin: range and whether it is withdrawn.
+/// Version, range, and whether it is withdrawn.
+type ReleaseRow = (&'static str, Option<&'static str>, bool);
+
 #[test]
 fn a_grafana_version_leaves_out_what_has_no_release_for_it() {
     let mut index = catalog(&[]);
     let mut writer = index.begin_sync("here", time(1)).expect("begin");
-    let plugins: [(&str, Option<&str>, &[(&str, Option<&str>, bool)]); 6] = [
+    let plugins: [(&str, Option<&str>, &[ReleaseRow]); 6] = [
         ("any-release-panel", Some(">=99.0.0"), &[("1.0.0", None, false), ("2.0.0", Some(">=99.0.0"), false)]),
         ("old-release-panel", None, &[("1.0.0", Some(">=9.0.0"), false), ("2.0.0", Some(">=99.0.0"), false)]),
         ("no-release-panel", Some(">=9.0.0"), &[]),
@@ -296,9 +298,6 @@ fn ten_thousand_plugins_are_searched() {
     plugins.push(plugin("alexanderzobnin-zabbix-app", "Zabbix", &["monitoring"], "Zabbix for Grafana", 9_000_000));
     let started = Instant::now();
     let index = catalog(&plugins);
-    if let Ok(keep) = std::env::var("KEEP") {
-        index.connection.execute("VACUUM INTO ?1", [keep]).unwrap();
-    }
     eprintln!("10,000 plugins put in {:?}", started.elapsed());
     let timed = |query: &SearchQuery| {
         let started = Instant::now();
