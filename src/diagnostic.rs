@@ -39,6 +39,26 @@ pub trait Diagnose: Error {
     }
 }
 
+/// Implements [`Diagnose`] for an enum whose every variant holds one error that knows.
+macro_rules! diagnose_by_source {
+    ($error:ident { $($variant:ident),+ $(,)? }) => {
+        impl $crate::diagnostic::Diagnose for $error {
+            fn kind(&self) -> $crate::diagnostic::Kind {
+                match self {
+                    $(Self::$variant(error) => $crate::diagnostic::Diagnose::kind(error),)+
+                }
+            }
+
+            fn hint(&self) -> Option<String> {
+                match self {
+                    $(Self::$variant(error) => $crate::diagnostic::Diagnose::hint(error),)+
+                }
+            }
+        }
+    };
+}
+pub(crate) use diagnose_by_source;
+
 /// Prints an error and its causes on one line, outermost first.
 #[derive(Debug)]
 pub struct Chain<'a>(pub &'a (dyn Error + 'a));

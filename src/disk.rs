@@ -19,7 +19,8 @@ pub fn sync_dir(folder: &Path) -> io::Result<()> {
 
 /// Makes `folder` and what is missing above it, each with mode 0755, and makes sure that they stay.
 pub fn create_dirs(folder: &Path) -> io::Result<()> {
-    let missing: Vec<_> = folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    let missing: Vec<_> =
+        folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     for path in missing.into_iter().rev() {
         match fs::create_dir(path) {
             Ok(()) => {}

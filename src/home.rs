@@ -74,7 +74,9 @@ pub enum HomeError {
 fn describe(holder: Option<&Holder>) -> String {
     holder.map_or_else(
         || "another process".to_owned(),
-        |holder| format!("`plugport {}`, process {} on {} since {}", holder.command, holder.pid, holder.host, holder.since),
+        |holder| {
+            format!("`plugport {}`, process {} on {} since {}", holder.command, holder.pid, holder.host, holder.since)
+        },
     )
 }
 
@@ -91,7 +93,9 @@ impl Diagnose for HomeError {
             Self::Unusable { path, source } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
                 Some(format!("`{}` is on a read-only file system: name another folder with `--cache`", path.display()))
             }
-            Self::Unusable { .. } => Some("name a folder that you may write to with `--cache DIR` or PLUGPORT_CACHE".into()),
+            Self::Unusable { .. } => {
+                Some("name a folder that you may write to with `--cache DIR` or PLUGPORT_CACHE".into())
+            }
             Self::Exposed(path) => Some(format!("run `chmod o-w {}`", path.display())),
             Self::Locked { .. } => Some("wait until it is done, or use another folder with `--cache`".into()),
         }

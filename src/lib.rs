@@ -5,6 +5,7 @@ pub mod diagnostic;
 pub mod disk;
 pub mod duration;
 pub mod home;
+pub mod index;
 pub mod json;
 pub mod model;
 pub mod net;

@@ -4,7 +4,14 @@
 //! and handed on, so that nothing can be put in its place in between.
 //! *Not for:* deciding whom to trust beyond the catalog's digests; getting or keeping bytes.
 
-use std::{fs::File, io, path::PathBuf};
+use std::{
+    fs::File,
+    io::{self, Read, Seek},
+    path::PathBuf,
+};
+
+use md5::Md5;
+use sha2::{Digest, Sha256};
 
 use crate::{
     archive::{self, Archive, ArchiveError, ArchiveLimits},
@@ -25,6 +32,28 @@ pub struct Received {
     pub md5: Md5Digest,
     /// Its length in bytes.
     pub size: u64,
+}
+
+impl Received {
+    /// Reads an open file from its start to its end.
+    pub fn read(mut file: File, path: PathBuf) -> io::Result<Self> {
+        let (mut sha256, mut md5, mut size) = (Sha256::new(), Md5::new(), 0);
+        let mut buffer = vec![0; 128 << 10];
+        file.rewind()?;
+        loop {
+            let read = match file.read(&mut buffer) {
+                Ok(0) => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                read => read?,
+            };
+            sha256.update(&buffer[..read]);
+            md5.update(&buffer[..read]);
+            size += read as u64;
+        }
+        file.rewind()?;
+        let (sha256, md5) = (sha256.finalize().into(), md5.finalize().into());
+        Ok(Self { file, path, sha256: Sha256Digest::from_bytes(sha256), md5: Md5Digest::from_bytes(md5), size })
+    }
 }
 
 /// What a package must be.
@@ -184,11 +213,9 @@ pub fn verify_archive(
     })?;
     let found = &archive.plugin_json().version;
     match version {
-        Some(version) if !same_version(version, found) => Err(VerifyError::OtherVersion {
-            plugin: plugin.clone(),
-            version: version.clone(),
-            found: found.clone(),
-        }),
+        Some(version) if !same_version(version, found) => {
+            Err(VerifyError::OtherVersion { plugin: plugin.clone(), version: version.clone(), found: found.clone() })
+        }
         _ => Ok(Verified { received, archive, weak: true }),
     }
 }

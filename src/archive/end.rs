@@ -73,8 +73,13 @@ fn read_tail(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<u8>> 
 /// one file. The same four bytes earlier, in the data of a stored zip, mislead nobody.
 fn find_end_record(tail: &[u8]) -> Result<usize, Rule> {
     let first = tail.len().saturating_sub(END_SIZE + LONGEST_COMMENT);
-    let found: Vec<_> =
-        tail.windows(END.len()).enumerate().skip(first).filter(|(_, window)| *window == END).map(|(at, _)| at).collect();
+    let found: Vec<_> = tail
+        .windows(END.len())
+        .enumerate()
+        .skip(first)
+        .filter(|(_, window)| *window == END)
+        .map(|(at, _)| at)
+        .collect();
     let fits = |at: &usize| {
         let comment = tail.get(at + END_SIZE - 2..).and_then(|rest| Fields(rest).u16());
         comment.is_some_and(|comment| at + END_SIZE + usize::from(comment) == tail.len())

@@ -179,8 +179,8 @@ fn read_entries(
     let starts = listed.iter().skip(1).map(|entry| entry.record.sizes.start).chain([end]);
     for (Listed { record, path, kept }, next) in listed.iter().zip(starts) {
         let mut text = kept.then(Vec::new);
-        let content =
-            read_entry(&mut bytes, record, next, &mut inflater, text.as_mut()).map_err(|error| error.of(&record.name))?;
+        let content = read_entry(&mut bytes, record, next, &mut inflater, text.as_mut())
+            .map_err(|error| error.of(&record.name))?;
         let Some(path) = path.clone() else { continue };
         if let Some(text) = text {
             texts.insert(path.as_str().to_owned(), text);

@@ -6,6 +6,7 @@
 
 pub mod candidates;
 pub mod fetch;
+pub mod sources;
 pub mod sync;
 
 use std::sync::Arc;

@@ -8,7 +8,9 @@ mod refusal;
 
 pub use refusal::{NoVersion, Refusal};
 
-use crate::model::{GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Release, VersionRange, VersionRequest};
+use crate::model::{
+    GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Release, VersionRange, VersionRequest,
+};
 
 /// One version that may be chosen.
 #[derive(Clone, Copy, Debug)]
@@ -104,7 +106,12 @@ mod tests {
         }
     }
 
-    fn chosen(releases: &[Release], wanted: &str, grafana: Option<&str>, platforms: &[&str]) -> Result<String, NoVersion> {
+    fn chosen(
+        releases: &[Release],
+        wanted: &str,
+        grafana: Option<&str>,
+        platforms: &[&str],
+    ) -> Result<String, NoVersion> {
         let candidates: Vec<_> = releases.iter().map(|release| Candidate { release, withdrawn: false }).collect();
         let surroundings = Surroundings {
             grafana: grafana.map(|version| version.parse().expect("a version")),

@@ -48,7 +48,8 @@ impl fmt::Display for NoVersion {
         // Versions that were asked for tell more than those that were not.
         let (asked, others): (Vec<_>, Vec<_>) =
             self.refused.iter().partition(|(_, refusal)| *refusal != Refusal::NotWanted);
-        let named: Vec<_> = asked.iter().chain(&others).take(NAMED).map(|(version, why)| self.say(version, why)).collect();
+        let named: Vec<_> =
+            asked.iter().chain(&others).take(NAMED).map(|(version, why)| self.say(version, why)).collect();
         write!(formatter, ": {}", named.join(", "))?;
         match self.refused.len().saturating_sub(NAMED) {
             0 => Ok(()),

@@ -13,12 +13,10 @@ mod partial;
 
 use std::{
     fs::{self, File},
-    io::{self, Read},
+    io,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
-
-use sha2::{Digest, Sha256};
 
 pub use partial::Partial;
 
@@ -26,7 +24,7 @@ use crate::{
     diagnostic::{Diagnose, Kind},
     disk,
     model::Sha256Digest,
-    verifier::Verified,
+    verifier::{Received, Verified},
 };
 
 /// Where packages lie.
@@ -126,7 +124,23 @@ impl Store {
         file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(StoreError::new(&received.path, "changed"))?;
         file.sync_all().map_err(StoreError::new(&received.path, "written to the disk"))?;
         fs::rename(&received.path, &target).map_err(StoreError::new(&target, "put in place"))?;
+        self.discard(&received.path)?;
         disk::sync_dir(folder).map_err(StoreError::new(folder, "written to the disk"))
+    }
+
+    /// Removes an incomplete or refused download and its tag; a blob in its place in the store is left alone.
+    pub fn discard(&self, path: &Path) -> Result<(), StoreError> {
+        if path.starts_with(self.root.join("partial")) { partial::discard(path) } else { Ok(()) }
+    }
+
+    /// Returns a blob as if it had just come in, for one that the index does not know; nothing where there is none.
+    pub fn take_up(&self, digest: &Sha256Digest) -> Result<Option<Received>, StoreError> {
+        let path = self.path(digest);
+        match disk::open_regular(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            opened => opened.and_then(|file| Received::read(file, path.clone())).map(Some),
+        }
+        .map_err(StoreError::new(&path, "read"))
     }
 
     /// Opens a blob for reading.
@@ -152,8 +166,8 @@ impl Store {
             }
             Ok(_) => {}
         }
-        let found = hash(self.open(digest)?).map_err(StoreError::new(&path, "read"))?;
-        Ok((found != *digest).then_some(BlobFault::Digest { found }))
+        let read = Received::read(self.open(digest)?, path.clone()).map_err(StoreError::new(&path, "read"))?;
+        Ok((read.sha256 != *digest).then_some(BlobFault::Digest { found: read.sha256 }))
     }
 
     /// Removes a blob; one that is not there is no error.
@@ -162,19 +176,6 @@ impl Store {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new(&path, "removed")(error)),
             _ => Ok(()),
-        }
-    }
-}
-
-/// Returns the SHA-256 of everything in `reader`.
-fn hash(mut reader: impl Read) -> io::Result<Sha256Digest> {
-    let (mut hasher, mut buffer) = (Sha256::new(), vec![0; 128 << 10]);
-    loop {
-        match reader.read(&mut buffer) {
-            Ok(0) => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
-            Ok(read) => hasher.update(&buffer[..read]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
     }
 }

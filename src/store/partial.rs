@@ -41,8 +41,7 @@ impl Partial {
             options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
             let file = options.open(&path)?;
             let etag = fs::read_to_string(etag_path(&path)).ok();
-            let mut partial =
-                Self { file, path: path.clone(), etag, size: 0, sha256: Sha256::new(), md5: Md5::new() };
+            let mut partial = Self { file, path: path.clone(), etag, size: 0, sha256: Sha256::new(), md5: Md5::new() };
             if partial.etag.is_some() {
                 partial.read_what_is_there()?;
             } else {
@@ -121,6 +120,19 @@ impl Sink for Partial {
 
 fn etag_path(path: &Path) -> PathBuf {
     path.with_extension("etag")
+}
+
+/// Removes a download and its tag.
+pub(super) fn discard(path: &Path) -> Result<(), StoreError> {
+    for path in [path.to_path_buf(), etag_path(path)] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(StoreError::new(&path, "removed")(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Removes what belongs to no key in `keep`.

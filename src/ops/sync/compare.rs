@@ -231,11 +231,7 @@ mod tests {
     }
 
     fn details(plugin: Plugin, releases: &[Release]) -> Details {
-        Details {
-            entry: PluginEntry { plugin, raw: String::new() },
-            releases: releases.to_vec(),
-            skipped: Vec::new(),
-        }
+        Details { entry: PluginEntry { plugin, raw: String::new() }, releases: releases.to_vec(), skipped: Vec::new() }
     }
 
     fn kinds(comparison: &Comparison) -> Vec<(ChangeKind, bool)> {
@@ -244,7 +240,8 @@ mod tests {
 
     #[test]
     fn a_new_plugin_is_one_change_however_many_versions_it_has() {
-        let result = compare(&Before::default(), &details(plugin("a", ""), &[release("1.0.0", 1), release("2.0.0", 2)]));
+        let result =
+            compare(&Before::default(), &details(plugin("a", ""), &[release("1.0.0", 1), release("2.0.0", 2)]));
         assert_eq!(kinds(&result), [(ChangeKind::PluginAdded, false)]);
         assert_eq!((result.added, result.put.len()), (2, 2));
     }
@@ -252,14 +249,17 @@ mod tests {
     #[test]
     fn nothing_new_is_nothing_to_write() {
         let releases = [release("1.0.0", 1)];
-        let result = compare(&before(plugin("a", "community"), &releases), &details(plugin("a", "community"), &releases));
+        let result =
+            compare(&before(plugin("a", "community"), &releases), &details(plugin("a", "community"), &releases));
         assert_eq!(result, Comparison::default());
     }
 
     #[test]
     fn another_digest_is_an_alert_with_both_digests() {
-        let result =
-            compare(&before(plugin("a", ""), &[release("1.0.0", 1)]), &details(plugin("a", ""), &[release("1.0.0", 2)]));
+        let result = compare(
+            &before(plugin("a", ""), &[release("1.0.0", 1)]),
+            &details(plugin("a", ""), &[release("1.0.0", 2)]),
+        );
         assert_eq!(kinds(&result), [(ChangeKind::DigestChanged, true)]);
         assert!(result.changes[0].before.as_ref().is_some_and(|text| text.ends_with("0101")), "{result:?}");
         assert!(result.changes[0].after.as_ref().is_some_and(|text| text.ends_with("0202")), "{result:?}");

@@ -113,7 +113,12 @@ pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions)
         Listing::Listed(list) => {
             let known = source.map(|source| index.known_plugins(source.id)).transpose()?.unwrap_or_default();
             let selection = select(list, &known, options);
-            refuse_mass_removal(&location, &selection, known.values().filter(|known| !known.withdrawn).count(), options)?;
+            refuse_mass_removal(
+                &location,
+                &selection,
+                known.values().filter(|known| !known.withdrawn).count(),
+                options,
+            )?;
             run(context, upstream, index, selection, etag).await?
         }
     };
@@ -190,8 +195,7 @@ async fn fetch_all(
 ) -> Result<(), UpstreamError> {
     // Each plugin takes two requests at a time.
     let at_once = outcome.concurrency.div_ceil(2).max(1);
-    let mut seen: std::collections::HashSet<PluginId> =
-        tasks.iter().map(|task| task.entry.plugin.id.clone()).collect();
+    let mut seen: std::collections::HashSet<PluginId> = tasks.iter().map(|task| task.entry.plugin.id.clone()).collect();
     let (mut wave, mut failures) = (tasks, 0);
     while !wave.is_empty() {
         let mut next = Vec::new();

@@ -87,9 +87,9 @@ pub(super) fn select(list: List, known: &HashMap<PluginId, Known>, options: &Syn
     if complete {
         // An entry that is there and cannot be read is not gone.
         let unreadable: HashSet<_> = selection.skipped.iter().filter_map(|skipped| skipped.plugin.clone()).collect();
-        let gone = known.iter().filter(|(id, known)| {
-            !known.withdrawn && !present.contains(*id) && !unreadable.contains(id.as_str())
-        });
+        let gone = known
+            .iter()
+            .filter(|(id, known)| !known.withdrawn && !present.contains(*id) && !unreadable.contains(id.as_str()));
         selection.gone = gone.map(|(id, _)| id.clone()).collect();
         selection.gone.sort();
     }

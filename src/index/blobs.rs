@@ -1,0 +1,156 @@
+//! The packages that are in the store, as rows.
+//!
+//! *Invariant:* one row for each plugin, version and platform; several rows may name one file.
+//! *Not for:* the files. A row is put after its file is in place and removed before its file is, by the caller.
+
+use rusqlite::Row;
+
+use super::{
+    Index, IndexError,
+    values::{count, count_column},
+};
+use crate::model::{Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp};
+
+/// A package in the store.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Blob {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version.
+    pub version: PluginVersion,
+    /// The platform that the package was offered for.
+    pub platform: Platform,
+    /// The digest of the bytes, by which the store names the file.
+    pub sha256: Sha256Digest,
+    /// The MD5 of the bytes, where it was computed.
+    pub md5: Option<Md5Digest>,
+    /// The length in bytes.
+    pub size: u64,
+    /// The plugin.json of the package.
+    pub plugin_json: String,
+    /// Whether the catalog had no better digest than MD5 to check it by.
+    pub weak: bool,
+    /// When it came into the store.
+    pub added_at: Timestamp,
+}
+
+const COLUMNS: &str = "plugin, version, platform, sha256, md5, size, plugin_json, weak, added_at";
+const ORDER: &str = "ORDER BY plugin, version, platform";
+
+impl Index {
+    /// Records that a package is in the store, in place of an earlier one of the same version and platform.
+    pub fn put_blob(&mut self, blob: &Blob) -> Result<(), IndexError> {
+        let sql = format!("REPLACE INTO blob ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+        let parameters = (
+            &blob.plugin,
+            &blob.version,
+            &blob.platform,
+            blob.sha256,
+            blob.md5,
+            count_column(blob.size),
+            &blob.plugin_json,
+            blob.weak,
+            blob.added_at,
+        );
+        self.session().execute("recording a package", &sql, parameters).map(drop)
+    }
+
+    /// Forgets a package; returns whether it was known.
+    pub fn remove_blob(
+        &mut self,
+        plugin: &PluginId,
+        version: &PluginVersion,
+        platform: &Platform,
+    ) -> Result<bool, IndexError> {
+        let sql = "DELETE FROM blob WHERE plugin = ?1 AND version = ?2 AND platform = ?3";
+        Ok(self.session().execute("forgetting a package", sql, (plugin, version, platform))? > 0)
+    }
+
+    /// Returns the package of a version for exactly this platform; `any` is a platform like others here.
+    pub fn blob(
+        &self,
+        plugin: &PluginId,
+        version: &PluginVersion,
+        platform: &Platform,
+    ) -> Result<Option<Blob>, IndexError> {
+        let sql = format!("SELECT {COLUMNS} FROM blob WHERE plugin = ?1 AND version = ?2 AND platform = ?3");
+        self.session().row("reading a package", &sql, (plugin, version, platform), blob_of)
+    }
+
+    /// Returns all packages in the store, by plugin, version and platform in the order of their texts.
+    pub fn blobs(&self) -> Result<Vec<Blob>, IndexError> {
+        self.session().rows("reading the packages", &format!("SELECT {COLUMNS} FROM blob {ORDER}"), [], blob_of)
+    }
+
+    /// Returns the packages of one plugin in the store.
+    pub fn blobs_of(&self, plugin: &PluginId) -> Result<Vec<Blob>, IndexError> {
+        let sql = format!("SELECT {COLUMNS} FROM blob WHERE plugin = ?1 {ORDER}");
+        self.session().rows("reading the packages of a plugin", &sql, [plugin], blob_of)
+    }
+
+    /// Returns the packages whose file has this digest.
+    pub fn blobs_with(&self, sha256: &Sha256Digest) -> Result<Vec<Blob>, IndexError> {
+        let sql = format!("SELECT {COLUMNS} FROM blob WHERE sha256 = ?1 {ORDER}");
+        self.session().rows("reading the packages of a file", &sql, [sha256], blob_of)
+    }
+}
+
+fn blob_of(row: &Row<'_>) -> rusqlite::Result<Blob> {
+    Ok(Blob {
+        plugin: row.get(0)?,
+        version: row.get(1)?,
+        platform: row.get(2)?,
+        sha256: row.get(3)?,
+        md5: row.get(4)?,
+        size: count(row, 5)?,
+        plugin_json: row.get(6)?,
+        weak: row.get(7)?,
+        added_at: row.get(8)?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::testing::{Scratch, id, platform, put, release, time, version};
+
+    fn blob(plugin: &str, release: &str, digest: u8) -> Blob {
+        Blob {
+            plugin: id(plugin),
+            version: version(release),
+            platform: Platform::any(),
+            sha256: Sha256Digest::from_bytes([digest; 32]),
+            md5: None,
+            size: 10,
+            plugin_json: "{}".to_owned(),
+            weak: true,
+            added_at: time(7),
+        }
+    }
+
+    #[test]
+    fn a_package_comes_back_as_it_was_put_and_goes_when_removed() {
+        let mut index = Scratch::new().open();
+        let clock = blob("a-clock-panel", "1.0.0", 1);
+        index.put_blob(&clock).expect("put");
+        index.put_blob(&blob("b-clock-panel", "1.0.0", 1)).expect("put");
+        assert_eq!(index.blob(&clock.plugin, &clock.version, &clock.platform).expect("read"), Some(clock.clone()));
+        assert_eq!(index.blobs_of(&clock.plugin).expect("read"), std::slice::from_ref(&clock));
+        assert_eq!(index.blobs_with(&clock.sha256).expect("read").len(), 2);
+        let counts = index.counts().expect("counts");
+        assert_eq!((counts.blobs, counts.blob_bytes), (2, 10));
+        assert!(index.remove_blob(&clock.plugin, &clock.version, &clock.platform).expect("remove"));
+        assert!(!index.remove_blob(&clock.plugin, &clock.version, &clock.platform).expect("remove"));
+        assert_eq!(index.blobs().expect("read").len(), 1);
+    }
+
+    #[test]
+    fn a_release_tells_which_of_its_packages_are_stored() {
+        let scratch = Scratch::new();
+        let mut index = scratch.open();
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
+        index.put_blob(&blob("a-clock-panel", "1.0.0", 1)).expect("put");
+        let releases = index.releases(&id("a-clock-panel")).expect("read");
+        assert_eq!(releases[0].stored.keys().collect::<Vec<_>>(), [&platform("any")]);
+    }
+}

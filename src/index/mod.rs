@@ -1,0 +1,178 @@
+//! The index: the local SQLite copy of one or more catalogs, with full-text search.
+//!
+//! *Invariant:* a reader sees one whole catalog, the old or the new one, because all of a sync is one transaction; a digest
+//! once pinned stays, because no statement but the one of [`Index::replace_pin`] can change it; and no row, statement or
+//! file makes this module panic.
+//! *Not for:* the network, the store or the clock: times are handed in, and whether a stored package is really there is
+//! the caller's to ensure. All calls block; asynchronous callers put them on a blocking thread.
+
+mod blobs;
+mod catalog;
+mod changes;
+mod error;
+mod migrations;
+mod search;
+mod session;
+mod sync;
+mod values;
+
+#[cfg(test)]
+mod testing;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, ffi};
+use url::Url;
+
+use self::session::Session;
+pub use self::{
+    blobs::Blob,
+    catalog::{Counts, Known, Source, StoredPlugin, StoredRelease},
+    changes::{Change, ChangeKind, RecordedChange, Since, SyncRecord},
+    error::IndexError,
+    search::{Hit, Matched, SearchQuery, SearchResults, Sort},
+    sync::{PluginRecord, SyncWriter},
+};
+
+/// How long a statement waits for another process before it gives up.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How many prepared statements are kept: more than there are in this module.
+const STATEMENTS: usize = 64;
+
+/// The shortest page of a database, in bytes (SQLite file format, 1.3.2).
+const SHORTEST_PAGE: u64 = 512;
+
+/// An open index: one connection, for one thread at a time.
+#[derive(Debug)]
+pub struct Index {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl Index {
+    /// Opens the index for reading and writing; creates it where there is none and brings an older one up to date.
+    ///
+    /// The folder must exist. An index of a newer program is refused and not touched.
+    pub fn open(path: &Path) -> Result<Self, IndexError> {
+        let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        let version = known_version(&connection, path)?;
+        let fault = |source| IndexError::of(path, "opening the index", source);
+        if connection.is_readonly("main").map_err(fault)? {
+            return Err(IndexError::of(path, "opening the index", read_only()));
+        }
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
+        connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
+        connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
+        if version < migrations::LATEST {
+            migrations::run(&mut connection, path)?;
+        }
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Opens the index for reading: where there is none, [`IndexError::Missing`].
+    ///
+    /// Works on a read-only file system too. An index of an older program is brought up to date first, which needs a
+    /// folder that can be written.
+    pub fn open_existing(path: &Path) -> Result<Self, IndexError> {
+        // SQLite takes an empty file for an empty database; there is no catalog in either.
+        if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) || matches!(path.try_exists(), Ok(false)) {
+            return Err(IndexError::Missing { path: path.to_owned() });
+        }
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let (connection, version) = match known_version(&connection, path) {
+            Ok(version) => (connection, version),
+            Err(error @ IndexError::NotWritable { .. }) if has_no_log(path) => {
+                let connection = connect_immutable(path, error)?;
+                let version = known_version(&connection, path)?;
+                (connection, version)
+            }
+            Err(error) => return Err(error),
+        };
+        if version == 0 {
+            return Err(IndexError::Missing { path: path.to_owned() });
+        }
+        if version < migrations::LATEST {
+            drop(connection);
+            return Self::open(path);
+        }
+        let fault = |source| IndexError::of(path, "opening the index", source);
+        connection.pragma_update(None, "query_only", "ON").map_err(fault)?;
+        Ok(Self { connection, path: path.to_owned() })
+    }
+
+    /// Returns the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads every page and checks that it fits the others; takes time in proportion to the size of the file.
+    ///
+    /// Opening does not do this. Reads notice damage where they meet it.
+    pub fn check(&self) -> Result<(), IndexError> {
+        let found: Vec<String> =
+            self.session().rows("checking the index", "PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        match found.as_slice() {
+            [only] if only == "ok" => Ok(()),
+            other => {
+                let text = other.first().cloned();
+                let source = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), text);
+                Err(IndexError::Damaged { path: self.path.clone(), source })
+            }
+        }
+    }
+
+    fn session(&self) -> Session<'_> {
+        Session { connection: &self.connection, path: &self.path }
+    }
+}
+
+fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, IndexError> {
+    let fault = |source| IndexError::of(path, "opening the index", source);
+    // SQLite takes what is shorter than the shortest page for an empty database, and would write over it.
+    if fs::metadata(path).is_ok_and(|metadata| (1..SHORTEST_PAGE).contains(&metadata.len())) {
+        return Err(fault(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None)));
+    }
+    let mut connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(fault)?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A deferred transaction that turns into a writing one is refused at once, without the timeout.
+    connection.set_transaction_behavior(TransactionBehavior::Immediate);
+    Ok(connection)
+}
+
+/// Opens a file that nobody writes, without the shared memory that cannot be made beside it.
+fn connect_immutable(path: &Path, refused: IndexError) -> Result<Connection, IndexError> {
+    let Some(mut location) = std::path::absolute(path).ok().and_then(|path| Url::from_file_path(path).ok()) else {
+        return Err(refused);
+    };
+    location.set_query(Some("immutable=1"));
+    connect(Path::new(location.as_str()), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
+}
+
+/// Returns whether there is no write-ahead log, or an empty one: with one, the file alone is not the index.
+fn has_no_log(path: &Path) -> bool {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    fs::metadata(name).map_or(true, |metadata| metadata.len() == 0)
+}
+
+/// Returns the schema version, which is the first thing read of a file, and refuses one that is not known yet.
+fn known_version(connection: &Connection, path: &Path) -> Result<i64, IndexError> {
+    let found = migrations::version(connection, path)?;
+    if found > migrations::LATEST {
+        return Err(IndexError::Newer { path: path.to_owned(), found, known: migrations::LATEST });
+    }
+    Ok(found)
+}
+
+fn read_only() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,288 @@
+//! Full-text search over the plugins.
+//!
+//! *Invariant:* every text is a valid question, and the answer comes from at most three statements whose work is bounded.
+
+mod query;
+mod similarity;
+
+use std::cmp::Ordering;
+
+use rusqlite::Row;
+
+use self::{query::Words, similarity::Called};
+use super::{Index, IndexError, values::count};
+use crate::model::{GrafanaVersion, PluginId, PluginType, PluginVersion, Timestamp, VersionRange};
+
+/// How many plugins with letters in common are compared for misspellings.
+const NEIGHBOURS: i64 = 200;
+
+/// Scores are told apart in steps of this part of the best one; within a step, downloads decide.
+const STEPS: f64 = 20.0;
+
+/// What the results are ordered by; an exact id always comes first.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Sort {
+    /// How well they match, then downloads.
+    #[default]
+    Relevance,
+    /// Most downloaded first.
+    Downloads,
+    /// Last changed first; those without a date come last.
+    Updated,
+}
+
+/// What is looked for.
+#[derive(Clone, Debug, Default)]
+pub struct SearchQuery {
+    /// Any text; an empty one finds everything. The first 1 KiB and 16 words of it count.
+    pub words: String,
+    /// Only plugins of this type.
+    pub plugin_type: Option<PluginType>,
+    /// Only plugins with this kind of signature, in any case; `unsigned` stands for none.
+    pub signature: Option<String>,
+    /// Only plugins of the publisher with this slug or name, in any case.
+    pub org: Option<String>,
+    /// Only plugins of which a release works with this Grafana version.
+    pub grafana: Option<GrafanaVersion>,
+    /// The order.
+    pub sort: Sort,
+    /// How many hits are returned at most.
+    pub limit: usize,
+    /// Whether withdrawn plugins are found too.
+    pub include_withdrawn: bool,
+}
+
+/// In which way the results match.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Matched {
+    /// There were no words: these are all plugins.
+    Everything,
+    /// All words, or words that start with them.
+    AllWords,
+    /// No plugin has all words; these are called something that is spelt like them.
+    Similar,
+    /// No plugin has all words, or words like them; these have some.
+    SomeWords,
+}
+
+/// One plugin that was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// The id.
+    pub id: PluginId,
+    /// The name for people.
+    pub name: String,
+    /// What kind it is.
+    pub plugin_type: PluginType,
+    /// The newest version according to the upstream.
+    pub version: Option<PluginVersion>,
+    /// The slug of the publisher.
+    pub org: String,
+    /// The name of the publisher.
+    pub org_name: String,
+    /// The kind of signature, empty for none.
+    pub signature: String,
+    /// How often it was downloaded.
+    pub downloads: u64,
+    /// When it last changed.
+    pub updated_at: Option<Timestamp>,
+    /// One sentence for people.
+    pub description: String,
+    /// Whether it was withdrawn.
+    pub withdrawn: bool,
+    /// Whether it works with the Grafana version that was asked for; nothing where none was.
+    pub compatible: Option<bool>,
+    /// How well it matches: greater is better, comparable within one answer only.
+    pub score: f64,
+}
+
+/// What was found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SearchResults {
+    /// How many plugins match.
+    pub total: usize,
+    /// The first of them.
+    pub hits: Vec<Hit>,
+    /// In which way they match.
+    pub matched: Matched,
+}
+
+/// What decides on the place of a plugin among the results.
+#[derive(Debug)]
+struct Candidate {
+    number: i64,
+    id: String,
+    score: f64,
+    downloads: i64,
+    updated_at: Option<i64>,
+}
+
+/// The filters as parameters 2 to 6 of every statement.
+#[derive(Debug)]
+struct Filters<'a> {
+    plugin_type: Option<&'a str>,
+    signature: Option<&'a str>,
+    org: Option<String>,
+    include_withdrawn: bool,
+    /// The numbers of the ranges that allow the Grafana version, as a JSON list.
+    ranges: Option<String>,
+}
+
+/// Parameters: 2 type, 3 signature, 4 publisher, 5 whether withdrawn ones count, 6 ranges.
+const FILTERS: &str = "(?2 IS NULL OR p.type = ?2) AND (?3 IS NULL OR p.signature = ?3 COLLATE NOCASE)
+    AND (?4 IS NULL OR p.org_folded = ?4 OR p.org_name_folded = ?4) AND (?5 OR p.withdrawn_at IS NULL)
+    AND (?6 IS NULL OR CASE WHEN EXISTS (SELECT 1 FROM release WHERE plugin = p.number)
+        THEN EXISTS (SELECT 1 FROM release AS r WHERE r.plugin = p.number AND r.withdrawn_at IS NULL
+            AND (r.grafana_range IS NULL OR r.grafana_range IN (SELECT value FROM json_each(?6))))
+        ELSE p.grafana_range IS NULL OR p.grafana_range IN (SELECT value FROM json_each(?6)) END)";
+
+const EVERYTHING: &str = "SELECT p.number, p.id, 0.0, p.downloads, p.updated_at FROM plugin AS p WHERE ?1 IS NULL";
+
+const BY_ID: &str = "SELECT p.number, p.id, 0.0, p.downloads, p.updated_at FROM plugin AS p
+    WHERE p.id = ?1 COLLATE NOCASE";
+
+/// The weights: id, name, keywords, publisher, description.
+const BY_WORDS: &str =
+    "SELECT p.number, p.id, -bm25(plugin_words, 10.0, 10.0, 5.0, 3.0, 1.0), p.downloads, p.updated_at
+    FROM plugin_words JOIN plugin AS p ON p.number = plugin_words.rowid WHERE plugin_words MATCH ?1";
+
+const BY_TRIGRAMS: &str = "SELECT p.number, p.id, 0.0, p.downloads, p.updated_at, p.name, d.keywords
+    FROM plugin_trigrams JOIN plugin AS p ON p.number = plugin_trigrams.rowid
+    JOIN plugin_document AS d ON d.plugin = p.number WHERE plugin_trigrams MATCH ?1";
+
+impl Index {
+    /// Returns the plugins that match; no text is an error.
+    pub fn search(&self, query: &SearchQuery) -> Result<SearchResults, IndexError> {
+        let words = Words::parse(&query.words);
+        let filters = self.filters(query)?;
+        let (matched, mut candidates) = self.candidates(&words, &filters)?;
+        let exact = self.ranked(BY_ID, Some(words.text()), &filters)?;
+        let best = candidates.iter().map(|candidate| candidate.score).fold(0.0, f64::max);
+        candidates.sort_unstable_by(|left, right| order(query.sort, best, left, right));
+        promote(exact, best, &mut candidates);
+        let total = candidates.len();
+        candidates.truncate(query.limit);
+        let compatible = query.grafana.as_ref().map(|_| true);
+        let hits = candidates.iter().map(|candidate| self.hit(candidate, compatible)).collect::<Result<Vec<_>, _>>()?;
+        Ok(SearchResults { total, hits: hits.into_iter().flatten().collect(), matched })
+    }
+
+    fn filters<'a>(&self, query: &'a SearchQuery) -> Result<Filters<'a>, IndexError> {
+        let signature = query.signature.as_deref();
+        Ok(Filters {
+            plugin_type: query.plugin_type.as_ref().map(PluginType::as_str),
+            signature: signature.map(|kind| if kind.eq_ignore_ascii_case("unsigned") { "" } else { kind }),
+            org: query.org.as_ref().map(|org| org.to_lowercase()),
+            include_withdrawn: query.include_withdrawn,
+            ranges: query.grafana.as_ref().map(|version| self.ranges(version)).transpose()?,
+        })
+    }
+
+    /// Returns the numbers of the ranges that allow a Grafana version; a text that is no range allows none.
+    fn ranges(&self, version: &GrafanaVersion) -> Result<String, IndexError> {
+        let sql = "SELECT id, range FROM grafana_range";
+        let ranges: Vec<(i64, String)> =
+            self.session().rows("reading the ranges", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let allowing = ranges
+            .iter()
+            .filter(|(_, text)| text.parse::<VersionRange>().is_ok_and(|range| range.allows_grafana(version)));
+        let numbers: Vec<_> = allowing.map(|(number, _)| number.to_string()).collect();
+        Ok(format!("[{}]", numbers.join(",")))
+    }
+
+    /// Finds in the first way that finds anything.
+    fn candidates(&self, words: &Words, filters: &Filters<'_>) -> Result<(Matched, Vec<Candidate>), IndexError> {
+        if words.text().is_empty() {
+            return Ok((Matched::Everything, self.ranked(EVERYTHING, None, filters)?));
+        }
+        if words.tokens().is_empty() {
+            return Ok((Matched::AllWords, Vec::new()));
+        }
+        let all = self.ranked(BY_WORDS, Some(&words.all()), filters)?;
+        if !all.is_empty() {
+            return Ok((Matched::AllWords, all));
+        }
+        let similar = self.similar(words, filters)?;
+        if !similar.is_empty() {
+            return Ok((Matched::Similar, similar));
+        }
+        Ok((Matched::SomeWords, self.ranked(BY_WORDS, Some(&words.any()), filters)?))
+    }
+
+    fn ranked(&self, sql: &str, text: Option<&str>, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
+        let sql = format!("{sql} AND {FILTERS}");
+        let Filters { plugin_type, signature, org, include_withdrawn, ranges } = filters;
+        let parameters = (text, plugin_type, signature, org, include_withdrawn, ranges);
+        self.session().rows("searching", &sql, parameters, candidate_of)
+    }
+
+    /// Returns the plugins that are called something like all of the words.
+    fn similar(&self, words: &Words, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
+        let Some(trigrams) = words.trigrams() else { return Ok(Vec::new()) };
+        let sql = format!("{BY_TRIGRAMS} AND {FILTERS} ORDER BY bm25(plugin_trigrams), p.number LIMIT ?7");
+        let Filters { plugin_type, signature, org, include_withdrawn, ranges } = filters;
+        let parameters = (trigrams, plugin_type, signature, org, include_withdrawn, ranges, NEIGHBOURS);
+        let found = self.session().rows("searching", &sql, parameters, |row| {
+            let candidate = candidate_of(row)?;
+            let called = Called::new(&candidate.id, row.get_ref(5)?.as_str()?, row.get_ref(6)?.as_str()?);
+            Ok(called.similarity(words.tokens()).map(|score| Candidate { score, ..candidate }))
+        })?;
+        Ok(found.into_iter().flatten().collect())
+    }
+
+    fn hit(&self, candidate: &Candidate, compatible: Option<bool>) -> Result<Option<Hit>, IndexError> {
+        let sql = "SELECT id, name, type, version, org, org_name, signature, downloads, updated_at, description,
+                withdrawn_at IS NOT NULL
+            FROM plugin JOIN plugin_document ON plugin = number WHERE number = ?1";
+        self.session().row("reading a plugin", sql, [candidate.number], |row| {
+            Ok(Hit {
+                id: row.get(0)?,
+                name: row.get(1)?,
+                plugin_type: PluginType::from(row.get::<_, String>(2)?),
+                version: row.get(3)?,
+                org: row.get(4)?,
+                org_name: row.get(5)?,
+                signature: row.get(6)?,
+                downloads: count(row, 7)?,
+                updated_at: row.get(8)?,
+                description: row.get(9)?,
+                withdrawn: row.get(10)?,
+                compatible,
+                score: candidate.score,
+            })
+        })
+    }
+}
+
+fn candidate_of(row: &Row<'_>) -> rusqlite::Result<Candidate> {
+    Ok(Candidate {
+        number: row.get(0)?,
+        id: row.get(1)?,
+        score: row.get(2)?,
+        downloads: row.get(3)?,
+        updated_at: row.get(4)?,
+    })
+}
+
+/// Puts the plugins whose id is the whole text before the others, with at least the best score.
+fn promote(exact: Vec<Candidate>, best: f64, candidates: &mut Vec<Candidate>) {
+    for mut candidate in exact.into_iter().rev() {
+        candidates.retain(|other| other.number != candidate.number);
+        candidate.score = best.max(1.0);
+        candidates.insert(0, candidate);
+    }
+}
+
+fn order(sort: Sort, best: f64, left: &Candidate, right: &Candidate) -> Ordering {
+    let step = |candidate: &Candidate| if best > 0.0 { (candidate.score / best * STEPS).floor() } else { 0.0 };
+    let by_downloads = right.downloads.cmp(&left.downloads);
+    let first = match sort {
+        Sort::Relevance => step(right).total_cmp(&step(left)),
+        Sort::Downloads => Ordering::Equal,
+        Sort::Updated => right.updated_at.cmp(&left.updated_at),
+    };
+    first.then(by_downloads).then_with(|| left.id.cmp(&right.id))
+}
+
+#[cfg(test)]
+mod tests;

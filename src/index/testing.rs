@@ -1,0 +1,106 @@
+//! What the tests of this module build: a folder with an index, plugins and releases.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{Index, PluginRecord};
+use crate::model::{
+    Digests, Package, Platform, Plugin, PluginId, PluginStatus, PluginType, PluginVersion, Release, Sha256Digest,
+    Signature, Timestamp,
+};
+
+pub(super) struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.0.path().join("index.sqlite")
+    }
+
+    pub(super) fn open(&self) -> Index {
+        Index::open(&self.path()).expect("a new index")
+    }
+}
+
+/// Puts a plugin with releases in a sync of its own, from the source `here`.
+pub(super) fn put(index: &mut Index, plugin: &str, releases: &[Release]) {
+    let mut writer = index.begin_sync("here", time(1)).expect("begin");
+    writer.put_plugin(&record(plugin_called(plugin, plugin))).expect("put");
+    for release in releases {
+        writer.put_release(&id(plugin), release).expect("put");
+    }
+    writer.commit(&json!({})).expect("commit");
+}
+
+pub(super) fn id(text: &str) -> PluginId {
+    text.parse().expect("an id")
+}
+
+pub(super) fn version(text: &str) -> PluginVersion {
+    text.parse().expect("a version")
+}
+
+pub(super) fn platform(text: &str) -> Platform {
+    text.parse().expect("a platform")
+}
+
+pub(super) fn time(milliseconds: i64) -> Timestamp {
+    Timestamp::from_milliseconds(milliseconds)
+}
+
+pub(super) fn package(digest: u8) -> Package {
+    let sha256 = Some(Sha256Digest::from_bytes([digest; 32]));
+    Package { digests: Digests { sha256, md5: None }, size: None }
+}
+
+pub(super) fn release(text: &str, packages: &[(&str, u8)]) -> Release {
+    Release {
+        version: version(text),
+        created_at: Some(time(5)),
+        status: PluginStatus::Active,
+        grafana_dependency: None,
+        angular: false,
+        packages: packages.iter().map(|(key, digest)| (platform(key), package(*digest))).collect(),
+        raw: format!("{{\"version\":\"{text}\"}}"),
+    }
+}
+
+pub(super) fn plugin_called(plugin: &str, name: &str) -> Plugin {
+    Plugin {
+        id: id(plugin),
+        name: name.to_owned(),
+        plugin_type: PluginType::Panel,
+        description: String::new(),
+        status: PluginStatus::Active,
+        status_context: String::new(),
+        version: None,
+        org: String::new(),
+        org_name: String::new(),
+        signature: Signature::default(),
+        downloads: 0,
+        created_at: None,
+        updated_at: None,
+        angular: false,
+        internal: false,
+        grafana_dependency: None,
+        keywords: Vec::new(),
+        dependencies: Vec::new(),
+        packages: [].into(),
+    }
+}
+
+pub(super) fn record(plugin: Plugin) -> PluginRecord {
+    PluginRecord {
+        plugin,
+        fingerprint: "f".to_owned(),
+        list_digest: "l".to_owned(),
+        list_raw: "{}".to_owned(),
+        detail_raw: None,
+        detail_etag: None,
+        versions_etag: None,
+    }
+}

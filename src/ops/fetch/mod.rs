@@ -1,0 +1,182 @@
+//! Brings packages into the store, with what they depend on.
+//!
+//! *Invariant:* a package is verified before it is stored and stored before the index speaks of it; a crash in between
+//! leaves a blob that nobody speaks of, which the next fetch takes up. One package that fails stops no other.
+//! *Not for:* installing.
+
+mod outcome;
+mod package;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::{StreamExt, stream};
+
+pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
+
+use self::package::{Shelf, Wanted};
+use crate::{
+    home::HomeError,
+    index::{Index, IndexError, StoredRelease},
+    model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec},
+    ops::{Context, blocking, candidates, sources::Sources},
+    progress::Unit,
+    resolver::Surroundings,
+    upstream::PackageName,
+};
+
+/// What to fetch.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// These plugins.
+    Plugins(Vec<PluginSpec>),
+    /// The newest versions of every plugin.
+    All {
+        /// How many versions of each.
+        latest: usize,
+    },
+}
+
+/// What to fetch, and for where.
+#[derive(Clone, Debug)]
+pub struct FetchOptions {
+    /// Which plugins.
+    pub subject: Subject,
+    /// The platforms; at least one.
+    pub platforms: Vec<Platform>,
+    /// The version of Grafana it must work with.
+    pub grafana: Option<GrafanaVersion>,
+    /// How many packages are downloaded at once.
+    pub concurrency: usize,
+}
+
+/// A fetch did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchStartError {
+    /// The cache cannot be used.
+    #[error("nothing was fetched")]
+    Home(#[from] HomeError),
+    /// The index cannot be used.
+    #[error("nothing was fetched")]
+    Index(#[from] IndexError),
+    /// The store cannot be used.
+    #[error("nothing was fetched")]
+    Store(#[from] crate::store::StoreError),
+}
+
+crate::diagnostic::diagnose_by_source!(FetchStartError { Home, Index, Store });
+
+/// Fetches packages and what they depend on; takes the lock of the cache.
+pub async fn fetch(
+    context: &Context,
+    sources: &Sources,
+    options: &FetchOptions,
+) -> Result<FetchOutcome, FetchStartError> {
+    let _lock = context.home.lock(&context.command, context.now())?;
+    let path = context.home.index_path();
+    // A catalog must be there before packages of it are.
+    let index = blocking(move || Index::open_existing(&path).and_then(|index| Index::open(index.path()))).await?;
+    fetch_locked(context, sources, index, options).await
+}
+
+/// Fetches under a lock that the caller holds.
+pub async fn fetch_locked(
+    context: &Context,
+    sources: &Sources,
+    index: Index,
+    options: &FetchOptions,
+) -> Result<FetchOutcome, FetchStartError> {
+    let started = std::time::Instant::now();
+    let shelf = Shelf { context: context.clone(), index: Arc::new(Mutex::new(index)), store: context.store() };
+    let mut outcome = FetchOutcome::default();
+    let mut wave = first_wave(&shelf, options, &mut outcome)?;
+    let mut seen: HashSet<PackageName> = wave.iter().map(|wanted| wanted.name.clone()).collect();
+    let keys: Vec<_> = wave.iter().map(Wanted::key).collect();
+    shelf.store.sweep(&keys)?;
+    context.reporter.begin("fetching packages", None, Unit::Bytes);
+    while !wave.is_empty() {
+        let results: Vec<_> = stream::iter(wave)
+            .map(|wanted| shelf.obtain(sources, wanted))
+            .buffer_unordered(options.concurrency.max(1))
+            .collect()
+            .await;
+        wave = Vec::new();
+        for result in results {
+            for dependency in outcome.take(result) {
+                let found = shelf.resolve(&dependency, options, &mut outcome);
+                wave.extend(found.into_iter().filter(|wanted| seen.insert(wanted.name.clone())));
+            }
+        }
+    }
+    context.reporter.end();
+    outcome.finish(started.elapsed());
+    Ok(outcome)
+}
+
+fn first_wave(shelf: &Shelf, options: &FetchOptions, outcome: &mut FetchOutcome) -> Result<Vec<Wanted>, IndexError> {
+    let mut wave = Vec::new();
+    match &options.subject {
+        Subject::Plugins(specs) => {
+            for spec in specs {
+                wave.extend(shelf.resolve(spec, options, outcome));
+            }
+        }
+        Subject::All { latest } => {
+            let ids = shelf.index().plugin_ids()?;
+            for id in ids {
+                wave.extend(shelf.newest(&id, *latest, options)?);
+            }
+        }
+    }
+    let mut seen = HashSet::new();
+    wave.retain(|wanted| seen.insert(wanted.name.clone()));
+    Ok(wave)
+}
+
+impl Shelf {
+    /// Returns the packages of the version that is right, or reports why there is none.
+    fn resolve(&self, spec: &PluginSpec, options: &FetchOptions, outcome: &mut FetchOutcome) -> Vec<Wanted> {
+        let surroundings = Surroundings { grafana: options.grafana.clone(), platforms: options.platforms.clone() };
+        let chosen = candidates::choose(&self.index(), spec, &surroundings);
+        match chosen {
+            Ok(chosen) => Wanted::of(&chosen.plugin, &chosen.release, &options.platforms),
+            Err(error) => {
+                outcome.failed.push(FetchFailure::of_plugin(&spec.id, error.into()));
+                Vec::new()
+            }
+        }
+    }
+
+    /// Returns the packages of the newest versions, for as many of the platforms as there are.
+    fn newest(&self, id: &PluginId, latest: usize, options: &FetchOptions) -> Result<Vec<Wanted>, IndexError> {
+        let index = self.index();
+        let Some(plugin) = index.plugin(id)?.filter(|plugin| plugin.withdrawn_at.is_none()) else {
+            return Ok(Vec::new());
+        };
+        let fits = |stored: &&StoredRelease| {
+            let release = &stored.release;
+            let works = options
+                .grafana
+                .as_ref()
+                .is_none_or(|grafana| crate::resolver::works_with(release.grafana_dependency.as_deref(), grafana));
+            stored.withdrawn_at.is_none() && works && !release.packages.is_empty()
+        };
+        let releases = index.releases(id)?;
+        let newest = releases.iter().filter(fits).take(latest);
+        Ok(newest.flat_map(|stored| Wanted::of(&plugin, &stored.release, &options.platforms)).collect())
+    }
+
+    /// Returns what a package needs that Grafana does not bring itself.
+    fn needs(&self, dependencies: Vec<Dependency>) -> Result<Vec<PluginSpec>, IndexError> {
+        let index = self.index();
+        let mut specs = Vec::new();
+        for Dependency { id, range } in dependencies {
+            if !candidates::is_core(&index, &id)? {
+                specs.push(PluginSpec { id, version: range.into() });
+            }
+        }
+        Ok(specs)
+    }
+}

@@ -1,0 +1,146 @@
+//! What a fetch did.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::package::Obtained;
+use crate::{
+    diagnostic::{Chain, Diagnose, Kind},
+    index::{Blob, IndexError},
+    model::{Md5Digest, Platform, PluginId, PluginSpec, PluginVersion, Sha256Digest},
+    ops::{candidates::LookupError, sources::SourceError},
+    store::StoreError,
+    upstream::{PackageName, UpstreamError},
+    verifier::VerifyError,
+};
+
+/// A package in the store.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Fetched {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version.
+    pub version: PluginVersion,
+    /// The platform.
+    pub platform: Platform,
+    /// The SHA-256 of its bytes.
+    pub sha256: Sha256Digest,
+    /// The MD5 of its bytes.
+    pub md5: Option<Md5Digest>,
+    /// Its length in bytes.
+    pub size: u64,
+    /// Whether only an MD5 stands behind it.
+    pub weak: bool,
+}
+
+impl From<Blob> for Fetched {
+    fn from(blob: Blob) -> Self {
+        let Blob { plugin, version, platform, sha256, md5, size, weak, .. } = blob;
+        Self { plugin, version, platform, sha256, md5, size, weak }
+    }
+}
+
+/// A package was not fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum FetchError {
+    /// There is no such plugin, or no such version.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The source that listed it cannot be used.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// It did not come.
+    #[error("the package did not come")]
+    Upstream(#[from] UpstreamError),
+    /// It was refused.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// It could not be kept.
+    #[error("the package could not be kept")]
+    Store(#[from] StoreError),
+    /// It could not be recorded.
+    #[error("the package could not be recorded")]
+    Index(#[from] IndexError),
+}
+
+crate::diagnostic::diagnose_by_source!(FetchError { Lookup, Source, Upstream, Verify, Store, Index });
+
+/// What was not fetched, and why.
+#[derive(Debug, Serialize)]
+pub struct FetchFailure {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version, where one was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<PluginVersion>,
+    /// The platform, where a package was chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub platform: Option<Platform>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// Why.
+    #[serde(skip)]
+    pub error: FetchError,
+}
+
+impl FetchFailure {
+    pub(super) fn of_plugin(plugin: &PluginId, error: FetchError) -> Self {
+        Self { plugin: plugin.clone(), version: None, platform: None, reason: Chain(&error).to_string(), error }
+    }
+
+    pub(super) fn of_package(name: &PackageName, error: FetchError) -> Self {
+        let (version, platform) = (Some(name.version.clone()), Some(name.platform.clone()));
+        Self { version, platform, ..Self::of_plugin(&name.plugin, error) }
+    }
+}
+
+/// What a fetch did.
+#[derive(Debug, Default, Serialize)]
+pub struct FetchOutcome {
+    /// Packages that came.
+    pub fetched: Vec<Fetched>,
+    /// Packages that were there.
+    pub present: Vec<Fetched>,
+    /// Packages that did not come.
+    pub failed: Vec<FetchFailure>,
+    /// How many bytes came into the store.
+    pub bytes: u64,
+    /// How long it took.
+    pub elapsed_ms: u64,
+}
+
+impl FetchOutcome {
+    /// Returns what a failure means for the whole: nothing, part, or what the first failure is.
+    pub fn kind(&self) -> Option<Kind> {
+        let first = self.failed.first()?;
+        let some = !self.fetched.is_empty() || !self.present.is_empty();
+        Some(if some { Kind::Partly } else { first.error.kind() })
+    }
+
+    /// Takes a result in; returns what the package needs.
+    pub(super) fn take(&mut self, result: Result<Obtained, FetchFailure>) -> Vec<PluginSpec> {
+        match result {
+            Err(failure) => {
+                self.failed.push(failure);
+                Vec::new()
+            }
+            Ok(Obtained { fetched, is_new, needs }) => {
+                if is_new {
+                    self.fetched.push(fetched)
+                } else {
+                    self.present.push(fetched)
+                }
+                needs
+            }
+        }
+    }
+
+    pub(super) fn finish(&mut self, elapsed: Duration) {
+        let key = |fetched: &Fetched| (fetched.plugin.clone(), fetched.version.clone(), fetched.platform.clone());
+        self.fetched.sort_by_key(key);
+        self.present.sort_by_key(key);
+        self.bytes = self.fetched.iter().map(|fetched| fetched.size).sum();
+        self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+    }
+}

@@ -1,0 +1,185 @@
+//! One package: from the upstream, or from where it already lies, through the verifier into the store.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{FetchError, FetchFailure, Fetched};
+use crate::{
+    archive::parse_plugin_json,
+    index::{Blob, Index, StoredPlugin},
+    model::{Dependency, Digests, Platform, PluginSpec, Release},
+    net::Sink,
+    ops::{Context, blocking, sources::Sources},
+    progress::Reporter,
+    store::{Partial, Store},
+    upstream::PackageName,
+    verifier::{Promise, Received, Verified, verify},
+};
+
+/// Where packages are kept and spoken of.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    pub(super) context: Context,
+    pub(super) index: Arc<Mutex<Index>>,
+    pub(super) store: Store,
+}
+
+/// A package to get, and where from.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) name: PackageName,
+    digests: Digests,
+    source: String,
+}
+
+impl Wanted {
+    /// Returns the packages of a release for these platforms, each once; platforms without one are left out.
+    pub(super) fn of(plugin: &StoredPlugin, release: &Release, platforms: &[Platform]) -> Vec<Self> {
+        let mut keys: Vec<_> =
+            platforms.iter().filter_map(|platform| platform.choose(release.packages.keys())).collect();
+        keys.sort();
+        keys.dedup();
+        keys.into_iter()
+            .map(|platform| Self {
+                name: PackageName {
+                    plugin: plugin.plugin.id.clone(),
+                    version: release.version.clone(),
+                    platform: platform.clone(),
+                },
+                digests: release.packages[platform].digests,
+                source: plugin.source.clone(),
+            })
+            .collect()
+    }
+
+    /// Returns the key under which the download is taken up again: the promised digest.
+    pub(super) fn key(&self) -> String {
+        match (self.digests.sha256, self.digests.md5) {
+            (Some(sha256), _) => sha256.to_string(),
+            (None, Some(md5)) => md5.to_string(),
+            (None, None) => "unproven".to_owned(),
+        }
+    }
+}
+
+/// A package that is in the store now, and what it needs.
+#[derive(Debug)]
+pub(super) struct Obtained {
+    pub(super) fetched: Fetched,
+    /// Whether it came from the upstream just now.
+    pub(super) is_new: bool,
+    pub(super) needs: Vec<PluginSpec>,
+}
+
+impl Shelf {
+    /// Returns the index; a panic while it was held left it whole, since its writes are transactions.
+    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns a package that is in the store when this ends, downloaded if need be.
+    pub(super) async fn obtain(&self, sources: &Sources, wanted: Wanted) -> Result<Obtained, FetchFailure> {
+        let name = wanted.name.clone();
+        self.try_obtain(sources, &wanted).await.map_err(|error| FetchFailure::of_package(&name, error))
+    }
+
+    async fn try_obtain(&self, sources: &Sources, wanted: &Wanted) -> Result<Obtained, FetchError> {
+        let known = self.index().blob(&wanted.name.plugin, &wanted.name.version, &wanted.name.platform)?;
+        if let Some(blob) = known.filter(|blob| self.is_there(blob, wanted)) {
+            let dependencies = parse_plugin_json(blob.plugin_json.as_bytes()).map(|json| json.dependencies);
+            let needs = self.needs(dependencies.unwrap_or_default())?;
+            return Ok(Obtained { fetched: blob.into(), is_new: false, needs });
+        }
+        let (received, is_new) = match self.left_over(wanted).await {
+            Some(received) => (received, false),
+            None => (self.download(sources, wanted).await?, true),
+        };
+        let (blob, dependencies) = self.take_in(received, wanted).await?;
+        Ok(Obtained { fetched: blob.into(), is_new, needs: self.needs(dependencies)? })
+    }
+
+    fn is_there(&self, blob: &Blob, wanted: &Wanted) -> bool {
+        let same = wanted.digests.sha256.is_none_or(|promised| promised == blob.sha256);
+        same && self.store.has(&blob.sha256, blob.size)
+    }
+
+    /// Returns a blob that is there although the index does not say so: a run was killed between the two.
+    async fn left_over(&self, wanted: &Wanted) -> Option<Received> {
+        let (store, digest) = (self.store.clone(), wanted.digests.sha256?);
+        blocking(move || store.take_up(&digest)).await.ok()?.filter(|received| received.sha256 == digest)
+    }
+
+    async fn download(&self, sources: &Sources, wanted: &Wanted) -> Result<Received, FetchError> {
+        if wanted.digests.strongest().is_none() {
+            let PackageName { plugin, version, .. } = wanted.name.clone();
+            return Err(crate::verifier::VerifyError::Unproven { plugin, version }.into());
+        }
+        let upstream = sources.open(&wanted.source)?;
+        let partial = self.store.begin(&wanted.key())?;
+        let mut sink = Counted { partial, reporter: self.context.reporter.as_ref() };
+        upstream.package(&wanted.name, self.context.limits.package_bytes, &mut sink).await?;
+        Ok(sink.partial.finish()?)
+    }
+
+    /// Judges a package, puts it into the store, and only then speaks of it.
+    async fn take_in(&self, received: Received, wanted: &Wanted) -> Result<(Blob, Vec<Dependency>), FetchError> {
+        let PackageName { plugin, version, .. } = wanted.name.clone();
+        let promise = Promise { plugin, version, digests: wanted.digests };
+        let (shelf, name) = (self.clone(), wanted.name.clone());
+        blocking(move || {
+            let path = received.path.clone();
+            let verified = match verify(received, &promise, &shelf.context.limits) {
+                Ok(verified) => verified,
+                Err(error) => {
+                    // Bytes that were refused are not taken up again.
+                    shelf.store.discard(&path)?;
+                    return Err(error.into());
+                }
+            };
+            shelf.store.put(&verified)?;
+            let blob = describe(&name, &verified, &shelf.context);
+            shelf.index().put_blob(&blob)?;
+            Ok((blob, verified.archive().plugin_json().dependencies.clone()))
+        })
+        .await
+    }
+}
+
+fn describe(name: &PackageName, verified: &Verified, context: &Context) -> Blob {
+    let received = verified.received();
+    Blob {
+        plugin: name.plugin.clone(),
+        version: name.version.clone(),
+        platform: name.platform.clone(),
+        sha256: received.sha256,
+        md5: Some(received.md5),
+        size: received.size,
+        plugin_json: verified.archive().plugin_json().raw.clone(),
+        weak: verified.is_weak(),
+        added_at: context.now(),
+    }
+}
+
+/// A sink that tells how much came.
+struct Counted<'a> {
+    partial: Partial,
+    reporter: &'a dyn Reporter,
+}
+
+impl Sink for Counted<'_> {
+    fn position(&self) -> u64 {
+        self.partial.position()
+    }
+
+    fn etag(&self) -> Option<&str> {
+        self.partial.etag()
+    }
+
+    fn restart(&mut self, etag: Option<&str>) -> std::io::Result<()> {
+        self.partial.restart(etag)
+    }
+
+    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+        self.reporter.advance(chunk.len() as u64);
+        self.partial.write(chunk)
+    }
+}
