@@ -1,0 +1,42 @@
+//! `plugport completions` and `plugport man`.
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use serde_json::json;
+
+use super::{Failure, Report};
+use crate::diagnostic::Kind;
+
+/// Print the completion script for a shell
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The shell
+    shell: Shell,
+}
+
+impl Arguments {
+    pub(super) fn run(&self) -> Report {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::Arguments::command(), "plugport", &mut script);
+        let text = String::from_utf8_lossy(&script).into_owned();
+        Report { document: json!({ "script": text }), text, ..Report::default() }
+    }
+}
+
+/// Print the manual page
+#[derive(Args, Debug)]
+pub(super) struct ManArguments {}
+
+impl ManArguments {
+    #[expect(clippy::unused_self, reason = "every command is called the same way")]
+    pub(super) fn run(&self) -> Result<Report, Failure> {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(super::Arguments::command()).render(&mut page).map_err(|source| Failure {
+            kind: Kind::Failed,
+            message: format!("the manual page cannot be written: {source}"),
+            hint: None,
+        })?;
+        let text = String::from_utf8_lossy(&page).into_owned();
+        Ok(Report { document: json!({ "page": text }), text, ..Report::default() })
+    }
+}

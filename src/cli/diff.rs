@@ -1,0 +1,102 @@
+//! `plugport diff`.
+
+use std::str::FromStr;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, Report, Session, ui};
+use crate::{
+    index::{RecordedChange, Since},
+    model::Timestamp,
+};
+
+/// Show what changed in the catalog
+///
+/// New, withdrawn and deprecated plugins and versions, and changes of signers, owners and digests.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Since a date, a time, or the number of a sync [default: what the last sync brought]
+    #[arg(long, value_name = "TIME|SYNC")]
+    since: Option<Start>,
+}
+
+/// From when on.
+#[derive(Clone, Copy, Debug)]
+struct Start(Since);
+
+impl FromStr for Start {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(sync) = text.parse::<i64>() {
+            return Ok(Self(Since::Sync(sync)));
+        }
+        let time: Result<Timestamp, _> = text.parse();
+        time.map(|time| Self(Since::Time(time))).map_err(|_| {
+            "expected a date like `2025-03-04`, a time like `2025-03-04T10:00:00Z`, or the number of a sync".to_owned()
+        })
+    }
+}
+
+impl Arguments {
+    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let since = self.since.map_or(Since::LastSync, |start| start.0);
+        let index = session.index()?;
+        let changes = index.changes(since)?;
+        let documents: Vec<_> = changes.iter().map(document).collect();
+        let since = match since {
+            Since::Sync(sync) => json!(sync),
+            Since::Time(time) => json!(time),
+            Since::LastSync => json!(index.syncs()?.first().map(|sync| sync.id)),
+        };
+        let mut notes = Vec::new();
+        if changes.is_empty() {
+            notes.push("nothing changed".to_owned());
+        }
+        Ok(Report {
+            document: json!({ "since": since, "changes": documents }),
+            text: text(&changes),
+            notes,
+            kind: None,
+        })
+    }
+}
+
+fn document(recorded: &RecordedChange) -> Value {
+    let change = &recorded.change;
+    json!({
+        "sync": recorded.sync,
+        "at": recorded.at,
+        "kind": change.kind,
+        "plugin": change.plugin,
+        "version": change.version,
+        "platform": change.platform,
+        "before": change.before,
+        "after": change.after,
+        "alert": change.alert,
+    })
+}
+
+fn text(changes: &[RecordedChange]) -> String {
+    if changes.is_empty() {
+        return String::new();
+    }
+    let row = |recorded: &RecordedChange| {
+        let change = &recorded.change;
+        let version = change.version.as_ref().map_or_else(String::new, |version| format!("@{version}"));
+        let platform = change.platform.as_ref().map_or_else(String::new, |platform| format!(" ({platform})"));
+        let values = match (&change.before, &change.after) {
+            (Some(before), Some(after)) => format!("{before} → {after}"),
+            (Some(value), None) | (None, Some(value)) => value.clone(),
+            (None, None) => String::new(),
+        };
+        vec![
+            recorded.at.date(),
+            format!("{}{}", change.kind, if change.alert { " (alert)" } else { "" }),
+            format!("{}{version}{platform}", change.plugin),
+            values,
+        ]
+    };
+    ui::table(&["seen", "change", "plugin", "what"], changes.iter().map(row))
+}

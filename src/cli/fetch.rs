@@ -1,0 +1,90 @@
+//! `plugport fetch`.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+use super::{Failure, Report, Session, setup::to_document, ui};
+use crate::{
+    model::{GrafanaVersion, Platform, PluginSpec},
+    ops::fetch::{FetchOptions, FetchOutcome, Fetched, Subject, fetch},
+};
+
+/// Bring packages into the store, with what they depend on, verified
+///
+/// A package is stored only when its digest is what the catalog promised and its archive is safe. What is in the store is
+/// not downloaded again, and an interrupted download is taken up where it stopped.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Plugins, and versions of them like `ID@1.2.3` or `ID@^1.2`
+    #[arg(value_name = "ID[@RANGE]", required_unless_present = "all")]
+    plugins: Vec<PluginSpec>,
+    /// Every plugin of the catalog
+    #[arg(long, conflicts_with = "plugins")]
+    all: bool,
+    /// With --all: how many versions of each
+    #[arg(long, value_name = "N", default_value = "1", requires = "all")]
+    latest: NonZeroUsize,
+    /// For these platforms [default: this machine's]
+    #[arg(long = "platform", value_name = "P")]
+    platforms: Vec<Platform>,
+    /// Versions that work with this version of Grafana
+    #[arg(long, value_name = "VER")]
+    grafana: Option<GrafanaVersion>,
+    /// How many packages are downloaded at once
+    #[arg(long, value_name = "N", default_value = "8")]
+    concurrency: NonZeroUsize,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let platforms = if self.platforms.is_empty() { vec![Platform::host()] } else { self.platforms.clone() };
+        let subject = if self.all {
+            Subject::All { latest: self.latest.get() }
+        } else {
+            Subject::Plugins(self.plugins.clone())
+        };
+        let options =
+            FetchOptions { subject, platforms, grafana: self.grafana.clone(), concurrency: self.concurrency.get() };
+        let outcome = fetch(&session.context, &session.sources().await?, &options).await?;
+        report(&outcome)
+    }
+}
+
+/// One failure out of one wish is a failure; of several, it is reported beside what came.
+fn report(outcome: &FetchOutcome) -> Result<Report, Failure> {
+    use crate::diagnostic::Diagnose;
+
+    let mut notes = Vec::new();
+    for failure in &outcome.failed {
+        let version = failure.version.as_ref().map_or_else(String::new, |version| format!("@{version}"));
+        notes.push(format!("failed: {}{version}: {}", failure.plugin, failure.reason));
+    }
+    notes.extend(outcome.failed.first().and_then(|failure| failure.error.hint()).map(|hint| format!("hint: {hint}")));
+    let weak = outcome.fetched.iter().filter(|fetched| fetched.weak);
+    notes.extend(weak.map(|fetched| {
+        format!("weak: {}@{}: the catalog has only an MD5, which a forger can match", fetched.plugin, fetched.version)
+    }));
+    Ok(Report { document: to_document(outcome), text: text(outcome), kind: outcome.kind(), notes })
+}
+
+fn text(outcome: &FetchOutcome) -> String {
+    let row = |state: &'static str| {
+        move |fetched: &Fetched| {
+            vec![
+                fetched.plugin.to_string(),
+                fetched.version.to_string(),
+                fetched.platform.to_string(),
+                ui::bytes(fetched.size),
+                format!("sha256:{}", fetched.sha256),
+                state.to_owned(),
+            ]
+        }
+    };
+    let rows: Vec<_> =
+        outcome.fetched.iter().map(row("fetched")).chain(outcome.present.iter().map(row("present"))).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    ui::table(&["plugin", "version", "platform", "size", "digest", "state"], rows)
+}

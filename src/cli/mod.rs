@@ -1,0 +1,162 @@
+//! The command line: arguments in, one operation, results out.
+//!
+//! One file a command; the doc comment of its arguments is its help. *Not for:* anything that another program might want
+//! to do with this library.
+
+mod completions;
+mod diff;
+mod failure;
+mod fetch;
+mod search;
+mod setup;
+mod show;
+mod sync;
+mod ui;
+mod versions;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{Parser, Subcommand, error::ErrorKind};
+use tokio::signal::unix::{SignalKind, signal};
+
+use self::{
+    failure::{Failure, exit_code},
+    setup::{Globals, Session},
+    ui::Report,
+};
+use crate::diagnostic::Kind;
+
+/// Mirror the Grafana plugin catalog, answer questions about it offline, and roll plugins out over a fleet
+#[derive(Debug, Parser)]
+#[command(name = "plugport", version, max_term_width = 100, propagate_version = true)]
+struct Arguments {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Sync(sync::Arguments),
+    Search(search::Arguments),
+    Show(show::Arguments),
+    Versions(versions::Arguments),
+    Diff(diff::Arguments),
+    Fetch(fetch::Arguments),
+    Completions(completions::Arguments),
+    Man(completions::ManArguments),
+}
+
+impl Command {
+    /// Returns the name as it is typed.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Sync(_) => "sync",
+            Self::Search(_) => "search",
+            Self::Show(_) => "show",
+            Self::Versions(_) => "versions",
+            Self::Diff(_) => "diff",
+            Self::Fetch(_) => "fetch",
+            Self::Completions(_) => "completions",
+            Self::Man(_) => "man",
+        }
+    }
+
+    async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        match self {
+            Self::Sync(arguments) => arguments.run(session).await,
+            Self::Search(arguments) => arguments.run(session),
+            Self::Show(arguments) => arguments.run(session),
+            Self::Versions(arguments) => arguments.run(session),
+            Self::Diff(arguments) => arguments.run(session),
+            Self::Fetch(arguments) => arguments.run(session).await,
+            Self::Completions(arguments) => Ok(arguments.run()),
+            Self::Man(arguments) => arguments.run(),
+        }
+    }
+}
+
+/// Runs the program with these arguments, the first of which is its name; returns its exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    // A core file would hold tokens.
+    let no_core = rustix::process::DumpableBehavior::NotDumpable;
+    drop(rustix::process::set_dumpable_behavior(no_core));
+    match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => ExitCode::from(run(&arguments)),
+        Err(error) => {
+            let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // A closed pipe is the only reason why this fails.
+            drop(error.print());
+            ExitCode::from(if asked_for { 0 } else { exit_code(Kind::Usage) })
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> u8 {
+    let (name, ui) = (arguments.command.name(), arguments.globals.ui());
+    arguments.globals.start_log();
+    let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(until_signal(arguments, name));
+            // Whatever still runs is given up: every change is old or new, also when it is cut off here.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(source) => Ended::With(Err(setup::no_runtime(&source))),
+    };
+    let (printed, code) = match ended {
+        Ended::With(Ok(report)) => (ui.report(name, &report), report.kind.map_or(0, exit_code)),
+        Ended::With(Err(failure)) => (ui.failure(name, &failure), exit_code(failure.kind)),
+        Ended::By(signal) => {
+            ui.note(&format!("interrupted by {}", signal.name));
+            (Ok(()), 128 + signal.number)
+        }
+    };
+    // Results that could not be written are no success.
+    if printed.is_err() && code == 0 { exit_code(Kind::Storage) } else { code }
+}
+
+enum Ended {
+    With(Result<Report, Failure>),
+    By(Signal),
+}
+
+struct Signal {
+    name: &'static str,
+    number: u8,
+}
+
+async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
+    let work = async {
+        let session = Session::open(&arguments.globals, name).await?;
+        arguments.command.run(&session).await
+    };
+    tokio::select! {
+        result = work => Ended::With(result),
+        signal = caught(SignalKind::interrupt(), Signal { name: "SIGINT", number: 2 }) => Ended::By(signal),
+        signal = caught(SignalKind::terminate(), Signal { name: "SIGTERM", number: 15 }) => Ended::By(signal),
+        signal = caught(SignalKind::hangup(), Signal { name: "SIGHUP", number: 1 }) => Ended::By(signal),
+    }
+}
+
+/// Waits for a signal; for one that cannot be waited for, for ever.
+async fn caught(kind: SignalKind, name: Signal) -> Signal {
+    match signal(kind) {
+        Ok(mut stream) => drop(stream.recv().await),
+        Err(_) => std::future::pending().await,
+    }
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definitions_fit_together() {
+        Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,125 @@
+//! `plugport search`.
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{Failure, Report, Session, ui};
+use crate::{
+    index::{Hit, Matched, SearchQuery, SearchResults, Sort},
+    model::{GrafanaVersion, PluginType},
+};
+
+/// Search the catalog, offline
+///
+/// Any text is a valid query. Names and ids count more than keywords, keywords more than descriptions, then downloads.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// What to look for; nothing lists everything
+    #[arg(value_name = "WORDS")]
+    words: Vec<String>,
+    /// Only plugins of this type: app, datasource, panel, renderer
+    #[arg(long = "type", value_name = "T")]
+    plugin_type: Option<String>,
+    /// Only plugins that work with this version of Grafana
+    #[arg(long, value_name = "VER")]
+    grafana: Option<GrafanaVersion>,
+    /// Only plugins signed so: grafana, commercial, community, private, or unsigned
+    #[arg(long, value_name = "S")]
+    signature: Option<String>,
+    /// Only plugins of this publisher
+    #[arg(long, value_name = "O")]
+    org: Option<String>,
+    /// What to order by
+    #[arg(long, value_enum, default_value = "relevance")]
+    sort: Order,
+    /// How many to list
+    #[arg(long, value_name = "N", default_value = "20")]
+    limit: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Order {
+    Relevance,
+    Downloads,
+    Updated,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let query = SearchQuery {
+            words: self.words.join(" "),
+            plugin_type: self.plugin_type.clone().map(PluginType::from),
+            signature: self.signature.clone(),
+            org: self.org.clone(),
+            grafana: self.grafana.clone(),
+            sort: match self.sort {
+                Order::Relevance => Sort::Relevance,
+                Order::Downloads => Sort::Downloads,
+                Order::Updated => Sort::Updated,
+            },
+            limit: self.limit,
+            include_withdrawn: false,
+        };
+        let results = session.index()?.search(&query)?;
+        let plugins: Vec<_> = results.hits.iter().map(document).collect();
+        Ok(Report {
+            document: json!({ "query": query.words, "total": results.total, "plugins": plugins }),
+            notes: notes(&results, &query.words),
+            text: text(&results),
+            kind: None,
+        })
+    }
+}
+
+fn document(hit: &Hit) -> serde_json::Value {
+    let mut fields = json!({
+        "id": hit.id,
+        "name": hit.name,
+        "type": hit.plugin_type,
+        "version": hit.version,
+        "org": hit.org_name,
+        "org_slug": hit.org,
+        "signature": hit.signature,
+        "downloads": hit.downloads,
+        "updated_at": hit.updated_at,
+        "description": hit.description,
+        "score": hit.score,
+    });
+    if let Some(compatible) = hit.compatible {
+        fields["compatible"] = compatible.into();
+    }
+    fields
+}
+
+fn text(results: &SearchResults) -> String {
+    if results.hits.is_empty() {
+        return String::new();
+    }
+    let row = |hit: &Hit| {
+        vec![
+            hit.id.to_string(),
+            hit.version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
+            hit.plugin_type.as_str().to_owned(),
+            ui::shorten(&hit.org_name, 24),
+            if hit.signature.is_empty() { "unsigned".to_owned() } else { hit.signature.clone() },
+            hit.downloads.to_string(),
+            ui::shorten(if hit.description.is_empty() { &hit.name } else { &hit.description }, 60),
+        ]
+    };
+    let header = ["id", "version", "type", "publisher", "signature", "downloads", "description"];
+    ui::table(&header, results.hits.iter().map(row))
+}
+
+fn notes(results: &SearchResults, words: &str) -> Vec<String> {
+    let mut notes = Vec::new();
+    match results.matched {
+        _ if results.total == 0 => notes.push(format!("nothing found for `{}`", ui::shorten(words, 60))),
+        Matched::Similar => notes.push(format!("nothing has `{}`; these are spelt like it:", ui::shorten(words, 60))),
+        Matched::SomeWords => notes.push("nothing has all of these words; these have some:".to_owned()),
+        Matched::Everything | Matched::AllWords => {}
+    }
+    if results.total > results.hits.len() {
+        notes.push(format!("{} of {} shown; `--limit` shows more", results.hits.len(), results.total));
+    }
+    notes
+}

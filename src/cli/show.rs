@@ -1,0 +1,119 @@
+//! `plugport show`.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, Report, Session, ui, versions};
+use crate::{
+    index::{StoredPlugin, StoredRelease},
+    model::{PluginSpec, VersionRequest},
+    ops::candidates::{candidates, find_plugin},
+    resolver::{Surroundings, choose},
+};
+
+/// Show what is known of a plugin, or of one of its versions
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The plugin, and a version of it
+    #[arg(value_name = "ID[@VERSION]")]
+    plugin: PluginSpec,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let index = session.index()?;
+        let stored = find_plugin(&index, &self.plugin.id)?;
+        let releases = index.releases(&self.plugin.id)?;
+        if self.plugin.version == VersionRequest::Any {
+            return Ok(Report { document: document(&stored, &releases), text: text(&stored, &releases), ..Report::default() });
+        }
+        // What was withdrawn is still known.
+        let mut known = candidates(&stored, &releases);
+        known.iter_mut().for_each(|candidate| candidate.withdrawn = false);
+        let chosen = choose(&self.plugin.id, &known, &self.plugin.version, &Surroundings::default())?;
+        let release: Vec<_> =
+            releases.iter().filter(|stored| stored.release.version == chosen.version).cloned().collect();
+        let mut fields = document(&stored, &releases);
+        fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
+        let text = format!("{}\n{}", heading(&stored), versions::text(&release, None));
+        Ok(Report { document: fields, text, ..Report::default() })
+    }
+}
+
+fn document(stored: &StoredPlugin, releases: &[StoredRelease]) -> Value {
+    let plugin = &stored.plugin;
+    json!({
+        "plugin": {
+            "id": plugin.id,
+            "name": plugin.name,
+            "type": plugin.plugin_type,
+            "description": plugin.description,
+            "status": if stored.withdrawn_at.is_some() { "withdrawn" } else { plugin.status.as_str() },
+            "status_context": plugin.status_context,
+            "version": plugin.version,
+            "org": plugin.org_name,
+            "org_slug": plugin.org,
+            "signature": plugin.signature,
+            "downloads": plugin.downloads,
+            "created_at": plugin.created_at,
+            "updated_at": plugin.updated_at,
+            "angular": plugin.angular,
+            "internal": plugin.internal,
+            "grafana_dependency": plugin.grafana_dependency,
+            "keywords": plugin.keywords,
+            "dependencies": plugin.dependencies,
+        },
+        "source": stored.source,
+        "first_seen": stored.first_seen,
+        "withdrawn_at": stored.withdrawn_at,
+        "versions": releases.len(),
+    })
+}
+
+fn heading(stored: &StoredPlugin) -> String {
+    let plugin = &stored.plugin;
+    ui::clean(&format!("{} ({}), {}", plugin.name, plugin.id, plugin.plugin_type.as_str()))
+}
+
+fn text(stored: &StoredPlugin, releases: &[StoredRelease]) -> String {
+    let plugin = &stored.plugin;
+    let mut text = format!("{}\n", heading(stored));
+    if !plugin.description.is_empty() {
+        let _ = writeln!(text, "{}", ui::shorten(&plugin.description, 200));
+    }
+    text.push('\n');
+    let mut line = |title: &str, value: String| {
+        if !value.is_empty() {
+            let _ = writeln!(text, "{title:12} {}", ui::shorten(&value, 300));
+        }
+    };
+    let withdrawn = stored.withdrawn_at.map(|at| format!("withdrawn, first missed {}", at.date()));
+    let status = match plugin.status_context.as_str() {
+        "" => plugin.status.as_str().to_owned(),
+        context => format!("{}: {context}", plugin.status.as_str()),
+    };
+    line("newest", plugin.version.as_ref().map(ToString::to_string).unwrap_or_default());
+    line("status", withdrawn.unwrap_or(status));
+    line("publisher", format!("{} ({})", plugin.org_name, plugin.org));
+    line("signature", match plugin.signature.signature_type.as_str() {
+        "" => "none, according to the catalog".to_owned(),
+        kind => format!("{kind}, by {} (according to the catalog)", plugin.signature.org_name),
+    });
+    line("grafana", plugin.grafana_dependency.clone().unwrap_or_default());
+    line("needs", plugin.dependencies.iter().map(|needed| needed.id.to_string()).collect::<Vec<_>>().join(", "));
+    line("downloads", plugin.downloads.to_string());
+    line("updated", plugin.updated_at.map(crate::model::Timestamp::date).unwrap_or_default());
+    line("keywords", plugin.keywords.join(", "));
+    line("angular", if plugin.angular { "yes: Grafana 12 and newer refuse it".to_owned() } else { String::new() });
+    line("source", stored.source.clone());
+    if releases.is_empty() {
+        return text;
+    }
+    let _ = write!(text, "\n{}", versions::text(&releases[..releases.len().min(5)], None));
+    if releases.len() > 5 {
+        let _ = writeln!(text, "and {} older: `plugport versions {}`", releases.len() - 5, plugin.id);
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! `plugport sync`.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+use super::{Failure, Report, Session, setup::to_document, ui};
+use crate::{
+    diagnostic::Kind,
+    model::PluginId,
+    ops::sync::{Alert, SyncOptions, SyncOutcome, sync},
+};
+
+/// Bring the index up to date with a catalog
+///
+/// Only what changed is asked for, and readers see the whole old catalog or the whole new one. The first digest seen of a
+/// package is kept; another one is an alert.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Where to sync from: an API, a folder of JSON files, or `workspace:NAME` [default: `catalog.source` of the manifest]
+    #[arg(long, value_name = "URL|DIR|workspace:NAME")]
+    source: Option<String>,
+    /// Only these plugins, and what they depend on
+    #[arg(long, value_delimiter = ',', value_name = "ID,...")]
+    only: Vec<PluginId>,
+    /// Ask for every plugin again, also where nothing seems to have changed
+    #[arg(long)]
+    full: bool,
+    /// Believe a catalog that suddenly lists far fewer plugins
+    #[arg(long)]
+    confirm: bool,
+    /// How many requests run at once
+    #[arg(long, value_name = "N", default_value = "16")]
+    concurrency: NonZeroUsize,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let upstream = session.upstream(self.source.as_deref()).await?;
+        let options = SyncOptions {
+            only: self.only.clone(),
+            concurrency: self.concurrency.get(),
+            full: self.full,
+            confirm: self.confirm,
+        };
+        let outcome = sync(&session.context, &upstream, &options).await?;
+        Ok(Report { kind: kind(&outcome), notes: notes(&outcome), text: text(&outcome), document: to_document(&outcome) })
+    }
+}
+
+/// What was left out makes the sync a partial one; a refused digest alone is a matter of integrity.
+fn kind(outcome: &SyncOutcome) -> Option<Kind> {
+    if !outcome.skipped.is_empty() {
+        return Some(Kind::Partly);
+    }
+    outcome.alerts.iter().any(Alert::refuses).then_some(Kind::Integrity)
+}
+
+fn text(outcome: &SyncOutcome) -> String {
+    let SyncOutcome { plugins, versions, .. } = outcome;
+    let seconds = std::time::Duration::from_millis(outcome.elapsed_ms).as_secs_f64();
+    format!(
+        "{}: {} plugins ({} new, {} changed, {} withdrawn), {} versions ({} new, {} changed, {} withdrawn)\n\
+         {} requests, {}, {seconds:.1} s\n",
+        ui::clean(&outcome.source),
+        plugins.total,
+        plugins.added,
+        plugins.updated,
+        plugins.removed,
+        versions.total,
+        versions.added,
+        versions.updated,
+        versions.removed,
+        outcome.requests,
+        ui::bytes(outcome.bytes),
+    )
+}
+
+fn notes(outcome: &SyncOutcome) -> Vec<String> {
+    let mut notes = Vec::new();
+    for skipped in &outcome.skipped {
+        let name = skipped.plugin.as_deref().unwrap_or("an item without a name");
+        let version = skipped.version.as_ref().map_or_else(String::new, |version| format!("@{version}"));
+        notes.push(format!("skipped: {name}{version}: {}", skipped.reason));
+    }
+    for alert in &outcome.alerts {
+        notes.push(format!("alert: {}", describe(alert)));
+    }
+    notes
+}
+
+fn describe(alert: &Alert) -> String {
+    let version = alert.version.as_ref().map_or_else(String::new, |version| format!("@{version}"));
+    let platform = alert.platform.as_ref().map_or_else(String::new, |platform| format!(" ({platform})"));
+    let change = match (&alert.before, &alert.after) {
+        (Some(before), Some(after)) => format!(": was {before}, is offered as {after}"),
+        _ => String::new(),
+    };
+    let kept = if alert.refuses() { "; the first one seen stays" } else { "" };
+    format!("{} of {}{version}{platform}{change}{kept}", alert.kind, alert.plugin)
+}

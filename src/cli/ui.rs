@@ -1,0 +1,226 @@
+//! The only place that writes to the terminal.
+//!
+//! *Invariant:* results go to stdout, everything else to stderr; no control or direction character of a catalog reaches a
+//! terminal; a closed pipe is not an error.
+
+use std::{
+    fmt::Write as _,
+    io::{self, IsTerminal, Write},
+    sync::Mutex,
+    time::Duration,
+};
+
+use anstream::{AutoStream, ColorChoice};
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Map, Value};
+
+use super::failure::Failure;
+use crate::progress::{Reporter, Unit};
+
+/// How to speak.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ui {
+    pub(super) json: bool,
+    pub(super) quiet: bool,
+    pub(super) progress: bool,
+    pub(super) color: ColorChoice,
+}
+
+/// What a command has to say when it ends.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// The JSON document, without its first two fields.
+    pub(super) document: Value,
+    /// The same for people.
+    pub(super) text: String,
+    /// Remarks for people, on stderr.
+    pub(super) notes: Vec<String>,
+    /// What the exit code says, where the command did not simply succeed.
+    pub(super) kind: Option<crate::diagnostic::Kind>,
+}
+
+impl Ui {
+    /// Prints what a command has to say.
+    pub(super) fn report(self, command: &str, report: &Report) -> io::Result<()> {
+        for note in &report.notes {
+            self.note(note);
+        }
+        if self.json {
+            return self.print(&document(command, report.document.clone()));
+        }
+        self.print(&report.text)
+    }
+
+    /// Prints a failure.
+    pub(super) fn failure(self, command: &str, failure: &Failure) -> io::Result<()> {
+        self.complain(&format!("\u{1b}[1;31merror:\u{1b}[0m {}", clean(&failure.message)));
+        if let Some(hint) = &failure.hint {
+            self.complain(&format!("\u{1b}[1;36mhint:\u{1b}[0m {}", clean(hint)));
+        }
+        if self.json { self.print(&document(command, failure.document())) } else { Ok(()) }
+    }
+
+    /// Prints a remark, unless it was asked for quiet.
+    pub(super) fn note(self, text: &str) {
+        if !self.quiet {
+            self.complain(&clean(text));
+        }
+    }
+
+    /// Prints a line on stderr; when that fails there is nobody left to tell.
+    fn complain(self, text: &str) {
+        let mut stream = AutoStream::new(io::stderr(), self.color).lock();
+        drop(writeln!(stream, "{text}"));
+    }
+
+    fn print(self, text: &str) -> io::Result<()> {
+        let mut stream = AutoStream::new(io::stdout(), self.color).lock();
+        let written = stream.write_all(text.as_bytes()).and_then(|()| match text {
+            "" => Ok(()),
+            text if text.ends_with('\n') => Ok(()),
+            _ => stream.write_all(b"\n"),
+        });
+        match written.and_then(|()| stream.flush()) {
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Returns who draws progress, if someone is to see it.
+    pub(super) fn reporter(self) -> std::sync::Arc<dyn Reporter> {
+        if self.progress && !self.quiet && io::stderr().is_terminal() {
+            std::sync::Arc::new(Bar::default())
+        } else {
+            std::sync::Arc::new(crate::progress::Silent)
+        }
+    }
+}
+
+/// Puts the two fields that every document starts with before the others.
+fn document(command: &str, fields: Value) -> String {
+    let mut whole = Map::new();
+    whole.insert("format_version".to_owned(), "1.0".into());
+    whole.insert("command".to_owned(), command.into());
+    if let Value::Object(fields) = fields {
+        whole.extend(fields);
+    }
+    format!("{:#}\n", Value::Object(whole))
+}
+
+/// Replaces what would move the cursor, change colours or turn the direction of writing.
+pub(super) fn clean(text: &str) -> String {
+    let is_harmless = |character: char| match character {
+        // Our own colours; what comes from outside is cleaned before it is put between them.
+        '\n' | '\t' => true,
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => false,
+        character => !character.is_control(),
+    };
+    text.chars().map(|character| if is_harmless(character) { character } else { '\u{fffd}' }).collect()
+}
+
+/// Returns `text` on one line of at most `width` characters.
+pub(super) fn shorten(text: &str, width: usize) -> String {
+    let line = clean(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    if line.chars().count() <= width {
+        return line;
+    }
+    line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Returns a table without lines, as wide as the terminal where there is one.
+pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(if io::stdout().is_terminal() {
+        ContentArrangement::Dynamic
+    } else {
+        ContentArrangement::Disabled
+    });
+    table.set_header(header.iter().map(|title| title.to_uppercase()));
+    for row in rows {
+        table.add_row(row.iter().map(|cell| clean(cell)));
+    }
+    for (column, title) in table.column_iter_mut().zip(header) {
+        column.set_padding((0, 2));
+        if matches!(*title, "downloads" | "size" | "versions") {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines = table.lines().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "{}", line.trim_end());
+        text
+    });
+    lines
+}
+
+/// Returns a number of bytes as people read it.
+pub(super) fn bytes(count: u64) -> String {
+    indicatif::HumanBytes(count).to_string()
+}
+
+/// Draws a bar on stderr while something takes its time.
+#[derive(Debug, Default)]
+struct Bar(Mutex<Option<ProgressBar>>);
+
+impl Bar {
+    fn with(&self, work: impl FnOnce(&ProgressBar)) {
+        if let Ok(bar) = self.0.lock()
+            && let Some(bar) = bar.as_ref()
+        {
+            work(bar);
+        }
+    }
+}
+
+impl Reporter for Bar {
+    fn begin(&self, what: &str, total: Option<u64>, unit: Unit) {
+        let template = match (unit, total) {
+            (Unit::Bytes, Some(_)) => "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
+            (Unit::Bytes, None) => "{spinner} {msg} {bytes} {bytes_per_sec}",
+            (Unit::Items, Some(_)) => "{msg} {bar:30} {pos}/{len} {eta}",
+            (Unit::Items, None) => "{spinner} {msg} {pos}",
+        };
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        if let Ok(mut current) = self.0.lock() {
+            *current = Some(bar);
+        }
+    }
+
+    fn grow(&self, units: u64) {
+        self.with(|bar| bar.inc_length(units));
+    }
+
+    fn advance(&self, units: u64) {
+        self.with(|bar| bar.inc(units));
+    }
+
+    fn end(&self) {
+        if let Ok(mut current) = self.0.lock()
+            && let Some(bar) = current.take()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_from_outside_reaches_the_terminal_as_a_command() {
+        assert_eq!(clean("a\u{1b}[31mb\u{9b}c\u{202e}d\re"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d\u{fffd}e");
+        assert_eq!(shorten("one\n two   three", 9), "one two …");
+    }
+
+    #[test]
+    fn documents_start_with_version_and_command() {
+        let text = document("sync", serde_json::json!({"source": "x"}));
+        assert!(text.starts_with("{\n  \"format_version\": \"1.0\",\n  \"command\": \"sync\",\n  \"source\""), "{text}");
+    }
+}

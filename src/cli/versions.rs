@@ -1,0 +1,117 @@
+//! `plugport versions`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, Report, Session, ui};
+use crate::{
+    index::StoredRelease,
+    model::{GrafanaVersion, Platform, PluginId},
+    ops::candidates::find_plugin,
+    resolver::works_with,
+};
+
+/// List the versions of a plugin
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The plugin
+    #[arg(value_name = "ID")]
+    plugin: PluginId,
+    /// Tell which work with this version of Grafana
+    #[arg(long, value_name = "VER")]
+    grafana: Option<GrafanaVersion>,
+    /// Only versions that have a package for this platform
+    #[arg(long, value_name = "P")]
+    platform: Option<Platform>,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let index = session.index()?;
+        find_plugin(&index, &self.plugin)?;
+        let mut releases = index.releases(&self.plugin)?;
+        if let Some(platform) = &self.platform {
+            releases.retain(|stored| platform.choose(stored.release.packages.keys()).is_some());
+        }
+        let documents: Vec<_> = releases.iter().map(|stored| document(stored, self.grafana.as_ref())).collect();
+        let mut notes = Vec::new();
+        if releases.is_empty() {
+            notes.push(format!("the catalog lists no such versions of {}", self.plugin));
+        }
+        Ok(Report {
+            text: text(&releases, self.grafana.as_ref()),
+            document: json!({ "plugin": self.plugin, "versions": documents }),
+            notes,
+            kind: None,
+        })
+    }
+}
+
+/// Returns a version in the shape of the JSON of `versions` and `show`.
+pub(super) fn document(stored: &StoredRelease, grafana: Option<&GrafanaVersion>) -> Value {
+    let release = &stored.release;
+    let packages: Vec<_> = release
+        .packages
+        .iter()
+        .map(|(platform, package)| {
+            let mut fields = json!({
+                "platform": platform,
+                "sha256": package.digests.sha256,
+                "md5": package.digests.md5,
+                "stored": stored.stored.contains_key(platform),
+            });
+            if let Some(size) = package.size {
+                fields["size"] = size.into();
+            }
+            fields
+        })
+        .collect();
+    let mut fields = json!({
+        "version": release.version,
+        "status": status(stored),
+        "created_at": release.created_at,
+        "grafana_dependency": release.grafana_dependency,
+        "angular": release.angular,
+        "packages": packages,
+    });
+    if let Some(grafana) = grafana {
+        fields["compatible"] = works_with(release.grafana_dependency.as_deref(), grafana).into();
+    }
+    fields
+}
+
+fn status(stored: &StoredRelease) -> &str {
+    if stored.withdrawn_at.is_some() { "withdrawn" } else { stored.release.status.as_str() }
+}
+
+/// Returns the versions as a table.
+pub(super) fn text(releases: &[StoredRelease], grafana: Option<&GrafanaVersion>) -> String {
+    if releases.is_empty() {
+        return String::new();
+    }
+    let row = |stored: &StoredRelease| {
+        let release = &stored.release;
+        let platforms: Vec<_> = release
+            .packages
+            .keys()
+            .map(|platform| format!("{platform}{}", if stored.stored.contains_key(platform) { "*" } else { "" }))
+            .collect();
+        let mut row = vec![
+            release.version.to_string(),
+            release.created_at.map_or_else(|| "-".to_owned(), crate::model::Timestamp::date),
+            status(stored).to_owned(),
+            release.grafana_dependency.clone().unwrap_or_else(|| "-".to_owned()),
+        ];
+        if let Some(grafana) = grafana {
+            let works = works_with(release.grafana_dependency.as_deref(), grafana);
+            row.push(if works { "yes" } else { "no" }.to_owned());
+        }
+        row.push(if platforms.is_empty() { "-".to_owned() } else { platforms.join(" ") });
+        row
+    };
+    let works = grafana.map(|grafana| format!("on {grafana}"));
+    let mut header = vec!["version", "published", "status", "grafana"];
+    header.extend(works.as_deref());
+    header.push("packages (* in the store)");
+    ui::table(&header, releases.iter().map(row))
+}

@@ -1,0 +1,305 @@
+//! A Grafana plugins folder on this machine.
+//!
+//! ```text
+//! plugins/
+//! ├── grafana-clock-panel/           a plugin, as Grafana expects it (protocol page 7)
+//! └── .plugport-ID.XXXXXX/           ours, while something is changed
+//!     ├── new/                       the successor, until it is whole
+//!     ├── old/                       the predecessor, where the file system cannot exchange two names at once
+//!     └── gone/                      what is being removed
+//! ```
+//!
+//! *Invariant:* a plugin's folder is wholly the old version or wholly the new one, also after a crash: the successor is
+//! whole and on the disk before names are exchanged. What a killed run leaves is put right by the next that takes the lock.
+//! *Not for:* deciding what belongs there, or whether a package is to be trusted: it takes only [`Verified`] ones.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File, TryLockError},
+    io,
+    os::{fd::AsFd, unix::fs::PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use cap_std::{ambient_authority, fs::Dir};
+use rustix::{
+    fs::{RenameFlags, renameat_with},
+    io::Errno,
+};
+
+use crate::{
+    archive::{self, InstalledError, PluginJson, UnpackError},
+    diagnostic::{Diagnose, Kind},
+    disk,
+    model::PluginId,
+    verifier::Verified,
+};
+
+/// How the names of our own folders begin.
+const OURS: &str = ".plugport-";
+
+/// A plugins folder.
+#[derive(Clone, Debug)]
+pub struct PluginsFolder {
+    path: PathBuf,
+}
+
+/// Held while a plugins folder is changed; gone with the process, however it ends.
+#[derive(Debug)]
+pub struct FolderLock {
+    _file: File,
+}
+
+/// What is in a plugins folder.
+#[derive(Debug, Default)]
+pub struct Inventory {
+    /// The plugins by the names of their folders.
+    pub plugins: BTreeMap<String, PluginJson>,
+    /// Folders that are no readable plugin, and why.
+    pub faults: Vec<(String, InstalledError)>,
+}
+
+/// A plugins folder could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// It is not there.
+    #[error("there is no folder `{}`", .0.display())]
+    Missing(PathBuf),
+    /// Another process changes it.
+    #[error("another plugport is changing `{}`", .0.display())]
+    Locked(PathBuf),
+    /// Something in it cannot be used.
+    #[error("`{}` cannot be {doing}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// What was being done to it.
+        doing: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The package could not be unpacked.
+    #[error("{plugin} could not be unpacked; what was installed is untouched")]
+    Unpack {
+        /// The plugin.
+        plugin: PluginId,
+        /// Why.
+        source: UnpackError,
+    },
+    /// The folder of that name is not this plugin.
+    #[error("`{}` is not the plugin {plugin}", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// The plugin it should be.
+        plugin: PluginId,
+    },
+}
+
+impl Diagnose for DirectoryError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing(_) => Kind::Usage,
+            Self::Locked(_) => Kind::Locked,
+            Self::Io { .. } => Kind::Storage,
+            Self::Unpack { source, .. } => source.kind(),
+            Self::NotOurs { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(path) => Some(format!("make it first, or check the path: `mkdir {}`", path.display())),
+            Self::Locked(_) => Some("wait until it is done".to_owned()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("run this as the user that the plugins belong to".to_owned())
+            }
+            Self::Unpack { source, .. } => source.hint(),
+            Self::NotOurs { .. } => Some("look what it is, and move it away yourself if it may go".to_owned()),
+            Self::Io { .. } => None,
+        }
+    }
+}
+
+fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> DirectoryError {
+    let path = path.to_path_buf();
+    move |source| DirectoryError::Io { path, doing, source }
+}
+
+impl PluginsFolder {
+    /// Returns the plugins folder at `path`, which must be there.
+    pub fn open(path: &Path) -> Result<Self, DirectoryError> {
+        match fs::canonicalize(path) {
+            Ok(path) if path.is_dir() => Ok(Self { path }),
+            Ok(path) => Err(io_error(&path, "used as a plugins folder")(io::ErrorKind::NotADirectory.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(DirectoryError::Missing(path.to_path_buf())),
+            Err(error) => Err(io_error(path, "opened")(error)),
+        }
+    }
+
+    /// Returns the plugins folder at `path`, made if it is missing.
+    pub fn create(path: &Path) -> Result<Self, DirectoryError> {
+        disk::create_dirs(path).map_err(io_error(path, "made"))?;
+        Self::open(path)
+    }
+
+    /// Returns the path, without links.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Takes the lock without waiting, and puts right what a killed run left.
+    pub fn lock(&self) -> Result<FolderLock, DirectoryError> {
+        let file = File::open(&self.path).map_err(io_error(&self.path, "opened"))?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(DirectoryError::Locked(self.path.clone())),
+            Err(TryLockError::Error(source)) => return Err(io_error(&self.path, "locked")(source)),
+        }
+        self.sweep()?;
+        Ok(FolderLock { _file: file })
+    }
+
+    /// Returns the plugins in the folder; what a running change keeps aside is left out.
+    pub fn installed(&self) -> Result<Inventory, DirectoryError> {
+        let mut inventory = Inventory::default();
+        for entry in fs::read_dir(&self.path).map_err(io_error(&self.path, "read"))? {
+            let entry = entry.map_err(io_error(&self.path, "read"))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // Grafana follows links to folders at this level (protocol page 7).
+            if name.starts_with('.') || !entry.path().is_dir() {
+                continue;
+            }
+            let dir = Dir::open_ambient_dir(entry.path(), ambient_authority());
+            match archive::read_installed(&dir.map_err(io_error(&entry.path(), "opened"))?) {
+                Ok(plugin_json) => drop(inventory.plugins.insert(name, plugin_json)),
+                Err(error) => inventory.faults.push((name, error)),
+            }
+        }
+        inventory.faults.sort_by(|left, right| left.0.cmp(&right.0));
+        Ok(inventory)
+    }
+
+    /// Returns what is installed under the name of a plugin, or nothing.
+    pub fn plugin(&self, id: &PluginId) -> Result<Option<Result<PluginJson, InstalledError>>, DirectoryError> {
+        let path = self.path.join(id.as_str());
+        match Dir::open_ambient_dir(&path, ambient_authority()) {
+            Ok(dir) => Ok(Some(archive::read_installed(&dir))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io_error(&path, "opened")(error)),
+        }
+    }
+
+    /// Puts a package in the place of whatever is installed under the same name.
+    pub fn install(&self, _lock: &FolderLock, package: &mut Verified) -> Result<(), DirectoryError> {
+        let plugin = package.archive().plugin_json().id.clone();
+        let staging = self.stage(&plugin)?;
+        let new = staging.join("new");
+        let unpacked = Self::unpack(&new, package);
+        if let Err(source) = unpacked {
+            // The first error tells more than one from cleaning up; the next run sweeps what is left.
+            drop(remove(&staging));
+            return Err(DirectoryError::Unpack { plugin, source });
+        }
+        self.swap(&staging, &plugin)?;
+        remove(&staging).map_err(io_error(&staging, "removed"))?;
+        self.sync()
+    }
+
+    /// Removes a plugin, wholly or not at all; returns whether it was there.
+    pub fn uninstall(&self, _lock: &FolderLock, plugin: &PluginId) -> Result<bool, DirectoryError> {
+        let target = self.path.join(plugin.as_str());
+        let is_link = match fs::symlink_metadata(&target) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            metadata => metadata.map_err(io_error(&target, "looked at"))?.is_symlink(),
+        };
+        match self.plugin(plugin)? {
+            Some(Ok(found)) if found.id == *plugin => {}
+            _ => return Err(DirectoryError::NotOurs { path: target, plugin: plugin.clone() }),
+        }
+        if is_link {
+            // What a link leads to is not in this folder, and not ours.
+            fs::remove_file(&target).map_err(io_error(&target, "removed"))?;
+            return self.sync().map(|()| true);
+        }
+        let staging = self.stage(plugin)?;
+        fs::rename(&target, staging.join("gone")).map_err(io_error(&target, "removed"))?;
+        self.sync()?;
+        remove(&staging).map_err(io_error(&staging, "removed"))?;
+        self.sync().map(|()| true)
+    }
+
+    fn unpack(new: &Path, package: &mut Verified) -> Result<(), UnpackError> {
+        let dir = Dir::open_ambient_dir(new, ambient_authority()).map_err(UnpackError::Folder)?;
+        let (file, archive) = package.file();
+        archive::unpack(file, archive, &dir)?;
+        // Grafana may run as another user, whatever the umask is here.
+        fs::set_permissions(new, fs::Permissions::from_mode(0o755)).map_err(UnpackError::Folder)
+    }
+
+    /// Makes a private folder beside the plugins, with an empty `new` in it.
+    fn stage(&self, plugin: &PluginId) -> Result<PathBuf, DirectoryError> {
+        let staging = tempfile::Builder::new()
+            .prefix(&format!("{OURS}{plugin}."))
+            .tempdir_in(&self.path)
+            .map_err(io_error(&self.path, "written to"))?
+            .keep();
+        let new = staging.join("new");
+        fs::create_dir(&new).map_err(io_error(&new, "made"))?;
+        Ok(staging)
+    }
+
+    /// Gives the successor the plugin's name. At no point is there nothing under it that a next run cannot restore.
+    fn swap(&self, staging: &Path, plugin: &PluginId) -> Result<(), DirectoryError> {
+        let (new, target) = (staging.join("new"), self.path.join(plugin.as_str()));
+        if fs::symlink_metadata(&target).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            fs::rename(&new, &target).map_err(io_error(&target, "put in place"))?;
+            return self.sync();
+        }
+        let folder = File::open(&self.path).map_err(io_error(&self.path, "opened"))?;
+        let exchanged = renameat_with(folder.as_fd(), &new, folder.as_fd(), &target, RenameFlags::EXCHANGE);
+        match exchanged {
+            Ok(()) => {}
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                let old = staging.join("old");
+                fs::rename(&target, &old).map_err(io_error(&target, "moved aside"))?;
+                self.sync()?;
+                fs::rename(&new, &target).map_err(io_error(&target, "put in place"))?;
+            }
+            Err(error) => return Err(io_error(&target, "replaced")(error.into())),
+        }
+        self.sync()
+    }
+
+    /// Puts right what killed runs left: restores a plugin that was moved aside, and removes the rest.
+    fn sweep(&self) -> Result<(), DirectoryError> {
+        for entry in fs::read_dir(&self.path).map_err(io_error(&self.path, "read"))? {
+            let entry = entry.map_err(io_error(&self.path, "read"))?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let Some(ours) = name.strip_prefix(OURS) else { continue };
+            let (staging, old) = (entry.path(), entry.path().join("old"));
+            let plugin = ours.rsplit_once('.').and_then(|(id, _)| id.parse::<PluginId>().ok());
+            if let Some(plugin) = plugin.filter(|_| old.is_dir()) {
+                let target = self.path.join(plugin.as_str());
+                if fs::symlink_metadata(&target).is_err() {
+                    fs::rename(&old, &target).map_err(io_error(&target, "restored"))?;
+                    self.sync()?;
+                }
+            }
+            remove(&staging).map_err(io_error(&staging, "removed"))?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), DirectoryError> {
+        disk::sync_dir(&self.path).map_err(io_error(&self.path, "written to the disk"))
+    }
+}
+
+/// Removes a folder and what is in it, whatever the modes of folders in it; links are not followed.
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
+    }
+}
