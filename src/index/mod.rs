@@ -25,7 +25,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, ffi};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 use url::Url;
 
 use self::session::Session;
@@ -52,6 +52,13 @@ const SHORTEST_PAGE: u64 = 512;
 pub struct Index {
     connection: Connection,
     path: PathBuf,
+}
+
+/// One state of the index, for several reads that must fit together; within another snapshot it is that one.
+#[derive(Debug)]
+#[must_use = "the snapshot ends when it is dropped"]
+pub struct Snapshot<'a> {
+    _transaction: Option<Transaction<'a>>,
 }
 
 impl Index {
@@ -124,6 +131,18 @@ impl Index {
                 Err(IndexError::Damaged { path: self.path.clone(), source })
             }
         }
+    }
+
+    /// Holds on to what is in the index now: until the snapshot is dropped, all reads of this index see that.
+    ///
+    /// Every single read is whole without it. It does not keep others from writing.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, IndexError> {
+        if !self.connection.is_autocommit() {
+            return Ok(Snapshot { _transaction: None });
+        }
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)
+            .map_err(|source| IndexError::of(&self.path, "beginning to read", source))?;
+        Ok(Snapshot { _transaction: Some(transaction) })
     }
 
     fn session(&self) -> Session<'_> {
