@@ -22,6 +22,7 @@ mod testing;
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -40,6 +41,9 @@ pub use self::{
 
 /// How long a statement waits for another process before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to wait between two tries of what SQLite itself does not wait for.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// How many prepared statements are kept: more than there are in this module.
 const STATEMENTS: usize = 64;
@@ -72,7 +76,7 @@ impl Index {
         if connection.is_readonly("main").map_err(fault)? {
             return Err(IndexError::of(path, "opening the index", read_only()));
         }
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
+        write_ahead(&connection, path)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
         connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
         if version < migrations::LATEST {
@@ -162,6 +166,22 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, IndexError> {
     // A deferred transaction that turns into a writing one is refused at once, without the timeout.
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     Ok(connection)
+}
+
+/// Switches to a write-ahead log. Where two processes do so at once, SQLite refuses one of them without waiting, lest each
+/// wait for the other: so the waiting is done here.
+fn write_ahead(connection: &Connection, path: &Path) -> Result<(), IndexError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let switched = connection.pragma_update(None, "journal_mode", "WAL");
+        match switched.map_err(|source| IndexError::of(path, "opening the index", source)) {
+            Err(IndexError::Busy) if waited < BUSY_TIMEOUT => {
+                thread::sleep(BUSY_PAUSE);
+                waited += BUSY_PAUSE;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Opens a file that nobody writes, without the shared memory that cannot be made beside it.
