@@ -121,6 +121,7 @@ impl Index {
 
     /// Returns a plugin, withdrawn or not.
     pub fn plugin(&self, id: &PluginId) -> Result<Option<StoredPlugin>, IndexError> {
+        let _snapshot = self.snapshot()?;
         let sql = "SELECT record, source.location, withdrawn_at, first_seen, list_raw, detail_raw
                    FROM plugin JOIN plugin_document ON plugin = number JOIN source ON source.id = plugin.source
                    WHERE plugin.id = ?1";
@@ -150,6 +151,7 @@ impl Index {
 
     /// Returns the releases of a plugin, newest first, withdrawn ones too; none where the plugin is unknown.
     pub fn releases(&self, id: &PluginId) -> Result<Vec<StoredRelease>, IndexError> {
+        let _snapshot = self.snapshot()?;
         let sql =
             "SELECT release.version, created_at, status, range, angular, raw, release.withdrawn_at, release.first_seen
                    FROM release JOIN plugin ON number = plugin

@@ -22,10 +22,11 @@ mod testing;
 use std::{
     fs,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, TransactionBehavior, ffi};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 use url::Url;
 
 use self::session::Session;
@@ -41,6 +42,9 @@ pub use self::{
 /// How long a statement waits for another process before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long to wait between two tries of what SQLite itself does not wait for.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
 /// How many prepared statements are kept: more than there are in this module.
 const STATEMENTS: usize = 64;
 
@@ -54,6 +58,13 @@ pub struct Index {
     path: PathBuf,
 }
 
+/// One state of the index, for several reads that must fit together; within another snapshot it is that one.
+#[derive(Debug)]
+#[must_use = "the snapshot ends when it is dropped"]
+pub struct Snapshot<'a> {
+    _transaction: Option<Transaction<'a>>,
+}
+
 impl Index {
     /// Opens the index for reading and writing; creates it where there is none and brings an older one up to date.
     ///
@@ -65,7 +76,7 @@ impl Index {
         if connection.is_readonly("main").map_err(fault)? {
             return Err(IndexError::of(path, "opening the index", read_only()));
         }
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
+        write_ahead(&connection, path)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
         connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
         if version < migrations::LATEST {
@@ -126,6 +137,18 @@ impl Index {
         }
     }
 
+    /// Holds on to what is in the index now: until the snapshot is dropped, all reads of this index see that.
+    ///
+    /// Every single read is whole without it. It does not keep others from writing.
+    pub fn snapshot(&self) -> Result<Snapshot<'_>, IndexError> {
+        if !self.connection.is_autocommit() {
+            return Ok(Snapshot { _transaction: None });
+        }
+        let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)
+            .map_err(|source| IndexError::of(&self.path, "beginning to read", source))?;
+        Ok(Snapshot { _transaction: Some(transaction) })
+    }
+
     fn session(&self) -> Session<'_> {
         Session { connection: &self.connection, path: &self.path }
     }
@@ -143,6 +166,22 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, IndexError> {
     // A deferred transaction that turns into a writing one is refused at once, without the timeout.
     connection.set_transaction_behavior(TransactionBehavior::Immediate);
     Ok(connection)
+}
+
+/// Switches to a write-ahead log. Where two processes do so at once, SQLite refuses one of them without waiting, lest each
+/// wait for the other: so the waiting is done here.
+fn write_ahead(connection: &Connection, path: &Path) -> Result<(), IndexError> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let switched = connection.pragma_update(None, "journal_mode", "WAL");
+        match switched.map_err(|source| IndexError::of(path, "opening the index", source)) {
+            Err(IndexError::Busy) if waited < BUSY_TIMEOUT => {
+                thread::sleep(BUSY_PAUSE);
+                waited += BUSY_PAUSE;
+            }
+            other => return other,
+        }
+    }
 }
 
 /// Opens a file that nobody writes, without the shared memory that cannot be made beside it.

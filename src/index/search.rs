@@ -1,6 +1,7 @@
 //! Full-text search over the plugins.
 //!
-//! *Invariant:* every text is a valid question, and the answer comes from at most three statements whose work is bounded.
+//! *Invariant:* every text is a valid question, and the work for it has a bound: many matches are told apart coarsely, and of
+//! the letters of a misspelt word only the rare ones are looked up.
 
 mod query;
 mod similarity;
@@ -9,12 +10,21 @@ use std::cmp::Ordering;
 
 use rusqlite::Row;
 
-use self::{query::Words, similarity::Called};
+use self::{
+    query::{Words, any_trigram, in_names},
+    similarity::Called,
+};
 use super::{Index, IndexError, values::count};
 use crate::model::{GrafanaVersion, PluginId, PluginType, PluginVersion, Timestamp, VersionRange};
 
 /// How many plugins with letters in common are compared for misspellings.
 const NEIGHBOURS: i64 = 200;
+
+/// How many plugins may share the letters that are looked up for a misspelling.
+const SHARED: i64 = 2_000;
+
+/// How many matches are weighed one by one. Words that more plugins have say little about any of them.
+const WEIGHED: i64 = 1_000;
 
 /// Scores are told apart in steps of this part of the best one; within a step, downloads decide.
 const STEPS: f64 = 20.0;
@@ -146,6 +156,12 @@ const BY_WORDS: &str =
     "SELECT p.number, p.id, -bm25(plugin_words, 10.0, 10.0, 5.0, 3.0, 1.0), p.downloads, p.updated_at
     FROM plugin_words JOIN plugin AS p ON p.number = plugin_words.rowid WHERE plugin_words MATCH ?1";
 
+/// For words that very many have: only whether the id and the name have them counts (parameter 7).
+const BY_COMMON_WORDS: &str = "SELECT p.number, p.id,
+        iif(p.number IN (SELECT rowid FROM plugin_words WHERE plugin_words MATCH ?7), 2.0, 1.0),
+        p.downloads, p.updated_at
+    FROM plugin_words JOIN plugin AS p ON p.number = plugin_words.rowid WHERE plugin_words MATCH ?1";
+
 const BY_TRIGRAMS: &str = "SELECT p.number, p.id, 0.0, p.downloads, p.updated_at, p.name, d.keywords
     FROM plugin_trigrams JOIN plugin AS p ON p.number = plugin_trigrams.rowid
     JOIN plugin_document AS d ON d.plugin = p.number WHERE plugin_trigrams MATCH ?1";
@@ -153,6 +169,7 @@ const BY_TRIGRAMS: &str = "SELECT p.number, p.id, 0.0, p.downloads, p.updated_at
 impl Index {
     /// Returns the plugins that match; no text is an error.
     pub fn search(&self, query: &SearchQuery) -> Result<SearchResults, IndexError> {
+        let _snapshot = self.snapshot()?;
         let words = Words::parse(&query.words);
         let filters = self.filters(query)?;
         let (matched, mut candidates) = self.candidates(&words, &filters)?;
@@ -198,7 +215,7 @@ impl Index {
         if words.tokens().is_empty() {
             return Ok((Matched::AllWords, Vec::new()));
         }
-        let all = self.ranked(BY_WORDS, Some(&words.all()), filters)?;
+        let all = self.with_words(&words.all(), filters)?;
         if !all.is_empty() {
             return Ok((Matched::AllWords, all));
         }
@@ -206,7 +223,21 @@ impl Index {
         if !similar.is_empty() {
             return Ok((Matched::Similar, similar));
         }
-        Ok((Matched::SomeWords, self.ranked(BY_WORDS, Some(&words.any()), filters)?))
+        let some = words.any().map(|expression| self.with_words(&expression, filters)).transpose()?;
+        Ok((Matched::SomeWords, some.unwrap_or_default()))
+    }
+
+    fn with_words(&self, expression: &str, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM plugin_words WHERE plugin_words MATCH ?1 LIMIT ?2)";
+        let count = self.session().row("searching", sql, (expression, WEIGHED + 1), |row| row.get(0))?;
+        if count.is_none_or(|count: i64| count <= WEIGHED) {
+            return self.ranked(BY_WORDS, Some(expression), filters);
+        }
+        let sql = format!("{BY_COMMON_WORDS} AND {FILTERS}");
+        let Filters { plugin_type, signature, org, include_withdrawn, ranges } = filters;
+        let names = in_names(expression);
+        let parameters = (expression, plugin_type, signature, org, include_withdrawn, ranges, names);
+        self.session().rows("searching", &sql, parameters, candidate_of)
     }
 
     fn ranked(&self, sql: &str, text: Option<&str>, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
@@ -218,7 +249,14 @@ impl Index {
 
     /// Returns the plugins that are called something like all of the words.
     fn similar(&self, words: &Words, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
-        let Some(trigrams) = words.trigrams() else { return Ok(Vec::new()) };
+        let groups = words.trigrams();
+        // Each word gets its share, so that plugins called like all of the words come out on top.
+        let share = SHARED / i64::try_from(groups.len()).unwrap_or(1).max(1);
+        let rare = groups.into_iter().map(|group| self.rare(group, share)).collect::<Result<Vec<_>, _>>()?;
+        let trigrams = any_trigram(&rare.concat());
+        if trigrams.is_empty() {
+            return Ok(Vec::new());
+        }
         let sql = format!("{BY_TRIGRAMS} AND {FILTERS} ORDER BY bm25(plugin_trigrams), p.number LIMIT ?7");
         let Filters { plugin_type, signature, org, include_withdrawn, ranges } = filters;
         let parameters = (trigrams, plugin_type, signature, org, include_withdrawn, ranges, NEIGHBOURS);
@@ -228,6 +266,26 @@ impl Index {
             Ok(called.similarity(words.tokens()).map(|score| Candidate { score, ..candidate }))
         })?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    /// Returns those of the trigrams that few plugins have, rarest first, and as many as it takes to find enough.
+    fn rare(&self, trigrams: Vec<String>, enough: i64) -> Result<Vec<String>, IndexError> {
+        let sql = "SELECT count(*) FROM (SELECT 1 FROM plugin_trigrams WHERE plugin_trigrams MATCH ?1 LIMIT ?2)";
+        let mut counted = Vec::new();
+        for trigram in trigrams {
+            let expression = any_trigram(std::slice::from_ref(&trigram));
+            let count = self.session().row("searching", sql, (expression, SHARED), |row| row.get(0))?;
+            counted.push((count.unwrap_or(0_i64), trigram));
+        }
+        counted.retain(|(count, _)| *count > 0);
+        counted.sort_unstable();
+        let mut sum = 0;
+        let rare = counted.into_iter().take_while(|(count, _)| {
+            let before = sum;
+            sum += count;
+            before < enough
+        });
+        Ok(rare.map(|(_, trigram)| trigram).collect())
     }
 
     fn hit(&self, candidate: &Candidate, compatible: Option<bool>) -> Result<Option<Hit>, IndexError> {

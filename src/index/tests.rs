@@ -221,3 +221,18 @@ fn eight_processes_may_create_and_write_one_index() {
     });
     assert_eq!(scratch.open().counts().expect("counts").plugins, 8);
 }
+
+#[test]
+fn a_snapshot_holds_while_others_write() {
+    let scratch = Scratch::new();
+    filled(&scratch, 1);
+    let reader = Index::open_existing(&scratch.path()).expect("open");
+    let snapshot = reader.snapshot().expect("snapshot");
+    assert_eq!(reader.plugin_ids().expect("read").len(), 1);
+    filled(&scratch, 2);
+    assert_eq!(reader.plugin_ids().expect("read").len(), 1);
+    read_all(&reader).expect("reads nest");
+    assert_eq!(reader.plugin_ids().expect("read").len(), 1, "a read within does not end it");
+    drop(snapshot);
+    assert_eq!(reader.plugin_ids().expect("read").len(), 2);
+}

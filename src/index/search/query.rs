@@ -3,8 +3,6 @@
 //! *Invariant:* an expression consists of quoted letters and digits and of our own operators, so that no text is a syntax
 //! error, an operator, or work without bounds.
 
-use std::fmt::Write as _;
-
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 /// How much of a text is looked at, in bytes.
@@ -51,50 +49,57 @@ impl Words {
 
     /// Returns the expression for rows that have every word, or one that starts with it.
     pub(super) fn all(&self) -> String {
-        self.joined(" AND ")
+        joined(self.tokens.iter(), " AND ")
     }
 
-    /// Returns the expression for rows that have any of the words, or one that starts with it.
-    pub(super) fn any(&self) -> String {
-        self.joined(" OR ")
-    }
-
-    fn joined(&self, operator: &str) -> String {
-        let quoted: Vec<_> = self.tokens.iter().map(|token| format!("\"{token}\"*")).collect();
-        quoted.join(operator)
-    }
-
-    /// Returns the expression for rows that share letters with a word, or nothing where all words are shorter than
-    /// three letters.
-    pub(super) fn trigrams(&self) -> Option<String> {
-        let mut trigrams: Vec<String> = Vec::new();
-        for token in &self.tokens {
-            let letters: Vec<char> = token.chars().collect();
-            add_trigrams(&letters, &mut trigrams);
-            if letters.len() <= SHORT {
-                for place in 1..letters.len() {
-                    let mut swapped = letters.clone();
-                    swapped.swap(place - 1, place);
-                    add_trigrams(&swapped, &mut trigrams);
-                }
-            }
-        }
-        let mut expression = String::new();
-        for trigram in trigrams {
-            let operator = if expression.is_empty() { "" } else { " OR " };
-            write!(expression, "{operator}\"{trigram}\"").ok()?;
-        }
+    /// Returns the expression for rows that have any of the words, or one that starts with it; nothing where all words
+    /// are single letters, with which nearly everything begins.
+    pub(super) fn any(&self) -> Option<String> {
+        let expression = joined(self.tokens.iter().filter(|token| token.chars().nth(1).is_some()), " OR ");
         (!expression.is_empty()).then_some(expression)
+    }
+
+    /// Returns, word by word, runs of three letters that a plugin called like the word would share with it.
+    pub(super) fn trigrams(&self) -> Vec<Vec<String>> {
+        let most = MAX_TRIGRAMS / self.tokens.len().max(1);
+        self.tokens.iter().map(|token| trigrams_of(token, most)).collect()
     }
 }
 
-fn add_trigrams(letters: &[char], trigrams: &mut Vec<String>) {
-    for window in letters.windows(3) {
+fn trigrams_of(token: &str, most: usize) -> Vec<String> {
+    let letters: Vec<char> = token.chars().collect();
+    let mut spellings = vec![letters.clone()];
+    if letters.len() <= SHORT {
+        for place in 1..letters.len() {
+            let mut swapped = letters.clone();
+            swapped.swap(place - 1, place);
+            spellings.push(swapped);
+        }
+    }
+    let mut trigrams: Vec<String> = Vec::new();
+    for window in spellings.iter().flat_map(|spelling| spelling.windows(3)) {
         let trigram = window.iter().collect();
-        if trigrams.len() < MAX_TRIGRAMS && !trigrams.contains(&trigram) {
+        if trigrams.len() < most && !trigrams.contains(&trigram) {
             trigrams.push(trigram);
         }
     }
+    trigrams
+}
+
+fn joined<'a>(tokens: impl Iterator<Item = &'a String>, operator: &str) -> String {
+    let quoted: Vec<_> = tokens.map(|token| format!("\"{token}\"*")).collect();
+    quoted.join(operator)
+}
+
+/// Returns the same expression, for rows that meet it with the words of their id and name alone.
+pub(super) fn in_names(expression: &str) -> String {
+    format!("{{id name}} : ({expression})")
+}
+
+/// Returns the expression for rows that have any of the trigrams.
+pub(super) fn any_trigram(trigrams: &[String]) -> String {
+    let quoted: Vec<_> = trigrams.iter().map(|trigram| format!("\"{trigram}\"")).collect();
+    quoted.join(" OR ")
 }
 
 #[cfg(test)]
@@ -107,13 +112,15 @@ mod tests {
     fn words_are_quoted_and_prefixed() {
         let words = Words::parse(" Clock-panel clock ");
         assert_eq!(words.all(), r#""clock"* AND "panel"*"#);
-        assert_eq!(words.any(), r#""clock"* OR "panel"*"#);
+        assert_eq!(words.any().as_deref(), Some(r#""clock"* OR "panel"*"#));
+        assert_eq!(Words::parse("a b").any(), None);
+        assert_eq!(in_names(&words.all()), r#"{id name} : ("clock"* AND "panel"*)"#);
         assert_eq!(words.text(), "Clock-panel clock");
         assert_eq!(
-            Words::parse("abcdefgh").trigrams().as_deref(),
-            Some(r#""abc" OR "bcd" OR "cde" OR "def" OR "efg" OR "fgh""#)
+            any_trigram(&Words::parse("abcdefg").trigrams().concat()),
+            r#""abc" OR "bcd" OR "cde" OR "def" OR "efg""#
         );
-        assert_eq!(Words::parse("ab c").trigrams(), None);
+        assert!(Words::parse("ab c").trigrams().concat().is_empty());
     }
 
     #[test]
