@@ -1,4 +1,4 @@
 //! Tests of the program as a whole, against a fake Grafana: one binary, so that it is linked once.
 
 mod fake_grafana;
-mod support;
+pub mod support;

@@ -14,6 +14,7 @@ const BUILT_FOR: [&str; 4] = ["linux-amd64", "linux-arm64", "darwin-arm64", "win
 
 /// A plugin at one version, as its publisher would describe it.
 #[derive(Clone, Debug)]
+#[must_use = "nobody sees it until it is published"]
 pub struct FakePlugin {
     pub(super) id: String,
     pub(super) version: String,

@@ -2,6 +2,10 @@
 //!
 //! *Invariant:* nothing here uses the library under test, leaves 127.0.0.1, or outlives the value that stands for it.
 //! *Not for:* talking to a real Grafana.
+//!
+//! Include it as `pub mod support;`, so that what one includer leaves out is not dead code there.
+
+#![expect(clippy::missing_panics_doc, reason = "a test or demo whose surroundings cannot be set up ends there")]
 
 pub mod fake_grafana;
 pub mod fake_plugin;

@@ -13,12 +13,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-const TIME_LIMIT: Duration = Duration::from_secs(120);
+const TIME_LIMIT: Duration = Duration::from_mins(2);
 
 /// A temporary folder and the program that runs in it.
 #[derive(Debug)]
+#[must_use = "it is there to run something in"]
 pub struct Sandbox {
     folder: TempDir,
+    folder_pattern: String,
     binary: PathBuf,
     environment: Vec<(String, OsString)>,
 }
@@ -26,14 +28,19 @@ pub struct Sandbox {
 impl Sandbox {
     /// Returns a sandbox for the program under test; only integration tests know where it is.
     pub fn new() -> Self {
-        Self::with_binary(option_env!("CARGO_BIN_EXE_plugport").expect("built as an integration test"))
+        match option_env!("CARGO_BIN_EXE_plugport") {
+            Some(binary) => Self::with_binary(binary),
+            None => panic!("only an integration test knows the program; use `with_binary`"),
+        }
     }
 
     /// Returns a sandbox for this program.
     pub fn with_binary(binary: impl AsRef<Path>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("cache")).expect("an empty folder takes a new one");
-        Self { folder, binary: binary.as_ref().to_owned(), environment: Vec::new() }
+        let plain = |letter: char| if letter.is_alphanumeric() { letter.to_string() } else { format!("\\{letter}") };
+        let folder_pattern = folder.path().to_string_lossy().chars().map(plain).collect();
+        Self { folder, folder_pattern, binary: binary.as_ref().to_owned(), environment: Vec::new() }
     }
 
     /// Returns the folder: home and working directory of the program.
@@ -87,15 +94,19 @@ impl Sandbox {
     }
 
     /// Returns what differs from run to run as regular expressions with their stand-ins, for `insta`'s filters.
-    pub fn filters(&self) -> Vec<(String, &'static str)> {
-        let plain = |letter: char| if letter.is_alphanumeric() { letter.to_string() } else { format!("\\{letter}") };
-        let folder: String = self.path().to_string_lossy().chars().map(plain).collect();
+    pub fn filters(&self) -> Vec<(&str, &'static str)> {
         vec![
-            (folder, "[sandbox]"),
-            (r"127\.0\.0\.1:\d+".to_owned(), "127.0.0.1:[port]"),
-            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?".to_owned(), "[time]"),
-            (r"\b\d+(\.\d+)? ?(ms|µs|s)\b".to_owned(), "[duration]"),
+            (&self.folder_pattern, "[sandbox]"),
+            (r"127\.0\.0\.1:\d+", "127.0.0.1:[port]"),
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?", "[time]"),
+            (r"\b\d+(\.\d+)? ?(ms|µs|s)\b", "[duration]"),
         ]
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -110,6 +121,7 @@ pub struct Output {
     pub stderr: String,
 }
 
+#[expect(clippy::return_self_not_must_use, reason = "an assertion is complete by itself")]
 impl Output {
     /// Panics, showing both streams, unless the program ended with this code.
     #[track_caller]

@@ -14,6 +14,7 @@ use super::range;
 
 /// Plugins, their versions and packages.
 #[derive(Debug, Default)]
+#[must_use = "nobody sees it until a server has it"]
 pub struct FakeCatalog {
     pub(super) plugins: BTreeMap<String, Listed>,
     pub(super) ready: HashMap<String, Document>,
@@ -129,8 +130,7 @@ impl FakeCatalog {
         self.numbers += 1;
         let number = self.numbers;
         let packages = plugin.platforms.iter().map(|platform| (platform.clone(), Package::default())).collect();
-        let listed =
-            self.plugins.entry(plugin.id.clone()).or_insert_with(|| Listed { number, releases: Vec::new() });
+        let listed = self.plugins.entry(plugin.id.clone()).or_insert_with(|| Listed { number, releases: Vec::new() });
         listed.releases.retain(|release| release.plugin.version != plugin.version);
         let sorts = range::order(&plugin.version);
         let place = listed.releases.iter().position(|release| range::order(&release.plugin.version) <= sorts);

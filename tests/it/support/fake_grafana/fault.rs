@@ -13,6 +13,7 @@ use super::wire::Wire;
 
 /// One thing that goes wrong on one route; for ever, or as often as `times` says.
 #[derive(Clone, Debug)]
+#[must_use = "it does not happen until a server has it"]
 pub struct Fault {
     method: String,
     path: String,

@@ -17,6 +17,7 @@ use super::workspace::{State, Workspace};
 
 /// A workspace before it starts: open to everybody until a token or a password is set.
 #[derive(Debug)]
+#[must_use = "it answers nothing until it starts"]
 pub struct WorkspaceSetup {
     state: State,
     catalog: SharedCatalog,

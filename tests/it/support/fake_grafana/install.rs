@@ -15,9 +15,12 @@ use super::workspace::{CORE, State, Workspace};
 /// A workspace runs on this platform.
 const PLATFORM: &str = "linux-amd64";
 
+/// A body that Grafana cannot bind.
+struct BadRequest;
+
 /// Installs a plugin; answers once it is done.
 pub(super) async fn install(workspace: &Workspace, id: &str, request: &Request) -> Answer {
-    let Some(wanted) = wanted_version(request) else { return Answer::message(400, "bad request data") };
+    let Ok(wanted) = wanted_version(request) else { return Answer::message(400, "bad request data") };
     if let Some(refusal) = refusal(workspace, id, "install or change") {
         return refusal;
     }
@@ -63,20 +66,19 @@ fn refusal(workspace: &Workspace, id: &str, verb: &str) -> Option<Answer> {
     core.then(|| Answer::message(403, &format!("Cannot {verb} a Core plugin")))
 }
 
-/// Returns what the body asks for, or nothing when it is no JSON object or is not called JSON.
-fn wanted_version(request: &Request) -> Option<Option<String>> {
-    let json = request.header("content-type")?.starts_with("application/json");
-    if !json {
-        return None;
+/// Returns the version the body asks for; fails when it is no JSON object or is not called JSON.
+fn wanted_version(request: &Request) -> Result<Option<String>, BadRequest> {
+    if !request.header("content-type").is_some_and(|kind| kind.starts_with("application/json")) {
+        return Err(BadRequest);
     }
     if request.body.is_empty() {
-        return Some(None);
+        return Ok(None);
     }
-    let body: Value = serde_json::from_slice(&request.body).ok()?;
-    let version = body.as_object()?.get("version").and_then(Value::as_str).unwrap_or_default();
+    let body: Value = serde_json::from_slice(&request.body).map_err(|_| BadRequest)?;
+    let version = body.as_object().ok_or(BadRequest)?.get("version").and_then(Value::as_str).unwrap_or_default();
     let version = version.replace(' ', "");
     let version = version.strip_prefix(['^', 'v']).unwrap_or(&version);
-    Some((!version.is_empty()).then(|| version.to_owned()))
+    Ok((!version.is_empty()).then(|| version.to_owned()))
 }
 
 fn carry_out(state: &mut State, catalog: &FakeCatalog, id: &str, wanted: Option<&str>) -> Result<(), Answer> {
@@ -91,12 +93,7 @@ fn carry_out(state: &mut State, catalog: &FakeCatalog, id: &str, wanted: Option<
 }
 
 /// Dependencies come at their newest, whatever range is asked for (section 8, 12+).
-fn put(
-    state: &mut State,
-    catalog: &FakeCatalog,
-    release: &Release,
-    seen: &mut BTreeSet<String>,
-) -> Result<(), Answer> {
+fn put(state: &mut State, catalog: &FakeCatalog, release: &Release, seen: &mut BTreeSet<String>) -> Result<(), Answer> {
     let plugin = &release.plugin;
     seen.insert(plugin.id.clone());
     // Only a first install compares digests (section 2.4).
@@ -110,23 +107,17 @@ fn put(
             put(state, catalog, dependency, seen)?;
         }
     }
-    match state.rejected_at_load.get(&plugin.id).cloned() {
-        Some(code) => state.errors.insert(plugin.id.clone(), code),
-        None => {
-            state.errors.remove(&plugin.id);
-            state.installed.insert(plugin.id.clone(), plugin.version.clone())
-        }
-    };
+    if let Some(code) = state.rejected_at_load.get(&plugin.id).cloned() {
+        state.errors.insert(plugin.id.clone(), code);
+    } else {
+        state.errors.remove(&plugin.id);
+        state.installed.insert(plugin.id.clone(), plugin.version.clone());
+    }
     Ok(())
 }
 
 /// Section 2.6: the client's choice among the versions the catalog lists.
-fn choose<'a>(
-    state: &State,
-    catalog: &'a FakeCatalog,
-    id: &str,
-    wanted: Option<&str>,
-) -> Result<&'a Release, Answer> {
+fn choose<'a>(state: &State, catalog: &'a FakeCatalog, id: &str, wanted: Option<&str>) -> Result<&'a Release, Answer> {
     let listed = catalog.plugins.get(id).ok_or_else(|| Answer::message(404, "Plugin not found"))?;
     let mut compatible = listed.releases.iter().filter(|release| release.is_compatible(&state.grafana)).peekable();
     if compatible.peek().is_none() {

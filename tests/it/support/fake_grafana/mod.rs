@@ -41,6 +41,7 @@ impl FakeGrafana {
 
 /// An upstream before it starts.
 #[derive(Debug)]
+#[must_use = "it answers nothing until it starts"]
 pub struct UpstreamSetup(SharedCatalog);
 
 impl UpstreamSetup {

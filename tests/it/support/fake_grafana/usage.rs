@@ -78,7 +78,8 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
 }
 
 fn item<'a>(items: &'a [Value], key: &str, value: &str) -> Option<&'a Value> {
-    items.iter().find(|item| item[key] == value || item[key].to_string() == value)
+    let number = value.parse::<u64>().ok();
+    items.iter().find(|item| item[key] == value || number.is_some() && item[key].as_u64() == number)
 }
 
 fn found(items: &[Value], key: &str, value: &str, missing: &str) -> Answer {

@@ -93,11 +93,11 @@ fn head(answer: &Answer, framing: &Framing) -> String {
     for (name, value) in &answer.headers {
         write!(head, "{name}: {value}\r\n").expect("a text takes every write");
     }
-    head.push_str(&match framing {
-        Framing::Length(_) if answer.status == 304 => String::new(),
-        Framing::Length(length) => format!("Content-Length: {length}\r\n"),
-        Framing::Chunked => "Transfer-Encoding: chunked\r\n".to_owned(),
-    });
+    match framing {
+        Framing::Length(_) if answer.status == 304 => {}
+        Framing::Length(length) => write!(head, "Content-Length: {length}\r\n").expect("a text takes every write"),
+        Framing::Chunked => head.push_str("Transfer-Encoding: chunked\r\n"),
+    }
     head + "\r\n"
 }
 

@@ -27,6 +27,7 @@ pub(super) struct Workspace {
 
 /// Everything about a workspace that can differ or change.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "four switches of a test that have nothing to do with each other")]
 pub(super) struct State {
     pub(super) name: String,
     pub(super) grafana: String,
@@ -159,9 +160,7 @@ fn about(state: &State, parts: &[&str]) -> Option<Answer> {
     let denied = || Answer::message(403, "Permission denied");
     let server_admin = state.server_admin && !state.amg;
     Some(match parts {
-        ["health"] => {
-            Answer::json(200, &json!({ "commit": "abcdef0", "database": "ok", "version": state.grafana }))
-        }
+        ["health"] => Answer::json(200, &json!({ "commit": "abcdef0", "database": "ok", "version": state.grafana })),
         ["frontend", "settings"] => Answer::json(200, &frontend_settings(state)),
         ["user"] => Answer::json(200, &user(server_admin)),
         ["user", "orgs"] => Answer::json(200, &json!([{ "orgId": 1, "name": "Main Org.", "role": state.role }])),
@@ -173,9 +172,7 @@ fn about(state: &State, parts: &[&str]) -> Option<Answer> {
             &json!({ "DEFAULT": { "app_mode": "production" }, "plugins": { "plugin_admin_enabled": "true" } }),
         ),
         ["org", "users"] | ["orgs"] | ["admin", "settings"] => denied(),
-        ["access-control", "user", "permissions"] if state.permissions_route => {
-            Answer::json(200, &permissions(state))
-        }
+        ["access-control", "user", "permissions"] if state.permissions_route => Answer::json(200, &permissions(state)),
         _ => return None,
     })
 }
