@@ -511,6 +511,11 @@ fn dependencies_come_along_at_their_newest() {
     assert_eq!(post(&workspace, "/api/plugins/acme-sea-app/install", "{}").status(), 200);
     let installed = workspace.installed();
     assert_eq!((installed["acme-sea-app"].as_str(), installed["acme-clock-panel"].as_str()), ("3.0.0", "1.2.0"));
+    workspace.reject_at_load("acme-clock-panel", "signatureModified");
+    workspace
+        .catalog(|catalog| catalog.add(FakePlugin::new("acme-sea-app", "3.1.0").depends_on("acme-clock-panel", "")));
+    assert_eq!(post(&workspace, "/api/plugins/acme-sea-app/install", "{}").status(), 200);
+    assert!(workspace.installed().contains_key("acme-clock-panel"), "an equal version is left alone");
     workspace.catalog(|catalog| {
         catalog.add(FakePlugin::new("acme-a-app", "1.0.0").depends_on("acme-b-app", ""));
         catalog.add(FakePlugin::new("acme-b-app", "1.0.0").depends_on("acme-a-app", ""));
@@ -557,7 +562,7 @@ fn installs_at_once_are_counted_and_the_second_of_one_id_answers_at_once() {
 }
 
 #[test]
-fn the_gnet_proxy_tells_the_catalog_the_grafana_version_but_not_the_token() {
+fn the_gnet_proxy_tells_the_catalog_the_grafana_version() {
     let workspace = workspace();
     let versions = get(&workspace, "/api/gnet/plugins/acme-tides-datasource/versions");
     assert_eq!(versions.header("content-security-policy"), "sandbox");
@@ -758,6 +763,8 @@ fn an_install_can_fail_before_after_and_long_before_its_effect() {
         let status = post(&workspace, "/api/plugins/acme-clock-panel/install", "{}").status();
         (status, workspace)
     };
+    let (status, workspace) = after(on().status(503));
+    assert_eq!((status, workspace.installed().len()), (503, 0));
     let (status, workspace) = after(on().before_effect());
     assert_eq!((status, workspace.installed().len()), (500, 0));
     let (status, workspace) = after(on().after_effect().status(502));
