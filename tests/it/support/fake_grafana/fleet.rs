@@ -1,0 +1,190 @@
+//! A workspace as a test sees it: how it is set up, what it holds, what happened to it.
+//!
+//! *Invariant:* nothing here goes over HTTP, so that looking changes nothing.
+//! *Not for:* what the workspace answers; see `workspace`.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::catalog::{FakeCatalog, SharedCatalog};
+use super::server::{Role, Server};
+use super::usage;
+use super::workspace::{State, Workspace};
+
+/// A workspace before it starts: open to everybody until a token or a password is set.
+#[derive(Debug)]
+#[must_use = "it answers nothing until it starts"]
+pub struct WorkspaceSetup {
+    state: State,
+    catalog: SharedCatalog,
+}
+
+impl WorkspaceSetup {
+    pub(super) fn new(name: &str, grafana: &str, catalog: SharedCatalog) -> Self {
+        Self { state: State::new(name, grafana), catalog }
+    }
+
+    /// Accepts this bearer token.
+    pub fn token(mut self, token: &str) -> Self {
+        self.state.credentials.push(format!("Bearer {token}"));
+        self
+    }
+
+    /// Accepts this user with this password.
+    pub fn basic(mut self, user: &str, password: &str) -> Self {
+        self.state.credentials.push(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())));
+        self
+    }
+
+    /// Is Amazon Managed Grafana: no basic auth, no server admin.
+    pub fn amg(mut self, amg: bool) -> Self {
+        self.state.amg = amg;
+        self
+    }
+
+    /// Makes the caller a server admin, who sees settings and all organisations.
+    pub fn server_admin(mut self, server_admin: bool) -> Self {
+        self.state.server_admin = server_admin;
+        self
+    }
+
+    /// Sets the caller's role in the organisation; `Admin` by default.
+    pub fn role(mut self, role: &str) -> Self {
+        role.clone_into(&mut self.state.role);
+        self
+    }
+
+    /// Says whether the caller has `plugins:install`; yes by default.
+    pub fn may_install(mut self, may: bool) -> Self {
+        self.state.may_install = may;
+        self
+    }
+
+    /// Says whether the permissions route exists, as in versions since 9; yes by default.
+    pub fn permissions_route(mut self, exists: bool) -> Self {
+        self.state.permissions_route = exists;
+        self
+    }
+
+    /// Starts to listen.
+    pub fn start(self) -> FakeWorkspace {
+        let workspace = Arc::new(Workspace::new(self.state, self.catalog));
+        FakeWorkspace { server: Server::start(Role::Workspace(Arc::clone(&workspace))), workspace }
+    }
+}
+
+/// A running workspace.
+#[derive(Debug)]
+pub struct FakeWorkspace {
+    server: Server,
+    workspace: Arc<Workspace>,
+}
+
+impl FakeWorkspace {
+    /// Returns the address of its pages, `http://127.0.0.1:PORT`.
+    pub fn url(&self) -> String {
+        self.server.origin()
+    }
+
+    /// Returns what is installed and loaded, with versions.
+    pub fn installed(&self) -> BTreeMap<String, String> {
+        self.workspace.state().installed.clone()
+    }
+
+    /// Has a plugin from before; it need not be in the catalog.
+    pub fn preinstalled(&self, id: &str, version: &str) {
+        self.workspace.state().installed.insert(id.to_owned(), version.to_owned());
+    }
+
+    /// Has a plugin that its configuration pins (`[plugins] preinstall`): it can be neither changed nor removed.
+    pub fn pinned(&self, id: &str, version: &str) {
+        self.preinstalled(id, version);
+        self.workspace.state().pinned.insert(id.to_owned());
+    }
+
+    /// Refuses to load a plugin though its install answers 200 (`signatureInvalid`, `angular`, ...).
+    pub fn reject_at_load(&self, id: &str, code: &str) {
+        self.workspace.state().rejected_at_load.insert(id.to_owned(), code.to_owned());
+    }
+
+    /// Makes every install and uninstall take this many milliseconds.
+    pub fn install_delay(&self, milliseconds: u64) {
+        self.workspace.state().install_delay = Duration::from_millis(milliseconds);
+    }
+
+    /// Returns how many installs and uninstalls ran at once at most.
+    pub fn max_concurrent_installs(&self) -> usize {
+        self.workspace.state().most_running
+    }
+
+    /// Returns how many requests brought an `Authorization` that is not this workspace's.
+    pub fn foreign_tokens(&self) -> usize {
+        self.workspace.state().foreign_tokens
+    }
+
+    /// Restarts it with another version of Grafana.
+    pub fn upgrade(&self, grafana: &str) {
+        grafana.clone_into(&mut self.workspace.state().grafana);
+    }
+
+    /// Changes the catalog it installs from.
+    pub fn catalog(&self, change: impl FnOnce(&mut FakeCatalog)) {
+        change(&mut self.workspace.catalog.lock());
+    }
+
+    /// Adds a data source of a plugin; its uid is its name.
+    pub fn data_source(&self, name: &str, plugin: &str) {
+        let mut state = self.workspace.state();
+        let number = state.data_sources.len() + 1;
+        state.data_sources.push(usage::data_source(number, name, plugin));
+    }
+
+    /// Adds a folder.
+    pub fn folder(&self, uid: &str, title: &str) {
+        let mut state = self.workspace.state();
+        let number = state.folders.len() + 1;
+        state.folders.push(usage::folder(number, uid, title));
+    }
+
+    /// Adds a dashboard to a folder, or to none when its uid is empty; the model gets uid and title.
+    pub fn dashboard(&self, uid: &str, title: &str, folder: &str, model: Value) {
+        let mut state = self.workspace.state();
+        let number = state.dashboards.len() + 1;
+        let dashboard = usage::dashboard(number, (uid, title), folder, model);
+        state.dashboards.push(dashboard);
+    }
+
+    /// Adds a library panel.
+    pub fn library_panel(&self, uid: &str, name: &str, model: &Value) {
+        let mut state = self.workspace.state();
+        let number = state.library.len() + 1;
+        state.library.push(usage::library_panel(number, (uid, name), model));
+    }
+}
+
+impl Deref for FakeWorkspace {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+/// RFC 4648 section 4.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for place in 0..4 {
+            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+            text.push(if place <= group.len() { char::from(letter) } else { '=' });
+        }
+    }
+    text
+}

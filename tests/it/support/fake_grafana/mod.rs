@@ -1,0 +1,84 @@
+//! An HTTP server that plays grafana.com's plugin catalog or a Grafana workspace, rightly or with scripted faults.
+//!
+//! *Invariant:* one thread and one port of 127.0.0.1 a server; dropping it ends every connection and joins the thread.
+//! *Not for:* TLS, HTTP/2, or routes that the protocol page does not name.
+
+pub mod catalog;
+mod coding;
+mod documents;
+pub mod fault;
+pub mod fleet;
+pub mod http;
+mod install;
+mod range;
+pub mod server;
+mod upstream;
+mod usage;
+mod wire;
+mod workspace;
+
+use std::ops::Deref;
+
+use catalog::{FakeCatalog, SharedCatalog};
+use fleet::WorkspaceSetup;
+use server::{Role, Server};
+
+/// Where fake servers start.
+#[derive(Debug)]
+pub struct FakeGrafana;
+
+impl FakeGrafana {
+    /// Returns an upstream that is about to publish this catalog.
+    pub fn upstream(catalog: impl Into<SharedCatalog>) -> UpstreamSetup {
+        UpstreamSetup(catalog.into())
+    }
+
+    /// Returns a workspace that is about to start; it installs from this catalog.
+    pub fn workspace(name: &str, grafana: &str, catalog: impl Into<SharedCatalog>) -> WorkspaceSetup {
+        WorkspaceSetup::new(name, grafana, catalog.into())
+    }
+}
+
+/// An upstream before it starts.
+#[derive(Debug)]
+#[must_use = "it answers nothing until it starts"]
+pub struct UpstreamSetup(SharedCatalog);
+
+impl UpstreamSetup {
+    /// Starts to listen.
+    pub fn start(self) -> FakeUpstream {
+        FakeUpstream { server: Server::start(Role::Upstream(self.0.clone())), catalog: self.0 }
+    }
+}
+
+/// A running catalog API.
+#[derive(Debug)]
+pub struct FakeUpstream {
+    server: Server,
+    catalog: SharedCatalog,
+}
+
+impl FakeUpstream {
+    /// Returns the root of the API, `http://127.0.0.1:PORT/api`.
+    pub fn url(&self) -> String {
+        format!("{}/api", self.server.origin())
+    }
+
+    /// Changes the catalog while the server runs.
+    pub fn catalog(&self, change: impl FnOnce(&mut FakeCatalog)) {
+        change(&mut self.catalog.lock());
+    }
+
+    /// Returns the catalog, for a workspace that installs from the same one.
+    pub fn shared(&self) -> SharedCatalog {
+        self.catalog.clone()
+    }
+}
+
+impl Deref for FakeUpstream {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}

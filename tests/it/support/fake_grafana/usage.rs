@@ -1,0 +1,143 @@
+//! What uses plugins on a workspace: data sources, folders, dashboards, library panels.
+//!
+//! *Invariant:* items have the fields that a Grafana of version 9 or newer gives.
+//! *Not for:* changing them over HTTP; tests fill the lists.
+
+use serde_json::{Value, json};
+
+use super::http::{Answer, Request};
+use super::workspace::{CORE, State};
+
+/// Returns a data source as the list and its own page have it.
+pub(super) fn data_source(number: usize, name: &str, plugin: &str) -> Value {
+    json!({
+        "id": number, "uid": name, "orgId": 1, "name": name, "type": plugin, "typeName": plugin,
+        "typeLogoUrl": format!("public/plugins/{plugin}/img/logo.svg"), "access": "proxy", "url": "", "user": "",
+        "database": "", "basicAuth": false, "isDefault": number == 1, "jsonData": {}, "readOnly": false,
+    })
+}
+
+/// Returns a folder.
+pub(super) fn folder(number: usize, uid: &str, title: &str) -> Value {
+    json!({
+        "id": number, "uid": uid, "title": title, "url": format!("/dashboards/f/{uid}/{uid}"), "hasAcl": false,
+        "canSave": true, "canEdit": true, "canAdmin": true, "createdBy": "admin", "created": "2025-01-01T00:00:00Z",
+        "updatedBy": "admin", "updated": "2025-01-01T00:00:00Z", "version": 1,
+    })
+}
+
+/// Returns a dashboard as its own page has it.
+pub(super) fn dashboard(number: usize, (uid, title): (&str, &str), folder: &str, mut model: Value) -> Value {
+    model["id"] = json!(number);
+    model["uid"] = json!(uid);
+    model["title"] = json!(title);
+    let url = format!("/d/{uid}/{uid}");
+    let meta = json!({
+        "type": "db", "canSave": true, "canEdit": true, "canAdmin": true, "canStar": true, "canDelete": true,
+        "slug": uid, "url": url, "expires": "0001-01-01T00:00:00Z", "created": "2025-01-01T00:00:00Z",
+        "updated": "2025-01-01T00:00:00Z", "updatedBy": "admin", "createdBy": "admin", "version": 1, "hasAcl": false,
+        "isFolder": false, "folderId": 0, "folderUid": folder, "folderTitle": "", "folderUrl": "",
+        "provisioned": false, "provisionedExternalId": "",
+    });
+    json!({ "meta": meta, "dashboard": model })
+}
+
+/// Returns a library panel.
+pub(super) fn library_panel(number: usize, (uid, name): (&str, &str), model: &Value) -> Value {
+    json!({
+        "id": number, "orgId": 1, "folderId": 0, "folderUid": "", "uid": uid, "name": name, "kind": 1,
+        "type": model["type"], "description": "", "model": model, "version": 1,
+        "meta": { "folderName": "General", "folderUid": "", "connectedDashboards": 0 },
+    })
+}
+
+/// Answers what is asked about them; nothing when it is another route.
+pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option<Answer> {
+    let source = |key: &str, value: &str| found(&state.data_sources, key, value, "Data source not found");
+    Some(match parts {
+        ["datasources"] => Answer::json(200, &json!(state.data_sources)),
+        ["datasources", "uid", uid] => source("uid", uid),
+        ["datasources", "name", name] => source("name", name),
+        ["datasources", "id", name] => match item(&state.data_sources, "name", name) {
+            Some(item) => Answer::json(200, &json!({ "id": item["id"] })),
+            None => Answer::message(404, "Data source not found"),
+        },
+        ["datasources", "uid", uid, "health"] => data_source_health(state, "uid", uid),
+        ["datasources", id, "health"] => data_source_health(state, "id", id),
+        ["datasources", id] => source("id", id),
+        ["folders"] => Answer::json(200, &page(folder_lines(state), request, 1000)),
+        ["folders", uid] => found(&state.folders, "uid", uid, "folder not found"),
+        ["search"] => Answer::json(200, &page(hits(state, request), request, 1000)),
+        ["dashboards", "uid", uid] => {
+            let dashboard = state.dashboards.iter().find(|dashboard| dashboard["dashboard"]["uid"] == **uid);
+            dashboard.map_or_else(|| Answer::message(404, "Dashboard not found"), |item| Answer::json(200, item))
+        }
+        ["library-elements"] => Answer::json(200, &library(state, request)),
+        _ => return None,
+    })
+}
+
+fn item<'a>(items: &'a [Value], key: &str, value: &str) -> Option<&'a Value> {
+    let number = value.parse::<u64>().ok();
+    items.iter().find(|item| item[key] == value || number.is_some() && item[key].as_u64() == number)
+}
+
+fn found(items: &[Value], key: &str, value: &str, missing: &str) -> Answer {
+    item(items, key, value).map_or_else(|| Answer::message(404, missing), |item| Answer::json(200, item))
+}
+
+fn data_source_health(state: &State, key: &str, value: &str) -> Answer {
+    let Some(source) = item(&state.data_sources, key, value) else {
+        return Answer::message(404, "Data source not found");
+    };
+    let plugin = source["type"].as_str().unwrap_or_default();
+    if state.installed.contains_key(plugin) || CORE.iter().any(|(core, _)| *core == plugin) {
+        return Answer::json(200, &json!({ "message": "Data source is working", "status": "OK" }));
+    }
+    Answer::message(404, "Plugin not found")
+}
+
+fn folder_lines(state: &State) -> Vec<Value> {
+    let line = |folder: &Value| json!({ "id": folder["id"], "uid": folder["uid"], "title": folder["title"] });
+    state.folders.iter().map(line).collect()
+}
+
+fn hits(state: &State, request: &Request) -> Vec<Value> {
+    let asked = |key: &str| request.query.get(key).map(String::as_str).filter(|value| !value.is_empty());
+    let folders = state.folders.iter().filter(|_| asked("type") != Some("dash-db") && asked("folderUIDs").is_none());
+    let dashboards = state.dashboards.iter().filter(|_| asked("type") != Some("dash-folder")).filter(|dashboard| {
+        let folder = dashboard["meta"]["folderUid"].as_str().unwrap_or_default();
+        asked("folderUIDs").is_none_or(|uids| uids.split(',').any(|uid| uid == folder))
+    });
+    let folders = folders.map(|folder| hit(folder, &json!({ "url": folder["url"] }), "dash-folder"));
+    let dashboards = dashboards.map(|dashboard| hit(&dashboard["dashboard"], &dashboard["meta"], "dash-db"));
+    let titled = |hit: &Value| asked("query").is_none_or(|query| hit["title"].as_str() == Some(query));
+    folders.chain(dashboards).filter(titled).collect()
+}
+
+fn hit(model: &Value, meta: &Value, kind: &str) -> Value {
+    let mut hit = json!({
+        "id": model["id"], "uid": model["uid"], "title": model["title"], "uri": "", "url": meta["url"], "slug": "",
+        "type": kind, "tags": [], "isStarred": false, "sortMeta": 0,
+    });
+    if let Some(uid) = meta["folderUid"].as_str().filter(|uid| !uid.is_empty()) {
+        hit["folderUid"] = json!(uid);
+    }
+    hit
+}
+
+fn page(items: Vec<Value>, request: &Request, default_limit: usize) -> Value {
+    let number = |key: &str, default: usize| request.query.get(key).and_then(|n| n.parse().ok()).unwrap_or(default);
+    let limit = number("limit", number("perPage", default_limit));
+    let skipped = limit * number("page", 1).saturating_sub(1);
+    items.into_iter().skip(skipped).take(limit).collect()
+}
+
+fn library(state: &State, request: &Request) -> Value {
+    let number = |key: &str, default: u64| request.query.get(key).and_then(|n| n.parse().ok()).unwrap_or(default);
+    let elements = page(state.library.clone(), request, 100);
+    let (page, per_page) = (number("page", 1), number("perPage", 100));
+    json!({
+        "result": { "totalCount": state.library.len(), "elements": elements, "page": page, "perPage": per_page },
+    })
+}

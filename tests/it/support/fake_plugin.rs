@@ -1,0 +1,219 @@
+//! One version of a made-up plugin: what its `plugin.json` says and the zip it is published as.
+//!
+//! *Invariant:* the same value gives the same zip, byte for byte.
+//! *Not for:* hostile archives; those are published as raw bytes with `FakeCatalog::replace_bytes`.
+
+use std::collections::BTreeMap;
+use std::io::{Cursor, Write as _};
+
+use serde_json::{Value, json};
+use zip::write::SimpleFileOptions;
+
+/// Every platform a binary is built for when a package is for `any`.
+const BUILT_FOR: [&str; 4] = ["linux-amd64", "linux-arm64", "darwin-arm64", "windows-amd64"];
+
+/// A plugin at one version, as its publisher would describe it.
+#[derive(Clone, Debug)]
+#[must_use = "nobody sees it until it is published"]
+pub struct FakePlugin {
+    pub(super) id: String,
+    pub(super) version: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) org: (String, String),
+    pub(super) keywords: Vec<String>,
+    pub(super) grafana_dependency: String,
+    pub(super) dependencies: Vec<(String, String)>,
+    pub(super) platforms: Vec<String>,
+    pub(super) backend: Option<String>,
+    pub(super) created_at: String,
+    pub(super) status: String,
+    pub(super) angular: bool,
+    pub(super) downloads: u64,
+    pub(super) signature: String,
+    files: BTreeMap<String, Vec<u8>>,
+}
+
+impl FakePlugin {
+    /// Returns a community plugin for `any` platform; its type is the last word of the id.
+    pub fn new(id: &str, version: &str) -> Self {
+        let org = id.split('-').next().unwrap_or(id);
+        Self {
+            id: id.to_owned(),
+            version: version.to_owned(),
+            name: id.to_owned(),
+            description: format!("What {id} shows"),
+            org: (org.to_owned(), org.to_owned()),
+            keywords: Vec::new(),
+            grafana_dependency: ">=10.0.0".to_owned(),
+            dependencies: Vec::new(),
+            platforms: vec!["any".to_owned()],
+            backend: None,
+            created_at: "2025-01-01T00:00:00.000Z".to_owned(),
+            status: "active".to_owned(),
+            angular: false,
+            downloads: 0,
+            signature: "community".to_owned(),
+            files: BTreeMap::new(),
+        }
+    }
+
+    /// Sets the name people see.
+    pub fn name(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.name);
+        self
+    }
+
+    /// Sets the one-line description.
+    pub fn description(mut self, description: &str) -> Self {
+        description.clone_into(&mut self.description);
+        self
+    }
+
+    /// Sets the publisher's slug and name.
+    pub fn org(mut self, slug: &str, name: &str) -> Self {
+        self.org = (slug.to_owned(), name.to_owned());
+        self
+    }
+
+    /// Sets the keywords.
+    pub fn keywords<const N: usize>(mut self, keywords: [&str; N]) -> Self {
+        self.keywords = keywords.map(str::to_owned).to_vec();
+        self
+    }
+
+    /// Sets the range of Grafana versions it works with.
+    pub fn grafana_dependency(mut self, range: &str) -> Self {
+        range.clone_into(&mut self.grafana_dependency);
+        self
+    }
+
+    /// Adds a plugin it needs.
+    pub fn depends_on(mut self, id: &str, range: &str) -> Self {
+        self.dependencies.push((id.to_owned(), range.to_owned()));
+        self
+    }
+
+    /// Publishes one zip for each of these platforms instead of one for `any`.
+    pub fn platforms<const N: usize>(mut self, platforms: [&str; N]) -> Self {
+        self.platforms = platforms.map(str::to_owned).to_vec();
+        self
+    }
+
+    /// Adds or replaces a file; the path is relative to the plugin's folder.
+    pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.files.insert(path.to_owned(), content.into());
+        self
+    }
+
+    /// Gives it a backend: the stem of its executables.
+    pub fn backend(mut self, executable: &str) -> Self {
+        self.backend = Some(executable.to_owned());
+        self
+    }
+
+    /// Sets the time of publication, ISO 8601 with milliseconds and `Z`.
+    pub fn created_at(mut self, time: &str) -> Self {
+        time.clone_into(&mut self.created_at);
+        self
+    }
+
+    /// Sets the plugin's status: `active`, `deprecated`, `enterprise`, ...
+    pub fn status(mut self, status: &str) -> Self {
+        status.clone_into(&mut self.status);
+        self
+    }
+
+    /// Says that Angular was found in it.
+    pub fn angular(mut self) -> Self {
+        self.angular = true;
+        self
+    }
+
+    /// Sets how often it was downloaded.
+    pub fn downloads(mut self, count: u64) -> Self {
+        self.downloads = count;
+        self
+    }
+
+    /// Sets the signature type the catalog claims: `grafana`, `community`, `commercial`, `private` or nothing.
+    pub fn signature(mut self, kind: &str) -> Self {
+        kind.clone_into(&mut self.signature);
+        self
+    }
+
+    /// Returns the plugin's type, from its id.
+    pub fn kind(&self) -> &'static str {
+        match self.id.rsplit('-').next() {
+            Some("app") => "app",
+            Some("datasource") => "datasource",
+            Some("renderer") => "renderer",
+            _ => "panel",
+        }
+    }
+
+    /// Returns its `plugin.json` (protocol section 8).
+    pub fn plugin_json(&self) -> Value {
+        let plugins: Vec<Value> = self.dependencies.iter().map(|(id, range)| dependency(id, range)).collect();
+        let mut document = json!({
+            "id": self.id,
+            "name": self.name,
+            "type": self.kind(),
+            "info": {
+                "author": { "name": self.org.1, "url": format!("https://{}.example", self.org.0) },
+                "description": self.description,
+                "keywords": self.keywords,
+                "links": [],
+                "logos": { "small": "img/logo.svg", "large": "img/logo.svg" },
+                "screenshots": [],
+                "updated": self.created_at.get(..10).unwrap_or_default(),
+                "version": self.version,
+            },
+            "dependencies": { "grafanaDependency": self.grafana_dependency, "plugins": plugins },
+        });
+        if let Some(executable) = &self.backend {
+            document["backend"] = json!(true);
+            document["executable"] = json!(executable);
+        }
+        document
+    }
+
+    /// Returns the zip published for a platform, or for `any`: one root folder named by the id.
+    pub fn zip(&self, platform: &str) -> Vec<u8> {
+        let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        for (path, content) in self.packed_files(platform) {
+            let executable = self.backend.as_ref().is_some_and(|stem| path.starts_with(stem.as_str()));
+            let method =
+                if content.len() < 1024 { zip::CompressionMethod::Stored } else { zip::CompressionMethod::Deflated };
+            let options = SimpleFileOptions::default()
+                .compression_method(method)
+                .last_modified_time(zip::DateTime::default())
+                .unix_permissions(if executable { 0o755 } else { 0o644 });
+            archive.start_file(format!("{}/{path}", self.id), options).expect("file names differ");
+            archive.write_all(&content).expect("memory takes every write");
+        }
+        archive.finish().expect("memory takes every write").into_inner()
+    }
+
+    fn packed_files(&self, platform: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::from([
+            ("plugin.json".to_owned(), format!("{:#}\n", self.plugin_json()).into_bytes()),
+            ("module.js".to_owned(), format!("/* {} {} */\n", self.id, self.version).into_bytes()),
+            ("README.md".to_owned(), format!("# {}\n\n{}\n", self.name, self.description).into_bytes()),
+            ("img/logo.svg".to_owned(), b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n".to_vec()),
+        ]);
+        for built_for in BUILT_FOR.iter().filter(|built_for| platform == "any" || platform == **built_for) {
+            let Some(stem) = &self.backend else { break };
+            let suffix = if built_for.starts_with("windows") { ".exe" } else { "" };
+            let name = format!("{stem}_{}{suffix}", built_for.replace('-', "_"));
+            files.insert(name, format!("{} {} for {built_for}\n", self.id, self.version).into_bytes());
+        }
+        files.extend(self.files.clone());
+        files
+    }
+}
+
+fn dependency(id: &str, range: &str) -> Value {
+    let kind = FakePlugin::new(id, range).kind();
+    json!({ "id": id, "type": kind, "name": id, "version": range })
+}
