@@ -133,3 +133,81 @@ fn matches(mut fields: Fields<'_>, record: &Record, signed: bool, wide: bool) ->
     let same = length()? == record.sizes.compressed && length()? == record.sizes.size;
     Some(signature && clear && same && crc == record.crc)
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::archive::{
+        Rule,
+        testing::{Fields, Part, Zip, crc, deflated, raw, stored},
+    };
+
+    fn part() -> Part {
+        deflated("acme-tides-panel/module.js", b"define([])")
+    }
+
+    fn rule(part: Part) -> Rule {
+        Zip::plugin([part, stored("acme-tides-panel/last", b"x")]).broken()
+    }
+
+    #[test]
+    fn a_local_header_that_differs_is_refused() {
+        let lies: [(&str, fn(&mut Fields)); 7] = [
+            ("name", |fields| fields.name[17] = b'M'),
+            ("name", |fields| fields.name.push(b'x')),
+            ("flags", |fields| fields.flags ^= 2),
+            ("method", |fields| fields.method = 0),
+            ("checksum", |fields| fields.crc ^= 1),
+            ("length", |fields| fields.size += 1),
+            ("length", |fields| fields.compressed -= 1),
+        ];
+        for (what, lie) in lies {
+            let found = rule(part().local(lie));
+            assert!(matches!(found, Rule::LocalHeader(said) if said == what), "{what}: {found:?}");
+        }
+        let nowhere = Part { local: None, data: vec![b'x'; 80], ..part() };
+        assert!(matches!(rule(nowhere), Rule::LocalHeader("signature")));
+    }
+
+    #[test]
+    fn a_checksum_of_zero_without_a_descriptor_is_no_excuse() {
+        assert!(matches!(rule(part().local(|fields| fields.crc = 0)), Rule::LocalHeader("checksum")));
+    }
+
+    #[test]
+    fn right_descriptors_are_accepted_in_every_form() {
+        for (signed, wide) in [(false, false), (true, false), (false, true), (true, true)] {
+            for part in [part(), stored("acme-tides-panel/module.js", b"define([])")] {
+                let zip = Zip::plugin([part.described(signed, wide), stored("acme-tides-panel/last", b"x")]);
+                let outcome = zip.inspect();
+                assert!(outcome.is_ok(), "{signed} {wide}: {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_missing_and_ambiguous_descriptors_are_refused() {
+        for at in 0..16 {
+            let mut wrong = part().described(true, false);
+            wrong.after[at] ^= 1;
+            assert!(matches!(rule(wrong), Rule::DataDescriptor), "byte {at}");
+        }
+        let missing = Part { after: Vec::new(), ..part().described(true, false) };
+        assert!(matches!(rule(missing), Rule::DataDescriptor));
+        let undue = Part { after: part().described(true, true).after, ..part().described(true, false) };
+        assert!(matches!(rule(undue), Rule::DataDescriptor));
+        let mut followed = part().described(true, false);
+        followed.after.extend([0; 16]);
+        assert!(matches!(rule(followed), Rule::Gap));
+        let unannounced = Part { after: part().described(true, false).after, ..part() };
+        assert!(matches!(rule(unannounced), Rule::Gap));
+    }
+
+    #[test]
+    fn a_checksum_that_looks_like_the_signature_needs_the_signature() {
+        let bytes = [0xac, 0x0a, 0x7a, 0xd5];
+        assert_eq!(crc(&bytes), super::DESCRIPTOR_SIGNATURE);
+        let part = |signed| raw("acme-tides-panel/x", 0, bytes.to_vec(), &bytes).described(signed, false);
+        assert!(Zip::plugin([part(true)]).inspect().is_ok());
+        assert!(matches!(rule(part(false)), Rule::DataDescriptor));
+    }
+}
