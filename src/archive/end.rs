@@ -52,7 +52,7 @@ pub(super) fn find_directory(
     let tail = read_tail(file, length)?;
     let at = find_end_record(&tail)?;
     let plain = parse_end(&tail[at..]).ok_or(Rule::EndRecord)?;
-    let (counts, end_records) = match tail[..at].last_chunk::<LOCATOR_SIZE>().and_then(|bytes| parse_locator(bytes)) {
+    let (counts, end_records) = match tail[..at].last_chunk::<LOCATOR_SIZE>().and_then(parse_locator) {
         Some(wide_at) => read_wide_end(&tail[..at], length - tail.len() as u64, wide_at?, plain)?,
         None => (plain, length - (tail.len() - at) as u64),
     };

@@ -9,7 +9,7 @@ use super::{Rule, fields::Fields};
 const ZIP64: u16 = 0x0001;
 /// APPNOTE 4.6.9.
 const UNICODE_PATH: u16 = 0x7075;
-/// Info-ZIP's `extrafld.txt`, "ASi Unix": a mode of its own, and the target of a link.
+/// Info-ZIP's `extrafld.txt`, `ASi Unix`: a mode of its own, and the target of a link.
 const ASI_UNIX: u16 = 0x756e;
 
 const FORMAT: u16 = 0o170_000;

@@ -134,7 +134,7 @@ fn check_layout(listed: &[&Listed], end: u64) -> Result<(), ArchiveError> {
             return Err(refuse(record, Rule::Gap));
         }
         // The extra fields come on top; the local header tells how long they are.
-        let least = local::FIXED_SIZE + record.name.len() as u64;
+        let least = (local::FIXED_SIZE + record.name.len()) as u64;
         let stop = start.checked_add(least).and_then(|data| data.checked_add(record.sizes.compressed));
         free = stop.filter(|stop| *stop <= end).ok_or_else(|| refuse(record, Rule::Overlap))?;
     }
@@ -323,7 +323,7 @@ mod tests {
         assert_eq!(limits.unpacked(1), 512 << 20);
         assert_eq!(limits.unpacked(50 << 20), 1000 << 20);
         assert_eq!(limits.unpacked(512 << 20), 2 << 30);
-        let zip = Zip::plugin([deflated("acme-tides-panel/zeros", &[0; 20_000])]);
+        let zip = Zip::plugin([deflated("acme-tides-panel/zeros", &vec![0; 20_000])]);
         let tight = ArchiveLimits { unpacked_bytes: 0, unpacked_ratio: 20, ..limits };
         assert!(zip.inspect().is_ok() && with_limits(&zip, tight).is_err());
     }

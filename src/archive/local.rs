@@ -15,7 +15,7 @@ use super::{
 const SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x03\x04");
 const DESCRIPTOR_SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x07\x08");
 /// Of a local header without its name and extra fields (APPNOTE 4.3.7).
-pub(super) const FIXED_SIZE: u64 = 30;
+pub(super) const FIXED_SIZE: usize = 30;
 
 /// What the local header adds to the record.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Local {
 
 /// Reads the local header and compares it with the record.
 pub(super) fn read_local(file: &mut impl Read, record: &Record) -> Result<Local, ArchiveError> {
-    let mut fixed = [0; FIXED_SIZE as usize];
+    let mut fixed = [0; FIXED_SIZE];
     fill(file, &mut fixed, Rule::Overlap)?;
     let header = Header::parse(&fixed).ok_or(Rule::LocalHeader("signature"))?;
     if usize::from(header.name) != record.name.len() {
@@ -43,7 +43,7 @@ pub(super) fn read_local(file: &mut impl Read, record: &Record) -> Result<Local,
     let sizes = Sizes { size: header.size.into(), compressed: header.compressed.into(), start: 0, wide: false };
     let sizes = read_extra(extra, name, sizes)?;
     agree(&header, &sizes, record)?;
-    Ok(Local { size: FIXED_SIZE + variable.len() as u64, wide: sizes.wide })
+    Ok(Local { size: (FIXED_SIZE + variable.len()) as u64, wide: sizes.wide })
 }
 
 struct Header {
@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_local_header_that_differs_is_refused() {
-        let lies: [(&str, fn(&mut Fields)); 7] = [
+        type Lie = fn(&mut Fields);
+        let lies: [(&str, Lie); 7] = [
             ("name", |fields| fields.name[17] = b'M'),
             ("name", |fields| fields.name.push(b'x')),
             ("flags", |fields| fields.flags ^= 2),

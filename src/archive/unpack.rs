@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read, Seek, Write},
+    panic::resume_unwind,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -133,7 +134,7 @@ pub fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> R
         let written = write_entries(&mut source, archive, &mut folders, &sender);
         drop(sender);
         for thread in threads {
-            thread.join().expect("syncing does not panic")?;
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         written
     })?;
