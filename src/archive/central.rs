@@ -142,3 +142,78 @@ fn kind(name: &str, header: &Header, sizes: &Sizes) -> Result<EntryKind, Rule> {
     };
     if by_mode != by_name || unclear { Err(Rule::KindUnclear) } else { Ok(by_name) }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::archive::{
+        Rule,
+        testing::{Part, Zip, deflated, raw, stored},
+    };
+
+    fn part() -> Part {
+        stored("acme-tides-panel/link", b"../../etc/passwd")
+    }
+
+    fn rule(part: Part) -> Rule {
+        Zip::plugin([part]).broken()
+    }
+
+    #[test]
+    fn links_are_refused_wherever_they_point() {
+        for target in ["../../etc/passwd", "/etc", "module.js", "missing", "link", "."] {
+            let link = stored("acme-tides-panel/link", target.as_bytes()).mode(0o120_777);
+            assert!(matches!(rule(link), Rule::Link), "{target}");
+        }
+        assert!(matches!(rule(part().mode(0o120_777).central(|fields| fields.host = 0)), Rule::Link));
+        let json = deflated("acme-tides-panel/plugin.json", b"../other/plugin.json").mode(0o120_777);
+        assert!(matches!(Zip::of([json]).broken(), Rule::Link));
+        let root = stored("acme-tides-panel", b"/etc").mode(0o120_777);
+        assert!(matches!(rule(root), Rule::Link));
+    }
+
+    #[test]
+    fn special_files_are_refused() {
+        for format in [0o010_000, 0o020_000, 0o060_000, 0o140_000] {
+            assert!(matches!(rule(part().mode(format | 0o644)), Rule::SpecialFile), "{format:o}");
+        }
+    }
+
+    #[test]
+    fn a_folder_is_one_in_every_respect_or_refused() {
+        assert!(matches!(rule(part().mode(0o040_755)), Rule::KindUnclear));
+        assert!(matches!(rule(part().central(|fields| fields.attributes |= 0x10)), Rule::KindUnclear));
+        let folder = || stored("acme-tides-panel/img/", b"");
+        assert!(Zip::plugin([folder()]).inspect().is_ok());
+        assert!(matches!(rule(folder().mode(0o100_644)), Rule::KindUnclear));
+        assert!(matches!(rule(stored("acme-tides-panel/img/", b"x")), Rule::KindUnclear));
+    }
+
+    #[test]
+    fn encryption_and_other_methods_are_refused() {
+        for bit in [0, 6, 13] {
+            assert!(matches!(rule(part().both(|fields| fields.flags |= 1 << bit)), Rule::Encrypted), "{bit}");
+        }
+        for method in [1, 6, 9, 12, 14, 93, 95, 99] {
+            let part = raw("acme-tides-panel/x", method, b"data".to_vec(), b"data");
+            assert!(matches!(rule(part), Rule::Method(found) if found == method));
+        }
+        assert!(matches!(rule(part().both(|fields| fields.flags |= 1 << 5)), Rule::Flags(_)));
+    }
+
+    #[test]
+    fn names_must_be_utf8_and_marked_so() {
+        let named = |name: &[u8], flags| {
+            part().both(|fields| (fields.name, fields.flags) = ([b"acme-tides-panel/", name].concat(), flags))
+        };
+        assert!(Zip::plugin([named("ü".as_bytes(), 1 << 11)]).inspect().is_ok());
+        assert!(matches!(rule(named("ü".as_bytes(), 0)), Rule::Encoding));
+        for name in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"a\x81"] {
+            assert!(matches!(rule(named(name, 1 << 11)), Rule::Encoding), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_stored_entry_has_one_length() {
+        assert!(matches!(rule(part().both(|fields| fields.size -= 1)), Rule::Size));
+    }
+}

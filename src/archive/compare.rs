@@ -127,7 +127,7 @@ impl<'a> Walk<'a> {
         self.seen.insert(path);
         match open_file(parent, name).map_err(failed(at))? {
             None => self.differences.push(Difference::NotAFile(at.to_path_buf())),
-            Some(mut file) if digest(&mut file).map_err(failed(at))? != wanted => {
+            Some(file) if digest(&file).map_err(failed(at))? != wanted => {
                 self.differences.push(Difference::Modified(path.clone()));
             }
             Some(_) => {}
@@ -136,7 +136,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn digest(file: &mut File) -> io::Result<Sha256Digest> {
+fn digest(mut file: &File) -> io::Result<Sha256Digest> {
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
     loop {
         match file.read(&mut buffer)? {
@@ -167,4 +167,76 @@ pub fn file_digests(
         digests.insert(path.clone(), Sha256Digest::from_bytes(hasher.finalize().into()));
     }
     Ok(digests)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use cap_std::ambient_authority;
+
+    use super::*;
+
+    fn wanted(names: &[&str]) -> BTreeMap<RelPath, Sha256Digest> {
+        let digest = |name: &&str| Sha256Digest::from_bytes(Sha256::digest(name.as_bytes()).into());
+        names.iter().map(|name| (name.parse().expect("a path"), digest(name))).collect()
+    }
+
+    /// Makes files that have their own path as content.
+    fn folder(names: &[&str]) -> (tempfile::TempDir, Dir) {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        for name in names {
+            let path = place.path().join(name);
+            fs::create_dir_all(path.parent().expect("inside")).expect("made");
+            io::Write::write_all(&mut File::create(path).expect("made"), name.as_bytes()).expect("written");
+        }
+        let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("it is there");
+        (place, dir)
+    }
+
+    fn differences(place: &(tempfile::TempDir, Dir), names: &[&str]) -> Vec<String> {
+        compare(&wanted(names), &place.1).expect("compared").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn every_kind_of_difference_is_told_with_its_path() {
+        let place = folder(&["a", "img/b", "img/extra"]);
+        fs::create_dir(place.0.path().join("hollow")).expect("made");
+        assert_eq!(differences(&place, &["a", "img/b", "img/extra"]), [""; 0]);
+        fs::rename(place.0.path().join("a"), place.0.path().join("img/b")).expect("moved");
+        assert_eq!(
+            differences(&place, &["a", "img/b"]),
+            ["`a` is missing", "`img/b` is modified", "`img/extra` is extra"]
+        );
+    }
+
+    #[test]
+    fn another_case_is_another_file() {
+        assert_eq!(
+            differences(&folder(&["Module.js"]), &["module.js"]),
+            ["`module.js` is missing", "`Module.js` is extra"]
+        );
+    }
+
+    #[test]
+    fn links_and_special_files_are_never_followed() {
+        let place = folder(&["a", "b"]);
+        let path = |name: &str| place.0.path().join(name);
+        symlink(path("b"), path("same")).expect("linked");
+        symlink(".", path("loop")).expect("linked");
+        fs::remove_file(path("a")).expect("removed");
+        symlink("b", path("a")).expect("linked");
+        rustix::fs::mkfifoat(&place.1, "pipe", rustix::fs::Mode::RUSR).expect("made");
+        fs::create_dir(path("folder")).expect("made");
+        let found = differences(&place, &["a", "b", "folder", "pipe"]);
+        let expected = ["a", "folder", "loop", "pipe", "same"].map(|name| format!("`{name}` is not a regular file"));
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn depth_is_bounded() {
+        let deep = "d/".repeat(40) + "x";
+        let found = differences(&folder(&[&deep]), &[]);
+        assert_eq!(found, [format!("`{}d` is extra", "d/".repeat(31))]);
+    }
 }

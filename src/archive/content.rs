@@ -164,3 +164,45 @@ impl<F: Read + Seek> Source<F> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::archive::{
+        Rule,
+        testing::{Part, Zip, deflate, deflated, raw, stored},
+    };
+
+    const NAME: &str = "acme-tides-panel/module.js";
+
+    fn rule(part: Part) -> Rule {
+        Zip::plugin([part, stored("acme-tides-panel/last", b"x")]).broken()
+    }
+
+    #[test]
+    fn the_stream_ends_where_its_bytes_end() {
+        let stream = deflate(b"define([])");
+        let tail = [&stream[..], b"tail"].concat();
+        assert!(matches!(rule(raw(NAME, 8, tail, b"define([])")), Rule::DeflateTail));
+        let cut = stream[..stream.len() - 1].to_vec();
+        assert!(matches!(rule(raw(NAME, 8, cut, b"define([])")), Rule::Deflate));
+        assert!(matches!(rule(raw(NAME, 8, Vec::new(), b"")), Rule::Deflate));
+        assert!(matches!(rule(raw(NAME, 8, vec![0xff; 9], b"define([])")), Rule::Deflate));
+    }
+
+    #[test]
+    fn stated_lengths_and_checksums_are_held_to() {
+        for difference in [-1, 1] {
+            let lie = deflated(NAME, b"define([])")
+                .both(|fields| fields.size = fields.size.saturating_add_signed(difference));
+            assert!(matches!(rule(lie), Rule::Size), "{difference}");
+        }
+        assert!(matches!(rule(deflated(NAME, b"define([])").both(|fields| fields.crc ^= 1)), Rule::Checksum));
+        assert!(matches!(rule(stored(NAME, b"define([])").both(|fields| fields.crc ^= 1)), Rule::Checksum));
+    }
+
+    #[test]
+    fn a_bomb_that_hides_its_length_is_stopped_at_it() {
+        let bomb = deflated(NAME, &vec![0; 4 << 20]).both(|fields| fields.size = 100);
+        assert!(matches!(rule(bomb), Rule::Size));
+    }
+}

@@ -52,7 +52,7 @@ pub(super) fn find_directory(
     let tail = read_tail(file, length)?;
     let at = find_end_record(&tail)?;
     let plain = parse_end(&tail[at..]).ok_or(Rule::EndRecord)?;
-    let (counts, end_records) = match tail[..at].last_chunk::<LOCATOR_SIZE>().and_then(|bytes| parse_locator(bytes)) {
+    let (counts, end_records) = match tail[..at].last_chunk::<LOCATOR_SIZE>().and_then(parse_locator) {
         Some(wide_at) => read_wide_end(&tail[..at], length - tail.len() as u64, wide_at?, plain)?,
         None => (plain, length - (tail.len() - at) as u64),
     };
@@ -165,4 +165,123 @@ fn check_counts(counts: &Counts, end_records: u64, limits: &ArchiveLimits) -> Re
         return Err(Rule::Empty.into());
     }
     Ok(Directory { start: counts.start, size: counts.size, records })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::archive::{
+        ArchiveLimits, Rule,
+        testing::{PLUGIN_JSON, Wide, Zip, broken, id, look, stored},
+    };
+
+    fn plain() -> Zip {
+        Zip::plugin([stored("acme-tides-panel/module.js", b"x")])
+    }
+
+    #[test]
+    fn what_is_no_zip_is_refused() {
+        let whole = plain().build();
+        let gzip: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
+        for bytes in [&[][..], b"<!doctype html><title>Sign in</title>", gzip, &whole[..whole.len() / 2]] {
+            assert!(matches!(broken(bytes), Rule::NotAZip), "{bytes:?}");
+        }
+        assert!(matches!(broken(&whole[..whole.len() - 1]), Rule::EndRecord));
+        assert!(matches!(Zip::default().broken(), Rule::Empty));
+    }
+
+    #[test]
+    fn bytes_in_front_behind_or_between_are_refused() {
+        let whole = plain().build();
+        assert!(matches!(broken(&[b"#!/bin/sh\n", &whole[..]].concat()), Rule::CentralDirectory));
+        assert!(matches!(broken(&[&whole[..], b"\0"].concat()), Rule::EndRecord));
+        assert!(matches!(broken(&[&whole[..], &whole[..]].concat()), Rule::CentralDirectory));
+        let mut zip = plain();
+        zip.before_directory = b"between".to_vec();
+        assert!(matches!(zip.broken(), Rule::Gap));
+        zip = plain();
+        zip.after_directory = b"between".to_vec();
+        assert!(matches!(zip.broken(), Rule::CentralDirectory));
+    }
+
+    #[test]
+    fn a_prefix_with_corrected_offsets_is_a_gap() {
+        let mut zip = plain();
+        let script = stored("x", b"#!/bin/sh\n");
+        let part = crate::archive::testing::Part { local: None, central: Vec::new(), ..script };
+        zip.parts.insert(0, part);
+        assert!(matches!(zip.broken(), Rule::Gap));
+    }
+
+    #[test]
+    fn a_comment_is_fine_unless_it_has_an_end_record() {
+        assert!(plain().end(|end| end.comment = b"built by hand".to_vec()).inspect().is_ok());
+        assert!(plain().end(|end| end.comment = vec![b'c'; 65_535]).inspect().is_ok());
+        let inner = Zip::of([stored("evil", b"x")]).build();
+        assert!(matches!(plain().end(|end| end.comment.clone_from(&inner)).broken(), Rule::SecondEndRecord));
+        let ambiguous = plain().end(|end| end.comment = [b"PK\x05\x06", &[0; 18][..], b"tail"].concat());
+        assert!(matches!(ambiguous.broken(), Rule::SecondEndRecord));
+    }
+
+    #[test]
+    fn an_end_record_in_the_bytes_of_a_stored_zip_misleads_nobody() {
+        let inner = Zip::of([stored("inner", b"x")]).build();
+        assert!(Zip::plugin([stored("acme-tides-panel/nested.zip", &inner)]).inspect().is_ok());
+        // Unless it claims to reach the end of the outer file.
+        let outer = |claim| {
+            let inner = Zip::of([]).end(|end| end.comment_length = Some(claim)).build();
+            Zip::plugin([stored("acme-tides-panel/nested.zip", &inner)])
+        };
+        let tail = outer(0).build().len() - Zip::plugin([]).build().len();
+        let behind = outer(0).build();
+        let at = behind.windows(4).position(|window| window == b"PK\x05\x06").expect("the inner record");
+        assert!(tail > 0);
+        let claim = u16::try_from(behind.len() - at - 22).expect("short");
+        assert!(matches!(outer(claim).broken(), Rule::SecondEndRecord));
+    }
+
+    #[test]
+    fn counts_that_lie_are_refused() {
+        assert!(matches!(plain().end(|end| end.records = Some(1)).broken(), Rule::CentralDirectory));
+        assert!(matches!(plain().end(|end| end.records = Some(3)).broken(), Rule::CentralDirectory));
+        assert!(matches!(plain().end(|end| end.size = Some(1)).broken(), Rule::CentralDirectory));
+        assert!(matches!(plain().end(|end| end.start = Some(1)).broken(), Rule::CentralDirectory));
+        assert!(matches!(plain().end(|end| end.disk = 1).broken(), Rule::Split));
+    }
+
+    #[test]
+    fn too_many_entries_are_refused_by_their_count() {
+        let many = |records| plain().end(|end| end.wide = Some(Wide { records: Some(records), ..Wide::default() }));
+        assert!(matches!(many(1 << 40).end(|end| end.records = Some(0xffff)).broken(), Rule::TooManyEntries(20_000)));
+        assert!(matches!(plain().end(|end| end.records = Some(20_001)).broken(), Rule::TooManyEntries(20_000)));
+    }
+
+    #[test]
+    fn zip64_records_may_only_say_the_truth() {
+        let wide = |wide: Wide| {
+            plain().end(|end| {
+                end.wide = Some(wide.clone());
+                end.records = Some(u16::MAX);
+                end.start = Some(u32::MAX);
+                end.size = Some(u32::MAX);
+            })
+        };
+        assert!(wide(Wide::default()).inspect().is_ok(), "needed and true");
+        assert!(plain().end(|end| end.wide = Some(Wide::default())).inspect().is_ok(), "Info-ZIP reading from a pipe");
+        assert!(matches!(wide(Wide { position: Some(7), ..Wide::default() }).broken(), Rule::Zip64));
+        assert!(matches!(wide(Wide { sector: vec![0; 8], ..Wide::default() }).broken(), Rule::Zip64));
+        assert!(matches!(wide(Wide { records: Some(1), ..Wide::default() }).broken(), Rule::CentralDirectory));
+        assert!(matches!(wide(Wide { size: Some(u64::MAX), ..Wide::default() }).broken(), Rule::CentralDirectory));
+        let contradiction = Wide { records: Some(1), ..Wide::default() };
+        assert!(matches!(plain().end(|end| end.wide = Some(contradiction.clone())).broken(), Rule::Zip64));
+        let missing = plain().end(|end| end.start = Some(u32::MAX));
+        assert!(matches!(missing.broken(), Rule::CentralDirectory));
+    }
+
+    #[test]
+    fn a_package_over_the_limit_is_refused() {
+        let bytes = plain().build();
+        let limits = ArchiveLimits { package_bytes: bytes.len() as u64 - 1, ..ArchiveLimits::default() };
+        let refused = crate::archive::inspect(&mut std::io::Cursor::new(&bytes), &id(), &limits);
+        assert!(refused.is_err() && look(&bytes).is_ok() && !PLUGIN_JSON.is_empty());
+    }
 }

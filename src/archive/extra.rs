@@ -9,7 +9,7 @@ use super::{Rule, fields::Fields};
 const ZIP64: u16 = 0x0001;
 /// APPNOTE 4.6.9.
 const UNICODE_PATH: u16 = 0x7075;
-/// Info-ZIP's `extrafld.txt`, "ASi Unix": a mode of its own, and the target of a link.
+/// Info-ZIP's `extrafld.txt`, `ASi Unix`: a mode of its own, and the target of a link.
 const ASI_UNIX: u16 = 0x756e;
 
 const FORMAT: u16 = 0o170_000;
@@ -74,4 +74,88 @@ fn widen(mut sizes: Sizes, zip64: Option<&[u8]>) -> Result<Sizes, Rule> {
         }
     }
     if fields.0.is_empty() { Ok(sizes) } else { Err(Rule::Zip64) }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::archive::{
+        Rule,
+        testing::{Fields, Part, Zip, crc, deflated, extra, stored, zip64},
+    };
+
+    fn part() -> Part {
+        deflated("acme-tides-panel/module.js", b"define([])")
+    }
+
+    fn rule(part: Part) -> Rule {
+        Zip::plugin([part]).broken()
+    }
+
+    fn unicode_path(header: &str, name: &str) -> Vec<u8> {
+        extra(0x7075, &[&[1], &crc(header.as_bytes()).to_le_bytes()[..], name.as_bytes()].concat())
+    }
+
+    #[test]
+    fn zip64_fields_where_they_are_needed_are_fine() {
+        for part in [part().widened(), stored("acme-tides-panel/module.js", b"x").widened()] {
+            assert!(Zip::plugin([part]).inspect().is_ok());
+        }
+        // Python, told to expect a large file, reserves the field in the local header alone.
+        let python = part().local(|fields| {
+            fields.extra = zip64(&[fields.size.into(), fields.compressed.into()]);
+            (fields.size, fields.compressed) = (u32::MAX, u32::MAX);
+        });
+        assert!(Zip::plugin([python]).inspect().is_ok());
+    }
+
+    #[test]
+    fn zip64_fields_that_are_double_short_long_missing_or_not_asked_for_are_refused() {
+        let wide = |change: fn(&mut Fields)| part().widened().central(change);
+        assert!(matches!(rule(part().both(|fields| fields.extra = zip64(&[10, 12]))), Rule::Zip64));
+        assert!(matches!(rule(wide(|fields| fields.extra.clear())), Rule::Zip64));
+        assert!(matches!(rule(wide(|fields| fields.extra = zip64(&[10]))), Rule::Zip64));
+        assert!(matches!(rule(wide(|fields| fields.extra.extend(fields.extra.clone()))), Rule::Zip64));
+        assert!(matches!(rule(wide(|fields| fields.extra = zip64(&[10, 12, 0]))), Rule::Zip64));
+    }
+
+    #[test]
+    fn huge_numbers_do_not_overflow() {
+        let huge = |size: u64, compressed: u64| {
+            part().central(move |fields| {
+                (fields.size, fields.compressed) = (u32::MAX, u32::MAX);
+                fields.extra = zip64(&[size, compressed]);
+            })
+        };
+        assert!(matches!(rule(huge(1 << 60, 12)), Rule::UnpackedTooLarge(_)));
+        assert!(matches!(rule(huge(u64::MAX, 12)), Rule::UnpackedTooLarge(_)));
+        assert!(matches!(rule(huge(10, u64::MAX)), Rule::Overlap));
+        assert!(matches!(rule(huge(10, 1 << 63)), Rule::Overlap));
+    }
+
+    #[test]
+    fn a_unicode_path_may_repeat_the_name_and_nothing_else() {
+        let name = "acme-tides-panel/module.js";
+        assert!(Zip::plugin([part().both(|fields| fields.extra = unicode_path(name, name))]).inspect().is_ok());
+        for other in ["../../evil", "acme-tides-panel/Module.js", ""] {
+            let renames = unicode_path(name, other);
+            assert!(matches!(rule(part().central(|fields| fields.extra.clone_from(&renames))), Rule::UnicodePath));
+            assert!(matches!(rule(part().local(|fields| fields.extra.clone_from(&renames))), Rule::UnicodePath));
+        }
+    }
+
+    #[test]
+    fn an_extra_field_that_makes_a_link_is_refused() {
+        let asi = |mode: u16| extra(0x756e, &[&[0; 4], &mode.to_le_bytes()[..], &[0; 8]].concat());
+        assert!(matches!(rule(part().both(|fields| fields.extra = asi(0o120_777))), Rule::Link));
+        assert!(Zip::plugin([part().both(|fields| fields.extra = asi(0o100_644))]).inspect().is_ok());
+    }
+
+    #[test]
+    fn malformed_fields_are_refused_and_padding_is_not() {
+        for bytes in [&b"x"[..], b"\x55\x54\x09\0abc", b"\0\0\0\x01"] {
+            assert!(matches!(rule(part().central(|fields| fields.extra = bytes.to_vec())), Rule::Extra), "{bytes:?}");
+        }
+        let padded = part().local(|fields| fields.extra = [extra(0x5455, b"\x03abcd"), vec![0; 3]].concat());
+        assert!(Zip::plugin([padded]).inspect().is_ok());
+    }
 }

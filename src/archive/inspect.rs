@@ -134,7 +134,7 @@ fn check_layout(listed: &[&Listed], end: u64) -> Result<(), ArchiveError> {
             return Err(refuse(record, Rule::Gap));
         }
         // The extra fields come on top; the local header tells how long they are.
-        let least = local::FIXED_SIZE + record.name.len() as u64;
+        let least = (local::FIXED_SIZE + record.name.len()) as u64;
         let stop = start.checked_add(least).and_then(|data| data.checked_add(record.sizes.compressed));
         free = stop.filter(|stop| *stop <= end).ok_or_else(|| refuse(record, Rule::Overlap))?;
     }
@@ -231,4 +231,186 @@ fn choose_plugin_json(texts: &Texts, expected: &PluginId) -> Result<(PluginJson,
         }
     }
     chosen.ok_or_else(|| Rule::NoPluginJson.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::archive::testing::{Fields, PLUGIN_JSON, Part, Zip, broken, deflated, id, look, stored};
+
+    const JSON: &str = "acme-tides-panel/plugin.json";
+
+    fn with_limits(zip: &Zip, limits: ArchiveLimits) -> Result<Archive, ArchiveError> {
+        inspect(&mut std::io::Cursor::new(zip.build()), &id(), &limits)
+    }
+
+    #[test]
+    fn a_valid_package_tells_what_it_holds() {
+        let parts = [
+            stored("acme-tides-panel/", b""),
+            deflated("acme-tides-panel/plugin.json", PLUGIN_JSON.as_bytes()),
+            stored("acme-tides-panel/img/", b""),
+            stored("acme-tides-panel/img/logo ü.svg", b"<svg/>"),
+            deflated("acme-tides-panel/MANIFEST.txt", b"signed"),
+            deflated("acme-tides-panel/gpx_tides_linux_amd64", b"\x7fELF"),
+            deflated("acme-tides-panel/run.sh", b"#!").mode(0o100_744),
+        ];
+        let archive = Zip::of(parts).inspect().expect("valid");
+        let paths: Vec<_> = archive.entries().iter().map(|entry| entry.path().as_str()).collect();
+        assert_eq!(paths, ["plugin.json", "img", "img/logo ü.svg", "MANIFEST.txt", "gpx_tides_linux_amd64", "run.sh"]);
+        let executable: Vec<_> = archive.entries().iter().map(Entry::is_executable).collect();
+        assert_eq!(executable, [false, false, false, false, true, true]);
+        assert_eq!(archive.plugin_json().version.as_str(), "1.2.3");
+        assert_eq!(archive.unpacked_size(), PLUGIN_JSON.len() as u64 + 6 + 6 + 4 + 2);
+        assert_eq!((archive.top_folder(), archive.plugin_folder()), ("acme-tides-panel", ""));
+        assert_eq!(archive.manifest(), Some(&b"signed"[..]));
+    }
+
+    #[test]
+    fn a_directory_in_another_order_than_the_entries_is_fine() {
+        let mut zip = Zip::plugin([stored("acme-tides-panel/a", b"a"), stored("acme-tides-panel/b", b"b")]);
+        let first = zip.parts[0].central.remove(0);
+        zip.parts[2].central.push(Fields { start: Some(0), ..first });
+        assert!(zip.inspect().is_ok());
+    }
+
+    #[test]
+    fn entries_that_share_bytes_are_refused() {
+        let second = |start| {
+            let part = stored("acme-tides-panel/b", b"");
+            Part { local: None, ..part.central(move |fields| fields.start = Some(start)) }
+        };
+        assert!(matches!(Zip::plugin([second(0)]).broken(), Rule::Overlap));
+        assert!(matches!(Zip::plugin([second(5)]).broken(), Rule::Overlap));
+        let longer = Zip::plugin([stored("acme-tides-panel/a", b"a").both(|fields| {
+            (fields.size, fields.compressed) = (9, 9);
+        })]);
+        assert!(matches!(longer.broken(), Rule::Overlap));
+        // One kernel, many headers: each local header is inside the bytes of the one before.
+        let mut inner = Zip::of([stored("acme-tides-panel/b", b"b")]).build();
+        inner.truncate(49);
+        let outer = stored("acme-tides-panel/a", &inner);
+        let start = 30 + 18;
+        let nested = stored("acme-tides-panel/b", b"b").central(|fields| fields.start = Some(start));
+        let zip = Zip::of([outer, Part { local: None, data: Vec::new(), ..nested }]);
+        assert!(matches!(zip.broken(), Rule::Overlap));
+    }
+
+    #[test]
+    fn hidden_and_missing_entries_are_refused() {
+        let hidden = Part { central: Vec::new(), ..stored("acme-tides-panel/hidden", b"x") };
+        assert!(matches!(Zip::plugin([hidden.clone()]).broken(), Rule::Gap));
+        assert!(matches!(Zip::plugin([hidden.clone(), stored("acme-tides-panel/x", b"x")]).broken(), Rule::Gap));
+        assert!(matches!(Zip::of([hidden, deflated(JSON, PLUGIN_JSON.as_bytes())]).broken(), Rule::Gap));
+        let missing = Part { local: None, data: Vec::new(), ..stored("acme-tides-panel/missing", b"x") };
+        assert!(matches!(Zip::plugin([missing]).broken(), Rule::Overlap));
+    }
+
+    #[test]
+    fn bombs_are_refused_by_what_they_state_before_anything_is_inflated() {
+        let stated = |size: u32| deflated("acme-tides-panel/bomb", b"x").both(move |fields| fields.size = size);
+        assert!(matches!(Zip::plugin([stated(2_030_000_000)]).broken(), Rule::UnpackedTooLarge(_)));
+        let many = (0..20)
+            .map(|number| deflated(&format!("acme-tides-panel/{number}"), b"x").both(|fields| fields.size = 101 << 20));
+        assert!(matches!(Zip::plugin(many).broken(), Rule::UnpackedTooLarge(_)));
+    }
+
+    #[test]
+    fn the_unpacked_limit_grows_with_the_package_up_to_a_hard_stop() {
+        let limits = ArchiveLimits::default();
+        assert_eq!(limits.unpacked(1), 512 << 20);
+        assert_eq!(limits.unpacked(50 << 20), 1000 << 20);
+        assert_eq!(limits.unpacked(512 << 20), 2 << 30);
+        let zip = Zip::plugin([deflated("acme-tides-panel/zeros", &vec![0; 20_000])]);
+        let tight = ArchiveLimits { unpacked_bytes: 0, unpacked_ratio: 20, ..limits };
+        assert!(zip.inspect().is_ok() && with_limits(&zip, tight).is_err());
+    }
+
+    #[test]
+    fn a_nested_bomb_is_only_data() {
+        let bomb = Zip::of([deflated("zeros", &vec![0; 4 << 20])]).build();
+        let archive = Zip::plugin([stored("acme-tides-panel/bomb.zip", &bomb)]).inspect().expect("data");
+        assert!(archive.unpacked_size() < 10_000);
+    }
+
+    #[test]
+    fn five_thousand_small_files_are_accepted_and_a_lower_limit_is_kept() {
+        let zip =
+            Zip::plugin((0..5_000).map(|number| deflated(&format!("acme-tides-panel/f{}/{number}", number % 7), b"x")));
+        assert_eq!(zip.inspect().expect("valid").entries().len(), 5_001);
+        let limits = ArchiveLimits { entries: 5_000, ..ArchiveLimits::default() };
+        let refused = with_limits(&zip, limits);
+        assert!(matches!(refused, Err(ArchiveError::Refused { rule: Rule::TooManyEntries(5_000), .. })));
+    }
+
+    #[test]
+    fn plugin_json_is_there_readable_and_of_the_plugin() {
+        let other = PLUGIN_JSON.replace("acme-tides-panel", "acme-tides-app");
+        let newer = PLUGIN_JSON.replace("1.2.3", "1.2.4");
+        let of = |json: &str| Zip::of([deflated(JSON, json.as_bytes())]).broken();
+        assert!(matches!(Zip::of([stored("acme-tides-panel/module.js", b"x")]).broken(), Rule::NoPluginJson));
+        assert!(matches!(of(&other), Rule::OtherPlugin(_)));
+        for bad in ["", "not json", "{}", &"[".repeat(5_000), &PLUGIN_JSON.replace("name", "ID"), "\u{feff}{}"] {
+            assert!(matches!(of(bad), Rule::PluginJson(_)), "{bad:?}");
+        }
+        let large = deflated(JSON, &vec![b' '; (1 << 20) + 1]);
+        assert!(matches!(Zip::of([large]).broken(), Rule::FileTooLarge(1_048_576)));
+        let dist = |json: &str| deflated("acme-tides-panel/dist/plugin.json", json.as_bytes());
+        assert_eq!(Zip::of([dist(PLUGIN_JSON)]).inspect().expect("valid").plugin_folder(), "dist");
+        assert!(Zip::plugin([dist(PLUGIN_JSON)]).inspect().is_ok());
+        assert!(matches!(Zip::plugin([dist(&newer)]).broken(), Rule::SecondPluginJson));
+    }
+
+    #[test]
+    fn a_refusal_names_the_entry_and_escapes_it() {
+        let error = Zip::plugin([stored("acme-tides-panel/a\u{1b}[31m", b"")]).inspect().expect_err("refused");
+        let line = crate::diagnostic::Chain(&error).to_string();
+        assert!(line.contains("a\\u{1b}[31m") && !line.contains('\u{1b}'), "{line}");
+    }
+
+    fn varied() -> Vec<u8> {
+        let parts = [
+            stored("acme-tides-panel/img/", b""),
+            stored("acme-tides-panel/img/ü.svg", b"<svg/>").described(true, false),
+            deflated("acme-tides-panel/a", &[7; 300]).described(false, true),
+            deflated("acme-tides-panel/b", b"bb").widened(),
+        ];
+        Zip::plugin(parts).end(|end| end.wide = Some(crate::archive::testing::Wide::default())).build()
+    }
+
+    #[test]
+    fn a_package_cut_anywhere_is_refused() {
+        let whole = varied();
+        assert!(look(&whole).is_ok());
+        for length in 0..whole.len() {
+            drop(broken(&whole[..length]));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_inspector_panic(
+            flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in any::<prop::sample::Index>(),
+            insertion in prop::collection::vec(any::<u8>(), 0..8),
+            truncate in any::<bool>(),
+        ) {
+            let mut bytes = varied();
+            for (at, value) in flips {
+                let at = at.index(bytes.len());
+                bytes[at] = value;
+            }
+            let at = cut.index(bytes.len());
+            if truncate {
+                bytes.truncate(at);
+            } else {
+                bytes.splice(at..at, insertion);
+            }
+            if let Ok(archive) = look(&bytes) {
+                prop_assert_eq!(archive.plugin_json().id.as_str(), "acme-tides-panel");
+            }
+        }
+    }
 }

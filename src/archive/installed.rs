@@ -76,3 +76,53 @@ pub fn read_installed(folder: &Dir) -> Result<PluginJson, InstalledError> {
     }
     Err(InstalledError::NoPluginJson)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::File, io::Write as _};
+
+    use cap_std::ambient_authority;
+
+    use super::*;
+    use crate::archive::testing::PLUGIN_JSON;
+
+    fn folder() -> (tempfile::TempDir, Dir) {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("it is there");
+        (place, dir)
+    }
+
+    fn put(place: &tempfile::TempDir, name: &str, bytes: &[u8]) {
+        let mut file = File::create(place.path().join(name)).expect("made");
+        file.write_all(bytes).expect("written");
+    }
+
+    #[test]
+    fn plugin_json_is_found_in_the_folder_or_in_dist() {
+        let (place, dir) = folder();
+        assert!(matches!(read_installed(&dir), Err(InstalledError::NoPluginJson)));
+        std::fs::create_dir(place.path().join("dist")).expect("made");
+        assert!(matches!(read_installed(&dir), Err(InstalledError::NoPluginJson)));
+        put(&place, "dist/plugin.json", PLUGIN_JSON.as_bytes());
+        assert_eq!(read_installed(&dir).expect("found").version.as_str(), "1.2.3");
+        put(&place, "plugin.json", PLUGIN_JSON.replace("1.2.3", "2.0.0").as_bytes());
+        assert_eq!(read_installed(&dir).expect("found").version.as_str(), "2.0.0");
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let (place, dir) = folder();
+        put(&place, "other", PLUGIN_JSON.as_bytes());
+        std::os::unix::fs::symlink("other", place.path().join("plugin.json")).expect("linked");
+        assert!(matches!(read_installed(&dir), Err(InstalledError::NotAFile(_))));
+    }
+
+    #[test]
+    fn one_that_is_too_long_or_broken_is_refused() {
+        let (place, dir) = folder();
+        for bytes in [vec![b' '; (1 << 20) + 1], b"{".to_vec()] {
+            put(&place, "plugin.json", &bytes);
+            assert!(matches!(read_installed(&dir), Err(InstalledError::PluginJson { .. })));
+        }
+    }
+}

@@ -15,7 +15,7 @@ use super::{
 const SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x03\x04");
 const DESCRIPTOR_SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x07\x08");
 /// Of a local header without its name and extra fields (APPNOTE 4.3.7).
-pub(super) const FIXED_SIZE: u64 = 30;
+pub(super) const FIXED_SIZE: usize = 30;
 
 /// What the local header adds to the record.
 #[derive(Clone, Copy, Debug)]
@@ -28,7 +28,7 @@ pub(super) struct Local {
 
 /// Reads the local header and compares it with the record.
 pub(super) fn read_local(file: &mut impl Read, record: &Record) -> Result<Local, ArchiveError> {
-    let mut fixed = [0; FIXED_SIZE as usize];
+    let mut fixed = [0; FIXED_SIZE];
     fill(file, &mut fixed, Rule::Overlap)?;
     let header = Header::parse(&fixed).ok_or(Rule::LocalHeader("signature"))?;
     if usize::from(header.name) != record.name.len() {
@@ -43,7 +43,7 @@ pub(super) fn read_local(file: &mut impl Read, record: &Record) -> Result<Local,
     let sizes = Sizes { size: header.size.into(), compressed: header.compressed.into(), start: 0, wide: false };
     let sizes = read_extra(extra, name, sizes)?;
     agree(&header, &sizes, record)?;
-    Ok(Local { size: FIXED_SIZE + variable.len() as u64, wide: sizes.wide })
+    Ok(Local { size: (FIXED_SIZE + variable.len()) as u64, wide: sizes.wide })
 }
 
 struct Header {
@@ -132,4 +132,83 @@ fn matches(mut fields: Fields<'_>, record: &Record, signed: bool, wide: bool) ->
     let mut length = || if wide { fields.u64() } else { fields.u32().map(u64::from) };
     let same = length()? == record.sizes.compressed && length()? == record.sizes.size;
     Some(signature && clear && same && crc == record.crc)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::archive::{
+        Rule,
+        testing::{Fields, Part, Zip, crc, deflated, raw, stored},
+    };
+
+    fn part() -> Part {
+        deflated("acme-tides-panel/module.js", b"define([])")
+    }
+
+    fn rule(part: Part) -> Rule {
+        Zip::plugin([part, stored("acme-tides-panel/last", b"x")]).broken()
+    }
+
+    #[test]
+    fn a_local_header_that_differs_is_refused() {
+        type Lie = fn(&mut Fields);
+        let lies: [(&str, Lie); 7] = [
+            ("name", |fields| fields.name[17] = b'M'),
+            ("name", |fields| fields.name.push(b'x')),
+            ("flags", |fields| fields.flags ^= 2),
+            ("method", |fields| fields.method = 0),
+            ("checksum", |fields| fields.crc ^= 1),
+            ("length", |fields| fields.size += 1),
+            ("length", |fields| fields.compressed -= 1),
+        ];
+        for (what, lie) in lies {
+            let found = rule(part().local(lie));
+            assert!(matches!(found, Rule::LocalHeader(said) if said == what), "{what}: {found:?}");
+        }
+        let nowhere = Part { local: None, data: vec![b'x'; 80], ..part() };
+        assert!(matches!(rule(nowhere), Rule::LocalHeader("signature")));
+    }
+
+    #[test]
+    fn a_checksum_of_zero_without_a_descriptor_is_no_excuse() {
+        assert!(matches!(rule(part().local(|fields| fields.crc = 0)), Rule::LocalHeader("checksum")));
+    }
+
+    #[test]
+    fn right_descriptors_are_accepted_in_every_form() {
+        for (signed, wide) in [(false, false), (true, false), (false, true), (true, true)] {
+            for part in [part(), stored("acme-tides-panel/module.js", b"define([])")] {
+                let zip = Zip::plugin([part.described(signed, wide), stored("acme-tides-panel/last", b"x")]);
+                let outcome = zip.inspect();
+                assert!(outcome.is_ok(), "{signed} {wide}: {outcome:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn wrong_missing_and_ambiguous_descriptors_are_refused() {
+        for at in 0..16 {
+            let mut wrong = part().described(true, false);
+            wrong.after[at] ^= 1;
+            assert!(matches!(rule(wrong), Rule::DataDescriptor), "byte {at}");
+        }
+        let missing = Part { after: Vec::new(), ..part().described(true, false) };
+        assert!(matches!(rule(missing), Rule::DataDescriptor));
+        let undue = Part { after: part().described(true, true).after, ..part().described(true, false) };
+        assert!(matches!(rule(undue), Rule::DataDescriptor));
+        let mut followed = part().described(true, false);
+        followed.after.extend([0; 16]);
+        assert!(matches!(rule(followed), Rule::Gap));
+        let unannounced = Part { after: part().described(true, false).after, ..part() };
+        assert!(matches!(rule(unannounced), Rule::Gap));
+    }
+
+    #[test]
+    fn a_checksum_that_looks_like_the_signature_needs_the_signature() {
+        let bytes = [0xac, 0x0a, 0x7a, 0xd5];
+        assert_eq!(crc(&bytes), super::DESCRIPTOR_SIGNATURE);
+        let part = |signed| raw("acme-tides-panel/x", 0, bytes.to_vec(), &bytes).described(signed, false);
+        assert!(Zip::plugin([part(true)]).inspect().is_ok());
+        assert!(matches!(rule(part(false)), Rule::DataDescriptor));
+    }
 }

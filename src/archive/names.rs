@@ -119,3 +119,98 @@ fn fold(part: &str) -> Box<str> {
     let folded: String = part.to_uppercase().to_lowercase().nfc().collect();
     folded.trim_end_matches(['.', ' ']).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::testing::{Zip, id, stored};
+
+    fn rule_of_path(path: &str) -> Rule {
+        Zip::plugin([stored(path, b"")]).broken()
+    }
+
+    fn rule(below: &str) -> Rule {
+        rule_of_path(&format!("acme-tides-panel/{below}"))
+    }
+
+    fn rule_of(names: &[&str]) -> Rule {
+        Zip::plugin(names.iter().map(|name| stored(&format!("acme-tides-panel/{name}"), b""))).broken()
+    }
+
+    #[test]
+    fn names_that_leave_their_folder_are_refused() {
+        for path in ["../evil", "/etc/passwd", "C:/evil", "//server/share/evil", "a/../../evil", "", "/", "./x", ".."] {
+            assert!(matches!(rule_of_path(path), Rule::Name(_)), "{path:?}");
+        }
+        for below in ["../../evil", "..\\..\\evil", "a//b", "./a", "a/./b", "a\\b", "a//"] {
+            assert!(matches!(rule(below), Rule::Name(_)), "{below:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_deceive_the_eye_or_a_terminal_are_refused() {
+        for below in ["a\0b", "a\nb", "a\u{1b}[31m", "gpj\u{202e}exe", "a\u{200b}b", "\u{feff}a"] {
+            assert!(matches!(rule(below), Rule::Name(_)), "{below:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_are_too_long_or_too_deep_are_refused() {
+        for below in ["a".repeat(256), "abcdefg/".repeat(140) + "x", "a/".repeat(32) + "x"] {
+            assert!(matches!(rule(&below), Rule::Name(_)), "{below:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_meet_without_case_or_form_are_refused() {
+        for pair in [["module.js", "Module.js"], ["img/a", "IMG/b"], ["straße", "STRASSE"], ["a", "a."], ["Ü", "ü"]]
+        {
+            assert!(matches!(rule_of(&pair), Rule::Collision(_)), "{pair:?}");
+        }
+        assert!(matches!(rule("u\u{308}"), Rule::NotNormal));
+        assert!(matches!(rule("PLUGIN.JSON"), Rule::Collision(_)));
+    }
+
+    #[test]
+    fn a_name_is_there_once_and_is_one_thing() {
+        assert!(matches!(rule_of(&["a", "a"]), Rule::Duplicate));
+        assert!(matches!(rule_of(&["a/", "a/"]), Rule::Duplicate));
+        for pair in [["a", "a/"], ["a/", "a"], ["a", "a/b"], ["a/b", "a"]] {
+            assert!(matches!(rule_of(&pair), Rule::FileAndFolder), "{pair:?}");
+        }
+        let twice = ["acme-tides-panel/", "acme-tides-panel/"].map(|name| stored(name, b""));
+        assert!(matches!(Zip::plugin(twice).broken(), Rule::Duplicate));
+    }
+
+    #[test]
+    fn devices_and_streams_are_refused() {
+        for below in ["con", "AUX.js", "a/nul.tar.gz", "COM1", "lpt9 .txt", "com¹", "CONIN$"] {
+            assert!(matches!(rule(below), Rule::DeviceName), "{below:?}");
+        }
+        assert!(matches!(rule("module.js:stream"), Rule::Name(_)));
+        assert!(check_name("acme-tides-panel/console.js", EntryKind::File, &id()).is_ok());
+    }
+
+    #[test]
+    fn everything_is_in_one_folder_named_as_the_plugin() {
+        for path in [
+            "plugin.json",
+            "other/module.js",
+            "Acme-Tides-Panel/module.js",
+            "acme-tides-panel-2/module.js",
+            "acme-tides-pane/module.js",
+            "acme-tides-panel",
+            "__MACOSX/x",
+        ] {
+            assert!(matches!(rule_of_path(path), Rule::TopFolder(_)), "{path:?}");
+        }
+    }
+
+    #[test]
+    fn backends_are_known_by_name() {
+        let named = |name: &str| names_executable(&name.parse().expect("a path"));
+        assert!(named("gpx_tides_linux_amd64") && named("dist/gpx_tides") && named("x_windows_amd64.exe"));
+        assert!(named("x_linux_arm") && named("x_darwin_arm64"));
+        assert!(!named("module.js") && !named("gpx_folder/readme.md") && !named("linux_amd64.txt"));
+    }
+}

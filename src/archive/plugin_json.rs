@@ -112,3 +112,62 @@ fn text<'a>(value: &'a Value, name: &str) -> Option<&'a str> {
 fn required<'a>(value: &'a Value, name: &str, path: &'static str) -> Result<&'a str, PluginJsonError> {
     text(value, name).ok_or(PluginJsonError::Missing(path))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<PluginJson, PluginJsonError> {
+        parse_plugin_json(text.as_bytes())
+    }
+
+    #[test]
+    fn the_fields_that_decide_are_read() {
+        let text = r#"{"id":"redis-app","type":"app","name":"Redis","backend":true,"executable":"gpx_redis",
+            "info":{"version":"2.2.1","updated":"2021-01-01"},"dependencies":{"grafanaDependency":">=8.0.0",
+            "plugins":[{"type":"datasource","id":"redis-datasource","version":"^2.0.0"}]}}"#;
+        let parsed = parse(text).expect("valid");
+        assert_eq!(
+            (parsed.id.as_str(), parsed.version.as_str(), parsed.name.as_str()),
+            ("redis-app", "2.2.1", "Redis")
+        );
+        assert_eq!((parsed.plugin_type, parsed.backend), (PluginType::App, true));
+        assert_eq!(parsed.grafana_dependency.as_deref(), Some(">=8.0.0"));
+        assert_eq!(parsed.dependencies[0].id.as_str(), "redis-datasource");
+        assert!(parsed.dependencies[0].range.is_some());
+        assert_eq!(parsed.raw, text);
+    }
+
+    #[test]
+    fn the_case_of_keys_does_not_count() {
+        let parsed = parse(r#"{"ID":"a","Type":"panel","INFO":{"Version":"1.0.0"}}"#).expect("as Go reads it");
+        assert_eq!((parsed.id.as_str(), parsed.name.as_str()), ("a", "a"));
+        assert!(matches!(parse(r#"{"id":"a","ID":"b","type":"panel"}"#), Err(PluginJsonError::Json(_))));
+    }
+
+    #[test]
+    fn dependencies_of_every_real_shape_are_read() {
+        let value = serde_json::json!({"dependencies": {"plugins": [
+            "grafana-piechart-panel", null, {"id": "graph"}, {"id": "redis-app", "version": null}, {"name": "x"},
+            {"id": "../x"}, 7, {"id": "grafana-clock-panel", "version": "2.1.2"}]}});
+        let ids: Vec<_> = read_dependencies(&value).into_iter().map(|dependency| dependency.id.to_string()).collect();
+        assert_eq!(ids, ["grafana-piechart-panel", "graph", "redis-app", "grafana-clock-panel"]);
+        for none in [serde_json::json!({}), serde_json::json!({"dependencies": {"plugins": null}}), Value::Null] {
+            assert!(read_dependencies(&none).is_empty());
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let missing = |text| match parse(text) {
+            Err(PluginJsonError::Missing(field)) => field,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(missing(r#"{"type":"panel","info":{"version":"1"}}"#), "id");
+        assert_eq!(missing(r#"{"id":"a","type":"panel"}"#), "info.version");
+        assert_eq!(missing(r#"{"id":"a","type":"panel","info":{"version":""}}"#), "info.version");
+        assert_eq!(missing(r#"{"id":"a","info":{"version":"1"}}"#), "type");
+        assert!(matches!(parse("[]"), Err(PluginJsonError::NotAnObject)));
+        assert!(matches!(parse(r#"{"id":"../a"}"#), Err(PluginJsonError::Id(_))));
+    }
+}

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{self, Read, Seek, Write},
+    panic::resume_unwind,
     sync::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -133,7 +134,7 @@ pub fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> R
         let written = write_entries(&mut source, archive, &mut folders, &sender);
         drop(sender);
         for thread in threads {
-            thread.join().expect("syncing does not panic")?;
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         written
     })?;
@@ -196,4 +197,116 @@ fn sync_folders(folders: &mut Folders) -> Result<(), UnpackError> {
         fsync(folder).map_err(|error| UnpackError::write(&path)(error.into()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io::Cursor, os::unix::fs::PermissionsExt as _};
+
+    use cap_std::ambient_authority;
+
+    use super::*;
+    use crate::archive::{
+        compare, file_digests,
+        testing::{PLUGIN_JSON, Part, Zip, deflated, look, stored},
+    };
+
+    fn folder() -> (tempfile::TempDir, Dir) {
+        let place = tempfile::tempdir().expect("a temporary folder");
+        let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("it is there");
+        (place, dir)
+    }
+
+    fn unpack_into(zip: &Zip, into: &Dir) -> Result<Unpacked, UnpackError> {
+        let bytes = zip.build();
+        let archive = look(&bytes).expect("valid");
+        unpack(&mut Cursor::new(&bytes), &archive, into)
+    }
+
+    fn odd() -> Vec<Part> {
+        vec![
+            stored("acme-tides-panel/empty/", b""),
+            stored("acme-tides-panel/img/deep/ü.svg", b"<svg/>").described(false, false),
+            deflated("acme-tides-panel/large", &vec![7; 200_000]).described(true, true),
+            deflated("acme-tides-panel/wide", b"wide").widened(),
+            stored("acme-tides-panel/none", b""),
+        ]
+    }
+
+    #[test]
+    fn odd_but_valid_packages_come_out_byte_for_byte() {
+        let (place, dir) = folder();
+        let zip = Zip::plugin(odd()).end(|end| end.comment = b"comment".to_vec());
+        let unpacked = unpack_into(&zip, &dir).expect("unpacked");
+        let read = |path: &str| fs::read(place.path().join(path)).expect(path);
+        assert_eq!(read("plugin.json"), PLUGIN_JSON.as_bytes());
+        assert_eq!(read("img/deep/ü.svg"), b"<svg/>");
+        assert_eq!(read("large"), vec![7; 200_000]);
+        assert_eq!((read("wide"), read("none")), (b"wide".to_vec(), Vec::new()));
+        assert!(place.path().join("empty").is_dir());
+        let bytes = zip.build();
+        let digests = file_digests(&mut Cursor::new(&bytes), &look(&bytes).expect("valid")).expect("read");
+        assert_eq!((digests.len(), &digests), (5, &unpacked.files));
+        assert_eq!(compare(&unpacked.files, &dir).expect("compared"), []);
+    }
+
+    #[test]
+    fn modes_are_two_whatever_the_zip_says() {
+        let (place, dir) = folder();
+        let file = |name: &str, mode: u32| stored(&format!("acme-tides-panel/{name}"), b"x").mode(0o100_000 | mode);
+        let parts = [
+            file("setuid", 0o4755),
+            file("all", 0o777),
+            file("none", 0),
+            file("read", 0o444),
+            file("owner", 0o700),
+            file("gpx_tides_linux_amd64", 0o600),
+            file("bin/x_windows_amd64.exe", 0o644),
+            stored("acme-tides-panel/private/", b"").mode(0o040_700),
+        ];
+        unpack_into(&Zip::plugin(parts), &dir).expect("unpacked");
+        let mode = |path: &str| fs::metadata(place.path().join(path)).expect(path).permissions().mode() & 0o7777;
+        for path in ["setuid", "all", "owner", "gpx_tides_linux_amd64", "bin", "bin/x_windows_amd64.exe", "private"] {
+            assert_eq!(mode(path), 0o755, "{path}");
+        }
+        for path in ["none", "read", "plugin.json"] {
+            assert_eq!(mode(path), 0o644, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_folder_with_something_in_it_is_refused() {
+        let (_place, dir) = folder();
+        dir.create("left").expect("made");
+        assert!(matches!(unpack_into(&Zip::plugin([]), &dir), Err(UnpackError::NotEmpty)));
+    }
+
+    #[test]
+    fn an_archive_that_changes_after_inspection_is_refused() {
+        let (_place, dir) = folder();
+        let mut bytes = Zip::plugin([stored("acme-tides-panel/a", b"whole")]).build();
+        let archive = look(&bytes).expect("valid");
+        let at = bytes.windows(5).position(|window| window == b"whole").expect("stored");
+        bytes[at] = b'b';
+        let refused = unpack(&mut Cursor::new(&bytes), &archive, &dir).expect_err("changed");
+        assert!(matches!(&refused, UnpackError::Changed { rule: Rule::Checksum, .. }));
+        assert_eq!(refused.kind(), Kind::Integrity);
+    }
+
+    #[test]
+    fn nothing_is_written_through_a_link() {
+        let (outside, _) = folder();
+        let (place, dir) = folder();
+        std::os::unix::fs::symlink(outside.path(), place.path().join("img")).expect("linked");
+        let mut folders = Folders::new(open_folder(&dir, ".").expect("opened"));
+        assert!(folders.enter("img").is_err() && folders.enter("img/deep").is_err());
+        assert!(create_file(&dir, "img", false).is_err());
+    }
+
+    #[test]
+    fn many_small_files_are_unpacked_with_few_handles() {
+        let (_place, dir) = folder();
+        let files = (0..2_000).map(|number| stored(&format!("acme-tides-panel/d{}/{number}", number % 50), b"x"));
+        assert_eq!(unpack_into(&Zip::plugin(files), &dir).expect("unpacked").files.len(), 2_001);
+    }
 }
