@@ -2,6 +2,7 @@
 
 pub mod diagnostic;
 pub mod duration;
+pub mod fleet;
 pub mod json;
 pub mod model;
 pub mod net;
