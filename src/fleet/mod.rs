@@ -4,8 +4,10 @@
 //! was asked again and shows it.
 //! *Not for:* choosing versions, or deciding in which order workspaces are changed.
 
+pub mod manifest;
 pub mod reference;
 pub mod settle;
 
+pub use manifest::{Manifest, ManifestError, SelectError, Workspace};
 pub use reference::{Environment, ReferenceError, SecretReference};
 pub use settle::{Outcome, PluginState};
