@@ -4,10 +4,12 @@
 //! was asked again and shows it.
 //! *Not for:* choosing versions, or deciding in which order workspaces are changed.
 
+pub mod grafana;
 pub mod manifest;
 pub mod reference;
 pub mod settle;
 
+pub use grafana::{Grafana, WorkspaceError};
 pub use manifest::{Manifest, ManifestError, SelectError, Workspace};
 pub use reference::{Environment, ReferenceError, SecretReference};
 pub use settle::{Outcome, PluginState};
