@@ -1,9 +1,11 @@
 //! plugport mirrors the Grafana plugin catalog, answers questions about it offline, and rolls plugins out.
 
 pub mod archive;
+pub mod cli;
 pub mod diagnostic;
 pub mod disk;
 pub mod duration;
+pub mod fleet;
 pub mod home;
 pub mod index;
 pub mod json;

@@ -21,7 +21,8 @@ pub use answer::{Answer, Document, Reply};
 pub use download::{Download, Sink};
 pub use error::{NetError, SiteError};
 pub use redirect::RedirectRule;
-pub use site::{Site, Traffic};
+pub use reqwest::Method;
+pub use site::{Site, Traffic, parse_address};
 
 /// The bounds of every conversation; the defaults are those of the design page.
 #[derive(Clone, Debug, Deserialize)]

@@ -54,19 +54,7 @@ impl Site {
         credential: Option<Credential>,
         allow_http: bool,
     ) -> Result<Self, SiteError> {
-        let mut base = Url::parse(address.trim_end_matches('/'))
-            .map_err(|source| SiteError::Address { text: hide_user(address), source })?;
-        if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
-            return Err(SiteError::Scheme(hide_user(address)));
-        }
-        if !base.username().is_empty() || base.password().is_some() {
-            return Err(SiteError::Credentials { host: base.host_str().unwrap_or_default().to_owned() });
-        }
-        base.set_query(None);
-        base.set_fragment(None);
-        if base.scheme() == "http" && !allow_http && !is_loopback(&base) {
-            return Err(SiteError::Plain(base));
-        }
+        let base = parse_address(address, allow_http)?;
         let (requests, bytes) = Default::default();
         Ok(Self(Arc::new(Inner { client: client.clone(), base, credential, requests, bytes })))
     }
@@ -235,6 +223,26 @@ impl Site {
         tracing::debug!(%url, status = result.as_ref().map_or(0, |response| response.status().as_u16()), "request");
         result
     }
+}
+
+/// Returns the address of a site as one is told from another: without user, query and fragment.
+///
+/// Plain http is for this machine, and elsewhere only with `allow_http`.
+pub fn parse_address(address: &str, allow_http: bool) -> Result<Url, SiteError> {
+    let mut base = Url::parse(address.trim_end_matches('/'))
+        .map_err(|source| SiteError::Address { text: hide_user(address), source })?;
+    if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {
+        return Err(SiteError::Scheme(hide_user(address)));
+    }
+    if !base.username().is_empty() || base.password().is_some() {
+        return Err(SiteError::Credentials { host: base.host_str().unwrap_or_default().to_owned() });
+    }
+    base.set_query(None);
+    base.set_fragment(None);
+    if base.scheme() == "http" && !allow_http && !is_loopback(&base) {
+        return Err(SiteError::Plain(base));
+    }
+    Ok(base)
 }
 
 fn location(response: &Response) -> Option<String> {

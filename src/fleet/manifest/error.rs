@@ -1,0 +1,213 @@
+//! What can be wrong with a manifest.
+
+use std::{io, path::PathBuf};
+
+use super::workspace::Kind as WorkspaceKind;
+use crate::{
+    diagnostic::{Diagnose, Kind, nearest},
+    fleet::reference::ParseReferenceError,
+    model::{Selector, WorkspaceName},
+    net::SiteError,
+};
+
+/// A manifest was refused. No error repeats a line of the file: a secret may stand there by mistake.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestError {
+    /// The file cannot be read.
+    #[error("the manifest `{}` cannot be read", shown(path))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is not TOML, or a value is of the wrong kind.
+    #[error("line {line} of `{}` is not understood: {}", shown(path), one_line(message))]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// What the TOML reader says.
+        message: String,
+    },
+    /// A key that has no meaning there.
+    #[error("line {line} of `{}` has the unknown key `{}`", shown(path), key.escape_debug())]
+    UnknownKey {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The keys that have a meaning there.
+        known: Vec<String>,
+    },
+    /// What should say where a secret is does not.
+    #[error("line {line} of `{}` gives no reference to a secret", shown(path))]
+    Secret {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// Why not.
+        source: ParseReferenceError,
+    },
+    /// It can be read and cannot be meant.
+    #[error("line {line} of `{}` cannot be meant", shown(path))]
+    Rule {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// Which rule it breaks.
+        source: RuleError,
+    },
+}
+
+/// A rule that a manifest breaks.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RuleError {
+    /// Two workspaces have one name.
+    #[error("the workspace `{0}` is there twice")]
+    TwiceNamed(WorkspaceName),
+    /// Two workspaces are one place.
+    #[error("the workspaces `{first}` and `{second}` are one and the same `{place}`", place = place.escape_debug())]
+    SamePlace {
+        /// The earlier one.
+        first: WorkspaceName,
+        /// The later one.
+        second: WorkspaceName,
+        /// The address or the folder.
+        place: String,
+    },
+    /// A workspace has the name of all of them.
+    #[error("no workspace can be named `all`: that word selects every one")]
+    NamedAll,
+    /// A field is missing.
+    #[error("the workspace `{workspace}` of kind `{}` lacks `{field}`", kind.as_str())]
+    Missing {
+        /// The workspace.
+        workspace: WorkspaceName,
+        /// Its kind.
+        kind: WorkspaceKind,
+        /// What it lacks.
+        field: &'static str,
+    },
+    /// A field is there that has no meaning for the kind.
+    #[error("the workspace `{workspace}` of kind `{}` has no use for `{field}`", kind.as_str())]
+    Unfit {
+        /// The workspace.
+        workspace: WorkspaceName,
+        /// Its kind.
+        kind: WorkspaceKind,
+        /// What it has too much.
+        field: &'static str,
+    },
+    /// A workspace has a token and a user.
+    #[error("the workspace `{0}` has both a `token` and a `user`")]
+    TwoLogins(WorkspaceName),
+    /// An address cannot be that of a catalog or a workspace.
+    #[error("the address cannot be used")]
+    Address(#[source] SiteError),
+    /// A selector names nothing.
+    #[error("a workspace is named that is not there")]
+    Selector(#[source] SelectError),
+}
+
+/// A selector selects nothing.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum SelectError {
+    /// There is no workspace of that name.
+    #[error("there is no workspace `{name}`")]
+    UnknownWorkspace {
+        /// The name.
+        name: WorkspaceName,
+        /// The names that are nearest to it.
+        nearest: Vec<WorkspaceName>,
+    },
+    /// No workspace has these labels.
+    #[error("no workspace has the labels `{}`", selector.to_string().escape_debug())]
+    NoMatch {
+        /// The labels.
+        selector: Selector,
+    },
+    /// The manifest names no workspaces at all.
+    #[error("the manifest names no workspaces")]
+    NoWorkspaces,
+}
+
+fn shown(path: &std::path::Path) -> String {
+    path.display().to_string().escape_debug().to_string()
+}
+
+/// The TOML reader quotes what it found; only what would harm a terminal is escaped.
+fn one_line(message: &str) -> String {
+    message.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
+}
+
+impl Diagnose for ManifestError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownKey { key, known, .. } => {
+                let near = nearest(key, known.iter().map(String::as_str));
+                let offered = near.first().map_or_else(|| known.join("`, `"), |&near| near.to_owned());
+                (!offered.is_empty()).then(|| {
+                    if near.is_empty() {
+                        format!("known here: `{offered}`")
+                    } else {
+                        format!("did you mean `{offered}`?")
+                    }
+                })
+            }
+            Self::Secret { .. } => Some(
+                "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ command = \"PROGRAM ARGUMENTS\" }`".into(),
+            ),
+            Self::Rule { source, .. } => source.hint(),
+            Self::Read { .. } | Self::Syntax { .. } => None,
+        }
+    }
+}
+
+impl Diagnose for RuleError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing { field: "token", kind: WorkspaceKind::Grafana, .. } => {
+                Some("add `token = { env = \"NAME\" }`, or `user` and `password`".to_owned())
+            }
+            Self::Missing { field: "token" | "password", .. } => {
+                Some("secrets are given by reference: `{ env = \"NAME\" }`".to_owned())
+            }
+            Self::SamePlace { .. } => Some("keep one of them: a change must not reach one place twice".to_owned()),
+            Self::Address(source) => source.hint(),
+            Self::Selector(source) => source.hint(),
+            _ => None,
+        }
+    }
+}
+
+impl Diagnose for SelectError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownWorkspace { nearest, .. } if nearest.is_empty() => None,
+            Self::UnknownWorkspace { nearest, .. } => {
+                let names: Vec<_> = nearest.iter().map(|name| format!("`{name}`")).collect();
+                Some(format!("did you mean {}?", names.join(" or ")))
+            }
+            Self::NoMatch { .. } => Some("`plugport workspace list` shows the labels".to_owned()),
+            Self::NoWorkspaces => Some("add a `[[workspace]]` to plugport.toml".to_owned()),
+        }
+    }
+}

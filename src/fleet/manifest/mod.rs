@@ -1,0 +1,482 @@
+//! `plugport.toml`: the workspaces, the wanted plugins and the policy, as people write them.
+//!
+//! *Invariant:* a [`Manifest`] that exists is sound: every workspace has what its kind needs and nothing else, no two are
+//! one place, and every workspace that is named somewhere is there. It holds references to secrets, never secrets.
+//! *Not for:* what was chosen for each workspace (the lock), or reaching one.
+
+mod error;
+mod policy;
+mod workspace;
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+pub use error::{ManifestError, RuleError, SelectError};
+pub use policy::{
+    Catalog, Ensure, HealthCheck, Keys, OnFailure, ParseSourceError, ParseWaveError, Rollout, Signatures, Source,
+    Trust, Wave, Wish,
+};
+pub use workspace::{Kind, Login, Place, Service, Workspace};
+
+use super::reference::ParseReferenceError;
+use crate::{
+    diagnostic::nearest,
+    model::{Selector, WorkspaceName},
+    net::{NetSettings, parse_address},
+};
+use workspace::RawWorkspace;
+
+/// What `plugport.toml` says; the default is what holds without one.
+#[derive(Clone, Debug, Default)]
+pub struct Manifest {
+    catalog: Catalog,
+    trust: Trust,
+    workspaces: Vec<Workspace>,
+    plugins: Vec<Wish>,
+    rollout: Rollout,
+    network: NetSettings,
+}
+
+/// The file as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawManifest {
+    catalog: Option<Spanned<Catalog>>,
+    #[serde(default)]
+    trust: Trust,
+    #[serde(default)]
+    workspace: Vec<Spanned<RawWorkspace>>,
+    #[serde(default)]
+    plugin: Vec<Spanned<Wish>>,
+    rollout: Option<Spanned<Rollout>>,
+    #[serde(default)]
+    network: NetSettings,
+}
+
+impl Manifest {
+    /// Reads the manifest at `path`, which must be there.
+    pub fn load(path: &Path) -> Result<Self, ManifestError> {
+        let text =
+            std::fs::read_to_string(path).map_err(|source| ManifestError::Read { path: path.to_owned(), source })?;
+        Self::parse(&text, path)
+    }
+
+    /// Reads the manifest at `path`, or returns the default where no file is there.
+    pub fn load_or_default(path: &Path) -> Result<Self, ManifestError> {
+        match Self::load(path) {
+            Err(ManifestError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
+            other => other,
+        }
+    }
+
+    /// Reads the text of a manifest; relative paths in it start at the folder of `path`.
+    pub fn parse(text: &str, path: &Path) -> Result<Self, ManifestError> {
+        let place = Text { text, path };
+        let raw: RawManifest = toml::from_str(text).map_err(|error| place.explain(&error))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let workspaces = check_workspaces(raw.workspace, folder, &place)?;
+        let (catalog, catalog_at) = split(raw.catalog);
+        let (rollout, rollout_at) = split(raw.rollout);
+        let mut manifest =
+            Self { catalog, trust: raw.trust, workspaces, plugins: Vec::new(), rollout, network: raw.network };
+        manifest.check_catalog().map_err(|source| place.broken(catalog_at, source))?;
+        manifest.check_waves().map_err(|source| place.broken(rollout_at, source))?;
+        for wish in raw.plugin {
+            let at = wish.span().start;
+            let wish = wish.into_inner();
+            manifest.check_name(&wish.on).map_err(|source| place.broken(at, source))?;
+            manifest.plugins.push(wish);
+        }
+        let Catalog { source, token, allow_http } = manifest.catalog;
+        let token = token.map(|token| token.below(folder));
+        manifest.catalog = Catalog { source: source.below(folder), token, allow_http };
+        Ok(manifest)
+    }
+
+    /// Returns where the catalog comes from.
+    pub fn catalog(&self) -> &Catalog {
+        &self.catalog
+    }
+
+    /// Returns whom to trust.
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Returns the workspaces in the order of the file.
+    pub fn workspaces(&self) -> &[Workspace] {
+        &self.workspaces
+    }
+
+    /// Returns what is wanted of plugins, in the order of the file.
+    pub fn plugins(&self) -> &[Wish] {
+        &self.plugins
+    }
+
+    /// Returns how a rollout goes.
+    pub fn rollout(&self) -> &Rollout {
+        &self.rollout
+    }
+
+    /// Returns the bounds of every conversation.
+    pub fn network(&self) -> &NetSettings {
+        &self.network
+    }
+
+    /// Returns the workspace of this name.
+    pub fn workspace(&self, name: &WorkspaceName) -> Result<&Workspace, SelectError> {
+        self.workspaces.iter().find(|workspace| workspace.name() == name).ok_or_else(|| {
+            let near = nearest(name.as_str(), self.workspaces.iter().map(|workspace| workspace.name().as_str()));
+            let nearest = near.into_iter().filter_map(|name| name.parse().ok()).collect();
+            SelectError::UnknownWorkspace { name: name.clone(), nearest }
+        })
+    }
+
+    /// Returns the workspaces that `selector` means, at least one, in the order of the file.
+    pub fn select(&self, selector: &Selector) -> Result<Vec<&Workspace>, SelectError> {
+        if let Selector::Name(name) = selector {
+            return self.workspace(name).map(|workspace| vec![workspace]);
+        }
+        let selected: Vec<_> = self.workspaces.iter().filter(|workspace| workspace.is_meant_by(selector)).collect();
+        match (selected.is_empty(), self.workspaces.is_empty()) {
+            (false, _) => Ok(selected),
+            (true, true) => Err(SelectError::NoWorkspaces),
+            (true, false) => Err(SelectError::NoMatch { selector: selector.clone() }),
+        }
+    }
+
+    fn check_catalog(&self) -> Result<(), RuleError> {
+        match &self.catalog.source {
+            Source::Url(address) => {
+                parse_address(address, self.catalog.allow_http).map(drop).map_err(RuleError::Address)
+            }
+            Source::Workspace(name) => self.workspace(name).map(drop).map_err(RuleError::Selector),
+            Source::Path(_) => Ok(()),
+        }
+    }
+
+    fn check_waves(&self) -> Result<(), RuleError> {
+        self.rollout.waves.iter().try_for_each(|wave| match wave {
+            Wave::Selector(selector) => self.check_name(selector),
+            Wave::Share(_) => Ok(()),
+        })
+    }
+
+    /// A name that is not there is a slip of the pen; labels that nobody has yet may be meant for later.
+    fn check_name(&self, selector: &Selector) -> Result<(), RuleError> {
+        match selector {
+            Selector::Name(name) => self.workspace(name).map(drop).map_err(RuleError::Selector),
+            Selector::All | Selector::Labels(_) => Ok(()),
+        }
+    }
+}
+
+fn split<T: Default>(table: Option<Spanned<T>>) -> (T, usize) {
+    match table {
+        None => (T::default(), 0),
+        Some(table) => {
+            let at = table.span().start;
+            (table.into_inner(), at)
+        }
+    }
+}
+
+fn check_workspaces(
+    raw: Vec<Spanned<RawWorkspace>>,
+    folder: &Path,
+    place: &Text<'_>,
+) -> Result<Vec<Workspace>, ManifestError> {
+    let mut workspaces: Vec<Workspace> = Vec::new();
+    for entry in raw {
+        let at = entry.span().start;
+        let workspace = entry.into_inner().check(folder).map_err(|source| place.broken(at, source))?;
+        if let Some(source) = workspaces.iter().find_map(|other| clash(other, &workspace)) {
+            return Err(place.broken(at, source));
+        }
+        workspaces.push(workspace);
+    }
+    Ok(workspaces)
+}
+
+fn clash(first: &Workspace, second: &Workspace) -> Option<RuleError> {
+    if first.name() == second.name() {
+        return Some(RuleError::TwiceNamed(first.name().clone()));
+    }
+    let place = second.place_text();
+    let (first, same) = (first.name(), first.place_text() == place);
+    same.then(|| RuleError::SamePlace { first: first.clone(), second: second.name().clone(), place })
+}
+
+/// The text of a manifest and where it is from.
+struct Text<'a> {
+    text: &'a str,
+    path: &'a Path,
+}
+
+impl Text<'_> {
+    fn path(&self) -> PathBuf {
+        self.path.to_owned()
+    }
+
+    fn line(&self, at: usize) -> usize {
+        self.text.bytes().take(at).filter(|byte| *byte == b'\n').count() + 1
+    }
+
+    fn broken(&self, at: usize, source: RuleError) -> ManifestError {
+        ManifestError::Rule { path: self.path(), line: self.line(at), source }
+    }
+
+    /// The error's own `Display` quotes the line, on which a secret may stand.
+    fn explain(&self, error: &toml::de::Error) -> ManifestError {
+        let (path, line, message) =
+            (self.path(), self.line(error.span().map_or(0, |span| span.start)), error.message());
+        if let Some(source) = ParseReferenceError::ALL.into_iter().find(|source| source.to_string() == message) {
+            return ManifestError::Secret { path, line, source };
+        }
+        match unknown_key(message) {
+            Some((key, known)) => ManifestError::UnknownKey { path, line, key, known },
+            None => ManifestError::Syntax { path, line, message: message.to_owned() },
+        }
+    }
+}
+
+/// Takes serde's sentence apart: "unknown field `tokn`, expected one of `token`, `user`".
+fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
+    let (key, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
+    let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    Some((key.to_owned(), known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        diagnostic::{Chain, Diagnose},
+        fleet::reference::SecretReference,
+    };
+    use std::time::Duration;
+
+    const EXAMPLE: &str = r#"
+[catalog]
+source = "workspace:prod-eu"
+
+[trust]
+signatures = "require"
+unsigned = ["acme-internal-panel"]
+min-release-age = "3d"
+preflight = true
+keys = "upstream"
+
+[[workspace]]
+name = "prod-eu"
+kind = "amg"
+url = "https://g-0123456789.grafana-workspace.eu-west-1.amazonaws.com"
+token = { env = "PROD_EU_TOKEN" }
+labels = { tier = "prod", region = "eu" }
+
+[[workspace]]
+name = "office"
+kind = "grafana"
+url = "http://10.0.0.7:3000/grafana/"
+allow-http = true
+user = "admin"
+password = { file = "secrets/office" }
+platform = "linux-arm64"
+
+[[workspace]]
+name = "laptop"
+kind = "directory"
+path = "./plugins"
+grafana = "12.1.0"
+
+[[plugin]]
+id = "grafana-athena-datasource"
+version = "^2.12"
+on = "tier=prod"
+
+[[plugin]]
+id = "grafana-clock-panel"
+ensure = "absent"
+
+[rollout]
+waves = ["tier=canary", "10%", "100%"]
+max-concurrent = 4
+max-failures = 1
+soak = "5m"
+health = ["grafana", "plugin"]
+on-failure = "stop"
+
+[network]
+tries = 2
+settle-timeout = "1m"
+"#;
+
+    fn parse(text: &str) -> Result<Manifest, ManifestError> {
+        Manifest::parse(text, Path::new("/etc/fleet/plugport.toml"))
+    }
+
+    /// The error as people see it: the chain, then the hint.
+    fn refused(text: &str) -> String {
+        let error = parse(text).expect_err("refused");
+        assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+        format!("{} | {}", Chain(&error), error.hint().unwrap_or_default())
+    }
+
+    fn workspace(rest: &str) -> String {
+        format!("[[workspace]]\nname = \"a\"\n{rest}\n")
+    }
+
+    fn names<'a>(manifest: &'a Manifest, selector: &str) -> Result<Vec<&'a str>, SelectError> {
+        let selected = manifest.select(&selector.parse().expect("a selector"))?;
+        Ok(selected.into_iter().map(|workspace| workspace.name().as_str()).collect())
+    }
+
+    #[test]
+    fn the_example_of_the_design_is_understood() {
+        let manifest = parse(EXAMPLE).expect("sound");
+        let [prod, office, laptop] = manifest.workspaces() else { panic!("three workspaces") };
+        assert_eq!((prod.kind(), prod.platform().as_str()), (Kind::Amg, "linux-amd64"));
+        assert_eq!((office.kind(), office.platform().as_str()), (Kind::Grafana, "linux-arm64"));
+        assert_eq!((laptop.kind(), laptop.platform()), (Kind::Directory, &crate::model::Platform::host()));
+        let Place::Server { login: Login::Basic { password, .. }, .. } = office.place() else { panic!("a server") };
+        assert_eq!(password, &SecretReference::File("/etc/fleet/secrets/office".into()));
+        let Place::Directory { path, grafana } = laptop.place() else { panic!("a folder") };
+        assert_eq!((path.as_path(), grafana.is_some()), (Path::new("/etc/fleet/plugins"), true));
+        assert_eq!(manifest.catalog().source, "workspace:prod-eu".parse().expect("a source"));
+        assert_eq!((manifest.trust().keys, manifest.trust().signatures), (Keys::Upstream, Signatures::Require));
+        assert_eq!(manifest.trust().min_release_age, Duration::from_secs(3 * 86_400));
+        assert_eq!((manifest.plugins()[0].ensure, manifest.plugins()[1].ensure), (Ensure::Present, Ensure::Absent));
+        assert_eq!(manifest.plugins()[1].on, Selector::All);
+        let waves: Vec<_> = manifest.rollout().waves.iter().map(Wave::to_string).collect();
+        assert_eq!(waves, ["tier=canary", "10%", "100%"]);
+        assert_eq!((manifest.rollout().on_failure, manifest.network().tries), (OnFailure::Stop, 2));
+    }
+
+    #[test]
+    fn without_a_file_the_defaults_hold() {
+        let manifest = Manifest::load_or_default(Path::new("/no/such/plugport.toml")).expect("the default");
+        assert_eq!(manifest.catalog().source.to_string(), "https://grafana.com/api");
+        assert!(manifest.trust().preflight && manifest.workspaces().is_empty());
+        assert!(matches!(Manifest::load(Path::new("/no/such/plugport.toml")), Err(ManifestError::Read { .. })));
+        let empty = parse("").expect("sound");
+        assert_eq!((empty.trust(), empty.rollout()), (manifest.trust(), manifest.rollout()));
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_its_neighbour() {
+        let text = refused("[trust]\npreflight = true\nsignature = \"require\"\n");
+        assert!(text.contains("line 3") && text.contains("`signature`") && text.contains("`signatures`?"), "{text}");
+        let text = refused(&workspace("kind = \"amg\"\nurl = \"https://x\"\ntokn = \"canary\""));
+        assert!(text.contains("line 5") && text.contains("`tokn`") && text.contains("mean `token`?"), "{text}");
+        assert!(refused("[networks]\n").contains("mean `network`?"));
+        assert!(refused("[network]\ntrys = 3\n").contains("mean `tries`?"));
+    }
+
+    #[test]
+    fn a_literal_secret_is_refused_and_not_repeated() {
+        for rest in ["token = \"canary\"", "token = { value = \"canary\" }", "user = \"u\"\npassword = \"canary\""] {
+            let text = refused(&workspace(&format!("kind = \"grafana\"\nurl = \"https://x\"\n{rest}")));
+            assert!(text.contains("line ") && text.contains("{ env = \"NAME\" }"), "{text}");
+            assert!(!text.contains("canary"), "{text}");
+        }
+        for text in [
+            "[catalog]\ntoken = \"canary\"",
+            "[catalog]\nsource = \"https://me:canary@grafana.com/api\"",
+            "[[workspace]]\nname = \"a\"\nkind = \"grafana\"\nurl = \"https://me:canary@x\"\ntoken = { env = \"A\" }",
+            "[catalog]\ntoken = \"canary",
+            "[catalog]\ntoken = canary",
+        ] {
+            assert!(!refused(text).contains("canary"), "{}", refused(text));
+        }
+    }
+
+    #[test]
+    fn each_kind_has_its_fields_and_no_others() {
+        let unfit = [
+            ("kind = \"amg\"\nurl = \"https://x\"", "lacks `token`"),
+            ("kind = \"amg\"\ntoken = { env = \"A\" }", "lacks `url`"),
+            ("kind = \"amg\"\nurl = \"https://x\"\nuser = \"u\"\npassword = { env = \"A\" }", "no use for `user`"),
+            ("kind = \"grafana\"\nurl = \"https://x\"\nuser = \"u\"", "lacks `password`"),
+            ("kind = \"grafana\"\nurl = \"https://x\"\ntoken = { env = \"A\" }\nuser = \"u\"", "both a `token`"),
+            ("kind = \"grafana\"\nurl = \"https://x\"\ntoken = { env = \"A\" }\npath = \"p\"", "no use for `path`"),
+            ("kind = \"directory\"", "lacks `path`"),
+            ("kind = \"directory\"\npath = \"p\"\ntoken = { env = \"A\" }", "no use for `token`"),
+            ("kind = \"directory\"\npath = \"p\"\nurl = \"https://x\"", "no use for `url`"),
+            ("kind = \"grafana\"\nurl = \"http://10.0.0.1\"\ntoken = { env = \"A\" }", "is not https"),
+            ("kind = \"grafana\"\nurl = \"ftp://x\"\ntoken = { env = \"A\" }", "neither an http"),
+        ];
+        for (rest, wanted) in unfit {
+            let text = refused(&workspace(rest));
+            assert!(text.contains(wanted) && text.contains("line 1 "), "{rest}: {text}");
+        }
+        assert!(refused("[[workspace]]\nname = \"all\"\nkind = \"directory\"\npath = \"p\"").contains("`all`"));
+    }
+
+    #[test]
+    fn w25_one_name_or_one_place_cannot_stand_twice() {
+        let server = |name: &str, url: &str| {
+            format!(
+                "[[workspace]]\nname = \"{name}\"\nkind = \"grafana\"\nurl = \"{url}\"\ntoken = {{ env = \"A\" }}\n"
+            )
+        };
+        let folder = |name: &str, path: &str| {
+            format!("[[workspace]]\nname = \"{name}\"\nkind = \"directory\"\npath = \"{path}\"\n")
+        };
+        assert!(refused(&(server("a", "https://x") + &server("a", "https://y"))).contains("twice"));
+        for twin in ["https://X/", "https://x:443", "https://x?orgId=1", "https://x#a"] {
+            let text = refused(&(server("a", "https://x") + &server("b", twin)));
+            assert!(text.contains("line 6") && text.contains("`a` and `b`"), "{twin}: {text}");
+        }
+        for twin in ["./p", "q/../p", "/etc/fleet/p", "p/"] {
+            assert!(refused(&(folder("a", "p") + &folder("b", twin))).contains("`a` and `b`"), "{twin}");
+        }
+        assert!(parse(&(server("a", "https://x/a") + &server("b", "https://x/b") + &folder("c", "p"))).is_ok());
+    }
+
+    #[test]
+    fn workspaces_are_selected_or_their_neighbours_are_named() {
+        let manifest = parse(EXAMPLE).expect("sound");
+        assert_eq!(names(&manifest, "all").map(|names| names.len()), Ok(3));
+        assert_eq!(names(&manifest, "tier=prod"), Ok(vec!["prod-eu"]));
+        let error = names(&manifest, "prod-ue").expect_err("unknown");
+        assert!(error.hint().is_some_and(|hint| hint.contains("`prod-eu`")), "{error}");
+        assert!(matches!(names(&manifest, "tier=test"), Err(SelectError::NoMatch { .. })));
+        assert_eq!(names(&Manifest::default(), "all"), Err(SelectError::NoWorkspaces));
+    }
+
+    #[test]
+    fn a_name_that_is_not_there_is_refused_wherever_it_stands() {
+        for text in [
+            "[[plugin]]\nid = \"a-panel\"\non = \"prod-ue\"",
+            "[rollout]\nwaves = [\"prod-ue\"]",
+            "[catalog]\nsource = \"workspace:prod-ue\"",
+        ] {
+            assert!(refused(text).contains("there is no workspace `prod-ue`"), "{}", refused(text));
+        }
+    }
+
+    #[test]
+    fn values_that_cannot_be_meant_are_refused() {
+        for text in [
+            "[rollout]\nwaves = [\"0%\"]",
+            "[rollout]\nwaves = [\"101%\"]",
+            "[rollout]\nmax-concurrent = 0",
+            "[rollout]\nsoak = \"soon\"",
+            "[trust]\nsignatures = \"maybe\"",
+            "[trust]\nunsigned = [\"../x\"]",
+            "[catalog]\nsource = \"ftp://x\"",
+            "[catalog]\nsource = \"\"",
+            "[[plugin]]\nid = \"../x\"",
+            "[[plugin]]\nversion = \"1.0\"",
+            "a = ",
+        ] {
+            let text = refused(text);
+            assert!(text.starts_with("line ") && !text.contains('\n'), "{text}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! What the manifest asks for: the catalog, whom to trust, which plugins, and how a rollout goes.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    num::{NonZeroU8, NonZeroUsize},
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::Deserialize;
+
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    fleet::reference::SecretReference,
+    model::{ParseSelectorError, ParseWorkspaceNameError, PluginId, Selector, VersionRange, WorkspaceName},
+};
+
+/// `[catalog]`: where the catalog comes from.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Catalog {
+    /// The upstream.
+    pub source: Source,
+    /// Whether plain http to another machine is meant.
+    pub allow_http: bool,
+    /// Where the token for the upstream is, if it needs one.
+    pub token: Option<SecretReference>,
+}
+
+/// Where a catalog comes from.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub enum Source {
+    /// A server that speaks grafana.com's API; the address is checked where it is used.
+    Url(String),
+    /// The catalog that a workspace passes on at `/api/gnet`: `workspace:NAME`.
+    Workspace(WorkspaceName),
+    /// A folder or a bundle.
+    Path(PathBuf),
+}
+
+impl Source {
+    /// Returns the source with a relative folder put under `folder`.
+    #[must_use]
+    pub fn below(self, folder: &Path) -> Self {
+        match self {
+            Self::Path(path) => Self::Path(folder.join(path)),
+            other => other,
+        }
+    }
+}
+
+impl Default for Source {
+    fn default() -> Self {
+        Self::Url("https://grafana.com/api".to_owned())
+    }
+}
+
+impl FromStr for Source {
+    type Err = ParseSourceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(name) = text.strip_prefix("workspace:") {
+            return name.parse().map(Self::Workspace).map_err(ParseSourceError::Workspace);
+        }
+        match text.split_once("://") {
+            Some(("http" | "https", _)) => Ok(Self::Url(text.to_owned())),
+            Some((scheme, _)) => Err(ParseSourceError::Scheme(scheme.chars().take(40).collect())),
+            None if text.is_empty() => Err(ParseSourceError::Empty),
+            None => Ok(Self::Path(text.into())),
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = ParseSourceError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(address) => formatter.pad(address),
+            Self::Workspace(name) => write!(formatter, "workspace:{name}"),
+            Self::Path(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
+/// A text is not the source of a catalog.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseSourceError {
+    /// Nothing is there.
+    #[error("the source of the catalog is empty")]
+    Empty,
+    /// It is an address of another kind.
+    #[error("`{}` addresses are no source of a catalog", .0.escape_debug())]
+    Scheme(String),
+    /// What follows `workspace:` is no name.
+    #[error("the source names no workspace")]
+    Workspace(#[source] ParseWorkspaceNameError),
+}
+
+impl Diagnose for ParseSourceError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("a source is an https address, `workspace:NAME` or a folder".to_owned())
+    }
+}
+
+/// `[trust]`: what must be known of a package before it is used.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Trust {
+    /// What becomes of a plugin without a valid signature.
+    pub signatures: Signatures,
+    /// The plugins that are allowed although they are unsigned.
+    pub unsigned: BTreeSet<PluginId>,
+    /// How old a version must be before it is chosen, unless it is pinned.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub min_release_age: Duration,
+    /// Whether a package is fetched and checked here before a workspace is asked to install it.
+    pub preflight: bool,
+    /// Whose keys are believed.
+    pub keys: Keys,
+}
+
+impl Default for Trust {
+    fn default() -> Self {
+        Self {
+            signatures: Signatures::default(),
+            unsigned: BTreeSet::new(),
+            min_release_age: Duration::ZERO,
+            preflight: true,
+            keys: Keys::default(),
+        }
+    }
+}
+
+/// What becomes of a plugin without a valid signature.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signatures {
+    /// It is refused.
+    #[default]
+    Require,
+    /// It is used, and that is said.
+    Warn,
+    /// It is used.
+    Off,
+}
+
+/// Whose keys are believed.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keys {
+    /// The key of Grafana Labs that this program brings.
+    #[default]
+    Builtin,
+    /// Also those that the upstream publishes.
+    Upstream,
+}
+
+/// A `[[plugin]]`: what is wanted of one plugin, and where.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Wish {
+    /// The plugin.
+    pub id: PluginId,
+    /// The versions that will do; `None` is the newest that works there.
+    pub version: Option<VersionRange>,
+    /// The workspaces that are meant.
+    #[serde(default = "everywhere")]
+    pub on: Selector,
+    /// Whether it is to be there.
+    #[serde(default)]
+    pub ensure: Ensure,
+}
+
+fn everywhere() -> Selector {
+    Selector::All
+}
+
+/// Whether a plugin is to be there.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ensure {
+    /// It is to be installed.
+    #[default]
+    Present,
+    /// It is to be removed.
+    Absent,
+}
+
+/// `[rollout]`: how a plan is carried out over many workspaces.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rollout {
+    /// Who comes first, and who then.
+    pub waves: Vec<Wave>,
+    /// How many workspaces are changed at once; each of them sees one call at a time.
+    pub max_concurrent: NonZeroUsize,
+    /// How many workspaces may fail before the rollout stops.
+    pub max_failures: usize,
+    /// How long is waited between two waves.
+    #[serde(deserialize_with = "crate::duration::deserialize")]
+    pub soak: Duration,
+    /// What must be well before the next wave.
+    pub health: Vec<HealthCheck>,
+    /// What is done with the changed workspaces when the rollout stops.
+    pub on_failure: OnFailure,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            waves: vec![Wave::Share(NonZeroU8::MIN.saturating_add(99))],
+            max_concurrent: NonZeroUsize::MIN.saturating_add(7),
+            max_failures: 0,
+            soak: Duration::ZERO,
+            health: vec![HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources],
+            on_failure: OnFailure::Rollback,
+        }
+    }
+}
+
+/// The workspaces that are changed together.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(try_from = "String")]
+pub enum Wave {
+    /// Those that a selector means.
+    Selector(Selector),
+    /// So many percent of all, 1 to 100, those of earlier waves counted in.
+    Share(NonZeroU8),
+}
+
+impl FromStr for Wave {
+    type Err = ParseWaveError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_suffix('%') {
+            Some(number) => match number.parse() {
+                Ok(percent) if percent <= NonZeroU8::MIN.saturating_add(99) => Ok(Self::Share(percent)),
+                _ => Err(ParseWaveError::Share(number.chars().take(40).collect())),
+            },
+            None => text.parse().map(Self::Selector).map_err(ParseWaveError::Selector),
+        }
+    }
+}
+
+impl TryFrom<String> for Wave {
+    type Error = ParseWaveError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Wave {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Selector(selector) => selector.fmt(formatter),
+            Self::Share(percent) => write!(formatter, "{percent}%"),
+        }
+    }
+}
+
+/// A text is not a wave.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseWaveError {
+    /// Not 1 to 100 percent.
+    #[error("`{}%` is no share: expected `1%` to `100%`", .0.escape_debug())]
+    Share(String),
+    /// Not a selector either.
+    #[error(transparent)]
+    Selector(ParseSelectorError),
+}
+
+/// Something that must be well after a wave.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthCheck {
+    /// The workspace answers.
+    Grafana,
+    /// The plugin is loaded and says that it is well.
+    Plugin,
+    /// The data sources of that type answer.
+    Datasources,
+}
+
+/// What is done with the changed workspaces when a rollout stops.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// Each gets its former version back.
+    #[default]
+    Rollback,
+    /// They stay as they are.
+    Stop,
+}

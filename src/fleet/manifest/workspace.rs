@@ -1,0 +1,232 @@
+//! One workspace of the manifest.
+
+use std::{
+    collections::BTreeMap,
+    path::{Component, Path, PathBuf},
+};
+
+use serde::Deserialize;
+use url::Url;
+
+use super::RuleError;
+use crate::{
+    fleet::reference::SecretReference,
+    model::{GrafanaVersion, Platform, Selector, WorkspaceName},
+    net::parse_address,
+};
+
+/// What kind of thing plugins are installed on.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// An Amazon Managed Grafana workspace.
+    Amg,
+    /// Any other Grafana, by its HTTP API.
+    Grafana,
+    /// A folder of plugins.
+    Directory,
+}
+
+impl Kind {
+    /// Returns the kind as manifests spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Amg => "amg",
+            Self::Grafana => "grafana",
+            Self::Directory => "directory",
+        }
+    }
+}
+
+/// Who runs the Grafana behind an address.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Service {
+    /// Amazon: the Admin role of the organisation is enough to install.
+    Amg,
+    /// Somebody else: a server admin, or whoever was given `plugins:install`, installs.
+    Grafana,
+}
+
+/// Who we are to a workspace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Login {
+    /// A service account token or an API key.
+    Token(SecretReference),
+    /// A user and a password.
+    Basic {
+        /// The login name.
+        user: String,
+        /// Where the password is.
+        password: SecretReference,
+    },
+}
+
+/// Where a workspace is and how it is reached.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// A Grafana, by its HTTP API.
+    Server {
+        /// Who runs it.
+        service: Service,
+        /// Its address, without user, query and fragment.
+        url: Url,
+        /// Whether plain http to another machine is meant.
+        allow_http: bool,
+        /// Who we are to it.
+        login: Login,
+    },
+    /// A folder of plugins.
+    Directory {
+        /// The folder, put under that of the manifest where it is relative.
+        path: PathBuf,
+        /// The version of the Grafana that uses it, where it was told.
+        grafana: Option<GrafanaVersion>,
+    },
+}
+
+/// A workspace: something plugins are installed on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Workspace {
+    name: WorkspaceName,
+    labels: BTreeMap<String, String>,
+    platform: Platform,
+    place: Place,
+}
+
+impl Workspace {
+    /// Returns the name.
+    pub fn name(&self) -> &WorkspaceName {
+        &self.name
+    }
+
+    /// Returns the labels.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.labels
+    }
+
+    /// Returns the platform it runs on.
+    pub fn platform(&self) -> &Platform {
+        &self.platform
+    }
+
+    /// Returns where it is and how it is reached.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Returns what kind it is.
+    pub fn kind(&self) -> Kind {
+        match self.place {
+            Place::Server { service: Service::Amg, .. } => Kind::Amg,
+            Place::Server { service: Service::Grafana, .. } => Kind::Grafana,
+            Place::Directory { .. } => Kind::Directory,
+        }
+    }
+
+    /// Returns whether `selector` means this workspace.
+    pub fn is_meant_by(&self, selector: &Selector) -> bool {
+        selector.selects(&self.name, &self.labels)
+    }
+
+    /// Returns the address or the folder in the one spelling by which places are told apart.
+    pub fn place_text(&self) -> String {
+        match &self.place {
+            Place::Server { url, .. } => url.as_str().trim_end_matches('/').to_owned(),
+            Place::Directory { path, .. } => path.display().to_string(),
+        }
+    }
+}
+
+/// A `[[workspace]]` as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawWorkspace {
+    name: WorkspaceName,
+    kind: Kind,
+    url: Option<String>,
+    path: Option<PathBuf>,
+    token: Option<SecretReference>,
+    user: Option<String>,
+    password: Option<SecretReference>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    allow_http: Option<bool>,
+    platform: Option<Platform>,
+    grafana: Option<GrafanaVersion>,
+}
+
+impl RawWorkspace {
+    /// Returns the workspace, relative paths put under `folder`.
+    pub(super) fn check(mut self, folder: &Path) -> Result<Workspace, RuleError> {
+        if self.name.as_str() == "all" {
+            return Err(RuleError::NamedAll);
+        }
+        self.refuse_unfit()?;
+        let (place, platform) = match self.kind {
+            Kind::Amg => (self.server(Service::Amg, folder)?, Platform::linux_amd64()),
+            Kind::Grafana => (self.server(Service::Grafana, folder)?, Platform::linux_amd64()),
+            Kind::Directory => (self.directory(folder)?, Platform::host()),
+        };
+        Ok(Workspace { name: self.name, labels: self.labels, platform: self.platform.unwrap_or(platform), place })
+    }
+
+    fn refuse_unfit(&self) -> Result<(), RuleError> {
+        let is_directory = self.kind == Kind::Directory;
+        let unfit = [
+            ("path", self.path.is_some() && !is_directory),
+            ("grafana", self.grafana.is_some() && !is_directory),
+            ("url", self.url.is_some() && is_directory),
+            ("token", self.token.is_some() && is_directory),
+            ("allow-http", self.allow_http.is_some() && is_directory),
+            ("user", self.user.is_some() && self.kind != Kind::Grafana),
+            ("password", self.password.is_some() && self.kind != Kind::Grafana),
+        ];
+        match unfit.into_iter().find(|(_, found)| *found) {
+            Some((field, _)) => Err(RuleError::Unfit { workspace: self.name.clone(), kind: self.kind, field }),
+            None => Ok(()),
+        }
+    }
+
+    fn missing(&self, field: &'static str) -> RuleError {
+        RuleError::Missing { workspace: self.name.clone(), kind: self.kind, field }
+    }
+
+    fn server(&mut self, service: Service, folder: &Path) -> Result<Place, RuleError> {
+        let url = self.url.take().ok_or_else(|| self.missing("url"))?;
+        let allow_http = self.allow_http.unwrap_or(false);
+        let url = parse_address(&url, allow_http).map_err(RuleError::Address)?;
+        let login = self.login(folder)?;
+        Ok(Place::Server { service, url, allow_http, login })
+    }
+
+    fn login(&mut self, folder: &Path) -> Result<Login, RuleError> {
+        match (self.token.take(), self.user.take(), self.password.take()) {
+            (Some(token), None, None) => Ok(Login::Token(token.below(folder))),
+            (None, Some(user), Some(password)) => Ok(Login::Basic { user, password: password.below(folder) }),
+            (None, Some(_), None) => Err(self.missing("password")),
+            (None, None, Some(_)) => Err(self.missing("user")),
+            (None, None, None) => Err(self.missing("token")),
+            (Some(_), _, _) => Err(RuleError::TwoLogins(self.name.clone())),
+        }
+    }
+
+    fn directory(&mut self, folder: &Path) -> Result<Place, RuleError> {
+        let path = self.path.take().ok_or_else(|| self.missing("path"))?;
+        Ok(Place::Directory { path: plain(&folder.join(path)), grafana: self.grafana.take() })
+    }
+}
+
+/// Returns a path without `.`, and without `..` where it goes back on a part that is there.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match (part, plain.components().next_back()) {
+            (Component::CurDir, _) => {}
+            (Component::ParentDir, Some(Component::Normal(_))) => {
+                plain.pop();
+            }
+            _ => plain.push(part),
+        }
+    }
+    if plain.as_os_str().is_empty() { PathBuf::from(".") } else { plain }
+}

@@ -1,0 +1,433 @@
+//! Secrets by reference: where a token or a password is, not what it is.
+//!
+//! *Invariant:* a reference can be printed, stored and compared; the secret exists only in the [`Secret`] that
+//! [`SecretReference::resolve`] returns, and in no error.
+//! *Not for:* keeping secrets, or knowing which server they are for.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use serde::{Deserialize, Deserializer, de::Error as _};
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::Secret,
+};
+
+/// The greatest length of a secret in bytes.
+const MAX_BYTES: u64 = 64 << 10;
+/// How long a command may take to print a secret.
+const COMMAND_LIMIT: Duration = Duration::from_secs(30);
+/// How much of what a failed command says is shown, in characters.
+const SHOWN: usize = 300;
+
+/// Looks up a variable of the environment; handed in, so that tests have their own.
+pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
+
+/// Where a secret is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SecretReference {
+    /// In a variable of the environment: `{ env = "NAME" }`.
+    Env(String),
+    /// In a file that only its owner may read: `{ file = "PATH" }`.
+    File(PathBuf),
+    /// In what a program prints, the first word being the program: `{ command = "pass show grafana" }`, or a list.
+    Command(Vec<String>),
+}
+
+impl SecretReference {
+    /// Returns the reference with a relative file put under `folder`.
+    #[must_use]
+    pub fn below(self, folder: &Path) -> Self {
+        match self {
+            Self::File(path) => Self::File(folder.join(path)),
+            other => other,
+        }
+    }
+
+    /// Fetches the secret: at most 64 KiB of UTF-8 without control characters, line ends at its end left out.
+    pub async fn resolve(&self, environment: Environment<'_>) -> Result<Secret, ReferenceError> {
+        let bytes = match self {
+            Self::Env(name) => match environment(name) {
+                Some(text) if !text.is_empty() => text.into_bytes(),
+                _ => return Err(ReferenceError::Variable { name: name.clone() }),
+            },
+            Self::File(path) => read_file(path)?,
+            Self::Command(words) => run(words, COMMAND_LIMIT).await?,
+        };
+        self.accept(bytes)
+    }
+
+    fn accept(&self, bytes: Vec<u8>) -> Result<Secret, ReferenceError> {
+        let refuse = |flaw| ReferenceError::Content { from: self.clone(), flaw };
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(refuse(Flaw::TooLong));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| refuse(Flaw::Encoding))?;
+        let text = text.trim_end_matches(['\r', '\n']);
+        if text.trim().is_empty() {
+            return Err(refuse(Flaw::Empty));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(refuse(Flaw::ControlCharacters));
+        }
+        Ok(Secret::new(text.to_owned()))
+    }
+}
+
+impl fmt::Display for SecretReference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Env(name) => write!(formatter, "the variable `{}`", name.escape_debug()),
+            Self::File(path) => write!(formatter, "the file `{}`", path.display().to_string().escape_debug()),
+            Self::Command(words) => write!(formatter, "the command `{}`", program(words).escape_debug()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for SecretReference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // By way of a value, since the errors of a derived reader quote the text that they did not expect.
+        let value =
+            toml::Value::deserialize(deserializer).map_err(|_| D::Error::custom(ParseReferenceError::Literal))?;
+        parse(value).map_err(D::Error::custom)
+    }
+}
+
+fn parse(value: toml::Value) -> Result<SecretReference, ParseReferenceError> {
+    let toml::Value::Table(table) = value else { return Err(ParseReferenceError::Literal) };
+    let mut entries = table.into_iter();
+    let (Some((key, value)), None) = (entries.next(), entries.next()) else { return Err(ParseReferenceError::Shape) };
+    match (key.as_str(), value) {
+        ("env", toml::Value::String(name)) if is_variable_name(&name) => Ok(SecretReference::Env(name)),
+        ("env", _) => Err(ParseReferenceError::VariableName),
+        ("file", toml::Value::String(path)) if !path.is_empty() => Ok(SecretReference::File(path.into())),
+        ("command", value) => words(value).map(SecretReference::Command),
+        _ => Err(ParseReferenceError::Shape),
+    }
+}
+
+fn words(value: toml::Value) -> Result<Vec<String>, ParseReferenceError> {
+    let words: Option<Vec<String>> = match value {
+        toml::Value::String(line) => Some(line.split_whitespace().map(str::to_owned).collect()),
+        toml::Value::Array(list) => list.into_iter().map(|word| word.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    };
+    words.filter(|words| words.first().is_some_and(|first| !first.is_empty())).ok_or(ParseReferenceError::Command)
+}
+
+/// What stands here is repeated in errors, so a secret that was put here by mistake must not pass.
+fn is_variable_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && text.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
+}
+
+fn program(words: &[String]) -> &str {
+    words.first().map_or("", String::as_str)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, ReferenceError> {
+    let fail = |source| ReferenceError::File { path: path.to_owned(), source };
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    // Without waiting, since a pipe that nobody writes to would never open.
+    let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(fail)?;
+    // Asked of the open file: what is checked is what is read.
+    let metadata = file.metadata().map_err(fail)?;
+    if !metadata.is_file() {
+        return Err(fail(io::ErrorKind::InvalidInput.into()));
+    }
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(ReferenceError::Exposed { path: path.to_owned(), mode });
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
+    Ok(bytes)
+}
+
+async fn run(words: &[String], limit: Duration) -> Result<Vec<u8>, ReferenceError> {
+    let name = program(words).to_owned();
+    let start = || {
+        tokio::process::Command::new(&name)
+            .args(words.iter().skip(1))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+    };
+    let mut child = start().map_err(|source| ReferenceError::Start { program: name.clone(), source })?;
+    let (out, err) = (child.stdout.take(), child.stderr.take());
+    // The pipes are closed once enough was read, so that a program that prints without end cannot go on.
+    let work = async { tokio::join!(read_some(out), read_some(err), child.wait()) };
+    let (out, err, status) = match tokio::time::timeout(limit, work).await {
+        Ok(done) => done,
+        Err(_) => return Err(ReferenceError::Slow { program: name, limit }),
+    };
+    let fail = |source| ReferenceError::Start { program: name.clone(), source };
+    let (out, err, status) = (out.map_err(fail)?, err.map_err(fail)?, status.map_err(fail)?);
+    if out.len() as u64 <= MAX_BYTES && !status.success() {
+        let said = String::from_utf8_lossy(&err).trim().chars().take(SHOWN).collect();
+        return Err(ReferenceError::Command { program: name, status, said });
+    }
+    Ok(out)
+}
+
+async fn read_some(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if let Some(pipe) = pipe {
+        pipe.take(MAX_BYTES + 1).read_to_end(&mut bytes).await?;
+    }
+    Ok(bytes)
+}
+
+/// What stands for a secret is no reference. The text itself is never repeated: it may be the secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseReferenceError {
+    /// The secret itself, or something else that is no table.
+    #[error("a secret is not written down here, only where it is")]
+    Literal,
+    /// A table with other keys.
+    #[error("a reference has exactly one of `env`, `file` and `command`, with a text")]
+    Shape,
+    /// The name of a variable that cannot be one.
+    #[error("`env` names a variable of the environment: letters, digits and `_`")]
+    VariableName,
+    /// A command without a program.
+    #[error("`command` is a program and its arguments, as a text or as a list of texts")]
+    Command,
+}
+
+impl ParseReferenceError {
+    /// All there are.
+    pub(super) const ALL: [Self; 4] = [Self::Literal, Self::Shape, Self::VariableName, Self::Command];
+}
+
+/// What is wrong with what was found in place of a secret.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Flaw {
+    /// Nothing is there.
+    #[error("nothing")]
+    Empty,
+    /// It has more than 64 KiB.
+    #[error("more than 64 KiB")]
+    TooLong,
+    /// It is not UTF-8.
+    #[error("something other than UTF-8")]
+    Encoding,
+    /// It has line ends or other control characters inside.
+    #[error("control characters, or more than one line")]
+    ControlCharacters,
+}
+
+/// A secret could not be fetched.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceError {
+    /// The variable is not set, or empty.
+    #[error("the environment variable `{}` is not set or empty", name.escape_debug())]
+    Variable {
+        /// Its name.
+        name: String,
+    },
+    /// The file cannot be read.
+    #[error("the secret file `{}` cannot be read", path.display().to_string().escape_debug())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others than the owner may read or write the file.
+    #[error("the secret file `{}` is open to others (mode {mode:04o})", path.display().to_string().escape_debug())]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The program cannot be started or heard.
+    #[error("the command `{}` cannot be run", program.escape_debug())]
+    Start {
+        /// The program.
+        program: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program did not end in time.
+    #[error("the command `{}` did not end within {} s", program.escape_debug(), limit.as_secs_f32())]
+    Slow {
+        /// The program.
+        program: String,
+        /// How long was waited.
+        limit: Duration,
+    },
+    /// The program failed.
+    #[error("the command `{}` failed ({status}){}{}", program.escape_debug(), if said.is_empty() { "" } else { ": " }, said.escape_debug())]
+    Command {
+        /// The program.
+        program: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// What it wrote to stderr, cut short.
+        said: String,
+    },
+    /// What was found cannot be a secret.
+    #[error("{from} holds {flaw}")]
+    Content {
+        /// Where it was found.
+        from: SecretReference,
+        /// What is wrong with it.
+        flaw: Flaw,
+    },
+}
+
+impl Diagnose for ReferenceError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Variable { name } => Some(format!("set it first: `export {}=...`", name.escape_debug())),
+            Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display().to_string().escape_debug())),
+            Self::Start { .. } => Some("the first word is the program; there is no shell".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs::Permissions, io::Write};
+
+    #[derive(Debug, Deserialize)]
+    struct Document {
+        token: SecretReference,
+    }
+
+    fn reference(text: &str) -> Result<SecretReference, toml::de::Error> {
+        toml::from_str::<Document>(&format!("token = {text}")).map(|document| document.token)
+    }
+
+    fn nothing(_: &str) -> Option<String> {
+        None
+    }
+
+    fn secret_file(content: &[u8], mode: u32) -> (tempfile::NamedTempFile, SecretReference) {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(content).expect("written");
+        file.as_file().set_permissions(Permissions::from_mode(mode)).expect("a mode");
+        let reference = SecretReference::File(file.path().to_owned());
+        (file, reference)
+    }
+
+    fn shell(script: &str) -> SecretReference {
+        SecretReference::Command(["sh", "-c", script].map(str::to_owned).to_vec())
+    }
+
+    #[test]
+    fn references_are_read_in_all_their_forms() {
+        assert_eq!(reference(r#"{ env = "A_1" }"#).expect("env"), SecretReference::Env("A_1".into()));
+        assert_eq!(reference(r#"{ file = "t" }"#).expect("file"), SecretReference::File("t".into()));
+        let command = SecretReference::Command(vec!["pass".into(), "show".into(), "x".into()]);
+        assert_eq!(reference(r#"{ command = "pass  show x" }"#).expect("a line"), command);
+        assert_eq!(reference(r#"{ command = ["pass", "show", "x"] }"#).expect("a list"), command);
+    }
+
+    #[test]
+    fn a_literal_is_refused_and_not_repeated() {
+        let literals = [
+            r#""canary""#,
+            "8675309",
+            r#"["canary"]"#,
+            r#"{ env = "canary-1" }"#,
+            r#"{ env = "A", file = "canary" }"#,
+            r#"{ value = "canary" }"#,
+            r#"{ env = ["canary"] }"#,
+            r#"{ command = [["canary"]] }"#,
+            "{}",
+            r#"{ command = " " }"#,
+        ];
+        for text in literals {
+            let error = reference(text).expect_err(text);
+            assert!(!error.message().contains("canary") && !error.message().contains("8675309"), "{}", error.message());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_variable_must_be_set() {
+        let named = |name: &str| (name == "A").then(|| "canary".to_owned());
+        let found = SecretReference::Env("A".into()).resolve(&named).await.expect("set");
+        assert_eq!(found.expose(), "canary");
+        let empty = |_: &str| Some(String::new());
+        for environment in [&nothing as Environment<'_>, &empty] {
+            let error = SecretReference::Env("B".into()).resolve(environment).await.expect_err("not set");
+            assert!(error.to_string().contains("`B`"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_for_its_owner_alone() {
+        for mode in [0o600, 0o400] {
+            let (_file, reference) = secret_file(b"canary\r\n", mode);
+            assert_eq!(reference.resolve(&nothing).await.expect("a secret").expose(), "canary");
+        }
+        for mode in [0o640, 0o604, 0o620, 0o601] {
+            let (_file, reference) = secret_file(b"canary", mode);
+            let error = reference.resolve(&nothing).await.expect_err("open to others");
+            assert!(matches!(error, ReferenceError::Exposed { mode: found, .. } if found == mode), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_secret_is_refused_and_not_repeated() {
+        let long = [b'x'; 65 << 10];
+        let contents: [(&[u8], Flaw); 5] = [
+            (b"\n", Flaw::Empty),
+            (b"canary\nline", Flaw::ControlCharacters),
+            (b"canary\x1b[0m", Flaw::ControlCharacters),
+            (b"canary\xff", Flaw::Encoding),
+            (&long, Flaw::TooLong),
+        ];
+        for (content, wanted) in contents {
+            let (_file, reference) = secret_file(content, 0o600);
+            let error = reference.resolve(&nothing).await.expect_err("refused");
+            assert!(matches!(error, ReferenceError::Content { flaw, .. } if flaw == wanted), "{error}");
+            assert!(!format!("{error} {error:?}").contains("canary"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_command_gives_its_output() {
+        let secret = shell("echo canary").resolve(&nothing).await.expect("a secret");
+        assert_eq!(secret.expose(), "canary");
+        assert!(shell("cat; echo only-stdin-was-empty").resolve(&nothing).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_failed_command_shows_stderr_and_never_stdout() {
+        let script = r"echo canary; printf 'locked\033[31m' >&2; exit 3";
+        let error = shell(script).resolve(&nothing).await.expect_err("failed");
+        let text = format!("{error} {error:?}");
+        assert!(error.to_string().contains("locked") && !text.contains("canary") && !text.contains('\u{1b}'), "{text}");
+        let missing = SecretReference::Command(vec!["/no/such/program".into()]);
+        assert!(matches!(missing.resolve(&nothing).await, Err(ReferenceError::Start { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_command_is_bounded_in_time_and_in_size() {
+        let words = ["sleep".to_owned(), "60".to_owned()];
+        let error = run(&words, Duration::from_millis(10)).await.expect_err("slow");
+        assert!(matches!(error, ReferenceError::Slow { .. }));
+        let error = shell("yes canary").resolve(&nothing).await.expect_err("endless");
+        assert!(matches!(error, ReferenceError::Content { flaw: Flaw::TooLong, .. }), "{error}");
+    }
+}

@@ -1,0 +1,630 @@
+//! What an answer to a change means, and what to do next: pure, without clock or socket.
+//!
+//! *Invariant:* [`Outcome::Done`] and [`Outcome::Unchanged`] follow only from a reading of the workspace that shows what
+//! was wanted; a change is sent again only when the workspace clearly does not have it, which is harmless, since the same
+//! version is asked for. Every run ends: tries, readings and pauses are bounded.
+//! *Not for:* talking to a workspace; [`super::Grafana`] does that and hands in what it hears.
+
+mod outcome;
+
+use std::time::Duration;
+
+pub use outcome::{Doubt, Failure, Outcome, PluginState, Wanted, is_same_version};
+
+use crate::net::NetSettings;
+
+/// What a workspace was heard to say.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Event {
+    /// It answered the change.
+    Answered {
+        /// The HTTP status.
+        status: u16,
+        /// What it said.
+        message: Option<String>,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
+    },
+    /// The change was sent, and no answer came back.
+    NoAnswer,
+    /// No connection came about: the change was not sent.
+    NotSent,
+    /// It was read back.
+    ReadBack(PluginState),
+    /// It could not be read back.
+    ReadBackFailed,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Send the change after this pause.
+    Send(Duration),
+    /// Read the plugin's state after this pause.
+    ReadBack(Duration),
+    /// Stop: this is what became of it.
+    Finish(Outcome),
+}
+
+/// How long and how often is tried.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How often the change is sent at most, at least once.
+    pub tries: u32,
+    /// The longest pause that a workspace may ask for.
+    pub retry_after: Duration,
+    /// How long is read back after one sending.
+    pub settle_timeout: Duration,
+    /// The pause between two readings.
+    pub settle_pause: Duration,
+}
+
+impl From<&NetSettings> for Bounds {
+    fn from(settings: &NetSettings) -> Self {
+        Self {
+            tries: settings.tries.max(1),
+            retry_after: settings.retry_after,
+            settle_timeout: settings.settle_timeout,
+            settle_pause: settings.settle_pause,
+        }
+    }
+}
+
+/// So many readings in a row must agree before something is called failed or sent again.
+const AGREEING: u32 = 2;
+/// Hard bound on the readings after one sending, for pauses of zero.
+const MAX_READINGS: u32 = 1000;
+
+/// One change on its way to an outcome.
+#[derive(Debug)]
+pub struct Settling {
+    wanted: Wanted,
+    before: PluginState,
+    bounds: Bounds,
+    attempts: u32,
+    /// Whether something may have come of an earlier sending.
+    in_doubt: bool,
+    reading: Reading,
+    seen: Option<PluginState>,
+}
+
+/// The readings after one sending.
+#[derive(Debug)]
+struct Reading {
+    claim: Claim,
+    count: u32,
+    spent: Duration,
+    pause: Duration,
+    /// Readings in a row that showed something else than what is wanted.
+    misses: u32,
+    /// Readings in a row that showed a plugin that was refused.
+    refusals: u32,
+    seen: Option<PluginState>,
+}
+
+/// What an answer claims; a reading decides whether it is so.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Claim {
+    /// It was done.
+    Accepted { status: u16 },
+    /// It was not done, and will not be.
+    Refused { status: u16, message: Option<String> },
+    /// It cannot be done now: it is there already, or another change is under way.
+    Busy { message: Option<String> },
+    /// It went wrong, with an answer by Grafana itself.
+    Broke { message: Option<String> },
+    /// Nothing that can be relied upon.
+    Unclear { status: Option<u16>, message: Option<String> },
+}
+
+impl Reading {
+    fn new(claim: Claim) -> Self {
+        let (count, misses, refusals) = (0, 0, 0);
+        Self { claim, count, spent: Duration::ZERO, pause: Duration::ZERO, misses, refusals, seen: None }
+    }
+
+    fn next(&mut self, pause: Duration) -> Step {
+        self.pause = pause;
+        Step::ReadBack(pause)
+    }
+
+    fn note(&mut self, state: Option<PluginState>, took: Duration) {
+        self.count += 1;
+        self.spent = self.spent.saturating_add(took.max(self.pause));
+        self.misses = if state.is_some() { self.misses + 1 } else { 0 };
+        self.refusals = if matches!(state, Some(PluginState::Broken { .. })) { self.refusals + 1 } else { 0 };
+        self.seen = state;
+    }
+
+    fn is_over(&self, bounds: &Bounds) -> bool {
+        let in_time = self.spent < bounds.settle_timeout && self.count < MAX_READINGS;
+        self.count >= AGREEING && !in_time
+    }
+}
+
+impl Settling {
+    /// Begins a change; `before` is what the workspace shows now.
+    pub fn begin(wanted: Wanted, before: PluginState, bounds: Bounds) -> (Self, Step) {
+        let seen = Some(before.clone());
+        let first =
+            if wanted.is_met_by(&before) { Step::Finish(Outcome::Unchanged) } else { Step::Send(Duration::ZERO) };
+        let reading = Reading::new(Claim::Unclear { status: None, message: None });
+        (Self { wanted, before, bounds, attempts: 0, in_doubt: false, reading, seen }, first)
+    }
+
+    /// Returns what to do after `event`; `took` is how long the last step lasted, its pause included.
+    pub fn next(&mut self, event: Event, took: Duration) -> Step {
+        match event {
+            Event::Answered { status: 429, message, retry_after } => self.wait(retry_after, message),
+            Event::Answered { status, message, .. } => self.judge(status, message),
+            Event::NoAnswer => self.read(Claim::Unclear { status: None, message: None }),
+            Event::NotSent => self.not_sent(),
+            Event::ReadBack(state) => self.weigh(Some(state), took),
+            Event::ReadBackFailed => self.weigh(None, took),
+        }
+    }
+
+    /// Returns what the last reading showed: also after a failure, for Grafana removes the old version first.
+    pub fn seen(&self) -> Option<&PluginState> {
+        self.seen.as_ref()
+    }
+
+    /// Returns how often the change was sent, or tried to be.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
+    fn wait(&mut self, retry_after: Option<Duration>, message: Option<String>) -> Step {
+        self.attempts += 1;
+        if self.attempts < self.bounds.tries {
+            let pause = retry_after.unwrap_or(self.bounds.settle_pause).min(self.bounds.retry_after);
+            return Step::Send(pause);
+        }
+        self.refuse(429, message)
+    }
+
+    fn not_sent(&mut self) -> Step {
+        self.attempts += 1;
+        match (self.attempts < self.bounds.tries, self.in_doubt) {
+            (true, _) => Step::Send(self.bounds.settle_pause),
+            (false, true) => self.start_reading(Claim::Unclear { status: None, message: None }),
+            (false, false) => Step::Finish(Outcome::Failed(Failure::NotReached)),
+        }
+    }
+
+    fn judge(&mut self, status: u16, message: Option<String>) -> Step {
+        match status {
+            200..=299 => self.read(Claim::Accepted { status }),
+            404 if self.wanted == Wanted::Absent => self.read(Claim::Refused { status, message }),
+            409 if is_final(message.as_deref()) => self.read(Claim::Refused { status, message }),
+            409 => self.read(Claim::Busy { message }),
+            500 => self.read(Claim::Broke { message }),
+            408 => self.read(Claim::Unclear { status: Some(status), message }),
+            400..=499 => {
+                self.attempts += 1;
+                self.refuse(status, message)
+            }
+            _ => self.read(Claim::Unclear { status: Some(status), message }),
+        }
+    }
+
+    /// A plain no: final at once, unless an earlier sending may have had an effect.
+    fn refuse(&mut self, status: u16, message: Option<String>) -> Step {
+        if self.in_doubt {
+            return self.start_reading(Claim::Refused { status, message });
+        }
+        Step::Finish(Outcome::Failed(Failure::Refused { status, message }))
+    }
+
+    fn read(&mut self, claim: Claim) -> Step {
+        self.attempts += 1;
+        self.start_reading(claim)
+    }
+
+    fn start_reading(&mut self, claim: Claim) -> Step {
+        // A plain word is checked at once; what is unclear is given time to have its effect.
+        let pause = match claim {
+            Claim::Broke { .. } | Claim::Unclear { .. } => self.bounds.settle_pause,
+            _ => Duration::ZERO,
+        };
+        let conflict = matches!(claim, Claim::Busy { .. } | Claim::Refused { .. });
+        self.in_doubt |= !conflict;
+        self.reading = Reading::new(claim);
+        self.reading.next(pause)
+    }
+
+    fn weigh(&mut self, state: Option<PluginState>, took: Duration) -> Step {
+        self.seen.clone_from(&state);
+        if state.as_ref().is_some_and(|state| self.wanted.is_met_by(state)) {
+            return Step::Finish(self.met());
+        }
+        self.reading.note(state, took);
+        if let Some(failure) = self.settled_failure() {
+            return Step::Finish(Outcome::Failed(failure));
+        }
+        let over = self.reading.is_over(&self.bounds);
+        if !over && !self.may_send_early() {
+            return self.reading.next(self.bounds.settle_pause);
+        }
+        if self.reading.misses < AGREEING {
+            return Step::Finish(Outcome::Unknown(Doubt::Unreadable));
+        }
+        if self.attempts < self.bounds.tries && self.may_send_again() {
+            return Step::Send(Duration::ZERO);
+        }
+        Step::Finish(Outcome::Failed(self.failure()))
+    }
+
+    /// The workspace shows what is wanted; whose doing it was, a first answer of "already so" tells.
+    fn met(&self) -> Outcome {
+        let denied = matches!(self.reading.claim, Claim::Busy { .. } | Claim::Refused { .. });
+        if denied && !self.in_doubt && self.wanted != Wanted::Absent { Outcome::Unchanged } else { Outcome::Done }
+    }
+
+    /// A failure that no further reading will change.
+    fn settled_failure(&self) -> Option<Failure> {
+        let reading = &self.reading;
+        if let Claim::Refused { status, message } = &reading.claim
+            && reading.misses >= AGREEING
+        {
+            return Some(match &reading.seen {
+                Some(PluginState::Broken { code, .. }) if *status == 404 => Failure::Broken { code: code.clone() },
+                _ => Failure::Refused { status: *status, message: message.clone() },
+            });
+        }
+        // A plugin that was broken before may be on its way to being whole.
+        let is_new = !matches!(self.before, PluginState::Broken { .. }) && self.wanted != Wanted::Absent;
+        match &reading.seen {
+            Some(PluginState::Broken { code, .. }) if is_new && reading.refusals >= AGREEING => {
+                Some(Failure::Broken { code: code.clone() })
+            }
+            _ => None,
+        }
+    }
+
+    /// Grafana itself said that it failed, and it shows: no need to wait for a late effect before the next try.
+    fn may_send_early(&self) -> bool {
+        let broke = matches!(self.reading.claim, Claim::Broke { .. });
+        broke && self.reading.misses >= AGREEING && self.attempts < self.bounds.tries
+    }
+
+    fn may_send_again(&self) -> bool {
+        !matches!(self.reading.claim, Claim::Accepted { .. } | Claim::Refused { .. })
+    }
+
+    fn failure(&self) -> Failure {
+        let seen = self.reading.seen.clone().unwrap_or(PluginState::Absent);
+        match (&self.reading.claim, &seen) {
+            (_, PluginState::Broken { code, .. }) => Failure::Broken { code: code.clone() },
+            (Claim::Accepted { status }, _) => Failure::NoEffect { status: *status, seen },
+            (Claim::Refused { status, message }, _) => Failure::Refused { status: *status, message: message.clone() },
+            (Claim::Busy { message }, _) => Failure::Refused { status: 409, message: message.clone() },
+            (Claim::Broke { message }, _) => Failure::Fruitless { status: Some(500), message: message.clone() },
+            (Claim::Unclear { status, message }, _) => Failure::Fruitless { status: *status, message: message.clone() },
+        }
+    }
+}
+
+/// Returns whether a 409 stands however long one waits (protocol page 5.1 and 5.2).
+fn is_final(message: Option<&str>) -> bool {
+    let message = message.unwrap_or_default().to_lowercase();
+    ["pinned", "pre-installed", "not supported", "unsupported", "user-data"].iter().any(|word| message.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const PAUSE: Duration = Duration::from_secs(2);
+    const BOUNDS: Bounds = Bounds {
+        tries: 3,
+        retry_after: Duration::from_secs(60),
+        settle_timeout: Duration::from_secs(10),
+        settle_pause: PAUSE,
+    };
+
+    fn loaded(version: &str) -> PluginState {
+        PluginState::Loaded { version: Some(version.parse().expect("a version")) }
+    }
+
+    fn broken(code: &str) -> PluginState {
+        PluginState::Broken { code: code.to_owned(), version: None }
+    }
+
+    fn install() -> Wanted {
+        Wanted::Version("1.2.0".parse().expect("a version"))
+    }
+
+    fn answered(status: u16) -> Event {
+        Event::Answered { status, message: None, retry_after: None }
+    }
+
+    fn said(status: u16, message: &str) -> Event {
+        Event::Answered { status, message: Some(message.to_owned()), retry_after: None }
+    }
+
+    /// A workspace that goes by a script: answers to changes, and readings, of which the last one stays.
+    struct Script {
+        answers: Vec<Event>,
+        readings: Vec<Option<PluginState>>,
+    }
+
+    struct End {
+        outcome: Outcome,
+        sendings: usize,
+        readings: usize,
+        pauses: Vec<Duration>,
+    }
+
+    fn play(wanted: Wanted, before: PluginState, script: Script) -> End {
+        let (mut settling, mut step) = Settling::begin(wanted, before, BOUNDS);
+        let mut answers = script.answers.into_iter();
+        let mut shown = script.readings.into_iter().peekable();
+        let (mut sendings, mut readings, mut pauses) = (0, 0, Vec::new());
+        loop {
+            let event = match step {
+                Step::Finish(outcome) => return End { outcome, sendings, readings, pauses },
+                Step::Send(pause) => {
+                    sendings += 1;
+                    pauses.push(pause);
+                    answers.next().expect("the script has an answer")
+                }
+                Step::ReadBack(pause) => {
+                    readings += 1;
+                    pauses.push(pause);
+                    let now = shown.next().expect("the script has a reading");
+                    if shown.peek().is_none() {
+                        shown = vec![now.clone(), now.clone()].into_iter().peekable();
+                    }
+                    now.map_or(Event::ReadBackFailed, Event::ReadBack)
+                }
+            };
+            step = settling.next(event, Duration::ZERO);
+        }
+    }
+
+    fn installing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> End {
+        play(install(), loaded("1.0.0"), Script { answers, readings })
+    }
+
+    fn removing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> End {
+        play(Wanted::Absent, loaded("1.0.0"), Script { answers, readings })
+    }
+
+    fn is_refused(outcome: &Outcome, wanted: u16) -> bool {
+        matches!(outcome, Outcome::Failed(Failure::Refused { status, .. }) if *status == wanted)
+    }
+
+    #[test]
+    fn what_is_there_already_is_not_asked_for() {
+        for before in [loaded("1.2.0"), loaded("v1.2.0")] {
+            let end = play(install(), before, Script { answers: vec![], readings: vec![] });
+            assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 0));
+        }
+        let end = play(Wanted::Absent, PluginState::Absent, Script { answers: vec![], readings: vec![] });
+        assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 0));
+    }
+
+    #[test]
+    fn a_yes_counts_once_it_shows() {
+        let end = installing(vec![answered(200)], vec![Some(loaded("1.0.0")), None, Some(loaded("1.2.0"))]);
+        assert_eq!((end.outcome, end.sendings, end.readings), (Outcome::Done, 1, 3));
+    }
+
+    #[test]
+    fn w1_w2_w3_w6_a_plain_no_is_final_and_not_repeated() {
+        for status in [400, 401, 403, 404, 412, 422] {
+            let end = installing(vec![answered(status)], vec![]);
+            assert!(is_refused(&end.outcome, status), "{status}: {:?}", end.outcome);
+            assert_eq!(end.sendings, 1);
+        }
+        for status in [400, 401, 403, 412, 422] {
+            assert!(is_refused(&removing(vec![answered(status)], vec![]).outcome, status));
+        }
+    }
+
+    #[test]
+    fn w3_not_installed_is_success_for_an_uninstall_once_it_shows() {
+        assert_eq!(removing(vec![answered(404)], vec![Some(PluginState::Absent)]).outcome, Outcome::Done);
+        assert!(is_refused(&removing(vec![answered(404)], vec![Some(loaded("1.0.0"))]).outcome, 404));
+        assert_eq!(removing(vec![answered(404)], vec![None]).outcome, Outcome::Unknown(Doubt::Unreadable));
+    }
+
+    #[test]
+    fn a_plugin_that_was_refused_cannot_be_removed_and_that_is_said() {
+        let script = Script { answers: vec![answered(404)], readings: vec![Some(broken("signatureInvalid"))] };
+        let end = play(Wanted::Absent, broken("signatureInvalid"), script);
+        assert_eq!(end.outcome, Outcome::Failed(Failure::Broken { code: "signatureInvalid".into() }));
+    }
+
+    #[test]
+    fn w4_already_installed_is_read_back() {
+        let message = "Plugin already installed";
+        let end = installing(vec![said(409, message)], vec![Some(loaded("1.2.0"))]);
+        assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 1));
+        let end = installing(vec![said(409, message), answered(200)], {
+            let mut readings = vec![Some(loaded("1.0.0")); 6];
+            readings.push(Some(loaded("1.2.0")));
+            readings
+        });
+        assert_eq!((end.outcome, end.sendings), (Outcome::Done, 2));
+    }
+
+    #[test]
+    fn a_conflict_that_stands_is_a_failure_after_a_reading() {
+        for message in ["Cannot update a pinned pre-installed plugin", "Plugin version not supported"] {
+            let end = installing(vec![said(409, message)], vec![Some(loaded("1.0.0"))]);
+            assert!(is_refused(&end.outcome, 409), "{:?}", end.outcome);
+            assert_eq!(end.sendings, 1);
+        }
+    }
+
+    #[test]
+    fn w5_an_operation_in_progress_is_waited_for_within_bounds() {
+        let busy = || said(409, "installation in progress");
+        let end = installing(vec![busy()], vec![Some(PluginState::Absent), Some(loaded("1.2.0"))]);
+        assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 1));
+        let end = installing(vec![busy(), busy(), busy()], vec![Some(loaded("1.0.0"))]);
+        assert!(is_refused(&end.outcome, 409));
+    }
+
+    #[test]
+    fn w7_a_workspace_is_left_alone_as_long_as_it_asks_up_to_the_limit() {
+        let throttled = |seconds| {
+            let retry_after = Some(Duration::from_secs(seconds));
+            Event::Answered { status: 429, message: None, retry_after }
+        };
+        let end = installing(vec![throttled(7), throttled(7000), answered(200)], vec![Some(loaded("1.2.0"))]);
+        assert_eq!(end.outcome, Outcome::Done);
+        assert_eq!(end.pauses[..3], [Duration::ZERO, Duration::from_secs(7), Duration::from_secs(60)]);
+        let end = installing(vec![throttled(1), throttled(1), throttled(1)], vec![]);
+        assert!(is_refused(&end.outcome, 429));
+    }
+
+    #[test]
+    fn w8_w12_what_had_no_effect_is_sent_again_within_the_limit() {
+        for first in [answered(500), answered(502), answered(503), Event::NoAnswer] {
+            let mut readings = vec![Some(loaded("1.0.0")); 2];
+            if first != answered(500) {
+                readings = vec![Some(loaded("1.0.0")); 5];
+            }
+            readings.push(Some(loaded("1.2.0")));
+            let end = installing(vec![first.clone(), answered(200)], readings);
+            assert_eq!((end.outcome, end.sendings), (Outcome::Done, 2), "{first:?}");
+        }
+        let end = installing(vec![answered(500), answered(500), said(500, "no space")], vec![Some(loaded("1.0.0"))]);
+        let message = Some("no space".to_owned());
+        assert_eq!(end.outcome, Outcome::Failed(Failure::Fruitless { status: Some(500), message }));
+    }
+
+    #[test]
+    fn w9_w10_w11_an_effect_without_an_answer_is_found_and_not_repeated() {
+        for lost in [answered(502), answered(504), Event::NoAnswer] {
+            let end = installing(vec![lost.clone()], vec![Some(loaded("1.2.0"))]);
+            assert_eq!((end.outcome, end.sendings), (Outcome::Done, 1), "{lost:?}");
+            let late = vec![Some(loaded("1.0.0")), Some(PluginState::Absent), Some(loaded("1.2.0"))];
+            let end = installing(vec![lost.clone()], late);
+            assert_eq!((end.outcome, end.sendings), (Outcome::Done, 1), "{lost:?}");
+            assert_eq!(removing(vec![lost], vec![Some(PluginState::Absent)]).outcome, Outcome::Done);
+        }
+    }
+
+    #[test]
+    fn a_late_effect_wins_over_a_refusal_of_the_second_sending() {
+        let mut readings = vec![Some(loaded("1.0.0")); 5];
+        readings.push(Some(loaded("1.2.0")));
+        for second in [answered(403), answered(409), answered(400)] {
+            let end = installing(vec![Event::NoAnswer, second.clone()], readings.clone());
+            assert_eq!((end.outcome, end.sendings), (Outcome::Done, 2), "{second:?}");
+        }
+    }
+
+    #[test]
+    fn w13_what_cannot_be_read_is_unknown_and_not_sent_again() {
+        for first in [answered(200), answered(500), answered(502), Event::NoAnswer, answered(409)] {
+            let end = installing(vec![first.clone()], vec![None]);
+            assert_eq!((end.outcome, end.sendings), (Outcome::Unknown(Doubt::Unreadable), 1), "{first:?}");
+        }
+    }
+
+    #[test]
+    fn one_clear_reading_at_the_end_is_not_enough_to_send_again() {
+        let end = installing(vec![Event::NoAnswer], vec![None, None, None, None, Some(PluginState::Absent)]);
+        assert_eq!((end.outcome, end.sendings), (Outcome::Unknown(Doubt::Unreadable), 1));
+    }
+
+    #[test]
+    fn w15_a_plugin_in_error_is_a_failure_that_names_the_code() {
+        let end = installing(vec![answered(200)], vec![Some(broken("failedBackendStart"))]);
+        assert_eq!(end.outcome, Outcome::Failed(Failure::Broken { code: "failedBackendStart".into() }));
+        assert_eq!((end.sendings, end.readings), (1, 2));
+    }
+
+    #[test]
+    fn an_install_over_a_broken_plugin_gets_its_time() {
+        let readings = vec![Some(broken("signatureInvalid")); 3];
+        let mut whole = readings.clone();
+        whole.push(Some(loaded("1.2.0")));
+        let before = || broken("signatureInvalid");
+        let end = play(install(), before(), Script { answers: vec![answered(200)], readings: whole });
+        assert_eq!(end.outcome, Outcome::Done);
+        let end = play(install(), before(), Script { answers: vec![answered(200)], readings });
+        assert_eq!(end.outcome, Outcome::Failed(Failure::Broken { code: "signatureInvalid".into() }));
+    }
+
+    #[test]
+    fn w27_a_yes_without_effect_is_a_failure() {
+        let end = installing(vec![answered(200)], vec![Some(loaded("1.0.0"))]);
+        let seen = loaded("1.0.0");
+        assert_eq!((end.outcome, end.sendings), (Outcome::Failed(Failure::NoEffect { status: 200, seen }), 1));
+    }
+
+    #[test]
+    fn what_never_left_is_no_doubt() {
+        let end = installing(vec![Event::NotSent, Event::NotSent, Event::NotSent], vec![]);
+        assert_eq!(end.outcome, Outcome::Failed(Failure::NotReached));
+        let readings = vec![Some(loaded("1.0.0")), Some(loaded("1.0.0")), None];
+        let end = installing(vec![answered(500), Event::NotSent, Event::NotSent], readings);
+        assert_eq!(end.outcome, Outcome::Unknown(Doubt::Unreadable));
+    }
+
+    fn any_state() -> impl Strategy<Value = PluginState> {
+        prop_oneof![
+            Just(PluginState::Absent),
+            Just(loaded("1.0.0")),
+            Just(loaded("1.2.0")),
+            Just(PluginState::Loaded { version: None }),
+            Just(broken("signatureInvalid")),
+        ]
+    }
+
+    fn any_answer() -> impl Strategy<Value = Event> {
+        let status = prop_oneof![Just(200_u16), Just(409), Just(429), Just(500), Just(502), 100_u16..600];
+        let message = prop_oneof![Just(None), Just(Some("Cannot update a pinned pre-installed plugin".to_owned()))];
+        let retry_after = proptest::option::of(0_u64..10_000).prop_map(|seconds| seconds.map(Duration::from_secs));
+        let answered = (status, message, retry_after).prop_map(|(status, message, retry_after)| Event::Answered {
+            status,
+            message,
+            retry_after,
+        });
+        prop_oneof![6 => answered, 1 => Just(Event::NoAnswer), 1 => Just(Event::NotSent)]
+    }
+
+    proptest! {
+        #[test]
+        fn every_run_ends_and_success_is_what_was_read(
+            wanted in prop_oneof![Just(install()), Just(Wanted::Absent)],
+            before in any_state(),
+            answers in proptest::collection::vec(any_answer(), 8),
+            readings in proptest::collection::vec(proptest::option::weighted(0.8, any_state()), 64),
+            pause in prop_oneof![Just(Duration::ZERO), Just(PAUSE)],
+        ) {
+            let bounds = Bounds { settle_pause: pause, ..BOUNDS };
+            let (mut settling, mut step) = Settling::begin(wanted.clone(), before.clone(), bounds);
+            let (mut answers, mut readings) = (answers.into_iter().cycle(), readings.into_iter().cycle());
+            let mut last = Some(before);
+            let mut sendings = 0;
+            for _ in 0..4 * MAX_READINGS {
+                let event = match &step {
+                    Step::Finish(_) => break,
+                    Step::Send(pause) => {
+                        prop_assert!(*pause <= BOUNDS.retry_after);
+                        sendings += 1;
+                        last = None;
+                        answers.next().expect("a cycle")
+                    }
+                    Step::ReadBack(_) => {
+                        last = readings.next().expect("a cycle");
+                        last.clone().map_or(Event::ReadBackFailed, Event::ReadBack)
+                    }
+                };
+                step = settling.next(event, Duration::ZERO);
+            }
+            let Step::Finish(outcome) = step else { panic!("no end") };
+            prop_assert!(sendings <= BOUNDS.tries);
+            let shown = last.as_ref().is_some_and(|state| wanted.is_met_by(state));
+            prop_assert_eq!(shown, matches!(outcome, Outcome::Done | Outcome::Unchanged));
+        }
+    }
+}

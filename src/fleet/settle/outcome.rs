@@ -1,0 +1,165 @@
+//! What a workspace shows, what is wanted of it, and what can become of a change.
+//!
+//! *Invariant:* there are three ends: as wanted, failed, and unknown; nothing else is ever reported.
+//! *Not for:* deciding which of them it is; the state machine beside this file does.
+
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::PluginVersion,
+};
+
+/// What a workspace shows of one plugin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum PluginState {
+    /// It is not installed.
+    Absent,
+    /// It is installed and runs.
+    Loaded {
+        /// Its version, where the workspace names one that is one.
+        version: Option<PluginVersion>,
+    },
+    /// It is there and was refused when it was to be loaded (`/api/plugins/errors`).
+    Broken {
+        /// Why, in Grafana's words: `signatureInvalid`, `failedBackendStart` and so on.
+        code: String,
+        /// Its version, where the workspace still names one.
+        version: Option<PluginVersion>,
+    },
+}
+
+/// What a change is to bring about.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Wanted {
+    /// The plugin runs in this version.
+    Version(PluginVersion),
+    /// The plugin is not there.
+    Absent,
+}
+
+impl Wanted {
+    /// Returns whether a workspace shows what is wanted.
+    pub fn is_met_by(&self, state: &PluginState) -> bool {
+        match (self, state) {
+            (Self::Absent, PluginState::Absent) => true,
+            (Self::Version(wanted), PluginState::Loaded { version: Some(version) }) => is_same_version(wanted, version),
+            _ => false,
+        }
+    }
+}
+
+/// Returns whether two texts name one version: some publishers write `v1.2.3` in one place and `1.2.3` in another.
+pub fn is_same_version(left: &PluginVersion, right: &PluginVersion) -> bool {
+    let plain = |version: &PluginVersion| version.as_str().strip_prefix('v').unwrap_or(version.as_str()).to_owned();
+    plain(left) == plain(right)
+}
+
+/// What became of a change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome {
+    /// The workspace shows what was wanted, and did not before.
+    Done,
+    /// The workspace had what was wanted already.
+    Unchanged,
+    /// The workspace does not have what was wanted.
+    Failed(Failure),
+    /// Nobody knows: the workspace cannot be read.
+    Unknown(Doubt),
+}
+
+/// Why a change failed.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Failure {
+    /// The workspace said no.
+    #[error("the workspace refused it ({status}{})", said(message))]
+    Refused {
+        /// The HTTP status.
+        status: u16,
+        /// What it said, cut short, secrets masked.
+        message: Option<String>,
+    },
+    /// The workspace failed at it, or did not answer, and does not have it.
+    #[error("the workspace did not manage it{} and does not show it", status.map_or_else(String::new, |status| format!(" ({status}{})", said(message))))]
+    Fruitless {
+        /// The last HTTP status, where an answer came.
+        status: Option<u16>,
+        /// What it said, cut short, secrets masked.
+        message: Option<String>,
+    },
+    /// The workspace said yes, and does not show it.
+    #[error("the workspace answered {status} and does not show it{}", shown(seen))]
+    NoEffect {
+        /// The HTTP status.
+        status: u16,
+        /// What it shows instead.
+        seen: PluginState,
+    },
+    /// The plugin is there, and the workspace refuses to load it.
+    #[error("the plugin is on the workspace but was not loaded: `{}`", code.escape_debug())]
+    Broken {
+        /// Why, in Grafana's words.
+        code: String,
+    },
+    /// No connection came about any more.
+    #[error("the workspace could not be reached")]
+    NotReached,
+}
+
+/// Why it is not known what became of a change.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum Doubt {
+    /// The change was sent, and the workspace could not be read afterwards.
+    #[error("the workspace could not be read after the change was sent")]
+    Unreadable,
+}
+
+fn said(message: &Option<String>) -> String {
+    message.as_ref().map_or_else(String::new, |message| format!(": {}", message.escape_debug()))
+}
+
+fn shown(seen: &PluginState) -> String {
+    match seen {
+        PluginState::Loaded { version: Some(version) } => {
+            format!(", but version `{}`", version.as_str().escape_debug())
+        }
+        _ => String::new(),
+    }
+}
+
+impl Diagnose for Failure {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::NotReached => Kind::Network,
+            _ => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Refused { status: 401, .. } => "the token of this workspace is wrong or expired",
+            Self::Refused { status: 403, .. } => {
+                "the token needs the right `plugins:install`: the Admin role on AMG, a server admin elsewhere; core plugins stay"
+            }
+            Self::Refused { status: 404, .. } => {
+                "the workspace knows no such plugin or version, or plugin management is off: on AMG it is in the console, elsewhere `plugin_admin_enabled`"
+            }
+            Self::Refused { status: 429, .. } => "try again later, or with fewer workspaces at once",
+            Self::NoEffect { .. } => "a login page in between answers so: check the address and the token",
+            Self::Broken { code } if code.starts_with("signature") => {
+                "the plugin's signature does not satisfy the workspace; install a signed version"
+            }
+            Self::Broken { .. } => "the log of the workspace tells more; install another version over it",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+impl Diagnose for Doubt {
+    fn kind(&self) -> Kind {
+        Kind::Unknown
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("ask the workspace again when it is back, before anything else is changed there".to_owned())
+    }
+}
