@@ -39,20 +39,17 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let platforms = if self.platforms.is_empty() { vec![Platform::host()] } else { self.platforms.clone() };
-        let subject = if self.all {
-            Subject::All { latest: self.latest.get() }
-        } else {
-            Subject::Plugins(self.plugins.clone())
-        };
+        let subject =
+            if self.all { Subject::All { latest: self.latest.get() } } else { Subject::Plugins(self.plugins.clone()) };
         let options =
             FetchOptions { subject, platforms, grafana: self.grafana.clone(), concurrency: self.concurrency.get() };
-        let outcome = fetch(&session.context, &session.sources().await?, &options).await?;
-        report(&outcome)
+        let outcome = fetch(&session.context, session.sources(), &options).await?;
+        Ok(report(&outcome))
     }
 }
 
 /// One failure out of one wish is a failure; of several, it is reported beside what came.
-fn report(outcome: &FetchOutcome) -> Result<Report, Failure> {
+fn report(outcome: &FetchOutcome) -> Report {
     use crate::diagnostic::Diagnose;
 
     let mut notes = Vec::new();
@@ -65,7 +62,7 @@ fn report(outcome: &FetchOutcome) -> Result<Report, Failure> {
     notes.extend(weak.map(|fetched| {
         format!("weak: {}@{}: the catalog has only an MD5, which a forger can match", fetched.plugin, fetched.version)
     }));
-    Ok(Report { document: to_document(outcome), text: text(outcome), kind: outcome.kind(), notes })
+    Report { document: to_document(outcome), text: text(outcome), kind: outcome.kind(), notes }
 }
 
 fn text(outcome: &FetchOutcome) -> String {

@@ -129,7 +129,7 @@ struct Signal {
 
 async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
     let work = async {
-        let session = Session::open(&arguments.globals, name).await?;
+        let session = Session::open(&arguments.globals, name)?;
         arguments.command.run(&session).await
     };
     tokio::select! {

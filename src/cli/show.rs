@@ -27,7 +27,11 @@ impl Arguments {
         let stored = find_plugin(&index, &self.plugin.id)?;
         let releases = index.releases(&self.plugin.id)?;
         if self.plugin.version == VersionRequest::Any {
-            return Ok(Report { document: document(&stored, &releases), text: text(&stored, &releases), ..Report::default() });
+            return Ok(Report {
+                document: document(&stored, &releases),
+                text: text(&stored, &releases),
+                ..Report::default()
+            });
         }
         // What was withdrawn is still known.
         let mut known = candidates(&stored, &releases);
@@ -97,10 +101,13 @@ fn text(stored: &StoredPlugin, releases: &[StoredRelease]) -> String {
     line("newest", plugin.version.as_ref().map(ToString::to_string).unwrap_or_default());
     line("status", withdrawn.unwrap_or(status));
     line("publisher", format!("{} ({})", plugin.org_name, plugin.org));
-    line("signature", match plugin.signature.signature_type.as_str() {
-        "" => "none, according to the catalog".to_owned(),
-        kind => format!("{kind}, by {} (according to the catalog)", plugin.signature.org_name),
-    });
+    line(
+        "signature",
+        match plugin.signature.signature_type.as_str() {
+            "" => "none, according to the catalog".to_owned(),
+            kind => format!("{kind}, by {} (according to the catalog)", plugin.signature.org_name),
+        },
+    );
     line("grafana", plugin.grafana_dependency.clone().unwrap_or_default());
     line("needs", plugin.dependencies.iter().map(|needed| needed.id.to_string()).collect::<Vec<_>>().join(", "));
     line("downloads", plugin.downloads.to_string());

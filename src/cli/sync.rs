@@ -44,7 +44,12 @@ impl Arguments {
             confirm: self.confirm,
         };
         let outcome = sync(&session.context, &upstream, &options).await?;
-        Ok(Report { kind: kind(&outcome), notes: notes(&outcome), text: text(&outcome), document: to_document(&outcome) })
+        Ok(Report {
+            kind: kind(&outcome),
+            notes: notes(&outcome),
+            text: text(&outcome),
+            document: to_document(&outcome),
+        })
     }
 }
 

@@ -221,6 +221,9 @@ mod tests {
     #[test]
     fn documents_start_with_version_and_command() {
         let text = document("sync", serde_json::json!({"source": "x"}));
-        assert!(text.starts_with("{\n  \"format_version\": \"1.0\",\n  \"command\": \"sync\",\n  \"source\""), "{text}");
+        assert!(
+            text.starts_with("{\n  \"format_version\": \"1.0\",\n  \"command\": \"sync\",\n  \"source\""),
+            "{text}"
+        );
     }
 }

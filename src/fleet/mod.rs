@@ -4,8 +4,9 @@
 //! was asked again and shows it.
 //! *Not for:* choosing versions, or deciding in which order workspaces are changed.
 
-pub mod grafana;
+pub mod access;
 pub mod directory;
+pub mod grafana;
 pub mod manifest;
 pub mod reference;
 pub mod settle;

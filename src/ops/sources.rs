@@ -2,15 +2,13 @@
 //!
 //! *Invariant:* a credential goes to the address it was configured for and to no other.
 
-use std::{
-    collections::HashMap,
-    path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{collections::HashMap, path::Path, sync::Arc};
+
+use tokio::sync::Mutex;
 
 use crate::{
     diagnostic::{Diagnose, Kind},
-    model::Credential,
+    fleet::{ReferenceError, manifest::Login},
     net::{Client, Site, SiteError},
     upstream::{Folder, FolderError, HttpCatalog, Upstream},
 };
@@ -20,8 +18,8 @@ use crate::{
 pub struct KnownSource {
     /// The address of its API, without a slash at its end.
     pub location: String,
-    /// Who we are to it.
-    pub credential: Option<Credential>,
+    /// Where to find out who we are to it; the secret is fetched when the source is opened.
+    pub login: Option<Login>,
     /// Whether it may be plain http.
     pub allow_http: bool,
 }
@@ -31,6 +29,7 @@ pub struct KnownSource {
 pub struct Sources {
     client: Client,
     known: Vec<KnownSource>,
+    environment: fn(&str) -> Option<String>,
     opened: Mutex<HashMap<String, Arc<Upstream>>>,
 }
 
@@ -40,6 +39,9 @@ pub enum SourceError {
     /// Its address is none that we go to.
     #[error("the source cannot be used")]
     Site(#[from] SiteError),
+    /// The secret for it cannot be fetched.
+    #[error("the source cannot be used")]
+    Secret(#[from] ReferenceError),
     /// Its folder is no catalog.
     #[error("the source cannot be used")]
     Folder(#[from] FolderError),
@@ -52,6 +54,7 @@ impl Diagnose for SourceError {
     fn kind(&self) -> Kind {
         match self {
             Self::Site(error) => error.kind(),
+            Self::Secret(error) => error.kind(),
             Self::Folder(error) => error.kind(),
             Self::Neither(_) => Kind::Usage,
         }
@@ -60,6 +63,7 @@ impl Diagnose for SourceError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Site(error) => error.hint(),
+            Self::Secret(error) => error.hint(),
             Self::Folder(error) => error.hint(),
             Self::Neither(_) => Some(
                 "name an API like `https://grafana.com/api`, a folder of JSON files, or `workspace:NAME`".to_owned(),
@@ -69,27 +73,27 @@ impl Diagnose for SourceError {
 }
 
 impl Sources {
-    /// Returns sources of which these are known beforehand.
-    pub fn new(client: Client, known: Vec<KnownSource>) -> Self {
-        Self { client, known, opened: Mutex::default() }
+    /// Returns sources of which these are known beforehand; `environment` looks up variables that secrets are in.
+    pub fn new(client: Client, known: Vec<KnownSource>, environment: fn(&str) -> Option<String>) -> Self {
+        Self { client, known, environment, opened: Mutex::default() }
     }
 
     /// Returns the upstream at an address or in a folder.
-    pub fn open(&self, location: &str) -> Result<Arc<Upstream>, SourceError> {
-        let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
+    pub async fn open(&self, location: &str) -> Result<Arc<Upstream>, SourceError> {
+        let mut opened = self.opened.lock().await;
         if let Some(upstream) = opened.get(location) {
             return Ok(Arc::clone(upstream));
         }
-        let upstream = Arc::new(self.open_new(location)?);
+        let upstream = Arc::new(self.open_new(location).await?);
         opened.insert(location.to_owned(), Arc::clone(&upstream));
         Ok(upstream)
     }
 
-    fn open_new(&self, location: &str) -> Result<Upstream, SourceError> {
+    async fn open_new(&self, location: &str) -> Result<Upstream, SourceError> {
         if !location.contains("://") {
-            let path = PathBuf::from(location);
-            return if Path::new(&path).exists() {
-                Ok(Upstream::Folder(Folder::open(&path)?))
+            let path = Path::new(location);
+            return if path.exists() {
+                Ok(Upstream::Folder(Folder::open(path)?))
             } else {
                 Err(SourceError::Neither(location.to_owned()))
             };
@@ -97,7 +101,10 @@ impl Sources {
         let address = location.trim_end_matches('/');
         let address = address.strip_suffix("/plugins").unwrap_or(address);
         let known = self.known.iter().find(|known| known.location == address);
-        let credential = known.and_then(|known| known.credential.clone());
+        let credential = match known.and_then(|known| known.login.as_ref()) {
+            Some(login) => Some(login.credential(&self.environment).await?),
+            None => None,
+        };
         let allow_http = known.is_some_and(|known| known.allow_http);
         Ok(Upstream::Http(HttpCatalog::new(Site::new(&self.client, address, credential, allow_http)?)))
     }

@@ -113,7 +113,7 @@ impl Shelf {
             let PackageName { plugin, version, .. } = wanted.name.clone();
             return Err(crate::verifier::VerifyError::Unproven { plugin, version }.into());
         }
-        let upstream = sources.open(&wanted.source)?;
+        let upstream = sources.open(&wanted.source).await?;
         let partial = self.store.begin(&wanted.key())?;
         let mut sink = Counted { partial, reporter: self.context.reporter.as_ref() };
         upstream.package(&wanted.name, self.context.limits.package_bytes, &mut sink).await?;

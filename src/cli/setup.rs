@@ -1,0 +1,224 @@
+//! From global arguments, the environment and the manifest to what every command works with.
+
+use std::{path::PathBuf, sync::Arc};
+
+use anstream::ColorChoice;
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Failure, ui::Ui};
+use crate::{
+    archive::ArchiveLimits,
+    diagnostic::Kind,
+    fleet::{
+        Manifest,
+        manifest::{Login, Place, Source},
+    },
+    home::Home,
+    index::Index,
+    model::Timestamp,
+    net::Client,
+    ops::{
+        Context,
+        sources::{KnownSource, Sources},
+    },
+    upstream::Upstream,
+};
+
+/// Arguments that every command takes.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(super) struct Globals {
+    /// The folder with the index and the packages [default: ./cache where it exists, else the user's cache folder]
+    #[arg(long, global = true, value_name = "DIR", env = "PLUGPORT_CACHE")]
+    cache: Option<PathBuf>,
+    /// The manifest [default: ./plugport.toml]
+    #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_CONFIG")]
+    config: Option<PathBuf>,
+    /// Open no socket at all
+    #[arg(long, global = true)]
+    offline: bool,
+    /// Print one JSON document on stdout
+    #[arg(long, global = true)]
+    json: bool,
+    /// Draw no progress bars
+    #[arg(long, global = true)]
+    no_progress: bool,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    quiet: bool,
+    /// Tell more on stderr; twice for every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// When to use colours
+    #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
+    color: Color,
+    /// Trust the authorities in this PEM file too
+    #[arg(long, global = true, value_name = "FILE")]
+    ca_cert: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+impl Globals {
+    /// Returns how to speak.
+    pub(super) fn ui(&self) -> Ui {
+        let color = match self.color {
+            Color::Auto => ColorChoice::Auto,
+            Color::Always => ColorChoice::Always,
+            Color::Never => ColorChoice::Never,
+        };
+        Ui { json: self.json, quiet: self.quiet, progress: !self.no_progress, color }
+    }
+
+    /// Starts the log on stderr, as talkative as was asked for.
+    pub(super) fn start_log(&self) {
+        let level = match self.verbose {
+            0 => return,
+            1 => tracing::Level::INFO,
+            _ => tracing::Level::DEBUG,
+        };
+        // Only our own events: those of libraries may show headers.
+        let ours = tracing_subscriber::filter::Targets::new().with_target("plugport", level);
+        let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(false);
+        let subscriber = tracing_subscriber::layer::SubscriberExt::with(
+            tracing_subscriber::registry(),
+            tracing_subscriber::Layer::with_filter(lines, ours),
+        );
+        drop(tracing::subscriber::set_global_default(subscriber));
+    }
+
+    fn cache(&self) -> Result<PathBuf, Failure> {
+        if let Some(cache) = &self.cache {
+            return Ok(cache.clone());
+        }
+        let here = PathBuf::from("cache");
+        if here.is_dir() {
+            return Ok(here);
+        }
+        let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let base = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
+        base.map(|base| base.join("plugport")).ok_or_else(|| {
+            Failure::usage("there is no folder to keep the catalog in", "name one with `--cache DIR` or PLUGPORT_CACHE")
+        })
+    }
+
+    fn manifest(&self) -> Result<Manifest, Failure> {
+        Ok(match &self.config {
+            Some(path) => Manifest::load(path)?,
+            None => Manifest::load_or_default(&PathBuf::from("plugport.toml"))?,
+        })
+    }
+
+    fn authorities(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let Some(path) = &self.ca_cert else { return Ok(None) };
+        std::fs::read(path).map(Some).map_err(|source| {
+            let message = format!("the authorities in `{}` cannot be read: {source}", path.display());
+            Failure::usage(message, "`--ca-cert` names a file of certificates in PEM form")
+        })
+    }
+}
+
+/// What every command works with.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) context: Context,
+    pub(super) manifest: Manifest,
+    pub(super) ui: Ui,
+    sources: Sources,
+}
+
+impl Session {
+    pub(super) fn open(globals: &Globals, command: &str) -> Result<Self, Failure> {
+        let (ui, manifest) = (globals.ui(), globals.manifest()?);
+        let authorities = globals.authorities()?;
+        let client = Client::new(manifest.network().clone(), globals.offline, authorities.as_deref())?;
+        let sources = Sources::new(client.clone(), known_sources(&manifest), environment);
+        let context = Context {
+            home: Home::new(globals.cache()?),
+            client,
+            clock: now,
+            reporter: ui.reporter(),
+            limits: ArchiveLimits::default(),
+            command: command.to_owned(),
+        };
+        Ok(Self { context, manifest, ui, sources })
+    }
+
+    /// Returns the index for reading.
+    pub(super) fn index(&self) -> Result<Index, Failure> {
+        Ok(Index::open_existing(&self.context.home.index_path())?)
+    }
+
+    /// Returns the upstreams that are known.
+    pub(super) fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Returns the upstream that was named, or that of the manifest.
+    pub(super) async fn upstream(&self, named: Option<&str>) -> Result<Arc<Upstream>, Failure> {
+        let source = match named {
+            Some(text) => text.parse::<Source>()?,
+            None => self.manifest.catalog().source.clone(),
+        };
+        let location = match &source {
+            Source::Workspace(name) => gnet(&self.manifest.workspace(name)?.place_text()),
+            Source::Url(address) => address.clone(),
+            Source::Path(path) => path.display().to_string(),
+        };
+        Ok(self.sources.open(&location).await?)
+    }
+}
+
+/// Returns the address of the catalog that a Grafana passes on (protocol page 4).
+fn gnet(address: &str) -> String {
+    format!("{}/api/gnet", address.trim_end_matches('/'))
+}
+
+/// Returns what the manifest says of addresses: its catalog's, and that of every workspace as a catalog.
+fn known_sources(manifest: &Manifest) -> Vec<KnownSource> {
+    let catalog = manifest.catalog();
+    let own = match &catalog.source {
+        Source::Url(address) => Some(KnownSource {
+            location: address.trim_end_matches('/').trim_end_matches("/plugins").to_owned(),
+            login: catalog.token.clone().map(Login::Token),
+            allow_http: catalog.allow_http,
+        }),
+        _ => None,
+    };
+    let of_workspaces = manifest.workspaces().iter().filter_map(|workspace| match workspace.place() {
+        Place::Server { allow_http, login, .. } => Some(KnownSource {
+            location: gnet(&workspace.place_text()),
+            login: Some(login.clone()),
+            allow_http: *allow_http,
+        }),
+        Place::Directory { .. } => None,
+    });
+    own.into_iter().chain(of_workspaces).collect()
+}
+
+/// Looks up a variable that a secret is in.
+#[expect(clippy::disallowed_methods, reason = "here is where the environment enters")]
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_milliseconds(jiff::Timestamp::now().as_millisecond())
+}
+
+/// Returns an outcome as the document that `--json` prints.
+pub(super) fn to_document(outcome: &impl Serialize) -> Value {
+    serde_json::to_value(outcome).unwrap_or_default()
+}
+
+/// Returns the failure of a machine that has no threads or files left.
+pub(super) fn no_runtime(source: &std::io::Error) -> Failure {
+    Failure { kind: Kind::Failed, message: format!("the program cannot start: {source}"), hint: None }
+}
