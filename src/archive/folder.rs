@@ -10,6 +10,8 @@ use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat};
 
 /// Of folders, whatever the umask.
 const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP).union(Mode::ROTH).union(Mode::XOTH);
+/// Until the mode is set, which the umask would narrow if it were given here.
+const PRIVATE: Mode = Mode::RWXU;
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Returns a handle of a folder that can be read and synchronised; `.` is the folder itself.
@@ -35,7 +37,7 @@ pub(super) fn open_file(parent: &Dir, name: &str) -> io::Result<Option<File>> {
 pub(super) fn create_file(parent: &Dir, name: &str, executable: bool) -> io::Result<File> {
     let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let handle = openat(parent, name, flags, mode)?;
+    let handle = openat(parent, name, flags, PRIVATE)?;
     fchmod(&handle, mode)?;
     Ok(File::from(handle))
 }
@@ -84,7 +86,7 @@ fn open_or_make(parent: &Dir, name: &str) -> io::Result<(Dir, bool)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    mkdirat(parent, name, FOLDER_MODE)?;
+    mkdirat(parent, name, PRIVATE)?;
     let folder = open_folder(parent, name)?;
     fchmod(&folder, FOLDER_MODE)?;
     Ok((folder, true))

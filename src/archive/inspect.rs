@@ -299,6 +299,15 @@ mod tests {
     }
 
     #[test]
+    fn shared_bytes_are_seen_before_any_is_inflated() {
+        let damaged = stored("acme-tides-panel/a", b"a").both(|fields| fields.crc ^= 1);
+        let shared = Part { local: None, data: Vec::new(), ..stored("acme-tides-panel/c", b"c") };
+        let last = stored("acme-tides-panel/d", b"d");
+        assert!(matches!(Zip::plugin([damaged.clone(), shared, last.clone()]).broken(), Rule::Overlap));
+        assert!(matches!(Zip::plugin([damaged, last]).broken(), Rule::Checksum));
+    }
+
+    #[test]
     fn hidden_and_missing_entries_are_refused() {
         let hidden = Part { central: Vec::new(), ..stored("acme-tides-panel/hidden", b"x") };
         assert!(matches!(Zip::plugin([hidden.clone()]).broken(), Rule::Gap));
