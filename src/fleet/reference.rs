@@ -167,9 +167,8 @@ async fn run(words: &[String], limit: Duration) -> Result<Vec<u8>, ReferenceErro
     let (out, err) = (child.stdout.take(), child.stderr.take());
     // The pipes are closed once enough was read, so that a program that prints without end cannot go on.
     let work = async { tokio::join!(read_some(out), read_some(err), child.wait()) };
-    let (out, err, status) = match tokio::time::timeout(limit, work).await {
-        Ok(done) => done,
-        Err(_) => return Err(ReferenceError::Slow { program: name, limit }),
+    let Ok((out, err, status)) = tokio::time::timeout(limit, work).await else {
+        return Err(ReferenceError::Slow { program: name, limit });
     };
     let fail = |source| ReferenceError::Start { program: name.clone(), source };
     let (out, err, status) = (out.map_err(fail)?, err.map_err(fail)?, status.map_err(fail)?);
@@ -389,7 +388,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_cannot_be_a_secret_is_refused_and_not_repeated() {
-        let long = [b'x'; 65 << 10];
+        let long = vec![b'x'; 65 << 10];
         let contents: [(&[u8], Flaw); 5] = [
             (b"\n", Flaw::Empty),
             (b"canary\nline", Flaw::ControlCharacters),

@@ -11,7 +11,7 @@ use crate::{
 pub enum WorkspaceError {
     /// No usable answer came.
     #[error("the workspace gave no answer")]
-    NotReached(#[source] NetError),
+    NotReached(#[source] Box<NetError>),
     /// The workspace does not let us ask.
     #[error("the workspace at `{url}` refused ({status}{})", message.as_ref().map_or_else(String::new, |message| format!(": {}", message.escape_debug())))]
     Refused {

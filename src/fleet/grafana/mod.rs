@@ -185,7 +185,7 @@ impl Grafana {
             Err(error) => {
                 let was_sent = !matches!(error, NetError::Offline { .. } | NetError::Unreachable { .. });
                 let event = if was_sent { Event::NoAnswer } else { Event::NotSent };
-                Heard { event, trouble: Some(WorkspaceError::NotReached(error)) }
+                Heard { event, trouble: Some(WorkspaceError::NotReached(Box::new(error))) }
             }
         }
     }
@@ -226,7 +226,7 @@ impl Grafana {
             NetError::Status { status: status @ (401 | 403), message, .. } => {
                 WorkspaceError::Refused { url: url(), status, message }
             }
-            error => WorkspaceError::NotReached(error),
+            error => WorkspaceError::NotReached(Box::new(error)),
         })?;
         let bytes = answer.document().map_or_else(Vec::new, |document| document.bytes);
         json::parse(&bytes, limit, Keys::Exact).map_err(|error| match error {
@@ -246,7 +246,8 @@ struct Heard {
 /// behind itself must not pass for it.
 fn is_not_installed(error: &WorkspaceError) -> bool {
     match error {
-        WorkspaceError::NotReached(NetError::Status { status: 404, message: Some(message), .. }) => {
+        WorkspaceError::NotReached(error) => {
+            let NetError::Status { status: 404, message: Some(message), .. } = error.as_ref() else { return false };
             message.to_lowercase().contains("plugin")
         }
         _ => false,

@@ -349,7 +349,7 @@ settle-timeout = "1m"
         assert_eq!((path.as_path(), grafana.is_some()), (Path::new("/etc/fleet/plugins"), true));
         assert_eq!(manifest.catalog().source, "workspace:prod-eu".parse().expect("a source"));
         assert_eq!((manifest.trust().keys, manifest.trust().signatures), (Keys::Upstream, Signatures::Require));
-        assert_eq!(manifest.trust().min_release_age, Duration::from_secs(3 * 86_400));
+        assert_eq!(manifest.trust().min_release_age, Duration::from_hours(72));
         assert_eq!((manifest.plugins()[0].ensure, manifest.plugins()[1].ensure), (Ensure::Present, Ensure::Absent));
         assert_eq!(manifest.plugins()[1].on, Selector::All);
         let waves: Vec<_> = manifest.rollout().waves.iter().map(Wave::to_string).collect();

@@ -319,7 +319,7 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(2);
     const BOUNDS: Bounds = Bounds {
         tries: 3,
-        retry_after: Duration::from_secs(60),
+        retry_after: Duration::from_mins(1),
         settle_timeout: Duration::from_secs(10),
         settle_pause: PAUSE,
     };
@@ -477,7 +477,7 @@ mod tests {
         };
         let end = installing(vec![throttled(7), throttled(7000), answered(200)], vec![Some(loaded("1.2.0"))]);
         assert_eq!(end.outcome, Outcome::Done);
-        assert_eq!(end.pauses[..3], [Duration::ZERO, Duration::from_secs(7), Duration::from_secs(60)]);
+        assert_eq!(end.pauses[..3], [Duration::ZERO, Duration::from_secs(7), Duration::from_mins(1)]);
         let end = installing(vec![throttled(1), throttled(1), throttled(1)], vec![]);
         assert!(is_refused(&end.outcome, 429));
     }

@@ -70,7 +70,7 @@ pub enum Outcome {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Failure {
     /// The workspace said no.
-    #[error("the workspace refused it ({status}{})", said(message))]
+    #[error("the workspace refused it ({status}{})", said(message.as_ref()))]
     Refused {
         /// The HTTP status.
         status: u16,
@@ -78,7 +78,7 @@ pub enum Failure {
         message: Option<String>,
     },
     /// The workspace failed at it, or did not answer, and does not have it.
-    #[error("the workspace did not manage it{} and does not show it", status.map_or_else(String::new, |status| format!(" ({status}{})", said(message))))]
+    #[error("the workspace did not manage it{} and does not show it", status.map_or_else(String::new, |status| format!(" ({status}{})", said(message.as_ref()))))]
     Fruitless {
         /// The last HTTP status, where an answer came.
         status: Option<u16>,
@@ -112,8 +112,8 @@ pub enum Doubt {
     Unreadable,
 }
 
-fn said(message: &Option<String>) -> String {
-    message.as_ref().map_or_else(String::new, |message| format!(": {}", message.escape_debug()))
+fn said(message: Option<&String>) -> String {
+    message.map_or_else(String::new, |message| format!(": {}", message.escape_debug()))
 }
 
 fn shown(seen: &PluginState) -> String {
