@@ -81,7 +81,9 @@ impl Command {
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     // A core file would hold tokens.
     let no_core = rustix::process::DumpableBehavior::NotDumpable;
-    drop(rustix::process::set_dumpable_behavior(no_core));
+    if let Err(error) = rustix::process::set_dumpable_behavior(no_core) {
+        tracing::debug!(%error, "core files stay possible");
+    }
     match Arguments::try_parse_from(arguments) {
         Ok(arguments) => ExitCode::from(run(&arguments)),
         Err(error) => {

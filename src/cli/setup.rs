@@ -130,7 +130,6 @@ impl Globals {
 pub(super) struct Session {
     pub(super) context: Context,
     pub(super) manifest: Manifest,
-    pub(super) ui: Ui,
     sources: Sources,
 }
 
@@ -148,7 +147,7 @@ impl Session {
             limits: ArchiveLimits::default(),
             command: command.to_owned(),
         };
-        Ok(Self { context, manifest, ui, sources })
+        Ok(Self { context, manifest, sources })
     }
 
     /// Returns the index for reading.

@@ -131,7 +131,7 @@ pub(super) fn shorten(text: &str, width: usize) -> String {
 /// Returns a table without lines, as wide as the terminal where there is one.
 pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(if io::stdout().is_terminal() {
+    table.load_style(presets::NOTHING).set_content_arrangement(if io::stdout().is_terminal() {
         ContentArrangement::Dynamic
     } else {
         ContentArrangement::Disabled
