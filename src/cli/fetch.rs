@@ -8,6 +8,7 @@ use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     model::{GrafanaVersion, Platform, PluginSpec},
     ops::fetch::{FetchOptions, FetchOutcome, Fetched, Subject, fetch},
+    resolver::Surroundings,
 };
 
 /// Bring packages into the store, with what they depend on, verified
@@ -41,8 +42,9 @@ impl Arguments {
         let platforms = if self.platforms.is_empty() { vec![Platform::host()] } else { self.platforms.clone() };
         let subject =
             if self.all { Subject::All { latest: self.latest.get() } } else { Subject::Plugins(self.plugins.clone()) };
-        let options =
-            FetchOptions { subject, platforms, grafana: self.grafana.clone(), concurrency: self.concurrency.get() };
+        let surroundings =
+            Surroundings { grafana: self.grafana.clone(), platforms, published_before: session.published_before() };
+        let options = FetchOptions { subject, surroundings, dependencies: true, concurrency: self.concurrency.get() };
         let outcome = fetch(&session.context, session.sources(), &options).await?;
         Ok(report(&outcome))
     }

@@ -7,12 +7,17 @@ mod completions;
 mod diff;
 mod failure;
 mod fetch;
+mod install;
+mod list;
 mod search;
+mod selection;
 mod setup;
 mod show;
 mod sync;
 mod ui;
+mod verify;
 mod versions;
+mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
 
@@ -44,6 +49,12 @@ enum Command {
     Versions(versions::Arguments),
     Diff(diff::Arguments),
     Fetch(fetch::Arguments),
+    Verify(verify::Arguments),
+    Install(install::Arguments),
+    Uninstall(install::UninstallArguments),
+    List(list::Arguments),
+    Outdated(list::OutdatedArguments),
+    Workspace(workspace::Arguments),
     Completions(completions::Arguments),
     Man(completions::ManArguments),
 }
@@ -58,6 +69,12 @@ impl Command {
             Self::Versions(_) => "versions",
             Self::Diff(_) => "diff",
             Self::Fetch(_) => "fetch",
+            Self::Verify(_) => "verify",
+            Self::Install(_) => "install",
+            Self::Uninstall(_) => "uninstall",
+            Self::List(_) => "list",
+            Self::Outdated(_) => "outdated",
+            Self::Workspace(_) => "workspace",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -71,6 +88,12 @@ impl Command {
             Self::Versions(arguments) => arguments.run(session),
             Self::Diff(arguments) => arguments.run(session),
             Self::Fetch(arguments) => arguments.run(session).await,
+            Self::Verify(arguments) => arguments.run(session),
+            Self::Install(arguments) => arguments.run(session).await,
+            Self::Uninstall(arguments) => arguments.run(session).await,
+            Self::List(arguments) => arguments.run(session).await,
+            Self::Outdated(arguments) => arguments.run(session).await,
+            Self::Workspace(arguments) => arguments.run(session).await,
             Self::Completions(arguments) => Ok(arguments.run()),
             Self::Man(arguments) => arguments.run(),
         }

@@ -160,6 +160,12 @@ impl Session {
         &self.sources
     }
 
+    /// Returns the time after which a version is too new (`trust.min-release-age`), or nothing where none is.
+    pub(super) fn published_before(&self) -> Option<Timestamp> {
+        let age = i64::try_from(self.manifest.trust().min_release_age.as_millis()).unwrap_or(i64::MAX);
+        (age > 0).then(|| Timestamp::from_milliseconds(self.context.now().as_milliseconds().saturating_sub(age)))
+    }
+
     /// Returns the upstream that was named, or that of the manifest.
     pub(super) async fn upstream(&self, named: Option<&str>) -> Result<Arc<Upstream>, Failure> {
         let source = match named {

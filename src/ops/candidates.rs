@@ -79,6 +79,7 @@ pub fn candidates<'a>(plugin: &StoredPlugin, releases: &'a [StoredRelease]) -> V
     let candidate = |stored: &'a StoredRelease| Candidate {
         release: &stored.release,
         withdrawn: gone || stored.withdrawn_at.is_some(),
+        published_at: stored.release.created_at.or(Some(stored.first_seen)),
     };
     releases.iter().map(candidate).collect()
 }

@@ -5,9 +5,14 @@
 //! *Not for:* arguments, terminals and exit codes; an operation never prints.
 
 pub mod candidates;
+pub mod changes;
 pub mod fetch;
+pub mod install;
+pub mod remove;
 pub mod sources;
 pub mod sync;
+pub mod target;
+pub mod verify;
 
 use std::sync::Arc;
 

@@ -9,7 +9,7 @@ mod refusal;
 pub use refusal::{NoVersion, Refusal};
 
 use crate::model::{
-    GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Release, VersionRange, VersionRequest,
+    GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Release, Timestamp, VersionRange, VersionRequest,
 };
 
 /// One version that may be chosen.
@@ -19,6 +19,8 @@ pub struct Candidate<'a> {
     pub release: &'a Release,
     /// Whether the upstream took it back.
     pub withdrawn: bool,
+    /// When it was published, or else first seen.
+    pub published_at: Option<Timestamp>,
 }
 
 /// Where a version must work.
@@ -28,6 +30,8 @@ pub struct Surroundings {
     pub grafana: Option<GrafanaVersion>,
     /// The platforms a package is needed for; empty to leave packages out of account.
     pub platforms: Vec<Platform>,
+    /// Versions that were published later wait, unless they are asked for by name.
+    pub published_before: Option<Timestamp>,
 }
 
 /// Returns whether a Grafana version is in the range that a release declares: one that declares none works everywhere,
@@ -55,7 +59,11 @@ pub fn choose<'a>(
     for candidate in &sorted {
         let release = candidate.release;
         let is_wanted = if named { wanted.names(&release.version) } else { wanted.allows(&release.version) };
-        match refuse(*candidate, is_wanted, surroundings) {
+        if !is_wanted {
+            refused.push((release.version.clone(), Refusal::NotWanted));
+            continue;
+        }
+        match refuse(*candidate, wanted, surroundings) {
             Some(refusal) => refused.push((release.version.clone(), refusal)),
             None if release.version.is_prerelease() && !wanted.mentions_prerelease() => {
                 prerelease = prerelease.or(Some(release));
@@ -71,10 +79,12 @@ pub fn choose<'a>(
     })
 }
 
-fn refuse(candidate: Candidate<'_>, is_wanted: bool, surroundings: &Surroundings) -> Option<Refusal> {
+fn refuse(candidate: Candidate<'_>, wanted: &VersionRequest, surroundings: &Surroundings) -> Option<Refusal> {
     let release = candidate.release;
-    if !is_wanted {
-        return Some(Refusal::NotWanted);
+    let too_new =
+        surroundings.published_before.zip(candidate.published_at).filter(|(limit, published)| published > limit);
+    if let Some((_, published)) = too_new.filter(|_| !wanted.names(&release.version)) {
+        return Some(Refusal::TooNew(published));
     }
     if candidate.withdrawn || release.status == PluginStatus::Deleted {
         return Some(Refusal::Withdrawn);
@@ -112,10 +122,14 @@ mod tests {
         grafana: Option<&str>,
         platforms: &[&str],
     ) -> Result<String, NoVersion> {
-        let candidates: Vec<_> = releases.iter().map(|release| Candidate { release, withdrawn: false }).collect();
+        let candidates: Vec<_> = releases
+            .iter()
+            .map(|release| Candidate { release, withdrawn: false, published_at: release.created_at })
+            .collect();
         let surroundings = Surroundings {
             grafana: grafana.map(|version| version.parse().expect("a version")),
             platforms: platforms.iter().map(|text| text.parse().expect("a platform")).collect(),
+            published_before: Some(Timestamp::from_milliseconds(1_000)),
         };
         let plugin = "a-panel".parse().expect("an id");
         choose(&plugin, &candidates, &wanted.parse().expect("a request"), &surroundings)
@@ -147,13 +161,21 @@ mod tests {
     fn withdrawn_versions_are_not_chosen() {
         let releases = [release("1.0.0", None, &[]), release("2.0.0", None, &[])];
         let candidates = [
-            Candidate { release: &releases[0], withdrawn: false },
-            Candidate { release: &releases[1], withdrawn: true },
+            Candidate { release: &releases[0], withdrawn: false, published_at: None },
+            Candidate { release: &releases[1], withdrawn: true, published_at: None },
         ];
         let plugin = "a-panel".parse().expect("an id");
         let surroundings = Surroundings::default();
         let found = choose(&plugin, &candidates, &VersionRequest::Any, &surroundings).expect("one is left");
         assert_eq!(found.version.as_str(), "1.0.0");
+    }
+
+    #[test]
+    fn versions_that_are_too_new_wait_unless_they_are_named() {
+        let mut releases = [release("1.0.0", None, &[]), release("2.0.0", None, &[])];
+        releases[1].created_at = Some(Timestamp::from_milliseconds(1_001));
+        assert_eq!(chosen(&releases, ">=1", None, &[]).as_deref(), Ok("1.0.0"));
+        assert_eq!(chosen(&releases, "2.0.0", None, &[]).as_deref(), Ok("2.0.0"));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::{
     diagnostic::{Diagnose, Kind},
-    model::{GrafanaVersion, Platform, PluginId, PluginVersion, VersionRequest},
+    model::{GrafanaVersion, Platform, PluginId, PluginVersion, Timestamp, VersionRequest},
 };
 
 /// How many versions an explanation names.
@@ -17,6 +17,8 @@ pub enum Refusal {
     NotWanted,
     /// The upstream took it back.
     Withdrawn,
+    /// It was published at this time, which is not long enough ago.
+    TooNew(Timestamp),
     /// It works with other versions of Grafana; the range is the declared text.
     Grafana(String),
     /// It has no package for this platform.
@@ -63,6 +65,9 @@ impl NoVersion {
         match refusal {
             Refusal::NotWanted => format!("{version} is not asked for"),
             Refusal::Withdrawn => format!("{version} was withdrawn"),
+            Refusal::TooNew(published) => {
+                format!("{version} is from {}, newer than `trust.min-release-age` allows", published.date())
+            }
             Refusal::Grafana(range) => {
                 let here = self.grafana.as_ref().map_or_else(String::new, |grafana| format!(" and this is {grafana}"));
                 format!("{version} needs Grafana `{}`{here}", range.escape_debug())

@@ -20,7 +20,7 @@ use self::package::{Shelf, Wanted};
 use crate::{
     home::HomeError,
     index::{Index, IndexError, StoredRelease},
-    model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec},
+    model::{Dependency, PluginId, PluginSpec},
     ops::{Context, blocking, candidates, sources::Sources},
     progress::Unit,
     resolver::Surroundings,
@@ -44,10 +44,10 @@ pub enum Subject {
 pub struct FetchOptions {
     /// Which plugins.
     pub subject: Subject,
-    /// The platforms; at least one.
-    pub platforms: Vec<Platform>,
-    /// The version of Grafana it must work with.
-    pub grafana: Option<GrafanaVersion>,
+    /// The platforms, at least one, and what else the versions must work with.
+    pub surroundings: Surroundings,
+    /// Whether what they depend on comes along.
+    pub dependencies: bool,
     /// How many packages are downloaded at once.
     pub concurrency: usize,
 }
@@ -104,7 +104,8 @@ pub async fn fetch_locked(
             .await;
         wave = Vec::new();
         for result in results {
-            for dependency in outcome.take(result) {
+            let needs = outcome.take(result);
+            for dependency in needs.into_iter().filter(|_| options.dependencies) {
                 let found = shelf.resolve(&dependency, options, &mut outcome);
                 wave.extend(found.into_iter().filter(|wanted| seen.insert(wanted.name.clone())));
             }
@@ -138,10 +139,9 @@ fn first_wave(shelf: &Shelf, options: &FetchOptions, outcome: &mut FetchOutcome)
 impl Shelf {
     /// Returns the packages of the version that is right, or reports why there is none.
     fn resolve(&self, spec: &PluginSpec, options: &FetchOptions, outcome: &mut FetchOutcome) -> Vec<Wanted> {
-        let surroundings = Surroundings { grafana: options.grafana.clone(), platforms: options.platforms.clone() };
-        let chosen = candidates::choose(&self.index(), spec, &surroundings);
+        let chosen = candidates::choose(&self.index(), spec, &options.surroundings);
         match chosen {
-            Ok(chosen) => Wanted::of(&chosen.plugin, &chosen.release, &options.platforms),
+            Ok(chosen) => Wanted::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms),
             Err(error) => {
                 outcome.failed.push(FetchFailure::of_plugin(&spec.id, error.into()));
                 Vec::new()
@@ -158,6 +158,7 @@ impl Shelf {
         let fits = |stored: &&StoredRelease| {
             let release = &stored.release;
             let works = options
+                .surroundings
                 .grafana
                 .as_ref()
                 .is_none_or(|grafana| crate::resolver::works_with(release.grafana_dependency.as_deref(), grafana));
@@ -165,7 +166,7 @@ impl Shelf {
         };
         let releases = index.releases(id)?;
         let newest = releases.iter().filter(fits).take(latest);
-        Ok(newest.flat_map(|stored| Wanted::of(&plugin, &stored.release, &options.platforms)).collect())
+        Ok(newest.flat_map(|stored| Wanted::of(&plugin, &stored.release, &options.surroundings.platforms)).collect())
     }
 
     /// Returns what a package needs that Grafana does not bring itself.

@@ -1,0 +1,212 @@
+//! The main job, end to end, on a machine with no internet: `cargo run --release --example demo`.
+//!
+//! A fake grafana.com and three fake workspaces are started on loopback; then the real program does what a platform
+//! engineer would do. Every command is printed with its real output, and every step is checked: the demo ends well only if
+//! all of them held.
+
+#[path = "../tests/it/support/mod.rs"]
+pub mod support;
+
+use std::process::ExitCode;
+
+use support::{
+    fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatalog, fleet::FakeWorkspace},
+    fake_plugin::FakePlugin,
+    sandbox::{Output, Sandbox},
+};
+
+/// Set for the copies of this program that play `plugport`.
+const AS_PLUGPORT: &str = "DEMO_AS_PLUGPORT";
+const TIDES: &str = "acme-tides-datasource";
+const CHART: &str = "acme-tide-chart-panel";
+const HARBOUR: &str = "acme-harbour-app";
+const ZABBIX: &str = "alexanderzobnin-zabbix-app";
+
+fn main() -> ExitCode {
+    if std::env::var_os(AS_PLUGPORT).is_some() {
+        return plugport::cli::main(std::env::args_os());
+    }
+    let demo = Demo::start();
+    demo.catalog();
+    demo.store();
+    demo.fleet();
+    demo.folder();
+    demo.attack();
+    println!("\nEvery step held.");
+    ExitCode::SUCCESS
+}
+
+/// The world of the demo: an upstream, three workspaces, and a folder to work in.
+struct Demo {
+    upstream: FakeUpstream,
+    workspaces: [FakeWorkspace; 3],
+    sandbox: Sandbox,
+}
+
+impl Demo {
+    fn start() -> Self {
+        let upstream = FakeGrafana::upstream(publish()).start();
+        let workspace = |name: &str, grafana: &str| {
+            FakeGrafana::workspace(name, grafana, upstream.shared()).token(&format!("token-of-{name}"))
+        };
+        let workspaces = [
+            workspace("canary", "12.1.0").start(),
+            workspace("prod-eu", "12.1.0").start(),
+            workspace("prod-us", "11.6.0").amg(true).start(),
+        ];
+        let program = std::env::current_exe().expect("a running program has a path");
+        let sandbox = Sandbox::with_binary(program)
+            .env(AS_PLUGPORT, "1")
+            .env("CANARY_TOKEN", "token-of-canary")
+            .env("PROD_EU_TOKEN", "token-of-prod-eu")
+            .env("PROD_US_TOKEN", "token-of-prod-us");
+        sandbox.write("plugport.toml", manifest(&upstream, &workspaces));
+        Self { upstream, workspaces, sandbox }
+    }
+
+    /// Syncs the catalog and asks it questions, offline.
+    fn catalog(&self) {
+        chapter("The catalog comes in, and answers questions offline");
+        let sync = self.run(&["sync"]);
+        check(sync.code == 0 && sync.stdout.contains("5 plugins"), "all plugins are in the index");
+        let again = self.run(&["sync"]);
+        check(again.stdout.contains("\n1 requests"), "a second sync asks once and finds nothing new");
+        let search = self.run(&["--offline", "search", "zabix"]);
+        check(search.stdout.contains(ZABBIX), "a misspelt word finds what was meant");
+        let versions = self.run(&["--offline", "versions", TIDES, "--grafana", "11.6.0"]);
+        check(versions.stdout.contains("no") && versions.stdout.contains("yes"), "versions know what they work with");
+    }
+
+    /// Fetches packages into the store and checks them.
+    fn store(&self) {
+        chapter("Packages come into the store, verified, with what they need");
+        let fetch = self.run(&["fetch", HARBOUR, "--platform", "linux-amd64"]);
+        check(fetch.code == 0 && fetch.stdout.contains(CHART), "a package brings what it depends on");
+        let again = self.run(&["fetch", HARBOUR, "--platform", "linux-amd64"]);
+        check(again.code == 0 && !again.stdout.contains("fetched"), "what is there is not downloaded again");
+        check(self.run(&["verify", "--all"]).code == 0, "every byte in the store is what was promised");
+    }
+
+    /// Installs on all workspaces, upgrades one, and removes.
+    fn fleet(&self) {
+        chapter("Three workspaces get the same plugins");
+        check(self.run(&["workspace", "ping"]).code == 0, "all workspaces answer, and their tokens may install");
+        let old = format!("{TIDES}@1.4.0");
+        check(self.run(&["install", &old, HARBOUR, "--on", "all"]).code == 0, "the plugins are installed everywhere");
+        for workspace in &self.workspaces {
+            let installed = workspace.installed();
+            check(installed.get(TIDES).is_some_and(|version| version == "1.4.0"), "the exact version is there");
+            check(installed.contains_key(CHART), "and what the app depends on");
+        }
+        check(self.run(&["outdated", "--exit-code"]).code == 3, "there is something newer");
+        check(self.run(&["install", TIDES, "--on", "tier=canary"]).code == 0, "one workspace is upgraded");
+        let versions: Vec<_> = self.workspaces.iter().map(|workspace| workspace.installed()[TIDES].clone()).collect();
+        check(versions == ["2.1.0", "1.4.0", "1.4.0"], "and only that one");
+        check(self.run(&["list"]).code == 0, "the fleet shows what it has");
+        let needed = self.run(&["uninstall", CHART, "--on", "prod-eu"]);
+        check(needed.code == 1 && needed.stderr.contains(HARBOUR), "what is still needed stays");
+        let gone = self.run(&["uninstall", CHART, HARBOUR, "--on", "all"]);
+        check(gone.code == 0, "with what needs it, it goes");
+        for workspace in &self.workspaces {
+            check(!workspace.installed().contains_key(HARBOUR), "it is gone from every workspace");
+            check(workspace.foreign_tokens() == 0, "no workspace ever saw another one's token");
+            check(workspace.max_concurrent_installs() <= 1, "no workspace had two calls at once");
+        }
+    }
+
+    /// Installs into a plugins folder, upgrades in place, and finds a changed file.
+    fn folder(&self) {
+        chapter("A plain plugins folder");
+        let old = format!("{TIDES}@1.4.0");
+        check(self.run(&["install", &old, "--dir", "plugins"]).code == 0, "the folder gets the old version");
+        check(self.run(&["install", TIDES, "--dir", "plugins"]).code == 0, "and then the new one, swapped in whole");
+        check(self.run(&["verify", "--dir", "plugins"]).code == 0, "it is what its package holds");
+        self.sandbox.write(&format!("plugins/{TIDES}/module.js"), "changed by someone");
+        let changed = self.run(&["verify", "--dir", "plugins"]);
+        check(changed.code == 3 && changed.stderr.contains("module.js"), "a changed file is found by name");
+    }
+
+    /// Lets the upstream deliver other bytes than it promised.
+    fn attack(&self) {
+        chapter("An upstream that lies");
+        self.upstream.catalog(|catalog| catalog.replace_bytes(ZABBIX, "4.4.4", b"not what was promised".to_vec()));
+        let refused = self.run(&["install", ZABBIX, "--dir", "plugins"]);
+        check(refused.code == 4, "other bytes than the promised ones are refused");
+        check(!self.sandbox.path().join("plugins").join(ZABBIX).exists(), "and nothing of them is installed");
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        println!("\n$ plugport {}", arguments.join(" "));
+        let output = self.sandbox.run(arguments);
+        print!("{}", output.stdout);
+        for line in output.stderr.lines() {
+            println!("{line}");
+        }
+        if output.code != 0 {
+            println!("(exit code {})", output.code);
+        }
+        output
+    }
+}
+
+fn publish() -> FakeCatalog {
+    let tides = |version: &str, grafana: &str, created: &str| {
+        FakePlugin::new(TIDES, version)
+            .name("Acme Tides")
+            .description("Tide tables of every harbour")
+            .org("acme", "Acme")
+            .keywords(["tides", "sea"])
+            .platforms(["linux-amd64", "linux-arm64"])
+            .backend("gpx_tides")
+            .file("module.js", format!("// tides {version}"))
+            .grafana_dependency(grafana)
+            .created_at(created)
+            .downloads(1_234)
+    };
+    FakeCatalog::new()
+        .publish(tides("1.4.0", ">=10.4.0", "2024-11-02T09:00:00.000Z"))
+        .publish(tides("2.1.0", ">=12.0.0", "2025-03-04T10:00:00.000Z"))
+        .publish(FakePlugin::new(CHART, "1.0.3").name("Tide Chart").org("acme", "Acme").downloads(800))
+        .publish(FakePlugin::new(HARBOUR, "3.2.0").name("Harbour").org("acme", "Acme").depends_on(CHART, "^1.0.0"))
+        .publish(
+            FakePlugin::new(ZABBIX, "4.4.4")
+                .name("Zabbix")
+                .description("Zabbix plugin for Grafana")
+                .org("alexanderzobnin", "Alexander Zobnin")
+                .downloads(93_242_599),
+        )
+        .publish(FakePlugin::new("grafana-clock-panel", "2.1.3").name("Clock").downloads(5_000_000))
+}
+
+fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String {
+    let workspace = |name: &str, kind: &str, tier: &str, workspace: &FakeWorkspace| {
+        let variable = name.to_uppercase().replace('-', "_");
+        format!(
+            "\n[[workspace]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{}\"\ntoken = {{ env = \"{variable}_TOKEN\" }}\n\
+             labels = {{ tier = \"{tier}\" }}\n",
+            workspace.url()
+        )
+    };
+    let [canary, prod_eu, prod_us] = workspaces;
+    format!(
+        "[catalog]\nsource = \"{}\"\n{}{}{}",
+        upstream.url(),
+        workspace("canary", "grafana", "canary", canary),
+        workspace("prod-eu", "grafana", "prod", prod_eu),
+        workspace("prod-us", "amg", "prod", prod_us),
+    )
+}
+
+fn chapter(title: &str) {
+    println!("\n== {title}");
+}
+
+/// Ends the demo at the first step that did not hold.
+fn check(held: bool, what: &str) {
+    if held {
+        println!("  ✓ {what}");
+    } else {
+        println!("  ✗ {what}");
+        std::process::exit(1);
+    }
+}

@@ -1,0 +1,136 @@
+//! `plugport install` and `plugport uninstall`.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{Failure, Report, Session, selection::Selection, setup::to_document, ui};
+use crate::{
+    model::{GrafanaVersion, PluginId, PluginSpec},
+    ops::{
+        changes::{ChangeOutcome, ChangeResult, Changes},
+        install::{InstallOptions, install},
+        remove::{RemoveOptions, remove},
+    },
+};
+
+/// Install or upgrade plugins, with what they depend on
+///
+/// A package is fetched and checked here before a folder gets it or a workspace is asked to install it, and the working
+/// version stays until its successor is ready. Success is what the workspace shows afterwards.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Plugins, and versions of them like `ID@1.2.3` or `ID@^1.2`
+    #[arg(value_name = "ID[@RANGE]", required = true)]
+    plugins: Vec<PluginSpec>,
+    #[command(flatten)]
+    selection: Selection,
+    /// The version of Grafana that uses the folder
+    #[arg(long, value_name = "VER")]
+    grafana: Option<GrafanaVersion>,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// How many workspaces are changed side by side
+    #[arg(long, value_name = "N", default_value = "8")]
+    concurrency: NonZeroUsize,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let targets = self.selection.named(session).await?;
+        let options = InstallOptions {
+            specs: self.plugins.clone(),
+            dry_run: self.dry_run,
+            preflight: session.manifest.trust().preflight,
+            grafana: self.grafana.clone(),
+            published_before: session.published_before(),
+            concurrency: self.concurrency.get(),
+        };
+        let changes = install(&session.context, session.sources(), targets, &options).await?;
+        Ok(report(&changes, self.dry_run))
+    }
+}
+
+/// Remove plugins
+///
+/// What another plugin there still needs stays, unless `--force` is given. Data sources and dashboards that use a plugin
+/// are not touched.
+#[derive(Args, Debug)]
+pub(super) struct UninstallArguments {
+    /// The plugins
+    #[arg(value_name = "ID", required = true)]
+    plugins: Vec<PluginId>,
+    #[command(flatten)]
+    selection: Selection,
+    /// Also what another plugin needs
+    #[arg(long)]
+    force: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+    /// How many workspaces are changed side by side
+    #[arg(long, value_name = "N", default_value = "8")]
+    concurrency: NonZeroUsize,
+}
+
+impl UninstallArguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let targets = self.selection.named(session).await?;
+        let options = RemoveOptions {
+            plugins: self.plugins.clone(),
+            force: self.force,
+            dry_run: self.dry_run,
+            concurrency: self.concurrency.get(),
+        };
+        Ok(report(&remove(targets, &options).await, self.dry_run))
+    }
+}
+
+fn report(changes: &Changes, dry_run: bool) -> Report {
+    let mut notes: Vec<String> = changes.remarks.iter().map(|remark| format!("note: {remark}")).collect();
+    for result in &changes.results {
+        if let Some(error) = &result.error {
+            let by = result.needed_by.as_ref().map_or_else(String::new, |by| format!(" (needed by {by})"));
+            notes.push(format!("{}: {}{by} on {}: {error}", word(result), result.plugin, result.workspace));
+        }
+    }
+    let mut hints: Vec<&str> = changes.results.iter().filter_map(|result| result.hint.as_deref()).collect();
+    hints.sort_unstable();
+    hints.dedup();
+    notes.extend(hints.into_iter().map(|hint| format!("hint: {hint}")));
+    let mut document = to_document(changes);
+    if dry_run {
+        document["dry_run"] = json!(true);
+    }
+    Report { document, text: text(changes), kind: changes.kind(), notes }
+}
+
+fn word(result: &ChangeResult) -> &'static str {
+    match result.outcome {
+        ChangeOutcome::Planned => "planned",
+        ChangeOutcome::Changed => "changed",
+        ChangeOutcome::Unchanged => "unchanged",
+        ChangeOutcome::Failed => "failed",
+        ChangeOutcome::Unknown => "unknown",
+        ChangeOutcome::Skipped => "skipped",
+    }
+}
+
+fn text(changes: &Changes) -> String {
+    let version = |version: &Option<crate::model::PluginVersion>| {
+        version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
+    };
+    let row = |result: &ChangeResult| {
+        vec![
+            result.workspace.clone(),
+            result.plugin.to_string(),
+            result.action.to_owned(),
+            version(&result.from),
+            version(&result.to),
+            word(result).to_owned(),
+        ]
+    };
+    ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], changes.results.iter().map(row))
+}

@@ -1,0 +1,82 @@
+//! Which workspaces or folder a command is about: `--on` and `--dir`, shared by the commands that have them.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Session};
+use crate::{
+    fleet::{
+        Grafana, Workspace,
+        manifest::{Place as Where, SelectError},
+    },
+    model::{GrafanaVersion, Platform, Selector},
+    net::Site,
+    ops::target::{Place, Target},
+};
+
+/// Where.
+#[derive(Args, Debug)]
+pub(super) struct Selection {
+    /// On these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    #[arg(long, value_name = "WORKSPACE|SELECTOR", conflicts_with = "dir")]
+    on: Option<Selector>,
+    /// In this plugins folder
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+}
+
+impl Selection {
+    /// Returns the targets that were named; it is an error to name none.
+    pub(super) async fn named(&self, session: &Session) -> Result<Vec<Target>, Failure> {
+        if self.on.is_none() && self.dir.is_none() {
+            let hint = "`--on NAME` means a workspace of plugport.toml, `--on all` every one, `--dir FOLDER` a folder";
+            return Err(Failure::usage("it is not said where: `--on` or `--dir` is missing", hint));
+        }
+        self.or_all(session).await
+    }
+
+    /// Returns the targets that were named, or every workspace of the manifest.
+    pub(super) async fn or_all(&self, session: &Session) -> Result<Vec<Target>, Failure> {
+        if let Some(path) = &self.dir {
+            return Ok(vec![folder(path)]);
+        }
+        let selector = self.on.clone().unwrap_or(Selector::All);
+        let workspaces = select(session, &selector)?;
+        let mut targets = Vec::new();
+        for workspace in workspaces {
+            targets.push(connect(session, workspace).await?);
+        }
+        Ok(targets)
+    }
+}
+
+/// Returns the workspaces of the manifest that a selector means.
+pub(super) fn select<'a>(session: &'a Session, selector: &Selector) -> Result<Vec<&'a Workspace>, SelectError> {
+    session.manifest.select(selector)
+}
+
+fn folder(path: &std::path::Path) -> Target {
+    Target {
+        name: path.display().to_string(),
+        platform: Platform::host(),
+        place: Place::Folder { path: path.to_path_buf(), grafana: None::<GrafanaVersion> },
+    }
+}
+
+/// Fetches the secret of a workspace and returns it as a target.
+pub(super) async fn connect(session: &Session, workspace: &Workspace) -> Result<Target, Failure> {
+    let place = match workspace.place() {
+        Where::Directory { path, grafana } => Place::Folder { path: path.clone(), grafana: grafana.clone() },
+        Where::Server { service, url, allow_http, login } => {
+            let environment = super::setup::environment;
+            let credential = login.credential(&environment).await.map_err(|error| {
+                let failure = Failure::from(error);
+                Failure { message: format!("workspace `{}`: {}", workspace.name(), failure.message), ..failure }
+            })?;
+            let site = Site::new(&session.context.client, url.as_str(), Some(credential), *allow_http)?;
+            Place::Server(Grafana::new(site, *service))
+        }
+    };
+    Ok(Target { name: workspace.name().to_string(), platform: workspace.platform().clone(), place })
+}

@@ -1,0 +1,48 @@
+//! `plugport verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Report, Session, setup::to_document, ui};
+use crate::{
+    model::PluginId,
+    ops::verify::{VerifyOutcome, verify_file, verify_folder, verify_store},
+};
+
+/// Check again: the store, a zip, or what is installed in a folder
+///
+/// Exits with 4 when a package is refused, and with 3 when an installed folder differs from the package it came from.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The packages of these plugins in the store
+    #[arg(value_name = "ID", required_unless_present_any = ["all", "file", "dir"])]
+    plugins: Vec<PluginId>,
+    /// Every package in the store
+    #[arg(long, conflicts_with = "plugins")]
+    all: bool,
+    /// This zip
+    #[arg(long, value_name = "ZIP", conflicts_with_all = ["plugins", "all"])]
+    file: Option<PathBuf>,
+    /// A plugin's folder, or a plugins folder with many
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["plugins", "all", "file"])]
+    dir: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let outcome = match (&self.file, &self.dir) {
+            (Some(file), _) => verify_file(&session.context, file)?,
+            (None, Some(folder)) => verify_folder(&session.context, folder)?,
+            (None, None) => verify_store(&session.context, &self.plugins)?,
+        };
+        let mut notes = outcome.remarks.clone();
+        notes.extend(outcome.failures.iter().map(|failure| format!("failed: {}: {}", failure.object, failure.reason)));
+        Ok(Report { document: to_document(&outcome), text: text(&outcome), kind: outcome.kind, notes })
+    }
+}
+
+fn text(outcome: &VerifyOutcome) -> String {
+    let VerifyOutcome { checked, ok, failures, .. } = outcome;
+    ui::clean(&format!("{checked} checked, {ok} as they should be, {} not", failures.len()))
+}

@@ -1,0 +1,201 @@
+//! `plugport workspace`.
+
+use clap::{Args, Subcommand};
+use futures_util::{StreamExt, stream};
+use serde_json::{Value, json};
+
+use super::{
+    Failure, Report, Session,
+    selection::{connect, select},
+    ui,
+};
+use crate::{
+    diagnostic::{Chain, Diagnose, Kind},
+    fleet::{
+        Workspace, WorkspaceError,
+        grafana::{Identity, MayInstall},
+    },
+    model::{GrafanaVersion, Selector},
+    ops::target::Place,
+};
+
+/// The fleet: list the workspaces of the manifest, and try whether they answer
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List the workspaces of the manifest; asks none of them
+    List,
+    /// Ask workspaces for their version, who the token is, and whether it may install plugins
+    Ping {
+        /// Which: `all`, a name, or labels like `tier=prod,region=eu` [default: all]
+        #[arg(value_name = "WORKSPACE|SELECTOR")]
+        workspaces: Option<Selector>,
+    },
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        match &self.command {
+            Command::List => Ok(list(session)),
+            Command::Ping { workspaces } => ping(session, workspaces.clone().unwrap_or(Selector::All)).await,
+        }
+    }
+}
+
+fn list(session: &Session) -> Report {
+    let workspaces = session.manifest.workspaces();
+    let labels = |workspace: &Workspace| {
+        workspace.labels().iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    };
+    let row = |workspace: &Workspace| {
+        vec![
+            workspace.name().to_string(),
+            workspace.kind().as_str().to_owned(),
+            workspace.place_text(),
+            labels(workspace),
+            workspace.platform().to_string(),
+        ]
+    };
+    let documents: Vec<_> = workspaces
+        .iter()
+        .map(|workspace| {
+            json!({
+                "name": workspace.name(),
+                "kind": workspace.kind().as_str(),
+                "place": workspace.place_text(),
+                "labels": workspace.labels(),
+                "platform": workspace.platform(),
+            })
+        })
+        .collect();
+    let mut notes = Vec::new();
+    if workspaces.is_empty() {
+        notes.push("the manifest names no workspaces: add `[[workspace]]` to plugport.toml".to_owned());
+    }
+    let text = if workspaces.is_empty() {
+        String::new()
+    } else {
+        ui::table(&["name", "kind", "where", "labels", "platform"], workspaces.iter().map(row))
+    };
+    Report { document: json!({ "workspaces": documents }), text, notes, kind: None }
+}
+
+/// What a workspace answered.
+struct Pong {
+    name: String,
+    answer: Result<Answer, Failure>,
+}
+
+enum Answer {
+    Folder { path: String, plugins: usize },
+    Server { grafana: GrafanaVersion, identity: Identity },
+}
+
+async fn ping(session: &Session, selector: Selector) -> Result<Report, Failure> {
+    let workspaces = select(session, &selector)?;
+    let pongs: Vec<Pong> =
+        stream::iter(workspaces)
+            .map(|workspace| async move {
+                Pong { name: workspace.name().to_string(), answer: ask(session, workspace).await }
+            })
+            .buffered(8)
+            .collect()
+            .await;
+    let header = ["workspace", "grafana", "who", "organisation", "role", "may install"];
+    let answered = pongs.iter().filter_map(|pong| Some((pong, pong.answer.as_ref().ok()?)));
+    let rows: Vec<_> = answered.map(|(pong, answer)| row(&pong.name, answer)).collect();
+    let mut notes = Vec::new();
+    for pong in &pongs {
+        if let Err(failure) = &pong.answer {
+            notes.push(format!("failed: {}: {}", pong.name, failure.message));
+            notes.extend(failure.hint.iter().map(|hint| format!("hint: {hint}")));
+        }
+    }
+    let first = pongs.iter().find_map(|pong| pong.answer.as_ref().err());
+    let kind = first.map(|failure| if rows.is_empty() { failure.kind } else { Kind::Partly });
+    let text = if rows.is_empty() { String::new() } else { ui::table(&header, rows) };
+    let documents: Vec<_> = pongs.iter().map(document).collect();
+    Ok(Report { document: json!({ "workspaces": documents }), text, notes, kind })
+}
+
+async fn ask(session: &Session, workspace: &Workspace) -> Result<Answer, Failure> {
+    let target = connect(session, workspace).await?;
+    match &target.place {
+        Place::Folder { path, .. } => {
+            let plugins = target.read(false).await?.plugins.len();
+            Ok(Answer::Folder { path: path.display().to_string(), plugins })
+        }
+        Place::Server(server) => {
+            let identity = server.identity().await.map_err(explain)?;
+            Ok(Answer::Server { grafana: server.grafana_version().await.map_err(explain)?, identity })
+        }
+    }
+}
+
+fn explain(error: WorkspaceError) -> Failure {
+    Failure { kind: error.kind(), hint: error.hint(), message: Chain(&error).to_string() }
+}
+
+fn row(name: &str, answer: &Answer) -> Vec<String> {
+    match answer {
+        Answer::Folder { path, plugins } => {
+            vec![
+                name.to_owned(),
+                "-".to_owned(),
+                format!("folder {path}"),
+                format!("{plugins} plugins"),
+                "-".to_owned(),
+                "yes".to_owned(),
+            ]
+        }
+        Answer::Server { grafana, identity } => {
+            let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+            let who = identity.login.clone().or_else(|| identity.name.clone());
+            let may = match identity.may_install {
+                MayInstall::Yes => "yes".to_owned(),
+                MayInstall::Unknown => "unknown".to_owned(),
+                no @ MayInstall::No(_) => format!("no: {no}"),
+            };
+            vec![
+                name.to_owned(),
+                grafana.to_string(),
+                text(&who),
+                text(&identity.organisation),
+                text(&identity.role),
+                may,
+            ]
+        }
+    }
+}
+
+fn document(pong: &Pong) -> Value {
+    match &pong.answer {
+        Err(failure) => {
+            json!({ "name": pong.name, "reachable": false, "error": failure.message, "hint": failure.hint })
+        }
+        Ok(Answer::Folder { path, plugins }) => {
+            json!({ "name": pong.name, "reachable": true, "path": path, "plugins": plugins })
+        }
+        Ok(Answer::Server { grafana, identity }) => json!({
+            "name": pong.name,
+            "reachable": true,
+            "grafana": grafana,
+            "login": identity.login,
+            "user": identity.name,
+            "organisation": identity.organisation,
+            "role": identity.role,
+            "server_admin": identity.is_server_admin,
+            "may_install": match identity.may_install {
+                MayInstall::Yes => Value::Bool(true),
+                MayInstall::No(_) => Value::Bool(false),
+                MayInstall::Unknown => Value::Null,
+            },
+            "may_install_reason": identity.may_install.to_string(),
+        }),
+    }
+}

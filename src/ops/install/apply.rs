@@ -1,0 +1,199 @@
+//! Carries out the steps of a plan on one target, one after another.
+
+use std::collections::HashSet;
+
+use super::plan::Step;
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    fleet::{
+        Grafana,
+        directory::{DirectoryError, PluginsFolder},
+        settle,
+    },
+    index::{Index, IndexError},
+    model::{Digests, PluginId},
+    ops::{
+        Context, blocking,
+        candidates::LookupError,
+        changes::{Action, ChangeOutcome, ChangeResult},
+        target::{Place, Target},
+    },
+    store::StoreError,
+    upstream::PackageName,
+    verifier::{Promise, Received, Verified, VerifyError, verify},
+};
+
+/// A step was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// There is no version to install.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// The package is not in the store.
+    #[error("the package of {0} is not in the store")]
+    NoPackage(PackageName),
+    /// The catalog names no package for the target.
+    #[error("the catalog names no package of {plugin} that could be checked here first")]
+    Unchecked {
+        /// The plugin.
+        plugin: PluginId,
+    },
+    /// The package was refused.
+    #[error("the package in the store is refused")]
+    Verify(#[from] VerifyError),
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// The folder failed.
+    #[error(transparent)]
+    Folder(#[from] DirectoryError),
+}
+
+impl Diagnose for StepError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Lookup(error) => error.kind(),
+            Self::NoPackage(_) => Kind::Failed,
+            Self::Unchecked { .. } => Kind::Integrity,
+            Self::Verify(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Folder(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::NoPackage(name) => {
+                Some(format!("`plugport fetch {}@{} --platform {}` brings it", name.plugin, name.version, name.platform))
+            }
+            Self::Unchecked { .. } => Some(
+                "sync from a source that publishes packages, like `https://grafana.com/api`; or set `preflight = false` \
+                 under `[trust]` to let workspaces install what was not checked"
+                    .to_owned(),
+            ),
+            Self::Verify(_) => Some("`plugport verify --all` finds what else is damaged".to_owned()),
+            Self::Store(error) => error.hint(),
+            Self::Index(error) => error.hint(),
+            Self::Folder(error) => error.hint(),
+        }
+    }
+}
+
+/// Carries out all steps; what needs something that failed is not tried.
+pub(super) async fn apply(
+    context: &Context,
+    target: &Target,
+    steps: Vec<Step>,
+    failed_fetches: &[crate::ops::fetch::FetchFailure],
+    preflight: bool,
+) -> Vec<ChangeResult> {
+    let mut results = Vec::new();
+    let mut failed: HashSet<PluginId> = HashSet::new();
+    for step in steps {
+        let missing = step.needs.iter().find(|need| failed.contains(need));
+        let fetch_failure = failed_fetches.iter().find(|failure| concerns(failure, &step));
+        let result = match (&step.action, missing, fetch_failure) {
+            (Err(error), ..) => ChangeResult::refused(&target.name, &step.plugin, "install", error),
+            (Ok(action), _, _) if action.is_nothing() => {
+                ChangeResult::new(&target.name, &step.plugin, action, ChangeOutcome::Unchanged)
+            }
+            (Ok(action), Some(need), _) => ChangeResult {
+                error: Some(format!("it needs {need}, which failed")),
+                ..ChangeResult::new(&target.name, &step.plugin, action, ChangeOutcome::Skipped)
+            },
+            (Ok(action), None, Some(failure)) => {
+                ChangeResult::new(&target.name, &step.plugin, action, ChangeOutcome::Failed).because(&failure.error)
+            }
+            (Ok(action), None, None) => change(context, target, &step, action, preflight).await,
+        };
+        if !matches!(result.outcome, ChangeOutcome::Changed | ChangeOutcome::Unchanged) {
+            failed.insert(step.plugin.clone());
+        }
+        results.push(ChangeResult { needed_by: step.needed_by, ..result });
+    }
+    results
+}
+
+fn concerns(failure: &crate::ops::fetch::FetchFailure, step: &Step) -> bool {
+    let Some(name) = &step.package else { return false };
+    let same_version = failure.version.as_ref().is_none_or(|version| *version == name.version);
+    let same_platform = failure.platform.as_ref().is_none_or(|platform| *platform == name.platform);
+    failure.plugin == name.plugin && same_version && same_platform
+}
+
+async fn change(context: &Context, target: &Target, step: &Step, action: &Action, preflight: bool) -> ChangeResult {
+    let result = ChangeResult::new(&target.name, &step.plugin, action, ChangeOutcome::Changed);
+    let Some(to) = action.to() else { return result };
+    match &target.place {
+        Place::Folder { path, .. } => {
+            let (context, path, package) = (context.clone(), path.clone(), step.package.clone());
+            let plugin = step.plugin.clone();
+            let done = blocking(move || {
+                let mut verified = from_store(&context, &plugin, package.as_ref())?;
+                let folder = PluginsFolder::create(&path)?;
+                Ok::<_, StepError>(folder.install(&folder.lock()?, &mut verified)?)
+            });
+            match done.await {
+                Ok(()) => result,
+                Err(error) => result.because(&error),
+            }
+        }
+        Place::Server(server) => {
+            if preflight {
+                let (context, package, plugin) = (context.clone(), step.package.clone(), step.plugin.clone());
+                let checked = blocking(move || from_store(&context, &plugin, package.as_ref()).map(drop)).await;
+                if let Err(error) = checked {
+                    return result.because(&error);
+                }
+            }
+            settled(server, result, &step.plugin, to).await
+        }
+    }
+}
+
+/// Opens a package of the store, and judges the very bytes that are then used.
+fn from_store(context: &Context, plugin: &PluginId, package: Option<&PackageName>) -> Result<Verified, StepError> {
+    let Some(name) = package else { return Err(StepError::Unchecked { plugin: plugin.clone() }) };
+    let index = Index::open_existing(&context.home.index_path())?;
+    let blob = index.blob(&name.plugin, &name.version, &name.platform)?;
+    let blob = blob.ok_or_else(|| StepError::NoPackage(name.clone()))?;
+    let store = context.store();
+    let path = store.path(&blob.sha256);
+    let received =
+        Received::read(store.open(&blob.sha256)?, path.clone()).map_err(|source| VerifyError::Read { path, source })?;
+    let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+    let promise = Promise { plugin: name.plugin.clone(), version: name.version.clone(), digests };
+    Ok(verify(received, &promise, &context.limits)?)
+}
+
+async fn settled(
+    server: &Grafana,
+    result: ChangeResult,
+    plugin: &PluginId,
+    to: &crate::model::PluginVersion,
+) -> ChangeResult {
+    match server.install(plugin, to).await {
+        Ok(settled) => judge(result, settled),
+        Err(error) => result.because(&error),
+    }
+}
+
+/// Turns what a workspace came to into a result.
+pub(in crate::ops) fn judge(result: ChangeResult, settled: crate::fleet::grafana::Settled) -> ChangeResult {
+    let trouble = settled.trouble.map(|trouble| crate::diagnostic::Chain(&trouble).to_string());
+    let with_trouble = |result: ChangeResult| match (&result.error, trouble) {
+        (Some(error), Some(trouble)) => ChangeResult { error: Some(format!("{error} ({trouble})")), ..result },
+        _ => result,
+    };
+    match settled.outcome {
+        settle::Outcome::Done => result,
+        settle::Outcome::Unchanged => ChangeResult { outcome: ChangeOutcome::Unchanged, ..result },
+        settle::Outcome::Failed(failure) => with_trouble(result.because(&failure)),
+        settle::Outcome::Unknown(doubt) => with_trouble(result.because(&doubt)),
+    }
+}

@@ -1,0 +1,209 @@
+//! Installs plugins on targets, with what they depend on.
+//!
+//! *Invariant:* what a folder gets, and what a server is asked to install, was fetched and checked here first. On one
+//! target one change follows another; targets are changed side by side. What fails on one target stops no other.
+//! *Not for:* waves, gates and ways back, which are a rollout's.
+
+mod apply;
+mod plan;
+
+use futures_util::{StreamExt, stream};
+
+pub use apply::StepError;
+pub(in crate::ops) use apply::judge;
+
+use self::{
+    apply::apply,
+    plan::{Step, plan},
+};
+use crate::{
+    home::HomeError,
+    index::{Index, IndexError},
+    model::{GrafanaVersion, PluginSpec, Timestamp, VersionRequest},
+    ops::{
+        Context, blocking,
+        changes::{Action, ChangeOutcome, ChangeResult, Changes},
+        fetch::{self, FetchFailure, FetchOptions, FetchStartError, Subject},
+        sources::Sources,
+        target::{Place, State, Target, TargetError},
+    },
+    progress::Unit,
+    resolver::Surroundings,
+};
+
+/// After this many rounds of finding out what packages need, the rest is left to fail by name.
+const MAX_ROUNDS: usize = 16;
+
+/// What to install, and how.
+#[derive(Clone, Debug)]
+pub struct InstallOptions {
+    /// The plugins.
+    pub specs: Vec<PluginSpec>,
+    /// Only say what would be done.
+    pub dry_run: bool,
+    /// Check packages here before a server is asked to install them.
+    pub preflight: bool,
+    /// Take these for the versions of Grafana in folders that tell none.
+    pub grafana: Option<GrafanaVersion>,
+    /// Leave versions that are newer to wait, unless they are asked for by name.
+    pub published_before: Option<Timestamp>,
+    /// How many targets are changed side by side.
+    pub concurrency: usize,
+}
+
+/// An installation did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallStartError {
+    /// The cache cannot be used.
+    #[error("nothing was installed")]
+    Home(#[from] HomeError),
+    /// The index cannot be used.
+    #[error("nothing was installed")]
+    Index(#[from] IndexError),
+    /// Packages cannot be fetched.
+    #[error("nothing was installed")]
+    Fetch(#[from] FetchStartError),
+}
+
+crate::diagnostic::diagnose_by_source!(InstallStartError { Home, Index, Fetch });
+
+/// A target whose state was read.
+struct Ready {
+    target: Target,
+    state: State,
+    surroundings: Surroundings,
+}
+
+/// Installs or upgrades plugins on every target.
+pub async fn install(
+    context: &Context,
+    sources: &Sources,
+    targets: Vec<Target>,
+    options: &InstallOptions,
+) -> Result<Changes, InstallStartError> {
+    let path = context.home.index_path();
+    let index = blocking(move || Index::open_existing(&path)).await?;
+    let (ready, mut results, remarks) = read_all(targets, options).await;
+    if options.dry_run {
+        for one in &ready {
+            results.extend(plan_for(&index, one, options)?.iter().map(|step| planned(&one.target, step)));
+        }
+        return Ok(Changes::of(results, remarks));
+    }
+    let _lock = context.home.lock(&context.command, context.now())?;
+    let failures = fetch_for(context, sources, &index, &ready, options).await?;
+    let mut work = Vec::new();
+    for one in ready {
+        let steps = plan_for(&index, &one, options)?;
+        work.push((one.target, steps));
+    }
+    context.reporter.begin("installing", Some(work.len() as u64), Unit::Items);
+    let failures = &failures;
+    let mut applied = stream::iter(work)
+        .map(|(target, steps)| async move { apply(context, &target, steps, failures, options.preflight).await })
+        .buffered(options.concurrency.max(1));
+    while let Some(more) = applied.next().await {
+        context.reporter.advance(1);
+        results.extend(more);
+    }
+    context.reporter.end();
+    Ok(Changes::of(results, remarks))
+}
+
+/// Reads every target; one that cannot be read fails for every plugin that was asked for.
+async fn read_all(targets: Vec<Target>, options: &InstallOptions) -> (Vec<Ready>, Vec<ChangeResult>, Vec<String>) {
+    let states: Vec<(Target, Result<State, TargetError>)> = stream::iter(targets)
+        .map(|target| async move { (target.read(true).await, target) })
+        .buffered(options.concurrency.max(1))
+        .map(|(state, target)| (target, state))
+        .collect()
+        .await;
+    let (mut ready, mut results, mut remarks) = (Vec::new(), Vec::new(), Vec::new());
+    for (target, state) in states {
+        match state {
+            Ok(mut state) => {
+                state.grafana = state.grafana.or_else(|| options.grafana.clone());
+                remarks.extend(state.remarks.drain(..).map(|remark| format!("{}: {remark}", target.name)));
+                let surroundings = Surroundings {
+                    grafana: state.grafana.clone(),
+                    // A server picks its package itself; what matters here is checked before it is asked.
+                    platforms: match &target.place {
+                        Place::Server(_) if !options.preflight => Vec::new(),
+                        _ => vec![target.platform.clone()],
+                    },
+                    published_before: options.published_before,
+                };
+                ready.push(Ready { target, state, surroundings });
+            }
+            Err(error) => {
+                let refused = |spec: &PluginSpec| ChangeResult::refused(&target.name, &spec.id, "install", &error);
+                results.extend(options.specs.iter().map(refused));
+            }
+        }
+    }
+    (ready, results, remarks)
+}
+
+fn plan_for(index: &Index, one: &Ready, options: &InstallOptions) -> Result<Vec<Step>, IndexError> {
+    plan(index, &one.target, &one.state, &options.specs, &one.surroundings)
+}
+
+fn planned(target: &Target, step: &Step) -> ChangeResult {
+    let result = match &step.action {
+        Err(error) => ChangeResult::refused(&target.name, &step.plugin, "install", error),
+        Ok(action) => {
+            let outcome = if action.is_nothing() { ChangeOutcome::Unchanged } else { ChangeOutcome::Planned };
+            ChangeResult::new(&target.name, &step.plugin, action, outcome)
+        }
+    };
+    ChangeResult { needed_by: step.needed_by.clone(), ..result }
+}
+
+/// Fetches what the plans need; what a package needs itself is known only once it is here, so the plans are made again
+/// until nothing new comes up.
+async fn fetch_for(
+    context: &Context,
+    sources: &Sources,
+    index: &Index,
+    ready: &[Ready],
+    options: &InstallOptions,
+) -> Result<Vec<FetchFailure>, InstallStartError> {
+    let mut failures = Vec::new();
+    let mut asked = std::collections::HashSet::new();
+    for _ in 0..MAX_ROUNDS {
+        let mut progress = false;
+        for one in ready {
+            if matches!(one.target.place, Place::Server(_)) && !options.preflight {
+                continue;
+            }
+            let steps = plan_for(index, one, options)?;
+            let new = steps.iter().filter(|step| is_change(step)).filter_map(|step| step.package.clone());
+            let new: Vec<_> = new.filter(|name| asked.insert(name.clone())).collect();
+            if new.is_empty() {
+                continue;
+            }
+            progress = true;
+            let exact = |name: &crate::upstream::PackageName| PluginSpec {
+                id: name.plugin.clone(),
+                version: VersionRequest::Text { version: name.version.clone(), range: None },
+            };
+            let wanted = FetchOptions {
+                subject: Subject::Plugins(new.iter().map(exact).collect()),
+                surroundings: Surroundings { platforms: vec![one.target.platform.clone()], ..Surroundings::default() },
+                dependencies: false,
+                concurrency: options.concurrency,
+            };
+            let path = context.home.index_path();
+            let writer = blocking(move || Index::open(&path)).await?;
+            failures.extend(fetch::fetch_locked(context, sources, writer, &wanted).await?.failed);
+        }
+        if !progress {
+            break;
+        }
+    }
+    Ok(failures)
+}
+
+fn is_change(step: &Step) -> bool {
+    matches!(&step.action, Ok(Action::Install { .. } | Action::Replace { .. }))
+}

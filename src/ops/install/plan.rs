@@ -1,0 +1,172 @@
+//! Which versions go onto a target, in which order. Reads the catalog, changes nothing.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+
+use crate::{
+    archive::parse_plugin_json,
+    index::{Index, IndexError},
+    model::{Dependency, PluginId, PluginSpec, VersionRequest},
+    ops::{
+        candidates::{self, Chosen, LookupError},
+        changes::Action,
+        target::{InstalledPlugin, State, Target},
+    },
+    resolver::Surroundings,
+    upstream::PackageName,
+};
+
+/// One plugin of a plan.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) plugin: PluginId,
+    pub(super) action: Result<Action, LookupError>,
+    /// The package that comes.
+    pub(super) package: Option<PackageName>,
+    /// What must be there before.
+    pub(super) needs: Vec<PluginId>,
+    /// Which plugin needs it; nothing where the user asked for it.
+    pub(super) needed_by: Option<PluginId>,
+}
+
+/// What is looked for, and who needs it.
+struct Wish {
+    spec: PluginSpec,
+    needed_by: Option<PluginId>,
+}
+
+/// Returns the steps for these wishes, what is needed before what needs it.
+pub(super) fn plan(
+    index: &Index,
+    target: &Target,
+    state: &State,
+    specs: &[PluginSpec],
+    surroundings: &Surroundings,
+) -> Result<Vec<Step>, IndexError> {
+    let mut wishes: VecDeque<_> = specs.iter().map(|spec| Wish { spec: spec.clone(), needed_by: None }).collect();
+    let mut steps: BTreeMap<PluginId, Step> = BTreeMap::new();
+    let mut order = Vec::new();
+    while let Some(wish) = wishes.pop_front() {
+        let id = wish.spec.id.clone();
+        if steps.contains_key(&id) || is_settled(index, state, &wish)? {
+            continue;
+        }
+        let (step, dependencies) = plan_one(index, target, state, wish, surroundings)?;
+        for Dependency { id, range } in dependencies {
+            let spec = PluginSpec { id, version: VersionRequest::from(range) };
+            wishes.push_back(Wish { spec, needed_by: Some(step.plugin.clone()) });
+        }
+        order.push(id.clone());
+        steps.insert(id, step);
+    }
+    Ok(sort(steps, order))
+}
+
+/// Returns whether a dependency needs no step: Grafana brings it, or a version that will do is there.
+fn is_settled(index: &Index, state: &State, wish: &Wish) -> Result<bool, IndexError> {
+    if wish.needed_by.is_none() {
+        return Ok(false);
+    }
+    let installed = state.plugins.get(&wish.spec.id).filter(|installed| installed.fault.is_none());
+    let will_do = installed.and_then(|installed| installed.version.as_ref());
+    if will_do.is_some_and(|version| wish.spec.version.allows(version)) {
+        return Ok(true);
+    }
+    candidates::is_core(index, &wish.spec.id)
+}
+
+fn plan_one(
+    index: &Index,
+    target: &Target,
+    state: &State,
+    wish: Wish,
+    surroundings: &Surroundings,
+) -> Result<(Step, Vec<Dependency>), IndexError> {
+    let Wish { spec, needed_by } = wish;
+    let mut step = Step {
+        plugin: spec.id.clone(),
+        action: Ok(Action::Keep { at: None }),
+        package: None,
+        needs: Vec::new(),
+        needed_by,
+    };
+    let chosen = match candidates::choose(index, &spec, surroundings) {
+        Ok(chosen) => chosen,
+        Err(error) => {
+            step.action = Err(error);
+            return Ok((step, Vec::new()));
+        }
+    };
+    let version = chosen.release.version.clone();
+    let platform = target.platform.choose(chosen.release.packages.keys()).cloned();
+    step.package = platform.map(|platform| PackageName { plugin: spec.id.clone(), version: version.clone(), platform });
+    let dependencies = needs(index, &chosen, step.package.as_ref())?;
+    step.needs = dependencies.iter().map(|dependency| dependency.id.clone()).collect();
+    step.action = Ok(action(state.plugins.get(&spec.id), version));
+    Ok((step, dependencies))
+}
+
+fn action(installed: Option<&InstalledPlugin>, to: crate::model::PluginVersion) -> Action {
+    match installed {
+        None => Action::Install { to },
+        Some(installed) if installed.fault.is_none() && installed.version.as_ref() == Some(&to) => {
+            Action::Keep { at: Some(to) }
+        }
+        Some(installed) => Action::Replace { from: installed.version.clone(), to },
+    }
+}
+
+/// Returns what a version needs: what its package says where it is in the store, else what the catalog says of the
+/// newest version, which is all that it tells.
+fn needs(index: &Index, chosen: &Chosen, package: Option<&PackageName>) -> Result<Vec<Dependency>, IndexError> {
+    if let Some(name) = package
+        && let Some(blob) = index.blob(&name.plugin, &name.version, &name.platform)?
+        && let Ok(plugin_json) = parse_plugin_json(blob.plugin_json.as_bytes())
+    {
+        return Ok(plugin_json.dependencies);
+    }
+    let plugin = &chosen.plugin.plugin;
+    let is_newest = plugin.version.as_ref() == Some(&chosen.release.version);
+    Ok(if is_newest { plugin.dependencies.clone() } else { Vec::new() })
+}
+
+/// Puts what is needed before what needs it; in a circle, whoever was asked for first comes last.
+fn sort(mut steps: BTreeMap<PluginId, Step>, order: Vec<PluginId>) -> Vec<Step> {
+    let mut waiting: Vec<PluginId> = order.into_iter().rev().collect();
+    let mut sorted = Vec::new();
+    while !waiting.is_empty() {
+        let open: HashSet<PluginId> = waiting.iter().cloned().collect();
+        let is_ready = |id: &PluginId| {
+            steps.get(id).is_none_or(|step| !step.needs.iter().any(|need| open.contains(need) && need != id))
+        };
+        let place = waiting.iter().position(is_ready).unwrap_or(0);
+        let id = waiting.remove(place);
+        sorted.extend(steps.remove(&id));
+    }
+    sorted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(plugin: &str, needs: &[&str]) -> (PluginId, Step) {
+        let id: PluginId = plugin.parse().expect("an id");
+        let needs = needs.iter().map(|need| need.parse().expect("an id")).collect();
+        (id.clone(), Step { plugin: id, action: Ok(Action::Keep { at: None }), package: None, needs, needed_by: None })
+    }
+
+    fn sorted(steps: [(PluginId, Step); 3]) -> Vec<String> {
+        let order = steps.iter().map(|(id, _)| id.clone()).collect();
+        sort(BTreeMap::from(steps), order).into_iter().map(|step| step.plugin.to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_needed_comes_first() {
+        assert_eq!(sorted([step("a", &["b", "core"]), step("b", &["c"]), step("c", &[])]), ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn circles_end() {
+        assert_eq!(sorted([step("a", &["b"]), step("b", &["a"]), step("c", &["c"])]).len(), 3);
+    }
+}

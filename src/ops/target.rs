@@ -1,0 +1,155 @@
+//! What plugins are installed on, and what is on it now.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use crate::{
+    archive::PluginJson,
+    diagnostic::Chain,
+    fleet::{
+        Grafana, WorkspaceError,
+        directory::{DirectoryError, PluginsFolder},
+    },
+    model::{Dependency, GrafanaVersion, Platform, PluginId, PluginType, PluginVersion},
+    ops::blocking,
+};
+
+/// Something that plugins are installed on.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The name of the workspace, or the folder.
+    pub name: String,
+    /// The platform it runs on.
+    pub platform: Platform,
+    /// Where it is.
+    pub place: Place,
+}
+
+/// Where a target is.
+#[derive(Clone, Debug)]
+pub enum Place {
+    /// A plugins folder on this machine.
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The version of the Grafana that uses it, where it is known.
+        grafana: Option<GrafanaVersion>,
+    },
+    /// A Grafana server.
+    Server(Grafana),
+}
+
+/// A plugin that is installed.
+#[derive(Clone, Debug)]
+pub struct InstalledPlugin {
+    /// The id.
+    pub id: PluginId,
+    /// The version, where it can be made out.
+    pub version: Option<PluginVersion>,
+    /// The name for people.
+    pub name: String,
+    /// What kind it is, where that is told.
+    pub plugin_type: Option<PluginType>,
+    /// What the server says of its signature; folders say nothing.
+    pub signature: Option<String>,
+    /// What it needs.
+    pub dependencies: Vec<Dependency>,
+    /// Why it does not work.
+    pub fault: Option<String>,
+}
+
+/// What is on a target.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// The version of Grafana, where it is known.
+    pub grafana: Option<GrafanaVersion>,
+    /// The plugins by id.
+    pub plugins: BTreeMap<PluginId, InstalledPlugin>,
+    /// What could not be read.
+    pub remarks: Vec<String>,
+}
+
+/// A target cannot be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// The folder fails.
+    #[error(transparent)]
+    Folder(#[from] DirectoryError),
+    /// The server fails.
+    #[error(transparent)]
+    Server(#[from] WorkspaceError),
+}
+
+crate::diagnostic::diagnose_by_source!(TargetError { Folder, Server });
+
+impl Target {
+    /// Returns what is on the target. A folder that is not there yet has nothing in it where `may_be_missing`.
+    pub async fn read(&self, may_be_missing: bool) -> Result<State, TargetError> {
+        match &self.place {
+            Place::Folder { path, grafana } => {
+                let (path, grafana) = (path.clone(), grafana.clone());
+                Ok(blocking(move || read_folder(&path, grafana, may_be_missing)).await?)
+            }
+            Place::Server(server) => read_server(server).await,
+        }
+    }
+}
+
+fn read_folder(
+    path: &std::path::Path,
+    grafana: Option<GrafanaVersion>,
+    may_be_missing: bool,
+) -> Result<State, DirectoryError> {
+    let folder = match PluginsFolder::open(path) {
+        Err(DirectoryError::Missing(_)) if may_be_missing => return Ok(State { grafana, ..State::default() }),
+        folder => folder?,
+    };
+    let inventory = folder.installed()?;
+    let mut state = State { grafana, ..State::default() };
+    for (name, error) in inventory.faults {
+        state.remarks.push(format!("`{}`: {}", name.escape_debug(), Chain(&error)));
+    }
+    for (name, plugin_json) in inventory.plugins {
+        if name != plugin_json.id.as_str() {
+            state.remarks.push(format!("`{}` holds the plugin {}", name.escape_debug(), plugin_json.id));
+        }
+        let PluginJson { id, version, name, plugin_type, dependencies, .. } = plugin_json;
+        let plugin = InstalledPlugin {
+            id: id.clone(),
+            version: Some(version),
+            name,
+            plugin_type: Some(plugin_type),
+            signature: None,
+            dependencies,
+            fault: None,
+        };
+        state.plugins.insert(id, plugin);
+    }
+    Ok(state)
+}
+
+async fn read_server(server: &Grafana) -> Result<State, TargetError> {
+    let grafana = server.grafana_version().await?;
+    let inventory = server.installed().await?;
+    let mut state = State { grafana: Some(grafana), ..State::default() };
+    for skipped in inventory.skipped {
+        let name = skipped.id.unwrap_or_else(|| "a plugin without an id".to_owned());
+        state.remarks.push(format!("`{}`: {}", name.escape_debug(), skipped.reason));
+    }
+    for plugin in inventory.plugins {
+        let signature = match plugin.signature_type.as_str() {
+            "" => plugin.signature,
+            kind => format!("{} ({kind})", plugin.signature),
+        };
+        let installed = InstalledPlugin {
+            id: plugin.id.clone(),
+            version: plugin.version,
+            name: plugin.name,
+            plugin_type: plugin.plugin_type,
+            signature: Some(signature),
+            dependencies: plugin.dependencies,
+            fault: plugin.error,
+        };
+        state.plugins.insert(plugin.id, installed);
+    }
+    Ok(state)
+}

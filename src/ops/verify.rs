@@ -1,0 +1,319 @@
+//! Checks again: what is in the store, one zip, or what is installed in a folder.
+//!
+//! *Invariant:* every byte that is vouched for was read in this run.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use cap_std::{ambient_authority, fs::Dir};
+use serde::Serialize;
+
+use crate::{
+    archive::{self, CompareError, InstalledError, PluginJson},
+    diagnostic::{Chain, Diagnose, Kind},
+    index::{Blob, Index, IndexError},
+    model::{Digests, PluginId, RelPath, Sha256Digest},
+    ops::Context,
+    progress::Unit,
+    store::StoreError,
+    verifier::{Promise, Received, VerifyError, verify, verify_archive},
+};
+
+/// Something that is not as it should be.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Finding {
+    /// What.
+    pub object: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a verification came to.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct VerifyOutcome {
+    /// How many things were checked.
+    pub checked: usize,
+    /// How many of them are as they should be.
+    pub ok: usize,
+    /// The others.
+    pub failures: Vec<Finding>,
+    /// What the failures mean.
+    #[serde(skip)]
+    pub kind: Option<Kind>,
+    /// What else is worth knowing.
+    #[serde(skip)]
+    pub remarks: Vec<String>,
+}
+
+/// A verification could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyStartError {
+    /// The index cannot be used.
+    #[error("nothing was verified")]
+    Index(#[from] IndexError),
+    /// The store cannot be used.
+    #[error("nothing was verified")]
+    Store(#[from] StoreError),
+    /// There is no such folder, or it cannot be read.
+    #[error("`{}` cannot be read", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A file of the folder cannot be read.
+    #[error("nothing was verified")]
+    Compare(#[from] CompareError),
+    /// A folder is no plugin.
+    #[error("`{}` is no plugin's folder, and none of the folders in it is", .0.display())]
+    NoPlugin(PathBuf),
+    /// None of these plugins is in the store.
+    #[error("the store has no package of {0}")]
+    NotStored(PluginId),
+}
+
+impl Diagnose for VerifyStartError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Index(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::Usage,
+            Self::Folder { .. } => Kind::Storage,
+            Self::Compare(_) => Kind::Storage,
+            Self::NoPlugin(_) | Self::NotStored(_) => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Index(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::NoPlugin(_) => Some("name a plugin's folder, or a plugins folder".to_owned()),
+            Self::NotStored(plugin) => Some(format!("`plugport fetch {plugin}` brings it")),
+            _ => None,
+        }
+    }
+}
+
+impl VerifyOutcome {
+    fn good(&mut self) {
+        self.checked += 1;
+        self.ok += 1;
+    }
+
+    fn bad(&mut self, object: String, reason: String, kind: Kind) {
+        self.checked += 1;
+        self.failures.push(Finding { object, reason });
+        // A refused package weighs more than a folder that differs.
+        self.kind = if self.kind == Some(Kind::Integrity) { self.kind } else { Some(kind) };
+    }
+}
+
+/// Reads packages of the store from end to end: those of these plugins, or all.
+pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOutcome, VerifyStartError> {
+    let (index, store) = (Index::open_existing(&context.home.index_path())?, context.store());
+    let mut blobs = index.blobs()?;
+    if let Some(missing) = plugins.iter().find(|id| !blobs.iter().any(|blob| blob.plugin == **id)) {
+        return Err(VerifyStartError::NotStored(missing.clone()));
+    }
+    blobs.retain(|blob| plugins.is_empty() || plugins.contains(&blob.plugin));
+    let mut outcome = VerifyOutcome::default();
+    context.reporter.begin("verifying the store", Some(blobs.iter().map(|blob| blob.size).sum()), Unit::Bytes);
+    for blob in blobs {
+        let object = format!("{}@{} ({}) sha256:{}", blob.plugin, blob.version, blob.platform, blob.sha256);
+        match store.check(&blob.sha256, blob.size)? {
+            Some(fault) => outcome.bad(object, fault.to_string(), Kind::Integrity),
+            None => match judge(context, &blob) {
+                Ok(()) => outcome.good(),
+                Err(error) => outcome.bad(object, Chain(&error).to_string(), Kind::Integrity),
+            },
+        }
+        context.reporter.advance(blob.size);
+    }
+    context.reporter.end();
+    Ok(outcome)
+}
+
+fn judge(context: &Context, blob: &Blob) -> Result<(), VerifyError> {
+    let path = context.store().path(&blob.sha256);
+    let file = context.store().open(&blob.sha256).map_err(|error| VerifyError::Read {
+        path: path.clone(),
+        source: std::io::Error::other(Chain(&error).to_string()),
+    })?;
+    let received = Received::read(file, path.clone()).map_err(|source| VerifyError::Read { path, source })?;
+    let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+    let promise = Promise { plugin: blob.plugin.clone(), version: blob.version.clone(), digests };
+    verify(received, &promise, &context.limits).map(drop)
+}
+
+/// Judges one zip: is its archive safe, and is it a package that the catalog knows?
+pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
+    let folder_error = |source| VerifyStartError::Folder { path: path.to_path_buf(), source };
+    let received = std::fs::File::open(path).and_then(|file| Received::read(file, path.to_path_buf()));
+    let received = received.map_err(folder_error)?;
+    let (mut outcome, object, sha256) = (VerifyOutcome::default(), path.display().to_string(), received.sha256);
+    let named = zip::ZipArchive::new(&received.file).ok().and_then(|archive| top_folder(&archive));
+    let Some(plugin) = named else {
+        let reason = "it is no zip whose files lie in one folder named by a plugin's id";
+        outcome.bad(object, reason.to_owned(), Kind::Integrity);
+        return Ok(outcome);
+    };
+    match verify_archive(received, &plugin, None, &context.limits) {
+        Err(error) => outcome.bad(object, Chain(&error).to_string(), Kind::Integrity),
+        Ok(verified) => {
+            let PluginJson { id, version, .. } = verified.archive().plugin_json();
+            match promised(context, id, version, &sha256)? {
+                Promised::Same(platform) => {
+                    outcome.remarks.push(format!("it is {id}@{version} ({platform}), as the catalog has it"));
+                    outcome.good();
+                }
+                Promised::Other(digests) => {
+                    let reason = format!(
+                        "it says that it is {id}@{version}, of which the catalog has {digests}, not sha256:{sha256}"
+                    );
+                    outcome.bad(object, reason, Kind::Integrity);
+                }
+                Promised::Nothing => {
+                    let remark = format!(
+                        "it is a safe archive of {id}@{version}; the catalog does not know it, so nobody vouches for it"
+                    );
+                    outcome.remarks.push(remark);
+                    outcome.good();
+                }
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+fn top_folder(archive: &zip::ZipArchive<&std::fs::File>) -> Option<PluginId> {
+    archive.file_names().next()?.ok()?.split('/').next()?.parse().ok()
+}
+
+/// What the catalog promises of a version.
+enum Promised {
+    Same(crate::model::Platform),
+    Other(String),
+    Nothing,
+}
+
+fn promised(
+    context: &Context,
+    id: &PluginId,
+    version: &crate::model::PluginVersion,
+    sha256: &Sha256Digest,
+) -> Result<Promised, IndexError> {
+    let index = match Index::open_existing(&context.home.index_path()) {
+        Err(IndexError::Missing { .. }) => return Ok(Promised::Nothing),
+        index => index?,
+    };
+    let releases = index.releases(id)?;
+    let Some(stored) = releases.iter().find(|stored| stored.release.version.same_release(version)) else {
+        return Ok(Promised::Nothing);
+    };
+    let packages = &stored.release.packages;
+    if let Some((platform, _)) = packages.iter().find(|(_, package)| package.digests.sha256 == Some(*sha256)) {
+        return Ok(Promised::Same(platform.clone()));
+    }
+    let known: Vec<_> = packages.values().map(|package| package.digests.describe()).collect();
+    Ok(if known.is_empty() { Promised::Nothing } else { Promised::Other(known.join(", ")) })
+}
+
+/// Compares an installed plugin, or every plugin of a plugins folder, with the package it came from.
+pub fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
+    let folder_error = |source| VerifyStartError::Folder { path: path.to_path_buf(), source };
+    let index = Index::open_existing(&context.home.index_path())?;
+    let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(folder_error)?;
+    let mut outcome = VerifyOutcome::default();
+    let folders = match archive::read_installed(&dir) {
+        Ok(plugin_json) => vec![(path.to_path_buf(), Ok(plugin_json))],
+        Err(_) => installed_below(path).map_err(folder_error)?,
+    };
+    if folders.is_empty() {
+        return Err(VerifyStartError::NoPlugin(path.to_path_buf()));
+    }
+    context.reporter.begin("verifying installed plugins", Some(folders.len() as u64), Unit::Items);
+    for (folder, plugin_json) in folders {
+        match plugin_json {
+            Ok(plugin_json) => verify_installed(context, &index, &folder, &plugin_json, &mut outcome)?,
+            Err(error) => outcome.bad(folder.display().to_string(), Chain(&error).to_string(), Kind::Findings),
+        }
+        context.reporter.advance(1);
+    }
+    context.reporter.end();
+    Ok(outcome)
+}
+
+type Found = (PathBuf, Result<PluginJson, InstalledError>);
+
+fn installed_below(path: &Path) -> std::io::Result<Vec<Found>> {
+    let mut folders = Vec::new();
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        if hidden || !entry.path().is_dir() {
+            continue;
+        }
+        let dir = Dir::open_ambient_dir(entry.path(), ambient_authority())?;
+        folders.push((entry.path(), archive::read_installed(&dir)));
+    }
+    folders.sort_by(|left, right| left.0.cmp(&right.0));
+    // A folder full of folders that are no plugins is no plugins folder.
+    if folders.iter().all(|(_, plugin_json)| plugin_json.is_err()) {
+        folders.clear();
+    }
+    Ok(folders)
+}
+
+fn verify_installed(
+    context: &Context,
+    index: &Index,
+    folder: &Path,
+    plugin_json: &PluginJson,
+    outcome: &mut VerifyOutcome,
+) -> Result<(), VerifyStartError> {
+    let PluginJson { id, version, .. } = plugin_json;
+    let object = format!("{id}@{version} in {}", folder.display());
+    let blobs: Vec<_> = index.blobs_of(id)?.into_iter().filter(|blob| blob.version.same_release(version)).collect();
+    if blobs.is_empty() {
+        let reason =
+            format!("the store has no package of {id}@{version} to compare with: `plugport fetch {id}@{version}`");
+        outcome.bad(object, reason, Kind::Findings);
+        return Ok(());
+    }
+    let mut nearest: Option<Vec<String>> = None;
+    for blob in blobs {
+        let files = match files_of(context, &blob) {
+            Ok(files) => files,
+            Err(error) => {
+                outcome.bad(object, format!("its package in the store is refused: {}", Chain(&error)), Kind::Integrity);
+                return Ok(());
+            }
+        };
+        let dir = Dir::open_ambient_dir(folder, ambient_authority())
+            .map_err(|source| VerifyStartError::Folder { path: folder.to_path_buf(), source })?;
+        let differences: Vec<_> = archive::compare(&files, &dir)?.iter().map(ToString::to_string).collect();
+        if differences.is_empty() {
+            outcome.good();
+            return Ok(());
+        }
+        // Of packages for several platforms, the one that differs least is the one it came from.
+        if nearest.as_ref().is_none_or(|nearest| differences.len() < nearest.len()) {
+            nearest = Some(differences);
+        }
+    }
+    outcome.bad(object, nearest.unwrap_or_default().join("; "), Kind::Findings);
+    Ok(())
+}
+
+fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
+    judge(context, blob)?;
+    let path = context.store().path(&blob.sha256);
+    let mut file = std::fs::File::open(&path).map_err(|source| VerifyError::Read { path, source })?;
+    let refused = |source| VerifyError::Archive { plugin: blob.plugin.clone(), version: blob.version.clone(), source };
+    let archive = archive::inspect(&mut file, &blob.plugin, &context.limits).map_err(refused)?;
+    archive::file_digests(&mut file, &archive).map_err(refused)
+}
