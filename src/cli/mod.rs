@@ -27,7 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::{
     failure::{Failure, exit_code},
     setup::{Globals, Session},
-    ui::Report,
+    ui::{Report, Ui},
 };
 use crate::diagnostic::Kind;
 
@@ -39,6 +39,12 @@ struct Arguments {
     globals: Globals,
     #[command(subcommand)]
     command: Command,
+}
+
+impl Arguments {
+    fn ui(&self) -> Ui {
+        self.globals.ui(self.command.wants_events())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -60,6 +66,11 @@ enum Command {
 }
 
 impl Command {
+    /// Returns whether it was asked for one JSON object a line.
+    fn wants_events(&self) -> bool {
+        matches!(self, Self::Sync(arguments) if arguments.json_events)
+    }
+
     /// Returns the name as it is typed.
     fn name(&self) -> &'static str {
         match self {
@@ -119,7 +130,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> u8 {
-    let (name, ui) = (arguments.command.name(), arguments.globals.ui());
+    let (name, ui) = (arguments.command.name(), arguments.ui());
     arguments.globals.start_log();
     let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
@@ -154,7 +165,7 @@ struct Signal {
 
 async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
     let work = async {
-        let session = Session::open(&arguments.globals, name)?;
+        let session = Session::open(&arguments.globals, arguments.ui(), name)?;
         arguments.command.run(&session).await
     };
     tokio::select! {

@@ -7,7 +7,10 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Failure, ui::Ui};
+use super::{
+    Failure,
+    ui::{Format, Ui},
+};
 use crate::{
     archive::ArchiveLimits,
     diagnostic::Kind,
@@ -68,13 +71,18 @@ enum Color {
 
 impl Globals {
     /// Returns how to speak.
-    pub(super) fn ui(&self) -> Ui {
+    pub(super) fn ui(&self, events: bool) -> Ui {
         let color = match self.color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        Ui { json: self.json, quiet: self.quiet, progress: !self.no_progress, color }
+        let format = match (events, self.json) {
+            (true, _) => Format::Events,
+            (false, true) => Format::Json,
+            (false, false) => Format::Text,
+        };
+        Ui { format, quiet: self.quiet, progress: !self.no_progress, color }
     }
 
     /// Starts the log on stderr, as talkative as was asked for.
@@ -134,8 +142,8 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn open(globals: &Globals, command: &str) -> Result<Self, Failure> {
-        let (ui, manifest) = (globals.ui(), globals.manifest()?);
+    pub(super) fn open(globals: &Globals, ui: Ui, command: &str) -> Result<Self, Failure> {
+        let manifest = globals.manifest()?;
         let authorities = globals.authorities()?;
         let client = Client::new(manifest.network().clone(), globals.offline, authorities.as_deref())?;
         let sources = Sources::new(client.clone(), known_sources(&manifest), environment);

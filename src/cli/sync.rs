@@ -29,6 +29,9 @@ pub(super) struct Arguments {
     /// Believe a catalog that suddenly lists far fewer plugins
     #[arg(long)]
     confirm: bool,
+    /// Print one JSON object a line: what begins, how far it is, and at the end the result
+    #[arg(long)]
+    pub(super) json_events: bool,
     /// How many requests run at once
     #[arg(long, value_name = "N", default_value = "16")]
     concurrency: NonZeroUsize,

@@ -7,7 +7,7 @@ use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
     sync::Mutex,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anstream::{AutoStream, ColorChoice};
@@ -18,10 +18,21 @@ use serde_json::{Map, Value};
 use super::failure::Failure;
 use crate::progress::{Reporter, Unit};
 
+/// What results look like.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Format {
+    /// Text and tables for people.
+    Text,
+    /// One JSON document.
+    Json,
+    /// One JSON object a line, the last of which is the document.
+    Events,
+}
+
 /// How to speak.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ui {
-    pub(super) json: bool,
+    pub(super) format: Format,
     pub(super) quiet: bool,
     pub(super) progress: bool,
     pub(super) color: ColorChoice,
@@ -46,10 +57,10 @@ impl Ui {
         for note in &report.notes {
             self.note(note);
         }
-        if self.json {
-            return self.print(&document(command, report.document.clone()));
+        match self.format {
+            Format::Text => self.print(&report.text),
+            _ => self.print_document(command, report.document.clone()),
         }
-        self.print(&report.text)
     }
 
     /// Prints a failure.
@@ -58,7 +69,18 @@ impl Ui {
         if let Some(hint) = &failure.hint {
             self.complain(&format!("\u{1b}[1;36mhint:\u{1b}[0m {}", clean(hint)));
         }
-        if self.json { self.print(&document(command, failure.document())) } else { Ok(()) }
+        match self.format {
+            Format::Text => Ok(()),
+            _ => self.print_document(command, failure.document()),
+        }
+    }
+
+    fn print_document(self, command: &str, fields: Value) -> io::Result<()> {
+        let document = document(command, fields);
+        match self.format {
+            Format::Events => self.print(&event("result", document)),
+            _ => self.print(&format!("{document:#}\n")),
+        }
     }
 
     /// Prints a remark, unless it was asked for quiet.
@@ -89,6 +111,9 @@ impl Ui {
 
     /// Returns who draws progress, if someone is to see it.
     pub(super) fn reporter(self) -> std::sync::Arc<dyn Reporter> {
+        if self.format == Format::Events {
+            return std::sync::Arc::new(Events { ui: self, state: Mutex::default() });
+        }
         if self.progress && !self.quiet && io::stderr().is_terminal() {
             std::sync::Arc::new(Bar::default())
         } else {
@@ -98,14 +123,24 @@ impl Ui {
 }
 
 /// Puts the two fields that every document starts with before the others.
-fn document(command: &str, fields: Value) -> String {
+fn document(command: &str, fields: Value) -> Value {
     let mut whole = Map::new();
     whole.insert("format_version".to_owned(), "1.0".into());
     whole.insert("command".to_owned(), command.into());
     if let Value::Object(fields) = fields {
         whole.extend(fields);
     }
-    format!("{:#}\n", Value::Object(whole))
+    Value::Object(whole)
+}
+
+/// Returns a line of a stream: the name of the event before its fields.
+fn event(name: &str, fields: Value) -> String {
+    let mut line = Map::new();
+    line.insert("event".to_owned(), name.into());
+    if let Value::Object(fields) = fields {
+        line.extend(fields);
+    }
+    format!("{}\n", Value::Object(line))
 }
 
 /// Replaces what would move the cursor, change colours or turn the direction of writing.
@@ -208,6 +243,58 @@ impl Reporter for Bar {
     }
 }
 
+/// Prints progress as lines of JSON, a few a second.
+#[derive(Debug)]
+struct Events {
+    ui: Ui,
+    state: Mutex<Stretch>,
+}
+
+/// How far the current piece of work is.
+#[derive(Debug, Default)]
+struct Stretch {
+    what: String,
+    total: Option<u64>,
+    done: u64,
+    printed: Option<Instant>,
+}
+
+impl Events {
+    fn change(&self, name: &str, pause: Duration, change: impl FnOnce(&mut Stretch)) {
+        let Ok(mut state) = self.state.lock() else { return };
+        change(&mut state);
+        if state.printed.is_some_and(|printed| printed.elapsed() < pause) {
+            return;
+        }
+        state.printed = Some(Instant::now());
+        let fields = serde_json::json!({ "what": state.what, "done": state.done, "total": state.total });
+        // Whoever stopped reading does not want to be told.
+        drop(self.ui.print(&event(name, fields)));
+    }
+}
+
+impl Reporter for Events {
+    fn begin(&self, what: &str, total: Option<u64>, _unit: Unit) {
+        self.change("begin", Duration::ZERO, |state| {
+            *state = Stretch { what: what.to_owned(), total, ..Stretch::default() };
+        });
+    }
+
+    fn grow(&self, units: u64) {
+        self.change("progress", Duration::from_millis(200), |state| {
+            state.total = state.total.map(|total| total + units);
+        });
+    }
+
+    fn advance(&self, units: u64) {
+        self.change("progress", Duration::from_millis(200), |state| state.done += units);
+    }
+
+    fn end(&self) {
+        self.change("end", Duration::ZERO, |_| {});
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,10 +307,7 @@ mod tests {
 
     #[test]
     fn documents_start_with_version_and_command() {
-        let text = document("sync", serde_json::json!({"source": "x"}));
-        assert!(
-            text.starts_with("{\n  \"format_version\": \"1.0\",\n  \"command\": \"sync\",\n  \"source\""),
-            "{text}"
-        );
+        let text = document("sync", serde_json::json!({"source": "x"})).to_string();
+        assert_eq!(text, r#"{"format_version":"1.0","command":"sync","source":"x"}"#);
     }
 }

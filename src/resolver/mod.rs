@@ -94,7 +94,10 @@ fn refuse(candidate: Candidate<'_>, wanted: &VersionRequest, surroundings: &Surr
     {
         return Some(Refusal::Grafana(release.grafana_dependency.clone().unwrap_or_default()));
     }
-    let missing = surroundings.platforms.iter().find(|platform| platform.choose(release.packages.keys()).is_none());
+    // A release that names no package at all may have one everywhere: a workspace's catalog names only the newest.
+    let packages = &release.packages;
+    let lacks = |platform: &&Platform| !packages.is_empty() && platform.choose(packages.keys()).is_none();
+    let missing = surroundings.platforms.iter().find(lacks);
     missing.map(|platform| Refusal::Platform(platform.clone()))
 }
 
@@ -155,6 +158,12 @@ mod tests {
         assert_eq!(chosen(&releases, "", None, &[]).as_deref(), Ok("1.0.0"));
         assert_eq!(chosen(&releases, ">=2.0.0-beta0", None, &[]).as_deref(), Ok("2.0.0-beta1"));
         assert_eq!(chosen(&releases[1..], "", None, &[]).as_deref(), Ok("2.0.0-beta1"));
+    }
+
+    #[test]
+    fn a_release_that_names_no_packages_may_have_one() {
+        let releases = [release("1.0.0", None, &["any"]), release("2.0.0", None, &[])];
+        assert_eq!(chosen(&releases, "", None, &["linux-amd64"]).as_deref(), Ok("2.0.0"));
     }
 
     #[test]

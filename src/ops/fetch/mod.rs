@@ -25,6 +25,7 @@ use crate::{
     progress::Unit,
     resolver::Surroundings,
     upstream::PackageName,
+    verifier::VerifyError,
 };
 
 /// What to fetch.
@@ -141,7 +142,15 @@ impl Shelf {
     fn resolve(&self, spec: &PluginSpec, options: &FetchOptions, outcome: &mut FetchOutcome) -> Vec<Wanted> {
         let chosen = candidates::choose(&self.index(), spec, &options.surroundings);
         match chosen {
-            Ok(chosen) => Wanted::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms),
+            Ok(chosen) => {
+                let wanted = Wanted::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
+                if wanted.is_empty() {
+                    let (plugin, version) = (spec.id.clone(), chosen.release.version);
+                    let error = VerifyError::Unproven { plugin, version };
+                    outcome.failed.push(FetchFailure::of_plugin(&spec.id, error.into()));
+                }
+                wanted
+            }
             Err(error) => {
                 outcome.failed.push(FetchFailure::of_plugin(&spec.id, error.into()));
                 Vec::new()
