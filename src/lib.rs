@@ -1,4 +1,50 @@
 //! plugport mirrors the Grafana plugin catalog, answers questions about it offline, and rolls plugins out.
+//!
+//! # The layers
+//!
+//! A module uses only modules of layers above its own in this list, and of its own only those that are named before it;
+//! `tests/it/architecture.rs` holds the exact table and checks it.
+//!
+//! 1. **Words.** [`diagnostic`] says what an error tells besides its own sentence. [`model`] has the nouns of the
+//!    field: [`PluginId`](model::PluginId), [`VersionRange`](model::VersionRange), [`Digests`](model::Digests) and the
+//!    catalog as values. [`duration`] and [`progress`] are small vocabularies, and [`json`] reads JSON that is not
+//!    believed.
+//! 2. **Tools.** [`disk`] writes files that appear whole. [`net`] sends requests to servers that were named, and
+//!    nowhere else. [`home`] is the cache folder and its lock.
+//! 3. **Bytes.** [`archive`] judges a zip before one byte of it is unpacked. [`verifier`] decides whether bytes are
+//!    trusted: only it makes a [`Verified`](verifier::Verified).
+//! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs,
+//!    [`store`] keeps verified packages, [`index`] is the SQLite copy of the catalog with full-text search.
+//! 5. **Judgement.** [`resolver`] chooses versions and is pure. [`fleet`] knows workspaces: what the manifest says of
+//!    them, how they are changed, and what became of a change.
+//! 6. **Operations.** [`ops`] is what a user can ask for. Here, and only here, upstream, store and index meet.
+//! 7. **The edge.** [`cli`] turns arguments into options and outcomes into text or JSON. Nothing else prints.
+//!
+//! Data enters, and is parsed, in `upstream`, `net`, `archive`, `fleet`, `index` (our own rows are checked again) and
+//! `cli`. It leaves through `store`, `index`, `fleet` and `cli`.
+//!
+//! # Three journeys
+//!
+//! **`sync`: the catalog comes in.** `cli` turns arguments into [`SyncOptions`](ops::sync::SyncOptions) and opens
+//! `home`. [`ops::sync`] takes the lock and asks `upstream` for the list, which answers with parsed entries and with
+//! those it had to skip. A pure comparison picks the plugins that changed; their details are asked for, a few at a
+//! time, and handed to the one thread that writes. `index` commits once: readers see the whole old catalog or the whole
+//! new one.
+//!
+//! **`fetch`: bytes become trusted.** [`ops::fetch`] reads the candidates from `index` and lets `resolver` choose.
+//! `store` offers a place beside its packages; `upstream` streams into it while it is hashed. `verifier` compares the
+//! digests with what the catalog promised and lets `archive` judge the zip. Only then does `store` rename it into
+//! place, and only then does `index` speak of it. What the package depends on goes the same way.
+//!
+//! **`install`: a workspace changes.** The packages are fetched as above. [`fleet::directory`] unpacks beside the
+//! plugin's folder, reads it back, and swaps the two by rename. [`fleet::grafana`] asks a Grafana to install, and
+//! [`fleet::settle`] reads back what came of it: done, failed, or unknown, but never guessed.
+//!
+//! # Reading order
+//!
+//! `model/catalog.rs`, `verifier.rs`, `ops/fetch/package.rs` (the heart), `ops/sync/mod.rs`, `resolver/mod.rs`,
+//! `fleet/settle/mod.rs`, `tests/it/architecture.rs`. Each begins with its invariant. The two rules to know by heart:
+//! *verified before stored, stored before listed*; *decisions are pure, and what carries them out makes none*.
 
 pub mod archive;
 pub mod cli;

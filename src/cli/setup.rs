@@ -32,6 +32,7 @@ use crate::{
 /// Arguments that every command takes.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Globals {
     /// The folder with the index and the packages [default: ./cache where it exists, else the user's cache folder]
     #[arg(long, global = true, value_name = "DIR", env = "PLUGPORT_CACHE")]

@@ -181,11 +181,10 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    let lines = table.lines().fold(String::new(), |mut text, line| {
+    table.lines().fold(String::new(), |mut text, line| {
         let _ = writeln!(text, "{}", line.trim_end());
         text
-    });
-    lines
+    })
 }
 
 /// Returns a number of bytes as people read it.

@@ -23,7 +23,7 @@ impl Iterator for FullJitter {
     fn next(&mut self) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
         let pause = self.bound.mul_f64(fastrand::f64());
-        self.bound = self.bound.saturating_mul(2).min(Duration::from_secs(60));
+        self.bound = self.bound.saturating_mul(2).min(Duration::from_mins(1));
         Some(pause)
     }
 }
@@ -64,7 +64,7 @@ mod tests {
         assert_eq!(parse_retry_after("7", now), Some(Duration::from_secs(7)));
         assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:37 GMT", now), Some(Duration::from_secs(10)));
         assert_eq!(parse_retry_after("Sun, 06 Nov 1994 08:49:17 GMT", now), None);
-        assert!(parse_retry_after("99999999999999999999", now) > Some(Duration::from_secs(60)));
+        assert!(parse_retry_after("99999999999999999999", now) > Some(Duration::from_mins(1)));
         for rubbish in ["", "-5", "soon", "1.5"] {
             assert_eq!(parse_retry_after(rubbish, now), None, "{rubbish}");
         }

@@ -108,7 +108,14 @@ impl Site {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             body.to_string()
         });
-        let response = self.send(method, &url, headers, body, timeout).await?;
+        let response = {
+            let request = self.request(method, &url).headers(headers);
+            let request = match body {
+                Some(body) => request.body(body),
+                None => request,
+            };
+            self.dispatch(request, &url, timeout).await?
+        };
         if is_redirect(response.status()) {
             let to = location(&response).unwrap_or_default();
             return Err(NetError::Redirect { url, to, rule: RedirectRule::Change });
@@ -164,7 +171,10 @@ impl Site {
         let mut hop = Hop::Inside;
         for _ in 0..=MAX_HOPS {
             let response = match hop {
-                Hop::Inside => self.send(Method::GET, &at, headers.clone(), None, timeout).await?,
+                Hop::Inside => {
+                    let request = self.request(Method::GET, &at).headers(headers.clone());
+                    self.dispatch(request, &at, timeout).await?
+                }
                 Hop::Outside => {
                     let request = self.0.client.0.outside.get(at.clone()).headers(headers.clone());
                     self.dispatch(request, &at, timeout).await?
@@ -183,26 +193,17 @@ impl Site {
         Err(NetError::Redirect { url: url.clone(), to: at.as_str().to_owned(), rule })
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        url: &Url,
-        headers: HeaderMap,
-        body: Option<String>,
-        timeout: Duration,
-    ) -> Result<Response, NetError> {
-        let mut request = self.0.client.0.inside.request(method, url.clone()).headers(headers);
+    /// Begins a request to the site itself, with its credential.
+    fn request(&self, method: Method, url: &Url) -> RequestBuilder {
+        let request = self.0.client.0.inside.request(method, url.clone());
         if let Some(credential) = &self.0.credential {
             // A credential that no header can carry is left out, and the server says so.
             if let Ok(mut value) = HeaderValue::from_str(credential.authorization().expose()) {
                 value.set_sensitive(true);
-                request = request.header(header::AUTHORIZATION, value);
+                return request.header(header::AUTHORIZATION, value);
             }
         }
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        self.dispatch(request, url, timeout).await
+        request
     }
 
     async fn dispatch(&self, request: RequestBuilder, url: &Url, timeout: Duration) -> Result<Response, NetError> {

@@ -127,9 +127,9 @@ impl FetchOutcome {
             }
             Ok(Obtained { fetched, is_new, needs }) => {
                 if is_new {
-                    self.fetched.push(fetched)
+                    self.fetched.push(fetched);
                 } else {
-                    self.present.push(fetched)
+                    self.present.push(fetched);
                 }
                 needs
             }

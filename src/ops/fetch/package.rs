@@ -124,20 +124,20 @@ impl Shelf {
     async fn take_in(&self, received: Received, wanted: &Wanted) -> Result<(Blob, Vec<Dependency>), FetchError> {
         let PackageName { plugin, version, .. } = wanted.name.clone();
         let promise = Promise { plugin, version, digests: wanted.digests };
-        let (shelf, name) = (self.clone(), wanted.name.clone());
+        let (this, name) = (self.clone(), wanted.name.clone());
         blocking(move || {
             let path = received.path.clone();
-            let verified = match verify(received, &promise, &shelf.context.limits) {
+            let verified = match verify(received, &promise, &this.context.limits) {
                 Ok(verified) => verified,
                 Err(error) => {
                     // Bytes that were refused are not taken up again.
-                    shelf.store.discard(&path)?;
+                    this.store.discard(&path)?;
                     return Err(error.into());
                 }
             };
-            shelf.store.put(&verified)?;
-            let blob = describe(&name, &verified, &shelf.context);
-            shelf.index().put_blob(&blob)?;
+            this.store.put(&verified)?;
+            let blob = describe(&name, &verified, &this.context);
+            this.index().put_blob(&blob)?;
             Ok((blob, verified.archive().plugin_json().dependencies.clone()))
         })
         .await

@@ -170,7 +170,7 @@ async fn run(
         drop(writer.await);
         return Err(SyncError::Upstream { location, source });
     }
-    for work in touched.into_iter().map(Work::Touch).chain(gone.into_iter().map(Work::Withdraw)) {
+    for work in touched.into_iter().map(Box::new).map(Work::Touch).chain(gone.into_iter().map(Work::Withdraw)) {
         // A closed channel means that the writer failed: it says itself why.
         drop(sender.send(work).await);
     }
@@ -185,6 +185,7 @@ async fn run(
 }
 
 /// Asks for the details of every task, and of what those depend on where only some were asked for.
+#[expect(clippy::too_many_arguments, reason = "they belong to one run each, and to no common thing")]
 async fn fetch_all(
     context: &Context,
     upstream: &Upstream,

@@ -24,7 +24,7 @@ pub(super) enum Work {
         details: Box<Details>,
     },
     /// A plugin of which only counts changed.
-    Touch(Task),
+    Touch(Box<Task>),
     /// A plugin is no longer listed.
     Withdraw(PluginId),
     /// That was all.
@@ -52,7 +52,7 @@ pub(super) fn write(
     loop {
         match next {
             Work::Put { task, details } => put(&before, &mut writer, *task, *details, &mut written)?,
-            Work::Touch(task) => touch(&before, &mut writer, task, &mut written)?,
+            Work::Touch(task) => touch(&before, &mut writer, *task, &mut written)?,
             Work::Withdraw(id) => {
                 if writer.withdraw_plugin(&id)? {
                     written.plugins.removed += 1;

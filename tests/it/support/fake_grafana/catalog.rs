@@ -118,6 +118,11 @@ impl FakeCatalog {
         catalog
     }
 
+    /// Returns the ids of all plugins, in their order.
+    pub fn ids(&self) -> impl Iterator<Item = &str> {
+        self.plugins.keys().map(String::as_str)
+    }
+
     /// Publishes a version; the same version again replaces the first, bytes and digests.
     pub fn publish(mut self, plugin: FakePlugin) -> Self {
         self.add(plugin);

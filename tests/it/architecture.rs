@@ -1,0 +1,421 @@
+//! The map of the layers as a test: who may use whom, and who may name which crate.
+//!
+//! *Invariant:* every path into another module of `src/` is an edge of [`MAP`], and every edge of [`MAP`] is such a path.
+//! *Not for:* how long a function may be, which clippy knows.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Every module with those that it uses. A row may name only rows above it, so there is no way round in a circle.
+///
+/// `diagnostic` stands above `model`, because what is wrong with a version or an id has a kind and a hint like any fault.
+#[rustfmt::skip]
+const MAP: &[(&str, &[&str])] = &[
+    ("diagnostic", &[]),
+    ("duration", &[]),
+    ("progress", &[]),
+    ("json", &[]),
+    ("model", &["diagnostic"]),
+
+    ("disk", &[]),
+    ("net", &["diagnostic", "duration", "model"]),
+    ("home", &["diagnostic", "disk", "model"]),
+
+    ("archive", &["diagnostic", "json", "model"]),
+    ("verifier", &["archive", "diagnostic", "model"]),
+
+    ("upstream", &["diagnostic", "json", "model", "net"]),
+    ("store", &["diagnostic", "disk", "model", "net", "verifier"]),
+    ("index", &["diagnostic", "model"]),
+
+    ("resolver", &["diagnostic", "model"]),
+    ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
+
+    ("ops", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "progress", "resolver", "store", "upstream",
+        "verifier"]),
+
+    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver", "upstream"]),
+];
+
+/// These stand side by side: only `ops` brings them together, so that the order of writes is visible in one place.
+const STRANGERS: &[&str] = &["upstream", "store", "index"];
+
+/// Crates that only one module, and what is inside it, may name.
+const CRATES: &[(&str, &str)] = &[
+    ("reqwest", "net"),
+    ("rustls", "net"),
+    ("rusqlite", "index"),
+    ("rusqlite_migration", "index"),
+    ("zip", "archive"),
+    ("clap", "cli"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
+    ("comfy_table", "cli"),
+    ("indicatif", "cli"),
+    ("anstream", "cli"),
+];
+
+/// The files that write to the terminal: results and messages the one, the log the other; and what is written with.
+const PRINTERS: &[&str] = &["cli/ui.rs", "cli/setup.rs"];
+const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
+
+/// How long a file may be without its tests, in lines.
+const FILE_LINES: usize = 500;
+
+#[test]
+fn every_module_is_on_the_map_and_every_row_is_a_module() {
+    let there: BTreeSet<_> = sources().into_iter().map(|source| source.module).collect();
+    let mapped: BTreeSet<_> = MAP.iter().map(|(module, _)| (*module).to_owned()).collect();
+    assert_eq!(mapped.len(), MAP.len(), "a module has two rows");
+    assert_eq!(there, mapped);
+}
+
+#[test]
+fn a_row_names_only_rows_above_it() {
+    for (row, (module, uses)) in MAP.iter().enumerate() {
+        for used in *uses {
+            assert!(
+                MAP[..row].iter().any(|(above, _)| above == used),
+                "`{module}` names `{used}`, which is not above it"
+            );
+        }
+    }
+}
+
+#[test]
+fn upstream_store_and_index_do_not_know_each_other() {
+    for (module, uses) in MAP.iter().filter(|(module, _)| STRANGERS.contains(module)) {
+        let known: Vec<_> = uses.iter().filter(|used| STRANGERS.contains(used)).collect();
+        assert_eq!(known, Vec::<&&str>::new(), "used by `{module}`");
+    }
+}
+
+#[test]
+fn the_resolver_is_pure() {
+    let (_, uses) = MAP.iter().find(|(module, _)| *module == "resolver").expect("it is on the map");
+    assert!(uses.iter().all(|used| ["model", "diagnostic"].contains(used)), "{uses:?}");
+}
+
+#[test]
+fn the_code_follows_the_map_and_the_map_the_code() {
+    let mut edges: BTreeMap<(String, String), PathBuf> = BTreeMap::new();
+    for source in sources() {
+        for used in source.uses() {
+            if used != source.module {
+                edges.entry((source.module.clone(), used)).or_insert_with(|| source.path.clone());
+            }
+        }
+    }
+    let mapped = |module: &str, used: &str| MAP.iter().any(|(row, uses)| *row == module && uses.contains(&used));
+    let extra: Vec<_> = edges.iter().filter(|((module, used), _)| !mapped(module, used)).collect();
+    assert!(extra.is_empty(), "not on the map: {extra:#?}");
+    let stale: Vec<_> = MAP
+        .iter()
+        .flat_map(|(module, uses)| uses.iter().map(|used| ((*module).to_owned(), (*used).to_owned())))
+        .filter(|edge| !edges.contains_key(edge))
+        .collect();
+    assert!(stale.is_empty(), "on the map, but not in the code: {stale:?}");
+}
+
+#[test]
+fn no_path_leaves_its_module_upwards() {
+    for source in sources() {
+        let depth = source.depth();
+        let mut modules = Vec::new();
+        let mut braces = 0_usize;
+        for (at, token) in source.tokens.iter().enumerate() {
+            match token.as_str() {
+                "{" => {
+                    braces += 1;
+                    if at >= 2 && source.tokens[at - 2] == "mod" {
+                        modules.push(braces);
+                    }
+                }
+                "}" => {
+                    modules.retain(|opened| *opened < braces);
+                    braces -= 1;
+                }
+                "super" => {
+                    let climbs =
+                        1 + source.tokens[at + 1..].chunks(2).take_while(|next| *next == ["::", "super"]).count();
+                    assert!(
+                        climbs < depth + modules.len(),
+                        "`super` leads out of the module in {}",
+                        source.path.display()
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+#[test]
+fn each_of_these_crates_is_named_by_one_module() {
+    for source in sources() {
+        for (name, owner) in CRATES.iter().filter(|(_, owner)| *owner != source.module) {
+            let named = source.tokens.windows(2).any(|pair| pair[0] == *name && pair[1] == "::");
+            let used = source.tokens.windows(2).any(|pair| pair[0] == "use" && pair[1] == *name);
+            assert!(!named && !used, "{} names `{name}`, which is for `{owner}`", source.path.display());
+        }
+    }
+}
+
+#[test]
+fn nothing_else_writes_to_the_terminal() {
+    for source in sources().iter().filter(|source| !source.is_test) {
+        if PRINTERS.iter().any(|printer| source.path.ends_with(printer)) {
+            continue;
+        }
+        let tokens = without_tests(&source.tokens);
+        let prints = tokens.windows(2).find(|pair| PRINTING.contains(&pair[0].as_str()) && pair[1] == "!");
+        let stdout = tokens.windows(3).find(|three| ["io::stdout", "io::stderr"].contains(&three.join("").as_str()));
+        assert_eq!((prints, stdout), (None, None), "in {}", source.path.display());
+    }
+}
+
+#[test]
+fn files_stay_within_their_budget() {
+    for source in sources().iter().filter(|source| !source.is_test) {
+        let text = fs::read_to_string(&source.path).expect("it was just read");
+        let lines = text.split("#[cfg(test)]\nmod tests {").next().map_or(0, |code| code.lines().count());
+        assert!(lines <= FILE_LINES, "{} has {lines} lines", source.path.display());
+    }
+}
+
+#[test]
+fn paths_are_found_in_every_spelling() {
+    let found = |code: &str| Source::of("x/y.rs", code).uses().into_iter().collect::<Vec<_>>().join(" ");
+    assert_eq!(found("use crate::home::Home;"), "home");
+    assert_eq!(found("use crate::{self, home, index::{Index, nested::{A, B}}, net::Client as Net};"), "home index net");
+    assert_eq!(found("fn f() -> crate::json::Error { $crate::store::go::<crate::disk::X>(1) }"), "disk json store");
+    assert_eq!(found("use plugport::model::{Digest};"), "model");
+    assert_eq!(found("// crate::a\n/* crate::b /* */ crate::c */ \"crate::d\" r#\"crate::e \" \"# '\"' crate::f"), "f");
+    assert_eq!(found("#[serde(with = \"crate::duration\")] fn f<'a>(x: &'a crate::disk::D) {}"), "disk duration");
+}
+
+/// A file of `src/`, cut into words.
+#[derive(Debug)]
+struct Source {
+    path: PathBuf,
+    /// The module of the crate that it belongs to.
+    module: String,
+    /// Whether it is there for tests only.
+    is_test: bool,
+    tokens: Vec<String>,
+}
+
+impl Source {
+    fn of(path: impl Into<PathBuf>, code: &str) -> Self {
+        let path = path.into();
+        let inside = path.strip_prefix(root()).unwrap_or(&path);
+        let first = inside.components().next().expect("a file has a name");
+        let module = first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
+        Self { module, is_test: false, tokens: tokens(code), path }
+    }
+
+    /// Returns the modules that paths from the root of the crate lead to.
+    fn uses(&self) -> BTreeSet<String> {
+        let mut used = BTreeSet::new();
+        for (at, pair) in self.tokens.windows(2).enumerate() {
+            if matches!(pair[0].as_str(), "crate" | "plugport") && pair[1] == "::" {
+                used.extend(heads(&self.tokens[at + 2..]));
+            }
+        }
+        used.remove("self");
+        used
+    }
+
+    /// Returns how many modules deep the file is: 1 for `src/home.rs` and `src/net/mod.rs`, 2 for `src/net/retry.rs`.
+    fn depth(&self) -> usize {
+        let parts = self.path.strip_prefix(root()).unwrap_or(&self.path).components().count();
+        if self.path.ends_with("mod.rs") { parts - 1 } else { parts }
+    }
+}
+
+/// Returns the first words of the paths that follow: one, or those of a group.
+fn heads(tokens: &[String]) -> Vec<String> {
+    if tokens.first().is_none_or(|token| token != "{") {
+        return tokens.first().cloned().into_iter().collect();
+    }
+    let mut depth = 0_usize;
+    let mut found = Vec::new();
+    for pair in tokens.windows(2) {
+        match pair[0].as_str() {
+            "{" => depth += 1,
+            "}" => depth -= 1,
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+        if depth == 1 && matches!(pair[0].as_str(), "{" | ",") && pair[1] != "}" {
+            found.push(pair[1].clone());
+        }
+    }
+    found
+}
+
+/// Returns the words without the items under `#[cfg(test)]`.
+fn without_tests(tokens: &[String]) -> Vec<String> {
+    let mut kept = Vec::new();
+    let mut rest = tokens;
+    while let Some(first) = rest.first() {
+        if rest.starts_with(&["#", "[", "cfg", "(", "test", ")", "]"].map(str::to_owned)) {
+            rest = &rest[end_of_item(rest)..];
+        } else {
+            kept.push(first.clone());
+            rest = &rest[1..];
+        }
+    }
+    kept
+}
+
+/// Returns how many words the first item has: up to its semicolon, or the end of its block.
+fn end_of_item(tokens: &[String]) -> usize {
+    let mut depth = 0_usize;
+    for (at, token) in tokens.iter().enumerate() {
+        match token.as_str() {
+            "{" => depth += 1,
+            "}" if depth == 1 => return at + 1,
+            "}" => depth -= 1,
+            ";" if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    tokens.len()
+}
+
+/// Returns the names of the files that are compiled for tests only: `#[cfg(test)] mod NAME;`.
+fn test_modules(tokens: &[String]) -> Vec<String> {
+    let start = ["]", "mod"];
+    let is_test = |at: usize| at >= 5 && tokens[at - 2..=at].join("") == "test)]";
+    let found = tokens.windows(4).enumerate().filter(|(at, four)| four[..2] == start && four[3] == ";" && is_test(*at));
+    found.map(|(_, four)| format!("{}.rs", four[2])).collect()
+}
+
+/// Cuts code into names, `::`, and single signs; leaves out comments and literals, but looks into serde's.
+fn tokens(code: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut rest = code;
+    while let Some(first) = rest.chars().next() {
+        let length = match first {
+            '/' if rest.starts_with("//") => rest.find('\n').unwrap_or(rest.len()),
+            '/' if rest.starts_with("/*") => comment(rest),
+            '"' => string(rest),
+            'r' | 'b' if raw_hashes(rest).is_some() => raw_string(rest),
+            '\'' => quoted(rest),
+            ':' if rest.starts_with("::") => 2,
+            _ if is_word(first) => rest.find(|next| !is_word(next)).unwrap_or(rest.len()),
+            _ => first.len_utf8(),
+        };
+        let (token, after) = rest.split_at(length);
+        if let Some(path) = token.strip_prefix("\"crate::").filter(|_| found.last().is_some_and(|last| last == "=")) {
+            found.extend(["crate", "::", path.split([':', '"']).next().unwrap_or_default()].map(str::to_owned));
+        } else if token == "::"
+            || is_word(first) && raw_hashes(token).is_none()
+            || first.is_ascii_punctuation() && length == 1
+        {
+            found.push(token.to_owned());
+        }
+        rest = after;
+    }
+    found
+}
+
+fn is_word(sign: char) -> bool {
+    sign.is_alphanumeric() || sign == '_'
+}
+
+/// Returns how long a comment is that may hold others.
+fn comment(code: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, _) in code.char_indices() {
+        if code[at..].starts_with("/*") {
+            depth += 1;
+        } else if code[at..].starts_with("*/") {
+            depth -= 1;
+            if depth == 0 {
+                return at + 2;
+            }
+        }
+    }
+    code.len()
+}
+
+fn string(code: &str) -> usize {
+    let mut escaped = false;
+    for (at, sign) in code.char_indices().skip(1) {
+        match sign {
+            '"' if !escaped => return at + 1,
+            '\\' => escaped = !escaped,
+            _ => escaped = false,
+        }
+    }
+    code.len()
+}
+
+/// Returns the signs that open a raw string, like `r#"`.
+fn raw_hashes(code: &str) -> Option<&str> {
+    let after = code.strip_prefix("br").or_else(|| code.strip_prefix('r'))?;
+    let hashes = after.len() - after.trim_start_matches('#').len();
+    after[hashes..].starts_with('"').then(|| &after[..hashes])
+}
+
+fn raw_string(code: &str) -> usize {
+    let hashes = raw_hashes(code).unwrap_or_default();
+    let start = code.find('"').map_or(code.len(), |at| at + 1);
+    let end = format!("\"{hashes}");
+    code[start..].find(&end).map_or(code.len(), |at| start + at + end.len())
+}
+
+/// Returns how long a character is, or the sign of a lifetime.
+fn quoted(code: &str) -> usize {
+    let mut signs = code.char_indices().skip(1);
+    match signs.next() {
+        Some((_, '\\')) => code[2..].char_indices().skip(1).find(|(_, sign)| *sign == '\'').map_or(1, |(at, _)| at + 3),
+        Some(_) => signs.next().filter(|(_, sign)| *sign == '\'').map_or(1, |(at, _)| at + 1),
+        None => 1,
+    }
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Returns every file of `src/` but the two roots, which name all modules or one.
+fn sources() -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![root()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("the sources can be read") {
+            let path = entry.expect("the sources can be read").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let code = fs::read_to_string(&path).expect("the sources can be read");
+                found.push(Source::of(path, &code));
+            }
+        }
+    }
+    found.retain(|source| !["lib", "main"].contains(&source.module.as_str()));
+    let tests: Vec<PathBuf> = found.iter().flat_map(tests_of).collect();
+    for source in &mut found {
+        source.is_test = tests.contains(&source.path);
+    }
+    assert!(found.len() > MAP.len(), "the sources were not found");
+    found
+}
+
+/// Returns the files that a file declares for tests only.
+fn tests_of(source: &Source) -> Vec<PathBuf> {
+    let folder = if source.path.ends_with("mod.rs") {
+        source.path.parent().map(Path::to_path_buf).unwrap_or_default()
+    } else {
+        source.path.with_extension("")
+    };
+    test_modules(&source.tokens).into_iter().map(|file| folder.join(file)).collect()
+}
