@@ -4,6 +4,12 @@
 //! engineer would do. Every command is printed with its real output, and every step is checked: the demo ends well only if
 //! all of them held.
 
+#![expect(
+    clippy::print_stdout,
+    clippy::exit,
+    reason = "a demo speaks to whoever runs it, and ends at the first step that fails"
+)]
+
 #[path = "../tests/it/support/mod.rs"]
 pub mod support;
 

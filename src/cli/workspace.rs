@@ -42,7 +42,7 @@ impl Arguments {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match &self.command {
             Command::List => Ok(list(session)),
-            Command::Ping { workspaces } => ping(session, workspaces.clone().unwrap_or(Selector::All)).await,
+            Command::Ping { workspaces } => ping(session, workspaces.as_ref().unwrap_or(&Selector::All)).await,
         }
     }
 }
@@ -96,8 +96,8 @@ enum Answer {
     Server { grafana: GrafanaVersion, identity: Identity },
 }
 
-async fn ping(session: &Session, selector: Selector) -> Result<Report, Failure> {
-    let workspaces = select(session, &selector)?;
+async fn ping(session: &Session, selector: &Selector) -> Result<Report, Failure> {
+    let workspaces = select(session, selector)?;
     let pongs: Vec<Pong> =
         stream::iter(workspaces)
             .map(|workspace| async move {

@@ -81,8 +81,7 @@ impl Diagnose for VerifyStartError {
             Self::Index(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::Usage,
-            Self::Folder { .. } => Kind::Storage,
-            Self::Compare(_) => Kind::Storage,
+            Self::Folder { .. } | Self::Compare(_) => Kind::Storage,
             Self::NoPlugin(_) | Self::NotStored(_) => Kind::Failed,
         }
     }
