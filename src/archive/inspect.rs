@@ -33,6 +33,14 @@ struct Listed {
 /// Files that are read while they pass, by their paths.
 type Texts = HashMap<String, Vec<u8>>;
 
+/// Returns the plugin that a zip is of, according to the folder of its first entry.
+///
+/// It is a guess, for [`inspect`] to confirm: nothing of the zip was judged yet.
+pub fn named_plugin(file: impl Read + Seek) -> Option<PluginId> {
+    let archive = zip::ZipArchive::new(file).ok()?;
+    archive.file_names().next()?.ok()?.split('/').next()?.parse().ok()
+}
+
 /// Reads a zip whole and accepts it, or tells the first rule that it breaks; nothing is written.
 ///
 /// The zip must hold the plugin `expected` in one folder of that name. Grafana would rename any other folder; here it is

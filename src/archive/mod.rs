@@ -22,7 +22,7 @@ mod testing;
 mod unpack;
 
 pub use compare::{CompareError, Difference, compare, file_digests};
-pub use inspect::inspect;
+pub use inspect::{inspect, named_plugin};
 pub use installed::{InstalledError, read_installed};
 pub use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json, read_dependencies};
 pub use rule::{ArchiveError, Rule};

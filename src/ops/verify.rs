@@ -154,8 +154,7 @@ pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, Veri
     let received = std::fs::File::open(path).and_then(|file| Received::read(file, path.to_path_buf()));
     let received = received.map_err(folder_error)?;
     let (mut outcome, object, sha256) = (VerifyOutcome::default(), path.display().to_string(), received.sha256);
-    let named = zip::ZipArchive::new(&received.file).ok().and_then(|archive| top_folder(&archive));
-    let Some(plugin) = named else {
+    let Some(plugin) = archive::named_plugin(&received.file) else {
         let reason = "it is no zip whose files lie in one folder named by a plugin's id";
         outcome.bad(object, reason.to_owned(), Kind::Integrity);
         return Ok(outcome);
@@ -186,10 +185,6 @@ pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, Veri
         }
     }
     Ok(outcome)
-}
-
-fn top_folder(archive: &zip::ZipArchive<&std::fs::File>) -> Option<PluginId> {
-    archive.file_names().next()?.ok()?.split('/').next()?.parse().ok()
 }
 
 /// What the catalog promises of a version.
