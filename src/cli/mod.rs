@@ -5,8 +5,10 @@
 
 mod completions;
 mod diff;
+mod doctor;
 mod failure;
 mod fetch;
+mod gc;
 mod install;
 mod list;
 mod search;
@@ -61,6 +63,8 @@ enum Command {
     List(list::Arguments),
     Outdated(list::OutdatedArguments),
     Workspace(workspace::Arguments),
+    Gc(gc::Arguments),
+    Doctor(doctor::Arguments),
     Completions(completions::Arguments),
     Man(completions::ManArguments),
 }
@@ -86,6 +90,8 @@ impl Command {
             Self::List(_) => "list",
             Self::Outdated(_) => "outdated",
             Self::Workspace(_) => "workspace",
+            Self::Gc(_) => "gc",
+            Self::Doctor(_) => "doctor",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -105,6 +111,8 @@ impl Command {
             Self::List(arguments) => arguments.run(session).await,
             Self::Outdated(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
+            Self::Gc(arguments) => arguments.run(session),
+            Self::Doctor(arguments) => arguments.run(session).await,
             Self::Completions(arguments) => Ok(arguments.run()),
             Self::Man(arguments) => arguments.run(),
         }

@@ -6,7 +6,9 @@
 
 pub mod candidates;
 pub mod changes;
+pub mod doctor;
 pub mod fetch;
+pub mod gc;
 pub mod install;
 pub mod remove;
 pub mod sources;

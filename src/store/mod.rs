@@ -9,6 +9,7 @@
 //! *Invariant:* a file under `blobs` was [`Verified`], is complete, and is on the disk before anything speaks of it.
 //! *Not for:* knowing which plugin a blob is: that is the index's. Rows follow blobs, never the other way.
 
+mod inventory;
 mod partial;
 
 use std::{
@@ -18,6 +19,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use inventory::StoredFile;
 pub use partial::Partial;
 
 use crate::{

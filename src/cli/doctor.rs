@@ -1,0 +1,37 @@
+//! `plugport doctor`.
+
+use clap::Args;
+
+use super::{Failure, Report, Session, setup::to_document, ui};
+use crate::ops::doctor::{Check, doctor};
+
+/// Look whether the cache is in order, and mend what can be mended
+///
+/// Looks at permissions, the pages of the index, whether every package that the index speaks of is in the store, at
+/// leftovers and at the clock. `verify --all` reads the bytes of the packages themselves.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Fetch missing packages again, and move a damaged index out of the way
+    #[arg(long)]
+    repair: bool,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let sources = self.repair.then(|| session.sources());
+        let outcome = doctor(&session.context, sources).await?;
+        let hints = outcome.checks.iter().filter_map(|check| check.hint.as_deref());
+        let notes = hints.map(|hint| format!("hint: {hint}")).collect();
+        let text = ui::table(&["check", "state", "detail"], outcome.checks.iter().map(row));
+        Ok(Report { document: to_document(&outcome), text, notes, kind: outcome.kind() })
+    }
+}
+
+fn row(check: &Check) -> Vec<String> {
+    let state = match (check.ok, check.repaired) {
+        (true, false) => "ok",
+        (true, true) => "mended",
+        (false, _) => "not ok",
+    };
+    vec![check.name.to_owned(), state.to_owned(), check.detail.clone()]
+}

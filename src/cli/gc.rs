@@ -1,0 +1,44 @@
+//! `plugport gc`.
+
+use std::{fmt::Write as _, num::NonZeroUsize};
+
+use clap::Args;
+
+use super::{Failure, Report, Session, setup::to_document, ui};
+use crate::ops::gc::{GcOptions, GcOutcome, Removed, gc};
+
+/// Remove from the store what nothing needs
+///
+/// Incomplete downloads and files that the index does not speak of; with `--keep`, older versions too.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Keep only the newest N versions of each plugin for each platform
+    #[arg(long, value_name = "N")]
+    keep: Option<NonZeroUsize>,
+    /// Only say what would go
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Arguments {
+    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let options = GcOptions { keep: self.keep.map(NonZeroUsize::get), dry_run: self.dry_run };
+        let outcome = gc(&session.context, options)?;
+        let mut document = to_document(&outcome);
+        document["dry_run"] = self.dry_run.into();
+        Ok(Report { document, text: text(&outcome, self.dry_run), ..Report::default() })
+    }
+}
+
+fn text(outcome: &GcOutcome, dry_run: bool) -> String {
+    let row = |removed: &Removed| vec![removed.object.clone(), removed.reason.to_owned(), ui::bytes(removed.size)];
+    let verb = if dry_run { "would be removed" } else { "removed" };
+    let mut text = if outcome.removed.is_empty() {
+        String::new()
+    } else {
+        ui::table(&["object", "reason", "size"], outcome.removed.iter().map(row))
+    };
+    let (count, freed) = (outcome.removed.len(), ui::bytes(outcome.bytes));
+    let _ = writeln!(text, "{count} {verb}, {freed} freed, {} packages stay", outcome.kept);
+    text
+}

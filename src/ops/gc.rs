@@ -1,0 +1,179 @@
+//! Removes from the store what nothing needs.
+//!
+//! *Invariant:* the row goes before the blob, so the index never promises what the store lacks. A blob goes only when no
+//! row speaks of it. The lock of the cache is held, so nothing is removed that a running command is about to need.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use crate::{
+    home::HomeError,
+    index::{Blob, Index, IndexError},
+    model::{Platform, PluginId, PluginVersion, Sha256Digest},
+    ops::Context,
+    store::{Store, StoreError, StoredFile},
+};
+
+/// What to remove.
+#[derive(Clone, Copy, Debug)]
+pub struct GcOptions {
+    /// Keep this many of the newest versions of each plugin for each platform; nothing keeps all.
+    pub keep: Option<usize>,
+    /// Only say what would go.
+    pub dry_run: bool,
+}
+
+/// Something that goes.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Removed {
+    /// What.
+    pub object: String,
+    /// Why.
+    pub reason: &'static str,
+    /// How many bytes that frees.
+    pub size: u64,
+}
+
+/// What was removed.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct GcOutcome {
+    /// One by one.
+    pub removed: Vec<Removed>,
+    /// How many bytes that freed.
+    pub bytes: u64,
+    /// How many packages stay.
+    pub kept: usize,
+}
+
+/// Nothing more was removed.
+#[derive(Debug, thiserror::Error)]
+pub enum GcError {
+    /// The cache cannot be used.
+    #[error("nothing was removed")]
+    Home(#[from] HomeError),
+    /// The index cannot be used.
+    #[error("the rest was not removed")]
+    Index(#[from] IndexError),
+    /// The store cannot be used.
+    #[error("the rest was not removed")]
+    Store(#[from] StoreError),
+}
+
+crate::diagnostic::diagnose_by_source!(GcError { Home, Index, Store });
+
+/// Removes incomplete downloads, files that the index does not speak of, and versions beyond those to keep.
+pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
+    let _lock = context.home.lock(&context.command, context.now())?;
+    let existing = Index::open_existing(&context.home.index_path())?;
+    let mut index = Index::open(existing.path())?;
+    let store = context.store();
+    let blobs = index.blobs()?;
+    let (superseded, kept) = split(blobs, options.keep);
+    let mut outcome = GcOutcome { kept: kept.len(), ..GcOutcome::default() };
+    for blob in &superseded {
+        let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);
+        outcome.add(Removed { object, reason: "there are newer versions", size: 0 });
+        if !options.dry_run {
+            index.remove_blob(&blob.plugin, &blob.version, &blob.platform)?;
+        }
+    }
+    let spoken_of: BTreeSet<Sha256Digest> = kept.iter().map(|blob| blob.sha256).collect();
+    sweep_files(&store, &spoken_of, options.dry_run, &mut outcome)?;
+    let incomplete = store.incomplete()?;
+    if incomplete > 0 {
+        let object = format!("{incomplete} incomplete downloads");
+        outcome.add(Removed { object, reason: "nobody goes on with them", size: 0 });
+        if !options.dry_run {
+            store.sweep(&[])?;
+        }
+    }
+    Ok(outcome)
+}
+
+fn sweep_files(
+    store: &Store,
+    spoken_of: &BTreeSet<Sha256Digest>,
+    dry_run: bool,
+    outcome: &mut GcOutcome,
+) -> Result<(), StoreError> {
+    for file in store.files()? {
+        match file {
+            StoredFile::Blob { digest, .. } if spoken_of.contains(&digest) => {}
+            StoredFile::Blob { digest, size } => {
+                let object = format!("sha256:{digest}");
+                outcome.add(Removed { object, reason: "the index does not speak of it", size });
+                if !dry_run {
+                    store.remove(&digest)?;
+                }
+            }
+            StoredFile::Stray { path, size } => {
+                let object = path.display().to_string();
+                outcome.add(Removed { object, reason: "it is no package", size });
+                if !dry_run {
+                    store.remove_stray(&path)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Splits packages into those beyond the newest `keep` versions of their plugin and platform, and the others.
+fn split(blobs: Vec<Blob>, keep: Option<usize>) -> (Vec<Blob>, Vec<Blob>) {
+    let Some(keep) = keep else { return (Vec::new(), blobs) };
+    let mut versions: BTreeMap<(PluginId, Platform), Vec<PluginVersion>> = BTreeMap::new();
+    for blob in &blobs {
+        versions.entry((blob.plugin.clone(), blob.platform.clone())).or_default().push(blob.version.clone());
+    }
+    for list in versions.values_mut() {
+        list.sort();
+        let beyond = list.len().saturating_sub(keep);
+        list.drain(..beyond);
+    }
+    blobs.into_iter().partition(|blob| {
+        let key = (blob.plugin.clone(), blob.platform.clone());
+        !versions.get(&key).is_some_and(|kept| kept.contains(&blob.version))
+    })
+}
+
+impl GcOutcome {
+    fn add(&mut self, removed: Removed) {
+        self.bytes += removed.size;
+        self.removed.push(removed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Timestamp;
+
+    fn blob(plugin: &str, version: &str, platform: &str) -> Blob {
+        Blob {
+            plugin: plugin.parse().expect("an id"),
+            version: version.parse().expect("a version"),
+            platform: platform.parse().expect("a platform"),
+            sha256: Sha256Digest::from_bytes([1; 32]),
+            md5: None,
+            size: 1,
+            plugin_json: String::new(),
+            weak: false,
+            added_at: Timestamp::from_milliseconds(0),
+        }
+    }
+
+    #[test]
+    fn the_newest_versions_of_each_platform_stay() {
+        let blobs = vec![
+            blob("a-panel", "1.9.0", "any"),
+            blob("a-panel", "1.10.0", "any"),
+            blob("a-panel", "1.0.0", "linux-arm64"),
+            blob("b-panel", "1.0.0", "any"),
+        ];
+        let (gone, kept) = split(blobs.clone(), Some(1));
+        assert_eq!(gone, blobs[..1]);
+        assert_eq!(kept, blobs[1..]);
+        assert_eq!(split(blobs.clone(), None), (Vec::new(), blobs));
+    }
+}
