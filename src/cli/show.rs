@@ -35,7 +35,9 @@ impl Arguments {
         }
         // What was withdrawn is still known.
         let mut known = candidates(&stored, &releases);
-        known.iter_mut().for_each(|candidate| candidate.withdrawn = false);
+        for candidate in &mut known {
+            candidate.withdrawn = false;
+        }
         let chosen = choose(&self.plugin.id, &known, &self.plugin.version, &Surroundings::default())?;
         let release: Vec<_> =
             releases.iter().filter(|stored| stored.release.version == chosen.version).cloned().collect();

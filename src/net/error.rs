@@ -75,7 +75,7 @@ pub enum NetError {
         url: Url,
     },
     /// The server said no.
-    #[error("`{url}` answered {status}{}", said(message))]
+    #[error("`{url}` answered {status}{}", said(message.as_deref()))]
     Status {
         /// What was asked.
         url: Url,
@@ -112,8 +112,8 @@ pub enum NetError {
     Setup(#[source] reqwest::Error),
 }
 
-fn said(message: &Option<String>) -> String {
-    message.as_ref().map_or_else(String::new, |message| format!(": {}", message.escape_debug()))
+fn said(message: Option<&str>) -> String {
+    message.map_or_else(String::new, |message| format!(": {}", message.escape_debug()))
 }
 
 impl NetError {

@@ -64,8 +64,8 @@ impl Default for NetSettings {
             slow_window: Duration::from_secs(30),
             tries: 4,
             backoff: Duration::from_millis(500),
-            retry_after: Duration::from_secs(60),
-            change_timeout: Duration::from_secs(300),
+            retry_after: Duration::from_mins(1),
+            change_timeout: Duration::from_mins(5),
             settle_timeout: Duration::from_secs(30),
             settle_pause: Duration::from_secs(2),
         }
@@ -102,7 +102,7 @@ impl Client {
                 .referer(false)
                 .connect_timeout(settings.connect_timeout)
                 .http2_max_header_list_size(64 << 10)
-                .pool_idle_timeout(Duration::from_secs(60))
+                .pool_idle_timeout(Duration::from_mins(1))
                 .tls_certs_merge(certificates.clone())
         };
         let inside = builder().build().map_err(NetError::Setup)?;

@@ -23,7 +23,7 @@ impl Iterator for FullJitter {
     fn next(&mut self) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
         let pause = self.bound.mul_f64(fastrand::f64());
-        self.bound = self.bound.saturating_mul(2).min(Duration::from_secs(60));
+        self.bound = self.bound.saturating_mul(2).min(Duration::from_mins(1));
         Some(pause)
     }
 }
