@@ -153,7 +153,7 @@ fn read_items(items: Vec<&str>) -> Shape {
         match owner(text) {
             Some(id) => by_owner.entry(id).or_default().push(text),
             None => {
-                skipped.push(Skipped { reason: "it does not say which plugin it is of".into(), ..Skipped::default() })
+                skipped.push(Skipped { reason: "it does not say which plugin it is of".into(), ..Skipped::default() });
             }
         }
     }

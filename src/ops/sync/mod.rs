@@ -17,7 +17,7 @@ pub use outcome::{Alert, PluginCounts, SyncOutcome, VersionCounts};
 use self::{
     outcome::Written,
     select::{Selection, Task, select},
-    write::{Work, write},
+    write::{ListEtag, Work, write},
 };
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -105,20 +105,25 @@ pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions)
     let location = upstream.location();
     let failed = |source| SyncError::Upstream { location: location.clone(), source };
     let source = index.source(&location)?;
-    // A partial sync must not make a whole one believe that nothing is new.
-    let etag = source.as_ref().and_then(|source| source.list_etag.clone()).filter(|_| !options.full);
-    let asked = if options.only.is_empty() { etag.as_deref() } else { None };
+    let source_etag = source.as_ref().and_then(|source| source.list_etag.clone());
+    // A partial sync needs the list itself.
+    let asked = source_etag.as_deref().filter(|_| options.only.is_empty() && !options.full);
     let mut outcome = match upstream.list(asked).await.map_err(failed)? {
         Listing::Unchanged => SyncOutcome::unchanged(&index.counts()?),
         Listing::Listed(list) => {
             let known = source.map(|source| index.known_plugins(source.id)).transpose()?.unwrap_or_default();
-            let selection = select(list, &known, options);
+            // A folder is read already, and what changed in it may not show in what describes the plugin.
+            let full = options.full || matches!(upstream, Upstream::Folder(_));
+            let selection = select(list, &known, &SyncOptions { full, ..options.clone() });
             refuse_mass_removal(
                 &location,
                 &selection,
                 known.values().filter(|known| !known.withdrawn).count(),
                 options,
             )?;
+            // A partial sync must not make a whole one believe that nothing is new.
+            let now = if options.only.is_empty() { selection.etag.clone() } else { source_etag.clone() };
+            let etag = ListEtag { before: source_etag, now };
             run(context, upstream, index, selection, etag).await?
         }
     };
@@ -148,33 +153,37 @@ async fn run(
     upstream: &Upstream,
     index: Index,
     selection: Selection,
-    known_etag: Option<String>,
+    mut etag: ListEtag,
 ) -> Result<SyncOutcome, SyncError> {
     let location = upstream.location();
     let mut outcome = SyncOutcome::of(&selection);
-    if selection.is_empty() && selection.etag == known_etag {
+    if selection.is_empty() && etag.before == etag.now {
         outcome.totals(&index.counts()?);
         return Ok(outcome);
     }
-    let Selection { tasks, touched, gone, etag, listed_plugins, .. } = selection;
+    let Selection { tasks, touched, gone, listed_plugins, .. } = selection;
     let (sender, receiver) = mpsc::channel(32);
     let (target, now) = (location.clone(), context.now());
     let clock = context.clock;
     let writer: JoinHandle<Result<Written, IndexError>> =
         tokio::task::spawn_blocking(move || write(index, &target, now, clock, receiver));
     context.reporter.begin("syncing plugins", Some(tasks.len() as u64), Unit::Items);
-    let fetched = fetch_all(context, upstream, tasks, &listed_plugins, &sender, &mut outcome).await;
+    let fetched = fetch_all(context, upstream, (tasks, listed_plugins), &sender, &mut outcome).await;
     context.reporter.end();
     if let Err(source) = fetched {
         drop(sender.send(Work::Abort).await);
         drop(writer.await);
         return Err(SyncError::Upstream { location, source });
     }
-    for work in touched.into_iter().map(Work::Touch).chain(gone.into_iter().map(Work::Withdraw)) {
+    if outcome.incomplete {
+        etag.now = None;
+    }
+    for work in touched.into_iter().map(|task| Work::Touch(Box::new(task))).chain(gone.into_iter().map(Work::Withdraw))
+    {
         // A closed channel means that the writer failed: it says itself why.
         drop(sender.send(work).await);
     }
-    drop(sender.send(Work::Commit { etag }).await);
+    drop(sender.send(Work::Commit(etag)).await);
     drop(sender);
     let written = match writer.await {
         Ok(written) => written?,
@@ -188,8 +197,7 @@ async fn run(
 async fn fetch_all(
     context: &Context,
     upstream: &Upstream,
-    tasks: Vec<Task>,
-    listed: &select::Listed,
+    (tasks, listed): (Vec<Task>, select::Listed),
     sender: &mpsc::Sender<Work>,
     outcome: &mut SyncOutcome,
 ) -> Result<(), UpstreamError> {

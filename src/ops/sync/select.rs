@@ -102,12 +102,11 @@ fn select_only(selection: &mut Selection, entries: Vec<PluginEntry>, only: &[Plu
     selection.skipped.clear();
     let mut wanted = HashSet::new();
     for id in only.iter().filter(|id| wanted.insert(*id)) {
-        match listed.get(id) {
-            Some(entry) => selection.tasks.push(Task::new(entry.clone())),
-            None => {
-                let ids = listed.keys().map(PluginId::as_str);
-                selection.skipped.push(Skipped::plugin(id.as_str(), not_listed(id, ids)));
-            }
+        if let Some(entry) = listed.get(id) {
+            selection.tasks.push(Task::new(entry.clone()));
+        } else {
+            let ids = listed.keys().map(PluginId::as_str);
+            selection.skipped.push(Skipped::plugin(id.as_str(), not_listed(id, ids)));
         }
     }
     selection.listed_plugins = Listed(Some(listed));
