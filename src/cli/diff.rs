@@ -43,7 +43,9 @@ impl Arguments {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let since = self.since.map_or(Since::LastSync, |start| start.0);
         let index = session.index()?;
-        let changes = index.changes(since)?;
+        let mut changes = index.changes(since)?;
+        // The order in which the upstream answered tells nothing.
+        changes.sort_by(|left, right| (left.sync, &left.change.plugin).cmp(&(right.sync, &right.change.plugin)));
         let documents: Vec<_> = changes.iter().map(document).collect();
         let since = match since {
             Since::Sync(sync) => json!(sync),

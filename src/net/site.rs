@@ -117,7 +117,7 @@ impl Site {
             self.dispatch(request, &url, timeout).await?
         };
         if is_redirect(response.status()) {
-            let to = location(&response).unwrap_or_default();
+            let to = hide_user(&location(&response).unwrap_or_default()).escape_debug().to_string();
             return Err(NetError::Redirect { url, to, rule: RedirectRule::Change });
         }
         Ok(read_reply(response, url, self.0.credential.as_ref(), self.0.client.settings()).await)
@@ -184,7 +184,8 @@ impl Site {
                 return Ok(response);
             }
             let to = location(&response).unwrap_or_default();
-            let refuse = |rule| NetError::Redirect { url: url.clone(), to: to.escape_debug().to_string(), rule };
+            let shown = hide_user(&to).escape_debug().to_string();
+            let refuse = |rule| NetError::Redirect { url: url.clone(), to: shown.clone(), rule };
             let next = at.join(&to).map_err(|_| refuse(RedirectRule::NoAddress))?;
             hop = decide(&self.0.base, &at, &next).map_err(refuse)?;
             at = next;

@@ -5,7 +5,7 @@
 //! `ID-VERSION.OS_ARCH.zip` or `ID-VERSION.OS-ARCH.zip`, or as `SHA256.zip`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -27,6 +27,8 @@ use crate::{
 /// How many folders deep, and how many files at most, a catalog may be.
 const MAX_DEPTH: usize = 8;
 const MAX_FILES: usize = 100_000;
+/// How many files of a folder that is no catalog are named.
+const MAX_REASONS: usize = 3;
 
 /// A folder that was read as a catalog.
 #[derive(Debug)]
@@ -57,12 +59,14 @@ pub enum FolderError {
         source: io::Error,
     },
     /// There is nothing of a catalog in it.
-    #[error("`{}` has no catalog documents among its {files} JSON files", path.display())]
+    #[error("`{}` has no catalog documents among its {files} JSON files{}", path.display(), because(reports))]
     NoCatalog {
         /// The folder.
         path: PathBuf,
         /// How many files end in `.json`.
         files: usize,
+        /// What is wrong with them.
+        reports: Vec<Skipped>,
     },
     /// It has more files than a catalog can have.
     #[error("`{}` has more than {MAX_FILES} JSON files", .0.display())]
@@ -78,6 +82,15 @@ pub enum FolderError {
         /// What was looked for.
         wanted: PackageName,
     },
+}
+
+/// Says what is wrong with the first files.
+fn because(reports: &[Skipped]) -> String {
+    let said = reports
+        .iter()
+        .take(MAX_REASONS)
+        .map(|report| format!("; {}: {}", report.plugin.as_deref().unwrap_or("an item without a name"), report.reason));
+    said.collect()
 }
 
 impl Diagnose for FolderError {
@@ -111,10 +124,10 @@ impl Folder {
         let files = json_files(&root)?;
         let mut gathered = Gathered { complete: true, ..Gathered::default() };
         for path in &files {
-            gathered.take_file(&root, path)?;
+            gathered.take_file(&root, path);
         }
         if gathered.entries.is_empty() && gathered.versions.is_empty() {
-            return Err(FolderError::NoCatalog { path: root, files: files.len() });
+            return Err(FolderError::NoCatalog { path: root, files: files.len(), reports: gathered.skipped });
         }
         let etag = hex::encode(gathered.hasher.clone().finalize());
         let complete = gathered.complete;
@@ -140,7 +153,9 @@ impl Folder {
 
     pub(super) fn details(&self, id: &PluginId) -> Result<Details, UpstreamError> {
         let described = self.plugins.get(id).ok_or_else(|| FolderError::NoPlugin(id.clone()))?;
-        Ok(Details { entry: described.entry.clone(), releases: described.releases.clone(), skipped: Vec::new() })
+        let Described { entry, releases } = described;
+        let (entry, releases) = (entry.clone(), releases.clone());
+        Ok(Details { entry, releases, skipped: Vec::new(), complete: self.complete })
     }
 
     pub(super) fn package(&self, wanted: &PackageName, limit: u64, sink: &mut dyn Sink) -> Result<(), UpstreamError> {
@@ -191,10 +206,17 @@ struct Gathered {
 }
 
 impl Gathered {
-    fn take_file(&mut self, root: &Path, path: &Path) -> Result<(), FolderError> {
-        let document = read_bounded(path).map_err(|source| FolderError::Read { path: path.to_path_buf(), source })?;
+    fn take_file(&mut self, root: &Path, path: &Path) {
         let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
         self.hasher.update(name.as_bytes());
+        let document = match read_bounded(path) {
+            Ok(document) => document,
+            Err(error) => {
+                self.complete = false;
+                self.skipped.push(Skipped::plugin(&name, format!("it cannot be read: {error}")));
+                return;
+            }
+        };
         self.hasher.update(Sha256::digest(&document));
         match read_any(&document) {
             Ok(shape) => self.take_shape(shape),
@@ -208,7 +230,6 @@ impl Gathered {
                 self.skipped.push(Skipped::plugin(&name, reason));
             }
         }
-        Ok(())
     }
 
     fn take_shape(&mut self, shape: Shape) {
@@ -257,6 +278,9 @@ impl Gathered {
         for described in plugins.values_mut() {
             complete_releases(described);
         }
+        // Several files may say the same of one version.
+        let mut said = HashSet::new();
+        skipped.retain(|report| said.insert(report.clone()));
         (plugins, skipped)
     }
 }

@@ -52,7 +52,7 @@ impl HttpCatalog {
         {
             release.packages.clone_from(&detail.plugin.packages);
         }
-        Ok(Details { entry: detail, releases: versions.releases, skipped: versions.skipped })
+        Ok(Details { entry: detail, releases: versions.releases, skipped: versions.skipped, complete: true })
     }
 
     pub(super) async fn package(

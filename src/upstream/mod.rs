@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Something in a catalog that was left out, and why.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize)]
 pub struct Skipped {
     /// The plugin, or the file, as far as it could be made out; escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -83,6 +83,8 @@ pub struct Details {
     pub releases: Vec<Release>,
     /// Versions that could not be read.
     pub skipped: Vec<Skipped>,
+    /// Whether a version that is missing here is missing upstream: false after a file that could not be read.
+    pub complete: bool,
 }
 
 /// A source of a catalog and its packages.

@@ -55,7 +55,9 @@ pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
             }
         }
     }
-    result.withdraw = withdrawn(before, now);
+    if now.complete {
+        result.withdraw = withdrawn(before, now);
+    }
     result
 }
 
@@ -231,7 +233,8 @@ mod tests {
     }
 
     fn details(plugin: Plugin, releases: &[Release]) -> Details {
-        Details { entry: PluginEntry { plugin, raw: String::new() }, releases: releases.to_vec(), skipped: Vec::new() }
+        let entry = PluginEntry { plugin, raw: String::new() };
+        Details { entry, releases: releases.to_vec(), skipped: Vec::new(), complete: true }
     }
 
     fn kinds(comparison: &Comparison) -> Vec<(ChangeKind, bool)> {
@@ -279,6 +282,14 @@ mod tests {
         let result = compare(&before(plugin("a", ""), &known), &details(plugin("a", ""), &known[1..2]));
         let alerts: Vec<_> = result.withdraw.iter().map(|(version, change)| (version.as_str(), change.alert)).collect();
         assert_eq!(alerts, [("1.0.0", false), ("3.0.0", true)]);
+    }
+
+    #[test]
+    fn nothing_is_withdrawn_where_not_everything_could_be_read() {
+        let known = [release("1.0.0", 1), release("2.0.0", 2)];
+        let mut now = details(plugin("a", ""), &known[1..]);
+        now.complete = false;
+        assert_eq!(compare(&before(plugin("a", ""), &known), &now).withdraw, []);
     }
 
     #[test]

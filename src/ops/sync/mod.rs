@@ -9,6 +9,8 @@ mod outcome;
 mod select;
 mod write;
 
+use std::collections::HashSet;
+
 use futures_util::{StreamExt, stream};
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -17,7 +19,7 @@ pub use outcome::{Alert, PluginCounts, SyncOutcome, VersionCounts};
 use self::{
     outcome::Written,
     select::{Selection, Task, select},
-    write::{Work, write},
+    write::{ListEtag, Work, write},
 };
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -105,20 +107,25 @@ pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions)
     let location = upstream.location();
     let failed = |source| SyncError::Upstream { location: location.clone(), source };
     let source = index.source(&location)?;
-    // A partial sync must not make a whole one believe that nothing is new.
-    let etag = source.as_ref().and_then(|source| source.list_etag.clone()).filter(|_| !options.full);
-    let asked = if options.only.is_empty() { etag.as_deref() } else { None };
+    let source_etag = source.as_ref().and_then(|source| source.list_etag.clone());
+    // A partial sync needs the list itself.
+    let asked = source_etag.as_deref().filter(|_| options.only.is_empty() && !options.full);
     let mut outcome = match upstream.list(asked).await.map_err(failed)? {
         Listing::Unchanged => SyncOutcome::unchanged(&index.counts()?),
         Listing::Listed(list) => {
             let known = source.map(|source| index.known_plugins(source.id)).transpose()?.unwrap_or_default();
-            let selection = select(list, &known, options);
+            // A folder is read already, and what changed in it may not show in what describes the plugin.
+            let full = options.full || matches!(upstream, Upstream::Folder(_));
+            let selection = select(list, &known, &SyncOptions { full, ..options.clone() });
             refuse_mass_removal(
                 &location,
                 &selection,
                 known.values().filter(|known| !known.withdrawn).count(),
                 options,
             )?;
+            // A partial sync must not make a whole one believe that nothing is new.
+            let now = if options.only.is_empty() { selection.etag.clone() } else { source_etag.clone() };
+            let etag = ListEtag { before: source_etag, now };
             run(context, upstream, index, selection, etag).await?
         }
     };
@@ -148,33 +155,47 @@ async fn run(
     upstream: &Upstream,
     index: Index,
     selection: Selection,
-    known_etag: Option<String>,
+    mut etag: ListEtag,
 ) -> Result<SyncOutcome, SyncError> {
     let location = upstream.location();
     let mut outcome = SyncOutcome::of(&selection);
-    if selection.is_empty() && selection.etag == known_etag {
+    if selection.is_empty() && etag.before == etag.now {
         outcome.totals(&index.counts()?);
         return Ok(outcome);
     }
-    let Selection { tasks, touched, gone, etag, listed_plugins, .. } = selection;
+    let Selection { tasks, touched, gone, listed_plugins, .. } = selection;
     let (sender, receiver) = mpsc::channel(32);
     let (target, now) = (location.clone(), context.now());
     let clock = context.clock;
     let writer: JoinHandle<Result<Written, IndexError>> =
         tokio::task::spawn_blocking(move || write(index, &target, now, clock, receiver));
     context.reporter.begin("syncing plugins", Some(tasks.len() as u64), Unit::Items);
-    let fetched = fetch_all(context, upstream, tasks, &listed_plugins, &sender, &mut outcome).await;
+    let fetching = Fetching {
+        context,
+        upstream,
+        listed: listed_plugins,
+        sender: &sender,
+        outcome: &mut outcome,
+        seen: HashSet::new(),
+        came: 0,
+        lost: 0,
+    };
+    let fetched = fetching.run(tasks).await;
     context.reporter.end();
     if let Err(source) = fetched {
         drop(sender.send(Work::Abort).await);
         drop(writer.await);
         return Err(SyncError::Upstream { location, source });
     }
-    for work in touched.into_iter().map(Box::new).map(Work::Touch).chain(gone.into_iter().map(Work::Withdraw)) {
+    if outcome.incomplete {
+        etag.now = None;
+    }
+    for work in touched.into_iter().map(|task| Work::Touch(Box::new(task))).chain(gone.into_iter().map(Work::Withdraw))
+    {
         // A closed channel means that the writer failed: it says itself why.
         drop(sender.send(work).await);
     }
-    drop(sender.send(Work::Commit { etag }).await);
+    drop(sender.send(Work::Commit(etag)).await);
     drop(sender);
     let written = match writer.await {
         Ok(written) => written?,
@@ -184,47 +205,71 @@ async fn run(
     Ok(outcome)
 }
 
-/// Asks for the details of every task, and of what those depend on where only some were asked for.
-#[expect(clippy::too_many_arguments, reason = "they belong to one run each, and to no common thing")]
-async fn fetch_all(
-    context: &Context,
-    upstream: &Upstream,
-    tasks: Vec<Task>,
-    listed: &select::Listed,
-    sender: &mpsc::Sender<Work>,
-    outcome: &mut SyncOutcome,
-) -> Result<(), UpstreamError> {
-    // Each plugin takes two requests at a time.
-    let at_once = outcome.concurrency.div_ceil(2).max(1);
-    let mut seen: std::collections::HashSet<PluginId> = tasks.iter().map(|task| task.entry.plugin.id.clone()).collect();
-    let (mut wave, mut failures) = (tasks, 0);
-    while !wave.is_empty() {
-        let mut next = Vec::new();
-        let mut answers = stream::iter(wave)
-            .map(|task| async move { (upstream.details(&task.entry).await, task) })
-            .buffer_unordered(at_once);
-        while let Some((answer, task)) = answers.next().await {
-            context.reporter.advance(1);
-            match answer {
-                Ok(details) => {
-                    failures = 0;
-                    next.extend(listed.dependencies(&details, &mut seen, &mut outcome.skipped));
-                    drop(sender.send(Work::Put { task: Box::new(task), details: Box::new(details) }).await);
+/// Asks for the details of plugins, a few at a time, and hands them to the writer.
+struct Fetching<'a> {
+    context: &'a Context,
+    upstream: &'a Upstream,
+    /// Where what a plugin depends on is found, where only some plugins were asked for.
+    listed: select::Listed,
+    sender: &'a mpsc::Sender<Work>,
+    outcome: &'a mut SyncOutcome,
+    seen: HashSet<PluginId>,
+    /// How many plugins came.
+    came: usize,
+    /// How many plugins in a row the network kept from us.
+    lost: usize,
+}
+
+impl Fetching<'_> {
+    /// Asks for every task, and then for what those depend on. An upstream that is gone is an error.
+    async fn run(mut self, tasks: Vec<Task>) -> Result<(), UpstreamError> {
+        // Each plugin takes two requests at a time.
+        let at_once = self.outcome.concurrency.div_ceil(2).max(1);
+        self.seen.extend(tasks.iter().map(|task| task.entry.plugin.id.clone()));
+        let (mut wave, upstream) = (tasks, self.upstream);
+        while !wave.is_empty() && !self.sender.is_closed() {
+            let mut next = Vec::new();
+            let mut last = None;
+            let mut answers = stream::iter(wave)
+                .map(|task| async move { (upstream.details(&task.entry).await, task) })
+                .buffer_unordered(at_once);
+            while let Some((answer, task)) = answers.next().await {
+                self.context.reporter.advance(1);
+                match answer {
+                    Ok(details) => next.extend(self.take(task, details).await),
+                    Err(error) => last = self.miss(&task, error)?,
                 }
-                Err(error) => {
-                    failures = if is_network(&error) { failures + 1 } else { 0 };
-                    if failures >= GIVE_UP_AFTER {
-                        return Err(error);
-                    }
-                    outcome.skip(&task, &error);
+                // The writer failed: it says itself why.
+                if self.sender.is_closed() {
+                    return Ok(());
                 }
             }
+            if let Some(error) = last.filter(|_| self.came == 0) {
+                return Err(error);
+            }
+            self.context.reporter.grow(next.len() as u64);
+            wave = next;
         }
-        drop(answers);
-        context.reporter.grow(next.len() as u64);
-        wave = next;
+        Ok(())
     }
-    Ok(())
+
+    async fn take(&mut self, task: Task, details: Details) -> Vec<Task> {
+        (self.came, self.lost) = (self.came + 1, 0);
+        let next = self.listed.dependencies(&details, &mut self.seen, &mut self.outcome.skipped);
+        drop(self.sender.send(Work::Put { task: Box::new(task), details: Box::new(details) }).await);
+        next
+    }
+
+    /// Reports a plugin that did not come; returns the error where the network is to blame for it.
+    fn miss(&mut self, task: &Task, error: UpstreamError) -> Result<Option<UpstreamError>, UpstreamError> {
+        self.outcome.skip(task, &error);
+        if !is_network(&error) {
+            self.lost = 0;
+            return Ok(None);
+        }
+        self.lost += 1;
+        if self.lost >= GIVE_UP_AFTER { Err(error) } else { Ok(Some(error)) }
+    }
 }
 
 /// Returns whether the fault lies with the connection rather than with one plugin.

@@ -97,6 +97,9 @@ pub struct SyncOutcome {
     pub sync: Option<i64>,
     #[serde(skip)]
     pub(super) concurrency: usize,
+    /// Whether something was left out that may be there the next time.
+    #[serde(skip)]
+    pub(super) incomplete: bool,
 }
 
 /// What the writer did.
@@ -108,6 +111,18 @@ pub(super) struct Written {
     pub(super) alerts: Vec<Alert>,
     pub(super) skipped: Vec<Skipped>,
     pub(super) counts: Counts,
+    /// Whether something was left out that may be there the next time.
+    pub(super) incomplete: bool,
+    /// Whether a plugin that did not change has another source now.
+    pub(super) moved: bool,
+}
+
+impl Written {
+    /// Returns whether all is as it was.
+    pub(super) fn is_nothing(&self) -> bool {
+        let PluginCounts { added, updated, removed, .. } = self.plugins;
+        !self.moved && added + updated + removed == 0
+    }
 }
 
 impl SyncOutcome {
@@ -130,6 +145,7 @@ impl SyncOutcome {
     }
 
     pub(super) fn skip(&mut self, task: &Task, error: &UpstreamError) {
+        self.incomplete = true;
         self.skipped.push(Skipped::plugin(task.entry.plugin.id.as_str(), Chain(error).to_string()));
     }
 
@@ -140,5 +156,8 @@ impl SyncOutcome {
         self.sync = written.sync;
         self.alerts = written.alerts;
         self.skipped.extend(written.skipped);
+        // Answers come in any order; a report on them should not.
+        self.alerts.sort_by(|left, right| left.plugin.cmp(&right.plugin));
+        self.skipped.sort_by(|left, right| left.plugin.cmp(&right.plugin));
     }
 }

@@ -28,15 +28,26 @@ pub(super) enum Work {
     /// A plugin is no longer listed.
     Withdraw(PluginId),
     /// That was all.
-    Commit {
-        /// What to ask for the list with next time.
-        etag: Option<String>,
-    },
+    Commit(ListEtag),
     /// The sync failed: nothing is kept.
     Abort,
 }
 
-/// Writes what comes until it is told to commit; without that, nothing is kept.
+/// What to ask for the list with: until now, and the next time. Where something was left out that may be there the next
+/// time, that is nothing, or it would not be asked for while the list stays what it is.
+#[derive(Debug)]
+pub(super) struct ListEtag {
+    pub(super) before: Option<String>,
+    pub(super) now: Option<String>,
+}
+
+/// The index as it was, and whose catalog is read.
+struct Earlier<'a> {
+    index: Index,
+    location: &'a str,
+}
+
+/// Writes what comes until it is told to commit; without that, or where all is as it was, nothing is kept.
 pub(super) fn write(
     mut index: Index,
     location: &str,
@@ -45,27 +56,22 @@ pub(super) fn write(
     mut receiver: Receiver<Work>,
 ) -> Result<Written, IndexError> {
     // The transaction sees what it wrote; what was before is read beside it.
-    let before = Index::open_existing(index.path())?;
+    let earlier = Earlier { index: Index::open_existing(index.path())?, location };
     let Some(mut next) = receiver.blocking_recv() else { return Ok(Written::default()) };
     let mut written = Written::default();
     let mut writer = index.begin_sync(location, now)?;
     loop {
         match next {
-            Work::Put { task, details } => put(&before, &mut writer, *task, *details, &mut written)?,
-            Work::Touch(task) => touch(&before, &mut writer, *task, &mut written)?,
+            Work::Put { task, details } => put(&earlier, &mut writer, *task, *details, &mut written)?,
+            Work::Touch(task) => touch(&earlier, &mut writer, *task, &mut written)?,
             Work::Withdraw(id) => {
                 if writer.withdraw_plugin(&id)? {
                     written.plugins.removed += 1;
                     record(&mut writer, change(&id, ChangeKind::PluginWithdrawn), &mut written)?;
                 }
             }
-            Work::Commit { etag } => {
-                if etag.is_some() {
-                    writer.set_list_etag(etag.as_deref())?;
-                }
-                writer.set_finished(clock());
-                let summary = serde_json::json!({ "plugins": written.plugins, "versions": written.versions });
-                written.sync = Some(writer.commit(&summary)?);
+            Work::Commit(etag) => {
+                finish(writer, etag, clock, &mut written)?;
                 written.counts = index.counts()?;
                 return Ok(written);
             }
@@ -78,26 +84,48 @@ pub(super) fn write(
     }
 }
 
+fn finish(
+    mut writer: SyncWriter<'_>,
+    etag: ListEtag,
+    clock: fn() -> Timestamp,
+    written: &mut Written,
+) -> Result<(), IndexError> {
+    let now = etag.now.filter(|_| !written.incomplete);
+    if now != etag.before {
+        writer.set_list_etag(now.as_deref())?;
+    } else if written.is_nothing() {
+        return Ok(());
+    }
+    writer.set_finished(clock());
+    let summary = serde_json::json!({ "plugins": written.plugins, "versions": written.versions });
+    written.sync = Some(writer.commit(&summary)?);
+    Ok(())
+}
+
 fn put(
-    before: &Index,
+    earlier: &Earlier<'_>,
     writer: &mut SyncWriter<'_>,
     task: Task,
     details: Details,
     written: &mut Written,
 ) -> Result<(), IndexError> {
     let id = details.entry.plugin.id.clone();
-    let known = Before { plugin: before.plugin(&id)?, releases: before.releases(&id)? };
+    let known = Before { plugin: earlier.index.plugin(&id)?, releases: earlier.index.releases(&id)? };
     written.skipped.extend(details.skipped.iter().cloned());
     if details.lost_all_versions(known.releases.iter().filter(|release| release.withdrawn_at.is_none()).count()) {
         written.skipped.push(Skipped::plugin(id.as_str(), "the upstream lists it without any of its versions"));
+        written.incomplete = true;
         return Ok(());
     }
-    let Comparison { changes, put, withdraw, added, updated } = compare(&known, &details);
-    let (is_new, is_changed) = (known.plugin.is_none(), !changes.is_empty() || !put.is_empty());
-    let changed = is_changed || !withdraw.is_empty() || differs(&known, &task, &details);
+    let comparison = compare(&known, &details);
+    let is_new = known.plugin.is_none();
+    let changed = comparison != Comparison::default() || differs(&known, &task, &details);
     written.plugins.added += u64::from(is_new);
     written.plugins.updated += u64::from(!is_new && changed);
-    written.plugins.unchanged += u64::from(!is_new && !changed);
+    written.plugins.unchanged += u64::from(!changed);
+    if !changed && known.plugin.is_some_and(|plugin| plugin.source == earlier.location) {
+        return Ok(());
+    }
     writer.put_plugin(&PluginRecord {
         plugin: details.entry.plugin,
         fingerprint: task.fingerprint,
@@ -107,16 +135,26 @@ fn put(
         detail_etag: None,
         versions_etag: None,
     })?;
-    for release in &put {
-        writer.put_release(&id, release)?;
+    written.moved |= !changed;
+    put_releases(writer, &id, comparison, written)
+}
+
+fn put_releases(
+    writer: &mut SyncWriter<'_>,
+    id: &PluginId,
+    comparison: Comparison,
+    written: &mut Written,
+) -> Result<(), IndexError> {
+    for release in &comparison.put {
+        writer.put_release(id, release)?;
     }
-    written.versions.added += added;
-    written.versions.updated += updated;
-    for change in changes {
+    written.versions.added += comparison.added;
+    written.versions.updated += comparison.updated;
+    for change in comparison.changes {
         record(writer, change, written)?;
     }
-    for (version, change) in withdraw {
-        if writer.withdraw_release(&id, &version)? {
+    for (version, change) in comparison.withdraw {
+        if writer.withdraw_release(id, &version)? {
             written.versions.removed += 1;
             record(writer, change, written)?;
         }
@@ -131,8 +169,13 @@ fn differs(before: &Before, task: &Task, details: &Details) -> bool {
     })
 }
 
-fn touch(before: &Index, writer: &mut SyncWriter<'_>, task: Task, written: &mut Written) -> Result<(), IndexError> {
-    let Some(known) = before.plugin(&task.entry.plugin.id)? else { return Ok(()) };
+fn touch(
+    earlier: &Earlier<'_>,
+    writer: &mut SyncWriter<'_>,
+    task: Task,
+    written: &mut Written,
+) -> Result<(), IndexError> {
+    let Some(known) = earlier.index.plugin(&task.entry.plugin.id)? else { return Ok(()) };
     written.plugins.updated += 1;
     writer.put_plugin(&PluginRecord {
         plugin: Plugin { downloads: task.entry.plugin.downloads, ..known.plugin },
