@@ -96,6 +96,13 @@ pub fn elements(text: &str) -> Result<Vec<&RawValue>, JsonError> {
     serde_json::from_str(text).map_err(JsonError::Syntax)
 }
 
+/// Returns a field whatever the case of its key, as Go's decoder does, and so Grafana.
+pub fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+    let object = value.as_object()?;
+    let folded = name.to_uppercase();
+    object.get(name).or_else(|| object.iter().find(|(key, _)| key.to_uppercase() == folded).map(|(_, value)| value))
+}
+
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'de> Deserialize<'de> for Members<'de> {

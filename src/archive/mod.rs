@@ -24,7 +24,7 @@ mod unpack;
 pub use compare::{CompareError, Difference, compare, file_digests};
 pub use inspect::{inspect, named_plugin};
 pub use installed::{InstalledError, read_installed};
-pub use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json, read_dependencies};
+pub use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};
 pub use rule::{ArchiveError, Rule};
 pub use unpack::{UnpackError, Unpacked, unpack};
 

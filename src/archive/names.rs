@@ -8,7 +8,7 @@ use std::collections::{HashMap, hash_map};
 use unicode_normalization::{UnicodeNormalization, is_nfc};
 
 use super::{EntryKind, Rule};
-use crate::model::{PluginId, RelPath};
+use crate::model::{PluginId, RelPath, is_device_name};
 
 /// Endings of names that Grafana makes executable (`pkg/plugins/storage/fs.go`).
 const EXECUTABLE_ENDINGS: &[&str] =
@@ -20,7 +20,7 @@ pub(super) fn check_name(name: &str, kind: EntryKind, expected: &PluginId) -> Re
     if !is_nfc(name) {
         return Err(Rule::NotNormal);
     }
-    if path.parts().any(is_device) {
+    if path.parts().any(is_device_name) {
         return Err(Rule::DeviceName);
     }
     let in_top = path.parts().next() == Some(expected.as_str());
@@ -28,18 +28,6 @@ pub(super) fn check_name(name: &str, kind: EntryKind, expected: &PluginId) -> Re
         Some(below) if in_top => Ok(Some(below)),
         None if in_top && kind == EntryKind::Folder => Ok(None),
         _ => Err(Rule::TopFolder(expected.clone())),
-    }
-}
-
-/// Windows takes these names for devices whatever follows the first dot, and skips spaces before it.
-fn is_device(part: &str) -> bool {
-    let stem = part.split('.').next().unwrap_or(part).trim_end_matches(' ').to_ascii_lowercase();
-    match stem.as_str() {
-        "con" | "prn" | "aux" | "nul" | "conin$" | "conout$" => true,
-        other => other
-            .strip_prefix("com")
-            .or_else(|| other.strip_prefix("lpt"))
-            .is_some_and(|port| matches!(port, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³")),
     }
 }
 

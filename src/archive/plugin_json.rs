@@ -7,7 +7,7 @@
 use serde_json::Value;
 
 use crate::{
-    json::{self, JsonError, Keys, Limits},
+    json::{self, JsonError, Keys, Limits, field},
     model::{Dependency, ParsePluginIdError, ParseVersionError, PluginId, PluginType, PluginVersion},
 };
 
@@ -75,33 +75,11 @@ pub fn parse_plugin_json(bytes: &[u8]) -> Result<PluginJson, PluginJsonError> {
         grafana_dependency: field(&value, "dependencies")
             .and_then(|dependencies| text(dependencies, "grafanaDependency"))
             .map(str::to_owned),
-        dependencies: read_dependencies(&value),
+        dependencies: Dependency::read_all(&value).0,
         backend: field(&value, "backend").and_then(Value::as_bool).unwrap_or(false),
         executable: text(&value, "executable").map(str::to_owned),
         raw: String::from_utf8_lossy(bytes).into_owned(),
     })
-}
-
-/// Returns the plugins that the object of a plugin.json depends on, in its order.
-///
-/// Real files have objects with and without `version`, texts that are ids, and nulls. What names no plugin is left out; a
-/// version that is no range accepts any.
-pub fn read_dependencies(value: &Value) -> Vec<Dependency> {
-    let plugins = field(value, "dependencies").and_then(|dependencies| field(dependencies, "plugins"));
-    plugins.and_then(Value::as_array).into_iter().flatten().filter_map(read_dependency).collect()
-}
-
-fn read_dependency(value: &Value) -> Option<Dependency> {
-    let id = value.as_str().or_else(|| text(value, "id"))?.parse().ok()?;
-    let range = text(value, "version").and_then(|version| version.parse().ok());
-    Some(Dependency { id, range })
-}
-
-/// Returns a field whatever the case of its key, as Go's decoder does.
-fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
-    let object = value.as_object()?;
-    let folded = name.to_uppercase();
-    object.get(name).or_else(|| object.iter().find(|(key, _)| key.to_uppercase() == folded).map(|(_, value)| value))
 }
 
 /// Returns a text that is not empty.
@@ -143,18 +121,6 @@ mod tests {
         let parsed = parse(r#"{"ID":"a","Type":"panel","INFO":{"Version":"1.0.0"}}"#).expect("as Go reads it");
         assert_eq!((parsed.id.as_str(), parsed.name.as_str()), ("a", "a"));
         assert!(matches!(parse(r#"{"id":"a","ID":"b","type":"panel"}"#), Err(PluginJsonError::Json(_))));
-    }
-
-    #[test]
-    fn dependencies_of_every_real_shape_are_read() {
-        let value = serde_json::json!({"dependencies": {"plugins": [
-            "grafana-piechart-panel", null, {"id": "graph"}, {"id": "redis-app", "version": null}, {"name": "x"},
-            {"id": "../x"}, 7, {"id": "grafana-clock-panel", "version": "2.1.2"}]}});
-        let ids: Vec<_> = read_dependencies(&value).into_iter().map(|dependency| dependency.id.to_string()).collect();
-        assert_eq!(ids, ["grafana-piechart-panel", "graph", "redis-app", "grafana-clock-panel"]);
-        for none in [serde_json::json!({}), serde_json::json!({"dependencies": {"plugins": null}}), Value::Null] {
-            assert!(read_dependencies(&none).is_empty());
-        }
     }
 
     #[test]

@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Digests, Platform, PluginId, PluginVersion, Timestamp, VersionRange};
+use crate::json::field;
 
 /// What kind of plugin it is: `typeCode` in a catalog, `type` in plugin.json.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
@@ -127,18 +129,19 @@ impl Dependency {
     /// Returns what a plugin.json needs (`dependencies.plugins`, protocol page 8), and the entries that name no plugin.
     ///
     /// Real files hold bare names, nulls, and versions that are no range; a version that is no range accepts any.
-    pub fn read_all(plugin_json: &serde_json::Value) -> (Vec<Self>, Vec<String>) {
-        let entries = plugin_json.pointer("/dependencies/plugins").and_then(serde_json::Value::as_array);
+    pub fn read_all(plugin_json: &Value) -> (Vec<Self>, Vec<String>) {
+        let plugins = field(plugin_json, "dependencies").and_then(|dependencies| field(dependencies, "plugins"));
+        let entries = plugins.and_then(Value::as_array).into_iter().flatten();
         let (mut found, mut rejected) = (Vec::<Self>::new(), Vec::new());
-        for entry in entries.into_iter().flatten().filter(|entry| !entry.is_null()) {
-            let id = entry.get("id").unwrap_or(entry).as_str();
-            match id.and_then(|id| id.parse::<PluginId>().ok()) {
+        for entry in entries.filter(|entry| !entry.is_null()) {
+            let id = field(entry, "id");
+            match id.unwrap_or(entry).as_str().and_then(|id| id.parse::<PluginId>().ok()) {
                 Some(id) if found.iter().any(|dependency| dependency.id == id) => {}
                 Some(id) => {
-                    let range = entry.get("version").and_then(serde_json::Value::as_str);
+                    let range = field(entry, "version").and_then(Value::as_str);
                     found.push(Self { id, range: range.and_then(|range| range.parse().ok()) });
                 }
-                None if entry.get("id").is_some_and(serde_json::Value::is_null) => {}
+                None if id.is_some_and(Value::is_null) => {}
                 None => rejected.push(entry.to_string().chars().take(80).collect()),
             }
         }
@@ -248,5 +251,8 @@ mod tests {
         );
         assert_eq!(found[0].range.as_ref().map(ToString::to_string).as_deref(), Some("^2.0.0"));
         assert_eq!(rejected.len(), 1);
+        for none in [serde_json::json!({}), serde_json::json!({"dependencies": {"plugins": null}}), Value::Null] {
+            assert_eq!(Dependency::read_all(&none), (Vec::new(), Vec::new()));
+        }
     }
 }

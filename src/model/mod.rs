@@ -4,6 +4,9 @@
 //! *Not for:* anything that reads a clock, a file, a socket or a row. What may be put here: a noun that at least two
 //! other layers speak of, and the rules that hold for it everywhere.
 
+#[macro_use]
+mod text;
+
 mod catalog;
 mod digest;
 mod platform;
@@ -21,7 +24,7 @@ pub use digest::{Algorithm, Digests, Md5Digest, ParseDigestError, Sha256Digest};
 pub use platform::{ParsePlatformError, Platform};
 pub use plugin_id::{ParsePluginIdError, PluginId};
 pub use range::{ParseRangeError, VersionRange};
-pub use rel_path::{ParseRelPathError, RelPath};
+pub use rel_path::{ParseRelPathError, RelPath, is_device_name};
 pub use secret::{Credential, Secret};
 pub use spec::{ParsePluginSpecError, ParseVersionRequestError, PluginSpec, VersionRequest};
 pub use time::Timestamp;

@@ -1,6 +1,6 @@
 //! The platform a package is built for.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -81,25 +81,7 @@ impl FromStr for Platform {
     }
 }
 
-impl TryFrom<String> for Platform {
-    type Error = ParsePlatformError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Platform> for String {
-    fn from(platform: Platform) -> Self {
-        platform.0
-    }
-}
-
-impl fmt::Display for Platform {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
+checked_text!(Platform, ParsePlatformError);
 
 /// A text is not a platform.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

@@ -1,17 +1,13 @@
 //! The identifier of a plugin.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::is_device_name;
+
 /// The longest id that is accepted, in bytes.
 const MAX_LENGTH: usize = 128;
-
-/// Device names that some file systems treat as devices whatever follows the first dot.
-const DEVICE_NAMES: &[&str] = &[
-    "con", "prn", "aux", "nul", "com1", "com2", "com3", "com4", "com5", "com6", "com7", "com8", "com9", "lpt1", "lpt2",
-    "lpt3", "lpt4", "lpt5", "lpt6", "lpt7", "lpt8", "lpt9",
-];
 
 /// A plugin's id, `grafana-clock-panel`: the slug in a catalog, the `id` of plugin.json and the name of its folder.
 ///
@@ -67,33 +63,14 @@ impl FromStr for PluginId {
         if text.ends_with('.') {
             return refuse("it ends with a dot");
         }
-        let stem = text.split('.').next().unwrap_or(text).to_ascii_lowercase();
-        if DEVICE_NAMES.contains(&stem.as_str()) {
+        if is_device_name(text) {
             return refuse("it is the name of a device");
         }
         Ok(Self(text.to_owned()))
     }
 }
 
-impl TryFrom<String> for PluginId {
-    type Error = ParsePluginIdError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<PluginId> for String {
-    fn from(id: PluginId) -> Self {
-        id.0
-    }
-}
-
-impl fmt::Display for PluginId {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
+checked_text!(PluginId, ParsePluginIdError);
 
 /// A text is not a plugin id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

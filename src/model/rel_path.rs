@@ -1,7 +1,6 @@
 //! A path from outside.
 
 use std::{
-    fmt,
     path::{Path, PathBuf},
     str::FromStr,
 };
@@ -80,25 +79,7 @@ impl FromStr for RelPath {
     }
 }
 
-impl TryFrom<String> for RelPath {
-    type Error = ParseRelPathError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<RelPath> for String {
-    fn from(path: RelPath) -> Self {
-        path.0
-    }
-}
-
-impl fmt::Display for RelPath {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
+checked_text!(RelPath, ParseRelPathError);
 
 /// A text is not a safe relative path.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -106,6 +87,19 @@ impl fmt::Display for RelPath {
 pub struct ParseRelPathError {
     text: String,
     reason: &'static str,
+}
+
+/// Returns whether a part of a path is the name of a device: Windows takes these names for devices whatever follows the
+/// first dot, and skips spaces before it.
+pub fn is_device_name(part: &str) -> bool {
+    let stem = part.split('.').next().unwrap_or(part).trim_end_matches(' ').to_ascii_lowercase();
+    match stem.as_str() {
+        "con" | "prn" | "aux" | "nul" | "conin$" | "conout$" => true,
+        other => other
+            .strip_prefix("com")
+            .or_else(|| other.strip_prefix("lpt"))
+            .is_some_and(|port| matches!(port, "1" | "2" | "3" | "4" | "5" | "6" | "7" | "8" | "9" | "¹" | "²" | "³")),
+    }
 }
 
 #[cfg(test)]

@@ -27,25 +27,7 @@ impl FromStr for WorkspaceName {
     }
 }
 
-impl TryFrom<String> for WorkspaceName {
-    type Error = ParseWorkspaceNameError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<WorkspaceName> for String {
-    fn from(name: WorkspaceName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for WorkspaceName {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
+checked_text!(WorkspaceName, ParseWorkspaceNameError);
 
 /// A text is not a workspace name.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

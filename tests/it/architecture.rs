@@ -18,7 +18,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("duration", &[]),
     ("progress", &[]),
     ("json", &[]),
-    ("model", &["diagnostic"]),
+    ("model", &["diagnostic", "json"]),
 
     ("disk", &[]),
     ("net", &["diagnostic", "duration", "model"]),

@@ -14,7 +14,7 @@ mod spacing;
 #[cfg(test)]
 mod vectors;
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
@@ -130,25 +130,7 @@ impl FromStr for VersionRange {
     }
 }
 
-impl TryFrom<String> for VersionRange {
-    type Error = ParseRangeError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<VersionRange> for String {
-    fn from(range: VersionRange) -> Self {
-        range.text
-    }
-}
-
-impl fmt::Display for VersionRange {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.text)
-    }
-}
+checked_text!(VersionRange, ParseRangeError);
 
 /// A text is not a range.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

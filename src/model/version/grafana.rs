@@ -1,6 +1,6 @@
 //! The version of a Grafana server.
 
-use std::{cmp::Ordering, fmt, str::FromStr};
+use std::{cmp::Ordering, str::FromStr};
 
 use semver::Version;
 use serde::{Deserialize, Serialize};
@@ -64,25 +64,7 @@ impl FromStr for GrafanaVersion {
     }
 }
 
-impl TryFrom<String> for GrafanaVersion {
-    type Error = ParseVersionError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<GrafanaVersion> for String {
-    fn from(version: GrafanaVersion) -> Self {
-        version.text
-    }
-}
-
-impl fmt::Display for GrafanaVersion {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.text)
-    }
-}
+checked_text!(GrafanaVersion, ParseVersionError);
 
 #[cfg(test)]
 mod tests {

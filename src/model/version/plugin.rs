@@ -1,6 +1,6 @@
 //! The version of a plugin.
 
-use std::{cmp::Ordering, fmt, hash, str::FromStr};
+use std::{cmp::Ordering, hash, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
@@ -129,25 +129,7 @@ impl FromStr for PluginVersion {
     }
 }
 
-impl TryFrom<String> for PluginVersion {
-    type Error = ParseVersionError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<PluginVersion> for String {
-    fn from(version: PluginVersion) -> Self {
-        version.text
-    }
-}
-
-impl fmt::Display for PluginVersion {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.text)
-    }
-}
+checked_text!(PluginVersion, ParseVersionError);
 
 #[cfg(test)]
 mod tests {
