@@ -141,10 +141,13 @@ struct Filters<'a> {
 /// Parameters: 2 type, 3 signature, 4 publisher, 5 whether withdrawn ones count, 6 ranges.
 const FILTERS: &str = "(?2 IS NULL OR p.type = ?2) AND (?3 IS NULL OR p.signature = ?3 COLLATE NOCASE)
     AND (?4 IS NULL OR p.org_folded = ?4 OR p.org_name_folded = ?4) AND (?5 OR p.withdrawn_at IS NULL)
-    AND (?6 IS NULL OR CASE WHEN EXISTS (SELECT 1 FROM release WHERE plugin = p.number)
-        THEN EXISTS (SELECT 1 FROM release AS r WHERE r.plugin = p.number AND r.withdrawn_at IS NULL
+    AND (?6 IS NULL
+        OR EXISTS (SELECT 1 FROM release AS r WHERE r.plugin = p.number AND r.withdrawn_at IS NULL
             AND (r.grafana_range IS NULL OR r.grafana_range IN (SELECT value FROM json_each(?6))))
-        ELSE p.grafana_range IS NULL OR p.grafana_range IN (SELECT value FROM json_each(?6)) END)";
+        OR ((p.grafana_range IS NULL OR p.grafana_range IN (SELECT value FROM json_each(?6)))
+            AND NOT EXISTS (SELECT 1 FROM release WHERE plugin = p.number)))";
+
+const HOW_MANY: &str = "SELECT count(*) FROM plugin AS p WHERE ?1 IS NULL";
 
 const EVERYTHING: &str = "SELECT p.number, p.id, 0.0, p.downloads, p.updated_at FROM plugin AS p WHERE ?1 IS NULL";
 
@@ -172,13 +175,44 @@ impl Index {
         let _snapshot = self.snapshot()?;
         let words = Words::parse(&query.words);
         let filters = self.filters(query)?;
+        if words.text().is_empty() {
+            return self.everything(query, &filters);
+        }
         let (matched, mut candidates) = self.candidates(&words, &filters)?;
-        let exact = self.ranked(BY_ID, Some(words.text()), &filters)?;
+        let exact = self.ranked(BY_ID, words.text(), &filters)?;
         let best = candidates.iter().map(|candidate| candidate.score).fold(0.0, f64::max);
         candidates.sort_unstable_by(|left, right| order(query.sort, best, left, right));
         promote(exact, best, &mut candidates);
         let total = candidates.len();
         candidates.truncate(query.limit);
+        self.results(query, matched, total, &candidates)
+    }
+
+    /// Answers where there are no words: with nothing to weigh, only the rows that are shown need to be read out.
+    fn everything(&self, query: &SearchQuery, filters: &Filters<'_>) -> Result<SearchResults, IndexError> {
+        let order = match query.sort {
+            Sort::Relevance | Sort::Downloads => "p.downloads DESC, p.id",
+            Sort::Updated => "p.updated_at DESC, p.downloads DESC, p.id",
+        };
+        let Filters { plugin_type, signature, org, include_withdrawn, ranges } = filters;
+        let nothing: Option<&str> = None;
+        let sql = format!("{HOW_MANY} AND {FILTERS}");
+        let parameters = (nothing, plugin_type, signature, org, include_withdrawn, ranges);
+        let total = self.session().row("searching", &sql, parameters, |row| count(row, 0))?.unwrap_or_default();
+        let sql = format!("{EVERYTHING} AND {FILTERS} ORDER BY {order} LIMIT ?7");
+        let limit = i64::try_from(query.limit).unwrap_or(i64::MAX);
+        let parameters = (nothing, plugin_type, signature, org, include_withdrawn, ranges, limit);
+        let candidates = self.session().rows("searching", &sql, parameters, candidate_of)?;
+        self.results(query, Matched::Everything, usize::try_from(total).unwrap_or(usize::MAX), &candidates)
+    }
+
+    fn results(
+        &self,
+        query: &SearchQuery,
+        matched: Matched,
+        total: usize,
+        candidates: &[Candidate],
+    ) -> Result<SearchResults, IndexError> {
         let compatible = query.grafana.as_ref().map(|_| true);
         let hits = candidates.iter().map(|candidate| self.hit(candidate, compatible)).collect::<Result<Vec<_>, _>>()?;
         Ok(SearchResults { total, hits: hits.into_iter().flatten().collect(), matched })
@@ -209,9 +243,6 @@ impl Index {
 
     /// Finds in the first way that finds anything.
     fn candidates(&self, words: &Words, filters: &Filters<'_>) -> Result<(Matched, Vec<Candidate>), IndexError> {
-        if words.text().is_empty() {
-            return Ok((Matched::Everything, self.ranked(EVERYTHING, None, filters)?));
-        }
         if words.tokens().is_empty() {
             return Ok((Matched::AllWords, Vec::new()));
         }
@@ -231,7 +262,7 @@ impl Index {
         let sql = "SELECT count(*) FROM (SELECT 1 FROM plugin_words WHERE plugin_words MATCH ?1 LIMIT ?2)";
         let count = self.session().row("searching", sql, (expression, WEIGHED + 1), |row| row.get(0))?;
         if count.is_none_or(|count: i64| count <= WEIGHED) {
-            return self.ranked(BY_WORDS, Some(expression), filters);
+            return self.ranked(BY_WORDS, expression, filters);
         }
         let sql = format!("{BY_COMMON_WORDS} AND {FILTERS}");
         let Filters { plugin_type, signature, org, include_withdrawn, ranges } = filters;
@@ -240,7 +271,7 @@ impl Index {
         self.session().rows("searching", &sql, parameters, candidate_of)
     }
 
-    fn ranked(&self, sql: &str, text: Option<&str>, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
+    fn ranked(&self, sql: &str, text: &str, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
         let sql = format!("{sql} AND {FILTERS}");
         let Filters { plugin_type, signature, org, include_withdrawn, ranges } = filters;
         let parameters = (text, plugin_type, signature, org, include_withdrawn, ranges);

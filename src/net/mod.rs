@@ -13,8 +13,12 @@ mod redirect;
 mod retry;
 mod site;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
+use reqwest::ClientBuilder;
 use serde::Deserialize;
 
 pub use answer::{Answer, Document, Reply};
@@ -79,9 +83,10 @@ pub struct Client(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     /// For the named sites: any address, since they were configured.
-    inside: reqwest::Client,
+    inside: OnceLock<reqwest::Client>,
     /// For redirects that leave a site: https and public addresses only.
-    outside: reqwest::Client,
+    outside: OnceLock<reqwest::Client>,
+    certificates: Vec<reqwest::Certificate>,
     settings: NetSettings,
     offline: bool,
 }
@@ -95,19 +100,18 @@ impl Client {
             None => Vec::new(),
             Some(pem) => reqwest::Certificate::from_pem_bundle(pem).map_err(NetError::Certificates)?,
         };
-        let builder = || {
-            reqwest::Client::builder()
-                .user_agent(concat!("plugport/", env!("CARGO_PKG_VERSION")))
-                .redirect(reqwest::redirect::Policy::none())
-                .referer(false)
-                .connect_timeout(settings.connect_timeout)
-                .http2_max_header_list_size(64 << 10)
-                .pool_idle_timeout(Duration::from_mins(1))
-                .tls_certs_merge(certificates.clone())
-        };
-        let inside = builder().build().map_err(NetError::Setup)?;
-        let outside = builder().https_only(true).dns_resolver(address::PublicOnly).build().map_err(NetError::Setup)?;
-        Ok(Self(Arc::new(Shared { inside, outside, settings, offline })))
+        let (inside, outside) = (OnceLock::new(), OnceLock::new());
+        Ok(Self(Arc::new(Shared { inside, outside, certificates, settings, offline })))
+    }
+
+    /// Returns what speaks to the named sites.
+    fn inside(&self) -> Result<&reqwest::Client, NetError> {
+        self.0.ready(&self.0.inside, |builder| builder)
+    }
+
+    /// Returns what follows redirects that leave a site.
+    fn outside(&self) -> Result<&reqwest::Client, NetError> {
+        self.0.ready(&self.0.outside, |builder| builder.https_only(true).dns_resolver(address::PublicOnly))
     }
 
     /// Returns the bounds of this client.
@@ -118,5 +122,28 @@ impl Client {
     /// Returns whether this client opens no socket.
     pub fn is_offline(&self) -> bool {
         self.0.offline
+    }
+}
+
+impl Shared {
+    /// Sets a client up when it is first used: it reads every authority of the system, which most commands do not need.
+    fn ready<'a>(
+        &self,
+        place: &'a OnceLock<reqwest::Client>,
+        shape: impl FnOnce(ClientBuilder) -> ClientBuilder,
+    ) -> Result<&'a reqwest::Client, NetError> {
+        if let Some(client) = place.get() {
+            return Ok(client);
+        }
+        let builder = reqwest::Client::builder()
+            .user_agent(concat!("plugport/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(self.settings.connect_timeout)
+            .http2_max_header_list_size(64 << 10)
+            .pool_idle_timeout(Duration::from_mins(1))
+            .tls_certs_merge(self.certificates.clone());
+        let client = shape(builder).build().map_err(NetError::Setup)?;
+        Ok(place.get_or_init(|| client))
     }
 }

@@ -109,7 +109,7 @@ impl Site {
             body.to_string()
         });
         let response = {
-            let request = self.request(method, &url).headers(headers);
+            let request = self.request(method, &url)?.headers(headers);
             let request = match body {
                 Some(body) => request.body(body),
                 None => request,
@@ -172,11 +172,11 @@ impl Site {
         for _ in 0..=MAX_HOPS {
             let response = match hop {
                 Hop::Inside => {
-                    let request = self.request(Method::GET, &at).headers(headers.clone());
+                    let request = self.request(Method::GET, &at)?.headers(headers.clone());
                     self.dispatch(request, &at, timeout).await?
                 }
                 Hop::Outside => {
-                    let request = self.0.client.0.outside.get(at.clone()).headers(headers.clone());
+                    let request = self.0.client.outside()?.get(at.clone()).headers(headers.clone());
                     self.dispatch(request, &at, timeout).await?
                 }
             };
@@ -195,16 +195,16 @@ impl Site {
     }
 
     /// Begins a request to the site itself, with its credential.
-    fn request(&self, method: Method, url: &Url) -> RequestBuilder {
-        let request = self.0.client.0.inside.request(method, url.clone());
+    fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, NetError> {
+        let request = self.0.client.inside()?.request(method, url.clone());
         if let Some(credential) = &self.0.credential {
             // A credential that no header can carry is left out, and the server says so.
             if let Ok(mut value) = HeaderValue::from_str(credential.authorization().expose()) {
                 value.set_sensitive(true);
-                return request.header(header::AUTHORIZATION, value);
+                return Ok(request.header(header::AUTHORIZATION, value));
             }
         }
-        request
+        Ok(request)
     }
 
     async fn dispatch(&self, request: RequestBuilder, url: &Url, timeout: Duration) -> Result<Response, NetError> {

@@ -10,10 +10,10 @@ for tool in curl awk /usr/bin/time; do
     fi
 done
 
-# Returns the release build of a target, built where it is out of date: `built --bin plugport`.
+# Returns the release build of a target, built where it is out of date: `built bin plugport`.
 built() {
-    cargo build --release --locked --message-format json "$@" |
-        sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1
+    cargo build --quiet --release --locked --message-format json "--$1" "$2" |
+        sed -n 's/.*"kind":\["'"$1"'"\].*"name":"'"$2"'".*"executable":"\([^"]*\)".*/\1/p'
 }
 
 # Returns the median of the lines of its input.

@@ -114,6 +114,35 @@ fn no_words_find_everything_by_downloads() {
 }
 
 #[test]
+fn everything_is_in_the_same_order_as_what_has_a_common_word() {
+    let called = |name: &str, downloads: u64, second: Option<i64>| {
+        let updated_at = second.map(time);
+        Plugin { updated_at, ..plugin(&format!("{name}-panel"), name, &["common"], "", downloads) }
+    };
+    let plugins = [
+        called("delta", 5, Some(3)),
+        called("alpha", 5, None),
+        called("echo", 9, None),
+        called("beta", 5, Some(7)),
+        called("gamma", 8, Some(7)),
+    ];
+    let index = catalog(&plugins);
+    for sort in [Sort::Relevance, Sort::Downloads, Sort::Updated] {
+        for limit in [0, 1, 4, 9] {
+            let ids = |words| {
+                let results = index.search(&SearchQuery { sort, limit, ..query(words) }).expect("search");
+                (results.total, results.hits.into_iter().map(|hit| hit.id.to_string()).collect::<Vec<_>>())
+            };
+            let (total, hits) = ids("");
+            assert_eq!((total, hits.len()), (5, limit.min(5)));
+            if sort != Sort::Relevance {
+                assert_eq!(hits, ids("common").1, "{sort:?}, {limit}");
+            }
+        }
+    }
+}
+
+#[test]
 fn hostile_texts_are_questions_like_others() {
     let index = small();
     let long = "clock ".repeat(1 << 18);
