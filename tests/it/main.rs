@@ -2,4 +2,5 @@
 
 mod architecture;
 mod fake_grafana;
+mod readme;
 pub mod support;
