@@ -16,7 +16,7 @@ use crate::{
 /// New, withdrawn and deprecated plugins and versions, and changes of signers, owners and digests.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Since a date, a time, or the number of a sync [default: what the last sync brought]
+    /// Since a date, a time, or the number of a sync [default: the last sync that wrote something]
     #[arg(long, value_name = "TIME|SYNC")]
     since: Option<Start>,
 }

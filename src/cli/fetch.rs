@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// With --all: how many versions of each
     #[arg(long, value_name = "N", default_value = "1", requires = "all")]
     latest: NonZeroUsize,
-    /// For these platforms [default: this machine's]
+    /// For these platforms, once for each [default: this machine's]
     #[arg(long = "platform", value_name = "P")]
     platforms: Vec<Platform>,
     /// Versions that work with this version of Grafana

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     plugins: Vec<PluginSpec>,
     #[command(flatten)]
     selection: Selection,
-    /// The version of Grafana that uses the folder
+    /// The version of Grafana that uses the folder; without it the newest version of a plugin is taken, whatever it needs
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
     /// Only say what would be done

@@ -46,7 +46,7 @@ impl Arguments {
 pub(super) struct OutdatedArguments {
     #[command(flatten)]
     selection: Selection,
-    /// The version of Grafana that uses the folder
+    /// The version of Grafana that uses the folder; without it the newest version counts, whatever it needs
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
     /// Exit with 3 when there is one

@@ -49,10 +49,10 @@ pub(super) struct Globals {
     /// Draw no progress bars
     #[arg(long, global = true)]
     no_progress: bool,
-    /// Print results and errors only
+    /// Print no remarks: only results, and the error that ends the command
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Tell more on stderr; twice for every request
+    /// Given twice: print every request on stderr
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// When to use colours

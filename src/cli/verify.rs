@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     /// This zip
     #[arg(long, value_name = "ZIP", conflicts_with_all = ["plugins", "all"])]
     file: Option<PathBuf>,
-    /// A plugin's folder, or a plugins folder with many
+    /// A plugin's folder, or a plugins folder with many; compared with the packages in the store
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["plugins", "all", "file"])]
     dir: Option<PathBuf>,
 }

@@ -6,6 +6,7 @@ mod command_search;
 mod command_show;
 mod command_sync;
 mod fake_grafana;
+mod readme;
 pub mod support;
 mod sync_data;
 mod sync_faults;
