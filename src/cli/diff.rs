@@ -43,18 +43,24 @@ impl Arguments {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let since = self.since.map_or(Since::LastSync, |start| start.0);
         let index = session.index()?;
-        let mut changes = index.changes(since)?;
+        let (mut changes, syncs) = (index.changes(since)?, index.syncs()?);
         // The order in which the upstream answered tells nothing.
         changes.sort_by(|left, right| (left.sync, &left.change.plugin).cmp(&(right.sync, &right.change.plugin)));
         let documents: Vec<_> = changes.iter().map(document).collect();
         let since = match since {
             Since::Sync(sync) => json!(sync),
             Since::Time(time) => json!(time),
-            Since::LastSync => json!(index.syncs()?.first().map(|sync| sync.id)),
+            Since::LastSync => json!(syncs.first().map(|sync| sync.id)),
         };
         let mut notes = Vec::new();
         if changes.is_empty() {
             notes.push("nothing changed".to_owned());
+        }
+        let last = syncs.first().map_or(0, |sync| sync.id);
+        if let Some(Start(Since::Sync(sync))) = self.since
+            && sync > last
+        {
+            notes.push(format!("there was no sync {sync} yet; the last one was {last}"));
         }
         Ok(Report {
             document: json!({ "since": since, "changes": documents }),

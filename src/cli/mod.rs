@@ -35,7 +35,7 @@ use crate::diagnostic::Kind;
 
 /// Mirror the Grafana plugin catalog, answer questions about it offline, and roll plugins out over a fleet
 #[derive(Debug, Parser)]
-#[command(name = "plugport", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "plugport", version, max_term_width = 100, propagate_version = true, after_help = EXIT_CODES)]
 struct Arguments {
     #[command(flatten)]
     globals: Globals,
@@ -48,6 +48,12 @@ impl Arguments {
         self.globals.ui(self.command.wants_events())
     }
 }
+
+/// The table of exit codes, at the end of the help.
+const EXIT_CODES: &str = "\
+Exit codes: 0 done · 1 failed · 2 usage · 3 findings · 4 integrity: a digest or an archive was refused
+5 network · 6 storage · 7 locked by another process · 8 partly done · 9 the outcome on a workspace is unknown
+130/143 interrupted";
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -126,13 +132,20 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     if let Err(error) = rustix::process::set_dumpable_behavior(no_core) {
         tracing::debug!(%error, "core files stay possible");
     }
-    match Arguments::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    match Arguments::try_parse_from(&arguments) {
         Ok(arguments) => ExitCode::from(run(&arguments)),
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             // A closed pipe is the only reason why this fails.
             drop(error.print());
-            ExitCode::from(if asked_for { 0 } else { exit_code(Kind::Usage) })
+            if asked_for {
+                return ExitCode::SUCCESS;
+            }
+            if arguments.iter().any(|argument| argument == "--json") {
+                drop(ui::print_usage_error(&error.render().to_string()));
+            }
+            ExitCode::from(exit_code(Kind::Usage))
         }
     }
 }
@@ -153,8 +166,9 @@ fn run(arguments: &Arguments) -> u8 {
         Ended::With(Ok(report)) => (ui.report(name, &report), report.kind.map_or(0, exit_code)),
         Ended::With(Err(failure)) => (ui.failure(name, &failure), exit_code(failure.kind)),
         Ended::By(signal) => {
-            ui.note(&format!("interrupted by {}", signal.name));
-            (Ok(()), 128 + signal.number)
+            let message = format!("interrupted by {}", signal.name);
+            let failure = Failure { kind: Kind::Failed, message, hint: None };
+            (ui.failure(name, &failure), 128 + signal.number)
         }
     };
     // Results that could not be written are no success.

@@ -64,10 +64,30 @@ impl Arguments {
         let plugins: Vec<_> = results.hits.iter().map(document).collect();
         Ok(Report {
             document: json!({ "query": query.words, "total": results.total, "plugins": plugins }),
-            notes: notes(&results, &query.words),
+            notes: notes(&results, &self.describe(&query.words)),
             text: text(&results),
             kind: None,
         })
+    }
+}
+
+impl Arguments {
+    /// Returns what was looked for, in words.
+    fn describe(&self, words: &str) -> String {
+        let filters = [
+            ("type", self.plugin_type.as_ref()),
+            ("signature", self.signature.as_ref()),
+            ("publisher", self.org.as_ref()),
+        ];
+        let mut parts = Vec::new();
+        if !words.is_empty() {
+            parts.push(format!("`{}`", ui::shorten(words, 60)));
+        }
+        let filters =
+            filters.into_iter().filter_map(|(name, value)| Some(format!("{name} `{}`", ui::shorten(value?, 60))));
+        parts.extend(filters);
+        parts.extend(self.grafana.as_ref().map(|version| format!("Grafana {version}")));
+        if parts.is_empty() { "everything".to_owned() } else { parts.join(", ") }
     }
 }
 
@@ -110,11 +130,11 @@ fn text(results: &SearchResults) -> String {
     ui::table(&header, results.hits.iter().map(row))
 }
 
-fn notes(results: &SearchResults, words: &str) -> Vec<String> {
+fn notes(results: &SearchResults, wanted: &str) -> Vec<String> {
     let mut notes = Vec::new();
     match results.matched {
-        _ if results.total == 0 => notes.push(format!("nothing found for `{}`", ui::shorten(words, 60))),
-        Matched::Similar => notes.push(format!("nothing has `{}`; these are spelt like it:", ui::shorten(words, 60))),
+        _ if results.total == 0 => notes.push(format!("nothing found for {wanted}")),
+        Matched::Similar => notes.push(format!("nothing has {wanted}; these are spelt like it:")),
         Matched::SomeWords => notes.push("nothing has all of these words; these have some:".to_owned()),
         Matched::Everything | Matched::AllWords => {}
     }

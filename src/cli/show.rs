@@ -43,9 +43,16 @@ impl Arguments {
             releases.iter().filter(|stored| stored.release.version == chosen.version).cloned().collect();
         let mut fields = document(&stored, &releases);
         fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
-        let text = format!("{}\n{}", heading(&stored), versions::text(&release, None));
+        let text = format!("{}\n\n{}\n{}", heading(&stored), versions::text(&release, None), digests(&release));
         Ok(Report { document: fields, text, ..Report::default() })
     }
+}
+
+/// Returns the digests of a version's packages, one a line.
+fn digests(releases: &[StoredRelease]) -> String {
+    let packages = releases.iter().flat_map(|stored| &stored.release.packages);
+    let lines = packages.map(|(platform, package)| format!("{platform:14} {}\n", package.digests.describe()));
+    lines.collect()
 }
 
 fn document(stored: &StoredPlugin, releases: &[StoredRelease]) -> Value {

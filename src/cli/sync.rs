@@ -68,18 +68,17 @@ fn text(outcome: &SyncOutcome) -> String {
     let SyncOutcome { plugins, versions, .. } = outcome;
     let seconds = std::time::Duration::from_millis(outcome.elapsed_ms).as_secs_f64();
     format!(
-        "{}: {} plugins ({} new, {} changed, {} withdrawn), {} versions ({} new, {} changed, {} withdrawn)\n\
-         {} requests, {}, {seconds:.1} s\n",
+        "{}: {} ({} new, {} changed, {} withdrawn), {} ({} new, {} changed, {} withdrawn)\n{}, {}, {seconds:.1} s\n",
         ui::clean(&outcome.source),
-        plugins.total,
+        ui::count(plugins.total, "plugin", "plugins"),
         plugins.added,
         plugins.updated,
         plugins.removed,
-        versions.total,
+        ui::count(versions.total, "version", "versions"),
         versions.added,
         versions.updated,
         versions.removed,
-        outcome.requests,
+        ui::count(outcome.requests, "request", "requests"),
         ui::bytes(outcome.bytes),
     )
 }
@@ -105,5 +104,6 @@ fn describe(alert: &Alert) -> String {
         _ => String::new(),
     };
     let kept = if alert.refuses() { "; the first one seen stays" } else { "" };
-    format!("{} of {}{version}{platform}{change}{kept}", alert.kind, alert.plugin)
+    let what = alert.kind.replace('-', " ");
+    format!("{}{version}{platform}: {what}{change}{kept}", alert.plugin)
 }

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anstream::{AutoStream, ColorChoice};
-use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
@@ -122,6 +122,13 @@ impl Ui {
     }
 }
 
+/// Prints the document of arguments that cannot be understood, for programs that asked for JSON.
+pub(super) fn print_usage_error(message: &str) -> io::Result<()> {
+    let failure = Failure::usage(message.trim_end(), "`plugport help` lists what there is");
+    let ui = Ui { format: Format::Json, quiet: true, progress: false, color: ColorChoice::Never };
+    ui.print_document("plugport", failure.document())
+}
+
 /// Puts the two fields that every document starts with before the others.
 fn document(command: &str, fields: Value) -> Value {
     let mut whole = Map::new();
@@ -175,8 +182,13 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
     for row in rows {
         table.add_row(row.iter().map(|cell| clean(cell)));
     }
-    for (column, title) in table.column_iter_mut().zip(header) {
+    let last = header.len().saturating_sub(1);
+    for (place, (column, title)) in table.column_iter_mut().zip(header).enumerate() {
         column.set_padding((0, 2));
+        // Ids and versions that are broken in two cannot be copied; what comes last may be.
+        if place < last {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
         if matches!(*title, "downloads" | "size" | "versions") {
             column.set_cell_alignment(CellAlignment::Right);
         }
@@ -185,6 +197,20 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
         let _ = writeln!(text, "{}", line.trim_end());
         text
     })
+}
+
+/// Returns the start of a digest where people read it, and all of it where a program may.
+pub(super) fn digest(digest: &str) -> String {
+    if io::stdout().is_terminal() {
+        format!("{}…", digest.chars().take(12).collect::<String>())
+    } else {
+        digest.to_owned()
+    }
+}
+
+/// Returns a count and what is counted.
+pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Returns a number of bytes as people read it.

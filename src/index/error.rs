@@ -107,7 +107,8 @@ impl Diagnose for IndexError {
             Self::Missing { .. } => Some("run `plugport sync` first".to_owned()),
             Self::Newer { .. } => Some("use the newer program, or another cache folder with `--cache`".to_owned()),
             Self::Damaged { path, .. } | Self::Row { path, .. } => Some(format!(
-                "move `{}` away and run `plugport sync`; packages in the store are kept",
+                "move `{}` away and run `plugport sync`: packages in the store are kept and found again, but the \
+                 digests first seen and the history in the index are lost with it",
                 path.display().to_string().escape_debug()
             )),
             Self::NotWritable { .. } => {

@@ -62,6 +62,7 @@ CREATE TABLE plugin (
 ) STRICT;
 CREATE INDEX plugin_by_folded_id ON plugin (id COLLATE NOCASE);
 CREATE INDEX plugin_by_source ON plugin (source);
+CREATE INDEX plugin_by_downloads ON plugin (downloads DESC, id);
 
 CREATE TABLE plugin_document (
     plugin INTEGER PRIMARY KEY REFERENCES plugin (number),

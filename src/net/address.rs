@@ -58,9 +58,24 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
-/// Resolves names to public addresses only.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct PublicOnly;
+/// Resolves names to public addresses only, except those of the proxies that were configured.
+#[derive(Clone, Debug)]
+pub(super) struct PublicOnly {
+    proxies: Vec<String>,
+}
+
+impl PublicOnly {
+    /// Returns the resolver for this process, whose environment names the proxies.
+    pub(super) fn new() -> Self {
+        let names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
+        let hosts = names.iter().filter_map(|name| {
+            let address = std::env::var_os(name)?.into_string().ok()?;
+            let address = if address.contains("://") { address } else { format!("http://{address}") };
+            Some(url::Url::parse(&address).ok()?.host_str()?.to_owned())
+        });
+        Self { proxies: hosts.collect() }
+    }
+}
 
 /// A name means no public address.
 #[derive(Debug, thiserror::Error)]
@@ -69,11 +84,13 @@ struct NoPublicAddress(String);
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let host = name.as_str().to_owned();
+        let is_proxy = self.proxies.contains(&host);
         Box::pin(async move {
-            let host = name.as_str().to_owned();
             let found = tokio::task::spawn_blocking(move || {
                 let addresses: Vec<SocketAddr> = (host.as_str(), 0).to_socket_addrs()?.collect();
-                let public: Vec<_> = addresses.into_iter().filter(|address| is_public(address.ip())).collect();
+                let public: Vec<_> =
+                    addresses.into_iter().filter(|address| is_proxy || is_public(address.ip())).collect();
                 if public.is_empty() {
                     return Err(Box::<dyn std::error::Error + Send + Sync>::from(NoPublicAddress(host)));
                 }

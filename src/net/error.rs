@@ -107,6 +107,9 @@ pub enum NetError {
     /// The file of `--ca-cert` holds no certificates.
     #[error("the certificates of `--ca-cert` cannot be read")]
     Certificates(#[source] reqwest::Error),
+    /// There is none in the file of `--ca-cert`.
+    #[error("there are no certificates in the file of `--ca-cert`")]
+    NoCertificates,
     /// The client could not be set up.
     #[error("the HTTP client cannot be set up")]
     Setup(#[source] reqwest::Error),
@@ -163,7 +166,7 @@ impl Diagnose for NetError {
     fn kind(&self) -> Kind {
         match self {
             Self::Write { .. } => Kind::Storage,
-            Self::Certificates(_) => Kind::Usage,
+            Self::Certificates(_) | Self::NoCertificates => Kind::Usage,
             Self::Setup(_) => Kind::Failed,
             _ => Kind::Network,
         }
@@ -171,7 +174,7 @@ impl Diagnose for NetError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Offline { .. } => "leave out `--offline`, or bring the data in with a bundle or a folder",
+            Self::Offline { .. } => "leave out `--offline` for this",
             Self::Unreachable { source, .. } if is_certificate_problem(source) => {
                 "name your company's authority with `--ca-cert FILE` or SSL_CERT_FILE"
             }
@@ -184,7 +187,9 @@ impl Diagnose for NetError {
             Self::Redirect { rule: RedirectRule::Private | RedirectRule::Plain, .. } => {
                 "name the final address as the source instead"
             }
-            Self::Certificates(_) => "the file holds certificates in PEM form, one after another",
+            Self::Certificates(_) | Self::NoCertificates => {
+                "the file holds certificates in PEM form, one after another"
+            }
             _ => return None,
         };
         Some(hint.to_owned())

@@ -100,6 +100,9 @@ impl Client {
             None => Vec::new(),
             Some(pem) => reqwest::Certificate::from_pem_bundle(pem).map_err(NetError::Certificates)?,
         };
+        if authorities.is_some() && certificates.is_empty() {
+            return Err(NetError::NoCertificates);
+        }
         let (inside, outside) = (OnceLock::new(), OnceLock::new());
         Ok(Self(Arc::new(Shared { inside, outside, certificates, settings, offline })))
     }
@@ -111,7 +114,7 @@ impl Client {
 
     /// Returns what follows redirects that leave a site.
     fn outside(&self) -> Result<&reqwest::Client, NetError> {
-        self.0.ready(&self.0.outside, |builder| builder.https_only(true).dns_resolver(address::PublicOnly))
+        self.0.ready(&self.0.outside, |builder| builder.https_only(true).dns_resolver(address::PublicOnly::new()))
     }
 
     /// Returns the bounds of this client.

@@ -159,7 +159,7 @@ impl std::fmt::Display for PackageName {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// It could not be asked.
-    #[error("the catalog cannot be read")]
+    #[error("the upstream gave no usable answer")]
     Net(#[from] NetError),
     /// It answered with something that is no such document.
     #[error("`{location}` did not answer with {what}")]
