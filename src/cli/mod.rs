@@ -153,6 +153,11 @@ struct Signal {
 }
 
 async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
+    // Past the limit on file sizes a write is to fail, not to kill.
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    if let Err(error) = signal(too_large) {
+        tracing::debug!(%error, "a file over the limit ends the program");
+    }
     let work = async {
         let session = Session::open(&arguments.globals, name)?;
         arguments.command.run(&session).await

@@ -95,7 +95,8 @@ fn refuse(candidate: Candidate<'_>, wanted: &VersionRequest, surroundings: &Surr
         return Some(Refusal::Grafana(release.grafana_dependency.clone().unwrap_or_default()));
     }
     let missing = surroundings.platforms.iter().find(|platform| platform.choose(release.packages.keys()).is_none());
-    missing.map(|platform| Refusal::Platform(platform.clone()))
+    let there = || release.packages.keys().cloned().collect();
+    missing.map(|platform| Refusal::Platform { wanted: platform.clone(), there: there() })
 }
 
 #[cfg(test)]
@@ -188,7 +189,7 @@ mod tests {
         let error = chosen(&releases, ">=2", Some("11.0.0"), &["linux-amd64"]).expect_err("none works");
         assert_eq!(
             error.to_string(),
-            "no version of a-panel fits `>=2`: 3.0.0 has no package for linux-amd64, 2.0.0 needs Grafana `>=12` and \
+            "no version of a-panel fits `>=2`: 3.0.0 has no package for linux-amd64, only for darwin-arm64, 2.0.0 needs Grafana `>=12` and \
              this is 11.0.0, 1.0.0 is not asked for"
         );
     }
