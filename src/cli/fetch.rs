@@ -75,7 +75,7 @@ fn text(outcome: &FetchOutcome) -> String {
                 fetched.version.to_string(),
                 fetched.platform.to_string(),
                 ui::bytes(fetched.size),
-                format!("sha256:{}", fetched.sha256),
+                format!("sha256:{}", ui::digest(&fetched.sha256.to_string())),
                 state.to_owned(),
             ]
         }

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use super::{Failure, Report, Session, selection::Selection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
+    index::Index,
     model::{GrafanaVersion, PluginSpec},
     ops::{
         candidates,
-        target::{InstalledPlugin, State, Target, TargetError},
+        target::{InstalledPlugin, Place, State, Target, TargetError},
     },
     resolver::Surroundings,
 };
@@ -34,7 +35,16 @@ impl Arguments {
         }
         let header = ["workspace", "plugin", "version", "type", "signature", "state"];
         let text = if rows.is_empty() { String::new() } else { ui::table(&header, rows) };
-        let documents: Vec<_> = read.iter().map(|(target, state)| document(target, state, plugin_document)).collect();
+        let index = session.index().ok();
+        let documents: Vec<_> = read
+            .iter()
+            .map(|(target, state)| {
+                document(target, state, |plugin| {
+                    let known = index.as_ref().filter(|_| matches!(target.place, Place::Folder { .. }));
+                    plugin_document(plugin, known.and_then(|index| is_weak(index, plugin)))
+                })
+            })
+            .collect();
         Ok(Report { document: json!({ "workspaces": documents }), text, notes: notes(&read), kind: kind(&read) })
     }
 }
@@ -79,7 +89,7 @@ impl OutdatedArguments {
                 let grafana = state.as_ref().ok().and_then(|state| state.grafana.clone());
                 let surroundings = Surroundings {
                     grafana: grafana.or_else(|| self.grafana.clone()),
-                    platforms: Vec::new(),
+                    platforms: vec![target.platform.clone()],
                     published_before: session.published_before(),
                 };
                 let newest = match candidates::choose(&index, &PluginSpec::any(installed.id.clone()), &surroundings) {
@@ -143,7 +153,14 @@ fn row(target: &Target, plugin: &InstalledPlugin) -> Vec<String> {
     ]
 }
 
-fn plugin_document(plugin: &InstalledPlugin) -> Value {
+/// Returns whether only an MD5 stands behind the package in the store of what a folder has; nothing where there is none.
+fn is_weak(index: &Index, plugin: &InstalledPlugin) -> Option<bool> {
+    let version = plugin.version.as_ref()?;
+    let blobs = index.blobs_of(&plugin.id).ok()?;
+    blobs.iter().find(|blob| blob.version.same_release(version)).map(|blob| blob.weak)
+}
+
+fn plugin_document(plugin: &InstalledPlugin, weak: Option<bool>) -> Value {
     json!({
         "id": plugin.id,
         "version": plugin.version,
@@ -152,6 +169,7 @@ fn plugin_document(plugin: &InstalledPlugin) -> Value {
         "signature": plugin.signature,
         "dependencies": plugin.dependencies,
         "error": plugin.fault,
+        "weak": weak,
     })
 }
 

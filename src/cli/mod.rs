@@ -185,12 +185,12 @@ struct Signal {
     number: u8,
 }
 
-/// The signal of a file that grows beyond the limit of the process (`ulimit -f`).
-const SIGXFSZ: i32 = 25;
-
 async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
-    // Once it is listened for it does not kill, and the write that caused it fails like one on a full disk.
-    let _listening = signal(SignalKind::from_raw(SIGXFSZ));
+    // Past the limit on file sizes a write is to fail, not to kill.
+    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
+    if let Err(error) = signal(too_large) {
+        tracing::debug!(%error, "a file over the limit ends the program");
+    }
     let work = async {
         let session = Session::open(&arguments.globals, arguments.ui(), name)?;
         arguments.command.run(&session).await

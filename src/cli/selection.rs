@@ -1,6 +1,6 @@
 //! Which workspaces or folder a command is about: `--on` and `--dir`, shared by the commands that have them.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 
@@ -8,6 +8,7 @@ use super::{Failure, Session};
 use crate::{
     fleet::{
         Grafana, Workspace,
+        access::AccessError,
         manifest::{Place as Where, SelectError},
     },
     model::{GrafanaVersion, Platform, Selector},
@@ -45,7 +46,7 @@ impl Selection {
         let workspaces = select(session, &selector)?;
         let mut targets = Vec::new();
         for workspace in workspaces {
-            targets.push(connect(session, workspace).await?);
+            targets.push(connect(session, workspace).await);
         }
         Ok(targets)
     }
@@ -64,19 +65,20 @@ fn folder(path: &std::path::Path) -> Target {
     }
 }
 
-/// Fetches the secret of a workspace and returns it as a target.
-pub(super) async fn connect(session: &Session, workspace: &Workspace) -> Result<Target, Failure> {
+/// Fetches the secret of a workspace and returns it as a target; one whose secret does not come is a closed one.
+pub(super) async fn connect(session: &Session, workspace: &Workspace) -> Target {
     let place = match workspace.place() {
         Where::Directory { path, grafana } => Place::Folder { path: path.clone(), grafana: grafana.clone() },
         Where::Server { service, url, allow_http, login } => {
-            let environment = super::setup::environment;
-            let credential = login.credential(&environment).await.map_err(|error| {
-                let failure = Failure::from(error);
-                Failure { message: format!("workspace `{}`: {}", workspace.name(), failure.message), ..failure }
-            })?;
-            let site = Site::new(&session.context.client, url.as_str(), Some(credential), *allow_http)?;
-            Place::Server(Grafana::new(site, *service))
+            let site = async {
+                let credential = login.credential(&super::setup::environment).await?;
+                Ok::<_, AccessError>(Site::new(&session.context.client, url.as_str(), Some(credential), *allow_http)?)
+            };
+            match site.await {
+                Ok(site) => Place::Server(Grafana::new(site, *service)),
+                Err(error) => Place::Closed(Arc::new(error)),
+            }
         }
     };
-    Ok(Target { name: workspace.name().to_string(), platform: workspace.platform().clone(), place })
+    Target { name: workspace.name().to_string(), platform: workspace.platform().clone(), place }
 }

@@ -38,6 +38,10 @@ impl Arguments {
         };
         let mut notes = outcome.remarks.clone();
         notes.extend(outcome.failures.iter().map(|failure| format!("failed: {}: {}", failure.object, failure.reason)));
+        let weak = outcome.weak.iter();
+        notes.extend(
+            weak.map(|object| format!("weak: {object}: only an MD5 stands behind it, which a forger can match")),
+        );
         Ok(Report { document: to_document(&outcome), text: text(&outcome), kind: outcome.kind, notes })
     }
 }

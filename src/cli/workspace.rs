@@ -124,11 +124,14 @@ async fn ping(session: &Session, selector: &Selector) -> Result<Report, Failure>
 }
 
 async fn ask(session: &Session, workspace: &Workspace) -> Result<Answer, Failure> {
-    let target = connect(session, workspace).await?;
+    let target = connect(session, workspace).await;
     match &target.place {
         Place::Folder { path, .. } => {
             let plugins = target.read(false).await?.plugins.len();
             Ok(Answer::Folder { path: path.display().to_string(), plugins })
+        }
+        Place::Closed(error) => {
+            Err(Failure { kind: error.kind(), hint: error.hint(), message: Chain(error.as_ref()).to_string() })
         }
         Place::Server(server) => {
             let identity = server.identity().await.map_err(explain)?;

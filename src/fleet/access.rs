@@ -3,7 +3,20 @@
 //! *Invariant:* a workspace's secret goes into the connection to that workspace and nowhere else.
 
 use super::{Environment, ReferenceError, manifest::Login};
-use crate::model::Credential;
+use crate::{model::Credential, net::SiteError};
+
+/// A workspace cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessError {
+    /// Its secret cannot be fetched.
+    #[error("the secret of the workspace cannot be fetched")]
+    Secret(#[from] ReferenceError),
+    /// Its address is none that we go to.
+    #[error("the address of the workspace cannot be used")]
+    Site(#[from] SiteError),
+}
+
+crate::diagnostic::diagnose_by_source!(AccessError { Secret, Site });
 
 impl Login {
     /// Fetches the secret and returns who we are with it.

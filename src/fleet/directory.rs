@@ -94,6 +94,14 @@ pub enum DirectoryError {
         /// The plugin it should be.
         plugin: PluginId,
     },
+    /// The plugin lies in a folder of another name.
+    #[error("{plugin} is in `{}` under another name", folder.display())]
+    OtherName {
+        /// The plugins folder.
+        folder: PathBuf,
+        /// The plugin.
+        plugin: PluginId,
+    },
 }
 
 impl Diagnose for DirectoryError {
@@ -103,7 +111,7 @@ impl Diagnose for DirectoryError {
             Self::Locked(_) => Kind::Locked,
             Self::Io { .. } => Kind::Storage,
             Self::Unpack { source, .. } => source.kind(),
-            Self::NotOurs { .. } => Kind::Failed,
+            Self::NotOurs { .. } | Self::OtherName { .. } => Kind::Failed,
         }
     }
 
@@ -116,6 +124,9 @@ impl Diagnose for DirectoryError {
             }
             Self::Unpack { source, .. } => source.hint(),
             Self::NotOurs { .. } => Some("look what it is, and move it away yourself if it may go".to_owned()),
+            Self::OtherName { plugin, .. } => {
+                Some(format!("give its folder the name `{plugin}`, or move it away yourself if it may go"))
+            }
             Self::Io { .. } => None,
         }
     }
@@ -190,9 +201,10 @@ impl PluginsFolder {
         }
     }
 
-    /// Puts a package in the place of whatever is installed under the same name.
+    /// Puts a package in the place of the version that is installed; anything else under the plugin's name is refused.
     pub fn install(&self, _lock: &FolderLock, package: &mut Verified) -> Result<(), DirectoryError> {
         let plugin = package.archive().plugin_json().id.clone();
+        self.refuse_foreign(&plugin)?;
         let staging = self.stage(&plugin)?;
         let new = staging.join("new");
         let unpacked = Self::unpack(&new, package);
@@ -201,9 +213,27 @@ impl PluginsFolder {
             drop(remove(&staging));
             return Err(DirectoryError::Unpack { plugin, source });
         }
-        self.swap(&staging, &plugin)?;
+        if let Err(error) = self.swap(&staging, &plugin) {
+            // Also when this fails: the next run tries it again.
+            drop(self.put_right(&staging));
+            return Err(error);
+        }
         remove(&staging).map_err(io_error(&staging, "removed"))?;
         self.sync()
+    }
+
+    /// Refuses a folder that bears the plugin's name and is something else; an empty one is nothing.
+    fn refuse_foreign(&self, plugin: &PluginId) -> Result<(), DirectoryError> {
+        let path = self.path.join(plugin.as_str());
+        match self.plugin(plugin) {
+            Ok(None) => return Ok(()),
+            Ok(Some(Ok(found))) if found.id == *plugin => return Ok(()),
+            _ => {}
+        }
+        match fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
+            true => Ok(()),
+            false => Err(DirectoryError::NotOurs { path, plugin: plugin.clone() }),
+        }
     }
 
     /// Removes a plugin, wholly or not at all; returns whether it was there.
@@ -223,7 +253,10 @@ impl PluginsFolder {
             return self.sync().map(|()| true);
         }
         let staging = self.stage(plugin)?;
-        fs::rename(&target, staging.join("gone")).map_err(io_error(&target, "removed"))?;
+        if let Err(error) = fs::rename(&target, staging.join("gone")) {
+            drop(remove(&staging));
+            return Err(io_error(&target, "removed")(error));
+        }
         self.sync()?;
         remove(&staging).map_err(io_error(&staging, "removed"))?;
         self.sync().map(|()| true)
@@ -276,19 +309,26 @@ impl PluginsFolder {
         for entry in fs::read_dir(&self.path).map_err(io_error(&self.path, "read"))? {
             let entry = entry.map_err(io_error(&self.path, "read"))?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            let Some(ours) = name.strip_prefix(OURS) else { continue };
-            let (staging, old) = (entry.path(), entry.path().join("old"));
-            let plugin = ours.rsplit_once('.').and_then(|(id, _)| id.parse::<PluginId>().ok());
-            if let Some(plugin) = plugin.filter(|_| old.is_dir()) {
-                let target = self.path.join(plugin.as_str());
-                if fs::symlink_metadata(&target).is_err() {
-                    fs::rename(&old, &target).map_err(io_error(&target, "restored"))?;
-                    self.sync()?;
-                }
+            if name.starts_with(OURS) {
+                self.put_right(&entry.path())?;
             }
-            remove(&staging).map_err(io_error(&staging, "removed"))?;
         }
         Ok(())
+    }
+
+    /// Restores the plugin that was moved aside into one of our folders, if there is one, and removes the folder.
+    fn put_right(&self, staging: &Path) -> Result<(), DirectoryError> {
+        let name = staging.file_name().unwrap_or_default().to_string_lossy();
+        let ours = name.strip_prefix(OURS).and_then(|ours| ours.rsplit_once('.'));
+        let (plugin, old) = (ours.and_then(|(id, _)| id.parse::<PluginId>().ok()), staging.join("old"));
+        if let Some(plugin) = plugin.filter(|_| fs::symlink_metadata(&old).is_ok()) {
+            let target = self.path.join(plugin.as_str());
+            if fs::symlink_metadata(&target).is_err() {
+                fs::rename(&old, &target).map_err(io_error(&target, "restored"))?;
+                self.sync()?;
+            }
+        }
+        remove(staging).map_err(io_error(staging, "removed"))
     }
 
     fn sync(&self) -> Result<(), DirectoryError> {
@@ -301,5 +341,65 @@ fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, PluginsFolder) {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let folder = PluginsFolder::open(temporary.path()).expect("there");
+        (temporary, folder)
+    }
+
+    fn names(folder: &PluginsFolder) -> Vec<String> {
+        let entries = fs::read_dir(folder.path()).expect("readable");
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn a_plugin_that_was_moved_aside_comes_back() {
+        let (_temporary, folder) = folder();
+        let old = folder.path().join(".plugport-a.b-panel.x1y2z3/old");
+        fs::create_dir_all(&old).expect("made");
+        fs::write(old.join("plugin.json"), "{}").expect("written");
+        drop(folder.lock().expect("free"));
+        assert_eq!(names(&folder), ["a.b-panel"]);
+        assert!(folder.path().join("a.b-panel/plugin.json").is_file());
+    }
+
+    #[test]
+    fn a_link_that_was_moved_aside_comes_back_as_a_link() {
+        let (_temporary, folder) = folder();
+        let staging = folder.path().join(".plugport-a-panel.x1y2z3");
+        fs::create_dir_all(&staging).expect("made");
+        std::os::unix::fs::symlink("/nowhere", staging.join("old")).expect("linked");
+        drop(folder.lock().expect("free"));
+        assert!(folder.path().join("a-panel").is_symlink());
+        assert_eq!(names(&folder), ["a-panel"]);
+    }
+
+    #[test]
+    fn a_successor_in_place_stays_and_the_rest_is_removed() {
+        let (_temporary, folder) = folder();
+        for path in ["a-panel", ".plugport-a-panel.x1/old", ".plugport-b-panel.x2/gone/deep", ".plugport-"] {
+            fs::create_dir_all(folder.path().join(path)).expect("made");
+        }
+        fs::write(folder.path().join("a-panel/new"), "").expect("written");
+        drop(folder.lock().expect("free"));
+        assert_eq!(names(&folder), ["a-panel"]);
+        assert!(folder.path().join("a-panel/new").is_file());
+    }
+
+    #[test]
+    fn the_second_who_wants_the_lock_does_not_wait() {
+        let (_temporary, folder) = folder();
+        let held = folder.lock().expect("free");
+        let error = folder.lock().expect_err("taken");
+        assert_eq!(error.kind(), Kind::Locked);
+        drop(held);
+        folder.lock().expect("free again");
     }
 }

@@ -123,19 +123,22 @@ async fn remove_one(target: &Target, state: &State, id: &PluginId, options: &Rem
         return ChangeResult { outcome: ChangeOutcome::Planned, ..result };
     }
     match &target.place {
+        Place::Closed(error) => result.because(error.as_ref()),
         Place::Server(server) => match server.uninstall(id).await {
             Ok(settled) => judge(result, settled),
             Err(error) => result.because(&error),
         },
         Place::Folder { path, .. } => {
             let (path, id) = (path.clone(), id.clone());
+            let (folder, plugin) = (path.clone(), id.clone());
             let removed = blocking(move || {
-                let folder = PluginsFolder::open(&path)?;
-                folder.uninstall(&folder.lock()?, &id)
+                let folder = PluginsFolder::open(&folder)?;
+                folder.uninstall(&folder.lock()?, &plugin)
             });
             match removed.await {
                 Ok(true) => result,
-                Ok(false) => ChangeResult { outcome: ChangeOutcome::Unchanged, ..result },
+                // It was read a moment ago: it is there, only not under its own name.
+                Ok(false) => result.because(&DirectoryError::OtherName { folder: path, plugin: id }),
                 Err(error) => result.because(&error),
             }
         }

@@ -1,12 +1,13 @@
 //! What plugins are installed on, and what is on it now.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use crate::{
     archive::PluginJson,
-    diagnostic::Chain,
+    diagnostic::{Chain, Diagnose, Kind},
     fleet::{
         Grafana, WorkspaceError,
+        access::AccessError,
         directory::{DirectoryError, PluginsFolder},
     },
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginType, PluginVersion},
@@ -36,6 +37,8 @@ pub enum Place {
     },
     /// A Grafana server.
     Server(Grafana),
+    /// A Grafana server that cannot be asked, which is no reason not to ask the others.
+    Closed(Arc<AccessError>),
 }
 
 /// A plugin that is installed.
@@ -77,9 +80,28 @@ pub enum TargetError {
     /// The server fails.
     #[error(transparent)]
     Server(#[from] WorkspaceError),
+    /// The server cannot be asked at all.
+    #[error(transparent)]
+    Access(#[from] Arc<AccessError>),
 }
 
-crate::diagnostic::diagnose_by_source!(TargetError { Folder, Server });
+impl Diagnose for TargetError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Folder(error) => error.kind(),
+            Self::Server(error) => error.kind(),
+            Self::Access(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Folder(error) => error.hint(),
+            Self::Server(error) => error.hint(),
+            Self::Access(error) => error.hint(),
+        }
+    }
+}
 
 impl Target {
     /// Returns what is on the target. A folder that is not there yet has nothing in it where `may_be_missing`.
@@ -90,6 +112,7 @@ impl Target {
                 Ok(blocking(move || read_folder(&path, grafana, may_be_missing)).await?)
             }
             Place::Server(server) => read_server(server).await,
+            Place::Closed(error) => Err(Arc::clone(error).into()),
         }
     }
 }
@@ -109,7 +132,8 @@ fn read_folder(
         state.remarks.push(format!("`{}`: {}", name.escape_debug(), Chain(&error)));
     }
     for (name, plugin_json) in inventory.plugins {
-        if name != plugin_json.id.as_str() {
+        let is_its_own = name == plugin_json.id.as_str();
+        if !is_its_own {
             state.remarks.push(format!("`{}` holds the plugin {}", name.escape_debug(), plugin_json.id));
         }
         let PluginJson { id, version, name, plugin_type, dependencies, .. } = plugin_json;
@@ -122,7 +146,10 @@ fn read_folder(
             dependencies,
             fault: None,
         };
-        state.plugins.insert(id, plugin);
+        // Of two folders that hold one plugin, the one that bears its name is the plugin's.
+        if is_its_own || !state.plugins.contains_key(&id) {
+            state.plugins.insert(id, plugin);
+        }
     }
     Ok(state)
 }

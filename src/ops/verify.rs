@@ -39,6 +39,8 @@ pub struct VerifyOutcome {
     pub ok: usize,
     /// The others.
     pub failures: Vec<Finding>,
+    /// What is as it should be, though only an MD5 stands behind it.
+    pub weak: Vec<String>,
     /// What the failures mean.
     #[serde(skip)]
     pub kind: Option<Kind>,
@@ -103,6 +105,13 @@ impl VerifyOutcome {
         self.ok += 1;
     }
 
+    fn good_by(&mut self, blob: &Blob, object: String) {
+        self.good();
+        if blob.weak {
+            self.weak.push(object);
+        }
+    }
+
     fn bad(&mut self, object: String, reason: String, kind: Kind) {
         self.checked += 1;
         self.failures.push(Finding { object, reason });
@@ -126,7 +135,7 @@ pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOut
         match store.check(&blob.sha256, blob.size)? {
             Some(fault) => outcome.bad(object, fault.to_string(), Kind::Integrity),
             None => match judge(context, &blob) {
-                Ok(()) => outcome.good(),
+                Ok(()) => outcome.good_by(&blob, object),
                 Err(error) => outcome.bad(object, Chain(&error).to_string(), Kind::Integrity),
             },
         }
@@ -291,7 +300,7 @@ fn verify_installed(
             .map_err(|source| VerifyStartError::Folder { path: folder.to_path_buf(), source })?;
         let differences: Vec<_> = archive::compare(&files, &dir)?.iter().map(ToString::to_string).collect();
         if differences.is_empty() {
-            outcome.good();
+            outcome.good_by(&blob, object);
             return Ok(());
         }
         // Of packages for several platforms, the one that differs least is the one it came from.

@@ -98,7 +98,8 @@ fn refuse(candidate: Candidate<'_>, wanted: &VersionRequest, surroundings: &Surr
     let packages = &release.packages;
     let lacks = |platform: &&Platform| !packages.is_empty() && platform.choose(packages.keys()).is_none();
     let missing = surroundings.platforms.iter().find(lacks);
-    missing.map(|platform| Refusal::Platform(platform.clone()))
+    let there = || packages.keys().cloned().collect();
+    missing.map(|platform| Refusal::Platform { wanted: platform.clone(), there: there() })
 }
 
 #[cfg(test)]
@@ -197,7 +198,7 @@ mod tests {
         let error = chosen(&releases, ">=2", Some("11.0.0"), &["linux-amd64"]).expect_err("none works");
         assert_eq!(
             error.to_string(),
-            "no version of a-panel fits `>=2`: 3.0.0 has no package for linux-amd64, 2.0.0 needs Grafana `>=12` and \
+            "no version of a-panel fits `>=2`: 3.0.0 has no package for linux-amd64, only for darwin-arm64, 2.0.0 needs Grafana `>=12` and \
              this is 11.0.0, 1.0.0 is not asked for"
         );
     }

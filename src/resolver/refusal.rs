@@ -21,8 +21,13 @@ pub enum Refusal {
     TooNew(Timestamp),
     /// It works with other versions of Grafana; the range is the declared text.
     Grafana(String),
-    /// It has no package for this platform.
-    Platform(Platform),
+    /// It has no package for a platform.
+    Platform {
+        /// The platform.
+        wanted: Platform,
+        /// The platforms it has packages for.
+        there: Vec<Platform>,
+    },
 }
 
 /// No version is wanted and works.
@@ -72,7 +77,13 @@ impl NoVersion {
                 let here = self.grafana.as_ref().map_or_else(String::new, |grafana| format!(" and this is {grafana}"));
                 format!("{version} needs Grafana `{}`{here}", range.escape_debug())
             }
-            Refusal::Platform(platform) => format!("{version} has no package for {platform}"),
+            Refusal::Platform { wanted, there } if there.is_empty() => {
+                format!("{version} has no package for {wanted}, and none at all")
+            }
+            Refusal::Platform { wanted, there } => {
+                let there: Vec<_> = there.iter().map(ToString::to_string).collect();
+                format!("{version} has no package for {wanted}, only for {}", there.join(" and "))
+            }
         }
     }
 }
@@ -86,7 +97,7 @@ impl Diagnose for NoVersion {
 
     fn hint(&self) -> Option<String> {
         let newest: Vec<_> = self.refused.iter().take(3).map(|(version, _)| version.as_str()).collect();
-        let platform = self.refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::Platform(_)));
+        let platform = self.refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::Platform { .. }));
         Some(match newest.as_slice() {
             [] => format!("run `plugport sync`, or look with `plugport show {}`", self.plugin),
             _ if platform => format!("`plugport versions {}` lists what there is for which platform", self.plugin),

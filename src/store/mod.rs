@@ -135,11 +135,13 @@ impl Store {
         if path.starts_with(self.root.join("partial")) { partial::discard(path) } else { Ok(()) }
     }
 
-    /// Returns a blob as if it had just come in, for one that the index does not know; nothing where there is none.
+    /// Returns a blob as if it had just come in, for one that the index does not know; nothing where there is none of its
+    /// own.
     pub fn take_up(&self, digest: &Sha256Digest) -> Result<Option<Received>, StoreError> {
         let path = self.path(digest);
         match disk::open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Ok(file) if file.metadata().is_ok_and(|found| found.nlink() != 1) => Ok(None),
             opened => opened.and_then(|file| Received::read(file, path.clone())).map(Some),
         }
         .map_err(StoreError::new(&path, "read"))

@@ -2,11 +2,19 @@
 
 mod architecture;
 mod command_diff;
+mod command_fetch;
+mod command_install;
 mod command_search;
 mod command_show;
 mod command_sync;
+mod command_verify;
+mod command_workspaces;
 mod fake_grafana;
+mod fetch_faults;
+mod install_faults;
 mod readme;
+mod secrets;
 pub mod support;
 mod sync_data;
 mod sync_faults;
+pub mod world;

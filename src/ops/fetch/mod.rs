@@ -90,7 +90,13 @@ pub async fn fetch_locked(
     options: &FetchOptions,
 ) -> Result<FetchOutcome, FetchStartError> {
     let started = std::time::Instant::now();
-    let shelf = Shelf { context: context.clone(), index: Arc::new(Mutex::new(index)), store: context.store() };
+    let shelf = Shelf {
+        context: context.clone(),
+        index: Arc::new(Mutex::new(index)),
+        store: context.store(),
+        reads_again: matches!(options.subject, Subject::Plugins(_)),
+        under_way: Arc::default(),
+    };
     let mut outcome = FetchOutcome::default();
     let mut wave = first_wave(&shelf, options, &mut outcome)?;
     let mut seen: HashSet<PackageName> = wave.iter().map(|wanted| wanted.name.clone()).collect();

@@ -1,6 +1,9 @@
 //! One package: from the upstream, or from where it already lies, through the verifier into the store.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use super::{FetchError, FetchFailure, Fetched};
 use crate::{
@@ -21,6 +24,11 @@ pub(super) struct Shelf {
     pub(super) context: Context,
     pub(super) index: Arc<Mutex<Index>>,
     pub(super) store: Store,
+    /// Whether what is in the store is read from end to end, so that a damaged package comes again; else only its length
+    /// counts.
+    pub(super) reads_again: bool,
+    /// One lock for each digest: packages of two platforms may be the same bytes, which come once.
+    pub(super) under_way: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
 /// A package to get, and where from.
@@ -83,8 +91,12 @@ impl Shelf {
     }
 
     async fn try_obtain(&self, sources: &Sources, wanted: &Wanted) -> Result<Obtained, FetchError> {
+        let turn = self.turn(&wanted.key());
+        let _only_one = turn.lock().await;
         let known = self.index().blob(&wanted.name.plugin, &wanted.name.version, &wanted.name.platform)?;
-        if let Some(blob) = known.filter(|blob| self.is_there(blob, wanted)) {
+        if let Some(blob) = known
+            && self.is_there(&blob, wanted).await
+        {
             let dependencies = parse_plugin_json(blob.plugin_json.as_bytes()).map(|json| json.dependencies);
             let needs = self.needs(dependencies.unwrap_or_default())?;
             return Ok(Obtained { fetched: blob.into(), is_new: false, needs });
@@ -97,9 +109,18 @@ impl Shelf {
         Ok(Obtained { fetched: blob.into(), is_new, needs: self.needs(dependencies)? })
     }
 
-    fn is_there(&self, blob: &Blob, wanted: &Wanted) -> bool {
-        let same = wanted.digests.sha256.is_none_or(|promised| promised == blob.sha256);
-        same && self.store.has(&blob.sha256, blob.size)
+    fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(under_way.entry(key.to_owned()).or_default())
+    }
+
+    async fn is_there(&self, blob: &Blob, wanted: &Wanted) -> bool {
+        let recorded = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+        if wanted.digests.contradicts(&recorded) || !self.store.has(&blob.sha256, blob.size) {
+            return false;
+        }
+        let (store, digest, size) = (self.store.clone(), blob.sha256, blob.size);
+        !self.reads_again || blocking(move || store.check(&digest, size)).await.is_ok_and(|fault| fault.is_none())
     }
 
     /// Returns a blob that is there although the index does not say so: a run was killed between the two.

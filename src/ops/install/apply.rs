@@ -116,7 +116,26 @@ pub(super) async fn apply(
         }
         results.push(ChangeResult { needed_by: step.needed_by, ..result });
     }
+    if let Place::Server(server) = &target.place {
+        hold(server, &mut results).await;
+    }
     results
+}
+
+/// Grafana brings the newest version of whatever a plugin needs, also over the one that was installed a moment ago
+/// (protocol page 8): what became another version is set right, once.
+async fn hold(server: &Grafana, results: &mut [ChangeResult]) {
+    let last = results.iter().rposition(|result| result.outcome == ChangeOutcome::Changed).unwrap_or(0);
+    for result in &mut results[..last] {
+        let reached = matches!(result.outcome, ChangeOutcome::Changed | ChangeOutcome::Unchanged);
+        if let (true, Some(to)) = (reached, result.to.clone()) {
+            let (plugin, as_it_was) = (result.plugin.clone(), result.outcome);
+            *result = settled(server, result.clone(), &plugin, &to).await;
+            if result.outcome == ChangeOutcome::Unchanged {
+                result.outcome = as_it_was;
+            }
+        }
+    }
 }
 
 fn concerns(failure: &crate::ops::fetch::FetchFailure, step: &Step) -> bool {
@@ -153,6 +172,7 @@ async fn change(context: &Context, target: &Target, step: &Step, action: &Action
             }
             settled(server, result, &step.plugin, to).await
         }
+        Place::Closed(error) => result.because(error.as_ref()),
     }
 }
 
@@ -191,7 +211,7 @@ pub(in crate::ops) fn judge(result: ChangeResult, settled: crate::fleet::grafana
         _ => result,
     };
     match settled.outcome {
-        settle::Outcome::Done => result,
+        settle::Outcome::Done => ChangeResult { outcome: ChangeOutcome::Changed, ..result },
         settle::Outcome::Unchanged => ChangeResult { outcome: ChangeOutcome::Unchanged, ..result },
         settle::Outcome::Failed(failure) => with_trouble(result.because(&failure)),
         settle::Outcome::Unknown(doubt) => with_trouble(result.because(&doubt)),

@@ -1,0 +1,213 @@
+//! `plugport fetch`, end to end.
+
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{fake_grafana::catalog::FakeCatalog, fake_grafana::fault::Fault, fake_plugin::FakePlugin};
+use crate::world::World;
+
+const CLOCK: &str = "acme-clock-panel";
+
+fn clock() -> FakePlugin {
+    FakePlugin::new(CLOCK, "1.2.0")
+}
+
+fn backend() -> FakePlugin {
+    FakePlugin::new("acme-tides-datasource", "2.0.0").platforms(["linux-amd64", "darwin-arm64"]).backend("gpx_tides")
+}
+
+/// The versions of the clock, as a catalog tells them that knows these digests.
+fn versions_with(digests: &serde_json::Value) -> String {
+    let any = json!({ "packageName": "any", "downloadUrl": "/x" });
+    let mut any = any.as_object().cloned().expect("an object");
+    any.extend(digests.as_object().cloned().expect("an object"));
+    json!({ "items": [{ "id": 1, "pluginId": 1, "pluginSlug": CLOCK, "version": "1.2.0", "status": "active",
+        "createdAt": "2025-01-01T00:00:00.000Z", "grafanaDependency": ">=10.0.0", "packages": { "any": any } }] })
+    .to_string()
+}
+
+fn synced_with(digests: &serde_json::Value) -> World {
+    let world = World::unsynced(FakeCatalog::new().publish(clock()));
+    let body = versions_with(digests);
+    world.upstream.fault(Fault::on("GET", "/api/plugins/acme-clock-panel/versions").body(body));
+    world.run(&["sync"]);
+    world
+}
+
+#[test]
+fn a_package_comes_once_and_is_told_with_its_digests() {
+    let world = World::new(FakeCatalog::new().publish(clock()));
+    let document = world.json(0, &["fetch", CLOCK]);
+    assert_eq!(document["command"], "fetch");
+    let fetched = &document["fetched"][0];
+    assert_eq!((&fetched["plugin"], &fetched["version"]), (&json!(CLOCK), &json!("1.2.0")));
+    assert_eq!(fetched["sha256"].as_str().map(str::len), Some(64));
+    assert_eq!(fetched["weak"], false);
+    let again = world.json(0, &["fetch", CLOCK]);
+    assert_eq!((&again["fetched"], again["present"].as_array().map(Vec::len)), (&json!([]), Some(1)));
+    assert_eq!(world.downloads(), 1);
+    world.run(&["fetch", CLOCK]).expect_code(0).expect_stdout("present");
+}
+
+#[test]
+fn dependencies_come_along_down_to_the_last() {
+    let world = World::new(
+        FakeCatalog::new()
+            .publish(FakePlugin::new("acme-a-app", "1.0.0").depends_on("acme-b-panel", "^1.0.0"))
+            .publish(FakePlugin::new("acme-b-panel", "1.5.0").depends_on("acme-c-datasource", "1.x"))
+            .publish(FakePlugin::new("acme-b-panel", "2.0.0"))
+            .publish(FakePlugin::new("acme-c-datasource", "1.0.0").depends_on("prometheus", "*")),
+    );
+    let document = world.json(0, &["fetch", "acme-a-app"]);
+    let fetched: Vec<_> = document["fetched"].as_array().expect("a list").iter().map(|one| &one["version"]).collect();
+    assert_eq!(fetched, ["1.0.0", "1.5.0", "1.0.0"]);
+}
+
+#[test]
+fn a_circle_of_dependencies_ends() {
+    let world = World::new(
+        FakeCatalog::new()
+            .publish(FakePlugin::new("acme-a-app", "1.0.0").depends_on("acme-b-panel", "*"))
+            .publish(FakePlugin::new("acme-b-panel", "1.0.0").depends_on("acme-a-app", "*")),
+    );
+    assert_eq!(world.json(0, &["fetch", "acme-a-app"])["fetched"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_missing_dependency_is_named_and_the_rest_comes() {
+    let world = World::new(
+        FakeCatalog::new().publish(FakePlugin::new("acme-a-app", "1.0.0").depends_on("acme-gone-panel", "*")),
+    );
+    let document = world.json(8, &["fetch", "acme-a-app"]);
+    assert_eq!(document["failed"][0]["plugin"], "acme-gone-panel");
+}
+
+#[test]
+fn the_platform_decides_which_package_comes() {
+    let world = World::new(FakeCatalog::new().publish(backend()));
+    let document = world.json(0, &["fetch", "acme-tides-datasource", "--platform", "darwin-arm64"]);
+    assert_eq!(document["fetched"][0]["platform"], "darwin-arm64");
+    world
+        .run(&["fetch", "acme-tides-datasource", "--platform", "windows-amd64"])
+        .expect_code(1)
+        .expect_stderr("no package for windows-amd64")
+        .expect_stderr("darwin-arm64 and linux-amd64");
+}
+
+#[test]
+fn packages_of_two_platforms_with_the_same_bytes_come_once() {
+    let same = FakePlugin::new(CLOCK, "1.2.0").platforms(["linux-amd64", "darwin-arm64"]);
+    let world = World::new(FakeCatalog::new().publish(same.file("big.js", vec![b'x'; 300_000])));
+    world.upstream.fault(Fault::on("GET", "/api/plugins/acme-clock-panel/*").delay(Duration::from_millis(100)));
+    let document = world.json(0, &["fetch", CLOCK, "--platform", "linux-amd64", "--platform", "darwin-arm64"]);
+    let count = |key: &str| document[key].as_array().map_or(0, Vec::len);
+    assert_eq!(count("fetched") + count("present"), 2, "{document}");
+    assert_eq!(world.downloads(), 1);
+    world.run(&["verify", "--all"]).expect_code(0);
+}
+
+#[test]
+fn unknown_plugins_and_versions_are_answered_with_what_is_near() {
+    let world = World::new(FakeCatalog::new().publish(clock()));
+    world.run(&["fetch", "acme-clok-panel"]).expect_code(1).expect_stderr("did you mean acme-clock-panel");
+    world.run(&["fetch", "acme-clock-panel@9.9.9"]).expect_code(1).expect_stderr("1.2.0");
+    world.run(&["fetch", "../etc"]).expect_code(2);
+    world.run(&["fetch"]).expect_code(2);
+}
+
+#[test]
+fn some_of_several_is_partly_done() {
+    let world = World::new(FakeCatalog::new().publish(clock()));
+    let document = world.json(8, &["fetch", CLOCK, "acme-none-panel"]);
+    assert_eq!(document["fetched"].as_array().map(Vec::len), Some(1));
+    assert_eq!(document["failed"][0]["plugin"], "acme-none-panel");
+}
+
+#[test]
+fn all_takes_the_newest_of_each() {
+    let catalog = FakeCatalog::new().publish(clock()).publish(FakePlugin::new(CLOCK, "1.1.0")).publish(backend());
+    let world = World::new(catalog);
+    let platform = ["--platform", "linux-amd64"];
+    let document = world.json(0, &[&["fetch", "--all"], &platform[..]].concat());
+    assert_eq!(document["fetched"].as_array().map(Vec::len), Some(2));
+    let document = world.json(0, &[&["fetch", "--all", "--latest", "2"], &platform[..]].concat());
+    assert_eq!(document["fetched"].as_array().map(Vec::len), Some(1));
+}
+
+#[test]
+fn an_md5_alone_is_accepted_and_shown_as_weak() {
+    let world = World::new(FakeCatalog::new().publish(clock()));
+    let document = world.json(0, &["fetch", CLOCK]);
+    let md5 = document["fetched"][0]["md5"].clone();
+    let weak = synced_with(&json!({ "md5": md5 }));
+    let document = weak.json(0, &["fetch", CLOCK]);
+    assert_eq!(document["fetched"][0]["weak"], true, "{document}");
+    let verified = weak.json(0, &["verify", "--all"]);
+    assert_eq!(verified["weak"].as_array().map(Vec::len), Some(1), "{verified}");
+    weak.run(&["install", CLOCK, "--dir", "plugins"]).expect_code(0);
+    assert_eq!(weak.json(0, &["list", "--dir", "plugins"])["workspaces"][0]["plugins"][0]["weak"], true);
+    weak.run(&["verify", "--dir", "plugins"]).expect_code(0).expect_stderr("weak");
+}
+
+#[test]
+fn a_wrong_md5_is_refused() {
+    let world = synced_with(&json!({ "md5": "0".repeat(32) }));
+    world.run(&["fetch", CLOCK]).expect_code(4).expect_stderr(&"0".repeat(32));
+}
+
+#[test]
+fn without_any_digest_nothing_is_fetched() {
+    let world = synced_with(&json!({}));
+    world.run(&["fetch", CLOCK]).expect_code(4).expect_stderr("no digest");
+    assert_eq!(world.downloads(), 0);
+}
+
+#[test]
+fn a_killed_fetch_goes_on_where_it_stopped() {
+    let noise: Vec<u8> = (0..400_000_u64).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let world = World::new(FakeCatalog::new().publish(clock().file("noise.bin", noise)));
+    let download = "/api/plugins/acme-clock-panel/versions/1.2.0/download";
+    world.upstream.fault(Fault::on("GET", download).drip(20_000, Duration::from_millis(60)).times(1));
+    let mut child = world.sandbox.command(&["fetch", CLOCK]).stdout(Stdio::null()).spawn().expect("it starts");
+    let arrived = || {
+        let partial = world.path("cache/store/partial");
+        let files = crate::world::entries(&partial);
+        files
+            .iter()
+            .filter(|name| !name.ends_with(".etag"))
+            .any(|name| std::fs::metadata(partial.join(name)).is_ok_and(|metadata| metadata.len() > 40_000))
+    };
+    for _ in 0..2_000 {
+        if arrived() {
+            break;
+        }
+        sleep(Duration::from_millis(5));
+    }
+    child.kill().expect("it still runs");
+    child.wait().expect("it was ours");
+    world.run(&["fetch", CLOCK]).expect_code(0);
+    let ranges: Vec<_> =
+        world.upstream.requests().iter().filter_map(|request| request.header("range").map(str::to_owned)).collect();
+    assert!(ranges.iter().any(|range| range.starts_with("bytes=") && range != "bytes=0-"), "{ranges:?}");
+    assert!(world.entries("cache/store/partial").is_empty());
+    world.run(&["verify", "--all"]).expect_code(0);
+}
+
+#[test]
+fn offline_nothing_is_asked() {
+    let world = World::new(FakeCatalog::new().publish(clock()));
+    let before = world.upstream.requests().len();
+    world.run(&["--offline", "fetch", CLOCK]).expect_code(5).expect_stderr("--offline");
+    assert_eq!(world.upstream.requests().len(), before);
+}
+
+#[test]
+fn without_a_catalog_it_says_what_to_do() {
+    let world = World::unsynced(FakeCatalog::new().publish(clock()));
+    let output = world.run(&["fetch", CLOCK]);
+    assert_ne!(output.code, 0);
+    output.expect_stderr("plugport sync");
+}

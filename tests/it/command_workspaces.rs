@@ -1,0 +1,153 @@
+//! `install`, `uninstall`, `list`, `outdated` and `workspace` on workspaces, end to end.
+
+use serde_json::json;
+
+use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog};
+use crate::support::fake_plugin::FakePlugin;
+use crate::world::{World, outcomes};
+
+const CLOCK: &str = "acme-clock-panel";
+
+fn catalog() -> FakeCatalog {
+    FakeCatalog::new()
+        .publish(FakePlugin::new(CLOCK, "1.0.0"))
+        .publish(FakePlugin::new(CLOCK, "2.0.0").grafana_dependency(">=12.0.0"))
+        .publish(FakePlugin::new("acme-sea-app", "3.0.0").depends_on(CLOCK, "^1.0.0"))
+}
+
+#[test]
+fn every_workspace_gets_what_works_there_and_sees_its_own_token_only() {
+    let (world, first) = World::new(catalog()).workspace("first", "12.1.0");
+    let (world, second) = world.workspace("second", "11.0.0");
+    [&first, &second].iter().for_each(|workspace| workspace.install_delay(50));
+    let document = world.json(0, &["install", CLOCK, "--on", "all"]);
+    assert_eq!(outcomes(&document), ["first acme-clock-panel changed", "second acme-clock-panel changed"]);
+    assert_eq!((first.installed()[CLOCK].as_str(), second.installed()[CLOCK].as_str()), ("2.0.0", "1.0.0"));
+    for workspace in [&first, &second] {
+        assert_eq!((workspace.foreign_tokens(), workspace.max_concurrent_installs()), (0, 1));
+    }
+    let again = world.json(0, &["install", CLOCK, "--on", "all"]);
+    assert_eq!(again["summary"]["unchanged"], 2);
+}
+
+/// Grafana brings the newest of what a plugin needs, whatever was installed a moment ago.
+#[test]
+fn a_dependency_keeps_the_version_that_was_chosen() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    let document = world.json(0, &["install", "acme-sea-app", "--on", "prod"]);
+    assert_eq!(outcomes(&document), ["prod acme-clock-panel changed", "prod acme-sea-app changed"]);
+    assert_eq!(document["results"][0]["needed_by"], "acme-sea-app");
+    assert_eq!(workspace.installed(), [(CLOCK.into(), "1.0.0".into()), ("acme-sea-app".into(), "3.0.0".into())].into());
+    assert_eq!(workspace.max_concurrent_installs(), 1);
+}
+
+#[test]
+fn a_dry_run_asks_for_no_change() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    let document = world.json(0, &["install", CLOCK, "--on", "prod", "--dry-run"]);
+    assert_eq!(outcomes(&document), ["prod acme-clock-panel planned"]);
+    workspace.preinstalled(CLOCK, "1.0.0");
+    world.run(&["uninstall", CLOCK, "--on", "prod", "--dry-run"]).expect_code(0).expect_stdout("planned");
+    assert!(workspace.requests().iter().all(|request| request.method == "GET"));
+    assert_eq!(world.downloads(), 0);
+}
+
+#[test]
+fn what_is_needed_stays_on_a_workspace_too() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "11.0.0");
+    world.run(&["install", "acme-sea-app", "--on", "prod"]).expect_code(0);
+    world.run(&["uninstall", CLOCK, "--on", "prod"]).expect_code(1).expect_stderr("acme-sea-app");
+    world.run(&["uninstall", CLOCK, "--force", "--on", "prod"]).expect_code(0);
+    assert_eq!(workspace.installed().len(), 1);
+    let document = world.json(0, &["uninstall", CLOCK, "--on", "prod"]);
+    assert_eq!(outcomes(&document), ["prod acme-clock-panel unchanged"]);
+}
+
+#[test]
+fn the_fleet_is_listed_and_outdated_plugins_are_found() {
+    let (world, first) = World::new(catalog()).workspace("first", "12.1.0");
+    let (world, second) = world.workspace("second", "11.0.0");
+    first.preinstalled(CLOCK, "1.0.0");
+    second.preinstalled(CLOCK, "1.0.0");
+    let document = world.json(0, &["list"]);
+    assert_eq!(document["workspaces"][0]["grafana"], "12.1.0");
+    assert_eq!(document["workspaces"][1]["plugins"][0]["id"], CLOCK);
+    let document = world.json(3, &["outdated", "--exit-code"]);
+    assert_eq!(document["workspaces"][0]["plugins"][0]["newest"], "2.0.0");
+    assert_eq!(document["workspaces"][1]["plugins"], json!([]));
+}
+
+#[test]
+fn a_missing_secret_fails_its_own_workspace_only() {
+    let (world, workspace) = World::new(catalog()).workspace("good", "12.1.0");
+    let world = world.names("bad", "http://127.0.0.1:9").env("TOKEN_BAD", "");
+    let document = world.json(8, &["install", CLOCK, "--on", "all"]);
+    assert_eq!(outcomes(&document), ["bad acme-clock-panel failed", "good acme-clock-panel changed"]);
+    assert!(document["results"][0]["error"].as_str().is_some_and(|error| error.contains("TOKEN_BAD")), "{document}");
+    assert_eq!(workspace.installed().len(), 1);
+    world.run(&["list"]).expect_code(8).expect_stderr("TOKEN_BAD").expect_stdout("good");
+    world.run(&["outdated"]).expect_code(8).expect_stderr("TOKEN_BAD");
+    world.run(&["workspace", "ping"]).expect_code(8).expect_stderr("TOKEN_BAD").expect_stdout("good");
+    world.run(&["uninstall", CLOCK, "--on", "all"]).expect_code(8);
+    assert!(workspace.installed().is_empty());
+    world.run(&["install", CLOCK, "--on", "bad"]).expect_code(2).expect_stderr("TOKEN_BAD");
+}
+
+#[test]
+fn a_workspace_that_is_down_stops_no_other() {
+    let (world, workspace) = World::new(catalog()).workspace("up", "12.1.0");
+    let world = world.names("down", "http://127.0.0.1:9");
+    let document = world.json(8, &["install", CLOCK, "--on", "all"]);
+    assert_eq!(outcomes(&document), ["down acme-clock-panel failed", "up acme-clock-panel changed"]);
+    assert_eq!(workspace.installed().len(), 1);
+    world.run(&["install", CLOCK, "--on", "down"]).expect_code(5);
+    world.run(&["list", "--on", "down"]).expect_code(5);
+    world.run(&["workspace", "ping", "down"]).expect_code(5);
+}
+
+#[test]
+fn workspaces_are_listed_without_a_question_and_pinged_with_one() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    let document = world.json(0, &["workspace", "list"]);
+    assert_eq!(
+        (&document["workspaces"][0]["name"], &document["workspaces"][0]["kind"]),
+        (&json!("prod"), &json!("grafana"))
+    );
+    assert!(workspace.requests().is_empty());
+    let document = world.json(0, &["workspace", "ping"]);
+    let prod = &document["workspaces"][0];
+    assert_eq!(
+        (&prod["reachable"], &prod["grafana"], &prod["may_install"]),
+        (&json!(true), &json!("12.1.0"), &json!(true))
+    );
+    assert_eq!(workspace.foreign_tokens(), 0);
+}
+
+#[test]
+fn basic_auth_works_and_a_wrong_password_does_not() {
+    let world = World::new(catalog());
+    let office =
+        FakeGrafana::workspace("office", "12.1.0", world.upstream.shared()).basic("admin", "s3cr3t-pass").start();
+    let world = world
+        .manifest(&format!(
+            "[[workspace]]\nname = \"office\"\nkind = \"grafana\"\nurl = \"{}\"\nuser = \"admin\"\n\
+             password = {{ env = \"OFFICE_PASSWORD\" }}\n",
+            office.url()
+        ))
+        .env("OFFICE_PASSWORD", "s3cr3t-pass");
+    world.run(&["install", CLOCK, "--on", "office"]).expect_code(0);
+    assert_eq!(office.installed().len(), 1);
+    let world = world.env("OFFICE_PASSWORD", "wr0ng-pass");
+    let output = world.run(&["-vv", "uninstall", CLOCK, "--on", "office"]);
+    assert_ne!(output.code, 0);
+    assert!(!output.stderr.contains("wr0ng") && !output.stdout.contains("wr0ng"));
+    assert_eq!(office.installed().len(), 1);
+}
+
+#[test]
+fn unknown_names_are_answered_with_those_there_are() {
+    let (world, _workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    world.run(&["install", CLOCK, "--on", "prdo"]).expect_code(2).expect_stderr("prod");
+    world.run(&["install", "acme-clok-panel", "--on", "prod"]).expect_code(1).expect_stderr(CLOCK);
+    world.run(&["install", "acme-clock-panel@7", "--on", "prod"]).expect_code(1).expect_stderr("2.0.0");
+}
