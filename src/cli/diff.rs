@@ -66,7 +66,7 @@ impl Arguments {
             document: json!({ "since": since, "changes": documents }),
             text: text(&changes),
             notes,
-            kind: None,
+            ..Report::default()
         })
     }
 }

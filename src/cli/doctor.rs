@@ -21,9 +21,9 @@ impl Arguments {
         let sources = self.repair.then(|| session.sources());
         let outcome = doctor(&session.context, sources).await?;
         let hints = outcome.checks.iter().filter_map(|check| check.hint.as_deref());
-        let notes = hints.map(|hint| format!("hint: {hint}")).collect();
+        let problems = hints.map(|hint| format!("hint: {hint}")).collect();
         let text = ui::table(&["check", "state", "detail"], outcome.checks.iter().map(row));
-        Ok(Report { document: to_document(&outcome), text, notes, kind: outcome.kind() })
+        Ok(Report { document: to_document(&outcome), text, problems, kind: outcome.kind(), notes: Vec::new() })
     }
 }
 

@@ -64,7 +64,13 @@ fn report(outcome: &FetchOutcome) -> Report {
     notes.extend(weak.map(|fetched| {
         format!("weak: {}@{}: the catalog has only an MD5, which a forger can match", fetched.plugin, fetched.version)
     }));
-    Report { document: to_document(outcome), text: text(outcome), kind: outcome.kind(), notes }
+    Report {
+        document: to_document(outcome),
+        text: text(outcome),
+        kind: outcome.kind(),
+        problems: notes,
+        notes: Vec::new(),
+    }
 }
 
 fn text(outcome: &FetchOutcome) -> String {

@@ -104,7 +104,7 @@ fn report(changes: &Changes, dry_run: bool) -> Report {
     if dry_run {
         document["dry_run"] = json!(true);
     }
-    Report { document, text: text(changes), kind: changes.kind(), notes }
+    Report { document, text: text(changes), kind: changes.kind(), problems: notes, notes: Vec::new() }
 }
 
 fn word(result: &ChangeResult) -> &'static str {

@@ -11,6 +11,7 @@ mod fetch;
 mod gc;
 mod install;
 mod list;
+mod outdated;
 mod search;
 mod selection;
 mod setup;
@@ -67,7 +68,7 @@ enum Command {
     Install(install::Arguments),
     Uninstall(install::UninstallArguments),
     List(list::Arguments),
-    Outdated(list::OutdatedArguments),
+    Outdated(outdated::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),

@@ -66,7 +66,7 @@ impl Arguments {
             document: json!({ "query": query.words, "total": results.total, "plugins": plugins }),
             notes: notes(&results, &self.describe(&query.words)),
             text: text(&results),
-            kind: None,
+            ..Report::default()
         })
     }
 }

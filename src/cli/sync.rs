@@ -49,7 +49,8 @@ impl Arguments {
         let outcome = sync(&session.context, &upstream, &options).await?;
         Ok(Report {
             kind: kind(&outcome),
-            notes: notes(&outcome),
+            problems: problems(&outcome),
+            notes: Vec::new(),
             text: text(&outcome),
             document: to_document(&outcome),
         })
@@ -83,7 +84,7 @@ fn text(outcome: &SyncOutcome) -> String {
     )
 }
 
-fn notes(outcome: &SyncOutcome) -> Vec<String> {
+fn problems(outcome: &SyncOutcome) -> Vec<String> {
     let mut notes = Vec::new();
     for skipped in &outcome.skipped {
         let name = skipped.plugin.as_deref().unwrap_or("an item without a name");

@@ -45,8 +45,10 @@ pub(super) struct Report {
     pub(super) document: Value,
     /// The same for people.
     pub(super) text: String,
-    /// Remarks for people, on stderr.
+    /// Remarks for people, on stderr, before the text; whoever wants quiet does without.
     pub(super) notes: Vec<String>,
+    /// What went wrong, one by one, on stderr, after the text; each begins with a label like `failed:` or `hint:`.
+    pub(super) problems: Vec<String>,
     /// What the exit code says, where the command did not simply succeed.
     pub(super) kind: Option<crate::diagnostic::Kind>,
 }
@@ -57,10 +59,27 @@ impl Ui {
         for note in &report.notes {
             self.note(note);
         }
-        match self.format {
+        let printed = match self.format {
             Format::Text => self.print(&report.text),
             _ => self.print_document(command, report.document.clone()),
+        };
+        for problem in &report.problems {
+            self.problem(problem);
         }
+        printed
+    }
+
+    /// Prints what went wrong with its label in colour.
+    fn problem(self, text: &str) {
+        let text = clean(text);
+        let (label, rest) = text.split_once(": ").unwrap_or(("", &text));
+        let color = match label {
+            "failed" | "unknown" | "alert" => 31,
+            "skipped" | "weak" | "note" => 33,
+            "hint" => 36,
+            _ => return self.complain(&text),
+        };
+        self.complain(&format!("\u{1b}[1;{color}m{label}:\u{1b}[0m {rest}"));
     }
 
     /// Prints a failure.

@@ -42,7 +42,13 @@ impl Arguments {
         notes.extend(
             weak.map(|object| format!("weak: {object}: only an MD5 stands behind it, which a forger can match")),
         );
-        Ok(Report { document: to_document(&outcome), text: text(&outcome), kind: outcome.kind, notes })
+        Ok(Report {
+            document: to_document(&outcome),
+            text: text(&outcome),
+            kind: outcome.kind,
+            problems: notes,
+            notes: Vec::new(),
+        })
     }
 }
 

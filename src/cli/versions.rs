@@ -42,7 +42,7 @@ impl Arguments {
             text: text(&releases, self.grafana.as_ref()),
             document: json!({ "plugin": self.plugin, "versions": documents }),
             notes,
-            kind: None,
+            ..Report::default()
         })
     }
 }

@@ -82,7 +82,7 @@ fn list(session: &Session) -> Report {
     } else {
         ui::table(&["name", "kind", "where", "labels", "platform"], workspaces.iter().map(row))
     };
-    Report { document: json!({ "workspaces": documents }), text, notes, kind: None }
+    Report { document: json!({ "workspaces": documents }), text, notes, ..Report::default() }
 }
 
 /// What a workspace answered.
@@ -120,7 +120,7 @@ async fn ping(session: &Session, selector: &Selector) -> Result<Report, Failure>
     let kind = first.map(|failure| if rows.is_empty() { failure.kind } else { Kind::Partly });
     let text = if rows.is_empty() { String::new() } else { ui::table(&header, rows) };
     let documents: Vec<_> = pongs.iter().map(document).collect();
-    Ok(Report { document: json!({ "workspaces": documents }), text, notes, kind })
+    Ok(Report { document: json!({ "workspaces": documents }), text, problems: notes, notes: Vec::new(), kind })
 }
 
 async fn ask(session: &Session, workspace: &Workspace) -> Result<Answer, Failure> {

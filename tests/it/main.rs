@@ -17,4 +17,4 @@ mod secrets;
 pub mod support;
 mod sync_data;
 mod sync_faults;
-pub mod world;
+mod world;

@@ -201,13 +201,15 @@ impl Diagnose for SelectError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownWorkspace { nearest, .. } if nearest.is_empty() => None,
+            Self::UnknownWorkspace { nearest, .. } if nearest.is_empty() => {
+                Some("`plugport workspace list` shows their names".to_owned())
+            }
             Self::UnknownWorkspace { nearest, .. } => {
                 let names: Vec<_> = nearest.iter().map(|name| format!("`{name}`")).collect();
                 Some(format!("did you mean {}?", names.join(" or ")))
             }
             Self::NoMatch { .. } => Some("`plugport workspace list` shows the labels".to_owned()),
-            Self::NoWorkspaces => Some("add a `[[workspace]]` to plugport.toml".to_owned()),
+            Self::NoWorkspaces => Some("add a `[[workspace]]` to plugport.toml, name another manifest with `--config`, or a folder with `--dir`".to_owned()),
         }
     }
 }

@@ -1,0 +1,70 @@
+//! `plugport outdated`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{
+    Failure, Report, Session,
+    list::{document, kind, problems, read_all, version},
+    selection::Selection,
+    ui,
+};
+use crate::{
+    diagnostic::Kind,
+    model::GrafanaVersion,
+    ops::{
+        outdated::{Compared, compare},
+        target::Target,
+    },
+};
+
+/// List the plugins of which there is a newer version
+///
+/// Newer is what the catalog has, works with the Grafana that is there, and has a package for its platform.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    selection: Selection,
+    /// The version of Grafana that uses the folder; without it the newest version counts, whatever it needs
+    #[arg(long, value_name = "VER")]
+    grafana: Option<GrafanaVersion>,
+    /// Exit with 3 when there is one
+    #[arg(long)]
+    exit_code: bool,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let index = session.index()?;
+        let read = read_all(self.selection.or_all(session).await?).await;
+        let (mut rows, mut documents, mut problems) = (Vec::new(), Vec::new(), problems(&read));
+        for (target, state) in &read {
+            let compared = match state {
+                Ok(state) => compare(&index, target, state, self.grafana.as_ref(), session.published_before())?,
+                Err(_) => Vec::new(),
+            };
+            let unknown = compared.iter().filter_map(|one| one.newest.as_ref().err());
+            problems.extend(unknown.map(|why| format!("note: {}: {why}", target.name)));
+            let outdated: Vec<_> = compared.iter().filter(|one| one.is_outdated()).collect();
+            rows.extend(outdated.iter().map(|one| row(target, one)));
+            let mut whole = document(target, state, |_| Value::Null);
+            whole["plugins"] = outdated.iter().map(|one| outdated_document(one)).collect();
+            documents.push(whole);
+        }
+        let (found, failed) = (!rows.is_empty(), kind(&read));
+        let text = if found { ui::table(&["workspace", "plugin", "installed", "newest"], rows) } else { String::new() };
+        let current = !found && failed.is_none();
+        let notes = if current { vec!["nothing is outdated".to_owned()] } else { Vec::new() };
+        let kind = failed.or((found && self.exit_code).then_some(Kind::Findings));
+        Ok(Report { document: json!({ "workspaces": documents }), text, notes, problems, kind })
+    }
+}
+
+fn row(target: &Target, one: &Compared<'_>) -> Vec<String> {
+    let newest = one.newest.as_ref().map_or_else(|_| "-".to_owned(), ToString::to_string);
+    vec![target.name.clone(), one.installed.id.to_string(), version(one.installed), newest]
+}
+
+fn outdated_document(one: &Compared<'_>) -> Value {
+    json!({ "id": one.installed.id, "installed": one.installed.version, "newest": one.newest.as_ref().ok() })
+}

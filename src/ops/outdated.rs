@@ -1,0 +1,53 @@
+//! Which installed plugins have a newer version that works where they are.
+
+use crate::{
+    index::{Index, IndexError},
+    model::{GrafanaVersion, PluginSpec, PluginVersion, Timestamp},
+    ops::{
+        candidates::{LookupError, choose},
+        target::{InstalledPlugin, State, Target},
+    },
+    resolver::Surroundings,
+};
+
+/// An installed plugin beside what the catalog has.
+#[derive(Debug)]
+pub struct Compared<'a> {
+    /// What is installed.
+    pub installed: &'a InstalledPlugin,
+    /// The newest version that works there, or why none is known.
+    pub newest: Result<PluginVersion, String>,
+}
+
+impl Compared<'_> {
+    /// Returns whether there is something newer than what is installed.
+    pub fn is_outdated(&self) -> bool {
+        let newest = self.newest.as_ref().ok();
+        newest.is_some_and(|newest| self.installed.version.as_ref().is_none_or(|installed| installed < newest))
+    }
+}
+
+/// Compares what is on a target with the catalog; `grafana` stands in where the target does not tell its version.
+pub fn compare<'a>(
+    index: &Index,
+    target: &Target,
+    state: &'a State,
+    grafana: Option<&GrafanaVersion>,
+    published_before: Option<Timestamp>,
+) -> Result<Vec<Compared<'a>>, IndexError> {
+    let surroundings = Surroundings {
+        grafana: state.grafana.clone().or_else(|| grafana.cloned()),
+        platforms: vec![target.platform.clone()],
+        published_before,
+    };
+    let mut compared = Vec::new();
+    for installed in state.plugins.values() {
+        let newest = match choose(index, &PluginSpec::any(installed.id.clone()), &surroundings) {
+            Ok(chosen) => Ok(chosen.release.version),
+            Err(LookupError::Index(error)) => return Err(error),
+            Err(error) => Err(error.to_string()),
+        };
+        compared.push(Compared { installed, newest });
+    }
+    Ok(compared)
+}
