@@ -177,21 +177,26 @@ impl Site {
                 }
                 Hop::Outside => {
                     let request = self.0.client.outside()?.get(at.clone()).headers(headers.clone());
-                    self.dispatch(request, &at, timeout).await?
+                    self.dispatch(request, &without_query(&at), timeout).await?
                 }
             };
             if !is_redirect(response.status()) {
                 return Ok(response);
             }
             let to = location(&response).unwrap_or_default();
-            let shown = hide_user(&to).escape_debug().to_string();
+            let shown = hide_user(&self.masked(&to)).escape_debug().to_string();
             let refuse = |rule| NetError::Redirect { url: url.clone(), to: shown.clone(), rule };
             let next = at.join(&to).map_err(|_| refuse(RedirectRule::NoAddress))?;
             hop = decide(&self.0.base, &at, &next).map_err(refuse)?;
             at = next;
         }
         let rule = RedirectRule::TooMany;
-        Err(NetError::Redirect { url: url.clone(), to: at.as_str().to_owned(), rule })
+        Err(NetError::Redirect { url: url.clone(), to: self.masked(at.as_str()), rule })
+    }
+
+    /// Returns an address that a server named, without our own secret, should it repeat that.
+    fn masked(&self, text: &str) -> String {
+        self.credential().map_or_else(|| text.to_owned(), |credential| credential.mask(text))
     }
 
     /// Begins a request to the site itself, with its credential.
@@ -263,6 +268,13 @@ fn is_loopback(url: &Url) -> bool {
 /// What stands before an `@` may be a password: it is not repeated.
 fn hide_user(address: &str) -> String {
     address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, rest)| format!("****@{rest}"))
+}
+
+/// Returns an address for messages: the query of one that we were sent to may hold a signature, or our own token.
+fn without_query(url: &Url) -> Url {
+    let mut shown = url.clone();
+    shown.set_query(None);
+    shown
 }
 
 #[cfg(test)]

@@ -19,20 +19,20 @@ fn backend() -> FakePlugin {
     FakePlugin::new("acme-tides-datasource", "2.0.0").platforms(["linux-amd64", "darwin-arm64"]).backend("gpx_tides")
 }
 
-/// The versions of the clock, as a catalog tells them that knows these digests.
-fn versions_with(digests: &serde_json::Value) -> String {
-    let any = json!({ "packageName": "any", "downloadUrl": "/x" });
-    let mut any = any.as_object().cloned().expect("an object");
-    any.extend(digests.as_object().cloned().expect("an object"));
-    json!({ "items": [{ "id": 1, "pluginId": 1, "pluginSlug": CLOCK, "version": "1.2.0", "status": "active",
-        "createdAt": "2025-01-01T00:00:00.000Z", "grafanaDependency": ">=10.0.0", "packages": { "any": any } }] })
-    .to_string()
-}
+const OLD: &str = "acme-clock-panel@1.1.0";
 
+/// Returns a world whose catalog knows these digests of the clock's older version; those of the newest version of a plugin
+/// are told in two places.
 fn synced_with(digests: &serde_json::Value) -> World {
-    let world = World::unsynced(FakeCatalog::new().publish(clock()));
-    let body = versions_with(digests);
-    world.upstream.fault(Fault::on("GET", "/api/plugins/acme-clock-panel/versions").body(body));
+    let world = World::unsynced(FakeCatalog::new().publish(clock()).publish(FakePlugin::new(CLOCK, "1.1.0")));
+    let mut any = json!({ "packageName": "any" });
+    any.as_object_mut().expect("an object").extend(digests.as_object().cloned().expect("an object"));
+    let version = |version: &str, packages: serde_json::Value| {
+        json!({ "id": 1, "pluginId": 1, "pluginSlug": CLOCK, "version": version, "status": "active",
+            "createdAt": "2025-01-01T00:00:00.000Z", "grafanaDependency": ">=10.0.0", "packages": packages })
+    };
+    let body = json!({ "items": [version("1.2.0", json!({})), version("1.1.0", json!({ "any": any }))] });
+    world.upstream.fault(Fault::on("GET", "/api/plugins/acme-clock-panel/versions").body(body.to_string()));
     world.run(&["sync"]);
     world
 }
@@ -139,15 +139,15 @@ fn all_takes_the_newest_of_each() {
 
 #[test]
 fn an_md5_alone_is_accepted_and_shown_as_weak() {
-    let world = World::new(FakeCatalog::new().publish(clock()));
-    let document = world.json(0, &["fetch", CLOCK]);
+    let world = World::new(FakeCatalog::new().publish(FakePlugin::new(CLOCK, "1.1.0")));
+    let document = world.json(0, &["fetch", OLD]);
     let md5 = document["fetched"][0]["md5"].clone();
     let weak = synced_with(&json!({ "md5": md5 }));
-    let document = weak.json(0, &["fetch", CLOCK]);
+    let document = weak.json(0, &["fetch", OLD]);
     assert_eq!(document["fetched"][0]["weak"], true, "{document}");
     let verified = weak.json(0, &["verify", "--all"]);
     assert_eq!(verified["weak"].as_array().map(Vec::len), Some(1), "{verified}");
-    weak.run(&["install", CLOCK, "--dir", "plugins"]).expect_code(0);
+    weak.run(&["install", OLD, "--dir", "plugins"]).expect_code(0);
     assert_eq!(weak.json(0, &["list", "--dir", "plugins"])["workspaces"][0]["plugins"][0]["weak"], true);
     weak.run(&["verify", "--dir", "plugins"]).expect_code(0).expect_stderr("weak");
 }
@@ -155,19 +155,19 @@ fn an_md5_alone_is_accepted_and_shown_as_weak() {
 #[test]
 fn a_wrong_md5_is_refused() {
     let world = synced_with(&json!({ "md5": "0".repeat(32) }));
-    world.run(&["fetch", CLOCK]).expect_code(4).expect_stderr(&"0".repeat(32));
+    world.run(&["fetch", OLD]).expect_code(4).expect_stderr(&"0".repeat(32));
 }
 
 #[test]
 fn without_any_digest_nothing_is_fetched() {
     let world = synced_with(&json!({}));
-    world.run(&["fetch", CLOCK]).expect_code(4).expect_stderr("no digest");
+    world.run(&["fetch", OLD]).expect_code(4).expect_stderr("no digest");
     assert_eq!(world.downloads(), 0);
 }
 
 #[test]
 fn a_killed_fetch_goes_on_where_it_stopped() {
-    let noise: Vec<u8> = (0..400_000_u64).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise = crate::world::noise(400_000);
     let world = World::new(FakeCatalog::new().publish(clock().file("noise.bin", noise)));
     let download = "/api/plugins/acme-clock-panel/versions/1.2.0/download";
     world.upstream.fault(Fault::on("GET", download).drip(20_000, Duration::from_millis(60)).times(1));

@@ -90,11 +90,11 @@ fn a_refused_package_leaves_the_old_version() {
 /// Promises S9 and S7: a write that fails is an error with a name, not the end of the process.
 #[test]
 fn a_file_size_limit_leaves_the_old_version() {
-    let large = tides("2.0.0").file("large.bin", vec![0; 24 << 20]);
+    let large = tides("2.0.0").file("large.bin", vec![0; 9 << 20]);
     let world = World::new(FakeCatalog::new().publish(tides("1.0.0")).publish(large));
     world.run(&["install", &format!("{TIDES}@1.0.0"), "--dir", "plugins"]).expect_code(0);
     world.run(&["fetch", TIDES]).expect_code(0);
-    let output = world.run_after("ulimit -f 16384", &["install", TIDES, "--dir", "plugins"]);
+    let output = world.run_after("ulimit -f 8192", &["install", TIDES, "--dir", "plugins"]);
     let output = output.expect_code(6).expect_stderr(TIDES);
     assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
     assert_eq!(installed(&world), "1.0.0");
@@ -105,7 +105,7 @@ fn a_file_size_limit_leaves_the_old_version() {
 
 #[test]
 fn a_file_size_limit_stops_a_fetch_cleanly() {
-    let noise: Vec<u8> = (0..3_000_000_u64).map(|at| (at.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let noise = crate::world::noise(3_000_000);
     let world = World::new(FakeCatalog::new().publish(tides("1.0.0").file("noise.bin", noise)));
     world.run_after("ulimit -f 2048", &["fetch", TIDES]).expect_code(6);
     world.run(&["fetch", TIDES]).expect_code(0);

@@ -223,7 +223,7 @@ fn the_first_digest_stays_and_another_one_is_an_alert() {
     // What was skipped wins over the alert.
     server.fault(Fault::on("GET", "/api/plugins/acme-tides-datasource").status(404).times(1));
     let output = sandbox.run(&["sync", "--full", "--source", &server.url()]).expect_code(8);
-    output.expect_stderr("alert: digest-changed of grafana-clock-panel@2.0.0 (any): was ").expect_stderr("stays");
+    output.expect_stderr("alert: grafana-clock-panel@2.0.0 (any): digest changed: was ").expect_stderr("stays");
     sandbox.run(&["diff"]).expect_code(0).expect_stdout("digest-changed (alert)");
 }
 
@@ -237,9 +237,8 @@ fn owners_and_signatures_that_change_are_alerts() {
     sync(&sandbox, &server).expect_code(0);
     server.catalog(|catalog| catalog.add(FakePlugin::new(CLOCK, "2.0.0").org("mallory", "Mallory").signature("")));
     let output = sync(&sandbox, &server);
-    let output =
-        output.expect_stderr("alert: owner-changed of grafana-clock-panel: was grafana, is offered as mallory");
-    output.expect_stderr("alert: signature-changed of grafana-clock-panel");
+    let output = output.expect_stderr("alert: grafana-clock-panel: owner changed: was grafana, is offered as mallory");
+    output.expect_stderr("alert: grafana-clock-panel: signature changed");
 }
 
 #[test]

@@ -259,7 +259,7 @@ fn n28_n29_other_content_under_the_same_version_is_an_alert() {
     let pinned = sandbox.run(&["versions", CLOCK, "--json"]).json()["versions"][0]["packages"][0]["sha256"].clone();
     // New bytes and the digest of the new bytes.
     server.catalog(|catalog| catalog.add(FakePlugin::new(CLOCK, "2.0.0").name("Clock").file("evil.js", "evil()")));
-    let output = sync(&sandbox, &server).expect_code(4).expect_stderr("alert: digest-changed");
+    let output = sync(&sandbox, &server).expect_code(4).expect_stderr("digest changed");
     output.expect_stderr(pinned.as_str().expect("a digest"));
     sandbox.run(&["fetch", "grafana-clock-panel@2.0.0", "--source", "x"]).expect_code(2);
     sandbox.run(&["fetch", "grafana-clock-panel@2.0.0"]).expect_code(4);
@@ -423,7 +423,7 @@ fn c6_a_key_that_is_there_twice_is_not_read() {
     let (sandbox, server) = (Sandbox::new(), upstream());
     let body = r#"{"items": [{"slug": "grafana-clock-panel"}, {"slug": "a-panel", "slug": "b-panel"}, {"slug": "c-panel", "x": {"y": 1, "y": 2}}]}"#;
     server.fault(list_fault().body(body));
-    let output = sync(&sandbox, &server).expect_code(8).expect_stdout("1 plugins");
+    let output = sync(&sandbox, &server).expect_code(8).expect_stdout("1 plugin ");
     assert_eq!(output.stderr.matches("is there twice").count(), 2, "{}", output.stderr);
 }
 

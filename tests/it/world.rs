@@ -11,19 +11,19 @@ use crate::support::fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatal
 use crate::support::sandbox::{Output, Sandbox};
 
 /// Bounds that let a fault show within a test's patience.
-pub const SHORT: &str = "[network]\nchange-timeout = \"500ms\"\nsettle-timeout = \"1s\"\nsettle-pause = \"20ms\"\n\
-    header-timeout = \"1s\"\nslow-window = \"1s\"\nbackoff = \"5ms\"\nretry-after = \"100ms\"\n";
+pub(crate) const SHORT: &str = "[network]\nchange-timeout = \"500ms\"\nsettle-timeout = \"1s\"\nsettle-pause = \"20ms\"\n\
+    header-timeout = \"5s\"\nslow-window = \"1s\"\nbackoff = \"5ms\"\nretry-after = \"100ms\"\n";
 
 /// An upstream and a sandbox whose index knows its catalog.
-pub struct World {
-    pub upstream: FakeUpstream,
-    pub sandbox: Sandbox,
+pub(crate) struct World {
+    pub(crate) upstream: FakeUpstream,
+    pub(crate) sandbox: Sandbox,
     manifest: String,
 }
 
 impl World {
     /// Publishes a catalog; it is not synced yet.
-    pub fn unsynced(catalog: FakeCatalog) -> Self {
+    pub(crate) fn unsynced(catalog: FakeCatalog) -> Self {
         let upstream = FakeGrafana::upstream(catalog).start();
         let manifest = format!("[catalog]\nsource = \"{}\"\n{SHORT}", upstream.url());
         let sandbox = Sandbox::new();
@@ -32,14 +32,14 @@ impl World {
     }
 
     /// Publishes a catalog and syncs it.
-    pub fn new(catalog: FakeCatalog) -> Self {
+    pub(crate) fn new(catalog: FakeCatalog) -> Self {
         let world = Self::unsynced(catalog);
         world.run(&["sync"]).expect_code(0);
         world
     }
 
     /// Starts a workspace with a token of its own and names it in the manifest.
-    pub fn workspace(mut self, name: &str, grafana: &str) -> (Self, FakeWorkspace) {
+    pub(crate) fn workspace(mut self, name: &str, grafana: &str) -> (Self, FakeWorkspace) {
         let workspace = FakeGrafana::workspace(name, grafana, self.upstream.shared()).token(&Self::token(name)).start();
         let url = workspace.url();
         self = self.names(name, &url);
@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Names a workspace at an address in the manifest.
-    pub fn names(mut self, name: &str, url: &str) -> Self {
+    pub(crate) fn names(mut self, name: &str, url: &str) -> Self {
         let variable = format!("TOKEN_{}", name.to_uppercase());
         self.manifest.push_str(&format!(
             "[[workspace]]\nname = \"{name}\"\nkind = \"grafana\"\nurl = \"{url}\"\ntoken = {{ env = \"{variable}\" }}\n"
@@ -58,51 +58,51 @@ impl World {
     }
 
     /// Adds lines to the manifest.
-    pub fn manifest(mut self, lines: &str) -> Self {
+    pub(crate) fn manifest(mut self, lines: &str) -> Self {
         self.manifest.push_str(lines);
         self.sandbox.write("plugport.toml", &self.manifest);
         self
     }
 
     /// Sets a variable.
-    pub fn env(mut self, key: &str, value: &str) -> Self {
+    pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
         self.sandbox = self.sandbox.env(key, value);
         self
     }
 
     /// Returns the token of a workspace of this name.
-    pub fn token(name: &str) -> String {
+    pub(crate) fn token(name: &str) -> String {
         format!("glsa_c4n4ry{name}0123456789abcdef")
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.sandbox.run(arguments)
     }
 
     /// Runs with `--json` and returns the document, having checked the exit code.
     #[track_caller]
-    pub fn json(&self, code: i32, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, code: i32, arguments: &[&str]) -> Value {
         let document = self.run(&[&["--json"], arguments].concat()).expect_code(code).json();
         assert_eq!(document["format_version"], "1.0", "{document}");
         document
     }
 
     /// Returns how many downloads the upstream was asked for.
-    pub fn downloads(&self) -> usize {
+    pub(crate) fn downloads(&self) -> usize {
         self.upstream.requests().iter().filter(|request| request.path.ends_with("/download")).count()
     }
 
-    pub fn path(&self, path: &str) -> std::path::PathBuf {
+    pub(crate) fn path(&self, path: &str) -> std::path::PathBuf {
         self.sandbox.path().join(path)
     }
 
     /// Returns the names in a folder of the sandbox, sorted; none where it is missing.
-    pub fn entries(&self, folder: &str) -> Vec<String> {
+    pub(crate) fn entries(&self, folder: &str) -> Vec<String> {
         entries(&self.path(folder))
     }
 
     /// Runs the program by a shell that has set this up first, `umask 077` say.
-    pub fn run_after(&self, setup: &str, arguments: &[&str]) -> Output {
+    pub(crate) fn run_after(&self, setup: &str, arguments: &[&str]) -> Output {
         let inner = self.sandbox.command(arguments);
         let mut shell = Command::new("sh");
         shell.arg("-c").arg(format!("{setup}; exec \"$0\" \"$@\"")).arg(inner.get_program()).args(inner.get_args());
@@ -117,7 +117,7 @@ impl World {
     }
 }
 
-pub fn entries(folder: &Path) -> Vec<String> {
+pub(crate) fn entries(folder: &Path) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
     let mut names: Vec<_> =
         entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
@@ -126,11 +126,25 @@ pub fn entries(folder: &Path) -> Vec<String> {
 }
 
 /// Returns the results of an install or uninstall as `workspace plugin outcome`.
-pub fn outcomes(document: &Value) -> Vec<String> {
+pub(crate) fn outcomes(document: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let results = document["results"].as_array().cloned().unwrap_or_default();
     results
         .iter()
         .map(|one| format!("{} {} {}", text(&one["workspace"]), text(&one["plugin"]), text(&one["outcome"])))
         .collect()
+}
+
+/// Returns bytes that no compression makes fewer, always the same.
+pub(crate) fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend(state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes
 }
