@@ -26,8 +26,8 @@ impl SignedBlock {
             return Err(SignatureError::TooLong(MAX_LENGTH));
         }
         let text = str::from_utf8(manifest).map_err(|_| SignatureError::Encoding)?;
-        let (message, _) = CleartextSignedMessage::from_string(cut(text)?)
-            .map_err(|error| SignatureError::Block(Box::new(error)))?;
+        let (message, _) =
+            CleartextSignedMessage::from_string(cut(text)?).map_err(|error| SignatureError::Block(Box::new(error)))?;
         match message.signatures().len() {
             1 => Ok(Self(message)),
             count => Err(SignatureError::Signatures(count)),
@@ -75,7 +75,9 @@ mod tests {
     #[test]
     fn text_around_the_block_is_cut_off() {
         let block = format!("{BEGIN}\nHash: SHA512\n\n{{}}\n{SIGNATURE}\r\n\r\nabc\r\n{END}\r\n");
-        for text in [block.clone(), format!("\n{block}"), format!("{{\"plugin\":1}}\n{block}{{}}\n"), format!("{block} x")] {
+        for text in
+            [block.clone(), format!("\n{block}"), format!("{{\"plugin\":1}}\n{block}{{}}\n"), format!("{block} x")]
+        {
             assert_eq!(cut(&text).expect("one block"), block, "{text:?}");
         }
         assert_eq!(cut(block.trim_end()).expect("no last line end"), block.trim_end());
@@ -88,7 +90,9 @@ mod tests {
         for text in [block.repeat(2), second_signature, format!("{BEGIN}\n{block}")] {
             assert!(matches!(cut(&text), Err(SignatureError::SeveralBlocks)), "{text:?}");
         }
-        for text in ["", "{}", &block[1..], &block.replace(END, ""), &format!("{block}-----END PGP PUBLIC KEY BLOCK-----")] {
+        for text in
+            ["", "{}", &block[1..], &block.replace(END, ""), &format!("{block}-----END PGP PUBLIC KEY BLOCK-----")]
+        {
             assert!(matches!(cut(text), Err(SignatureError::NotSigned)), "{text:?}");
         }
     }

@@ -61,9 +61,8 @@ impl Certificate {
 
     /// Returns whether one of its keys has this id or fingerprint; nothing has the empty one.
     pub(super) fn answers_to(&self, id: &str) -> bool {
-        let is = |key: &dyn KeyDetails| {
-            key.legacy_key_id().to_string() == id || format!("{:x}", key.fingerprint()) == id
-        };
+        let is =
+            |key: &dyn KeyDetails| key.legacy_key_id().to_string() == id || format!("{:x}", key.fingerprint()) == id;
         is(&self.0.primary_key) || self.0.public_subkeys.iter().any(|subkey| is(&subkey.key))
     }
 
@@ -117,9 +116,10 @@ impl Certificate {
             signature.typ() == Some(SignatureType::Key) && signature.verify_key(&self.0.primary_key).is_ok()
         });
         let users = self.0.details.users.iter().flat_map(|user| {
-            let own = user.signatures.iter().filter(|signature| {
-                signature.verify_certification(&self.0.primary_key, Tag::UserId, &user.id).is_ok()
-            });
+            let own = user
+                .signatures
+                .iter()
+                .filter(|signature| signature.verify_certification(&self.0.primary_key, Tag::UserId, &user.id).is_ok());
             let own: Vec<_> = own.collect();
             let withdrawn = own.iter().any(|signature| signature.typ() == Some(SignatureType::CertRevocation));
             if withdrawn { Vec::new() } else { own }

@@ -38,8 +38,8 @@ pub enum SignatureError {
     /// The signature is of a version or a type that signs no text.
     #[error("its signature is of a kind that signs no text")]
     NotOverText,
-    /// The signature was made with a hash that can be forged.
-    #[error("its signature uses the hash {0}, which is too weak")]
+    /// The signature was made with another hash than SHA-256, SHA-384 or SHA-512.
+    #[error("its signature uses the hash {0}, which is not accepted")]
     WeakHash(String),
     /// The signature does not say when it was made.
     #[error("its signature has no time")]

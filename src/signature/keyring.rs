@@ -109,7 +109,8 @@ fn check_form(signature: &Signature) -> Result<Timestamp, SignatureError> {
 /// Returns the id of the key a signature says it is by: a hint, for messages.
 fn issuer_of(signature: &Signature) -> String {
     let id = signature.issuer_key_id().first().map(ToString::to_string);
-    id.or_else(|| signature.issuer_fingerprint().first().map(|fingerprint| format!("{fingerprint:x}"))).unwrap_or_default()
+    id.or_else(|| signature.issuer_fingerprint().first().map(|fingerprint| format!("{fingerprint:x}")))
+        .unwrap_or_default()
 }
 
 fn read_block(block: &str, added: &mut Vec<Certificate>) -> Result<(), KeyringError> {

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use pgp::composed::KeyType;
 use pgp::crypto::{ecc_curve::ECCCurve, hash::HashAlgorithm};
 use pgp::packet::{Subpacket, SubpacketData};
@@ -227,15 +228,17 @@ fn a_signature_without_time_before_the_key_or_with_an_end_is_refused() {
 }
 
 #[test]
-fn hashes_below_sha256_are_refused() {
-    let case = Case { signer: Signer::of_type(2, KeyType::ECDSA(ECCCurve::P256)), ..Case::new() };
-    for hash in [HashAlgorithm::Sha1, HashAlgorithm::Sha224, HashAlgorithm::Md5, HashAlgorithm::Ripemd160] {
-        let text = std::panic::catch_unwind(|| {
-            case.signer.sign_with(&case.manifest.to_string(), |config| config.hash_alg = hash)
-        });
-        // What the library does not even sign with needs no refusal.
-        let Ok(text) = text else { continue };
-        assert_told(&case.judge_text(text.as_bytes()), Status::Invalid, "too weak");
+fn hashes_that_are_not_on_the_list_are_refused() {
+    let case = Case::new();
+    for (hash, status) in [
+        (HashAlgorithm::Sha256, Status::Valid),
+        (HashAlgorithm::Sha384, Status::Valid),
+        (HashAlgorithm::Sha512, Status::Valid),
+        (HashAlgorithm::Sha3_256, Status::Invalid),
+    ] {
+        let text = case.signer.sign_with(&case.manifest.to_string(), |config| config.hash_alg = hash);
+        let words = if status == Status::Valid { "" } else { "the hash SHA3-256, which is not accepted" };
+        assert_told(&case.judge_text(text.as_bytes()), status, words);
     }
 }
 
@@ -259,6 +262,11 @@ fn unsigned_text_around_the_block_never_counts() {
 fn two_blocks_and_two_signatures_are_refused() {
     let case = Case::new();
     assert_told(&case.judge_text(case.text().repeat(2).as_bytes()), Status::Invalid, "more than one signed block");
+    let once = case.text();
+    let (start, end) = (once.find("SIGNATURE-----\n\n").expect("a start") + 16, once.find("\n=").expect("a checksum"));
+    let packet = BASE64.decode(once[start..end].replace('\n', "")).expect("base64");
+    let twice = format!("{}{}\n-----END PGP SIGNATURE-----\n", &once[..start], BASE64.encode(packet.repeat(2)));
+    assert_told(&case.judge_text(twice.as_bytes()), Status::Invalid, "has 2 signatures");
 }
 
 #[test]
