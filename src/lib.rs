@@ -60,6 +60,7 @@ pub mod net;
 pub mod ops;
 pub mod progress;
 pub mod resolver;
+pub mod signature;
 pub mod store;
 pub mod upstream;
 pub mod verifier;

@@ -14,6 +14,7 @@ mod fetch_faults;
 mod install_faults;
 mod readme;
 mod secrets;
+mod signatures;
 pub mod support;
 mod sync_data;
 mod sync_faults;

@@ -10,3 +10,4 @@
 pub mod fake_grafana;
 pub mod fake_plugin;
 pub mod sandbox;
+pub mod signing;

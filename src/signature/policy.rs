@@ -1,0 +1,102 @@
+//! What is done with a verdict (`[trust]` in the manifest of wanted plugins; protocol page 6.6).
+//!
+//! *Invariant:* under [`Enforcement::Require`] nothing is allowed that a Grafana with the same list would not load.
+//! *Not for:* finding the verdict.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Reason, Status, Verdict};
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::PluginId,
+};
+
+/// How much signatures count: `trust.signatures`.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Enforcement {
+    /// What is not valid is refused, but for unsigned plugins that are allowed by name.
+    #[default]
+    Require,
+    /// What is not valid is told.
+    Warn,
+    /// Signatures do not count.
+    Off,
+}
+
+/// What is to be done with a plugin.
+#[derive(Clone, Debug)]
+pub enum Decision {
+    /// It may be installed.
+    Allow,
+    /// It may be installed, and this is to be told.
+    AllowWithWarning(PolicyError),
+    /// It may not be installed.
+    Refuse(PolicyError),
+}
+
+/// A plugin's signature does not satisfy the policy.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PolicyError {
+    /// It has no signature, and is not allowed without.
+    #[error("the plugin `{0}` is unsigned")]
+    Unsigned(PluginId),
+    /// It is not what was signed.
+    #[error("the plugin `{plugin}` is not what was signed")]
+    Modified {
+        /// The plugin.
+        plugin: PluginId,
+        /// Which rule it breaks.
+        #[source]
+        reason: Option<Arc<Reason>>,
+    },
+    /// Its signature proves nothing.
+    #[error("the signature of the plugin `{plugin}` is invalid")]
+    Invalid {
+        /// The plugin.
+        plugin: PluginId,
+        /// Which rule it breaks.
+        #[source]
+        reason: Option<Arc<Reason>>,
+    },
+}
+
+impl Diagnose for PolicyError {
+    fn kind(&self) -> Kind {
+        Kind::Integrity
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unsigned(plugin) => {
+                Some(format!("if that is meant to be, add `{plugin}` to `unsigned` in `[trust]`"))
+            }
+            Self::Modified { reason, .. } | Self::Invalid { reason, .. } => match reason.as_deref() {
+                Some(Reason::Manifest(error)) => error.hint(),
+                Some(Reason::OtherServer { .. }) => Some("have it signed for the root URL of this server".to_owned()),
+                _ => None,
+            },
+        }
+    }
+}
+
+/// Returns what is to be done with a plugin; being allowed unsigned helps no plugin whose signature is bad.
+pub fn decide(
+    verdict: &Verdict,
+    plugin: &PluginId,
+    enforcement: Enforcement,
+    allowed_unsigned: &BTreeSet<PluginId>,
+) -> Decision {
+    let (plugin, reason) = (plugin.clone(), verdict.reason.clone());
+    let error = match verdict.status {
+        Status::Valid => return Decision::Allow,
+        Status::Unsigned if allowed_unsigned.contains(&plugin) => return Decision::Allow,
+        Status::Unsigned => PolicyError::Unsigned(plugin),
+        Status::Modified => PolicyError::Modified { plugin, reason },
+        Status::Invalid => PolicyError::Invalid { plugin, reason },
+    };
+    match enforcement {
+        Enforcement::Require => Decision::Refuse(error),
+        Enforcement::Warn => Decision::AllowWithWarning(error),
+        Enforcement::Off => Decision::Allow,
+    }
+}
