@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
+    diagnostic::Kind,
     model::PluginId,
     ops::verify::{VerifyOutcome, verify_file, verify_folder, verify_store},
 };
@@ -36,12 +37,15 @@ impl Arguments {
             (None, Some(folder)) => verify_folder(&session.context, folder)?,
             (None, None) => verify_store(&session.context, &self.plugins)?,
         };
-        let mut notes = outcome.remarks.clone();
+        let mut notes: Vec<_> = outcome.remarks.iter().map(|remark| format!("note: {remark}")).collect();
         notes.extend(outcome.failures.iter().map(|failure| format!("failed: {}: {}", failure.object, failure.reason)));
         let weak = outcome.weak.iter();
         notes.extend(
             weak.map(|object| format!("weak: {object}: only an MD5 stands behind it, which a forger can match")),
         );
+        if outcome.kind == Some(Kind::Integrity) && self.file.is_none() && self.dir.is_none() {
+            notes.push("hint: `plugport fetch ID` fetches a damaged package again".to_owned());
+        }
         Ok(Report {
             document: to_document(&outcome),
             text: text(&outcome),

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     fleet::{
-        Workspace, WorkspaceError,
+        Workspace,
         grafana::{Identity, MayInstall},
     },
     model::{GrafanaVersion, Selector},
@@ -134,14 +134,10 @@ async fn ask(session: &Session, workspace: &Workspace) -> Result<Answer, Failure
             Err(Failure { kind: error.kind(), hint: error.hint(), message: Chain(error.as_ref()).to_string() })
         }
         Place::Server(server) => {
-            let identity = server.identity().await.map_err(explain)?;
-            Ok(Answer::Server { grafana: server.grafana_version().await.map_err(explain)?, identity })
+            let identity = server.identity().await?;
+            Ok(Answer::Server { grafana: server.grafana_version().await?, identity })
         }
     }
-}
-
-fn explain(error: WorkspaceError) -> Failure {
-    Failure { kind: error.kind(), hint: error.hint(), message: Chain(&error).to_string() }
 }
 
 fn row(name: &str, answer: &Answer) -> Vec<String> {

@@ -230,9 +230,10 @@ impl PluginsFolder {
             Ok(Some(Ok(found))) if found.id == *plugin => return Ok(()),
             _ => {}
         }
-        match fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
-            true => Ok(()),
-            false => Err(DirectoryError::NotOurs { path, plugin: plugin.clone() }),
+        if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
+            Ok(())
+        } else {
+            Err(DirectoryError::NotOurs { path, plugin: plugin.clone() })
         }
     }
 
@@ -364,7 +365,7 @@ mod tests {
         let (_temporary, folder) = folder();
         let old = folder.path().join(".plugport-a.b-panel.x1y2z3/old");
         fs::create_dir_all(&old).expect("made");
-        fs::write(old.join("plugin.json"), "{}").expect("written");
+        disk::write_atomic(&old.join("plugin.json"), "{}".as_ref(), 0o644).expect("written");
         drop(folder.lock().expect("free"));
         assert_eq!(names(&folder), ["a.b-panel"]);
         assert!(folder.path().join("a.b-panel/plugin.json").is_file());
@@ -387,7 +388,7 @@ mod tests {
         for path in ["a-panel", ".plugport-a-panel.x1/old", ".plugport-b-panel.x2/gone/deep", ".plugport-"] {
             fs::create_dir_all(folder.path().join(path)).expect("made");
         }
-        fs::write(folder.path().join("a-panel/new"), "").expect("written");
+        disk::write_atomic(&folder.path().join("a-panel/new"), "".as_ref(), 0o644).expect("written");
         drop(folder.lock().expect("free"));
         assert_eq!(names(&folder), ["a-panel"]);
         assert!(folder.path().join("a-panel/new").is_file());

@@ -75,7 +75,9 @@ async fn remove_from(target: &Target, options: &RemoveOptions) -> (Vec<ChangeRes
     for id in in_order(&options.plugins, &state) {
         results.push(remove_one(target, &state, id, options).await);
     }
-    let remarks = state.remarks.iter().map(|remark| format!("{}: {remark}", target.name)).collect();
+    let mut remarks: Vec<_> = state.remarks.iter().map(|remark| format!("{}: {remark}", target.name)).collect();
+    let absent = results.iter().filter(|result| result.outcome == ChangeOutcome::Unchanged);
+    remarks.extend(absent.map(|result| format!("{}: {} was not installed", target.name, result.plugin)));
     (results, remarks)
 }
 

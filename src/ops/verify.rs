@@ -45,7 +45,6 @@ pub struct VerifyOutcome {
     #[serde(skip)]
     pub kind: Option<Kind>,
     /// What else is worth knowing.
-    #[serde(skip)]
     pub remarks: Vec<String>,
 }
 

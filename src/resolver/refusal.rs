@@ -53,12 +53,14 @@ impl fmt::Display for NoVersion {
             return formatter.write_str(": the catalog lists none");
         }
         // Versions that were asked for tell more than those that were not.
-        let (asked, others): (Vec<_>, Vec<_>) =
-            self.refused.iter().partition(|(_, refusal)| *refusal != Refusal::NotWanted);
-        let named: Vec<_> =
-            asked.iter().chain(&others).take(NAMED).map(|(version, why)| self.say(version, why)).collect();
-        write!(formatter, ": {}", named.join(", "))?;
-        match self.refused.len().saturating_sub(NAMED) {
+        let asked: Vec<_> = self.refused.iter().filter(|(_, refusal)| *refusal != Refusal::NotWanted).collect();
+        let (lead, told): (&str, Vec<String>) = if asked.is_empty() {
+            ("there are ", self.refused.iter().map(|(version, _)| version.to_string()).collect())
+        } else {
+            ("", asked.iter().map(|(version, why)| self.say(version, why)).collect())
+        };
+        write!(formatter, ": {lead}{}", told[..told.len().min(NAMED)].join(", "))?;
+        match told.len().saturating_sub(NAMED) {
             0 => Ok(()),
             more => write!(formatter, ", and {more} more"),
         }
@@ -101,6 +103,7 @@ impl Diagnose for NoVersion {
         Some(match newest.as_slice() {
             [] => format!("run `plugport sync`, or look with `plugport show {}`", self.plugin),
             _ if platform => format!("`plugport versions {}` lists what there is for which platform", self.plugin),
+            [only] => format!("`plugport versions {}` tells more of {only}", self.plugin),
             newest => format!("the newest are {}; `plugport versions {}` lists all", newest.join(", "), self.plugin),
         })
     }

@@ -84,13 +84,13 @@ impl Certificate {
     }
 
     /// Returns why a signer may not be relied on for a signature of that time.
-    pub(super) fn fault_at(&self, signer: Signer<'_>, signed: Timestamp) -> Option<KeyFault> {
+    pub(super) fn fault_at(&self, signer: Signer<'_>, moment: Timestamp) -> Option<KeyFault> {
         let Some(own) = self.self_signature() else { return Some(KeyFault::Unbound) };
         let primary = Life::of(&self.0.primary_key, own);
-        let fault = primary.fault_at(signed).or_else(|| revoked(self.revocations(), signed));
+        let fault = primary.fault_at(moment).or_else(|| revoked(self.revocations(), moment));
         match signer {
             Signer::Primary => fault.or_else(|| not_for_signing(own)),
-            Signer::Subkey(subkey) => fault.or_else(|| self.subkey_fault_at(subkey, signed)),
+            Signer::Subkey(subkey) => fault.or_else(|| self.subkey_fault_at(subkey, moment)),
         }
     }
 

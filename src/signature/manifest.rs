@@ -85,8 +85,8 @@ pub fn read_manifest(text: &[u8], keyring: &Keyring) -> Result<Manifest, Signatu
     if names.contains(&manifest.key_id) {
         return Ok(manifest);
     }
-    let signer = names.into_iter().next_back().unwrap_or_default();
-    Err(SignatureError::OtherKey { named: manifest.key_id, signer })
+    let answering = names.into_iter().next_back().unwrap_or_default();
+    Err(SignatureError::OtherKey { named: manifest.key_id, signer: answering })
 }
 
 /// Reads the fields in the order in which Grafana asks for them (protocol page 6.3).

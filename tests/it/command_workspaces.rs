@@ -19,7 +19,9 @@ fn catalog() -> FakeCatalog {
 fn every_workspace_gets_what_works_there_and_sees_its_own_token_only() {
     let (world, first) = World::new(catalog()).workspace("first", "12.1.0");
     let (world, second) = world.workspace("second", "11.0.0");
-    [&first, &second].iter().for_each(|workspace| workspace.install_delay(50));
+    for workspace in [&first, &second] {
+        workspace.install_delay(50);
+    }
     let document = world.json(0, &["install", CLOCK, "--on", "all"]);
     assert_eq!(outcomes(&document), ["first acme-clock-panel changed", "second acme-clock-panel changed"]);
     assert_eq!((first.installed()[CLOCK].as_str(), second.installed()[CLOCK].as_str()), ("2.0.0", "1.0.0"));

@@ -237,7 +237,7 @@ fn hostile_archives_are_refused_although_their_digest_is_right() {
         // The digests of the newest version are told in two places, so the hostile one is older.
         let newer = FakePlugin::new(CLOCK, "2.0.0");
         let world = World::unsynced(FakeCatalog::new().publish(newer).publish(FakePlugin::new(CLOCK, "1.0.0")));
-        let sha256: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+        let sha256 = hex::encode(Sha256::digest(&bytes));
         let versions = serde_json::json!({ "items": [{ "id": 1, "pluginId": 1, "pluginSlug": CLOCK, "version": "1.0.0",
             "status": "active", "createdAt": "2025-01-01T00:00:00.000Z", "grafanaDependency": "",
             "packages": { "any": { "sha256": sha256, "packageName": "any" } } }] });

@@ -1,4 +1,6 @@
 //! Tests of the program as a whole, against a fake Grafana: one binary, so that it is linked once.
+#![expect(clippy::print_stdout, reason = "a test that cannot run says so")]
+#![expect(clippy::disallowed_methods, reason = "tests write and damage files as others would")]
 
 mod architecture;
 mod command_diff;

@@ -49,9 +49,10 @@ impl World {
     /// Names a workspace at an address in the manifest.
     pub(crate) fn names(mut self, name: &str, url: &str) -> Self {
         let variable = format!("TOKEN_{}", name.to_uppercase());
-        self.manifest.push_str(&format!(
+        let lines = format!(
             "[[workspace]]\nname = \"{name}\"\nkind = \"grafana\"\nurl = \"{url}\"\ntoken = {{ env = \"{variable}\" }}\n"
-        ));
+        );
+        self.manifest.push_str(&lines);
         self.sandbox.write("plugport.toml", &self.manifest);
         self.sandbox = self.sandbox.env(&variable, Self::token(name));
         self

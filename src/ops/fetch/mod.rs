@@ -177,7 +177,9 @@ impl Shelf {
                 .grafana
                 .as_ref()
                 .is_none_or(|grafana| crate::resolver::works_with(release.grafana_dependency.as_deref(), grafana));
-            stored.withdrawn_at.is_none() && works && !release.packages.is_empty()
+            let published = release.created_at.unwrap_or(stored.first_seen);
+            let old_enough = options.surroundings.published_before.is_none_or(|limit| published <= limit);
+            stored.withdrawn_at.is_none() && works && old_enough && !release.packages.is_empty()
         };
         let releases = index.releases(id)?;
         let newest = releases.iter().filter(fits).take(latest);

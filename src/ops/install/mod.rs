@@ -124,6 +124,12 @@ async fn read_all(targets: Vec<Target>, options: &InstallOptions) -> (Vec<Ready>
             Ok(mut state) => {
                 state.grafana = state.grafana.or_else(|| options.grafana.clone());
                 remarks.extend(state.remarks.drain(..).map(|remark| format!("{}: {remark}", target.name)));
+                if state.grafana.is_none() {
+                    remarks.push(format!(
+                        "{}: which Grafana uses it is not known, so the newest versions are taken; `--grafana VER` tells",
+                        target.name
+                    ));
+                }
                 let surroundings = Surroundings {
                     grafana: state.grafana.clone(),
                     // A server picks its package itself; what matters here is checked before it is asked.
