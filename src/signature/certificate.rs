@@ -20,7 +20,11 @@ const MIN_RSA_LENGTH: usize = 256;
 
 /// One key with its sub-keys and self-signatures.
 #[derive(Clone, Debug)]
-pub(super) struct Certificate(SignedPublicKey);
+pub(super) struct Certificate {
+    key: SignedPublicKey,
+    /// What the primary key says of itself, verified once.
+    own: Option<Signature>,
+}
 
 /// Which key of a certificate made a signature.
 #[derive(Clone, Copy, Debug)]
@@ -32,18 +36,20 @@ pub(super) enum Signer<'a> {
 }
 
 impl Certificate {
-    pub(super) const fn new(key: SignedPublicKey) -> Self {
-        Self(key)
+    /// Takes a key with everything it says of itself.
+    pub(super) fn new(key: SignedPublicKey) -> Self {
+        let own = self_signature(&key).cloned();
+        Self { key, own }
     }
 
     /// Returns the id of the primary key.
     pub(super) fn id(&self) -> String {
-        self.0.legacy_key_id().to_string()
+        self.key.legacy_key_id().to_string()
     }
 
     /// Returns whether both have the same primary key.
     pub(super) fn is_of_the_same_key(&self, other: &Self) -> bool {
-        self.0.fingerprint() == other.0.fingerprint()
+        self.key.fingerprint() == other.key.fingerprint()
     }
 
     /// Returns the id of the key that signed.
@@ -63,34 +69,34 @@ impl Certificate {
     pub(super) fn answers_to(&self, id: &str) -> bool {
         let is =
             |key: &dyn KeyDetails| key.legacy_key_id().to_string() == id || format!("{:x}", key.fingerprint()) == id;
-        is(&self.0.primary_key) || self.0.public_subkeys.iter().any(|subkey| is(&subkey.key))
+        is(&self.key.primary_key) || self.key.public_subkeys.iter().any(|subkey| is(&subkey.key))
     }
 
     /// Returns which of its keys verifies a signature over a text.
     pub(super) fn signer_of(&self, signature: &Signature, text: &str) -> Option<Signer<'_>> {
-        if signature.verify(&self.0.primary_key, text.as_bytes()).is_ok() {
+        if signature.verify(&self.key.primary_key, text.as_bytes()).is_ok() {
             return Some(Signer::Primary);
         }
         let verifies = |subkey: &&SignedPublicSubKey| signature.verify(&subkey.key, text.as_bytes()).is_ok();
-        self.0.public_subkeys.iter().find(verifies).map(Signer::Subkey)
+        self.key.public_subkeys.iter().find(verifies).map(Signer::Subkey)
     }
 
     /// Returns why the certificate can verify nothing at any time.
     pub(super) fn fault(&self) -> Option<KeyFault> {
-        if is_weak(&self.0.primary_key) {
+        if is_weak(&self.key.primary_key) {
             return Some(KeyFault::Weak);
         }
-        self.self_signature().is_none().then_some(KeyFault::Unbound)
+        self.own.is_none().then_some(KeyFault::Unbound)
     }
 
-    /// Returns why a signer may not be relied on for a signature of that time.
-    pub(super) fn fault_at(&self, signer: Signer<'_>, moment: Timestamp) -> Option<KeyFault> {
-        let Some(own) = self.self_signature() else { return Some(KeyFault::Unbound) };
-        let primary = Life::of(&self.0.primary_key, own);
-        let fault = primary.fault_at(moment).or_else(|| revoked(self.revocations(), moment));
-        match signer {
+    /// Returns why one of its keys may not be relied on for a signature of that time.
+    pub(super) fn fault_at(&self, by: Signer<'_>, signed: Timestamp) -> Option<KeyFault> {
+        let Some(own) = &self.own else { return Some(KeyFault::Unbound) };
+        let primary = Life::of(&self.key.primary_key, own);
+        let fault = primary.fault_at(signed).or_else(|| revoked(self.revocations(), signed));
+        match by {
             Signer::Primary => fault.or_else(|| not_for_signing(own)),
-            Signer::Subkey(subkey) => fault.or_else(|| self.subkey_fault_at(subkey, moment)),
+            Signer::Subkey(subkey) => fault.or_else(|| self.subkey_fault_at(subkey, signed)),
         }
     }
 
@@ -101,7 +107,7 @@ impl Certificate {
         let Some(binding) = self.binding(subkey) else { return Some(KeyFault::Unbound) };
         let revocations = subkey.signatures.iter().filter(|signature| {
             signature.typ() == Some(SignatureType::SubkeyRevocation)
-                && signature.verify_subkey_binding(&self.0.primary_key, &subkey.key).is_ok()
+                && signature.verify_subkey_binding(&self.key.primary_key, &subkey.key).is_ok()
         });
         let life = Life::of(&subkey.key, binding);
         life.fault_at(signed)
@@ -110,42 +116,42 @@ impl Certificate {
             .or_else(|| (!self.is_bound_back(subkey, binding)).then_some(KeyFault::Unbound))
     }
 
-    /// Returns the newest signature of the primary key over itself or one of its users that says what it is for.
-    fn self_signature(&self) -> Option<&Signature> {
-        let direct = self.0.details.direct_signatures.iter().filter(|signature| {
-            signature.typ() == Some(SignatureType::Key) && signature.verify_key(&self.0.primary_key).is_ok()
-        });
-        let users = self.0.details.users.iter().flat_map(|user| {
-            let own = user
-                .signatures
-                .iter()
-                .filter(|signature| signature.verify_certification(&self.0.primary_key, Tag::UserId, &user.id).is_ok());
-            let own: Vec<_> = own.collect();
-            let withdrawn = own.iter().any(|signature| signature.typ() == Some(SignatureType::CertRevocation));
-            if withdrawn { Vec::new() } else { own }
-        });
-        newest(direct.chain(users))
-    }
-
     /// Returns the newest signature that binds a sub-key to the primary key and says what it is for.
     fn binding<'a>(&self, subkey: &'a SignedPublicSubKey) -> Option<&'a Signature> {
         newest(subkey.signatures.iter().filter(|signature| {
             signature.typ() == Some(SignatureType::SubkeyBinding)
-                && signature.verify_subkey_binding(&self.0.primary_key, &subkey.key).is_ok()
+                && signature.verify_subkey_binding(&self.key.primary_key, &subkey.key).is_ok()
         }))
     }
 
     /// Returns whether a sub-key says, too, that it belongs to the primary key: else anybody could adopt it.
     fn is_bound_back(&self, subkey: &SignedPublicSubKey, binding: &Signature) -> bool {
         binding.embedded_signature().is_some_and(|back| {
-            has_strong_hash(back) && back.verify_primary_key_binding(&subkey.key, &self.0.primary_key).is_ok()
+            has_strong_hash(back) && back.verify_primary_key_binding(&subkey.key, &self.key.primary_key).is_ok()
         })
     }
 
     fn revocations(&self) -> impl Iterator<Item = &Signature> {
-        let own = |signature: &&Signature| signature.verify_key(&self.0.primary_key).is_ok();
-        self.0.details.revocation_signatures.iter().filter(own)
+        let own = |signature: &&Signature| signature.verify_key(&self.key.primary_key).is_ok();
+        self.key.details.revocation_signatures.iter().filter(own)
     }
+}
+
+/// Returns the newest signature of the primary key over itself or one of its users that says what it is for.
+fn self_signature(key: &SignedPublicKey) -> Option<&Signature> {
+    let direct = key.details.direct_signatures.iter().filter(|signature| {
+        signature.typ() == Some(SignatureType::Key) && signature.verify_key(&key.primary_key).is_ok()
+    });
+    let users = key.details.users.iter().flat_map(|user| {
+        let own = user
+            .signatures
+            .iter()
+            .filter(|signature| signature.verify_certification(&key.primary_key, Tag::UserId, &user.id).is_ok());
+        let own: Vec<_> = own.collect();
+        let withdrawn = own.iter().any(|signature| signature.typ() == Some(SignatureType::CertRevocation));
+        if withdrawn { Vec::new() } else { own }
+    });
+    newest(direct.chain(users))
 }
 
 /// Returns whether a signature was made with SHA-256, SHA-384 or SHA-512.

@@ -79,14 +79,14 @@ pub struct Manifest {
 /// Returns what a `MANIFEST.txt` says, once one of the keys is found to have signed it.
 pub fn read_manifest(text: &[u8], keyring: &Keyring) -> Result<Manifest, SignatureError> {
     let block = SignedBlock::read(text)?;
-    let signed = block.text();
-    let names = keyring.verify(block.signature(), &signed)?;
-    let manifest = parse(&signed)?;
+    let text = block.text();
+    let names = keyring.verify(block.signature(), &text)?;
+    let manifest = parse(&text)?;
     if names.contains(&manifest.key_id) {
         return Ok(manifest);
     }
-    let answering = names.into_iter().next_back().unwrap_or_default();
-    Err(SignatureError::OtherKey { named: manifest.key_id, signer: answering })
+    let signer = names.into_iter().next_back().unwrap_or_default();
+    Err(SignatureError::OtherKey { named: manifest.key_id, signer })
 }
 
 /// Reads the fields in the order in which Grafana asks for them (protocol page 6.3).

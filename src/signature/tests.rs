@@ -124,6 +124,13 @@ fn manifests_signed_with_gnupg_are_read() {
 }
 
 #[test]
+fn a_sub_key_that_another_key_claims_speaks_for_its_owner_only() {
+    let thief = Signer::new(9).claiming(str::from_utf8(PUBLISHER).expect("text"));
+    let error = read_manifest(SUBKEY, &ring(&[&thief])).expect_err("the sub-key did not agree");
+    assert!(matches!(error, SignatureError::Key { fault: KeyFault::Unbound, .. }), "{error:?}");
+}
+
+#[test]
 fn a_signature_with_sha1_is_refused_although_the_key_is_trusted() {
     let ring = Keyring::from_armored(PUBLISHER).expect("a public key");
     assert!(matches!(read_manifest(SHA1, &ring), Err(SignatureError::WeakHash(hash)) if hash == "SHA1"));

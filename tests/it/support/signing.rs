@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 
 use pgp::composed::{
-    ArmorOptions, CleartextSignedMessage, KeyType, SecretKeyParamsBuilder, SignedPublicKey, SignedSecretKey,
+    ArmorOptions, CleartextSignedMessage, Deserializable as _, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
+    SignedSecretKey,
 };
 use pgp::packet::{KeyFlags, RevocationCode, SignatureConfig, SignatureType, Subpacket, SubpacketData};
 use pgp::types::{Duration, KeyDetails as _, Password, Timestamp};
@@ -83,6 +84,25 @@ impl Signer {
         self
     }
 
+    /// Claims the sub-keys of another's public key as its own, without their consent.
+    ///
+    /// # Panics
+    /// When the library cannot sign, or the text is no public key.
+    pub fn claiming(mut self, public_key: &str) -> Self {
+        let (other, _) = SignedPublicKey::from_string(public_key).expect("a public key");
+        let primary = &self.key.primary_key;
+        for mut subkey in other.public_subkeys {
+            let mut config = self.config(SignatureType::SubkeyBinding, SIGNED);
+            config.hashed_subpackets.push(subpacket(SubpacketData::KeyFlags(signing_flags())));
+            let binding = config
+                .sign_subkey_binding(primary, primary.public_key(), &Password::empty(), &subkey.key)
+                .expect("it can sign");
+            subkey.signatures = vec![binding];
+            self.key.public_subkeys.push(subkey);
+        }
+        self
+    }
+
     /// Returns the id of the key, as manifests give it.
     pub fn key_id(&self) -> String {
         self.key.legacy_key_id().to_string()
@@ -142,8 +162,7 @@ impl Signer {
     }
 
     fn saying(mut self, signs: bool, lifetime: Option<u32>) -> Self {
-        let mut flags = KeyFlags::default();
-        flags.set_certify(true);
+        let mut flags = signing_flags();
         flags.set_sign(signs);
         // Later than what the new key said of itself when it was made, which is today.
         let mut config = self.config(SignatureType::Key, u32::MAX);
@@ -166,6 +185,13 @@ impl Signer {
         config.unhashed_subpackets = vec![subpacket(SubpacketData::IssuerKeyId(self.key.legacy_key_id()))];
         config
     }
+}
+
+fn signing_flags() -> KeyFlags {
+    let mut flags = KeyFlags::default();
+    flags.set_certify(true);
+    flags.set_sign(true);
+    flags
 }
 
 fn subpacket(data: SubpacketData) -> Subpacket {
