@@ -19,6 +19,7 @@ use support::{
     fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatalog, fleet::FakeWorkspace},
     fake_plugin::FakePlugin,
     sandbox::{Output, Sandbox},
+    signing::Signer,
 };
 
 /// Set for the copies of this program that play `plugport`.
@@ -27,6 +28,9 @@ const TIDES: &str = "acme-tides-datasource";
 const CHART: &str = "acme-tide-chart-panel";
 const HARBOUR: &str = "acme-harbour-app";
 const ZABBIX: &str = "alexanderzobnin-zabbix-app";
+const CLOCK: &str = "grafana-clock-panel";
+/// The number that the demo's own key is made from: it signs the packages of the demo, and is trusted in it.
+const KEY: u64 = 1;
 
 fn main() -> ExitCode {
     if std::env::var_os(AS_PLUGPORT).is_some() {
@@ -37,6 +41,7 @@ fn main() -> ExitCode {
     demo.store();
     demo.fleet();
     demo.folder();
+    demo.signatures();
     demo.attack();
     println!("\nEvery step held.");
     ExitCode::SUCCESS
@@ -67,6 +72,7 @@ impl Demo {
             .env("PROD_EU_TOKEN", "token-of-prod-eu")
             .env("PROD_US_TOKEN", "token-of-prod-us");
         sandbox.write("plugport.toml", manifest(&upstream, &workspaces));
+        sandbox.write("trusted.asc", Signer::new(KEY).public_key());
         Self { upstream, workspaces, sandbox }
     }
 
@@ -98,14 +104,20 @@ impl Demo {
         chapter("Three workspaces get the same plugins");
         check(self.run(&["workspace", "ping"]).code == 0, "all workspaces answer, and their tokens may install");
         let old = format!("{TIDES}@1.4.0");
-        check(self.run(&["install", &old, HARBOUR, "--on", "all"]).code == 0, "the plugins are installed everywhere");
+        check(
+            self.run(&["--trusted-key", "trusted.asc", "install", &old, HARBOUR, "--on", "all"]).code == 0,
+            "the plugins are installed everywhere",
+        );
         for workspace in &self.workspaces {
             let installed = workspace.installed();
             check(installed.get(TIDES).is_some_and(|version| version == "1.4.0"), "the exact version is there");
             check(installed.contains_key(CHART), "and what the app depends on");
         }
         check(self.run(&["outdated", "--exit-code"]).code == 3, "there is something newer");
-        check(self.run(&["install", TIDES, "--on", "tier=canary"]).code == 0, "one workspace is upgraded");
+        check(
+            self.run(&["--trusted-key", "trusted.asc", "install", TIDES, "--on", "tier=canary"]).code == 0,
+            "one workspace is upgraded",
+        );
         let versions: Vec<_> = self.workspaces.iter().map(|workspace| workspace.installed()[TIDES].clone()).collect();
         check(versions == ["2.1.0", "1.4.0", "1.4.0"], "and only that one");
         check(self.run(&["list"]).code == 0, "the fleet shows what it has");
@@ -124,19 +136,33 @@ impl Demo {
     fn folder(&self) {
         chapter("A plain plugins folder");
         let old = format!("{TIDES}@1.4.0");
-        check(self.run(&["install", &old, "--dir", "plugins"]).code == 0, "the folder gets the old version");
-        check(self.run(&["install", TIDES, "--dir", "plugins"]).code == 0, "and then the new one, swapped in whole");
+        check(
+            self.run(&["--trusted-key", "trusted.asc", "install", &old, "--dir", "plugins"]).code == 0,
+            "the folder gets the old version",
+        );
+        check(
+            self.run(&["--trusted-key", "trusted.asc", "install", TIDES, "--dir", "plugins"]).code == 0,
+            "and then the new one, swapped in whole",
+        );
         check(self.run(&["verify", "--dir", "plugins"]).code == 0, "it is what its package holds");
         self.sandbox.write(&format!("plugins/{TIDES}/module.js"), "changed by someone");
         let changed = self.run(&["verify", "--dir", "plugins"]);
         check(changed.code == 3 && changed.stderr.contains("module.js"), "a changed file is found by name");
     }
 
+    /// Refuses what nobody signed.
+    fn signatures(&self) {
+        chapter("Signatures: only what a trusted key signed");
+        let unsigned = self.run(&["--trusted-key", "trusted.asc", "install", CLOCK, "--dir", "plugins"]);
+        check(unsigned.code == 4 && unsigned.stderr.contains("unsigned"), "an unsigned plugin is refused");
+        check(!self.sandbox.path().join("plugins").join(CLOCK).exists(), "and is not installed");
+    }
+
     /// Lets the upstream deliver other bytes than it promised.
     fn attack(&self) {
         chapter("An upstream that lies");
         self.upstream.catalog(|catalog| catalog.replace_bytes(ZABBIX, "4.4.4", b"not what was promised".to_vec()));
-        let refused = self.run(&["install", ZABBIX, "--dir", "plugins"]);
+        let refused = self.run(&["--trusted-key", "trusted.asc", "install", ZABBIX, "--dir", "plugins"]);
         check(refused.code == 4, "other bytes than the promised ones are refused");
         check(!self.sandbox.path().join("plugins").join(ZABBIX).exists(), "and nothing of them is installed");
     }
@@ -156,8 +182,10 @@ impl Demo {
 }
 
 fn publish() -> FakeCatalog {
+    let signer = Signer::new(KEY);
     let tides = |version: &str, grafana: &str, created: &str| {
         FakePlugin::new(TIDES, version)
+            .signed_by(&signer)
             .name("Acme Tides")
             .description("Tide tables of every harbour")
             .org("acme", "Acme")
@@ -172,16 +200,25 @@ fn publish() -> FakeCatalog {
     FakeCatalog::new()
         .publish(tides("1.4.0", ">=10.4.0", "2024-11-02T09:00:00.000Z"))
         .publish(tides("2.1.0", ">=12.0.0", "2025-03-04T10:00:00.000Z"))
-        .publish(FakePlugin::new(CHART, "1.0.3").name("Tide Chart").org("acme", "Acme").downloads(800))
-        .publish(FakePlugin::new(HARBOUR, "3.2.0").name("Harbour").org("acme", "Acme").depends_on(CHART, "^1.0.0"))
+        .publish(
+            FakePlugin::new(CHART, "1.0.3").signed_by(&signer).name("Tide Chart").org("acme", "Acme").downloads(800),
+        )
+        .publish(
+            FakePlugin::new(HARBOUR, "3.2.0")
+                .signed_by(&signer)
+                .name("Harbour")
+                .org("acme", "Acme")
+                .depends_on(CHART, "^1.0.0"),
+        )
         .publish(
             FakePlugin::new(ZABBIX, "4.4.4")
+                .signed_by(&signer)
                 .name("Zabbix")
                 .description("Zabbix plugin for Grafana")
                 .org("alexanderzobnin", "Alexander Zobnin")
                 .downloads(93_242_599),
         )
-        .publish(FakePlugin::new("grafana-clock-panel", "2.1.3").name("Clock").downloads(5_000_000))
+        .publish(FakePlugin::new(CLOCK, "2.1.3").name("Clock").downloads(5_000_000))
 }
 
 fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String {
@@ -195,7 +232,7 @@ fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String 
     };
     let [canary, prod_eu, prod_us] = workspaces;
     format!(
-        "[catalog]\nsource = \"{}\"\n{}{}{}",
+        "[catalog]\nsource = \"{}\"\n\n[trust]\nsignatures = \"require\"\n{}{}{}",
         upstream.url(),
         workspace("canary", "grafana", "canary", canary),
         workspace("prod-eu", "grafana", "prod", prod_eu),

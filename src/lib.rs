@@ -12,7 +12,7 @@
 //! 2. **Tools.** [`disk`] writes files that appear whole. [`net`] sends requests to servers that were named, and
 //!    nowhere else. [`home`] is the cache folder and its lock.
 //! 3. **Bytes.** [`archive`] judges a zip before one byte of it is unpacked. [`verifier`] decides whether bytes are
-//!    trusted: only it makes a [`Verified`](verifier::Verified).
+//!    what was promised: only it makes a [`Verified`](verifier::Verified). [`signature`] says who signed a plugin.
 //! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs,
 //!    [`store`] keeps verified packages, [`index`] is the SQLite copy of the catalog with full-text search.
 //! 5. **Judgement.** [`resolver`] chooses versions and is pure. [`fleet`] knows workspaces: what the manifest says of

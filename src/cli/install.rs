@@ -96,6 +96,9 @@ fn report(changes: &Changes, dry_run: bool) -> Report {
             notes.push(format!("{}: {}{by} on {}: {error}", word(result), result.plugin, result.workspace));
         }
     }
+    for result in &changes.results {
+        notes.extend(result.warning.iter().map(|warning| format!("note: {}: {warning}", result.workspace)));
+    }
     let mut hints: Vec<&str> = changes.results.iter().filter_map(|result| result.hint.as_deref()).collect();
     hints.sort_unstable();
     hints.dedup();

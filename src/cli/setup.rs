@@ -16,7 +16,7 @@ use crate::{
     diagnostic::Kind,
     fleet::{
         Manifest,
-        manifest::{Login, Place, Source},
+        manifest::{Login, Place, Signatures, Source},
     },
     home::Home,
     index::Index,
@@ -25,7 +25,9 @@ use crate::{
     ops::{
         Context,
         sources::{KnownSource, Sources},
+        trust::Trust,
     },
+    signature::{Enforcement, Keyring},
     upstream::Upstream,
 };
 
@@ -58,6 +60,9 @@ pub(super) struct Globals {
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: Color,
+    /// Believe the signatures of the keys in this file, and of no others
+    #[arg(long, global = true, value_name = "FILE")]
+    trusted_key: Option<PathBuf>,
     /// Trust the authorities in this PEM file too
     #[arg(long, global = true, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
@@ -125,6 +130,19 @@ impl Globals {
         })
     }
 
+    fn trust(&self, manifest: &Manifest) -> Result<Trust, Failure> {
+        let keyring = match &self.trusted_key {
+            Some(path) => Trust::keys_of(path)?,
+            None => Keyring::grafana(),
+        };
+        let enforcement = match manifest.trust().signatures {
+            Some(Signatures::Require) => Enforcement::Require,
+            Some(Signatures::Warn) => Enforcement::Warn,
+            Some(Signatures::Off) | None => Enforcement::Off,
+        };
+        Ok(Trust { keyring, enforcement, unsigned: manifest.trust().unsigned.clone() })
+    }
+
     fn authorities(&self) -> Result<Option<Vec<u8>>, Failure> {
         let Some(path) = &self.ca_cert else { return Ok(None) };
         std::fs::read(path).map(Some).map_err(|source| {
@@ -154,6 +172,7 @@ impl Session {
             clock: now,
             reporter: ui.reporter(),
             limits: ArchiveLimits::default(),
+            trust: Arc::new(globals.trust(&manifest)?),
             command: command.to_owned(),
         };
         Ok(Self { context, manifest, sources })

@@ -8,8 +8,15 @@ use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     diagnostic::Kind,
     model::PluginId,
-    ops::verify::{VerifyOutcome, verify_file, verify_folder, verify_store},
+    ops::{
+        trust::Signed,
+        verify::{VerifyOutcome, verify_file, verify_folder, verify_store},
+    },
+    signature::Status,
 };
+
+/// So many signatures are told one by one.
+const FEW: usize = 3;
 
 /// Check again: the store, a zip, or what is installed in a folder
 ///
@@ -39,6 +46,7 @@ impl Arguments {
         };
         let mut notes: Vec<_> = outcome.remarks.iter().map(|remark| format!("note: {remark}")).collect();
         notes.extend(outcome.failures.iter().map(|failure| format!("failed: {}: {}", failure.object, failure.reason)));
+        notes.extend(signatures(&outcome.signatures));
         let weak = outcome.weak.iter();
         notes.extend(
             weak.map(|object| format!("weak: {object}: only an MD5 stands behind it, which a forger can match")),
@@ -54,6 +62,27 @@ impl Arguments {
             notes: Vec::new(),
         })
     }
+}
+
+/// Returns what the signatures say: of a few one by one, of many only what is not valid, and the count.
+fn signatures(signed: &[Signed]) -> Vec<String> {
+    if signed.len() <= FEW {
+        return signed.iter().map(signature).collect();
+    }
+    let valid = signed.iter().filter(|one| one.status == Status::Valid.as_str()).count();
+    let mut lines: Vec<_> = signed.iter().filter(|one| one.status != Status::Valid.as_str()).map(signature).collect();
+    lines.push(format!("signature: {valid} of {} packages are valid", signed.len()));
+    lines
+}
+
+fn signature(signed: &Signed) -> String {
+    let Signed { object, status, signature_type, signer, reason, .. } = signed;
+    let by = match (signature_type, signer) {
+        (Some(kind), Some(signer)) => format!(" ({kind}, by {signer})"),
+        _ => String::new(),
+    };
+    let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    format!("signature: {object}: {status}{by}{why}")
 }
 
 fn text(outcome: &VerifyOutcome) -> String {

@@ -107,6 +107,9 @@ pub struct ChangeResult {
     /// Which plugin needs it, where the user did not ask for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needed_by: Option<PluginId>,
+    /// What is to be told although it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
     /// Why it was not made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -129,6 +132,7 @@ impl ChangeResult {
             to: action.to().cloned(),
             outcome,
             needed_by: None,
+            warning: None,
             error: None,
             hint: None,
             kind: None,
@@ -141,6 +145,12 @@ impl ChangeResult {
         let kind = error.kind();
         let outcome = if kind == Kind::Unknown { ChangeOutcome::Unknown } else { ChangeOutcome::Failed };
         Self { outcome, error: Some(Chain(error).to_string()), hint: error.hint(), kind: Some(kind), ..self }
+    }
+
+    /// Returns this result with something to be told.
+    #[must_use]
+    pub fn with_warning(self, warning: Option<&impl Diagnose>) -> Self {
+        Self { warning: warning.map(|warning| Chain(warning).to_string()), ..self }
     }
 
     /// Returns the result of a wish that never became an action.

@@ -15,10 +15,12 @@ pub mod remove;
 pub mod sources;
 pub mod sync;
 pub mod target;
+pub mod trust;
 pub mod verify;
 
 use std::sync::Arc;
 
+use self::trust::Trust;
 use crate::{archive::ArchiveLimits, home::Home, model::Timestamp, net::Client, progress::Reporter, store::Store};
 
 /// What every operation is handed.
@@ -34,6 +36,8 @@ pub struct Context {
     pub reporter: Arc<dyn Reporter>,
     /// What an archive may be.
     pub limits: ArchiveLimits,
+    /// Whose signatures are believed, and what becomes of the others.
+    pub trust: Arc<Trust>,
     /// The name of the command, for whoever finds the cache locked.
     pub command: String,
 }

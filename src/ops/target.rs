@@ -155,9 +155,16 @@ fn read_folder(
 }
 
 async fn read_server(server: &Grafana) -> Result<State, TargetError> {
-    let grafana = server.grafana_version().await?;
+    let (grafana, remark) = match server.grafana_version().await {
+        Ok(version) => (Some(version), None),
+        // A server that answers and only hides its version can still be asked for its plugins.
+        Err(error) if matches!(error, WorkspaceError::Shape { .. }) || error.status() == Some(404) => {
+            (None, Some(format!("it does not tell its version: {}", Chain(&error))))
+        }
+        Err(error) => return Err(error.into()),
+    };
     let inventory = server.installed().await?;
-    let mut state = State { grafana: Some(grafana), ..State::default() };
+    let mut state = State { grafana, remarks: remark.into_iter().collect(), ..State::default() };
     for skipped in inventory.skipped {
         let name = skipped.id.unwrap_or_else(|| "a plugin without an id".to_owned());
         state.remarks.push(format!("`{}`: {}", name.escape_debug(), skipped.reason));

@@ -15,10 +15,10 @@ use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     index::{Blob, Index, IndexError},
     model::{Digests, PluginId, RelPath, Sha256Digest},
-    ops::Context,
+    ops::{Context, trust::Signed},
     progress::Unit,
     store::StoreError,
-    verifier::{Promise, Received, VerifyError, verify, verify_archive},
+    verifier::{Promise, Received, Verified, VerifyError, verify, verify_archive},
 };
 
 /// Something that is not as it should be.
@@ -44,6 +44,8 @@ pub struct VerifyOutcome {
     /// What the failures mean.
     #[serde(skip)]
     pub kind: Option<Kind>,
+    /// What the signatures say, of zips and of packages in the store.
+    pub signatures: Vec<Signed>,
     /// What else is worth knowing.
     pub remarks: Vec<String>,
 }
@@ -111,6 +113,14 @@ impl VerifyOutcome {
         }
     }
 
+    /// Notes what a package's signature says; whether that is enough is not decided here.
+    fn sign(&mut self, context: &Context, object: &str, package: &mut Verified) {
+        match context.trust.judge(package, None) {
+            Ok(verdict) => self.signatures.push(Signed::of(object.to_owned(), &verdict)),
+            Err(error) => self.remarks.push(format!("{object}: its signature cannot be read: {}", Chain(&error))),
+        }
+    }
+
     fn bad(&mut self, object: String, reason: String, kind: Kind) {
         self.checked += 1;
         self.failures.push(Finding { object, reason });
@@ -134,7 +144,10 @@ pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOut
         match store.check(&blob.sha256, blob.size)? {
             Some(fault) => outcome.bad(object, fault.to_string(), Kind::Integrity),
             None => match judge(context, &blob) {
-                Ok(()) => outcome.good_by(&blob, object),
+                Ok(mut verified) => {
+                    outcome.sign(context, &object, &mut verified);
+                    outcome.good_by(&blob, object);
+                }
                 Err(error) => outcome.bad(object, Chain(&error).to_string(), Kind::Integrity),
             },
         }
@@ -144,7 +157,7 @@ pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOut
     Ok(outcome)
 }
 
-fn judge(context: &Context, blob: &Blob) -> Result<(), VerifyError> {
+fn judge(context: &Context, blob: &Blob) -> Result<Verified, VerifyError> {
     let path = context.store().path(&blob.sha256);
     let file = context.store().open(&blob.sha256).map_err(|error| VerifyError::Read {
         path: path.clone(),
@@ -153,7 +166,7 @@ fn judge(context: &Context, blob: &Blob) -> Result<(), VerifyError> {
     let received = Received::read(file, path.clone()).map_err(|source| VerifyError::Read { path, source })?;
     let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
     let promise = Promise { plugin: blob.plugin.clone(), version: blob.version.clone(), digests };
-    verify(received, &promise, &context.limits).map(drop)
+    verify(received, &promise, &context.limits)
 }
 
 /// Judges one zip: is its archive safe, and is it a package that the catalog knows?
@@ -169,7 +182,8 @@ pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, Veri
     };
     match verify_archive(received, &plugin, None, &context.limits) {
         Err(error) => outcome.bad(object, Chain(&error).to_string(), Kind::Integrity),
-        Ok(verified) => {
+        Ok(mut verified) => {
+            outcome.sign(context, &object, &mut verified);
             let PluginJson { id, version, .. } = verified.archive().plugin_json();
             match promised(context, id, version, &sha256)? {
                 Promised::Same(platform) => {
@@ -312,10 +326,11 @@ fn verify_installed(
 }
 
 fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
-    judge(context, blob)?;
-    let path = context.store().path(&blob.sha256);
-    let mut file = std::fs::File::open(&path).map_err(|source| VerifyError::Read { path, source })?;
-    let refused = |source| VerifyError::Archive { plugin: blob.plugin.clone(), version: blob.version.clone(), source };
-    let archive = archive::inspect(&mut file, &blob.plugin, &context.limits).map_err(refused)?;
-    archive::file_digests(&mut file, &archive).map_err(refused)
+    let mut verified = judge(context, blob)?;
+    let (file, archive) = verified.file();
+    archive::file_digests(file, archive).map_err(|source| VerifyError::Archive {
+        plugin: blob.plugin.clone(),
+        version: blob.version.clone(),
+        source,
+    })
 }

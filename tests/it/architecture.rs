@@ -26,6 +26,7 @@ const MAP: &[(&str, &[&str])] = &[
 
     ("archive", &["diagnostic", "json", "model"]),
     ("verifier", &["archive", "diagnostic", "model"]),
+    ("signature", &["diagnostic", "json", "model"]),
 
     ("upstream", &["diagnostic", "json", "model", "net"]),
     ("store", &["diagnostic", "disk", "model", "net", "verifier"]),
@@ -34,10 +35,11 @@ const MAP: &[(&str, &[&str])] = &[
     ("resolver", &["diagnostic", "model"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
 
-    ("ops", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "progress", "resolver", "store", "upstream",
-        "verifier"]),
+    ("ops", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "progress", "resolver", "signature", "store",
+        "upstream", "verifier"]),
 
-    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver", "upstream"]),
+    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver",
+        "signature", "upstream"]),
 ];
 
 /// These stand side by side: only `ops` brings them together, so that the order of writes is visible in one place.
@@ -50,6 +52,7 @@ const CRATES: &[(&str, &str)] = &[
     ("rusqlite", "index"),
     ("rusqlite_migration", "index"),
     ("zip", "archive"),
+    ("pgp", "signature"),
     ("clap", "cli"),
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),

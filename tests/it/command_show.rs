@@ -75,5 +75,5 @@ fn what_is_not_there_has_neighbours() {
         sandbox.run(&[command, "../etc"]).expect_code(2);
     }
     let output = sandbox.run(&["show", "grafana-clock-panel@9.9.9"]).expect_code(1);
-    output.expect_stderr("no version of grafana-clock-panel fits `9.9.9`: 2.0.0").expect_stderr("1.0.0");
+    output.expect_stderr("no version of grafana-clock-panel fits `9.9.9`: there are 2.0.0").expect_stderr("1.0.0");
 }

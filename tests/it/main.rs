@@ -8,6 +8,7 @@ mod command_fetch;
 mod command_install;
 mod command_search;
 mod command_show;
+mod command_signatures;
 mod command_sync;
 mod command_verify;
 mod command_workspaces;

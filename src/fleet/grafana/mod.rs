@@ -125,13 +125,22 @@ impl Grafana {
         match (settings, code) {
             (Ok(settings), Some(code)) => Ok(PluginState::Broken { code, version: wire::version(&settings) }),
             (Err(_), Some(code)) => Ok(PluginState::Broken { code, version: None }),
-            (Ok(settings), None) if settings.get("id").and_then(Value::as_str) == Some(id.as_str()) => {
+            (Ok(settings), None) if settings.get("id").is_none_or(|found| found == id.as_str()) => {
                 Ok(PluginState::Loaded { version: wire::version(&settings) })
             }
             (Ok(_), None) => Err(WorkspaceError::Shape { what: "a plugin", lacks: "id that was asked for" }),
             (Err(error), None) if is_not_installed(&error) => Ok(PluginState::Absent),
+            (Err(error), None) if error.status() == Some(404) => self.listed(id).await,
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Returns what the list of plugins shows of one: the second opinion on a 404 that may be a proxy's.
+    async fn listed(&self, id: &PluginId) -> Result<PluginState, WorkspaceError> {
+        let list = self.get("plugins", &["api", "plugins"], &[("embedded", "0")]).await?;
+        let inventory = wire::inventory(&list, BTreeMap::new())?;
+        let found = inventory.plugins.into_iter().find(|plugin| plugin.id == *id);
+        Ok(found.map_or(PluginState::Absent, |plugin| PluginState::Loaded { version: plugin.version }))
     }
 
     /// Installs `version`, over whatever version is there; does nothing where it runs already.

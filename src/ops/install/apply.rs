@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use super::plan::Step;
 use crate::{
+    archive::ArchiveError,
     diagnostic::{Diagnose, Kind},
     fleet::{
         Grafana,
@@ -18,6 +19,7 @@ use crate::{
         changes::{Action, ChangeOutcome, ChangeResult},
         target::{Place, Target},
     },
+    signature::{Enforcement, PolicyError},
     store::StoreError,
     upstream::PackageName,
     verifier::{Promise, Received, Verified, VerifyError, verify},
@@ -41,6 +43,12 @@ pub enum StepError {
     /// The package was refused.
     #[error("the package in the store is refused")]
     Verify(#[from] VerifyError),
+    /// The package's files cannot be read.
+    #[error("the package in the store cannot be read")]
+    Archive(#[from] ArchiveError),
+    /// Its signature does not satisfy the policy.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -59,6 +67,8 @@ impl Diagnose for StepError {
             Self::NoPackage(_) => Kind::Failed,
             Self::Unchecked { .. } => Kind::Integrity,
             Self::Verify(error) => error.kind(),
+            Self::Archive(error) => error.kind(),
+            Self::Policy(error) => error.kind(),
             Self::Store(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Folder(error) => error.kind(),
@@ -76,7 +86,8 @@ impl Diagnose for StepError {
                  under `[trust]` to let workspaces install what was not checked"
                     .to_owned(),
             ),
-            Self::Verify(_) => Some("`plugport verify --all` finds what else is damaged".to_owned()),
+            Self::Policy(error) => error.hint(),
+            Self::Verify(_) | Self::Archive(_) => Some("`plugport verify --all` finds what else is damaged".to_owned()),
             Self::Store(error) => error.hint(),
             Self::Index(error) => error.hint(),
             Self::Folder(error) => error.hint(),
@@ -153,27 +164,47 @@ async fn change(context: &Context, target: &Target, step: &Step, action: &Action
             let (context, path, package) = (context.clone(), path.clone(), step.package.clone());
             let plugin = step.plugin.clone();
             let done = blocking(move || {
-                let mut verified = from_store(&context, &plugin, package.as_ref())?;
+                let (mut verified, warning) = trusted(&context, &plugin, package.as_ref(), None)?;
                 let folder = PluginsFolder::create(&path)?;
-                Ok::<_, StepError>(folder.install(&folder.lock()?, &mut verified)?)
+                folder.install(&folder.lock()?, &mut verified)?;
+                Ok::<_, StepError>(warning)
             });
             match done.await {
-                Ok(()) => result,
+                Ok(warning) => result.with_warning(warning.as_ref()),
                 Err(error) => result.because(&error),
             }
         }
         Place::Server(server) => {
             if preflight {
                 let (context, package, plugin) = (context.clone(), step.package.clone(), step.plugin.clone());
-                let checked = blocking(move || from_store(&context, &plugin, package.as_ref()).map(drop)).await;
-                if let Err(error) = checked {
-                    return result.because(&error);
-                }
+                let root_url = server.site().base().to_owned();
+                let checked = blocking(move || trusted(&context, &plugin, package.as_ref(), Some(&root_url)));
+                return match checked.await {
+                    Err(error) => result.because(&error),
+                    Ok((_, warning)) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
+                };
             }
             settled(server, result, &step.plugin, to).await
         }
         Place::Closed(error) => result.because(error.as_ref()),
     }
+}
+
+/// Returns a package of the store that may be installed, and what is to be told of its signature.
+fn trusted(
+    context: &Context,
+    plugin: &PluginId,
+    package: Option<&PackageName>,
+    root_url: Option<&str>,
+) -> Result<(Verified, Option<PolicyError>), StepError> {
+    let mut verified = from_store(context, plugin, package)?;
+    // Where signatures do not count, the package need not be read once more for them.
+    if context.trust.enforcement == Enforcement::Off {
+        return Ok((verified, None));
+    }
+    let verdict = context.trust.judge(&mut verified, root_url)?;
+    let warning = context.trust.decide(&verdict, plugin)?;
+    Ok((verified, warning))
 }
 
 /// Opens a package of the store, and judges the very bytes that are then used.

@@ -124,7 +124,7 @@ async fn read_all(targets: Vec<Target>, options: &InstallOptions) -> (Vec<Ready>
             Ok(mut state) => {
                 state.grafana = state.grafana.or_else(|| options.grafana.clone());
                 remarks.extend(state.remarks.drain(..).map(|remark| format!("{}: {remark}", target.name)));
-                if state.grafana.is_none() {
+                if state.grafana.is_none() && matches!(target.place, Place::Folder { .. }) {
                     remarks.push(format!(
                         "{}: which Grafana uses it is not known, so the newest versions are taken; `--grafana VER` tells",
                         target.name

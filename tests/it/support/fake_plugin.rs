@@ -9,6 +9,8 @@ use std::io::{Cursor, Write as _};
 use serde_json::{Value, json};
 use zip::write::SimpleFileOptions;
 
+use super::signing::Signer;
+
 /// Every platform a binary is built for when a package is for `any`.
 const BUILT_FOR: [&str; 4] = ["linux-amd64", "linux-arm64", "darwin-arm64", "windows-amd64"];
 
@@ -32,6 +34,7 @@ pub struct FakePlugin {
     pub(super) downloads: u64,
     pub(super) signature: String,
     files: BTreeMap<String, Vec<u8>>,
+    signer: Option<Signer>,
 }
 
 impl FakePlugin {
@@ -55,6 +58,7 @@ impl FakePlugin {
             downloads: 0,
             signature: "community".to_owned(),
             files: BTreeMap::new(),
+            signer: None,
         }
     }
 
@@ -121,6 +125,12 @@ impl FakePlugin {
     /// Sets the plugin's status: `active`, `deprecated`, `enterprise`, ...
     pub fn status(mut self, status: &str) -> Self {
         status.clone_into(&mut self.status);
+        self
+    }
+
+    /// Signs every zip of it: a manifest of exactly its files.
+    pub fn signed_by(mut self, signer: &Signer) -> Self {
+        self.signer = Some(signer.clone());
         self
     }
 
@@ -209,6 +219,10 @@ impl FakePlugin {
             files.insert(name, format!("{} {} for {built_for}\n", self.id, self.version).into_bytes());
         }
         files.extend(self.files.clone());
+        if let Some(signer) = &self.signer {
+            let manifest = signer.manifest_text(&self.id, &self.version, &files);
+            files.insert("MANIFEST.txt".to_owned(), manifest.into_bytes());
+        }
         files
     }
 }

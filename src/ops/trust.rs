@@ -1,0 +1,136 @@
+//! Whom to trust beyond the catalog's digests: signatures, and what the manifest says of them.
+//!
+//! *Invariant:* a signature is judged over the bytes that are then used, read from the same open file.
+//! *Not for:* how signatures work, which `signature` knows.
+
+use std::{collections::BTreeSet, path::PathBuf};
+
+use serde::Serialize;
+
+use crate::{
+    archive::{self, ArchiveError},
+    diagnostic::{Chain, Diagnose, Kind},
+    model::{PluginId, RelPath},
+    signature::{self, Decision, Enforcement, Files, Keyring, KeyringError, MANIFEST_NAME, PolicyError, Verdict},
+    verifier::Verified,
+};
+
+/// Which keys are believed, and what becomes of a plugin that none of them signed.
+#[derive(Clone, Debug)]
+pub struct Trust {
+    /// The keys.
+    pub keyring: Keyring,
+    /// What becomes of a plugin without a valid signature.
+    pub enforcement: Enforcement,
+    /// Plugins that are allowed although they are unsigned.
+    pub unsigned: BTreeSet<PluginId>,
+}
+
+/// A file of keys cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// It cannot be read.
+    #[error("the keys in `{}` cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There are no usable keys in it.
+    #[error("the keys in `{}` cannot be used", path.display())]
+    Keys {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: KeyringError,
+    },
+}
+
+impl Diagnose for KeyFileError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Read { .. } => Some("`--trusted-key` names a file of OpenPGP public keys in text form".to_owned()),
+            Self::Keys { source, .. } => source.hint(),
+        }
+    }
+}
+
+/// What a signature says, in the words of tables and JSON.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Signed {
+    /// What carries it.
+    pub object: String,
+    /// `valid`, `unsigned`, `modified` or `invalid`, as Grafana would say.
+    pub status: &'static str,
+    /// `grafana`, `commercial`, `community`, `private` or `private-glob`.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub signature_type: Option<&'static str>,
+    /// Who signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signer: Option<String>,
+    /// The key that signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Which rule it breaks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+impl Signed {
+    /// Returns a verdict in words.
+    pub fn of(object: String, verdict: &Verdict) -> Self {
+        let manifest = verdict.manifest.as_ref();
+        Self {
+            object,
+            status: verdict.status.as_str(),
+            signature_type: manifest.map(|manifest| manifest.signature_type.as_str()),
+            signer: manifest.map(|manifest| manifest.signed_by_org_name.clone()),
+            key: verdict.key.clone(),
+            reason: verdict.reason.as_ref().map(|reason| Chain(reason.as_ref()).to_string()),
+        }
+    }
+}
+
+impl Trust {
+    /// Returns the keys of a file, and no others.
+    pub fn keys_of(path: &std::path::Path) -> Result<Keyring, KeyFileError> {
+        let bytes = std::fs::read(path).map_err(|source| KeyFileError::Read { path: path.to_path_buf(), source })?;
+        Keyring::from_armored(&bytes).map_err(|source| KeyFileError::Keys { path: path.to_path_buf(), source })
+    }
+
+    /// Returns what is to be said of a package's signature; `root_url` is that of the server it is for, where it is known.
+    pub fn judge(&self, package: &mut Verified, root_url: Option<&str>) -> Result<Verdict, ArchiveError> {
+        let (file, archive) = package.file();
+        let digests = archive::file_digests(file, archive)?;
+        let files = below(&digests, archive.plugin_folder());
+        let plugin_json = archive.plugin_json();
+        let plugin = (&plugin_json.id, &plugin_json.version);
+        Ok(signature::judge(archive.manifest(), plugin, &files, root_url, &self.keyring))
+    }
+
+    /// Returns what to tell of a plugin that may be used, or why it may not.
+    pub fn decide(&self, verdict: &Verdict, plugin: &PluginId) -> Result<Option<PolicyError>, PolicyError> {
+        match signature::decide(verdict, plugin, self.enforcement, &self.unsigned) {
+            Decision::Allow => Ok(None),
+            Decision::AllowWithWarning(warning) => Ok(Some(warning)),
+            Decision::Refuse(error) => Err(error),
+        }
+    }
+}
+
+/// Returns the files of the folder that holds plugin.json, without the manifest itself.
+fn below(files: &Files, folder: &str) -> Files {
+    let inside = files.iter().filter_map(|(path, digest)| {
+        let path: RelPath = match folder {
+            "" => path.clone(),
+            folder => path.as_str().strip_prefix(folder)?.strip_prefix('/')?.parse().ok()?,
+        };
+        Some((path, *digest))
+    });
+    inside.filter(|(path, _)| path.as_str() != MANIFEST_NAME).collect()
+}
