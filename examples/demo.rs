@@ -82,7 +82,7 @@ impl Demo {
         let sync = self.run(&["sync"]);
         check(sync.code == 0 && sync.stdout.contains("5 plugins"), "all plugins are in the index");
         let again = self.run(&["sync"]);
-        check(again.stdout.contains("\n1 requests"), "a second sync asks once and finds nothing new");
+        check(again.stdout.contains("\n1 request,"), "a second sync asks once and finds nothing new");
         let search = self.run(&["--offline", "search", "zabix"]);
         check(search.stdout.contains(ZABBIX), "a misspelt word finds what was meant");
         let versions = self.run(&["--offline", "versions", TIDES, "--grafana", "11.6.0"]);
