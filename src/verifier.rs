@@ -121,12 +121,12 @@ pub enum VerifyError {
         found: String,
     },
     /// The archive is not safe, or is not of this plugin.
-    #[error("the archive of {plugin}@{version} is refused")]
+    #[error("the archive of {plugin}{} is refused", version.as_ref().map_or_else(String::new, |version| format!("@{version}")))]
     Archive {
         /// The plugin.
         plugin: PluginId,
-        /// The version.
-        version: PluginVersion,
+        /// The version, where one was asked for.
+        version: Option<PluginVersion>,
         /// Why.
         source: ArchiveError,
     },
@@ -209,7 +209,7 @@ pub fn verify_archive(
 ) -> Result<Verified, VerifyError> {
     let archive = archive::inspect(&mut received.file, plugin, limits).map_err(|source| VerifyError::Archive {
         plugin: plugin.clone(),
-        version: version.cloned().unwrap_or_else(|| "0".parse().expect("a digit is a version")),
+        version: version.cloned(),
         source,
     })?;
     let found = &archive.plugin_json().version;

@@ -16,6 +16,7 @@ mod search;
 mod selection;
 mod setup;
 mod show;
+mod signals;
 mod sync;
 mod ui;
 mod verify;
@@ -25,11 +26,11 @@ mod workspace;
 use std::{ffi::OsString, process::ExitCode};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::{
     failure::{Failure, exit_code},
     setup::{Globals, Session},
+    signals::Signal,
     ui::{Report, Ui},
 };
 use crate::diagnostic::Kind;
@@ -80,6 +81,11 @@ impl Command {
     /// Returns whether it was asked for one JSON object a line.
     fn wants_events(&self) -> bool {
         matches!(self, Self::Sync(arguments) if arguments.json_events)
+    }
+
+    /// Returns whether it may leave something under way when it is cut off.
+    fn changes_workspaces(&self) -> bool {
+        matches!(self, Self::Install(_) | Self::Uninstall(_))
     }
 
     /// Returns the name as it is typed.
@@ -168,12 +174,22 @@ fn run(arguments: &Arguments) -> u8 {
         Ended::With(Err(failure)) => (ui.failure(name, &failure), exit_code(failure.kind)),
         Ended::By(signal) => {
             let message = format!("interrupted by {}", signal.name);
-            let failure = Failure { kind: Kind::Failed, message, hint: None };
-            (ui.failure(name, &failure), 128 + signal.number)
+            let hint = arguments.command.changes_workspaces().then(|| {
+                "what was sent may still take effect: look with `plugport list` before anything else is changed"
+                    .to_owned()
+            });
+            let failure = Failure { kind: Kind::Failed, message, hint };
+            (ui.failure(name, &failure), signal.exit_code())
         }
     };
-    // Results that could not be written are no success.
-    if printed.is_err() && code == 0 { exit_code(Kind::Storage) } else { code }
+    match printed {
+        Ok(()) => code,
+        Err(error) => {
+            ui.complain_of_output(&error);
+            // Results that could not be written are no success.
+            if code == 0 { exit_code(Kind::Storage) } else { code }
+        }
+    }
 }
 
 enum Ended {
@@ -181,36 +197,16 @@ enum Ended {
     By(Signal),
 }
 
-struct Signal {
-    name: &'static str,
-    number: u8,
-}
-
 async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
-    // Past the limit on file sizes a write is to fail, not to kill.
-    let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
-    if let Err(error) = signal(too_large) {
-        tracing::debug!(%error, "a file over the limit ends the program");
-    }
     let work = async {
         let session = Session::open(&arguments.globals, arguments.ui(), name)?;
         arguments.command.run(&session).await
     };
+    let caught = signals::listen();
     tokio::select! {
+        signal = caught => Ended::By(signal),
         result = work => Ended::With(result),
-        signal = caught(SignalKind::interrupt(), Signal { name: "SIGINT", number: 2 }) => Ended::By(signal),
-        signal = caught(SignalKind::terminate(), Signal { name: "SIGTERM", number: 15 }) => Ended::By(signal),
-        signal = caught(SignalKind::hangup(), Signal { name: "SIGHUP", number: 1 }) => Ended::By(signal),
     }
-}
-
-/// Waits for a signal; for one that cannot be waited for, for ever.
-async fn caught(kind: SignalKind, name: Signal) -> Signal {
-    match signal(kind) {
-        Ok(mut stream) => drop(stream.recv().await),
-        Err(_) => std::future::pending().await,
-    }
-    name
 }
 
 #[cfg(test)]

@@ -94,6 +94,11 @@ impl Ui {
         }
     }
 
+    /// Says that results could not be written.
+    pub(super) fn complain_of_output(self, error: &io::Error) {
+        self.complain(&format!("\u{1b}[1;31merror:\u{1b}[0m the results cannot be written to stdout: {error}"));
+    }
+
     fn print_document(self, command: &str, fields: Value) -> io::Result<()> {
         let document = document(command, fields);
         match self.format {

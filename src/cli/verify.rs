@@ -54,6 +54,12 @@ impl Arguments {
         if outcome.kind == Some(Kind::Integrity) && self.file.is_none() && self.dir.is_none() {
             notes.push("hint: `plugport fetch ID` fetches a damaged package again".to_owned());
         }
+        if outcome.kind == Some(Kind::Findings) && self.dir.is_some() {
+            notes.push(
+                "hint: `plugport uninstall ID` and `plugport install ID@VERSION` bring a plugin back as it was"
+                    .to_owned(),
+            );
+        }
         Ok(Report {
             document: to_document(&outcome),
             text: text(&outcome),

@@ -28,8 +28,12 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.index()?;
-        find_plugin(&index, &self.plugin)?;
+        let stored = find_plugin(&index, &self.plugin)?;
         let mut releases = index.releases(&self.plugin)?;
+        // With a plugin its versions are gone, though nobody said so of each.
+        for release in &mut releases {
+            release.withdrawn_at = release.withdrawn_at.or(stored.withdrawn_at);
+        }
         if let Some(platform) = &self.platform {
             releases.retain(|stored| platform.choose(stored.release.packages.keys()).is_some());
         }

@@ -173,13 +173,11 @@ pub(super) async fn refuse(
 
 /// Returns what an error's body says, secrets masked before anything is cut.
 fn message(bytes: &[u8], credential: Option<&Credential>) -> Option<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let text = match credential {
-        Some(credential) => credential.mask(&text),
-        None => text.into_owned(),
-    };
+    let mask = |text: &str| credential.map_or_else(|| text.to_owned(), |credential| credential.mask(text));
+    let text = mask(&String::from_utf8_lossy(bytes));
     let said = match serde_json::from_str::<serde_json::Value>(&text) {
-        Ok(value) => value.get("message").and_then(|message| message.as_str()).map(str::to_owned),
+        // JSON may spell a secret with escapes, which only reading undoes.
+        Ok(value) => value.get("message").and_then(|message| message.as_str()).map(mask),
         Err(_) if text.trim_start().starts_with('<') => Some("a web page".to_owned()),
         Err(_) => Some(text),
     }?;
@@ -202,6 +200,7 @@ mod tests {
         let credential = Credential::Bearer(Secret::new("canary".to_owned()));
         let said = |body: &str| message(body.as_bytes(), Some(&credential));
         assert_eq!(said(r#"{"message":"token canary is bad","code":"X"}"#), Some("token **** is bad".to_owned()));
+        assert_eq!(said(r#"{"message":"token can\u0061ry is bad"}"#), Some("token **** is bad".to_owned()));
         assert_eq!(said("<html>canary</html>"), Some("a web page".to_owned()));
         assert_eq!(said(""), None);
         assert_eq!(said(&"x".repeat(1000)).map(|text| text.len()), Some(300));

@@ -109,7 +109,15 @@ fn check_folder(context: &Context, outcome: &mut DoctorOutcome) {
             let hint = Some(format!("run `chmod o-w {}`", root.display()));
             outcome.bad("cache", format!("`{}` may be written by every user", root.display()), hint);
         }
-        Ok(_) => outcome.good("cache", root.display().to_string()),
+        Ok(_) => match rustix::fs::access(root, rustix::fs::Access::WRITE_OK) {
+            Ok(()) => outcome.good("cache", root.display().to_string()),
+            Err(error) => {
+                let hint = Some(
+                    "searching and verifying work; syncing and fetching need a folder that can be written".to_owned(),
+                );
+                outcome.bad("cache", format!("`{}` cannot be written to: {error}", root.display()), hint);
+            }
+        },
         Err(error) => outcome.bad("cache", format!("`{}` cannot be looked at: {error}", root.display()), None),
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::{ReferenceError, manifest::Login},
-    net::{Client, Site, SiteError},
+    net::{Client, Site, SiteError, parse_address},
     upstream::{Folder, FolderError, HttpCatalog, Upstream},
 };
 
@@ -100,7 +100,11 @@ impl Sources {
         }
         let address = location.trim_end_matches('/');
         let address = address.strip_suffix("/plugins").unwrap_or(address);
-        let known = self.known.iter().find(|known| known.location == address);
+        // Two spellings of one address are one address.
+        let plain =
+            |text: &str| parse_address(text, true).map(|url| url.as_str().trim_end_matches('/').to_owned()).ok();
+        let wanted = plain(address);
+        let known = self.known.iter().find(|known| wanted.is_some() && plain(&known.location) == wanted);
         let credential = match known.and_then(|known| known.login.as_ref()) {
             Some(login) => Some(login.credential(&self.environment).await?),
             None => None,

@@ -141,15 +141,17 @@ pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOut
     context.reporter.begin("verifying the store", Some(blobs.iter().map(|blob| blob.size).sum()), Unit::Bytes);
     for blob in blobs {
         let object = format!("{}@{} ({}) sha256:{}", blob.plugin, blob.version, blob.platform, blob.sha256);
-        match store.check(&blob.sha256, blob.size)? {
-            Some(fault) => outcome.bad(object, fault.to_string(), Kind::Integrity),
-            None => match judge(context, &blob) {
-                Ok(mut verified) => {
-                    outcome.sign(context, &object, &mut verified);
-                    outcome.good_by(&blob, object);
-                }
-                Err(error) => outcome.bad(object, Chain(&error).to_string(), Kind::Integrity),
-            },
+        match (store.look(&blob.sha256, blob.size), judge(context, &blob)) {
+            (Err(error), _) => outcome.bad(object, Chain(&error).to_string(), error.kind()),
+            (Ok(Some(fault)), _) => outcome.bad(object, fault.to_string(), Kind::Integrity),
+            (Ok(None), Ok(mut verified)) => {
+                outcome.sign(context, &object, &mut verified);
+                outcome.good_by(&blob, object);
+            }
+            (Ok(None), Err(VerifyError::Mismatch { found, .. })) => {
+                outcome.bad(object, format!("its bytes hash to {found}"), Kind::Integrity);
+            }
+            (Ok(None), Err(error)) => outcome.bad(object, Chain(&error).to_string(), error.kind()),
         }
         context.reporter.advance(blob.size);
     }
@@ -175,6 +177,7 @@ pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, Veri
     let received = std::fs::File::open(path).and_then(|file| Received::read(file, path.to_path_buf()));
     let received = received.map_err(folder_error)?;
     let (mut outcome, object, sha256) = (VerifyOutcome::default(), path.display().to_string(), received.sha256);
+    let found = Digests { sha256: Some(sha256), md5: Some(received.md5) };
     let Some(plugin) = archive::named_plugin(&received.file) else {
         let reason = "it is no zip whose files lie in one folder named by a plugin's id";
         outcome.bad(object, reason.to_owned(), Kind::Integrity);
@@ -185,7 +188,7 @@ pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, Veri
         Ok(mut verified) => {
             outcome.sign(context, &object, &mut verified);
             let PluginJson { id, version, .. } = verified.archive().plugin_json();
-            match promised(context, id, version, &sha256)? {
+            match promised(context, id, version, &found)? {
                 Promised::Same(platform) => {
                     outcome.remarks.push(format!("it is {id}@{version} ({platform}), as the catalog has it"));
                     outcome.good();
@@ -220,7 +223,7 @@ fn promised(
     context: &Context,
     id: &PluginId,
     version: &crate::model::PluginVersion,
-    sha256: &Sha256Digest,
+    found: &Digests,
 ) -> Result<Promised, IndexError> {
     let index = match Index::open_existing(&context.home.index_path()) {
         Err(IndexError::Missing { .. }) => return Ok(Promised::Nothing),
@@ -231,10 +234,12 @@ fn promised(
         return Ok(Promised::Nothing);
     };
     let packages = &stored.release.packages;
-    if let Some((platform, _)) = packages.iter().find(|(_, package)| package.digests.sha256 == Some(*sha256)) {
+    // What the catalog says nothing of agrees with everything, and proves nothing.
+    let known = packages.iter().filter(|(_, package)| package.digests.strongest().is_some());
+    if let Some((platform, _)) = known.clone().find(|(_, package)| !package.digests.contradicts(found)) {
         return Ok(Promised::Same(platform.clone()));
     }
-    let known: Vec<_> = packages.values().map(|package| package.digests.describe()).collect();
+    let known: Vec<_> = known.map(|(_, package)| package.digests.describe()).collect();
     Ok(if known.is_empty() { Promised::Nothing } else { Promised::Other(known.join(", ")) })
 }
 
@@ -273,8 +278,11 @@ fn installed_below(path: &Path) -> std::io::Result<Vec<Found>> {
         if hidden || !entry.path().is_dir() {
             continue;
         }
-        let dir = Dir::open_ambient_dir(entry.path(), ambient_authority())?;
-        folders.push((entry.path(), archive::read_installed(&dir)));
+        let found = match Dir::open_ambient_dir(entry.path(), ambient_authority()) {
+            Ok(dir) => archive::read_installed(&dir),
+            Err(source) => Err(InstalledError::Io { path: String::from("."), source }),
+        };
+        folders.push((entry.path(), found));
     }
     folders.sort_by(|left, right| left.0.cmp(&right.0));
     // A folder full of folders that are no plugins is no plugins folder.
@@ -330,7 +338,7 @@ fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Di
     let (file, archive) = verified.file();
     archive::file_digests(file, archive).map_err(|source| VerifyError::Archive {
         plugin: blob.plugin.clone(),
-        version: blob.version.clone(),
+        version: Some(blob.version.clone()),
         source,
     })
 }

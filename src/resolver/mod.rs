@@ -79,6 +79,18 @@ pub fn choose<'a>(
     })
 }
 
+/// Returns up to `count` versions that work, newest first; prereleases only where nothing else works.
+pub fn newest<'a>(candidates: &[Candidate<'a>], surroundings: &Surroundings, count: usize) -> Vec<&'a Release> {
+    let works = |candidate: &&Candidate<'a>| refuse(**candidate, &VersionRequest::Any, surroundings).is_none();
+    let mut releases: Vec<_> = candidates.iter().filter(works).map(|candidate| candidate.release).collect();
+    releases.sort_by(|left, right| right.version.cmp(&left.version));
+    if releases.iter().any(|release| !release.version.is_prerelease()) {
+        releases.retain(|release| !release.version.is_prerelease());
+    }
+    releases.truncate(count);
+    releases
+}
+
 fn refuse(candidate: Candidate<'_>, wanted: &VersionRequest, surroundings: &Surroundings) -> Option<Refusal> {
     let release = candidate.release;
     let too_new =
@@ -165,6 +177,25 @@ mod tests {
     fn a_release_that_names_no_packages_may_have_one() {
         let releases = [release("1.0.0", None, &["any"]), release("2.0.0", None, &[])];
         assert_eq!(chosen(&releases, "", None, &["linux-amd64"]).as_deref(), Ok("2.0.0"));
+    }
+
+    #[test]
+    fn the_newest_few_are_those_that_would_be_chosen() {
+        let mut releases = [
+            release("1.0.0", None, &[]),
+            release("3.0.0", None, &[]),
+            release("2.0.0", None, &[]),
+            release("4.0.0-rc1", None, &[]),
+        ];
+        releases[1].status = PluginStatus::Deleted;
+        let candidate = |release| Candidate { release, withdrawn: false, published_at: None };
+        let candidates: Vec<_> = releases.iter().map(candidate).collect();
+        let versions = |count| {
+            let found = newest(&candidates, &Surroundings::default(), count);
+            found.into_iter().map(|release| release.version.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(versions(2), ["2.0.0", "1.0.0"]);
+        assert_eq!(versions(1), ["2.0.0"]);
     }
 
     #[test]

@@ -158,18 +158,24 @@ impl Store {
         fs::symlink_metadata(self.path(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
     }
 
+    /// Looks at a blob without reading it; returns what is wrong with it, or nothing.
+    pub fn look(&self, digest: &Sha256Digest, size: u64) -> Result<Option<BlobFault>, StoreError> {
+        let path = self.path(digest);
+        Ok(match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(BlobFault::Missing),
+            Err(error) => return Err(StoreError::new(&path, "looked at")(error)),
+            Ok(found) if !found.is_file() || found.nlink() != 1 => Some(BlobFault::NotOwn),
+            Ok(found) if found.len() != size => Some(BlobFault::Size { expected: size, found: found.len() }),
+            Ok(_) => None,
+        })
+    }
+
     /// Reads a blob from end to end; returns what is wrong with it, or nothing.
     pub fn check(&self, digest: &Sha256Digest, size: u64) -> Result<Option<BlobFault>, StoreError> {
-        let path = self.path(digest);
-        match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Some(BlobFault::Missing)),
-            Err(error) => return Err(StoreError::new(&path, "looked at")(error)),
-            Ok(found) if !found.is_file() || found.nlink() != 1 => return Ok(Some(BlobFault::NotOwn)),
-            Ok(found) if found.len() != size => {
-                return Ok(Some(BlobFault::Size { expected: size, found: found.len() }));
-            }
-            Ok(_) => {}
+        if let Some(fault) = self.look(digest, size)? {
+            return Ok(Some(fault));
         }
+        let path = self.path(digest);
         let read = Received::read(self.open(digest)?, path.clone()).map_err(StoreError::new(&path, "read"))?;
         Ok((read.sha256 != *digest).then_some(BlobFault::Digest { found: read.sha256 }))
     }

@@ -19,11 +19,11 @@ pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 use self::package::{Shelf, Wanted};
 use crate::{
     home::HomeError,
-    index::{Index, IndexError, StoredRelease},
+    index::{Index, IndexError},
     model::{Dependency, PluginId, PluginSpec},
     ops::{Context, blocking, candidates, sources::Sources},
     progress::Unit,
-    resolver::Surroundings,
+    resolver::{self, Surroundings},
     upstream::PackageName,
     verifier::VerifyError,
 };
@@ -100,8 +100,7 @@ pub async fn fetch_locked(
     let mut outcome = FetchOutcome::default();
     let mut wave = first_wave(&shelf, options, &mut outcome)?;
     let mut seen: HashSet<PackageName> = wave.iter().map(|wanted| wanted.name.clone()).collect();
-    let keys: Vec<_> = wave.iter().map(Wanted::key).collect();
-    shelf.store.sweep(&keys)?;
+    let mut keys: Vec<_> = wave.iter().map(Wanted::key).collect();
     context.reporter.begin("fetching packages", None, Unit::Bytes);
     while !wave.is_empty() {
         let results: Vec<_> = stream::iter(wave)
@@ -117,8 +116,13 @@ pub async fn fetch_locked(
                 wave.extend(found.into_iter().filter(|wanted| seen.insert(wanted.name.clone())));
             }
         }
+        keys.extend(wave.iter().map(Wanted::key));
     }
     context.reporter.end();
+    if options.dependencies {
+        // Only now is it known which downloads of an earlier run nobody goes on with.
+        shelf.store.sweep(&keys)?;
+    }
     outcome.finish(started.elapsed());
     Ok(outcome)
 }
@@ -170,20 +174,12 @@ impl Shelf {
         let Some(plugin) = index.plugin(id)?.filter(|plugin| plugin.withdrawn_at.is_none()) else {
             return Ok(Vec::new());
         };
-        let fits = |stored: &&StoredRelease| {
-            let release = &stored.release;
-            let works = options
-                .surroundings
-                .grafana
-                .as_ref()
-                .is_none_or(|grafana| crate::resolver::works_with(release.grafana_dependency.as_deref(), grafana));
-            let published = release.created_at.unwrap_or(stored.first_seen);
-            let old_enough = options.surroundings.published_before.is_none_or(|limit| published <= limit);
-            stored.withdrawn_at.is_none() && works && old_enough && !release.packages.is_empty()
-        };
         let releases = index.releases(id)?;
-        let newest = releases.iter().filter(fits).take(latest);
-        Ok(newest.flat_map(|stored| Wanted::of(&plugin, &stored.release, &options.surroundings.platforms)).collect())
+        // A version that has a package for one of the platforms is worth having for that one.
+        let anywhere = Surroundings { platforms: Vec::new(), ..options.surroundings.clone() };
+        let newest = resolver::newest(&candidates::candidates(&plugin, &releases), &anywhere, latest);
+        let platforms = &options.surroundings.platforms;
+        Ok(newest.into_iter().flat_map(|release| Wanted::of(&plugin, release, platforms)).collect())
     }
 
     /// Returns what a package needs that Grafana does not bring itself.

@@ -15,7 +15,7 @@ use crate::{
     progress::Reporter,
     store::{Partial, Store},
     upstream::PackageName,
-    verifier::{Promise, Received, Verified, verify},
+    verifier::{Promise, Received, Verified, VerifyError, verify},
 };
 
 /// Where packages are kept and spoken of.
@@ -101,12 +101,21 @@ impl Shelf {
             let needs = self.needs(dependencies.unwrap_or_default())?;
             return Ok(Obtained { fetched: blob.into(), is_new: false, needs });
         }
-        let (received, is_new) = match self.left_over(wanted).await {
-            Some(received) => (received, false),
-            None => (self.download(sources, wanted).await?, true),
+        if let Some(received) = self.left_over(wanted).await {
+            let (blob, dependencies) = self.take_in(received, wanted).await?;
+            return Ok(Obtained { fetched: blob.into(), is_new: false, needs: self.needs(dependencies)? });
+        }
+        let (received, was_resumed) = self.download(sources, wanted).await?;
+        let taken = match self.take_in(received, wanted).await {
+            // What an earlier run left may have been damaged with the machine that it ran on.
+            Err(FetchError::Verify(VerifyError::Mismatch { .. })) if was_resumed => {
+                let (received, _) = self.download(sources, wanted).await?;
+                self.take_in(received, wanted).await
+            }
+            taken => taken,
         };
-        let (blob, dependencies) = self.take_in(received, wanted).await?;
-        Ok(Obtained { fetched: blob.into(), is_new, needs: self.needs(dependencies)? })
+        let (blob, dependencies) = taken?;
+        Ok(Obtained { fetched: blob.into(), is_new: true, needs: self.needs(dependencies)? })
     }
 
     fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -129,16 +138,18 @@ impl Shelf {
         blocking(move || store.take_up(&digest)).await.ok()?.filter(|received| received.sha256 == digest)
     }
 
-    async fn download(&self, sources: &Sources, wanted: &Wanted) -> Result<Received, FetchError> {
+    /// Returns what came, and whether an earlier run began it.
+    async fn download(&self, sources: &Sources, wanted: &Wanted) -> Result<(Received, bool), FetchError> {
         if wanted.digests.strongest().is_none() {
             let PackageName { plugin, version, .. } = wanted.name.clone();
-            return Err(crate::verifier::VerifyError::Unproven { plugin, version }.into());
+            return Err(VerifyError::Unproven { plugin, version }.into());
         }
         let upstream = sources.open(&wanted.source).await?;
         let partial = self.store.begin(&wanted.key())?;
+        let was_begun = partial.position() > 0;
         let mut sink = Counted { partial, reporter: self.context.reporter.as_ref() };
         upstream.package(&wanted.name, self.context.limits.package_bytes, &mut sink).await?;
-        Ok(sink.partial.finish()?)
+        Ok((sink.partial.finish()?, was_begun))
     }
 
     /// Judges a package, puts it into the store, and only then speaks of it.
