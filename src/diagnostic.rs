@@ -81,6 +81,20 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
+/// Returns a text from outside with every character escaped that would not stay where it is printed: controls, line ends,
+/// and those that turn the direction of writing. Quotes stay as they are.
+pub fn printable(text: &str) -> String {
+    let moves = |character: &char| {
+        character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut shown = String::new();
+    for character in text.chars() {
+        if moves(&character) { shown.extend(character.escape_default()) } else { shown.push(character) }
+    }
+    shown
+}
+
 /// Words that so many ids have that they tell none apart.
 const COMMON: [&str; 5] = ["app", "datasource", "grafana", "panel", "renderer"];
 
@@ -135,6 +149,11 @@ mod tests {
     #[test]
     fn a_chain_says_each_level_once() {
         assert_eq!(Chain(&Outer(Inner)).to_string(), "outer: inner");
+    }
+
+    #[test]
+    fn what_is_printable_is_printed_as_it_is() {
+        assert_eq!(printable("You'll need \"x\"\n\u{1b}[31m\u{202e}"), "You'll need \"x\"\\n\\u{1b}[31m\\u{202e}");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::RedirectRule;
-use crate::diagnostic::{Diagnose, Kind};
+use crate::diagnostic::{Diagnose, Kind, printable};
 
 /// A request was not answered as it should be. Addresses never carry credentials: [`SiteError`] refuses those.
 #[derive(Debug, thiserror::Error)]
@@ -116,7 +116,7 @@ pub enum NetError {
 }
 
 fn said(message: Option<&str>) -> String {
-    message.map_or_else(String::new, |message| format!(": {}", message.escape_debug()))
+    message.map_or_else(String::new, |message| format!(": {}", printable(message)))
 }
 
 impl NetError {
