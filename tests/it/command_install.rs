@@ -212,6 +212,26 @@ fn a_plugin_under_another_name_is_not_called_removed() {
     assert_eq!(world.entries("plugins"), ["other"]);
 }
 
+#[test]
+fn a_plugin_under_another_name_gets_no_second_copy() {
+    let world = two_versions();
+    world.run(&["install", &format!("{TIDES}@1.0.0"), "--dir", "plugins"]).expect_code(0);
+    fs::rename(world.path("plugins").join(TIDES), world.path("plugins/other")).expect("renamed");
+    world.run(&["install", TIDES, "--dir", "plugins"]).expect_code(1).expect_stderr("another name");
+    assert_eq!(world.entries("plugins"), ["other"]);
+}
+
+#[test]
+fn what_could_not_be_removed_still_needs_what_it_needs() {
+    let world = chain();
+    world.run(&["install", "acme-b-panel", "--dir", "plugins"]).expect_code(0);
+    fs::rename(world.path("plugins/acme-a-app"), world.path("plugins/other")).expect("renamed");
+    fs::remove_dir_all(world.path("plugins/acme-c-panel")).expect("removed");
+    let output = world.run(&["uninstall", "acme-b-panel", "acme-a-app", "--dir", "plugins"]).expect_code(1);
+    output.expect_stderr("another name").expect_stderr("acme-b-panel is still needed by acme-a-app");
+    assert_eq!(world.entries("plugins"), ["acme-b-panel", "other"]);
+}
+
 /// Promises S28 and P33.
 #[test]
 fn links_are_replaced_and_unlinked_but_never_followed() {
