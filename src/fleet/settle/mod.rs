@@ -9,7 +9,7 @@ mod outcome;
 
 use std::time::Duration;
 
-pub use outcome::{Doubt, Failure, Outcome, PluginState, Wanted, is_same_version};
+pub use outcome::{Doubt, Failure, Outcome, PluginState, Wanted};
 
 use crate::net::NetSettings;
 

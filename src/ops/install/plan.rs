@@ -108,7 +108,7 @@ fn plan_one(
 fn action(installed: Option<&InstalledPlugin>, to: crate::model::PluginVersion) -> Action {
     match installed {
         None => Action::Install { to },
-        Some(installed) if installed.fault.is_none() && installed.version.as_ref() == Some(&to) => {
+        Some(InstalledPlugin { fault: None, version: Some(version), .. }) if version.same_release(&to) => {
             Action::Keep { at: Some(to) }
         }
         Some(installed) => Action::Replace { from: installed.version.clone(), to },
@@ -163,6 +163,22 @@ mod tests {
     #[test]
     fn what_is_needed_comes_first() {
         assert_eq!(sorted([step("a", &["b", "core"]), step("b", &["c"]), step("c", &[])]), ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn a_leading_v_does_not_make_an_installed_version_another() {
+        let version = |text: &str| text.parse().expect("a version");
+        let installed = InstalledPlugin {
+            id: "a-panel".parse().expect("an id"),
+            version: Some(version("1.0.0")),
+            name: String::new(),
+            plugin_type: None,
+            signature: None,
+            dependencies: Vec::new(),
+            fault: None,
+        };
+        assert!(action(Some(&installed), version("v1.0.0")).is_nothing());
+        assert!(!action(Some(&installed), version("v1.0.1")).is_nothing());
     }
 
     #[test]
