@@ -293,6 +293,20 @@ fn a_missing_dependency_stops_what_needs_it_and_nothing_else() {
 }
 
 #[test]
+fn two_that_need_different_versions_of_one_are_not_both_installed() {
+    let world = World::new(
+        FakeCatalog::new()
+            .publish(FakePlugin::new("acme-a-app", "1.0.0").depends_on("acme-c-panel", "^1.0.0"))
+            .publish(FakePlugin::new("acme-b-app", "1.0.0").depends_on("acme-c-panel", "^2.0.0"))
+            .publish(FakePlugin::new("acme-c-panel", "1.0.0"))
+            .publish(FakePlugin::new("acme-c-panel", "2.0.0")),
+    );
+    let output = world.run(&["install", "acme-a-app", "acme-b-app", "--dir", "plugins"]).expect_code(8);
+    output.expect_stderr("it needs acme-c-panel `^2.0.0`, and 1.0.0 was chosen because acme-a-app needs it");
+    assert_eq!(world.entries("plugins"), ["acme-a-app", "acme-c-panel"]);
+}
+
+#[test]
 fn what_another_plugin_needs_stays_unless_forced() {
     let world = World::new(
         FakeCatalog::new()
