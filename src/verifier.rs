@@ -214,15 +214,10 @@ pub fn verify_archive(
     })?;
     let found = &archive.plugin_json().version;
     match version {
-        Some(version) if !same_version(version, found) => {
+        // Catalogs write some versions with a leading `v` that plugin.json does not have.
+        Some(version) if !version.same_release(found) => {
             Err(VerifyError::OtherVersion { plugin: plugin.clone(), version: version.clone(), found: found.clone() })
         }
         _ => Ok(Verified { received, archive, weak: true }),
     }
-}
-
-/// Catalogs write some versions with a leading `v` that plugin.json does not have.
-fn same_version(left: &PluginVersion, right: &PluginVersion) -> bool {
-    let bare = |version: &PluginVersion| version.as_str().trim_start_matches('v').to_owned();
-    bare(left) == bare(right)
 }

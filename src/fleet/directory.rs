@@ -209,32 +209,44 @@ impl PluginsFolder {
         let new = staging.join("new");
         let unpacked = Self::unpack(&new, package);
         if let Err(source) = unpacked {
-            // The first error tells more than one from cleaning up; the next run sweeps what is left.
-            drop(remove(&staging));
+            clear(&staging);
             return Err(DirectoryError::Unpack { plugin, source });
         }
         if let Err(error) = self.swap(&staging, &plugin) {
-            // Also when this fails: the next run tries it again.
-            drop(self.put_right(&staging));
+            // Where this fails too, the next run tries it again.
+            if self.restore(&staging).is_ok() {
+                clear(&staging);
+            }
             return Err(error);
         }
-        remove(&staging).map_err(io_error(&staging, "removed"))?;
-        self.sync()
+        // The predecessor goes only once the successor is known to be on the disk.
+        self.sync()?;
+        clear(&staging);
+        Ok(())
     }
 
-    /// Refuses a folder that bears the plugin's name and is something else; an empty one is nothing.
+    /// Refuses a folder that bears the plugin's name and is something else, and a plugin that lies in another one; an
+    /// empty folder is nothing.
     fn refuse_foreign(&self, plugin: &PluginId) -> Result<(), DirectoryError> {
         let path = self.path.join(plugin.as_str());
         match self.plugin(plugin) {
-            Ok(None) => return Ok(()),
+            Ok(None) => return self.refuse_copy(plugin),
             Ok(Some(Ok(found))) if found.id == *plugin => return Ok(()),
             _ => {}
         }
         if fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_none()) {
-            Ok(())
+            self.refuse_copy(plugin)
         } else {
             Err(DirectoryError::NotOurs { path, plugin: plugin.clone() })
         }
+    }
+
+    /// Refuses to put a second copy beside one that lies in a folder of another name: Grafana takes either of them.
+    fn refuse_copy(&self, plugin: &PluginId) -> Result<(), DirectoryError> {
+        if self.installed()?.plugins.values().any(|found| found.id == *plugin) {
+            return Err(DirectoryError::OtherName { folder: self.path.clone(), plugin: plugin.clone() });
+        }
+        Ok(())
     }
 
     /// Removes a plugin, wholly or not at all; returns whether it was there.
@@ -255,20 +267,20 @@ impl PluginsFolder {
         }
         let staging = self.stage(plugin)?;
         if let Err(error) = fs::rename(&target, staging.join("gone")) {
-            drop(remove(&staging));
+            clear(&staging);
             return Err(io_error(&target, "removed")(error));
         }
         self.sync()?;
-        remove(&staging).map_err(io_error(&staging, "removed"))?;
-        self.sync().map(|()| true)
+        clear(&staging);
+        Ok(true)
     }
 
     fn unpack(new: &Path, package: &mut Verified) -> Result<(), UnpackError> {
+        // Grafana may run as another user, whatever the umask is here; before the folder is synced, with what is in it.
+        fs::set_permissions(new, fs::Permissions::from_mode(0o755)).map_err(UnpackError::Folder)?;
         let dir = Dir::open_ambient_dir(new, ambient_authority()).map_err(UnpackError::Folder)?;
         let (file, archive) = package.file();
-        archive::unpack(file, archive, &dir)?;
-        // Grafana may run as another user, whatever the umask is here.
-        fs::set_permissions(new, fs::Permissions::from_mode(0o755)).map_err(UnpackError::Folder)
+        archive::unpack(file, archive, &dir).map(drop)
     }
 
     /// Makes a private folder beside the plugins, with an empty `new` in it.
@@ -283,42 +295,47 @@ impl PluginsFolder {
         Ok(staging)
     }
 
-    /// Gives the successor the plugin's name. At no point is there nothing under it that a next run cannot restore.
+    /// Gives the successor the plugin's name; an error means that the predecessor has it, or that [`Self::restore`] can
+    /// give it back.
     fn swap(&self, staging: &Path, plugin: &PluginId) -> Result<(), DirectoryError> {
         let (new, target) = (staging.join("new"), self.path.join(plugin.as_str()));
         if fs::symlink_metadata(&target).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            fs::rename(&new, &target).map_err(io_error(&target, "put in place"))?;
-            return self.sync();
+            return fs::rename(&new, &target).map_err(io_error(&target, "put in place"));
         }
         let folder = File::open(&self.path).map_err(io_error(&self.path, "opened"))?;
         let exchanged = renameat_with(folder.as_fd(), &new, folder.as_fd(), &target, RenameFlags::EXCHANGE);
         match exchanged {
-            Ok(()) => {}
+            Ok(()) => Ok(()),
             Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
                 let old = staging.join("old");
                 fs::rename(&target, &old).map_err(io_error(&target, "moved aside"))?;
                 self.sync()?;
-                fs::rename(&new, &target).map_err(io_error(&target, "put in place"))?;
+                fs::rename(&new, &target).map_err(io_error(&target, "put in place"))
             }
-            Err(error) => return Err(io_error(&target, "replaced")(error.into())),
+            Err(error) => Err(io_error(&target, "replaced")(error.into())),
         }
-        self.sync()
     }
 
-    /// Puts right what killed runs left: restores a plugin that was moved aside, and removes the rest.
+    /// Puts right what killed runs left: restores a plugin that was moved aside, and removes the rest as far as it goes.
     fn sweep(&self) -> Result<(), DirectoryError> {
+        let mut leftovers = Vec::new();
         for entry in fs::read_dir(&self.path).map_err(io_error(&self.path, "read"))? {
             let entry = entry.map_err(io_error(&self.path, "read"))?;
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(OURS) {
-                self.put_right(&entry.path())?;
+                self.restore(&entry.path())?;
+                leftovers.push(entry.path());
             }
+        }
+        // What lies there may be the only version that is on the disk.
+        if !leftovers.is_empty() && self.sync().is_ok() {
+            leftovers.iter().for_each(|leftover| clear(leftover));
         }
         Ok(())
     }
 
-    /// Restores the plugin that was moved aside into one of our folders, if there is one, and removes the folder.
-    fn put_right(&self, staging: &Path) -> Result<(), DirectoryError> {
+    /// Restores the plugin that was moved aside into one of our folders, if there is one.
+    fn restore(&self, staging: &Path) -> Result<(), DirectoryError> {
         let name = staging.file_name().unwrap_or_default().to_string_lossy();
         let ours = name.strip_prefix(OURS).and_then(|ours| ours.rsplit_once('.'));
         let (plugin, old) = (ours.and_then(|(id, _)| id.parse::<PluginId>().ok()), staging.join("old"));
@@ -329,7 +346,7 @@ impl PluginsFolder {
                 self.sync()?;
             }
         }
-        remove(staging).map_err(io_error(staging, "removed"))
+        Ok(())
     }
 
     fn sync(&self) -> Result<(), DirectoryError> {
@@ -337,11 +354,41 @@ impl PluginsFolder {
     }
 }
 
+/// Removes one of our folders as far as that goes: what is left bothers nobody, and the next run tries again.
+fn clear(staging: &Path) {
+    let old = staging.join("old");
+    // Half removed it must not be restored, should its plugin be uninstalled before the rest goes.
+    let given_up = match fs::rename(&old, staging.join("gone")) {
+        Err(error) if fs::symlink_metadata(&old).is_ok() => Err(error),
+        _ => Ok(()),
+    };
+    if let Err(error) = given_up.and_then(|()| remove(staging)) {
+        tracing::warn!(folder = %staging.display(), %error, "what was replaced or removed could not be cleared away wholly");
+    }
+}
+
 /// Removes a folder and what is in it, whatever the modes of folders in it; links are not followed.
 fn remove(folder: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        result => result,
+    let removed = match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            make_writable(folder);
+            fs::remove_dir_all(folder)
+        }
+        removed => removed,
+    };
+    removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
+}
+
+/// Lets the owner change a folder and those in it, where that can be had.
+fn make_writable(folder: &Path) {
+    let Ok(metadata) = fs::symlink_metadata(folder) else { return };
+    if !metadata.is_dir() {
+        return;
+    }
+    let mode = metadata.permissions().mode() | 0o700;
+    drop(fs::set_permissions(folder, fs::Permissions::from_mode(mode)));
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        make_writable(&entry.path());
     }
 }
 
@@ -402,5 +449,87 @@ mod tests {
         assert_eq!(error.kind(), Kind::Locked);
         drop(held);
         folder.lock().expect("free again");
+    }
+
+    /// Makes something that not even root can remove, until it is dropped; nothing where the file system has no such flag.
+    struct Unremovable(PathBuf);
+
+    impl Unremovable {
+        fn make(path: &Path) -> Option<Self> {
+            disk::write_atomic(path, "kept".as_ref(), 0o644).expect("written");
+            let file = File::open(path).expect("there");
+            let set = rustix::fs::ioctl_setflags(&file, rustix::fs::IFlags::IMMUTABLE);
+            if let Err(error) = &set {
+                eprintln!("CANNOT RUN: no file can be made unremovable here: {error}");
+            }
+            set.is_ok().then(|| Self(path.to_path_buf()))
+        }
+    }
+
+    impl Drop for Unremovable {
+        fn drop(&mut self) {
+            let name = self.0.file_name().expect("a name");
+            let root = self.0.ancestors().find(|path| path.join(OURS).exists()).expect("marked").to_path_buf();
+            let mut folders = vec![root];
+            while let Some(folder) = folders.pop() {
+                for entry in fs::read_dir(folder).expect("readable").flatten() {
+                    match entry.path() {
+                        path if path.is_dir() => folders.push(path),
+                        path if path.file_name() == Some(name) => {
+                            let file = File::open(path).expect("there");
+                            rustix::fs::ioctl_setflags(&file, rustix::fs::IFlags::empty()).expect("reset");
+                        }
+                        _ => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn plugin(folder: &PluginsFolder, place: &str, id: &str) {
+        let path = folder.path().join(place);
+        fs::create_dir_all(&path).expect("made");
+        let text = format!(r#"{{"type":"panel","name":"x","id":"{id}","info":{{"version":"1.0.0"}}}}"#);
+        disk::write_atomic(&path.join("plugin.json"), text.as_bytes(), 0o644).expect("written");
+    }
+
+    #[test]
+    fn what_cannot_be_cleared_away_fails_no_uninstall_and_blocks_no_later_lock() {
+        let (_temporary, folder) = folder();
+        disk::write_atomic(&folder.path().join(OURS), "".as_ref(), 0o644).expect("marked");
+        plugin(&folder, "a-panel", "a-panel");
+        let Some(_kept) = Unremovable::make(&folder.path().join("a-panel/.nfs0001")) else { return };
+        let id = "a-panel".parse().expect("an id");
+        assert!(folder.uninstall(&folder.lock().expect("free"), &id).expect("removed"));
+        drop(folder.lock().expect("not blocked"));
+        assert!(!folder.path().join("a-panel").exists());
+    }
+
+    #[test]
+    fn what_was_moved_aside_and_half_cleared_does_not_come_back() {
+        let (_temporary, folder) = folder();
+        disk::write_atomic(&folder.path().join(OURS), "".as_ref(), 0o644).expect("marked");
+        plugin(&folder, "a-panel", "a-panel");
+        plugin(&folder, ".plugport-a-panel.x1/old", "a-panel");
+        let Some(_kept) = Unremovable::make(&folder.path().join(".plugport-a-panel.x1/old/.nfs0001")) else { return };
+        let id = "a-panel".parse().expect("an id");
+        assert!(folder.uninstall(&folder.lock().expect("free"), &id).expect("removed"));
+        drop(folder.lock().expect("not blocked"));
+        assert!(!folder.path().join("a-panel").exists());
+    }
+
+    #[test]
+    fn folders_that_nobody_may_write_to_are_made_writable_before_they_are_removed() {
+        let (temporary, _) = folder();
+        let deep = temporary.path().join("a/b");
+        fs::create_dir_all(&deep).expect("made");
+        for path in [&deep, &temporary.path().join("a")] {
+            fs::set_permissions(path, fs::Permissions::from_mode(0o555)).expect("set");
+        }
+        std::os::unix::fs::symlink("/", deep.join("link")).or_else(|_| Ok::<_, io::Error>(())).expect("tried");
+        make_writable(&temporary.path().join("a"));
+        assert_eq!(fs::metadata(&deep).expect("there").permissions().mode() & 0o777, 0o755);
+        remove(&temporary.path().join("a")).expect("removed");
+        assert!(!temporary.path().join("a").exists());
     }
 }

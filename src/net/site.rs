@@ -117,8 +117,11 @@ impl Site {
             self.dispatch(request, &url, timeout).await?
         };
         if is_redirect(response.status()) {
-            let to = hide_user(&location(&response).unwrap_or_default()).escape_debug().to_string();
-            return Err(NetError::Redirect { url, to, rule: RedirectRule::Change });
+            let to = self.masked(&location(&response).unwrap_or_default());
+            // A login page's query may hold a session.
+            let to = hide_user(to.split(['?', '#']).next().unwrap_or_default());
+            let message = Some(format!("a redirect to `{}`, which a change does not follow", to.escape_debug()));
+            return Ok(Reply { status: response.status().as_u16(), message, retry_after: None });
         }
         Ok(read_reply(response, url, self.0.credential.as_ref(), self.0.client.settings()).await)
     }

@@ -23,7 +23,11 @@ impl Compared<'_> {
     /// Returns whether there is something newer than what is installed.
     pub fn is_outdated(&self) -> bool {
         let newest = self.newest.as_ref().ok();
-        newest.is_some_and(|newest| self.installed.version.as_ref().is_none_or(|installed| installed < newest))
+        newest.is_some_and(|newest| {
+            let installed = self.installed.version.as_ref();
+            // The spelling makes nothing newer.
+            installed.is_none_or(|installed| installed.cmp_precedence(newest).is_lt())
+        })
     }
 }
 

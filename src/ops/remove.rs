@@ -3,14 +3,17 @@
 //! *Invariant:* what something else on the target still needs stays, unless that is forced. A plugin is removed wholly or
 //! not at all.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::ControlFlow};
 
 use futures_util::{StreamExt, stream};
 
 use crate::{
     diagnostic::{Diagnose, Kind},
-    fleet::directory::{DirectoryError, PluginsFolder},
-    model::PluginId,
+    fleet::{
+        directory::{DirectoryError, PluginsFolder},
+        settle::PluginState,
+    },
+    model::{PluginId, PluginVersion},
     ops::{
         blocking,
         changes::{Action, ChangeOutcome, ChangeResult, Changes},
@@ -72,8 +75,14 @@ async fn remove_from(target: &Target, options: &RemoveOptions) -> (Vec<ChangeRes
         }
     };
     let mut results = Vec::new();
+    // What is to go needs nothing any more, until it turns out to stay.
+    let mut going: HashSet<_> = options.plugins.iter().collect();
     for id in in_order(&options.plugins, &state) {
-        results.push(remove_one(target, &state, id, options).await);
+        let result = remove_one(target, &state, id, &going, options).await;
+        if matches!(result.outcome, ChangeOutcome::Failed | ChangeOutcome::Unknown | ChangeOutcome::Skipped) {
+            going.remove(id);
+        }
+        results.push(result);
     }
     let mut remarks: Vec<_> = state.remarks.iter().map(|remark| format!("{}: {remark}", target.name)).collect();
     let absent = results.iter().filter(|result| result.outcome == ChangeOutcome::Unchanged);
@@ -106,13 +115,22 @@ fn in_order<'a>(plugins: &'a [PluginId], state: &State) -> Vec<&'a PluginId> {
     sorted
 }
 
-async fn remove_one(target: &Target, state: &State, id: &PluginId, options: &RemoveOptions) -> ChangeResult {
-    let Some(installed) = state.plugins.get(id) else {
-        return remove_unlisted(target, id);
+async fn remove_one(
+    target: &Target,
+    state: &State,
+    id: &PluginId,
+    going: &HashSet<&PluginId>,
+    options: &RemoveOptions,
+) -> ChangeResult {
+    let from = match state.plugins.get(id) {
+        Some(installed) => installed.version.clone(),
+        None => match find_unlisted(target, id).await {
+            ControlFlow::Continue(version) => version,
+            ControlFlow::Break(result) => return result,
+        },
     };
-    let action = Action::Uninstall { from: installed.version.clone() };
+    let action = Action::Uninstall { from };
     let result = ChangeResult::new(&target.name, id, &action, ChangeOutcome::Changed);
-    let going: HashSet<_> = options.plugins.iter().collect();
     let dependants = state.plugins.values().filter(|plugin| !going.contains(&plugin.id));
     let dependants: Vec<_> = dependants
         .filter(|plugin| plugin.dependencies.iter().any(|dependency| dependency.id == *id))
@@ -147,14 +165,22 @@ async fn remove_one(target: &Target, state: &State, id: &PluginId, options: &Rem
     }
 }
 
-/// A plugin that is not listed is removed already, unless a folder of its name is something else.
-fn remove_unlisted(target: &Target, id: &PluginId) -> ChangeResult {
+/// Returns the version of a plugin that is there although it is not listed, as far as it is told; or what became of one
+/// that is not there, or that is something else.
+///
+/// A token with few rights sees an incomplete list, and Grafana does not say so (protocol page 5.3).
+async fn find_unlisted(target: &Target, id: &PluginId) -> ControlFlow<ChangeResult, Option<PluginVersion>> {
     let result = ChangeResult::new(&target.name, id, &Action::Keep { at: None }, ChangeOutcome::Unchanged);
     match &target.place {
         Place::Folder { path, .. } if std::fs::symlink_metadata(path.join(id.as_str())).is_ok() => {
             let error = DirectoryError::NotOurs { path: path.join(id.as_str()), plugin: id.clone() };
-            ChangeResult { action: "uninstall", ..result }.because(&error)
+            ControlFlow::Break(ChangeResult { action: "uninstall", ..result }.because(&error))
         }
-        _ => result,
+        Place::Server(server) => match server.state(id).await {
+            Ok(PluginState::Absent) => ControlFlow::Break(result),
+            Ok(PluginState::Loaded { version } | PluginState::Broken { version, .. }) => ControlFlow::Continue(version),
+            Err(error) => ControlFlow::Break(ChangeResult { action: "uninstall", ..result }.because(&error)),
+        },
+        _ => ControlFlow::Break(result),
     }
 }

@@ -1,6 +1,6 @@
 //! What plugins are installed on, and what is on it now.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     archive::PluginJson,
@@ -83,6 +83,9 @@ pub enum TargetError {
     /// The server cannot be asked at all.
     #[error(transparent)]
     Access(#[from] Arc<AccessError>),
+    /// The server does not end its answers.
+    #[error("the workspace could not be read within {} s", .0.as_secs_f32())]
+    Slow(Duration),
 }
 
 impl Diagnose for TargetError {
@@ -91,6 +94,7 @@ impl Diagnose for TargetError {
             Self::Folder(error) => error.kind(),
             Self::Server(error) => error.kind(),
             Self::Access(error) => error.kind(),
+            Self::Slow(_) => Kind::Network,
         }
     }
 
@@ -99,6 +103,7 @@ impl Diagnose for TargetError {
             Self::Folder(error) => error.hint(),
             Self::Server(error) => error.hint(),
             Self::Access(error) => error.hint(),
+            Self::Slow(_) => Some("`change-timeout` under `[network]` bounds how long a workspace is read".to_owned()),
         }
     }
 }
@@ -111,7 +116,12 @@ impl Target {
                 let (path, grafana) = (path.clone(), grafana.clone());
                 Ok(blocking(move || read_folder(&path, grafana, may_be_missing)).await?)
             }
-            Place::Server(server) => read_server(server).await,
+            Place::Server(server) => {
+                // Every question is asked again by itself; one workspace must not keep the others waiting through all.
+                let settings = server.site().client().settings();
+                let limit = settings.change_timeout.max(settings.header_timeout);
+                tokio::time::timeout(limit, read_server(server)).await.map_err(|_| TargetError::Slow(limit))?
+            }
             Place::Closed(error) => Err(Arc::clone(error).into()),
         }
     }

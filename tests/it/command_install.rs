@@ -212,6 +212,26 @@ fn a_plugin_under_another_name_is_not_called_removed() {
     assert_eq!(world.entries("plugins"), ["other"]);
 }
 
+#[test]
+fn a_plugin_under_another_name_gets_no_second_copy() {
+    let world = two_versions();
+    world.run(&["install", &format!("{TIDES}@1.0.0"), "--dir", "plugins"]).expect_code(0);
+    fs::rename(world.path("plugins").join(TIDES), world.path("plugins/other")).expect("renamed");
+    world.run(&["install", TIDES, "--dir", "plugins"]).expect_code(1).expect_stderr("another name");
+    assert_eq!(world.entries("plugins"), ["other"]);
+}
+
+#[test]
+fn what_could_not_be_removed_still_needs_what_it_needs() {
+    let world = chain();
+    world.run(&["install", "acme-b-panel", "--dir", "plugins"]).expect_code(0);
+    fs::rename(world.path("plugins/acme-a-app"), world.path("plugins/other")).expect("renamed");
+    fs::remove_dir_all(world.path("plugins/acme-c-panel")).expect("removed");
+    let output = world.run(&["uninstall", "acme-b-panel", "acme-a-app", "--dir", "plugins"]).expect_code(1);
+    output.expect_stderr("another name").expect_stderr("acme-b-panel is still needed by acme-a-app");
+    assert_eq!(world.entries("plugins"), ["acme-b-panel", "other"]);
+}
+
 /// Promises S28 and P33.
 #[test]
 fn links_are_replaced_and_unlinked_but_never_followed() {
@@ -270,6 +290,20 @@ fn a_missing_dependency_stops_what_needs_it_and_nothing_else() {
     assert!(world.entries("plugins").is_empty());
     let document = world.json(8, &["install", "acme-d-app", "acme-c-panel", "--dir", "plugins"]);
     assert_eq!((&document["summary"]["changed"], &document["summary"]["failed"]), (&3.into(), &1.into()), "{document}");
+}
+
+#[test]
+fn two_that_need_different_versions_of_one_are_not_both_installed() {
+    let world = World::new(
+        FakeCatalog::new()
+            .publish(FakePlugin::new("acme-a-app", "1.0.0").depends_on("acme-c-panel", "^1.0.0"))
+            .publish(FakePlugin::new("acme-b-app", "1.0.0").depends_on("acme-c-panel", "^2.0.0"))
+            .publish(FakePlugin::new("acme-c-panel", "1.0.0"))
+            .publish(FakePlugin::new("acme-c-panel", "2.0.0")),
+    );
+    let output = world.run(&["install", "acme-a-app", "acme-b-app", "--dir", "plugins"]).expect_code(8);
+    output.expect_stderr("it needs acme-c-panel `^2.0.0`, and 1.0.0 was chosen because acme-a-app needs it");
+    assert_eq!(world.entries("plugins"), ["acme-a-app", "acme-c-panel"]);
 }
 
 #[test]

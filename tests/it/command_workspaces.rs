@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog};
+use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog, fault::Fault};
 use crate::support::fake_plugin::FakePlugin;
 use crate::world::{World, outcomes};
 
@@ -63,6 +63,18 @@ fn what_is_needed_stays_on_a_workspace_too() {
     assert_eq!(workspace.installed().len(), 1);
     let document = world.json(0, &["uninstall", CLOCK, "--on", "prod"]);
     assert_eq!(outcomes(&document), ["prod acme-clock-panel unchanged"]);
+}
+
+/// A token with few rights sees an incomplete list.
+#[test]
+fn a_plugin_that_is_not_listed_is_asked_for_before_it_is_called_absent() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    workspace.preinstalled(CLOCK, "1.0.0");
+    workspace.fault(Fault::on("GET", "/api/plugins").body("[]"));
+    world.run(&["uninstall", CLOCK, "--on", "prod", "--dry-run"]).expect_code(0).expect_stdout("planned");
+    let document = world.json(0, &["uninstall", CLOCK, "--on", "prod"]);
+    assert_eq!(outcomes(&document), ["prod acme-clock-panel changed"]);
+    assert!(workspace.installed().is_empty());
 }
 
 #[test]

@@ -65,6 +65,23 @@ fn w3_unknown_is_failed_for_an_install_and_done_for_an_uninstall() {
 }
 
 #[test]
+fn a_redirected_change_is_refused_at_once_and_the_query_is_not_repeated() {
+    let to = format!("http://127.0.0.1:1/login/{}?session=c4n4ry", World::token("prod"));
+    let (workspace, sent, said) = install_with(fault().redirect(&to, 302), 1);
+    assert!(workspace.installed().is_empty() && sent == 1, "{sent}");
+    assert!(said.contains("302") && said.contains("/login/****") && !said.contains("c4n4ry"), "{said}");
+}
+
+#[test]
+fn a_workspace_that_hangs_while_it_is_read_fails_by_name() {
+    let (world, workspace) = prod();
+    workspace.fault(Fault::on("GET", "/api/plugins").stall_before_headers(Duration::from_hours(1)));
+    let output = world.run(&["install", CLOCK, "--on", "prod"]).expect_code(5);
+    output.expect_stderr("prod").expect_stderr("could not be read within");
+    assert_eq!(sent(&workspace), 0);
+}
+
+#[test]
 fn w4_a_conflict_is_read_back() {
     let conflict = || fault().status(409).body(r#"{"message":"Plugin already installed"}"#).times(1);
     let (workspace, sent, _) = install_with(conflict().after_effect(), 0);

@@ -9,7 +9,7 @@ mod outcome;
 
 use std::time::Duration;
 
-pub use outcome::{Doubt, Failure, Outcome, PluginState, Wanted, is_same_version};
+pub use outcome::{Doubt, Failure, Outcome, PluginState, Wanted};
 
 use crate::net::NetSettings;
 
@@ -200,7 +200,8 @@ impl Settling {
             409 => self.read(Claim::Busy { message }),
             500 => self.read(Claim::Broke { message }),
             408 => self.read(Claim::Unclear { status: Some(status), message }),
-            400..=499 => {
+            // A change follows no redirect: Grafana itself was not asked.
+            300..=499 => {
                 self.attempts += 1;
                 self.refuse(status, message)
             }

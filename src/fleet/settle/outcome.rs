@@ -41,16 +41,10 @@ impl Wanted {
     pub fn is_met_by(&self, state: &PluginState) -> bool {
         match (self, state) {
             (Self::Absent, PluginState::Absent) => true,
-            (Self::Version(wanted), PluginState::Loaded { version: Some(version) }) => is_same_version(wanted, version),
+            (Self::Version(wanted), PluginState::Loaded { version: Some(version) }) => wanted.same_release(version),
             _ => false,
         }
     }
-}
-
-/// Returns whether two texts name one version: some publishers write `v1.2.3` in one place and `1.2.3` in another.
-pub fn is_same_version(left: &PluginVersion, right: &PluginVersion) -> bool {
-    let plain = |version: &PluginVersion| version.as_str().strip_prefix('v').unwrap_or(version.as_str()).to_owned();
-    plain(left) == plain(right)
 }
 
 /// What became of a change.

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::plan::Step;
 use crate::{
     archive::ArchiveError,
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Chain, Diagnose, Kind},
     fleet::{
         Grafana,
         directory::{DirectoryError, PluginsFolder},
@@ -140,13 +140,21 @@ async fn hold(server: &Grafana, results: &mut [ChangeResult]) {
     for result in &mut results[..last] {
         let reached = matches!(result.outcome, ChangeOutcome::Changed | ChangeOutcome::Unchanged);
         if let (true, Some(to)) = (reached, result.to.clone()) {
-            let (plugin, as_it_was) = (result.plugin.clone(), result.outcome);
-            *result = settled(server, result.clone(), &plugin, &to).await;
-            if result.outcome == ChangeOutcome::Unchanged {
-                result.outcome = as_it_was;
-            }
+            let as_it_was = result.clone();
+            *result = match server.install(&as_it_was.plugin, &to).await {
+                Ok(settled) if settled.outcome == settle::Outcome::Unchanged => as_it_was,
+                Ok(settled) => judge(as_it_was, settled),
+                Err(error) => doubted(as_it_was, &error),
+            };
         }
     }
+}
+
+/// Returns a result that could not be read once more: nothing was sent, and what was read after the change still stands.
+fn doubted(result: ChangeResult, error: &impl Diagnose) -> ChangeResult {
+    let doubt = format!("whether it stayed so could not be read: {}", Chain(error));
+    let warning = result.warning.iter().chain([&doubt]).cloned().collect::<Vec<_>>().join("; ");
+    ChangeResult { warning: Some(warning), ..result }
 }
 
 fn concerns(failure: &crate::ops::fetch::FetchFailure, step: &Step) -> bool {
@@ -236,7 +244,7 @@ async fn settled(
 
 /// Turns what a workspace came to into a result.
 pub(in crate::ops) fn judge(result: ChangeResult, settled: crate::fleet::grafana::Settled) -> ChangeResult {
-    let trouble = settled.trouble.map(|trouble| crate::diagnostic::Chain(&trouble).to_string());
+    let trouble = settled.trouble.map(|trouble| Chain(&trouble).to_string());
     let with_trouble = |result: ChangeResult| match (&result.error, trouble) {
         (Some(error), Some(trouble)) => ChangeResult { error: Some(format!("{error} ({trouble})")), ..result },
         _ => result,
@@ -246,5 +254,22 @@ pub(in crate::ops) fn judge(result: ChangeResult, settled: crate::fleet::grafana
         settle::Outcome::Unchanged => ChangeResult { outcome: ChangeOutcome::Unchanged, ..result },
         settle::Outcome::Failed(failure) => with_trouble(result.because(&failure)),
         settle::Outcome::Unknown(doubt) => with_trouble(result.because(&doubt)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proven_change_that_cannot_be_read_once_more_stays_proven() {
+        let plugin: PluginId = "a-panel".parse().expect("an id");
+        let action = Action::Install { to: "1.0.0".parse().expect("a version") };
+        let proven = ChangeResult::new("prod", &plugin, &action, ChangeOutcome::Changed);
+        let proven = proven.with_warning(Some(&StepError::Unchecked { plugin: plugin.clone() }));
+        let result = doubted(proven, &StepError::Unchecked { plugin });
+        assert_eq!((result.outcome, result.error), (ChangeOutcome::Changed, None));
+        let warning = result.warning.expect("a note");
+        assert!(warning.contains("checked here first; whether it stayed so"), "{warning}");
     }
 }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use crate::{
     archive::parse_plugin_json,
+    diagnostic::{Diagnose, Kind},
     index::{Index, IndexError},
-    model::{Dependency, PluginId, PluginSpec, VersionRequest},
+    model::{Dependency, PluginId, PluginSpec, PluginVersion, VersionRequest},
     ops::{
         candidates::{self, Chosen, LookupError},
         changes::Action,
@@ -15,11 +16,53 @@ use crate::{
     upstream::PackageName,
 };
 
+/// There is no way to a plugin.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlanError {
+    /// There is no version to install.
+    #[error(transparent)]
+    Lookup(#[from] LookupError),
+    /// What it needs is there in another version, for another reason.
+    #[error("it needs {plugin} `{wanted}`, and {chosen} was chosen because {}", reason(needed_by.as_ref()))]
+    Conflict {
+        /// The plugin that it needs.
+        plugin: PluginId,
+        /// The version that it needs.
+        wanted: VersionRequest,
+        /// The version that was chosen.
+        chosen: PluginVersion,
+        /// Which plugin that was chosen for; nothing where the user asked for it.
+        needed_by: Option<PluginId>,
+    },
+}
+
+fn reason(needed_by: Option<&PluginId>) -> String {
+    needed_by.map_or_else(|| "it was asked for".to_owned(), |plugin| format!("{plugin} needs it"))
+}
+
+impl Diagnose for PlanError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Lookup(error) => error.kind(),
+            Self::Conflict { .. } => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::Conflict { plugin, .. } => {
+                Some(format!("name a version of {plugin} that all can work with: `{plugin}@VERSION`"))
+            }
+        }
+    }
+}
+
 /// One plugin of a plan.
 #[derive(Debug)]
 pub(super) struct Step {
     pub(super) plugin: PluginId,
-    pub(super) action: Result<Action, LookupError>,
+    pub(super) action: Result<Action, PlanError>,
     /// The package that comes.
     pub(super) package: Option<PackageName>,
     /// What must be there before.
@@ -47,7 +90,14 @@ pub(super) fn plan(
     let mut order = Vec::new();
     while let Some(wish) = wishes.pop_front() {
         let id = wish.spec.id.clone();
-        if steps.contains_key(&id) || is_settled(index, state, &wish)? {
+        if let Some(conflict) = steps.get(&id).map(|step| conflict(step, &wish)) {
+            let needs_it = wish.needed_by.as_ref().and_then(|plugin| steps.get_mut(plugin));
+            if let (Some(error), Some(step)) = (conflict, needs_it) {
+                step.action = Err(error);
+            }
+            continue;
+        }
+        if is_settled(index, state, &wish)? {
             continue;
         }
         let (step, dependencies) = plan_one(index, target, state, wish, surroundings)?;
@@ -59,6 +109,18 @@ pub(super) fn plan(
         steps.insert(id, step);
     }
     Ok(sort(steps, order))
+}
+
+/// Returns why a version that was chosen is none that a later wish can do with.
+fn conflict(step: &Step, wish: &Wish) -> Option<PlanError> {
+    let chosen = step.action.as_ref().ok()?.to()?;
+    let wanted = &wish.spec.version;
+    (!wanted.allows(chosen)).then(|| PlanError::Conflict {
+        plugin: step.plugin.clone(),
+        wanted: wanted.clone(),
+        chosen: chosen.clone(),
+        needed_by: step.needed_by.clone(),
+    })
 }
 
 /// Returns whether a dependency needs no step: Grafana brings it, or a version that will do is there.
@@ -92,7 +154,7 @@ fn plan_one(
     let chosen = match candidates::choose(index, &spec, surroundings) {
         Ok(chosen) => chosen,
         Err(error) => {
-            step.action = Err(error);
+            step.action = Err(error.into());
             return Ok((step, Vec::new()));
         }
     };
@@ -105,10 +167,10 @@ fn plan_one(
     Ok((step, dependencies))
 }
 
-fn action(installed: Option<&InstalledPlugin>, to: crate::model::PluginVersion) -> Action {
+fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> Action {
     match installed {
         None => Action::Install { to },
-        Some(installed) if installed.fault.is_none() && installed.version.as_ref() == Some(&to) => {
+        Some(InstalledPlugin { fault: None, version: Some(version), .. }) if version.same_release(&to) => {
             Action::Keep { at: Some(to) }
         }
         Some(installed) => Action::Replace { from: installed.version.clone(), to },
@@ -163,6 +225,22 @@ mod tests {
     #[test]
     fn what_is_needed_comes_first() {
         assert_eq!(sorted([step("a", &["b", "core"]), step("b", &["c"]), step("c", &[])]), ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn a_leading_v_does_not_make_an_installed_version_another() {
+        let version = |text: &str| text.parse().expect("a version");
+        let installed = InstalledPlugin {
+            id: "a-panel".parse().expect("an id"),
+            version: Some(version("1.0.0")),
+            name: String::new(),
+            plugin_type: None,
+            signature: None,
+            dependencies: Vec::new(),
+            fault: None,
+        };
+        assert!(action(Some(&installed), version("v1.0.0")).is_nothing());
+        assert!(!action(Some(&installed), version("v1.0.1")).is_nothing());
     }
 
     #[test]
