@@ -87,9 +87,11 @@ impl Index {
 impl SyncWriter<'_> {
     /// Writes a plugin, new or again: it is listed by this source from now on, and no longer withdrawn.
     ///
-    /// The digests of its packages are pinned where none are.
+    /// The digests of its packages are pinned where none are. Where another source listed it last, its releases go with
+    /// it, and that source forgets its `ETag`: its list is no longer what the index has of it.
     pub fn put_plugin(&mut self, record: &PluginRecord) -> Result<(), IndexError> {
         let plugin = &record.plugin;
+        self.take_over(&plugin.id)?;
         let number = self.put_plugin_row(record)?;
         let keywords = plugin.keywords.join("\n");
         self.put_document(number, record, &keywords)?;
@@ -98,6 +100,16 @@ impl SyncWriter<'_> {
             self.pin(number, version, &plugin.packages)?;
         }
         Ok(())
+    }
+
+    fn take_over(&self, plugin: &PluginId) -> Result<(), IndexError> {
+        let doing = "taking a plugin over";
+        let sql = "SELECT number, source FROM plugin WHERE id = ?1 AND source <> ?2";
+        let elsewhere = self.session().row(doing, sql, (plugin, self.source), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some((number, former)): Option<(i64, i64)> = elsewhere else { return Ok(()) };
+        self.session().execute(doing, "UPDATE source SET list_etag = NULL WHERE id = ?1", [former])?;
+        let sql = "UPDATE release SET source = ?2 WHERE plugin = ?1";
+        self.session().execute(doing, sql, (number, self.source)).map(drop)
     }
 
     fn put_plugin_row(&self, record: &PluginRecord) -> Result<i64, IndexError> {
@@ -448,6 +460,27 @@ mod tests {
         assert!(index.known_plugins(source("here")).expect("read").is_empty());
         assert_eq!(index.known_plugins(source("there")).expect("read").len(), 1);
         assert_eq!(index.sources().expect("read").len(), 2);
+    }
+
+    #[test]
+    fn a_plugin_that_moves_takes_its_releases_along_and_its_former_source_forgets_the_etag() {
+        let scratch = Scratch::new();
+        let mut index = scratch.open();
+        let plugin = id("a-clock-panel");
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[]), release("2.0.0", &[])]);
+        let clock = record(plugin_called("a-clock-panel", "Clock"));
+        commit(&mut index, "here", 2, |writer| {
+            writer.put_plugin(&clock).expect("put");
+            writer.set_list_etag(Some("list")).expect("set");
+        });
+        let etag = |index: &Index, location| index.source(location).expect("read").expect("there").list_etag;
+        assert_eq!(etag(&index, "here").as_deref(), Some("list"));
+        commit(&mut index, "there", 3, |writer| {
+            writer.put_plugin(&clock).expect("put");
+            writer.set_list_etag(Some("other")).expect("set");
+            assert!(writer.withdraw_release(&plugin, &version("2.0.0")).expect("withdraw"));
+        });
+        assert_eq!((etag(&index, "here"), etag(&index, "there").as_deref()), (None, Some("other")));
     }
 
     #[test]

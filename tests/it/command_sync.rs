@@ -265,6 +265,52 @@ fn a_catalog_that_shrinks_suddenly_is_believed_only_when_confirmed() {
     sandbox.run(&["show", CLOCK]).expect_code(0).expect_stdout("withdrawn");
 }
 
+/// Returns whose catalog a plugin is of.
+fn source_of(sandbox: &Sandbox, plugin: &str) -> Value {
+    sandbox.run(&["show", plugin, "--json"]).expect_code(0).json()["source"].clone()
+}
+
+#[test]
+fn a_list_that_did_not_change_does_not_hide_that_its_plugins_moved_to_another_source() {
+    let (sandbox, here, there) = (Sandbox::new(), upstream(), upstream());
+    for server in [&here, &there, &here] {
+        sync(&sandbox, server).expect_code(0);
+        for plugin in [CLOCK, TIDES, ZABBIX] {
+            assert_eq!(source_of(&sandbox, plugin), json!(server.url()), "{plugin}");
+        }
+    }
+    let (before, requests) = (index_state(&sandbox), here.requests().len());
+    sync(&sandbox, &here).expect_code(0);
+    assert_eq!(asked(&here, requests), ["/api/plugins"]);
+    assert!(index_state(&sandbox) == before, "the index was written");
+}
+
+#[test]
+fn a_version_that_the_new_source_of_a_plugin_drops_is_withdrawn_once() {
+    let (sandbox, here, there) = (Sandbox::new(), upstream(), upstream());
+    sync(&sandbox, &here).expect_code(0);
+    sync(&sandbox, &there).expect_code(0);
+    there.catalog(|catalog| catalog.withdraw(CLOCK, "2.0.0"));
+    let (code, document) = sync_json(&sandbox, &there.url(), &["--full"]);
+    assert_eq!((code, &document["versions"]["removed"]), (0, &json!(1)), "{document}");
+    let (code, document) = sync_json(&sandbox, &there.url(), &["--full"]);
+    assert_eq!((code, &document["sync"]), (0, &Value::Null), "{document}");
+}
+
+#[test]
+fn a_version_that_only_the_former_source_has_is_withdrawn_when_the_plugin_moves() {
+    let (sandbox, here, there) = (Sandbox::new(), upstream(), upstream());
+    there.catalog(|catalog| catalog.withdraw(CLOCK, "2.0.0"));
+    sync(&sandbox, &here).expect_code(0);
+    let (_, document) = sync_json(&sandbox, &there.url(), &[]);
+    assert_eq!(document["versions"]["removed"], json!(1), "{document}");
+    let (_, document) = sync_json(&sandbox, &there.url(), &["--full"]);
+    assert_eq!(document["sync"], Value::Null, "{document}");
+    // Who has it brings it back.
+    let (_, document) = sync_json(&sandbox, &here.url(), &[]);
+    assert_eq!(document["versions"]["updated"], json!(1), "{document}");
+}
+
 #[test]
 fn a_workspace_passes_its_catalog_on_to_who_has_its_token() {
     let server = FakeGrafana::workspace("prod", "12.0.0", catalog()).token("canary-prod").start();
