@@ -664,6 +664,29 @@ fn a_broken_file_of_a_folder_withdraws_nothing() {
 }
 
 #[test]
+fn a_version_of_a_folder_that_cannot_be_read_is_not_withdrawn_and_reported_once() {
+    let sandbox = Sandbox::new();
+    let names = folder(&sandbox);
+    sync_json(&sandbox, "catalog", &[]);
+    let whole = fs::read(sandbox.path().join(&names[0])).expect("written");
+    let change = |work: fn(&mut Value)| {
+        let mut versions: Value = serde_json::from_slice(&whole).expect("JSON");
+        work(&mut versions["items"]);
+        sandbox.write(&names[0], versions.to_string());
+        let (code, document) = sync_json(&sandbox, "catalog", &[]);
+        assert_eq!((code, &document["versions"]["removed"]), (8, &json!(0)), "{document}");
+        let skipped = document["skipped"].as_array().map(Vec::as_slice).unwrap_or_default();
+        assert_eq!((skipped.len(), &skipped[0]["version"]), (1, &json!("1.0.0")), "{document}");
+    };
+    change(|items| items[1]["packages"]["any"]["sha256"] = json!("0f"));
+    change(|items| {
+        let mut other = items[1].clone();
+        other["packages"]["any"]["sha256"] = json!("0f".repeat(32));
+        items.as_array_mut().expect("a list").push(other);
+    });
+}
+
+#[test]
 fn a_new_version_in_a_file_of_its_own_is_seen() {
     let sandbox = Sandbox::new();
     let names = folder(&sandbox);
