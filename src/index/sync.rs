@@ -35,6 +35,13 @@ pub struct PluginRecord {
     pub versions_etag: Option<String>,
 }
 
+/// Whether a package that is known, and was not listed, is listed from now on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Relist {
+    Yes,
+    No,
+}
+
 /// A sync under way. Dropped without [`SyncWriter::commit`] it leaves no trace.
 #[derive(Debug)]
 pub struct SyncWriter<'a> {
@@ -97,7 +104,8 @@ impl SyncWriter<'_> {
         self.put_document(number, record, &keywords)?;
         self.put_words(number, plugin, &keywords)?;
         if let Some(version) = &plugin.version {
-            self.pin(number, version, &plugin.packages)?;
+            // What is listed of a release is for its list of versions to say.
+            self.pin(number, version, &plugin.packages, Relist::No)?;
         }
         Ok(())
     }
@@ -201,7 +209,7 @@ impl SyncWriter<'_> {
         if !release.packages.is_empty() {
             let sql = "UPDATE package SET listed = 0 WHERE plugin = ?1 AND version = ?2";
             self.session().execute(doing, sql, (number, &release.version))?;
-            self.pin(number, &release.version, &release.packages)?;
+            self.pin(number, &release.version, &release.packages, Relist::Yes)?;
         }
         Ok(())
     }
@@ -212,10 +220,11 @@ impl SyncWriter<'_> {
         plugin: i64,
         version: &PluginVersion,
         packages: &BTreeMap<Platform, Package>,
+        relist: Relist,
     ) -> Result<(), IndexError> {
         let sql = "INSERT INTO package AS pin (plugin, version, platform, sha256, md5, size, listed, first_seen)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
-            ON CONFLICT (plugin, version, platform) DO UPDATE SET listed = 1,
+            ON CONFLICT (plugin, version, platform) DO UPDATE SET listed = max(pin.listed, ?8),
                 (sha256, md5, size) = (SELECT
                     CASE WHEN agrees THEN coalesce(pin.sha256, excluded.sha256) ELSE pin.sha256 END,
                     CASE WHEN agrees THEN coalesce(pin.md5, excluded.md5) ELSE pin.md5 END,
@@ -225,7 +234,8 @@ impl SyncWriter<'_> {
         for (platform, package) in packages {
             let Digests { sha256, md5 } = package.digests;
             let size = package.size.map(count_column);
-            let parameters = (plugin, version, platform, sha256, md5, size, self.now);
+            let relist = relist == Relist::Yes;
+            let parameters = (plugin, version, platform, sha256, md5, size, self.now, relist);
             self.session().execute("pinning a package", sql, parameters)?;
         }
         Ok(())
@@ -410,6 +420,21 @@ mod tests {
         put(&mut index, "a-clock-panel", &[offer(Some(1), Some(good), Some(11))]);
         put(&mut index, "a-clock-panel", &[offer(None, None, None)]);
         assert_eq!(pinned(&index), offer(Some(1), Some(good), Some(11)).packages[&Platform::any()]);
+    }
+
+    #[test]
+    fn the_pin_of_a_package_that_is_no_longer_listed_is_told() {
+        let scratch = Scratch::new();
+        let mut index = scratch.open();
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("linux-amd64", 2)])]);
+        let stored = index.releases(&id("a-clock-panel")).expect("read").swap_remove(0);
+        assert_eq!(stored.release.packages, [(platform("linux-amd64"), package(2))].into());
+        assert_eq!(stored.pins[&platform("any")], package(1));
+        let mut plugin = plugin_called("a-clock-panel", "Clock");
+        (plugin.version, plugin.packages) = (Some(version("1.0.0")), [(platform("any"), package(1))].into());
+        commit(&mut index, "here", 2, |writer| writer.put_plugin(&record(plugin)).expect("put"));
+        assert!(!digests(&index, "a-clock-panel").contains_key(&platform("any")));
     }
 
     #[test]

@@ -220,11 +220,24 @@ fn the_first_digest_stays_and_another_one_is_an_alert() {
     assert_eq!((code, &alert["kind"], &alert["version"]), (4, &json!("digest-changed"), &json!("2.0.0")), "{document}");
     assert!(alert["after"].as_str().is_some_and(|after| after.contains("abab")), "{alert}");
     assert_eq!(digest(&sandbox), pinned);
+    sandbox.run(&["diff"]).expect_code(0).expect_stdout("digest-changed (alert)");
     // What was skipped wins over the alert.
     server.fault(Fault::on("GET", "/api/plugins/acme-tides-datasource").status(404).times(1));
     let output = sandbox.run(&["sync", "--full", "--source", &server.url()]).expect_code(8);
     output.expect_stderr("alert: grafana-clock-panel@2.0.0 (any): digest changed: was ").expect_stderr("stays");
-    sandbox.run(&["diff"]).expect_code(0).expect_stdout("digest-changed (alert)");
+}
+
+#[test]
+fn an_open_alert_is_told_again_and_not_recorded_again() {
+    let (sandbox, server) = (Sandbox::new(), upstream());
+    sync(&sandbox, &server).expect_code(0);
+    server.catalog(|catalog| catalog.set_digest_lie(CLOCK, "2.0.0", &"ab".repeat(32)));
+    sync(&sandbox, &server).expect_code(4);
+    let before = index_state(&sandbox);
+    let (code, document) = sync_json(&sandbox, &server.url(), &["--full"]);
+    assert_eq!((code, &document["sync"]), (4, &Value::Null), "{document}");
+    assert_eq!(document["alerts"][0]["kind"], "digest-changed", "{document}");
+    assert!(index_state(&sandbox) == before, "the index was written");
 }
 
 fn digest(sandbox: &Sandbox) -> Value {
