@@ -140,15 +140,15 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members<'de>, A::Error> {
                 let (mut members, mut seen) = (Vec::new(), HashSet::new());
-                while let Some(key) = access.next_key::<String>()? {
+                while members.len() <= MAX_ITEMS
+                    && let Some(key) = access.next_key::<String>()?
+                {
                     if !seen.insert(key.clone()) {
                         return Err(repeated_key(&key));
                     }
                     members.push((key, access.next_value()?));
-                    if members.len() > MAX_ITEMS {
-                        while access.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                    }
                 }
+                while access.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Members(members))
             }
         }
@@ -172,12 +172,12 @@ impl<'de> Deserialize<'de> for Elements<'de> {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Elements<'de>, A::Error> {
                 let mut elements = Vec::new();
-                while let Some(element) = access.next_element()? {
+                while elements.len() <= MAX_ITEMS
+                    && let Some(element) = access.next_element()?
+                {
                     elements.push(element);
-                    if elements.len() > MAX_ITEMS {
-                        while access.next_element::<IgnoredAny>()?.is_some() {}
-                    }
                 }
+                while access.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Elements(elements))
             }
         }

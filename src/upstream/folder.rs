@@ -268,7 +268,8 @@ impl Gathered {
             let id = entry.plugin.id.clone();
             match plugins.get_mut(&id) {
                 None => {
-                    drop(plugins.insert(id, Described { entry, releases: Vec::new(), skipped: Reports::default() }))
+                    let described = Described { entry, releases: Vec::new(), skipped: Reports::default() };
+                    plugins.insert(id, described);
                 }
                 Some(known) if rank(&entry) > rank(&known.entry) => known.entry = entry,
                 Some(_) => {}
