@@ -8,7 +8,7 @@ use std::{collections::HashSet, fmt, str};
 
 use serde::{
     Deserialize,
-    de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Number, Value, value::RawValue};
 
@@ -28,6 +28,9 @@ impl Limits {
     pub const ITEM: Self = Self { bytes: 1 << 20, depth: 64 };
 }
 
+/// How many members or elements [`members`] and [`elements`] take apart: 64 MiB of `0,0,0` would become gigabytes.
+pub const MAX_ITEMS: usize = 200_000;
+
 /// When two keys of an object are the same.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Keys {
@@ -46,6 +49,9 @@ pub enum JsonError {
     /// It is deeper than it may be.
     #[error("it is nested deeper than {0} levels")]
     TooDeep(usize),
+    /// An object or a list of it has more members than it may have.
+    #[error("it has a list or an object of more than {0} items")]
+    TooMany(usize),
     /// It is empty.
     #[error("it is empty")]
     Empty,
@@ -86,14 +92,30 @@ pub fn parse(document: &[u8], limits: Limits, keys: Keys) -> Result<Value, JsonE
     Ok(value)
 }
 
-/// Returns the members of an object, each value as its text, so that one bad value spoils no other.
+/// Returns the members of an object, at most [`MAX_ITEMS`], each value as its text, so that one bad value spoils no
+/// other.
 pub fn members(text: &str) -> Result<Vec<(String, &RawValue)>, JsonError> {
-    serde_json::from_str::<Members<'_>>(text).map(|members| members.0).map_err(JsonError::Syntax)
+    let Members(members) = serde_json::from_str(text).map_err(JsonError::Syntax)?;
+    bounded(members)
 }
 
-/// Returns the elements of a list, each as its text.
+/// Returns the elements of a list, at most [`MAX_ITEMS`], each as its text.
 pub fn elements(text: &str) -> Result<Vec<&RawValue>, JsonError> {
-    serde_json::from_str(text).map_err(JsonError::Syntax)
+    let Elements(elements) = serde_json::from_str(text).map_err(JsonError::Syntax)?;
+    bounded(elements)
+}
+
+/// Refuses what was read one beyond the limit to show that there is more.
+fn bounded<T>(items: Vec<T>) -> Result<Vec<T>, JsonError> {
+    if items.len() > MAX_ITEMS { Err(JsonError::TooMany(MAX_ITEMS)) } else { Ok(items) }
+}
+
+/// Returns the last text that each of some members of an object has; keeps nothing else of it, however large it is.
+pub fn texts<const COUNT: usize>(text: &str, keys: [&str; COUNT]) -> Result<[Option<String>; COUNT], JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let found = Texts(keys).deserialize(&mut deserializer).map_err(JsonError::Syntax)?;
+    deserializer.end().map_err(JsonError::Syntax)?;
+    Ok(found)
 }
 
 /// Returns a field whatever the case of its key, as Go's decoder does, and so Grafana.
@@ -118,17 +140,78 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members<'de>, A::Error> {
                 let (mut members, mut seen) = (Vec::new(), HashSet::new());
-                while let Some(key) = access.next_key::<String>()? {
+                while members.len() <= MAX_ITEMS
+                    && let Some(key) = access.next_key::<String>()?
+                {
                     if !seen.insert(key.clone()) {
                         return Err(repeated_key(&key));
                     }
                     members.push((key, access.next_value()?));
                 }
+                while access.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Members(members))
             }
         }
 
         deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+struct Elements<'a>(Vec<&'a RawValue>);
+
+impl<'de> Deserialize<'de> for Elements<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ListVisitor;
+
+        impl<'de> Visitor<'de> for ListVisitor {
+            type Value = Elements<'de>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Elements<'de>, A::Error> {
+                let mut elements = Vec::new();
+                while elements.len() <= MAX_ITEMS
+                    && let Some(element) = access.next_element()?
+                {
+                    elements.push(element);
+                }
+                while access.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Elements(elements))
+            }
+        }
+
+        deserializer.deserialize_seq(ListVisitor)
+    }
+}
+
+struct Texts<'k, const COUNT: usize>([&'k str; COUNT]);
+
+impl<'de, const COUNT: usize> DeserializeSeed<'de> for Texts<'_, COUNT> {
+    type Value = [Option<String>; COUNT];
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, const COUNT: usize> Visitor<'de> for Texts<'_, COUNT> {
+    type Value = [Option<String>; COUNT];
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut found = [const { None }; COUNT];
+        while let Some(key) = access.next_key::<String>()? {
+            let value: &RawValue = access.next_value()?;
+            if let Some(place) = self.0.iter().position(|wanted| *wanted == key) {
+                found[place] = serde_json::from_str(value.get()).ok();
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -260,6 +343,22 @@ mod tests {
         );
         assert!(super::members(r#"{"a":1,"a":2}"#).is_err() && super::members("[]").is_err());
         assert_eq!(elements("[1, {}]").expect("a list").len(), 2);
+    }
+
+    #[test]
+    fn a_list_or_an_object_of_too_many_items_is_refused_whole() {
+        let list = |count: usize| format!("[{}0]", "0,".repeat(count - 1));
+        assert_eq!(elements(&list(MAX_ITEMS)).expect("as many as allowed").len(), MAX_ITEMS);
+        assert!(matches!(elements(&list(2 * MAX_ITEMS)), Err(JsonError::TooMany(MAX_ITEMS))));
+        let object: Vec<_> = (0..2 * MAX_ITEMS).map(|number| format!("\"{number}\":0")).collect();
+        assert!(matches!(super::members(&format!("{{{}}}", object.join(","))), Err(JsonError::TooMany(MAX_ITEMS))));
+    }
+
+    #[test]
+    fn texts_are_found_without_reading_the_rest_into_values() {
+        let found = texts(r#"{"a":[1e400],"b":"x","c":5,"b":"\u0079"}"#, ["c", "b", "d"]).expect("an object");
+        assert_eq!(found, [None, Some("y".to_owned()), None]);
+        assert!(texts("[]", ["a"]).is_err() && texts(r#"{"a":"x""#, ["a"]).is_err());
     }
 
     #[test]

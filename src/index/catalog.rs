@@ -66,6 +66,8 @@ pub struct StoredRelease {
     pub withdrawn_at: Option<Timestamp>,
     /// When it was first put.
     pub first_seen: Timestamp,
+    /// The first digests seen of its packages, also of those that are no longer listed.
+    pub pins: BTreeMap<Platform, Package>,
     /// The platforms whose package is in the store, with the digest it has there.
     pub stored: BTreeMap<Platform, Sha256Digest>,
 }
@@ -159,10 +161,12 @@ impl Index {
                    WHERE plugin.id = ?1 ORDER BY version_order DESC, release.version DESC";
         let mut releases = self.session().rows("reading the releases", sql, [id], release_of)?;
         let mut packages = self.packages(id, None, false)?;
+        let mut pins = self.packages(id, None, true)?;
         let mut stored = self.stored_packages(id)?;
         for entry in &mut releases {
             let version = entry.release.version.as_str();
             entry.release.packages = packages.remove(version).unwrap_or_default();
+            entry.pins = pins.remove(version).unwrap_or_default();
             entry.stored = stored.remove(version).unwrap_or_default();
         }
         Ok(releases)
@@ -247,5 +251,6 @@ fn release_of(row: &Row<'_>) -> rusqlite::Result<StoredRelease> {
         packages: BTreeMap::new(),
         raw: row.get(5)?,
     };
-    Ok(StoredRelease { release, withdrawn_at: row.get(6)?, first_seen: row.get(7)?, stored: BTreeMap::new() })
+    let (withdrawn_at, first_seen) = (row.get(6)?, row.get(7)?);
+    Ok(StoredRelease { release, withdrawn_at, first_seen, pins: BTreeMap::new(), stored: BTreeMap::new() })
 }

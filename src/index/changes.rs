@@ -1,6 +1,6 @@
 //! What changed in the catalog, sync by sync.
 
-use std::{fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr};
 
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
@@ -166,6 +166,23 @@ impl Index {
         }
     }
 
+    /// Returns the alerts on digests that nobody accepted since, by plugin, oldest first.
+    pub fn refused_digests(&self) -> Result<HashMap<PluginId, Vec<Change>>, IndexError> {
+        let sql = format!("{CHANGES} WHERE kind IN (?1, ?2) ORDER BY change.id");
+        let kinds = [ChangeKind::DigestChanged, ChangeKind::AlertAccepted].map(ChangeKind::as_str);
+        let mut refused: HashMap<PluginId, Vec<Change>> = HashMap::new();
+        for RecordedChange { change, .. } in self.session().rows("reading the alerts", &sql, kinds, change_of)? {
+            let of_plugin = refused.entry(change.plugin.clone()).or_default();
+            if change.kind == ChangeKind::AlertAccepted {
+                let place = (&change.version, &change.platform);
+                of_plugin.retain(|refused| (&refused.version, &refused.platform) != place);
+            } else {
+                of_plugin.push(change);
+            }
+        }
+        Ok(refused)
+    }
+
     /// Returns all syncs, newest first.
     pub fn syncs(&self) -> Result<Vec<SyncRecord>, IndexError> {
         let sql = "SELECT sync.id, location, started_at, finished_at, summary
@@ -239,6 +256,21 @@ mod tests {
         assert_eq!(index.changes(Since::Sync(0)).expect("read").len(), 2);
         let syncs = index.syncs().expect("read");
         assert_eq!((syncs.len(), syncs[0].id, &syncs[0].summary), (2, ids[1], &json!({"at": 20})));
+    }
+
+    #[test]
+    fn a_digest_is_refused_until_it_is_accepted() {
+        let mut index = Scratch::new().open();
+        let mut refused = |kind| {
+            let mut writer = index.begin_sync("here", time(1)).expect("begin");
+            writer.record(&change(kind)).expect("record");
+            writer.commit(&json!({})).expect("commit");
+            index.refused_digests().expect("read").remove(&id("a-clock-panel")).unwrap_or_default().len()
+        };
+        assert_eq!(refused(ChangeKind::OwnerChanged), 0);
+        assert_eq!(refused(ChangeKind::DigestChanged), 1);
+        assert_eq!(refused(ChangeKind::AlertAccepted), 0);
+        assert_eq!(refused(ChangeKind::DigestChanged), 1);
     }
 
     #[test]

@@ -35,6 +35,13 @@ pub struct PluginRecord {
     pub versions_etag: Option<String>,
 }
 
+/// Whether a package that is known, and was not listed, is listed from now on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Relist {
+    Yes,
+    No,
+}
+
 /// A sync under way. Dropped without [`SyncWriter::commit`] it leaves no trace.
 #[derive(Debug)]
 pub struct SyncWriter<'a> {
@@ -87,17 +94,30 @@ impl Index {
 impl SyncWriter<'_> {
     /// Writes a plugin, new or again: it is listed by this source from now on, and no longer withdrawn.
     ///
-    /// The digests of its packages are pinned where none are.
+    /// The digests of its packages are pinned where none are. Where another source listed it last, its releases go with
+    /// it, and that source forgets its `ETag`: its list is no longer what the index has of it.
     pub fn put_plugin(&mut self, record: &PluginRecord) -> Result<(), IndexError> {
         let plugin = &record.plugin;
+        self.take_over(&plugin.id)?;
         let number = self.put_plugin_row(record)?;
         let keywords = plugin.keywords.join("\n");
         self.put_document(number, record, &keywords)?;
         self.put_words(number, plugin, &keywords)?;
         if let Some(version) = &plugin.version {
-            self.pin(number, version, &plugin.packages)?;
+            // What is listed of a release is for its list of versions to say.
+            self.pin(number, version, &plugin.packages, Relist::No)?;
         }
         Ok(())
+    }
+
+    fn take_over(&self, plugin: &PluginId) -> Result<(), IndexError> {
+        let doing = "taking a plugin over";
+        let sql = "SELECT number, source FROM plugin WHERE id = ?1 AND source <> ?2";
+        let elsewhere = self.session().row(doing, sql, (plugin, self.source), |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let Some((number, former)): Option<(i64, i64)> = elsewhere else { return Ok(()) };
+        self.session().execute(doing, "UPDATE source SET list_etag = NULL WHERE id = ?1", [former])?;
+        let sql = "UPDATE release SET source = ?2 WHERE plugin = ?1";
+        self.session().execute(doing, sql, (number, self.source)).map(drop)
     }
 
     fn put_plugin_row(&self, record: &PluginRecord) -> Result<i64, IndexError> {
@@ -189,7 +209,7 @@ impl SyncWriter<'_> {
         if !release.packages.is_empty() {
             let sql = "UPDATE package SET listed = 0 WHERE plugin = ?1 AND version = ?2";
             self.session().execute(doing, sql, (number, &release.version))?;
-            self.pin(number, &release.version, &release.packages)?;
+            self.pin(number, &release.version, &release.packages, Relist::Yes)?;
         }
         Ok(())
     }
@@ -200,10 +220,11 @@ impl SyncWriter<'_> {
         plugin: i64,
         version: &PluginVersion,
         packages: &BTreeMap<Platform, Package>,
+        relist: Relist,
     ) -> Result<(), IndexError> {
         let sql = "INSERT INTO package AS pin (plugin, version, platform, sha256, md5, size, listed, first_seen)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
-            ON CONFLICT (plugin, version, platform) DO UPDATE SET listed = 1,
+            ON CONFLICT (plugin, version, platform) DO UPDATE SET listed = max(pin.listed, ?8),
                 (sha256, md5, size) = (SELECT
                     CASE WHEN agrees THEN coalesce(pin.sha256, excluded.sha256) ELSE pin.sha256 END,
                     CASE WHEN agrees THEN coalesce(pin.md5, excluded.md5) ELSE pin.md5 END,
@@ -213,7 +234,8 @@ impl SyncWriter<'_> {
         for (platform, package) in packages {
             let Digests { sha256, md5 } = package.digests;
             let size = package.size.map(count_column);
-            let parameters = (plugin, version, platform, sha256, md5, size, self.now);
+            let relist = relist == Relist::Yes;
+            let parameters = (plugin, version, platform, sha256, md5, size, self.now, relist);
             self.session().execute("pinning a package", sql, parameters)?;
         }
         Ok(())
@@ -401,6 +423,21 @@ mod tests {
     }
 
     #[test]
+    fn the_pin_of_a_package_that_is_no_longer_listed_is_told() {
+        let scratch = Scratch::new();
+        let mut index = scratch.open();
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("linux-amd64", 2)])]);
+        let stored = index.releases(&id("a-clock-panel")).expect("read").swap_remove(0);
+        assert_eq!(stored.release.packages, [(platform("linux-amd64"), package(2))].into());
+        assert_eq!(stored.pins[&platform("any")], package(1));
+        let mut plugin = plugin_called("a-clock-panel", "Clock");
+        (plugin.version, plugin.packages) = (Some(version("1.0.0")), [(platform("any"), package(1))].into());
+        commit(&mut index, "here", 2, |writer| writer.put_plugin(&record(plugin)).expect("put"));
+        assert!(!digests(&index, "a-clock-panel").contains_key(&platform("any")));
+    }
+
+    #[test]
     fn a_pin_is_replaced_by_name_alone() {
         let scratch = Scratch::new();
         let mut index = scratch.open();
@@ -448,6 +485,27 @@ mod tests {
         assert!(index.known_plugins(source("here")).expect("read").is_empty());
         assert_eq!(index.known_plugins(source("there")).expect("read").len(), 1);
         assert_eq!(index.sources().expect("read").len(), 2);
+    }
+
+    #[test]
+    fn a_plugin_that_moves_takes_its_releases_along_and_its_former_source_forgets_the_etag() {
+        let scratch = Scratch::new();
+        let mut index = scratch.open();
+        let plugin = id("a-clock-panel");
+        put(&mut index, "a-clock-panel", &[release("1.0.0", &[]), release("2.0.0", &[])]);
+        let clock = record(plugin_called("a-clock-panel", "Clock"));
+        commit(&mut index, "here", 2, |writer| {
+            writer.put_plugin(&clock).expect("put");
+            writer.set_list_etag(Some("list")).expect("set");
+        });
+        let etag = |index: &Index, location| index.source(location).expect("read").expect("there").list_etag;
+        assert_eq!(etag(&index, "here").as_deref(), Some("list"));
+        commit(&mut index, "there", 3, |writer| {
+            writer.put_plugin(&clock).expect("put");
+            writer.set_list_etag(Some("other")).expect("set");
+            assert!(writer.withdraw_release(&plugin, &version("2.0.0")).expect("withdraw"));
+        });
+        assert_eq!((etag(&index, "here"), etag(&index, "there").as_deref()), (None, Some("other")));
     }
 
     #[test]

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    DocumentError, Skipped,
+    DocumentError, Reports, Skipped,
     item::{self, ItemError},
 };
 use crate::{
-    json::{self, Limits},
+    json::{self, JsonError, Limits},
     model::{PluginEntry, PluginId, PluginVersion, Release},
 };
 
@@ -15,14 +15,14 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Plugins {
     pub(super) entries: Vec<PluginEntry>,
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Reports,
 }
 
 /// What a list of versions holds.
 #[derive(Debug, Default)]
 pub(super) struct Versions {
     pub(super) releases: Vec<Release>,
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Reports,
 }
 
 /// Reads `{"items": [plugin, …]}`.
@@ -36,7 +36,7 @@ pub(super) fn read_plugin_items<'a>(items: impl IntoIterator<Item = &'a str>) ->
     let mut seen = HashSet::new();
     for text in items {
         let report =
-            |reason: String| Skipped { plugin: item::reported_name(text, &["slug", "name"]), version: None, reason };
+            |reason: String| Skipped { plugin: item::reported_name(text, ["slug", "name"]), version: None, reason };
         match item::read_plugin(text) {
             Ok(entry) if seen.insert(entry.plugin.id.fold()) => plugins.entries.push(entry),
             Ok(_) => plugins.skipped.push(report("its id is there twice, or differs from another in case only".into())),
@@ -92,14 +92,17 @@ pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, i
 }
 
 fn skipped_version(id: &PluginId, text: &str, error: &ItemError) -> Skipped {
-    Skipped { version: item::reported_name(text, &["version"]), ..Skipped::plugin(id.as_str(), error.to_string()) }
+    Skipped { version: item::reported_name(text, ["version"]), ..Skipped::plugin(id.as_str(), error.to_string()) }
 }
 
 /// Returns the elements of the list `key` of an object.
 fn list<'a>(text: &'a str, key: &'static str) -> Result<impl Iterator<Item = &'a str>, DocumentError> {
     let members = json::members(text)?;
     let list = members.into_iter().find(|(name, _)| name == key).ok_or(DocumentError::NoList(key))?.1.get();
-    let elements = json::elements(list).map_err(|_| DocumentError::NoList(key))?;
+    let elements = json::elements(list).map_err(|error| match error {
+        JsonError::Syntax(_) => DocumentError::NoList(key),
+        error => DocumentError::Json(error),
+    })?;
     Ok(elements.into_iter().map(serde_json::value::RawValue::get))
 }
 
@@ -109,9 +112,9 @@ pub(super) enum Shape {
     /// Plugins, from a list or a detail page.
     Plugins(Plugins),
     /// The versions of one plugin or more.
-    Versions(BTreeMap<PluginId, Versions>, Vec<Skipped>),
+    Versions(BTreeMap<PluginId, Versions>, Reports),
     /// Plugins with their versions: the older index, or one object of it, or a plugin.json.
-    Whole(Vec<(PluginEntry, Versions)>, Vec<Skipped>),
+    Whole(Vec<(PluginEntry, Versions)>, Reports),
 }
 
 /// Reads a document of any shape that catalogs come in; what is none is an error.
@@ -136,19 +139,21 @@ pub(super) fn read_any(document: &[u8]) -> Result<Shape, DocumentError> {
     }
     if has("id") && has("type") {
         let (entry, releases, skipped) = item::read_plugin_json(text).map_err(DocumentError::Item)?;
-        return Ok(Shape::Whole(vec![(entry, Versions { releases, skipped: Vec::new() })], skipped));
+        let mut versions = Versions { releases, skipped: Reports::default() };
+        versions.skipped.extend(skipped);
+        return Ok(Shape::Whole(vec![(entry, versions)], Reports::default()));
     }
     Err(DocumentError::NoList("items"))
 }
 
 /// Items are versions when they name the plugin they belong to, else plugins.
 fn read_items(items: Vec<&str>) -> Shape {
-    let owner = |text: &str| item::reported_name(text, &["pluginSlug"])?.parse::<PluginId>().ok();
+    let owner = |text: &str| item::reported_name(text, ["pluginSlug"])?.parse::<PluginId>().ok();
     if !items.iter().any(|text| owner(text).is_some()) {
         return Shape::Plugins(read_plugin_items(items));
     }
     let mut by_owner: BTreeMap<PluginId, Vec<&str>> = BTreeMap::new();
-    let mut skipped = Vec::new();
+    let mut skipped = Reports::default();
     for text in items {
         match owner(text) {
             Some(id) => by_owner.entry(id).or_default().push(text),
@@ -166,17 +171,14 @@ fn read_items(items: Vec<&str>) -> Shape {
 
 /// Reads the older index, `{"plugins": [{"id", "type", "versions": […]}]}` (protocol page 2.3.3 and 2.3.4).
 fn read_index<'a>(plugins: impl IntoIterator<Item = &'a str>) -> Shape {
-    let (mut found, mut skipped, mut seen) = (Vec::new(), Vec::new(), HashSet::new());
+    let (mut found, mut skipped, mut seen) = (Vec::new(), Reports::default(), HashSet::new());
     for text in plugins {
-        let report = |reason: String| Skipped { plugin: item::reported_name(text, &["id"]), version: None, reason };
+        let report = |reason: String| Skipped { plugin: item::reported_name(text, ["id"]), version: None, reason };
         match read_indexed_plugin(text) {
             Ok((entry, _)) if !seen.insert(entry.plugin.id.fold()) => {
                 skipped.push(report("its id is there twice, or differs from another in case only".into()));
             }
-            Ok((entry, mut versions)) => {
-                skipped.append(&mut versions.skipped);
-                found.push((entry, versions));
-            }
+            Ok(described) => found.push(described),
             Err(error) => skipped.push(report(error.to_string())),
         }
     }
@@ -210,8 +212,9 @@ mod tests {
             plugins.entries.iter().map(|entry| entry.plugin.id.as_str()).collect::<Vec<_>>(),
             ["a-panel", "d-panel"]
         );
-        assert_eq!(plugins.skipped.len(), 6);
-        assert!(plugins.skipped[5].reason.contains("twice"), "{:?}", plugins.skipped);
+        let skipped = plugins.skipped.into_list();
+        assert_eq!(skipped.len(), 6);
+        assert!(skipped[5].reason.contains("twice"), "{skipped:?}");
     }
 
     #[test]
@@ -231,7 +234,30 @@ mod tests {
         let id = "a-panel".parse().expect("an id");
         let versions = read_versions(document.as_bytes(), &id).expect("a list");
         assert_eq!(versions.releases.iter().map(|release| release.version.as_str()).collect::<Vec<_>>(), ["2.0.0"]);
-        assert_eq!(versions.skipped.len(), 2);
+        assert_eq!(versions.skipped.into_list().len(), 2);
+    }
+
+    #[test]
+    fn a_list_of_too_many_items_is_refused_and_not_a_smaller_one() {
+        let document = format!(r#"{{"items": [{}0]}}"#, "0,".repeat(json::MAX_ITEMS));
+        for error in [read_plugins(document.as_bytes()).map(drop), read_any(document.as_bytes()).map(drop)] {
+            assert!(matches!(error, Err(DocumentError::Json(JsonError::TooMany(_)))), "{error:?}");
+        }
+    }
+
+    #[test]
+    fn more_bad_items_than_are_told_are_counted() {
+        let document = format!(r#"{{"items": [{}0]}}"#, "0,".repeat(2 * Reports::MOST - 1));
+        let plugins = read_plugins(document.as_bytes()).expect("a list");
+        assert!(!plugins.skipped.is_whole());
+        assert_eq!(plugins.skipped.into_list().len(), Reports::MOST + 1);
+    }
+
+    #[test]
+    fn an_item_that_is_too_large_is_named_all_the_same() {
+        let document = format!(r#"{{"items": [{{"x": [{}0], "slug": "a-panel"}}]}}"#, "0,".repeat(1 << 20));
+        let skipped = read_plugins(document.as_bytes()).expect("a list").skipped.into_list();
+        assert_eq!(skipped[0].plugin.as_deref(), Some("a-panel"), "{skipped:?}");
     }
 
     #[test]

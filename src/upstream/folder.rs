@@ -5,7 +5,7 @@
 //! `ID-VERSION.OS_ARCH.zip` or `ID-VERSION.OS-ARCH.zip`, or as `SHA256.zip`.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::BTreeMap,
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
@@ -14,7 +14,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Details, DocumentError, List, Listing, PackageName, Skipped, UpstreamError,
+    Details, DocumentError, List, Listing, PackageName, Reports, Skipped, UpstreamError,
     document::{Shape, Versions, read_any},
 };
 use crate::{
@@ -35,7 +35,7 @@ const MAX_REASONS: usize = 3;
 pub struct Folder {
     root: PathBuf,
     plugins: BTreeMap<PluginId, Described>,
-    skipped: Vec<Skipped>,
+    skipped: Reports,
     /// A digest over names and contents of all files.
     etag: String,
     complete: bool,
@@ -45,6 +45,8 @@ pub struct Folder {
 struct Described {
     entry: PluginEntry,
     releases: Vec<Release>,
+    /// Versions that could not be read.
+    skipped: Reports,
 }
 
 /// A folder is no catalog.
@@ -127,7 +129,11 @@ impl Folder {
             gathered.take_file(&root, path);
         }
         if gathered.entries.is_empty() && gathered.versions.is_empty() {
-            return Err(FolderError::NoCatalog { path: root, files: files.len(), reports: gathered.skipped });
+            return Err(FolderError::NoCatalog {
+                path: root,
+                files: files.len(),
+                reports: gathered.skipped.into_list(),
+            });
         }
         let etag = hex::encode(gathered.hasher.clone().finalize());
         let complete = gathered.complete;
@@ -145,17 +151,18 @@ impl Folder {
         }
         Listing::Listed(List {
             entries: self.plugins.values().map(|described| described.entry.clone()).collect(),
-            skipped: self.skipped.clone(),
+            skipped: self.skipped.clone().into_list(),
             etag: Some(self.etag.clone()),
-            complete: self.complete,
+            complete: self.complete && self.skipped.is_whole(),
         })
     }
 
     pub(super) fn details(&self, id: &PluginId) -> Result<Details, UpstreamError> {
         let described = self.plugins.get(id).ok_or_else(|| FolderError::NoPlugin(id.clone()))?;
-        let Described { entry, releases } = described;
-        let (entry, releases) = (entry.clone(), releases.clone());
-        Ok(Details { entry, releases, skipped: Vec::new(), complete: self.complete })
+        let Described { entry, releases, skipped } = described;
+        let complete = self.complete && skipped.is_whole();
+        let (entry, releases, skipped) = (entry.clone(), releases.clone(), skipped.clone().into_list());
+        Ok(Details { entry, releases, skipped, complete })
     }
 
     pub(super) fn package(&self, wanted: &PackageName, limit: u64, sink: &mut dyn Sink) -> Result<(), UpstreamError> {
@@ -200,7 +207,7 @@ impl Folder {
 struct Gathered {
     entries: Vec<PluginEntry>,
     versions: BTreeMap<PluginId, Vec<Versions>>,
-    skipped: Vec<Skipped>,
+    skipped: Reports,
     hasher: Sha256,
     complete: bool,
 }
@@ -236,31 +243,34 @@ impl Gathered {
         match shape {
             Shape::Plugins(plugins) => {
                 self.entries.extend(plugins.entries);
-                self.skipped.extend(plugins.skipped);
+                self.skipped.append(plugins.skipped);
             }
             Shape::Versions(versions, skipped) => {
                 for (id, versions) in versions {
                     self.versions.entry(id).or_default().push(versions);
                 }
-                self.skipped.extend(skipped);
+                self.skipped.append(skipped);
             }
             Shape::Whole(plugins, skipped) => {
                 for (entry, versions) in plugins {
                     self.versions.entry(entry.plugin.id.clone()).or_default().push(versions);
                     self.entries.push(entry);
                 }
-                self.skipped.extend(skipped);
+                self.skipped.append(skipped);
             }
         }
     }
 
     /// Puts plugins and versions together; of two documents on one plugin the one that says more is taken.
-    fn join(self) -> (BTreeMap<PluginId, Described>, Vec<Skipped>) {
+    fn join(self) -> (BTreeMap<PluginId, Described>, Reports) {
         let (mut plugins, mut skipped) = (BTreeMap::<PluginId, Described>::new(), self.skipped);
         for entry in self.entries {
             let id = entry.plugin.id.clone();
             match plugins.get_mut(&id) {
-                None => drop(plugins.insert(id, Described { entry, releases: Vec::new() })),
+                None => {
+                    let described = Described { entry, releases: Vec::new(), skipped: Reports::default() };
+                    plugins.insert(id, described);
+                }
                 Some(known) if rank(&entry) > rank(&known.entry) => known.entry = entry,
                 Some(_) => {}
             }
@@ -271,16 +281,15 @@ impl Gathered {
                 continue;
             };
             for versions in lists {
-                skipped.extend(versions.skipped);
-                merge_releases(&id, &mut described.releases, versions.releases, &mut skipped);
+                described.skipped.append(versions.skipped);
+                merge_releases(&id, described, versions.releases);
             }
         }
         for described in plugins.values_mut() {
             complete_releases(described);
+            described.skipped.say_once();
         }
-        // Several files may say the same of one version.
-        let mut said = HashSet::new();
-        skipped.retain(|report| said.insert(report.clone()));
+        skipped.say_once();
         (plugins, skipped)
     }
 }
@@ -290,7 +299,8 @@ fn rank(entry: &PluginEntry) -> (Option<crate::model::Timestamp>, usize) {
     (entry.plugin.updated_at, entry.raw.len())
 }
 
-fn merge_releases(id: &PluginId, known: &mut Vec<Release>, more: Vec<Release>, skipped: &mut Vec<Skipped>) {
+fn merge_releases(id: &PluginId, described: &mut Described, more: Vec<Release>) {
+    let Described { releases: known, skipped, .. } = described;
     for release in more {
         let report = |reason| Skipped::version(id.as_str(), release.version.as_str(), reason);
         match known.iter_mut().find(|known| known.version == release.version) {

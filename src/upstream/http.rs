@@ -36,7 +36,8 @@ impl HttpCatalog {
         let answer = self.get(&["plugins"], &[("includeDeprecated", "true")], etag).await?;
         let Some(Document { bytes, etag }) = answer.document() else { return Ok(Listing::Unchanged) };
         let plugins = read_plugins(&bytes).map_err(self.explain("plugins", "a list of plugins"))?;
-        let list = List { entries: plugins.entries, skipped: plugins.skipped, etag, complete: true };
+        let complete = plugins.skipped.is_whole();
+        let list = List { entries: plugins.entries, skipped: plugins.skipped.into_list(), etag, complete };
         Ok(Listing::Listed(list))
     }
 
@@ -52,7 +53,8 @@ impl HttpCatalog {
         {
             release.packages.clone_from(&detail.plugin.packages);
         }
-        Ok(Details { entry: detail, releases: versions.releases, skipped: versions.skipped, complete: true })
+        let complete = versions.skipped.is_whole();
+        Ok(Details { entry: detail, releases: versions.releases, skipped: versions.skipped.into_list(), complete })
     }
 
     pub(super) async fn package(

@@ -67,10 +67,9 @@ pub(super) fn parse(text: &str) -> Result<Value, ItemError> {
     if value.is_object() { Ok(value) } else { Err(ItemError::NotAnObject) }
 }
 
-/// Returns the name under which an item that was left out is reported.
-pub(super) fn reported_name(text: &str, keys: &[&str]) -> Option<String> {
-    let value: Value = serde_json::from_str(text).ok()?;
-    keys.iter().find_map(|key| value.get(key)?.as_str()).map(shown)
+/// Returns the name under which an item that was left out is reported, also that of an item which is too large.
+pub(super) fn reported_name<const COUNT: usize>(text: &str, keys: [&str; COUNT]) -> Option<String> {
+    json::texts(text, keys).ok()?.into_iter().flatten().next().as_deref().map(shown)
 }
 
 /// Reads a plugin as the list and the detail page have it.

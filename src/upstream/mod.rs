@@ -9,11 +9,13 @@ mod document;
 mod folder;
 mod http;
 mod item;
+mod reports;
 
 use serde::Serialize;
 
 pub use folder::{Folder, FolderError};
 pub use http::HttpCatalog;
+pub use reports::Reports;
 
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -70,7 +72,8 @@ pub struct List {
     pub skipped: Vec<Skipped>,
     /// What to ask with next time.
     pub etag: Option<String>,
-    /// Whether a plugin that is missing here is missing upstream: false after a file that could not be read.
+    /// Whether a plugin that is missing here is missing upstream: false after a file that could not be read, or
+    /// where more was left out than is told.
     pub complete: bool,
 }
 
@@ -83,7 +86,8 @@ pub struct Details {
     pub releases: Vec<Release>,
     /// Versions that could not be read.
     pub skipped: Vec<Skipped>,
-    /// Whether a version that is missing here is missing upstream: false after a file that could not be read.
+    /// Whether a version that is missing here is missing upstream: false after a file that could not be read, or
+    /// where more was left out than is told.
     pub complete: bool,
 }
 

@@ -220,11 +220,24 @@ fn the_first_digest_stays_and_another_one_is_an_alert() {
     assert_eq!((code, &alert["kind"], &alert["version"]), (4, &json!("digest-changed"), &json!("2.0.0")), "{document}");
     assert!(alert["after"].as_str().is_some_and(|after| after.contains("abab")), "{alert}");
     assert_eq!(digest(&sandbox), pinned);
+    sandbox.run(&["diff"]).expect_code(0).expect_stdout("digest-changed (alert)");
     // What was skipped wins over the alert.
     server.fault(Fault::on("GET", "/api/plugins/acme-tides-datasource").status(404).times(1));
     let output = sandbox.run(&["sync", "--full", "--source", &server.url()]).expect_code(8);
     output.expect_stderr("alert: grafana-clock-panel@2.0.0 (any): digest changed: was ").expect_stderr("stays");
-    sandbox.run(&["diff"]).expect_code(0).expect_stdout("digest-changed (alert)");
+}
+
+#[test]
+fn an_open_alert_is_told_again_and_not_recorded_again() {
+    let (sandbox, server) = (Sandbox::new(), upstream());
+    sync(&sandbox, &server).expect_code(0);
+    server.catalog(|catalog| catalog.set_digest_lie(CLOCK, "2.0.0", &"ab".repeat(32)));
+    sync(&sandbox, &server).expect_code(4);
+    let before = index_state(&sandbox);
+    let (code, document) = sync_json(&sandbox, &server.url(), &["--full"]);
+    assert_eq!((code, &document["sync"]), (4, &Value::Null), "{document}");
+    assert_eq!(document["alerts"][0]["kind"], "digest-changed", "{document}");
+    assert!(index_state(&sandbox) == before, "the index was written");
 }
 
 fn digest(sandbox: &Sandbox) -> Value {
@@ -263,6 +276,52 @@ fn a_catalog_that_shrinks_suddenly_is_believed_only_when_confirmed() {
     assert!(index_state(&sandbox) == before, "the index was written");
     sandbox.run(&["sync", "--confirm", "--source", &server.url()]).expect_code(0).expect_stdout("3 withdrawn");
     sandbox.run(&["show", CLOCK]).expect_code(0).expect_stdout("withdrawn");
+}
+
+/// Returns whose catalog a plugin is of.
+fn source_of(sandbox: &Sandbox, plugin: &str) -> Value {
+    sandbox.run(&["show", plugin, "--json"]).expect_code(0).json()["source"].clone()
+}
+
+#[test]
+fn a_list_that_did_not_change_does_not_hide_that_its_plugins_moved_to_another_source() {
+    let (sandbox, here, there) = (Sandbox::new(), upstream(), upstream());
+    for server in [&here, &there, &here] {
+        sync(&sandbox, server).expect_code(0);
+        for plugin in [CLOCK, TIDES, ZABBIX] {
+            assert_eq!(source_of(&sandbox, plugin), json!(server.url()), "{plugin}");
+        }
+    }
+    let (before, requests) = (index_state(&sandbox), here.requests().len());
+    sync(&sandbox, &here).expect_code(0);
+    assert_eq!(asked(&here, requests), ["/api/plugins"]);
+    assert!(index_state(&sandbox) == before, "the index was written");
+}
+
+#[test]
+fn a_version_that_the_new_source_of_a_plugin_drops_is_withdrawn_once() {
+    let (sandbox, here, there) = (Sandbox::new(), upstream(), upstream());
+    sync(&sandbox, &here).expect_code(0);
+    sync(&sandbox, &there).expect_code(0);
+    there.catalog(|catalog| catalog.withdraw(CLOCK, "2.0.0"));
+    let (code, document) = sync_json(&sandbox, &there.url(), &["--full"]);
+    assert_eq!((code, &document["versions"]["removed"]), (0, &json!(1)), "{document}");
+    let (code, document) = sync_json(&sandbox, &there.url(), &["--full"]);
+    assert_eq!((code, &document["sync"]), (0, &Value::Null), "{document}");
+}
+
+#[test]
+fn a_version_that_only_the_former_source_has_is_withdrawn_when_the_plugin_moves() {
+    let (sandbox, here, there) = (Sandbox::new(), upstream(), upstream());
+    there.catalog(|catalog| catalog.withdraw(CLOCK, "2.0.0"));
+    sync(&sandbox, &here).expect_code(0);
+    let (_, document) = sync_json(&sandbox, &there.url(), &[]);
+    assert_eq!(document["versions"]["removed"], json!(1), "{document}");
+    let (_, document) = sync_json(&sandbox, &there.url(), &["--full"]);
+    assert_eq!(document["sync"], Value::Null, "{document}");
+    // Who has it brings it back.
+    let (_, document) = sync_json(&sandbox, &here.url(), &[]);
+    assert_eq!(document["versions"]["updated"], json!(1), "{document}");
 }
 
 #[test]
@@ -615,6 +674,29 @@ fn a_broken_file_of_a_folder_withdraws_nothing() {
     }
     sandbox.run(&["sync", "--source", "catalog"]).expect_code(8);
     expect_old_catalog(&sandbox);
+}
+
+#[test]
+fn a_version_of_a_folder_that_cannot_be_read_is_not_withdrawn_and_reported_once() {
+    let sandbox = Sandbox::new();
+    let names = folder(&sandbox);
+    sync_json(&sandbox, "catalog", &[]);
+    let whole = fs::read(sandbox.path().join(&names[0])).expect("written");
+    let change = |work: fn(&mut Value)| {
+        let mut versions: Value = serde_json::from_slice(&whole).expect("JSON");
+        work(&mut versions["items"]);
+        sandbox.write(&names[0], versions.to_string());
+        let (code, document) = sync_json(&sandbox, "catalog", &[]);
+        assert_eq!((code, &document["versions"]["removed"]), (8, &json!(0)), "{document}");
+        let skipped = document["skipped"].as_array().map(Vec::as_slice).unwrap_or_default();
+        assert_eq!((skipped.len(), &skipped[0]["version"]), (1, &json!("1.0.0")), "{document}");
+    };
+    change(|items| items[1]["packages"]["any"]["sha256"] = json!("0f"));
+    change(|items| {
+        let mut other = items[1].clone();
+        other["packages"]["any"]["sha256"] = json!("0f".repeat(32));
+        items.as_array_mut().expect("a list").push(other);
+    });
 }
 
 #[test]

@@ -321,6 +321,27 @@ fn an_upstream_that_dies_on_the_way_changes_nothing() {
 }
 
 #[test]
+fn plugins_that_fail_last_and_together_do_not_take_the_others_with_them() {
+    let faults: [(&str, MakeFault); 4] = [
+        ("answered 500", || Fault::on("GET", "/api/plugins/acme-zbad*").status(500)),
+        ("answered 403", || Fault::on("GET", "/api/plugins/acme-zbad*").status(403)),
+        ("redirects to", || Fault::on("GET", "/api/plugins/acme-zbad*").redirect("http://192.0.2.1/x", 302)),
+        ("broke off", || Fault::on("GET", "/api/plugins/acme-zbad*").cut_after(5)),
+    ];
+    for (reason, fault) in faults {
+        let (sandbox, server) = changed();
+        server.catalog(|catalog| {
+            for number in 0..7 {
+                catalog.add(FakePlugin::new(&format!("acme-zbad{number}-panel"), "1.0.0"));
+            }
+        });
+        server.fault(fault());
+        let output = sync(&sandbox, &server).expect_code(8).expect_stdout("4 plugins (1 new");
+        assert_eq!(output.stderr.matches(reason).count(), 7, "{reason}: {}", output.stderr);
+    }
+}
+
+#[test]
 fn c1_to_c4_a_document_that_is_none_is_refused_whole() {
     let whole = json!({"items": [{"slug": "a-panel"}, {"slug": "b-panel"}]}).to_string();
     let cut = &whole[..whole.find("},").map_or(0, |place| place + 1)];

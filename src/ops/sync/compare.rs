@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use crate::{
     index::{Change, ChangeKind, StoredPlugin, StoredRelease},
-    model::{Plugin, PluginId, PluginStatus, PluginVersion, Release},
+    model::{Platform, Plugin, PluginId, PluginStatus, PluginVersion, Release},
     upstream::Details,
 };
 
@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Before {
     pub(super) plugin: Option<StoredPlugin>,
     pub(super) releases: Vec<StoredRelease>,
+    /// The digests that were refused, and that nobody accepted.
+    pub(super) refused: Vec<Change>,
 }
 
 /// What is to be done about a plugin.
@@ -22,6 +24,8 @@ pub(super) struct Before {
 pub(super) struct Comparison {
     /// What to record, in the order in which people want to read it.
     pub(super) changes: Vec<Change>,
+    /// Alerts that are recorded already, and still stand.
+    pub(super) standing: Vec<Change>,
     /// The releases to write.
     pub(super) put: Vec<Release>,
     /// The releases to mark as withdrawn, if they are this source's, and what to record of it.
@@ -48,7 +52,7 @@ pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
             }
             Some(known) => {
                 result.changes.extend(compare_release(plugin, known, release));
-                if known.release.raw != release.raw || known.withdrawn_at.is_some() {
+                if must_put(known, release) {
                     result.updated += 1;
                     result.put.push(release.clone());
                 }
@@ -58,7 +62,23 @@ pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
     if now.complete {
         result.withdraw = withdrawn(before, now);
     }
+    let is_standing = |change: &mut Change| {
+        let mut refused = before.refused.iter();
+        change.kind == ChangeKind::DigestChanged && refused.any(|refused| is_same_offer(refused, change))
+    };
+    result.standing = result.changes.extract_if(.., is_standing).collect();
     result
+}
+
+fn is_same_offer(refused: &Change, now: &Change) -> bool {
+    (&refused.version, &refused.platform, &refused.after) == (&now.version, &now.platform, &now.after)
+}
+
+impl Comparison {
+    /// Returns whether there is nothing to write.
+    pub(super) fn is_nothing(&self) -> bool {
+        self.changes.is_empty() && self.put.is_empty() && self.withdraw.is_empty()
+    }
 }
 
 fn compare_plugin(before: Option<&StoredPlugin>, now: &Plugin) -> Vec<Change> {
@@ -107,23 +127,41 @@ fn compare_release(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec
         let (was, is) = (before.grafana_dependency.as_deref(), now.grafana_dependency.as_deref());
         push(ChangeKind::GrafanaDependencyChanged, was, is);
     }
+    changes.extend(compare_packages(plugin, known, now));
+    changes
+}
+
+fn compare_packages(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<Change> {
+    let listed = &known.release.packages;
+    let of = |platform: &Platform, kind| Change { platform: Some(platform.clone()), ..of_release(plugin, now, kind) };
+    let mut changes = Vec::new();
     for (platform, package) in &now.packages {
-        let pinned = before.packages.get(platform);
-        let of_package = |kind| Change { platform: Some(platform.clone()), ..of_release(plugin, now, kind) };
-        match pinned {
-            // The first sync that names any package fills a gap; it adds none.
-            None if before.packages.is_empty() => {}
-            None => changes.push(of_package(ChangeKind::PackageAdded)),
-            Some(pinned) if pinned.digests.contradicts(&package.digests) => changes.push(Change {
+        // The first sync that names any package fills a gap; it adds none.
+        if !known.pins.is_empty() && !listed.contains_key(platform) {
+            changes.push(of(platform, ChangeKind::PackageAdded));
+        }
+        if let Some(pinned) = known.pins.get(platform)
+            && pinned.digests.contradicts(&package.digests)
+        {
+            changes.push(Change {
                 before: Some(pinned.digests.describe()),
                 after: Some(package.digests.describe()),
                 alert: true,
-                ..of_package(ChangeKind::DigestChanged)
-            }),
-            Some(_) => {}
+                ..of(platform, ChangeKind::DigestChanged)
+            });
         }
     }
+    if !now.packages.is_empty() {
+        let gone = listed.keys().filter(|platform| !now.packages.contains_key(platform));
+        changes.extend(gone.map(|platform| of(platform, ChangeKind::PackageWithdrawn)));
+    }
     changes
+}
+
+/// Returns whether what is listed of a release must be written: a release that names no package leaves those of before.
+fn must_put(known: &StoredRelease, now: &Release) -> bool {
+    let others = !now.packages.is_empty() && !now.packages.keys().eq(known.release.packages.keys());
+    known.release.raw != now.raw || known.withdrawn_at.is_some() || others
 }
 
 /// Returns the releases that are no longer listed. One that is listed in a form that cannot be read is not withdrawn.
@@ -169,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{Digests, Package, Platform, PluginEntry, PluginType, Sha256Digest, Signature, Timestamp},
+        model::{Digests, Package, PluginEntry, PluginType, Sha256Digest, Signature, Timestamp},
         upstream::Skipped,
     };
 
@@ -217,6 +255,7 @@ mod tests {
             release: release.clone(),
             withdrawn_at: None,
             first_seen: THEN,
+            pins: release.packages.clone(),
             stored: BTreeMap::new(),
         };
         Before {
@@ -229,6 +268,7 @@ mod tests {
                 detail_raw: None,
             }),
             releases: releases.iter().map(known).collect(),
+            refused: Vec::new(),
         }
     }
 
@@ -266,6 +306,38 @@ mod tests {
         assert_eq!(kinds(&result), [(ChangeKind::DigestChanged, true)]);
         assert!(result.changes[0].before.as_ref().is_some_and(|text| text.ends_with("0101")), "{result:?}");
         assert!(result.changes[0].after.as_ref().is_some_and(|text| text.ends_with("0202")), "{result:?}");
+    }
+
+    #[test]
+    fn a_package_that_was_delisted_and_comes_back_with_another_digest_is_an_alert() {
+        let mut known = before(plugin("a", ""), &[release("1.0.0", 1)]);
+        let mut other = release("1.0.0", 1);
+        let package = other.packages.remove(&Platform::any()).expect("it has one");
+        other.packages.insert("linux-amd64".parse().expect("a platform"), package);
+        other.raw.push('x');
+        let delisted = compare(&known, &details(plugin("a", ""), std::slice::from_ref(&other)));
+        assert_eq!(kinds(&delisted), [(ChangeKind::PackageAdded, false), (ChangeKind::PackageWithdrawn, false)]);
+        known.releases[0].release = other.clone();
+        let returned = compare(&known, &details(plugin("a", ""), &[release("1.0.0", 2)]));
+        let expected = [ChangeKind::PackageAdded, ChangeKind::DigestChanged, ChangeKind::PackageWithdrawn];
+        assert_eq!(returned.changes.iter().map(|change| change.kind).collect::<Vec<_>>(), expected);
+        other.packages.clear();
+        let silent = compare(&known, &details(plugin("a", ""), &[other]));
+        assert_eq!(kinds(&silent), []);
+    }
+
+    #[test]
+    fn an_alert_that_is_recorded_stands_and_is_not_recorded_again() {
+        let mut known = before(plugin("a", ""), &[release("1.0.0", 1)]);
+        let mut lie = release("1.0.0", 2);
+        known.releases[0].release.raw.clone_from(&lie.raw);
+        known.refused = compare(&known, &details(plugin("a", ""), std::slice::from_ref(&lie))).changes;
+        let again = compare(&known, &details(plugin("a", ""), std::slice::from_ref(&lie)));
+        assert!(again.is_nothing(), "{again:?}");
+        assert_eq!(again.standing, known.refused);
+        lie.packages = release("1.0.0", 3).packages;
+        let other = compare(&known, &details(plugin("a", ""), &[lie]));
+        assert_eq!((kinds(&other), other.standing), (vec![(ChangeKind::DigestChanged, true)], vec![]));
     }
 
     #[test]

@@ -26,12 +26,13 @@ use crate::{
     home::HomeError,
     index::{Index, IndexError},
     model::PluginId,
+    net::NetError,
     ops::{Context, blocking},
     progress::Unit,
     upstream::{Details, List, Listing, Skipped, Upstream, UpstreamError},
 };
 
-/// After this many plugins in a row that the network kept from us, the upstream counts as gone.
+/// After this many faults in a row that are not those of one plugin, the upstream counts as gone.
 const GIVE_UP_AFTER: usize = 5;
 
 /// What to sync, and how.
@@ -216,7 +217,7 @@ struct Fetching<'a> {
     seen: HashSet<PluginId>,
     /// How many plugins came.
     came: usize,
-    /// How many plugins in a row the network kept from us.
+    /// How many faults in a row were not those of one plugin.
     lost: usize,
 }
 
@@ -263,18 +264,42 @@ impl Fetching<'_> {
     /// Reports a plugin that did not come; returns the error where the network is to blame for it.
     fn miss(&mut self, task: &Task, error: UpstreamError) -> Result<Option<UpstreamError>, UpstreamError> {
         self.outcome.skip(task, &error);
-        if !is_network(&error) {
-            self.lost = 0;
-            return Ok(None);
+        let fault = Fault::of(&error);
+        // What fails is asked for again and again, and so comes last and together, behind all that was answered.
+        let counts = fault == Fault::Connection || (fault == Fault::Server && self.came == 0);
+        self.lost = if counts { self.lost + 1 } else { 0 };
+        if self.lost >= GIVE_UP_AFTER {
+            return Err(error);
         }
-        self.lost += 1;
-        if self.lost >= GIVE_UP_AFTER { Err(error) } else { Ok(Some(error)) }
+        Ok(Some(error).filter(|_| fault != Fault::Item))
     }
 }
 
-/// Returns whether the fault lies with the connection rather than with one plugin.
-fn is_network(error: &UpstreamError) -> bool {
-    matches!(error, UpstreamError::Net(error) if error.status().is_none_or(|status| status != 404 && status != 410))
+/// With what a fault lies.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fault {
+    /// With the way to the upstream.
+    Connection,
+    /// With the upstream, or with one plugin of it: an upstream that answered for others is not gone.
+    Server,
+    /// With one answer, or with all of them: that shows at the end.
+    Answer,
+    /// With one plugin.
+    Item,
+}
+
+impl Fault {
+    fn of(error: &UpstreamError) -> Self {
+        let UpstreamError::Net(error) = error else { return Self::Item };
+        match error {
+            NetError::Unreachable { .. } | NetError::NoAnswer { .. } => Self::Connection,
+            NetError::Status { status: 404 | 410, .. } => Self::Item,
+            NetError::Status { status: 429 | 500.., .. } | NetError::Broken { .. } | NetError::TooSlow { .. } => {
+                Self::Server
+            }
+            _ => Self::Answer,
+        }
+    }
 }
 
 impl List {

@@ -7,7 +7,7 @@ use crate::{
     diagnostic::Chain,
     index::{Change, Counts},
     model::{Platform, PluginId, PluginVersion},
-    upstream::{Skipped, UpstreamError},
+    upstream::{Reports, Skipped, UpstreamError},
 };
 
 /// How many plugins there are, and what became of them.
@@ -109,7 +109,7 @@ pub(super) struct Written {
     pub(super) plugins: PluginCounts,
     pub(super) versions: VersionCounts,
     pub(super) alerts: Vec<Alert>,
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Reports,
     pub(super) counts: Counts,
     /// Whether something was left out that may be there the next time.
     pub(super) incomplete: bool,
@@ -155,9 +155,12 @@ impl SyncOutcome {
         self.totals(&written.counts);
         self.sync = written.sync;
         self.alerts = written.alerts;
-        self.skipped.extend(written.skipped);
+        self.skipped.extend(written.skipped.into_list());
         // Answers come in any order; a report on them should not.
         self.alerts.sort_by(|left, right| left.plugin.cmp(&right.plugin));
         self.skipped.sort_by(|left, right| left.plugin.cmp(&right.plugin));
+        let mut reports = Reports::default();
+        reports.extend(std::mem::take(&mut self.skipped));
+        self.skipped = reports.into_list();
     }
 }

@@ -1,10 +1,12 @@
 //! The thread that writes: it takes what came in, compares it with what was, and commits once at the end.
 
+use std::collections::HashMap;
+
 use tokio::sync::mpsc::Receiver;
 
 use super::{
     compare::{Before, Comparison, change, compare},
-    outcome::Written,
+    outcome::{Alert, Written},
     select::Task,
 };
 use crate::{
@@ -45,6 +47,7 @@ pub(super) struct ListEtag {
 struct Earlier<'a> {
     index: Index,
     location: &'a str,
+    refused: HashMap<PluginId, Vec<Change>>,
 }
 
 /// Writes what comes until it is told to commit; without that, or where all is as it was, nothing is kept.
@@ -56,7 +59,8 @@ pub(super) fn write(
     mut receiver: Receiver<Work>,
 ) -> Result<Written, IndexError> {
     // The transaction sees what it wrote; what was before is read beside it.
-    let earlier = Earlier { index: Index::open_existing(index.path())?, location };
+    let before = Index::open_existing(index.path())?;
+    let earlier = Earlier { refused: before.refused_digests()?, index: before, location };
     let Some(mut next) = receiver.blocking_recv() else { return Ok(Written::default()) };
     let mut written = Written::default();
     let mut writer = index.begin_sync(location, now)?;
@@ -110,16 +114,21 @@ fn put(
     written: &mut Written,
 ) -> Result<(), IndexError> {
     let id = details.entry.plugin.id.clone();
-    let known = Before { plugin: earlier.index.plugin(&id)?, releases: earlier.index.releases(&id)? };
+    let known = Before {
+        plugin: earlier.index.plugin(&id)?,
+        releases: earlier.index.releases(&id)?,
+        refused: earlier.refused.get(&id).cloned().unwrap_or_default(),
+    };
     written.skipped.extend(details.skipped.iter().cloned());
     if details.lost_all_versions(known.releases.iter().filter(|release| release.withdrawn_at.is_none()).count()) {
         written.skipped.push(Skipped::plugin(id.as_str(), "the upstream lists it without any of its versions"));
         written.incomplete = true;
         return Ok(());
     }
-    let comparison = compare(&known, &details);
+    let mut comparison = compare(&known, &details);
+    written.alerts.extend(std::mem::take(&mut comparison.standing).into_iter().map(Alert::from));
     let is_new = known.plugin.is_none();
-    let changed = comparison != Comparison::default() || differs(&known, &task, &details);
+    let changed = !comparison.is_nothing() || differs(&known, &task, &details);
     written.plugins.added += u64::from(is_new);
     written.plugins.updated += u64::from(!is_new && changed);
     written.plugins.unchanged += u64::from(!changed);
