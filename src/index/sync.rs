@@ -258,10 +258,14 @@ impl SyncWriter<'_> {
         Ok(self.session().execute("withdrawing a plugin", sql, (plugin, self.source, self.now))? > 0)
     }
 
-    /// Marks a release as no longer listed; returns whether that is new. Releases of other sources are left alone.
+    /// Marks a release as no longer listed; returns whether that is new.
+    ///
+    /// Releases of other sources are left alone, unless the plugin is this source's by now: versions that only a former
+    /// source had cannot be fetched from this one.
     pub fn withdraw_release(&mut self, plugin: &PluginId, version: &PluginVersion) -> Result<bool, IndexError> {
         let sql = "UPDATE release SET withdrawn_at = ?4 WHERE plugin = (SELECT number FROM plugin WHERE id = ?1)
-                   AND version = ?2 AND source = ?3 AND withdrawn_at IS NULL";
+                   AND version = ?2 AND withdrawn_at IS NULL
+                   AND (source = ?3 OR (SELECT source FROM plugin WHERE id = ?1) = ?3)";
         Ok(self.session().execute("withdrawing a release", sql, (plugin, version, self.source, self.now))? > 0)
     }
 

@@ -4,7 +4,7 @@
 //! *Not for:* deciding which of them it is; the state machine beside this file does.
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Diagnose, Kind, printable},
     model::PluginVersion,
 };
 
@@ -72,7 +72,7 @@ pub enum Failure {
         message: Option<String>,
     },
     /// The workspace failed at it, or did not answer, and does not have it.
-    #[error("the workspace did not manage it{} and does not show it", status.map_or_else(String::new, |status| format!(" ({status}{})", said(message.as_ref()))))]
+    #[error("the workspace did not manage it{}, and reading it back shows no change", status.map_or_else(String::new, |status| format!(" ({status}{})", said(message.as_ref()))))]
     Fruitless {
         /// The last HTTP status, where an answer came.
         status: Option<u16>,
@@ -80,7 +80,7 @@ pub enum Failure {
         message: Option<String>,
     },
     /// The workspace said yes, and does not show it.
-    #[error("the workspace answered {status} and does not show it{}", shown(seen))]
+    #[error("the workspace answered {status}, but reading it back shows {}", shown(seen))]
     NoEffect {
         /// The HTTP status.
         status: u16,
@@ -107,15 +107,15 @@ pub enum Doubt {
 }
 
 fn said(message: Option<&String>) -> String {
-    message.map_or_else(String::new, |message| format!(": {}", message.escape_debug()))
+    message.map_or_else(String::new, |message| format!(": {}", printable(message)))
 }
 
 fn shown(seen: &PluginState) -> String {
     match seen {
-        PluginState::Loaded { version: Some(version) } => {
-            format!(", but version `{}`", version.as_str().escape_debug())
-        }
-        _ => String::new(),
+        PluginState::Loaded { version: Some(version) } => format!("version `{}`", version.as_str().escape_debug()),
+        PluginState::Loaded { version: None } => "another version".to_owned(),
+        PluginState::Broken { code, .. } => format!("that it was not loaded: `{}`", code.escape_debug()),
+        PluginState::Absent => "no such plugin".to_owned(),
     }
 }
 
@@ -137,7 +137,9 @@ impl Diagnose for Failure {
                 "the workspace knows no such plugin or version, or plugin management is off: on AMG it is in the console, elsewhere `plugin_admin_enabled`"
             }
             Self::Refused { status: 429, .. } => "try again later, or with fewer workspaces at once",
-            Self::NoEffect { .. } => "a login page in between answers so: check the address and the token",
+            Self::NoEffect { .. } => {
+                "something in between may have answered, like a login page, or someone else changes plugins there: check the address and the token"
+            }
             Self::Broken { code } if code.starts_with("signature") => {
                 "the plugin's signature does not satisfy the workspace; install a signed version"
             }

@@ -9,7 +9,7 @@ use crate::{
     fleet::{
         Grafana,
         directory::{DirectoryError, PluginsFolder},
-        settle,
+        settle::{self, PluginState},
     },
     index::{Index, IndexError},
     model::{Digests, PluginId},
@@ -192,7 +192,10 @@ async fn change(context: &Context, target: &Target, step: &Step, action: &Action
                     Ok((_, warning)) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
                 };
             }
-            settled(server, result, &step.plugin, to).await
+            match promised_signature(context, &step.plugin) {
+                Err(error) => result.because(&error),
+                Ok(warning) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
+            }
         }
         Place::Closed(error) => result.because(error.as_ref()),
     }
@@ -213,6 +216,18 @@ fn trusted(
     let verdict = context.trust.judge(&mut verified, root_url)?;
     let warning = context.trust.decide(&verdict, plugin)?;
     Ok((verified, warning))
+}
+
+/// Decides by what the catalog says of a plugin's signature, where the package itself is not looked at here.
+fn promised_signature(context: &Context, plugin: &PluginId) -> Result<Option<PolicyError>, StepError> {
+    let index = Index::open_existing(&context.home.index_path())?;
+    let signature = index.plugin(plugin)?.map(|stored| stored.plugin.signature.signature_type).unwrap_or_default();
+    let unsigned = signature.is_empty() && !context.trust.unsigned.contains(plugin);
+    match context.trust.enforcement {
+        Enforcement::Require if unsigned => Err(PolicyError::Unsigned(plugin.clone()).into()),
+        Enforcement::Warn if unsigned => Ok(Some(PolicyError::Unsigned(plugin.clone()))),
+        _ => Ok(None),
+    }
 }
 
 /// Opens a package of the store, and judges the very bytes that are then used.
@@ -245,6 +260,13 @@ async fn settled(
 /// Turns what a workspace came to into a result.
 pub(in crate::ops) fn judge(result: ChangeResult, settled: crate::fleet::grafana::Settled) -> ChangeResult {
     let trouble = settled.trouble.map(|trouble| Chain(&trouble).to_string());
+    // A server removes the old version before it has the new one (protocol page 5.1).
+    let lost = match (&settled.before, &settled.after) {
+        (PluginState::Loaded { version: Some(version) }, Some(PluginState::Absent)) => {
+            Some(format!("version {version}, which was there before, is gone: install it again"))
+        }
+        _ => None,
+    };
     let with_trouble = |result: ChangeResult| match (&result.error, trouble) {
         (Some(error), Some(trouble)) => ChangeResult { error: Some(format!("{error} ({trouble})")), ..result },
         _ => result,
@@ -252,7 +274,10 @@ pub(in crate::ops) fn judge(result: ChangeResult, settled: crate::fleet::grafana
     match settled.outcome {
         settle::Outcome::Done => ChangeResult { outcome: ChangeOutcome::Changed, ..result },
         settle::Outcome::Unchanged => ChangeResult { outcome: ChangeOutcome::Unchanged, ..result },
-        settle::Outcome::Failed(failure) => with_trouble(result.because(&failure)),
+        settle::Outcome::Failed(failure) => {
+            let result = with_trouble(result.because(&failure));
+            ChangeResult { warning: lost.or(result.warning), ..result }
+        }
         settle::Outcome::Unknown(doubt) => with_trouble(result.because(&doubt)),
     }
 }

@@ -1,6 +1,9 @@
 //! Which versions go onto a target, in which order. Reads the catalog, changes nothing.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, HashSet, VecDeque},
+};
 
 use crate::{
     archive::parse_plugin_json,
@@ -159,12 +162,26 @@ fn plan_one(
         }
     };
     let version = chosen.release.version.clone();
+    let installed = state.plugins.get(&spec.id);
+    if step.needed_by.is_some()
+        && let Some(newer) = installed.and_then(|installed| newer_than(installed, &version))
+    {
+        // Nobody asked for a step back: Grafana itself takes any newer version of what a plugin needs (protocol page 8).
+        step.action = Ok(Action::Keep { at: Some(newer.clone()) });
+        return Ok((step, Vec::new()));
+    }
     let platform = target.platform.choose(chosen.release.packages.keys()).cloned();
     step.package = platform.map(|platform| PackageName { plugin: spec.id.clone(), version: version.clone(), platform });
     let dependencies = needs(index, &chosen, step.package.as_ref())?;
     step.needs = dependencies.iter().map(|dependency| dependency.id.clone()).collect();
-    step.action = Ok(action(state.plugins.get(&spec.id), version));
+    step.action = Ok(action(installed, version));
     Ok((step, dependencies))
+}
+
+/// Returns the version that is installed, where it works and is newer.
+fn newer_than<'a>(installed: &'a InstalledPlugin, version: &PluginVersion) -> Option<&'a PluginVersion> {
+    let there = installed.version.as_ref().filter(|_| installed.fault.is_none())?;
+    (there.cmp_precedence(version) == Ordering::Greater).then_some(there)
 }
 
 fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> Action {
