@@ -200,7 +200,6 @@ fn mismatch(plugin: PluginId, version: PluginVersion, promised: Digests, found: 
 /// Judges a file without a catalog: is it a safe package of this plugin, and of this version where one is named?
 ///
 /// What comes back is marked as weak: nobody vouched for its bytes.
-#[expect(clippy::missing_panics_doc, reason = "`0` is a version")]
 pub fn verify_archive(
     mut received: Received,
     plugin: &PluginId,

@@ -78,7 +78,7 @@ fn hear() -> Option<impl Future<Output = Signal>> {
         }))
     });
     let waits: Vec<_> = waits.collect();
-    (!waits.is_empty()).then(|| async { select_all(waits).await.0 })
+    if waits.is_empty() { None } else { Some(async { select_all(waits).await.0 }) }
 }
 
 #[expect(clippy::exit, reason = "the command did not end by itself in time")]

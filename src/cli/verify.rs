@@ -84,7 +84,7 @@ fn signatures(signed: &[Signed]) -> Vec<String> {
 fn signature(signed: &Signed) -> String {
     let Signed { object, status, signature_type, signer, reason, .. } = signed;
     let by = match (signature_type, signer) {
-        (Some(kind), Some(signer)) => format!(" ({kind}, by {signer})"),
+        (Some(kind), Some(publisher)) => format!(" ({kind}, by {publisher})"),
         _ => String::new(),
     };
     let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));

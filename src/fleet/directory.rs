@@ -329,7 +329,9 @@ impl PluginsFolder {
         }
         // What lies there may be the only version that is on the disk.
         if !leftovers.is_empty() && self.sync().is_ok() {
-            leftovers.iter().for_each(|leftover| clear(leftover));
+            for leftover in &leftovers {
+                clear(leftover);
+            }
         }
         Ok(())
     }
@@ -526,7 +528,7 @@ mod tests {
         for path in [&deep, &temporary.path().join("a")] {
             fs::set_permissions(path, fs::Permissions::from_mode(0o555)).expect("set");
         }
-        std::os::unix::fs::symlink("/", deep.join("link")).or_else(|_| Ok::<_, io::Error>(())).expect("tried");
+        std::os::unix::fs::symlink("/", deep.join("link")).or(Ok::<_, io::Error>(())).expect("tried");
         make_writable(&temporary.path().join("a"));
         assert_eq!(fs::metadata(&deep).expect("there").permissions().mode() & 0o777, 0o755);
         remove(&temporary.path().join("a")).expect("removed");
