@@ -230,7 +230,7 @@ fn w26_a_redirect_to_another_host_gets_no_token() {
 fn w27_a_login_page_is_no_success() {
     let page = || "<!doctype html><html><title>Sign in</title></html>";
     let (workspace, sent, said) = install_with(fault().body(page()).content_type("text/html"), 1);
-    assert!(workspace.installed().is_empty() && sent == 1 && said.contains("shows no change"), "{sent} {said}");
+    assert!(workspace.installed().is_empty() && sent == 1 && said.contains("shows no such plugin"), "{sent} {said}");
     let (world, workspace) = prod();
     workspace.fault(Fault::on("*", "*").body(page()).content_type("text/html"));
     let output = world.run(&["install", CLOCK, "--on", "prod"]);
