@@ -5,6 +5,7 @@
 //! *Not for:* keeping secrets, or knowing which server they are for.
 
 use std::{
+    collections::BTreeSet,
     fmt,
     io::{self, Read},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -39,10 +40,41 @@ pub enum SecretReference {
     /// In a file that only its owner may read: `{ file = "PATH" }`.
     File(PathBuf),
     /// In what a program prints, the first word being the program: `{ command = "pass show grafana" }`, or a list.
-    Command(Vec<String>),
+    Command(CommandLine),
+}
+
+/// A program that prints a secret, and what it must not see.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CommandLine {
+    /// The program and its arguments.
+    words: Vec<String>,
+    /// Variables of the environment that hold other secrets.
+    withheld: BTreeSet<String>,
+}
+
+impl CommandLine {
+    /// Returns a command that sees the whole environment so far.
+    pub fn new(words: Vec<String>) -> Self {
+        Self { words, withheld: BTreeSet::new() }
+    }
 }
 
 impl SecretReference {
+    /// Returns the variable that the secret is in, where it is in one.
+    pub fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Env(name) => Some(name),
+            Self::File(_) | Self::Command(_) => None,
+        }
+    }
+
+    /// Keeps variables that hold other secrets from the command, where it is one.
+    pub fn withhold(&mut self, variables: &BTreeSet<String>) {
+        if let Self::Command(line) = self {
+            line.withheld.clone_from(variables);
+        }
+    }
+
     /// Returns the reference with a relative file put under `folder`.
     #[must_use]
     pub fn below(self, folder: &Path) -> Self {
@@ -60,7 +92,7 @@ impl SecretReference {
                 _ => return Err(ReferenceError::Variable { name: name.clone() }),
             },
             Self::File(path) => read_file(path)?,
-            Self::Command(words) => run(words, COMMAND_LIMIT).await?,
+            Self::Command(line) => run(line, COMMAND_LIMIT).await?,
         };
         self.accept(bytes)
     }
@@ -87,7 +119,7 @@ impl fmt::Display for SecretReference {
         match self {
             Self::Env(name) => write!(formatter, "the variable `{}`", name.escape_debug()),
             Self::File(path) => write!(formatter, "the file `{}`", path.display().to_string().escape_debug()),
-            Self::Command(words) => write!(formatter, "the command `{}`", program(words).escape_debug()),
+            Self::Command(line) => write!(formatter, "the command `{}`", program(&line.words).escape_debug()),
         }
     }
 }
@@ -109,7 +141,7 @@ fn parse(value: toml::Value) -> Result<SecretReference, ParseReferenceError> {
         ("env", toml::Value::String(name)) if is_variable_name(&name) => Ok(SecretReference::Env(name)),
         ("env", _) => Err(ParseReferenceError::VariableName),
         ("file", toml::Value::String(path)) if !path.is_empty() => Ok(SecretReference::File(path.into())),
-        ("command", value) => words(value).map(SecretReference::Command),
+        ("command", value) => words(value).map(|words| SecretReference::Command(CommandLine::new(words))),
         _ => Err(ParseReferenceError::Shape),
     }
 }
@@ -152,11 +184,15 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ReferenceError> {
     Ok(bytes)
 }
 
-async fn run(words: &[String], limit: Duration) -> Result<Vec<u8>, ReferenceError> {
-    let name = program(words).to_owned();
+async fn run(line: &CommandLine, limit: Duration) -> Result<Vec<u8>, ReferenceError> {
+    let name = program(&line.words).to_owned();
     let start = || {
-        tokio::process::Command::new(&name)
-            .args(words.iter().skip(1))
+        let mut command = tokio::process::Command::new(&name);
+        for variable in &line.withheld {
+            command.env_remove(variable);
+        }
+        command
+            .args(line.words.iter().skip(1))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -329,14 +365,14 @@ mod tests {
     }
 
     fn shell(script: &str) -> SecretReference {
-        SecretReference::Command(["sh", "-c", script].map(str::to_owned).to_vec())
+        SecretReference::Command(CommandLine::new(["sh", "-c", script].map(str::to_owned).to_vec()))
     }
 
     #[test]
     fn references_are_read_in_all_their_forms() {
         assert_eq!(reference(r#"{ env = "A_1" }"#).expect("env"), SecretReference::Env("A_1".into()));
         assert_eq!(reference(r#"{ file = "t" }"#).expect("file"), SecretReference::File("t".into()));
-        let command = SecretReference::Command(vec!["pass".into(), "show".into(), "x".into()]);
+        let command = SecretReference::Command(CommandLine::new(vec!["pass".into(), "show".into(), "x".into()]));
         assert_eq!(reference(r#"{ command = "pass  show x" }"#).expect("a line"), command);
         assert_eq!(reference(r#"{ command = ["pass", "show", "x"] }"#).expect("a list"), command);
     }
@@ -417,14 +453,14 @@ mod tests {
         let error = shell(script).resolve(&nothing).await.expect_err("failed");
         let text = format!("{error} {error:?}");
         assert!(error.to_string().contains("locked") && !text.contains("canary") && !text.contains('\u{1b}'), "{text}");
-        let missing = SecretReference::Command(vec!["/no/such/program".into()]);
+        let missing = SecretReference::Command(CommandLine::new(vec!["/no/such/program".into()]));
         assert!(matches!(missing.resolve(&nothing).await, Err(ReferenceError::Start { .. })));
     }
 
     #[tokio::test]
     async fn a_command_is_bounded_in_time_and_in_size() {
         let words = ["sleep".to_owned(), "60".to_owned()];
-        let error = run(&words, Duration::from_millis(10)).await.expect_err("slow");
+        let error = run(&CommandLine::new(words.to_vec()), Duration::from_millis(10)).await.expect_err("slow");
         assert!(matches!(error, ReferenceError::Slow { .. }));
         let error = shell("yes canary").resolve(&nothing).await.expect_err("endless");
         assert!(matches!(error, ReferenceError::Content { flaw: Flaw::TooLong, .. }), "{error}");

@@ -176,3 +176,17 @@ fn k13_an_address_with_a_password_is_refused_and_not_repeated() {
     let output = world.run(&["sync", "--source", "https://admin:hunter2hunter2@grafana.example/api"]).expect_code(2);
     assert!(!output.stderr.contains("hunter2"), "{}", output.stderr);
 }
+
+#[test]
+fn k3_a_command_that_prints_a_secret_does_not_see_the_others() {
+    let (world, workspace) = World::new(FakeCatalog::new().publish(FakePlugin::new("acme-clock-panel", "1.0.0")))
+        .workspace("prod", "12.0.0");
+    let command = format!(
+        "[[workspace]]\nname = \"other\"\nkind = \"grafana\"\nurl = \"{}\"\n\
+         token = {{ command = [\"sh\", \"-c\", \"echo seen-${{TOKEN_PROD:-nothing}} >&2; exit 1\"] }}\n",
+        workspace.url().replace("127.0.0.1", "localhost")
+    );
+    let world = world.manifest(&command);
+    world.run(&["list", "--on", "other"]).expect_code(2).expect_stderr("seen-nothing");
+    world.run(&["list", "--on", "prod"]).expect_code(0);
+}

@@ -9,6 +9,7 @@ mod policy;
 mod workspace;
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
@@ -95,7 +96,18 @@ impl Manifest {
         let Catalog { source, token, allow_http } = manifest.catalog;
         let token = token.map(|token| token.below(folder));
         manifest.catalog = Catalog { source: source.below(folder), token, allow_http };
+        manifest.keep_secrets_apart();
         Ok(manifest)
+    }
+
+    /// Keeps from every command that prints a secret the variables that hold the others.
+    fn keep_secrets_apart(&mut self) {
+        let workspaces = self.workspaces.iter_mut().filter_map(Workspace::secret_mut);
+        let mut secrets: Vec<_> = self.catalog.token.iter_mut().chain(workspaces).collect();
+        let variables: BTreeSet<_> = secrets.iter().filter_map(|secret| secret.variable()).map(str::to_owned).collect();
+        for secret in &mut secrets {
+            secret.withhold(&variables);
+        }
     }
 
     /// Returns where the catalog comes from.

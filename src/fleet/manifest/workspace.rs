@@ -114,6 +114,14 @@ impl Workspace {
         &self.place
     }
 
+    /// Returns where the secret is, to change what it may see; folders have none.
+    pub(super) fn secret_mut(&mut self) -> Option<&mut SecretReference> {
+        match &mut self.place {
+            Place::Server { login: Login::Token(secret) | Login::Basic { password: secret, .. }, .. } => Some(secret),
+            Place::Directory { .. } => None,
+        }
+    }
+
     /// Returns what kind it is.
     pub fn kind(&self) -> Kind {
         match self.place {
