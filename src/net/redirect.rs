@@ -33,8 +33,6 @@ pub enum RedirectRule {
     Private,
     /// There were more than five hops.
     TooMany,
-    /// The request was one that changes things, or the workspace sent it elsewhere.
-    Change,
 }
 
 impl fmt::Display for RedirectRule {
@@ -46,7 +44,6 @@ impl fmt::Display for RedirectRule {
             Self::Credentials => "it carries a user or a password",
             Self::Private => "another host is followed only to public addresses",
             Self::TooMany => "there were more than 5 redirects",
-            Self::Change => "a workspace is only talked to at its own address",
         })
     }
 }
