@@ -15,7 +15,7 @@
 //!    what was promised: only it makes a [`Verified`](verifier::Verified). [`signature`] says who signed a plugin.
 //! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs,
 //!    [`store`] keeps verified packages, [`index`] is the SQLite copy of the catalog with full-text search.
-//! 5. **Judgement.** [`resolver`] chooses versions and is pure. [`fleet`] knows workspaces: what the manifest says of
+//! 5. **Judgement.** [`resolver`] chooses versions and [`usage`] finds what plugins are needed for; both are pure. [`fleet`] knows workspaces: what the manifest says of
 //!    them, how they are changed, and what became of a change.
 //! 6. **Operations.** [`ops`] is what a user can ask for. Here, and only here, upstream, store and index meet.
 //! 7. **The edge.** [`cli`] turns arguments into options and outcomes into text or JSON. Nothing else prints.
@@ -63,4 +63,5 @@ pub mod resolver;
 pub mod signature;
 pub mod store;
 pub mod upstream;
+pub mod usage;
 pub mod verifier;

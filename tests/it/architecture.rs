@@ -33,6 +33,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("index", &["diagnostic", "model"]),
 
     ("resolver", &["diagnostic", "model"]),
+    ("usage", &["model"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
 
     ("ops", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "progress", "resolver", "signature", "store",

@@ -1,0 +1,296 @@
+//! Puts the graph together.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::{
+    super::{
+        scan::{Holder, LibraryReference, Panel, Scan, Schema, SourceReference, Variable},
+        scan_library_panel,
+    },
+    AlertRuleUse, Content, DashboardUse, DataSourceUse, Graph, How, LibraryPanelUse, PanelName, PluginUses, Reason,
+    ScannedDashboard, Unresolved, Use,
+    folders::Folders,
+    sources::{Meaning, Sources, current_id},
+};
+use crate::model::{AlertRuleInfo, LibraryPanelInfo, PluginId};
+
+/// Types of panels that no plugin draws: rows, and what stands in for a panel that is not there yet.
+const NO_PLUGINS: [&str; 5] = ["row", "library-panel-ref", "add-panel", "add-library-panel", "unconfigured-panel"];
+
+/// Returns what the plugins of an organisation are needed for.
+pub(super) fn build(content: &Content) -> Graph {
+    let library: Vec<_> = content.library_panels.iter().map(|info| (info, scan_library_panel(&info.model))).collect();
+    let mut builder = Builder {
+        sources: Sources::new(&content.datasources),
+        folders: Folders::new(&content.folders),
+        by_uid: library.iter().map(|(info, panel)| (info.uid.as_str(), (*info, panel))).collect(),
+        by_name: library.iter().map(|(info, panel)| (info.name.as_str(), (*info, panel))).collect(),
+        graph: Graph::default(),
+    };
+    builder.add_sources(content);
+    for (info, panel) in &library {
+        builder.add_library_panel(info, panel);
+    }
+    for dashboard in &content.dashboards {
+        builder.add_dashboard(dashboard);
+    }
+    for rule in &content.alert_rules {
+        builder.add_alert_rule(rule);
+    }
+    let mut graph = builder.graph;
+    for uses in graph.plugins.values_mut() {
+        uses.dashboards.sort_by(|left, right| (&left.folder, &left.title).cmp(&(&right.folder, &right.title)));
+    }
+    graph
+}
+
+type Found<'a> = (&'a LibraryPanelInfo, &'a Panel);
+
+struct Builder<'a> {
+    sources: Sources<'a>,
+    folders: Folders<'a>,
+    by_uid: HashMap<&'a str, Found<'a>>,
+    by_name: HashMap<&'a str, Found<'a>>,
+    graph: Graph,
+}
+
+/// Whoever names something that may not be found.
+struct Namer<'a> {
+    uid: &'a str,
+    title: &'a str,
+    place: Option<String>,
+}
+
+/// What the plugins are needed for within one dashboard.
+#[derive(Default)]
+struct Uses(BTreeMap<PluginId, Vec<Use>>);
+
+impl<'a> Builder<'a> {
+    fn add_sources(&mut self, content: &Content) {
+        for source in &content.datasources {
+            let namer = Namer { uid: source.uid.as_deref().unwrap_or_default(), title: &source.name, place: None };
+            let Some(plugin) = self.plugin(&source.plugin, &namer) else { continue };
+            let (uid, name) = (source.uid.clone(), source.name.clone());
+            let found = DataSourceUse { uid, name, is_default: source.is_default, read_only: source.read_only };
+            self.of(plugin).datasources.push(found);
+        }
+    }
+
+    /// Variables in it are those of whatever dashboard shows it, so only what is not one is looked up here.
+    fn add_library_panel(&mut self, info: &LibraryPanelInfo, panel: &'a Panel) {
+        let namer = Namer { uid: &info.uid, title: &info.name, place: None };
+        let mut plugins: Vec<_> = self.drawn_by(panel, &namer).into_iter().collect();
+        for source in &panel.sources {
+            for meaning in self.sources.resolve(source, const { &BTreeMap::new() }) {
+                match meaning {
+                    Meaning::Source(source) => plugins.extend(self.plugin(&source.plugin, &namer)),
+                    Meaning::Plugin(plugin) => plugins.extend(self.plugin(plugin, &namer)),
+                    Meaning::Nothing(Reason::NoVariable) => {}
+                    Meaning::Nothing(reason) => self.miss(&namer, written(source), reason),
+                }
+            }
+        }
+        plugins.sort_unstable();
+        plugins.dedup();
+        let folder = self.folders.path(info.folder_uid.as_deref(), None);
+        for plugin in plugins {
+            let (uid, name, folder) = (info.uid.clone(), info.name.clone(), folder.clone());
+            self.of(plugin).library_panels.push(LibraryPanelUse { uid, name, folder });
+        }
+    }
+
+    fn add_dashboard(&mut self, dashboard: &'a ScannedDashboard) {
+        let (info, scan) = (&dashboard.info, &dashboard.scan);
+        let namer = Namer { uid: &info.uid, title: &info.title, place: None };
+        if scan.schema == Schema::Unknown {
+            self.miss(&namer, String::new(), Reason::NoDashboard);
+        }
+        if scan.is_cut {
+            self.miss(&namer, String::new(), Reason::TooMuch);
+        }
+        let mut uses = Uses::default();
+        for panel in &scan.panels {
+            self.add_panel(panel, scan, &mut uses, &namer);
+        }
+        for reference in &scan.references {
+            let how = match reference.holder {
+                Holder::Variable => How::Variable,
+                Holder::Annotation => How::Annotation,
+            };
+            let base = Use { name: Some(reference.name.clone()), ..Use::of(how) };
+            self.add_source(&reference.source, &base, &scan.variables, &mut uses, &namer);
+        }
+        for required in &scan.requires {
+            if let Some(plugin) = self.plugin(&required.id, &namer).filter(|plugin| !uses.0.contains_key(plugin)) {
+                uses.add(plugin, Use::of(How::Requires));
+            }
+        }
+        self.keep(dashboard, uses);
+    }
+
+    fn keep(&mut self, dashboard: &ScannedDashboard, uses: Uses) {
+        let info = &dashboard.info;
+        let folder = self.folders.path(info.folder_uid.as_deref(), info.folder_title.as_deref());
+        let owner = self.folders.owner(info);
+        for (plugin, uses) in uses.0 {
+            let found = DashboardUse {
+                uid: info.uid.clone(),
+                title: info.title.clone(),
+                url: info.url.clone(),
+                folder: folder.clone(),
+                owner: owner.clone(),
+                updated_by: info.updated_by.clone(),
+                uses,
+            };
+            self.of(plugin).dashboards.push(found);
+        }
+    }
+
+    fn add_panel(&mut self, panel: &'a Panel, scan: &'a Scan, uses: &mut Uses, namer: &Namer<'_>) {
+        let name = PanelName { id: panel.id, title: panel.title.clone() };
+        let namer = Namer { place: Some(place(&name)), ..*namer };
+        if let Some(plugin) = self.drawn_by(panel, &namer) {
+            uses.add(plugin, Use { panel: Some(name.clone()), ..Use::of(How::Panel) });
+        }
+        let how = if panel.has_alert { How::Alert } else { How::Datasource };
+        let base = Use { panel: Some(name.clone()), ..Use::of(how) };
+        for source in &panel.sources {
+            self.add_source(source, &base, &scan.variables, uses, &namer);
+        }
+        if let Some(library) = &panel.library {
+            self.add_shown(library, &name, scan, uses, &namer);
+        }
+    }
+
+    /// Adds what a panel of the library needs that is shown at a place of a dashboard.
+    fn add_shown(
+        &mut self,
+        library: &LibraryReference,
+        panel: &PanelName,
+        scan: &'a Scan,
+        uses: &mut Uses,
+        namer: &Namer<'_>,
+    ) {
+        let uid = library.uid.as_deref();
+        let named = library.name.as_deref();
+        let known = uid.and_then(|uid| self.by_uid.get(uid));
+        let known = known.or_else(|| named.filter(|_| uid.is_none()).and_then(|name| self.by_name.get(name)));
+        let brought = uid.and_then(|uid| scan.elements.get(uid));
+        let Some(shown) = known.map(|(_, shown)| *shown).or(brought) else {
+            return self.miss(namer, uid.or(named).unwrap_or_default().to_owned(), Reason::NoLibraryPanel);
+        };
+        let name =
+            known.map(|(info, _)| info.name.clone()).or_else(|| library.name.clone()).or_else(|| library.uid.clone());
+        let base = Use { panel: Some(panel.clone()), library_panel: name, ..Use::of(How::LibraryPanel) };
+        if let Some(plugin) = self.drawn_by(shown, namer) {
+            uses.add(plugin, base.clone());
+        }
+        for source in &shown.sources {
+            self.add_source(source, &base, &scan.variables, uses, namer);
+        }
+    }
+
+    fn add_source(
+        &mut self,
+        source: &'a SourceReference,
+        base: &Use,
+        variables: &'a BTreeMap<String, Variable>,
+        uses: &mut Uses,
+        namer: &Namer<'_>,
+    ) {
+        let place = namer.place.clone().or_else(|| base.name.clone());
+        let namer = Namer { place, ..*namer };
+        let reference = source.name.clone().filter(|name| name.contains('$') || name.contains("[["));
+        for meaning in self.sources.resolve(source, variables) {
+            let (plugin, datasource) = match meaning {
+                Meaning::Source(source) => (self.plugin(&source.plugin, &namer), Some(source.name.clone())),
+                Meaning::Plugin(plugin) => (self.plugin(plugin, &namer), None),
+                Meaning::Nothing(reason) => {
+                    self.miss(&namer, written(source), reason);
+                    continue;
+                }
+            };
+            if let Some(plugin) = plugin {
+                uses.add(plugin, Use { datasource, reference: reference.clone(), ..base.clone() });
+            }
+        }
+    }
+
+    fn add_alert_rule(&mut self, rule: &AlertRuleInfo) {
+        let namer = Namer { uid: &rule.uid, title: &rule.title, place: None };
+        let mut found: BTreeMap<PluginId, Vec<String>> = BTreeMap::new();
+        for uid in &rule.datasource_uids {
+            match self.sources.find(uid) {
+                Some(source) => {
+                    let Some(plugin) = self.plugin(&source.plugin, &namer) else { continue };
+                    let names = found.entry(plugin).or_default();
+                    if !names.contains(&source.name) {
+                        names.push(source.name.clone());
+                    }
+                }
+                None if Sources::is_built_in(uid) => {}
+                None => self.miss(&namer, uid.clone(), Reason::NoDataSource),
+            }
+        }
+        let folder = self.folders.path(rule.folder_uid.as_deref(), None);
+        for (plugin, datasources) in found {
+            let (uid, title) = (rule.uid.clone(), rule.title.clone());
+            let (folder, group) = (folder.clone(), rule.group.clone());
+            self.of(plugin).alert_rules.push(AlertRuleUse { uid, title, folder, group, datasources });
+        }
+    }
+
+    fn drawn_by(&mut self, panel: &Panel, namer: &Namer<'_>) -> Option<PluginId> {
+        let id = panel.plugin.as_deref().filter(|id| !NO_PLUGINS.contains(id))?;
+        self.plugin(id, namer)
+    }
+
+    /// Returns the id that a type is today; one that cannot be an id is kept as unresolved.
+    fn plugin(&mut self, id: &str, namer: &Namer<'_>) -> Option<PluginId> {
+        if let Ok(plugin) = id.parse() {
+            return Some(current_id(&plugin));
+        }
+        self.miss(namer, id.to_owned(), Reason::NoPluginId);
+        None
+    }
+
+    fn of(&mut self, plugin: PluginId) -> &mut PluginUses {
+        self.graph.plugins.entry(plugin).or_default()
+    }
+
+    fn miss(&mut self, namer: &Namer<'_>, reference: String, reason: Reason) {
+        let (uid, title) = (namer.uid.to_owned(), namer.title.to_owned());
+        let missed = Unresolved { uid, title, place: namer.place.clone(), reference, reason };
+        if self.graph.unresolved.last() != Some(&missed) {
+            self.graph.unresolved.push(missed);
+        }
+    }
+}
+
+impl Uses {
+    fn add(&mut self, plugin: PluginId, one: Use) {
+        let uses = self.0.entry(plugin).or_default();
+        if !uses.contains(&one) {
+            uses.push(one);
+        }
+    }
+}
+
+impl Use {
+    fn of(how: How) -> Self {
+        Self { how, panel: None, name: None, datasource: None, reference: None, library_panel: None }
+    }
+}
+
+fn place(panel: &PanelName) -> String {
+    match (panel.title.as_str(), panel.id) {
+        ("", Some(id)) => format!("panel {id}"),
+        ("", None) => "a panel".to_owned(),
+        (title, _) => title.to_owned(),
+    }
+}
+
+/// Returns a reference as it is written, for people.
+fn written(source: &SourceReference) -> String {
+    source.name.clone().or_else(|| source.plugin.clone()).unwrap_or_else(|| "default".to_owned())
+}
