@@ -294,3 +294,172 @@ fn place(panel: &PanelName) -> String {
 fn written(source: &SourceReference) -> String {
     source.name.clone().or_else(|| source.plugin.clone()).unwrap_or_else(|| "default".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::{
+        model::{DashboardInfo, DataSourceInfo, FolderInfo},
+        usage::scan,
+    };
+
+    fn source(uid: &str, name: &str, plugin: &str) -> DataSourceInfo {
+        let (uid, name, plugin) = (Some(uid.to_owned()), name.to_owned(), plugin.to_owned());
+        DataSourceInfo { id: None, uid, name, plugin, is_default: false, read_only: false }
+    }
+
+    fn dashboard(uid: &str, document: &Value) -> ScannedDashboard {
+        let info = DashboardInfo {
+            uid: uid.to_owned(),
+            title: uid.to_uppercase(),
+            folder_uid: Some("f".to_owned()),
+            folder_title: None,
+            url: None,
+            version: Some(1),
+            created_by: Some("ann".to_owned()),
+            updated_by: Some("bob".to_owned()),
+        };
+        ScannedDashboard { info, scan: scan(document) }
+    }
+
+    fn library_panel(uid: &str, name: &str, model: Value) -> LibraryPanelInfo {
+        LibraryPanelInfo { uid: uid.to_owned(), name: name.to_owned(), folder_uid: None, model }
+    }
+
+    fn content(documents: &[Value]) -> Content {
+        let folder = |uid: &str, title: &str, parent: Option<&str>| FolderInfo {
+            uid: uid.to_owned(),
+            title: title.to_owned(),
+            parent_uid: parent.map(str::to_owned),
+            owner: None,
+        };
+        Content {
+            dashboards: documents.iter().enumerate().map(|(at, one)| dashboard(&format!("d{at}"), one)).collect(),
+            datasources: vec![source("u1", "Prom", "prometheus"), source("u2", "Logs", "acme-logs-datasource")],
+            library_panels: vec![library_panel(
+                "l1",
+                "Clock",
+                json!({ "type": "acme-clock-panel", "datasource": { "uid": "$ds" }, "targets": [{}] }),
+            )],
+            folders: vec![folder("f", "Core", Some("top")), folder("top", "Net", None)],
+            alert_rules: Vec::new(),
+        }
+    }
+
+    /// Returns what a plugin is needed for in the dashboards, in words.
+    fn uses(graph: &Graph, plugin: &str) -> Vec<String> {
+        let Some(uses) = graph.plugins.get(&plugin.parse().expect("an id")) else { return Vec::new() };
+        let words = |one: &Use| {
+            let panel = one.panel.as_ref().map(|panel| panel.title.clone());
+            let parts =
+                [panel, one.name.clone(), one.datasource.clone(), one.reference.clone(), one.library_panel.clone()];
+            format!("{:?}: {}", one.how, parts.into_iter().flatten().collect::<Vec<_>>().join(" "))
+        };
+        uses.dashboards.iter().flat_map(|dashboard| dashboard.uses.iter().map(words)).collect()
+    }
+
+    #[test]
+    fn a_dashboard_is_under_every_plugin_that_it_needs_with_the_reasons() {
+        let graph = Graph::of(&content(&[json!({
+            "panels": [
+                { "id": 1, "title": "CPU", "type": "acme-clock-panel", "datasource": "Logs" },
+                { "id": 2, "title": "Old", "type": "graph", "datasource": { "uid": "u2" }, "alert": {} },
+                { "id": 3, "title": "Row", "type": "row" },
+            ],
+            "templating": { "list": [{ "name": "host", "type": "query", "datasource": { "uid": "u2" } }] },
+            "annotations": { "list": [{ "name": "Deploys", "datasource": "Logs" }] },
+        })]));
+        assert_eq!(uses(&graph, "acme-clock-panel"), ["Panel: CPU"]);
+        assert_eq!(
+            uses(&graph, "acme-logs-datasource"),
+            ["Datasource: CPU Logs", "Alert: Old Logs", "Variable: host Logs", "Annotation: Deploys Logs"]
+        );
+        assert!(!graph.plugins.contains_key(&"row".parse().expect("an id")) && graph.unresolved.is_empty());
+        let found = &graph.plugins[&"acme-logs-datasource".parse().expect("an id")];
+        assert_eq!(
+            (found.dashboards[0].folder.as_str(), found.dashboards[0].owner.as_deref()),
+            ("Net / Core", Some("ann"))
+        );
+        assert_eq!((found.datasources[0].name.as_str(), found.panels()), ("Logs", 2));
+    }
+
+    #[test]
+    fn a_library_panel_asks_through_the_variables_of_the_dashboard_that_shows_it() {
+        let shows = |library: Value| {
+            json!({
+                "panels": [{ "id": 1, "title": "Here", "libraryPanel": library }],
+                "templating": { "list": [{ "name": "ds", "type": "datasource", "query": "acme-logs-datasource" }] },
+            })
+        };
+        for library in [json!({ "uid": "l1" }), json!({ "name": "Clock" })] {
+            let graph = Graph::of(&content(&[shows(library)]));
+            assert_eq!(uses(&graph, "acme-clock-panel"), ["LibraryPanel: Here Clock"]);
+            assert_eq!(uses(&graph, "acme-logs-datasource"), ["LibraryPanel: Here $ds Clock", "Variable: ds"]);
+            assert_eq!(graph.unresolved, []);
+        }
+        let graph = Graph::of(&content(&[shows(json!({ "uid": "gone", "name": "Clock" }))]));
+        assert_eq!(graph.unresolved[0].reason, Reason::NoLibraryPanel);
+        assert_eq!(graph.plugins[&"acme-clock-panel".parse().expect("an id")].library_panels[0].uid, "l1");
+    }
+
+    #[test]
+    fn an_alert_rule_is_under_the_plugins_of_its_data_sources() {
+        let mut content = content(&[]);
+        content.alert_rules = vec![AlertRuleInfo {
+            uid: "a1".to_owned(),
+            title: "Down".to_owned(),
+            folder_uid: Some("f".to_owned()),
+            group: Some("g".to_owned()),
+            datasource_uids: ["u1", "__expr__", "-100", "u1", "gone"].map(str::to_owned).to_vec(),
+        }];
+        let graph = Graph::of(&content);
+        let found = &graph.plugins[&"prometheus".parse().expect("an id")].alert_rules;
+        assert_eq!((found.len(), &found[0].datasources), (1, &vec!["Prom".to_owned()]));
+        assert_eq!((graph.unresolved.len(), graph.unresolved[0].reference.as_str()), (1, "gone"));
+    }
+
+    #[test]
+    fn what_cannot_be_resolved_is_kept_with_its_place() {
+        let graph = Graph::of(&content(&[
+            json!({ "panels": [
+                { "id": 7, "type": "not an id", "datasource": { "type": "tempo", "uid": "gone" } },
+                { "id": 8, "targets": [{}] },
+            ] }),
+            json!("no dashboard"),
+        ]));
+        let found: Vec<_> = graph
+            .unresolved
+            .iter()
+            .map(|one| (one.uid.as_str(), one.place.as_deref(), one.reference.as_str(), one.reason))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("d0", Some("panel 7"), "not an id", Reason::NoPluginId),
+                ("d0", Some("panel 7"), "gone", Reason::NoDataSource),
+                ("d0", Some("panel 8"), "default", Reason::NoDefault),
+                ("d1", None, "", Reason::NoDashboard),
+            ]
+        );
+        // The dashboard says which plugin it would need.
+        assert_eq!(uses(&graph, "tempo"), ["Datasource: "]);
+    }
+
+    #[test]
+    fn what_an_export_requires_counts_where_nothing_else_does() {
+        let graph = Graph::of(&content(&[json!({
+            "panels": [{ "id": 1, "title": "P", "type": "stat" }],
+            "__requires": [{ "type": "panel", "id": "stat" }, { "type": "datasource", "id": "loki" }],
+        })]));
+        assert_eq!((uses(&graph, "stat"), uses(&graph, "loki")), (vec!["Panel: P".into()], vec!["Requires: ".into()]));
+    }
+
+    #[test]
+    fn a_former_id_is_the_plugin_that_it_became() {
+        let graph = Graph::of(&content(&[json!({ "panels": [{ "datasource": { "type": "testdata" } }] })]));
+        assert_eq!(uses(&graph, "grafana-testdata-datasource").len(), 1);
+        assert!(graph.uses_of(&"testdata".parse().expect("an id")).is_some());
+    }
+}
