@@ -55,8 +55,8 @@ impl Arguments {
 
 /// Remove plugins
 ///
-/// What another plugin there still needs stays, unless `--force` is given. Data sources and dashboards that use a plugin
-/// are not touched.
+/// What another plugin, a dashboard or a data source there still needs stays, unless `--force` is given, and so does a
+/// plugin of which that cannot be told. Data sources and dashboards are not touched.
 #[derive(Args, Debug)]
 pub(super) struct UninstallArguments {
     /// The plugins
@@ -64,7 +64,7 @@ pub(super) struct UninstallArguments {
     plugins: Vec<PluginId>,
     #[command(flatten)]
     selection: Selection,
-    /// Also what another plugin needs
+    /// Also what something needs, or may need
     #[arg(long)]
     force: bool,
     /// Only say what would be done
@@ -84,7 +84,7 @@ impl UninstallArguments {
             dry_run: self.dry_run,
             concurrency: self.concurrency.get(),
         };
-        Ok(report(&remove(targets, &options).await, self.dry_run))
+        Ok(report(&remove(&session.context, targets, &options).await, self.dry_run))
     }
 }
 

@@ -19,6 +19,7 @@ mod show;
 mod signals;
 mod sync;
 mod ui;
+mod usage;
 mod verify;
 mod versions;
 mod workspace;
@@ -70,6 +71,7 @@ enum Command {
     Uninstall(install::UninstallArguments),
     List(list::Arguments),
     Outdated(outdated::Arguments),
+    Usage(usage::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -102,6 +104,7 @@ impl Command {
             Self::Uninstall(_) => "uninstall",
             Self::List(_) => "list",
             Self::Outdated(_) => "outdated",
+            Self::Usage(_) => "usage",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -123,6 +126,7 @@ impl Command {
             Self::Uninstall(arguments) => arguments.run(session).await,
             Self::List(arguments) => arguments.run(session).await,
             Self::Outdated(arguments) => arguments.run(session).await,
+            Self::Usage(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,

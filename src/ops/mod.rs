@@ -16,6 +16,7 @@ pub mod sources;
 pub mod sync;
 pub mod target;
 pub mod trust;
+pub mod usage;
 pub mod verify;
 
 use std::sync::Arc;

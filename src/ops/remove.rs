@@ -1,6 +1,6 @@
 //! Removes plugins from targets.
 //!
-//! *Invariant:* what something else on the target still needs stays, unless that is forced. A plugin is removed wholly or
+//! *Invariant:* what something else on the target, or what is built with it, still needs stays, unless that is forced. A plugin is removed wholly or
 //! not at all.
 
 use std::{collections::HashSet, ops::ControlFlow};
@@ -15,10 +15,11 @@ use crate::{
     },
     model::{PluginId, PluginVersion},
     ops::{
-        blocking,
+        Context, blocking,
         changes::{Action, ChangeOutcome, ChangeResult, Changes},
         install::judge,
         target::{Place, State, Target},
+        usage::Guard,
     },
 };
 
@@ -27,7 +28,7 @@ use crate::{
 pub struct RemoveOptions {
     /// The plugins.
     pub plugins: Vec<PluginId>,
-    /// Also what something else needs.
+    /// Also what something else needs, and what dashboards and data sources use.
     pub force: bool,
     /// Only say what would be done.
     pub dry_run: bool,
@@ -56,9 +57,9 @@ impl Diagnose for InUse {
 }
 
 /// Removes plugins from every target.
-pub async fn remove(targets: Vec<Target>, options: &RemoveOptions) -> Changes {
+pub async fn remove(context: &Context, targets: Vec<Target>, options: &RemoveOptions) -> Changes {
     let per_target: Vec<(Vec<ChangeResult>, Vec<String>)> = stream::iter(targets)
-        .map(|target| async move { remove_from(&target, options).await })
+        .map(|target| async move { remove_from(context, &target, options).await })
         .buffered(options.concurrency.max(1))
         .collect()
         .await;
@@ -66,7 +67,7 @@ pub async fn remove(targets: Vec<Target>, options: &RemoveOptions) -> Changes {
     Changes::of(results.concat(), remarks.concat())
 }
 
-async fn remove_from(target: &Target, options: &RemoveOptions) -> (Vec<ChangeResult>, Vec<String>) {
+async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions) -> (Vec<ChangeResult>, Vec<String>) {
     let state = match target.read(false).await {
         Ok(state) => state,
         Err(error) => {
@@ -74,11 +75,12 @@ async fn remove_from(target: &Target, options: &RemoveOptions) -> (Vec<ChangeRes
             return (options.plugins.iter().map(refused).collect(), Vec::new());
         }
     };
+    let guard = Guard::new(context, target);
     let mut results = Vec::new();
     // What is to go needs nothing any more, until it turns out to stay.
     let mut going: HashSet<_> = options.plugins.iter().collect();
     for id in in_order(&options.plugins, &state) {
-        let result = remove_one(target, &state, id, &going, options).await;
+        let result = remove_one((target, &guard), &state, id, &going, options).await;
         if matches!(result.outcome, ChangeOutcome::Failed | ChangeOutcome::Unknown | ChangeOutcome::Skipped) {
             going.remove(id);
         }
@@ -116,7 +118,7 @@ fn in_order<'a>(plugins: &'a [PluginId], state: &State) -> Vec<&'a PluginId> {
 }
 
 async fn remove_one(
-    target: &Target,
+    (target, guard): (&Target, &Guard<'_>),
     state: &State,
     id: &PluginId,
     going: &HashSet<&PluginId>,
@@ -138,6 +140,11 @@ async fn remove_one(
         .collect();
     if !dependants.is_empty() && !options.force {
         return result.because(&InUse { plugin: id.clone(), dependants });
+    }
+    if !options.force
+        && let Err(error) = guard.check(id, &state.plugins).await
+    {
+        return result.because(&error);
     }
     if options.dry_run {
         return ChangeResult { outcome: ChangeOutcome::Planned, ..result };

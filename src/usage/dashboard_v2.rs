@@ -101,7 +101,9 @@ fn scan_layout(spec: &Value, scan: &mut Scan) {
                 scan.is_cut = true;
                 return;
             }
-            list(part, "variables").iter().for_each(|variable| scan_variable(variable, scan));
+            for variable in list(part, "variables") {
+                scan_variable(variable, scan);
+            }
             left.extend(part.get("layout").filter(|layout| layout.get("spec").is_some()));
         }
     }

@@ -240,7 +240,9 @@ impl Scan {
         }
         values
             .extend(value::text(variable, "query").into_iter().flat_map(|query| query.split(',')).map(value::bounded));
-        values.iter_mut().for_each(|value| *value = value.trim().to_owned());
+        for value in &mut values {
+            *value = value.trim().to_owned();
+        }
         values.sort_unstable();
         values.dedup();
         values.retain(|value| !value.is_empty());

@@ -37,10 +37,10 @@ const MAP: &[(&str, &[&str])] = &[
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
 
     ("ops", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "progress", "resolver", "signature", "store",
-        "upstream", "verifier"]),
+        "upstream", "usage", "verifier"]),
 
     ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver",
-        "signature", "upstream"]),
+        "signature", "upstream", "usage"]),
 ];
 
 /// These stand side by side: only `ops` brings them together, so that the order of writes is visible in one place.

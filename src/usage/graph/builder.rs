@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     super::{
-        scan::{Holder, LibraryReference, Panel, Scan, Schema, SourceReference, Variable},
+        scan::{Holder, LibraryReference, Panel, Schema, SourceReference, Variable},
         scan_library_panel,
     },
     AlertRuleUse, Content, DashboardUse, DataSourceUse, Graph, How, LibraryPanelUse, PanelName, PluginUses, Reason,
@@ -54,11 +54,26 @@ struct Builder<'a> {
     graph: Graph,
 }
 
-/// Whoever names something that may not be found.
-struct Namer<'a> {
+/// Whoever names something, and what the names in it may stand for.
+#[derive(Clone)]
+struct Origin<'a> {
     uid: &'a str,
     title: &'a str,
     place: Option<String>,
+    variables: &'a BTreeMap<String, Variable>,
+    elements: &'a BTreeMap<String, Panel>,
+}
+
+impl<'a> Origin<'a> {
+    /// Returns one that has no variables: they are a dashboard's.
+    fn new(uid: &'a str, title: &'a str) -> Self {
+        let (variables, elements) = (const { &BTreeMap::new() }, const { &BTreeMap::new() });
+        Self { uid, title, place: None, variables, elements }
+    }
+
+    fn at(&self, place: Option<String>) -> Self {
+        Self { place, ..self.clone() }
+    }
 }
 
 /// What the plugins are needed for within one dashboard.
@@ -68,8 +83,8 @@ struct Uses(BTreeMap<PluginId, Vec<Use>>);
 impl<'a> Builder<'a> {
     fn add_sources(&mut self, content: &Content) {
         for source in &content.datasources {
-            let namer = Namer { uid: source.uid.as_deref().unwrap_or_default(), title: &source.name, place: None };
-            let Some(plugin) = self.plugin(&source.plugin, &namer) else { continue };
+            let origin = Origin::new(source.uid.as_deref().unwrap_or_default(), &source.name);
+            let Some(plugin) = self.plugin(&source.plugin, &origin) else { continue };
             let (uid, name) = (source.uid.clone(), source.name.clone());
             let found = DataSourceUse { uid, name, is_default: source.is_default, read_only: source.read_only };
             self.of(plugin).datasources.push(found);
@@ -78,15 +93,15 @@ impl<'a> Builder<'a> {
 
     /// Variables in it are those of whatever dashboard shows it, so only what is not one is looked up here.
     fn add_library_panel(&mut self, info: &LibraryPanelInfo, panel: &'a Panel) {
-        let namer = Namer { uid: &info.uid, title: &info.name, place: None };
-        let mut plugins: Vec<_> = self.drawn_by(panel, &namer).into_iter().collect();
+        let origin = Origin::new(&info.uid, &info.name);
+        let mut plugins: Vec<_> = self.drawn_by(panel, &origin).into_iter().collect();
         for source in &panel.sources {
-            for meaning in self.sources.resolve(source, const { &BTreeMap::new() }) {
+            for meaning in self.sources.resolve(source, origin.variables) {
                 match meaning {
-                    Meaning::Source(source) => plugins.extend(self.plugin(&source.plugin, &namer)),
-                    Meaning::Plugin(plugin) => plugins.extend(self.plugin(plugin, &namer)),
+                    Meaning::Source(source) => plugins.extend(self.plugin(&source.plugin, &origin)),
+                    Meaning::Plugin(plugin) => plugins.extend(self.plugin(plugin, &origin)),
                     Meaning::Nothing(Reason::NoVariable) => {}
-                    Meaning::Nothing(reason) => self.miss(&namer, written(source), reason),
+                    Meaning::Nothing(reason) => self.miss(&origin, written(source), reason),
                 }
             }
         }
@@ -101,16 +116,17 @@ impl<'a> Builder<'a> {
 
     fn add_dashboard(&mut self, dashboard: &'a ScannedDashboard) {
         let (info, scan) = (&dashboard.info, &dashboard.scan);
-        let namer = Namer { uid: &info.uid, title: &info.title, place: None };
+        let origin =
+            Origin { variables: &scan.variables, elements: &scan.elements, ..Origin::new(&info.uid, &info.title) };
         if scan.schema == Schema::Unknown {
-            self.miss(&namer, String::new(), Reason::NoDashboard);
+            self.miss(&origin, String::new(), Reason::NoDashboard);
         }
         if scan.is_cut {
-            self.miss(&namer, String::new(), Reason::TooMuch);
+            self.miss(&origin, String::new(), Reason::TooMuch);
         }
         let mut uses = Uses::default();
         for panel in &scan.panels {
-            self.add_panel(panel, scan, &mut uses, &namer);
+            self.add_panel(panel, &mut uses, &origin);
         }
         for reference in &scan.references {
             let how = match reference.holder {
@@ -118,10 +134,10 @@ impl<'a> Builder<'a> {
                 Holder::Annotation => How::Annotation,
             };
             let base = Use { name: Some(reference.name.clone()), ..Use::of(how) };
-            self.add_source(&reference.source, &base, &scan.variables, &mut uses, &namer);
+            self.add_source(&reference.source, &base, &mut uses, &origin);
         }
         for required in &scan.requires {
-            if let Some(plugin) = self.plugin(&required.id, &namer).filter(|plugin| !uses.0.contains_key(plugin)) {
+            if let Some(plugin) = self.plugin(&required.id, &origin).filter(|plugin| !uses.0.contains_key(plugin)) {
                 uses.add(plugin, Use::of(How::Requires));
             }
         }
@@ -146,67 +162,53 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn add_panel(&mut self, panel: &'a Panel, scan: &'a Scan, uses: &mut Uses, namer: &Namer<'_>) {
+    fn add_panel(&mut self, panel: &'a Panel, uses: &mut Uses, origin: &Origin<'a>) {
         let name = PanelName { id: panel.id, title: panel.title.clone() };
-        let namer = Namer { place: Some(place(&name)), ..*namer };
-        if let Some(plugin) = self.drawn_by(panel, &namer) {
+        let origin = origin.at(Some(place(&name)));
+        if let Some(plugin) = self.drawn_by(panel, &origin) {
             uses.add(plugin, Use { panel: Some(name.clone()), ..Use::of(How::Panel) });
         }
         let how = if panel.has_alert { How::Alert } else { How::Datasource };
         let base = Use { panel: Some(name.clone()), ..Use::of(how) };
         for source in &panel.sources {
-            self.add_source(source, &base, &scan.variables, uses, &namer);
+            self.add_source(source, &base, uses, &origin);
         }
         if let Some(library) = &panel.library {
-            self.add_shown(library, &name, scan, uses, &namer);
+            self.add_shown(library, &name, uses, &origin);
         }
     }
 
     /// Adds what a panel of the library needs that is shown at a place of a dashboard.
-    fn add_shown(
-        &mut self,
-        library: &LibraryReference,
-        panel: &PanelName,
-        scan: &'a Scan,
-        uses: &mut Uses,
-        namer: &Namer<'_>,
-    ) {
+    fn add_shown(&mut self, library: &LibraryReference, panel: &PanelName, uses: &mut Uses, origin: &Origin<'a>) {
         let uid = library.uid.as_deref();
-        let named = library.name.as_deref();
+        let title = library.name.as_deref();
         let known = uid.and_then(|uid| self.by_uid.get(uid));
-        let known = known.or_else(|| named.filter(|_| uid.is_none()).and_then(|name| self.by_name.get(name)));
-        let brought = uid.and_then(|uid| scan.elements.get(uid));
+        let known = known.or_else(|| title.filter(|_| uid.is_none()).and_then(|name| self.by_name.get(name)));
+        let brought = uid.and_then(|uid| origin.elements.get(uid));
         let Some(shown) = known.map(|(_, shown)| *shown).or(brought) else {
-            return self.miss(namer, uid.or(named).unwrap_or_default().to_owned(), Reason::NoLibraryPanel);
+            return self.miss(origin, uid.or(title).unwrap_or_default().to_owned(), Reason::NoLibraryPanel);
         };
         let name =
             known.map(|(info, _)| info.name.clone()).or_else(|| library.name.clone()).or_else(|| library.uid.clone());
         let base = Use { panel: Some(panel.clone()), library_panel: name, ..Use::of(How::LibraryPanel) };
-        if let Some(plugin) = self.drawn_by(shown, namer) {
+        if let Some(plugin) = self.drawn_by(shown, origin) {
             uses.add(plugin, base.clone());
         }
         for source in &shown.sources {
-            self.add_source(source, &base, &scan.variables, uses, namer);
+            self.add_source(source, &base, uses, origin);
         }
     }
 
-    fn add_source(
-        &mut self,
-        source: &'a SourceReference,
-        base: &Use,
-        variables: &'a BTreeMap<String, Variable>,
-        uses: &mut Uses,
-        namer: &Namer<'_>,
-    ) {
-        let place = namer.place.clone().or_else(|| base.name.clone());
-        let namer = Namer { place, ..*namer };
+    fn add_source(&mut self, source: &'a SourceReference, base: &Use, uses: &mut Uses, origin: &Origin<'a>) {
+        let place = origin.place.clone().or_else(|| base.name.clone());
+        let origin = origin.at(place);
         let reference = source.name.clone().filter(|name| name.contains('$') || name.contains("[["));
-        for meaning in self.sources.resolve(source, variables) {
+        for meaning in self.sources.resolve(source, origin.variables) {
             let (plugin, datasource) = match meaning {
-                Meaning::Source(source) => (self.plugin(&source.plugin, &namer), Some(source.name.clone())),
-                Meaning::Plugin(plugin) => (self.plugin(plugin, &namer), None),
+                Meaning::Source(source) => (self.plugin(&source.plugin, &origin), Some(source.name.clone())),
+                Meaning::Plugin(plugin) => (self.plugin(plugin, &origin), None),
                 Meaning::Nothing(reason) => {
-                    self.miss(&namer, written(source), reason);
+                    self.miss(&origin, written(source), reason);
                     continue;
                 }
             };
@@ -217,19 +219,19 @@ impl<'a> Builder<'a> {
     }
 
     fn add_alert_rule(&mut self, rule: &AlertRuleInfo) {
-        let namer = Namer { uid: &rule.uid, title: &rule.title, place: None };
+        let origin = Origin::new(&rule.uid, &rule.title);
         let mut found: BTreeMap<PluginId, Vec<String>> = BTreeMap::new();
         for uid in &rule.datasource_uids {
             match self.sources.find(uid) {
                 Some(source) => {
-                    let Some(plugin) = self.plugin(&source.plugin, &namer) else { continue };
-                    let names = found.entry(plugin).or_default();
-                    if !names.contains(&source.name) {
-                        names.push(source.name.clone());
+                    let Some(plugin) = self.plugin(&source.plugin, &origin) else { continue };
+                    let asked = found.entry(plugin).or_default();
+                    if !asked.contains(&source.name) {
+                        asked.push(source.name.clone());
                     }
                 }
                 None if Sources::is_built_in(uid) => {}
-                None => self.miss(&namer, uid.clone(), Reason::NoDataSource),
+                None => self.miss(&origin, uid.clone(), Reason::NoDataSource),
             }
         }
         let folder = self.folders.path(rule.folder_uid.as_deref(), None);
@@ -240,17 +242,17 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn drawn_by(&mut self, panel: &Panel, namer: &Namer<'_>) -> Option<PluginId> {
+    fn drawn_by(&mut self, panel: &Panel, origin: &Origin<'_>) -> Option<PluginId> {
         let id = panel.plugin.as_deref().filter(|id| !NO_PLUGINS.contains(id))?;
-        self.plugin(id, namer)
+        self.plugin(id, origin)
     }
 
     /// Returns the id that a type is today; one that cannot be an id is kept as unresolved.
-    fn plugin(&mut self, id: &str, namer: &Namer<'_>) -> Option<PluginId> {
+    fn plugin(&mut self, id: &str, origin: &Origin<'_>) -> Option<PluginId> {
         if let Ok(plugin) = id.parse() {
             return Some(current_id(&plugin));
         }
-        self.miss(namer, id.to_owned(), Reason::NoPluginId);
+        self.miss(origin, id.to_owned(), Reason::NoPluginId);
         None
     }
 
@@ -258,9 +260,9 @@ impl<'a> Builder<'a> {
         self.graph.plugins.entry(plugin).or_default()
     }
 
-    fn miss(&mut self, namer: &Namer<'_>, reference: String, reason: Reason) {
-        let (uid, title) = (namer.uid.to_owned(), namer.title.to_owned());
-        let missed = Unresolved { uid, title, place: namer.place.clone(), reference, reason };
+    fn miss(&mut self, origin: &Origin<'_>, reference: String, reason: Reason) {
+        let (uid, title) = (origin.uid.to_owned(), origin.title.to_owned());
+        let missed = Unresolved { uid, title, place: origin.place.clone(), reference, reason };
         if self.graph.unresolved.last() != Some(&missed) {
             self.graph.unresolved.push(missed);
         }

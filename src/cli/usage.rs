@@ -1,0 +1,252 @@
+//! `plugport usage`.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::{Failure, Report, Session, selection::Selection, ui};
+use crate::{
+    diagnostic::{Chain, Diagnose, Kind},
+    model::PluginId,
+    ops::{
+        target::Target,
+        usage::{OrganisationUsage, UsageError, WorkspaceUsage, read_usage},
+    },
+    usage::PluginUses,
+};
+
+/// How many plugins a row names before it counts the others.
+const NAMED: usize = 6;
+
+/// How many references that cannot be resolved are shown.
+const SHOWN: usize = 5;
+
+/// Show which dashboards, data sources, alert rules and library panels need a plugin
+///
+/// Reads every organisation that the credential of a workspace can see. What it may not read is said, and the list is then
+/// called incomplete. Dashboards that have not changed since the last time are not read again.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// These plugins only, those of Grafana itself too
+    #[arg(value_name = "ID")]
+    plugins: Vec<PluginId>,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+type Read = (Target, Result<WorkspaceUsage, UsageError>);
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let read = read_usage(&session.context, self.selection.or_all(session).await?).await;
+        let documents: Vec<_> = read.iter().map(|one| self.document(one)).collect();
+        let usages: Vec<_> = read.iter().filter_map(|(_, usage)| usage.as_ref().ok()).collect();
+        let mut text = self.folders_table(&usages);
+        for table in [self.plugins_table(&usages), self.dashboards_table(&usages)] {
+            if !table.is_empty() {
+                text.push('\n');
+                text.push_str(&table);
+            }
+        }
+        Ok(Report {
+            document: json!({ "workspaces": documents }),
+            text: text.trim_start_matches('\n').to_owned(),
+            notes: self.notes(&usages),
+            problems: problems(&read),
+            kind: kind(&read),
+        })
+    }
+
+    fn document(&self, (target, usage): &Read) -> Value {
+        match usage {
+            Ok(usage) => {
+                let organisations: Vec<_> = usage.organisations.iter().map(|one| self.organisation(one)).collect();
+                json!({ "name": target.name, "complete": usage.is_complete(), "organisations": organisations })
+            }
+            Err(error) => json!({
+                "name": target.name, "complete": false, "organisations": [], "error": Chain(error).to_string(),
+            }),
+        }
+    }
+
+    fn organisation(&self, one: &OrganisationUsage) -> Value {
+        let plugins: Vec<_> = self.chosen(one).into_iter().map(|(id, uses)| plugin_document(id, uses)).collect();
+        json!({
+            "id": one.info.id,
+            "name": one.info.name,
+            "complete": one.is_complete(),
+            "gaps": one.gaps,
+            "plugins": plugins,
+            "unresolved": one.graph.unresolved,
+        })
+    }
+
+    /// Returns the plugins that were asked for, needed or not, or all that are needed.
+    fn chosen<'a>(&'a self, one: &'a OrganisationUsage) -> Vec<(&'a PluginId, Option<&'a PluginUses>)> {
+        if self.plugins.is_empty() {
+            return one.graph.plugins.iter().map(|(id, uses)| (id, Some(uses))).collect();
+        }
+        self.plugins.iter().map(|id| (id, one.graph.uses_of(id))).collect()
+    }
+
+    fn folders_table(&self, usages: &[&WorkspaceUsage]) -> String {
+        let mut rows = Vec::new();
+        for (place, one) in organisations(usages) {
+            let mut folders: BTreeMap<_, Folder<'_>> = BTreeMap::new();
+            for (id, uses) in self.chosen(one).into_iter().filter_map(|(id, uses)| Some((id, uses?))) {
+                for dashboard in &uses.dashboards {
+                    let folder = folders.entry((&dashboard.folder, &dashboard.owner)).or_default();
+                    folder.plugins.insert(id);
+                    folder.dashboards.insert(&dashboard.uid);
+                    let panels = dashboard.uses.iter().filter_map(|one| one.panel.as_ref());
+                    folder.panels.extend(panels.map(|panel| (dashboard.uid.as_str(), panel.id, panel.title.as_str())));
+                }
+            }
+            rows.extend(folders.into_iter().map(|((folder, owner), found)| {
+                let owner = owner.clone().unwrap_or_else(|| "-".to_owned());
+                let (dashboards, panels) = (found.dashboards.len().to_string(), found.panels.len().to_string());
+                vec![place.clone(), folder.clone(), owner, dashboards, panels, names(&found.plugins)]
+            }));
+            let cell = |text: &str| text.to_owned();
+            rows.extend(one.gaps.iter().map(|gap| {
+                vec![place.clone(), cell("?"), cell("?"), cell("?"), cell("?"), format!("incomplete: {gap}")]
+            }));
+        }
+        table(&["workspace", "folder", "owner", "dashboards", "panels", "plugins"], rows)
+    }
+
+    fn plugins_table(&self, usages: &[&WorkspaceUsage]) -> String {
+        let mut rows = Vec::new();
+        for (place, one) in organisations(usages) {
+            for (id, uses) in self.chosen(one) {
+                let none = PluginUses::default();
+                let uses = uses.unwrap_or(&none);
+                let lists = [uses.datasources.len(), uses.alert_rules.len(), uses.library_panels.len()];
+                let counts = [uses.dashboards.len(), uses.panels()].into_iter().chain(lists);
+                // Where something could not be read, what was read is the least that there is.
+                let more = if one.is_complete() { "" } else { "+" };
+                let counts = counts.map(|count| format!("{count}{more}"));
+                rows.push([place.clone(), id.to_string()].into_iter().chain(counts).collect());
+            }
+        }
+        let header = ["workspace", "plugin", "dashboards", "panels", "data sources", "alert rules", "library panels"];
+        table(&header, rows)
+    }
+
+    /// Names the dashboards, where somebody asks for some plugins.
+    fn dashboards_table(&self, usages: &[&WorkspaceUsage]) -> String {
+        let mut rows = Vec::new();
+        for (place, one) in organisations(usages).into_iter().filter(|_| !self.plugins.is_empty()) {
+            for (id, uses) in self.chosen(one).into_iter().filter_map(|(id, uses)| Some((id, uses?))) {
+                rows.extend(uses.dashboards.iter().map(|dashboard| {
+                    let cells = [id.as_str(), &dashboard.folder, &dashboard.title, &dashboard.uid];
+                    let cells = cells.into_iter().map(|cell| ui::shorten(cell, 60));
+                    [place.clone()].into_iter().chain(cells).chain([dashboard.panels().to_string()]).collect()
+                }));
+            }
+        }
+        table(&["workspace", "plugin", "folder", "dashboard", "uid", "panels"], rows)
+    }
+
+    fn notes(&self, usages: &[&WorkspaceUsage]) -> Vec<String> {
+        let mut notes = Vec::new();
+        for (place, one) in organisations(usages).into_iter().filter(|(_, one)| one.is_complete()) {
+            let unused = self.chosen(one).into_iter().filter(|(_, uses)| uses.is_none());
+            notes.extend(unused.map(|(id, _)| format!("nothing in {place} needs {id}")));
+        }
+        notes
+    }
+}
+
+/// What lies in a folder and has one owner.
+#[derive(Default)]
+struct Folder<'a> {
+    plugins: BTreeSet<&'a PluginId>,
+    dashboards: BTreeSet<&'a str>,
+    panels: BTreeSet<(&'a str, Option<i64>, &'a str)>,
+}
+
+/// Returns the organisations with what they are called: that of a workspace which has one is called like it.
+fn organisations<'a>(usages: &[&'a WorkspaceUsage]) -> Vec<(String, &'a OrganisationUsage)> {
+    let mut found = Vec::new();
+    for usage in usages {
+        for one in &usage.organisations {
+            let alone = usage.organisations.len() == 1;
+            let place = if alone { usage.name.clone() } else { format!("{}/{}", usage.name, one.info.name) };
+            found.push((place, one));
+        }
+    }
+    found
+}
+
+fn names(plugins: &BTreeSet<&PluginId>) -> String {
+    let named: Vec<_> = plugins.iter().take(NAMED).map(|id| id.as_str()).collect();
+    let others = plugins.len() - named.len();
+    let more = if others > 0 { format!(" and {others} more") } else { String::new() };
+    format!("{}{more}", named.join(", "))
+}
+
+fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() { String::new() } else { ui::table(header, rows) }
+}
+
+fn plugin_document(id: &PluginId, uses: Option<&PluginUses>) -> Value {
+    let mut document = super::setup::to_document(uses.unwrap_or(&PluginUses::default()));
+    let mut whole = serde_json::Map::from_iter([("id".to_owned(), json!(id))]);
+    if let Some(fields) = document.as_object_mut() {
+        whole.append(fields);
+    }
+    Value::Object(whole)
+}
+
+fn problems(read: &[Read]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (target, usage) in read {
+        match usage {
+            Ok(usage) => {
+                for (place, one) in organisations(&[usage]) {
+                    problems.extend(one.gaps.iter().map(|gap| format!("note: {place} is incomplete: {gap}")));
+                    problems.extend(unresolved(&place, one));
+                }
+            }
+            Err(UsageError::Folder) => problems.push(format!("note: {}: {}", target.name, UsageError::Folder)),
+            Err(error) => {
+                problems.push(format!("failed: {}: {}", target.name, Chain(error)));
+                problems.extend(error.hint().map(|hint| format!("hint: {hint}")));
+            }
+        }
+    }
+    problems
+}
+
+fn unresolved(place: &str, one: &OrganisationUsage) -> Vec<String> {
+    let all = &one.graph.unresolved;
+    let mut lines: Vec<_> = all
+        .iter()
+        .take(SHOWN)
+        .map(|one| {
+            let within = one.place.as_ref().map_or_else(String::new, |place| format!(", {}", ui::shorten(place, 40)));
+            let (title, reference) = (ui::shorten(&one.title, 40), ui::shorten(&one.reference, 60));
+            format!("note: {place}: `{reference}` in {title}{within}: {}", one.reason)
+        })
+        .collect();
+    if all.len() > SHOWN {
+        lines.push(format!(
+            "note: {place}: and {} more that cannot be resolved; `--json` lists them",
+            all.len() - SHOWN
+        ));
+    }
+    lines
+}
+
+/// A folder has no usage, which is no failure; a gap makes the whole a part.
+fn kind(read: &[Read]) -> Option<Kind> {
+    let is_failure = |error: &&UsageError| !matches!(error, UsageError::Folder);
+    let incomplete = read.iter().any(|(_, usage)| usage.as_ref().is_ok_and(|usage| !usage.is_complete()));
+    match read.iter().filter_map(|(_, usage)| usage.as_ref().err()).find(is_failure) {
+        Some(error) if read.iter().all(|(_, usage)| usage.is_err()) => Some(error.kind()),
+        Some(_) => Some(Kind::Partly),
+        None => incomplete.then_some(Kind::Partly),
+    }
+}

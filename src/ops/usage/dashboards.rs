@@ -1,0 +1,87 @@
+//! Reads and scans the dashboards of an organisation, those alone that are not known as they are now.
+//!
+//! *Invariant:* a scan that was kept counts only for the same state of the dashboard, as the server marks it, and for
+//! the same version of the scanner.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::{StreamExt, stream};
+
+use super::memory::{Memory, Remembered};
+use crate::{
+    diagnostic::{Chain, printable},
+    fleet::{Grafana, WorkspaceError, grafana::Listed},
+    usage::{ScannedDashboard, scan},
+};
+
+/// How many dashboards are read side by side.
+const AT_ONCE: usize = 16;
+
+/// After how many dashboards that could not be read the others are not tried.
+const MAX_FAILED: usize = 10;
+
+/// How many dashboards that could not be read are named.
+const NAMED: usize = 3;
+
+/// What became of one dashboard.
+enum Read {
+    Scanned(ScannedDashboard, Option<Remembered>),
+    Failed(String, WorkspaceError),
+    NotTried,
+}
+
+/// Returns what the dashboards name; adds to the gaps those that could not be read.
+pub(super) async fn read_dashboards(
+    grafana: &Grafana,
+    listed: Vec<Listed>,
+    memory: &mut Memory,
+    gaps: &mut Vec<String>,
+) -> Vec<ScannedDashboard> {
+    let (mut dashboards, mut unknown) = (Vec::with_capacity(listed.len()), Vec::new());
+    for one in listed {
+        match memory.recall(&one) {
+            Some(known) => dashboards.push(known),
+            None => unknown.push(one),
+        }
+    }
+    let failed = AtomicUsize::new(0);
+    let read: Vec<_> =
+        stream::iter(unknown).map(|one| read_dashboard(grafana, one, &failed)).buffered(AT_ONCE).collect().await;
+    let (mut named, mut missing) = (Vec::new(), 0);
+    for one in read {
+        match one {
+            Read::Scanned(dashboard, remembered) => {
+                memory.keep(remembered);
+                dashboards.push(dashboard);
+            }
+            Read::Failed(title, error) => {
+                missing += 1;
+                named.push(format!("`{}`: {}", printable(&title), Chain(&error)));
+            }
+            Read::NotTried => missing += 1,
+        }
+    }
+    if missing > 0 {
+        named.truncate(NAMED);
+        gaps.push(format!("{missing} dashboards could not be read: {}", named.join("; ")));
+    }
+    dashboards
+}
+
+async fn read_dashboard(grafana: &Grafana, listed: Listed, failed: &AtomicUsize) -> Read {
+    // A server that is down would be asked for each of them, and again, and again.
+    if failed.load(Ordering::Relaxed) >= MAX_FAILED {
+        return Read::NotTried;
+    }
+    match grafana.dashboard(&listed).await {
+        Ok((info, document)) => {
+            let scan = scan(&document);
+            let remembered = Remembered::of(&info, listed.marker, &scan);
+            Read::Scanned(ScannedDashboard { info, scan }, remembered)
+        }
+        Err(error) => {
+            failed.fetch_add(1, Ordering::Relaxed);
+            Read::Failed(listed.info.title, error)
+        }
+    }
+}

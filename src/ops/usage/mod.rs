@@ -1,0 +1,149 @@
+//! What plugins are needed for on workspaces: the organisations are read, their dashboards scanned, the graphs made.
+//!
+//! *Invariant:* what could not be read is a gap of its organisation, and an organisation with a gap is never complete.
+//! *Not for:* deciding what a plugin is needed by within an organisation: see [`crate::usage`].
+
+mod dashboards;
+mod guard;
+mod memory;
+mod read;
+
+pub use guard::{Guard, StillUsed};
+pub use read::{read_one, read_usage};
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use serde::Serialize;
+
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    fleet::{WorkspaceError, access::AccessError},
+    model::{OrganisationInfo, PluginId},
+    usage::{Graph, PluginUses, Reason},
+};
+
+/// A workspace could not be read at all.
+#[derive(Debug, thiserror::Error)]
+pub enum UsageError {
+    /// It is a folder.
+    #[error("a folder of plugins has no dashboards: it is not known what uses them")]
+    Folder,
+    /// The server cannot be asked at all.
+    #[error(transparent)]
+    Access(#[from] Arc<AccessError>),
+    /// The server fails.
+    #[error(transparent)]
+    Server(#[from] WorkspaceError),
+}
+
+impl Diagnose for UsageError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Folder => Kind::Usage,
+            Self::Access(error) => error.kind(),
+            Self::Server(error) => error.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Folder => None,
+            Self::Access(error) => error.hint(),
+            Self::Server(error) => error.hint(),
+        }
+    }
+}
+
+/// What plugins are needed for on one workspace.
+#[derive(Debug)]
+pub struct WorkspaceUsage {
+    /// The name of the workspace.
+    pub name: String,
+    /// The organisations that could be seen.
+    pub organisations: Vec<OrganisationUsage>,
+}
+
+/// What plugins are needed for in one organisation.
+#[derive(Debug)]
+pub struct OrganisationUsage {
+    /// The organisation.
+    pub info: OrganisationInfo,
+    /// What could not be read, in words; empty when all was.
+    pub gaps: Vec<String>,
+    /// The plugins.
+    pub graph: Graph,
+}
+
+/// How much a plugin is needed on a workspace.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct UsedBy {
+    /// How many dashboards.
+    pub dashboards: usize,
+    /// How many data sources.
+    pub datasources: usize,
+    /// How many alert rules.
+    pub alert_rules: usize,
+    /// How many library panels.
+    pub library_panels: usize,
+    /// Where the dashboards lie and whose they are, most of them first.
+    pub places: Vec<Place>,
+    /// Whether everything could be read; there may be more where not.
+    pub complete: bool,
+}
+
+/// Where some dashboards lie, and whose they are.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+pub struct Place {
+    /// The folders, outermost first.
+    pub folder: String,
+    /// Whoever made them, where that is told.
+    pub owner: Option<String>,
+    /// How many.
+    pub dashboards: usize,
+}
+
+impl OrganisationUsage {
+    /// Makes the graph; a dashboard that was not understood or not read to its end is a gap too.
+    pub fn new(info: OrganisationInfo, mut gaps: Vec<String>, graph: Graph) -> Self {
+        let unread = graph.unresolved.iter().filter(|one| matches!(one.reason, Reason::NoDashboard | Reason::TooMuch));
+        gaps.extend(unread.map(|one| format!("dashboard `{}`: {}", one.title.escape_debug(), one.reason)));
+        Self { info, gaps, graph }
+    }
+
+    /// Returns whether everything could be read.
+    pub fn is_complete(&self) -> bool {
+        self.gaps.is_empty()
+    }
+}
+
+impl WorkspaceUsage {
+    /// Returns whether everything could be read in at least one organisation and in every other.
+    pub fn is_complete(&self) -> bool {
+        !self.organisations.is_empty() && self.organisations.iter().all(OrganisationUsage::is_complete)
+    }
+
+    /// Returns what needs a plugin, organisation by organisation.
+    pub fn uses_of<'a>(&'a self, plugin: &PluginId) -> impl Iterator<Item = &'a PluginUses> {
+        let found: Vec<_> = self.organisations.iter().filter_map(|one| one.graph.uses_of(plugin)).collect();
+        found.into_iter()
+    }
+
+    /// Returns how much a plugin is needed.
+    pub fn used_by(&self, plugin: &PluginId) -> UsedBy {
+        let mut used = UsedBy { complete: self.is_complete(), ..UsedBy::default() };
+        let mut places: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
+        for uses in self.uses_of(plugin) {
+            used.dashboards += uses.dashboards.len();
+            used.datasources += uses.datasources.len();
+            used.alert_rules += uses.alert_rules.len();
+            used.library_panels += uses.library_panels.len();
+            for dashboard in &uses.dashboards {
+                *places.entry((dashboard.folder.clone(), dashboard.owner.clone())).or_default() += 1;
+            }
+        }
+        let places = places.into_iter().map(|((folder, owner), dashboards)| Place { folder, owner, dashboards });
+        used.places = places.collect();
+        used.places.sort_by(|left, right| right.dashboards.cmp(&left.dashboards).then_with(|| left.cmp(right)));
+        used
+    }
+}

@@ -1,0 +1,135 @@
+//! Reads workspaces, organisation by organisation.
+
+use futures_util::{StreamExt, stream};
+
+use super::{OrganisationUsage, UsageError, WorkspaceUsage, dashboards::read_dashboards, memory::Memory};
+use crate::{
+    diagnostic::Chain,
+    fleet::{
+        Grafana, WorkspaceError,
+        grafana::{Reach, Rights},
+    },
+    model::OrganisationInfo,
+    ops::{
+        Context,
+        target::{Place, Target},
+    },
+    usage::{Content, Graph},
+};
+
+/// How many workspaces are read side by side.
+const WORKSPACES: usize = 4;
+
+/// Returns what plugins are needed for on every target.
+pub async fn read_usage(context: &Context, targets: Vec<Target>) -> Vec<(Target, Result<WorkspaceUsage, UsageError>)> {
+    stream::iter(targets)
+        .map(|target| async move {
+            let usage = read_one(context, &target).await;
+            (target, usage)
+        })
+        .buffered(WORKSPACES)
+        .collect()
+        .await
+}
+
+/// Returns what plugins are needed for on one target.
+pub async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsage, UsageError> {
+    let grafana = match &target.place {
+        Place::Folder { .. } => return Err(UsageError::Folder),
+        Place::Closed(error) => return Err(UsageError::Access(error.clone())),
+        Place::Server(grafana) => grafana,
+    };
+    let found = grafana.organisations().await?;
+    let mut organisations = Vec::new();
+    for info in found.readable {
+        organisations.push(read_organisation(context, grafana, info).await);
+    }
+    organisations.extend(found.closed.into_iter().map(|info| {
+        let gap = "the credential does not belong to this organisation".to_owned();
+        OrganisationUsage::new(info, vec![gap], Graph::default())
+    }));
+    Ok(WorkspaceUsage { name: target.name.clone(), organisations })
+}
+
+/// Reads one organisation; what fails is a gap, and so is what the caller may not see.
+async fn read_organisation(context: &Context, grafana: &Grafana, info: OrganisationInfo) -> OrganisationUsage {
+    let mut gaps = Vec::new();
+    let entered = match grafana.enter(&info).await {
+        Ok(entered) => entered,
+        Err(error) => {
+            gaps.push(said("the organisation", &error));
+            return OrganisationUsage::new(info, gaps, Graph::default());
+        }
+    };
+    let content = read_content(context, &entered.grafana, &info, &mut gaps).await;
+    if let Some(left) = entered.left
+        && let Err(error) = grafana.switch(left).await
+    {
+        gaps.push(said("the login is still in this organisation", &error));
+    }
+    OrganisationUsage::new(info, gaps, Graph::of(&content))
+}
+
+async fn read_content(
+    context: &Context,
+    grafana: &Grafana,
+    info: &OrganisationInfo,
+    gaps: &mut Vec<String>,
+) -> Content {
+    let (rights, folders, sources, panels, rules, listed) = tokio::join!(
+        grafana.rights(),
+        grafana.folders(),
+        grafana.data_sources(),
+        grafana.library_panels(),
+        grafana.alert_rules(),
+        grafana.dashboards(),
+    );
+    match rights {
+        Ok(rights) => gaps.extend(reach(&rights)),
+        Err(error) => gaps.push(said("what the credential may see", &error)),
+    }
+    let mut content = Content {
+        folders: or_gap(folders, "folders", gaps),
+        library_panels: or_gap(panels, "library panels", gaps),
+        alert_rules: or_gap(rules, "alert rules", gaps),
+        ..Content::default()
+    };
+    match sources {
+        Ok(found) => {
+            gaps.extend(found.refused.map(|reason| format!("data sources: {reason}")));
+            content.datasources = found.sources;
+        }
+        Err(error) => gaps.push(said("data sources", &error)),
+    }
+    let listed = or_gap(listed, "dashboards", gaps);
+    let mut memory = Memory::default();
+    content.dashboards = read_dashboards(grafana, listed, &mut memory, gaps).await;
+    content
+}
+
+/// Says what the caller sees only in part. A server that does not tell is one before version 9.
+fn reach(rights: &Rights) -> Vec<String> {
+    let reaches = [
+        ("dashboards", &rights.dashboards),
+        ("data sources", &rights.data_sources),
+        ("library panels", &rights.library_panels),
+        ("alert rules", &rights.alert_rules),
+    ];
+    let gap = |(what, reach): (&str, &Reach)| match reach {
+        Reach::All => None,
+        Reach::Part(reason) => Some(format!("{what}: the credential sees a part: {reason}")),
+        Reach::Unknown => Some(format!("{what}: the server does not tell whether the credential sees all")),
+    };
+    reaches.into_iter().filter_map(gap).collect()
+}
+
+fn or_gap<T>(read: Result<Vec<T>, WorkspaceError>, what: &str, gaps: &mut Vec<String>) -> Vec<T> {
+    read.unwrap_or_else(|error| {
+        gaps.push(said(what, &error));
+        Vec::new()
+    })
+}
+
+fn said(what: &str, error: &WorkspaceError) -> String {
+    format!("{what}: {}", Chain(error))
+}
