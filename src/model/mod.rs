@@ -8,6 +8,7 @@
 mod text;
 
 mod catalog;
+mod content;
 mod digest;
 mod platform;
 mod plugin_id;
@@ -20,6 +21,7 @@ mod version;
 mod workspace;
 
 pub use catalog::{Dependency, Package, Plugin, PluginEntry, PluginStatus, PluginType, Release, Signature};
+pub use content::{AlertRuleInfo, DashboardInfo, DataSourceInfo, FolderInfo, LibraryPanelInfo, OrganisationInfo};
 pub use digest::{Algorithm, Digests, Md5Digest, ParseDigestError, Sha256Digest};
 pub use platform::{ParsePlatformError, Platform};
 pub use plugin_id::{ParsePluginIdError, PluginId};
