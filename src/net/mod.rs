@@ -26,7 +26,7 @@ pub use download::{Download, Sink};
 pub use error::{NetError, SiteError};
 pub use redirect::RedirectRule;
 pub use reqwest::Method;
-pub use site::{Site, Traffic, parse_address};
+pub use site::{Form, Site, Traffic, parse_address};
 
 /// The bounds of every conversation; the defaults are those of the design page.
 #[derive(Clone, Debug, Deserialize)]

@@ -33,9 +33,38 @@ struct Inner {
     client: Client,
     base: Url,
     credential: Option<Credential>,
+    /// The organisation that is asked for, where it is not the credential's own.
+    organisation: Option<i64>,
+    traffic: Arc<Counters>,
+}
+
+#[derive(Debug, Default)]
+struct Counters {
     requests: AtomicU64,
     bytes: AtomicU64,
 }
+
+/// In which form an answer is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Form {
+    /// As the server has it.
+    Whole,
+    /// Of the objects of a list their metadata alone (Kubernetes API conventions, `PartialObjectMetadataList`), which
+    /// Grafana keeps to below `/apis`; a server that does not know this sends them whole.
+    Metadata,
+}
+
+impl Form {
+    fn accept(self) -> HeaderValue {
+        HeaderValue::from_static(match self {
+            Self::Whole => "application/json",
+            Self::Metadata => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+        })
+    }
+}
+
+/// Asks Grafana about another organisation than the one that the caller is in, and leaves no trace there.
+const ORGANISATION: &str = "x-grafana-org-id";
 
 /// How much was said so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -55,8 +84,17 @@ impl Site {
         allow_http: bool,
     ) -> Result<Self, SiteError> {
         let base = parse_address(address, allow_http)?;
-        let (requests, bytes) = Default::default();
-        Ok(Self(Arc::new(Inner { client: client.clone(), base, credential, requests, bytes })))
+        let traffic = Arc::default();
+        Ok(Self(Arc::new(Inner { client: client.clone(), base, credential, organisation: None, traffic })))
+    }
+
+    /// Returns the same site, asked about another organisation of the Grafana that it is; the traffic is counted as one.
+    #[must_use]
+    pub fn of_organisation(&self, organisation: i64) -> Self {
+        let Inner { client, base, credential, traffic, .. } = self.0.as_ref();
+        let (client, base, credential) = (client.clone(), base.clone(), credential.clone());
+        let (organisation, traffic) = (Some(organisation), Arc::clone(traffic));
+        Self(Arc::new(Inner { client, base, credential, organisation, traffic }))
     }
 
     /// Returns the address of the site, without a slash at its end.
@@ -71,7 +109,8 @@ impl Site {
 
     /// Returns how much was said so far.
     pub fn traffic(&self) -> Traffic {
-        Traffic { requests: self.0.requests.load(Ordering::Relaxed), bytes: self.0.bytes.load(Ordering::Relaxed) }
+        let Counters { requests, bytes } = self.0.traffic.as_ref();
+        Traffic { requests: requests.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) }
     }
 
     /// Returns a document below the site's address; asks again after passing failures.
@@ -84,9 +123,21 @@ impl Site {
         etag: Option<&str>,
         limit: u64,
     ) -> Result<Answer, NetError> {
+        self.get_as(Form::Whole, path, query, etag, limit).await
+    }
+
+    /// Returns a document as [`Self::get`] does, in the form that is asked for.
+    pub async fn get_as(
+        &self,
+        form: Form,
+        path: &[&str],
+        query: &[(&str, &str)],
+        etag: Option<&str>,
+        limit: u64,
+    ) -> Result<Answer, NetError> {
         let url = self.address(path, query);
         let settings = self.0.client.settings();
-        (|| self.get_once(&url, etag, limit))
+        (|| self.get_once(form, &url, etag, limit))
             .retry(FullJitter::new(settings))
             .when(NetError::is_transient)
             .adjust(|error, drawn| pause(error, drawn, settings.retry_after))
@@ -143,14 +194,14 @@ impl Site {
     }
 
     pub(super) fn count_bytes(&self, bytes: u64) {
-        self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.0.traffic.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    async fn get_once(&self, url: &Url, etag: Option<&str>, limit: u64) -> Result<Answer, NetError> {
+    async fn get_once(&self, form: Form, url: &Url, etag: Option<&str>, limit: u64) -> Result<Answer, NetError> {
         let mut headers = HeaderMap::new();
         // A cache in between may hold an older answer; the origin decides whether it still holds.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+        headers.insert(header::ACCEPT, form.accept());
         if let Some(etag) = etag.and_then(|etag| HeaderValue::from_str(etag).ok()) {
             headers.insert(header::IF_NONE_MATCH, etag);
         }
@@ -204,7 +255,10 @@ impl Site {
 
     /// Begins a request to the site itself, with its credential.
     fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, NetError> {
-        let request = self.0.client.inside()?.request(method, url.clone());
+        let mut request = self.0.client.inside()?.request(method, url.clone());
+        if let Some(organisation) = self.0.organisation {
+            request = request.header(ORGANISATION, organisation);
+        }
         if let Some(credential) = &self.0.credential {
             // A credential that no header can carry is left out, and the server says so.
             if let Ok(mut value) = HeaderValue::from_str(credential.authorization().expose()) {
@@ -219,7 +273,7 @@ impl Site {
         if self.0.client.is_offline() {
             return Err(NetError::Offline { url: url.clone() });
         }
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        self.0.traffic.requests.fetch_add(1, Ordering::Relaxed);
         let sent = tokio::time::timeout(timeout, request.send()).await;
         let result = match sent {
             Err(_) => Err(NetError::NoAnswer { url: url.clone(), limit: timeout }),

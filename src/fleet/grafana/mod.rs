@@ -4,6 +4,7 @@
 //! here judges an answer to a change: [`Settling`] does.
 //! *Not for:* deciding what should be installed, or talking to a catalog.
 
+mod content;
 mod error;
 mod identity;
 mod wire;
@@ -13,6 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::Instant};
 
+pub use content::{DataSources, Entered, Listed, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
 pub use identity::{Identity, MayInstall, Obstacle};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};
@@ -24,7 +26,7 @@ use super::{
 use crate::{
     json::{self, JsonError, Keys, Limits},
     model::{GrafanaVersion, PluginId, PluginVersion},
-    net::{Method, NetError, Reply, Site},
+    net::{Form, Method, NetError, Reply, Site},
 };
 use identity::Told;
 
@@ -229,14 +231,25 @@ impl Grafana {
     }
 
     async fn get(&self, what: &'static str, path: &[&str], query: &[(&str, &str)]) -> Result<Value, WorkspaceError> {
+        self.get_as(what, Form::Whole, path, query).await
+    }
+
+    async fn get_as(
+        &self,
+        what: &'static str,
+        form: Form,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Value, WorkspaceError> {
         let url = || self.site.base().to_owned();
         let limit = Limits::CATALOG;
-        let answer = self.site.get(path, query, None, limit.bytes as u64).await.map_err(|error| match error {
-            NetError::Status { status: status @ (401 | 403), message, .. } => {
-                WorkspaceError::Refused { url: url(), status, message }
-            }
-            error => WorkspaceError::NotReached(Box::new(error)),
-        })?;
+        let answer =
+            self.site.get_as(form, path, query, None, limit.bytes as u64).await.map_err(|error| match error {
+                NetError::Status { status: status @ (401 | 403), message, .. } => {
+                    WorkspaceError::Refused { url: url(), status, message }
+                }
+                error => WorkspaceError::NotReached(Box::new(error)),
+            })?;
         let bytes = answer.document().map_or_else(Vec::new, |document| document.bytes);
         json::parse(&bytes, limit, Keys::Exact).map_err(|error| match error {
             JsonError::Html => WorkspaceError::NotGrafana { url: url() },

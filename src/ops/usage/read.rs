@@ -61,7 +61,7 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
             return OrganisationUsage::new(info, gaps, Graph::default());
         }
     };
-    let content = read_content(context, &entered.grafana, &info, &mut gaps).await;
+    let content = Box::pin(read_content(&entered.grafana, &mut gaps)).await;
     if let Some(left) = entered.left
         && let Err(error) = grafana.switch(left).await
     {
@@ -70,12 +70,7 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
     OrganisationUsage::new(info, gaps, Graph::of(&content))
 }
 
-async fn read_content(
-    context: &Context,
-    grafana: &Grafana,
-    info: &OrganisationInfo,
-    gaps: &mut Vec<String>,
-) -> Content {
+async fn read_content(grafana: &Grafana, gaps: &mut Vec<String>) -> Content {
     let (rights, folders, sources, panels, rules, listed) = tokio::join!(
         grafana.rights(),
         grafana.folders(),

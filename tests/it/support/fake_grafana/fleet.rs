@@ -70,6 +70,30 @@ impl WorkspaceSetup {
         self
     }
 
+    /// Says whether there are API groups below `/apis`, as in versions since 12; yes by default.
+    pub fn groups(mut self, exist: bool) -> Self {
+        self.state.groups = exist;
+        self
+    }
+
+    /// Lets the caller read these folders alone, and what is in them; Grafana says nothing of the rest.
+    pub fn reads_only(mut self, folders: &[&str]) -> Self {
+        self.state.reads = Some(folders.iter().map(|folder| (*folder).to_owned()).collect());
+        self
+    }
+
+    /// Refuses the list of data sources.
+    pub fn hides_data_sources(mut self) -> Self {
+        self.state.reads_sources = false;
+        self
+    }
+
+    /// Says whether the header that names an organisation is heeded; yes by default.
+    pub fn heeds_organisation_header(mut self, heeds: bool) -> Self {
+        self.state.heeds_header = heeds;
+        self
+    }
+
     /// Starts to listen.
     pub fn start(self) -> FakeWorkspace {
         let workspace = Arc::new(Workspace::new(self.state, self.catalog));
@@ -150,12 +174,44 @@ impl FakeWorkspace {
         state.folders.push(usage::folder(number, uid, title));
     }
 
-    /// Adds a dashboard to a folder, or to none when its uid is empty; the model gets uid and title.
+    /// Adds a folder to a folder.
+    pub fn subfolder(&self, uid: &str, title: &str, parent: &str) {
+        self.folder(uid, title);
+        let mut state = self.workspace.state();
+        let folder = state.folders.last_mut().expect("the one that was added");
+        folder["parentUid"] = Value::from(parent);
+    }
+
+    /// Saves a dashboard in a folder, or in none when its uid is empty; the model gets uid and title. One of that uid is
+    /// replaced, and its version counts up.
     pub fn dashboard(&self, uid: &str, title: &str, folder: &str, model: Value) {
         let mut state = self.workspace.state();
-        let number = state.dashboards.len() + 1;
-        let dashboard = usage::dashboard(number, (uid, title), folder, model);
-        state.dashboards.push(dashboard);
+        save(&mut state, (uid, title), folder, model);
+    }
+
+    /// Removes a dashboard.
+    pub fn remove_dashboard(&self, uid: &str) {
+        self.workspace.state().dashboards.retain(|dashboard| dashboard["dashboard"]["uid"] != uid);
+    }
+
+    /// Adds an alert rule that asks these data sources.
+    pub fn alert_rule(&self, uid: &str, folder: &str, sources: &[&str]) {
+        self.workspace.state().alert_rules.push(usage::alert_rule(uid, folder, sources));
+    }
+
+    /// Adds an organisation that the caller belongs to, with one dashboard.
+    pub fn organisation(&self, id: i64, name: &str, uid: &str, model: Value) {
+        let mut state = self.workspace.state();
+        let mut other = State::new(&state.name, &state.grafana);
+        other.organisation = (id, name.to_owned());
+        other.role.clone_from(&state.role);
+        save(&mut other, (uid, uid), "", model);
+        state.others.push(other);
+    }
+
+    /// Returns the organisation that the caller's login is switched to.
+    pub fn using(&self) -> i64 {
+        self.workspace.state().using.unwrap_or(1)
     }
 
     /// Adds a library panel.
@@ -163,6 +219,20 @@ impl FakeWorkspace {
         let mut state = self.workspace.state();
         let number = state.library.len() + 1;
         state.library.push(usage::library_panel(number, (uid, name), model));
+    }
+}
+
+fn save(state: &mut State, (uid, title): (&str, &str), folder: &str, model: Value) {
+    let place = state.dashboards.iter().position(|dashboard| dashboard["dashboard"]["uid"] == uid);
+    let number = place.unwrap_or(state.dashboards.len()) + 1;
+    let mut dashboard = usage::dashboard(number, (uid, title), folder, model);
+    match place {
+        Some(place) => {
+            dashboard["meta"]["version"] =
+                (state.dashboards[place]["meta"]["version"].as_i64().unwrap_or(0) + 1).into();
+            state.dashboards[place] = dashboard;
+        }
+        None => state.dashboards.push(dashboard),
     }
 }
 

@@ -55,6 +55,7 @@ pub(super) fn library_panel(number: usize, (uid, name): (&str, &str), model: &Va
 pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option<Answer> {
     let source = |key: &str, value: &str| found(&state.data_sources, key, value, "Data source not found");
     Some(match parts {
+        ["datasources", ..] if !state.reads_sources => Answer::message(403, "You'll need additional permissions"),
         ["datasources"] => Answer::json(200, &json!(state.data_sources)),
         ["datasources", "uid", uid] => source("uid", uid),
         ["datasources", "name", name] => source("name", name),
@@ -69,12 +70,85 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
         ["folders", uid] => found(&state.folders, "uid", uid, "folder not found"),
         ["search"] => Answer::json(200, &page(hits(state, request), request, 1000)),
         ["dashboards", "uid", uid] => {
-            let dashboard = state.dashboards.iter().find(|dashboard| dashboard["dashboard"]["uid"] == **uid);
+            let mut seen = state.dashboards.iter().filter(|dashboard| readable(state, &dashboard["meta"]));
+            let dashboard = seen.find(|dashboard| dashboard["dashboard"]["uid"] == **uid);
             dashboard.map_or_else(|| Answer::message(404, "Dashboard not found"), |item| Answer::json(200, item))
         }
         ["library-elements"] => Answer::json(200, &library(state, request)),
+        ["v1", "provisioning", "alert-rules"] if state.role != "Admin" => Answer::message(403, "Permission denied"),
+        ["v1", "provisioning", "alert-rules"] => Answer::json(200, &json!(state.alert_rules)),
+        ["ruler", "grafana", "api", "v1", "rules"] => Answer::json(200, &ruler(state)),
         _ => return None,
     })
+}
+
+/// Returns the namespace of an organisation below `/apis`.
+pub(super) fn namespace(state: &State) -> String {
+    match state.organisation.0 {
+        1 => "default".to_owned(),
+        id => format!("org-{id}"),
+    }
+}
+
+/// Returns the data sources as the settings of the web pages have them.
+pub(super) fn settings_sources(state: &State) -> Value {
+    let named = |source: &Value| (source["name"].as_str().unwrap_or_default().to_owned(), source.clone());
+    Value::Object(state.data_sources.iter().map(named).collect())
+}
+
+/// Answers below `/apis`: the group of dashboards, and their metadata (Kubernetes API conventions).
+pub(super) fn group(state: &State, request: &Request, path: &str) -> Answer {
+    let parts: Vec<&str> = path.split('/').collect();
+    match parts[..] {
+        _ if !state.groups => Answer::message(404, "Not found"),
+        ["dashboard.grafana.app"] => Answer::json(
+            200,
+            &json!({ "kind": "APIGroup", "name": "dashboard.grafana.app", "preferredVersion": { "version": "v1beta1" } }),
+        ),
+        ["dashboard.grafana.app", "v1beta1", "namespaces", space, "dashboards"] if space == namespace(state) => {
+            Answer::json(200, &metadata(state, request))
+        }
+        _ => Answer::message(404, "Not found"),
+    }
+}
+
+fn metadata(state: &State, request: &Request) -> Value {
+    let number = |key: &str| request.query.get(key).and_then(|text| text.parse::<usize>().ok());
+    let (skipped, limit) = (number("continue").unwrap_or(0), number("limit").unwrap_or(500));
+    let seen: Vec<_> = state.dashboards.iter().filter(|dashboard| readable(state, &dashboard["meta"])).collect();
+    let line = |dashboard: &&Value| {
+        let (uid, version) = (&dashboard["dashboard"]["uid"], &dashboard["meta"]["version"]);
+        json!({ "metadata": { "name": uid, "uid": uid, "generation": version, "resourceVersion": version.to_string() } })
+    };
+    let items: Vec<_> = seen.iter().skip(skipped).take(limit).map(line).collect();
+    let next = if skipped + items.len() < seen.len() { (skipped + items.len()).to_string() } else { String::new() };
+    json!({ "kind": "PartialObjectMetadataList", "metadata": { "continue": next }, "items": items })
+}
+
+/// Whether the caller may read what has this `folderUid`.
+fn readable(state: &State, meta: &Value) -> bool {
+    let folder = meta["folderUid"].as_str().unwrap_or_default();
+    state.reads.as_ref().is_none_or(|folders| folders.iter().any(|readable| readable == folder))
+}
+
+/// Returns the rules as the ruler has them: folders by title, groups in them, rules in those.
+fn ruler(state: &State) -> Value {
+    let mut folders = serde_json::Map::new();
+    for rule in state.alert_rules.iter().filter(|rule| readable(state, &json!({ "folderUid": rule["folderUID"] }))) {
+        let mut alert = rule.clone();
+        alert["namespace_uid"] = rule["folderUID"].clone();
+        let group = json!({ "name": rule["ruleGroup"], "rules": [{ "grafana_alert": alert }] });
+        let folder = folders.entry(rule["folderUID"].as_str().unwrap_or_default()).or_insert_with(|| json!([]));
+        folder.as_array_mut().expect("a list").push(group);
+    }
+    Value::Object(folders)
+}
+
+/// Returns an alert rule that asks these data sources.
+pub(super) fn alert_rule(uid: &str, folder: &str, sources: &[&str]) -> Value {
+    let query = |source: &&str| json!({ "refId": "A", "datasourceUid": source, "model": {} });
+    let data: Vec<_> = sources.iter().chain(&["__expr__"]).map(query).collect();
+    json!({ "uid": uid, "title": uid, "folderUID": folder, "ruleGroup": "group", "orgID": 1, "data": data })
 }
 
 fn item<'a>(items: &'a [Value], key: &str, value: &str) -> Option<&'a Value> {
@@ -104,12 +178,16 @@ fn folder_lines(state: &State) -> Vec<Value> {
 
 fn hits(state: &State, request: &Request) -> Vec<Value> {
     let asked = |key: &str| request.query.get(key).map(String::as_str).filter(|value| !value.is_empty());
+    let seen = |folder: &&Value| readable(state, &json!({ "folderUid": folder["uid"] }));
     let folders = state.folders.iter().filter(|_| asked("type") != Some("dash-db") && asked("folderUIDs").is_none());
-    let dashboards = state.dashboards.iter().filter(|_| asked("type") != Some("dash-folder")).filter(|dashboard| {
+    let folders = folders.filter(seen);
+    let dashboards = state.dashboards.iter().filter(|dashboard| readable(state, &dashboard["meta"]));
+    let dashboards = dashboards.filter(|_| asked("type") != Some("dash-folder")).filter(|dashboard| {
         let folder = dashboard["meta"]["folderUid"].as_str().unwrap_or_default();
         asked("folderUIDs").is_none_or(|uids| uids.split(',').any(|uid| uid == folder))
     });
-    let folders = folders.map(|folder| hit(folder, &json!({ "url": folder["url"] }), "dash-folder"));
+    let folders = folders
+        .map(|folder| hit(folder, &json!({ "url": folder["url"], "folderUid": folder["parentUid"] }), "dash-folder"));
     let dashboards = dashboards.map(|dashboard| hit(&dashboard["dashboard"], &dashboard["meta"], "dash-db"));
     let titled = |hit: &Value| asked("query").is_none_or(|query| hit["title"].as_str() == Some(query));
     folders.chain(dashboards).filter(titled).collect()

@@ -49,6 +49,20 @@ pub(super) struct State {
     pub(super) folders: Vec<Value>,
     pub(super) dashboards: Vec<Value>,
     pub(super) library: Vec<Value>,
+    pub(super) alert_rules: Vec<Value>,
+    /// Whether there are API groups below `/apis`, as in versions since 12.
+    pub(super) groups: bool,
+    /// The folders that the caller may read; nothing for all of them.
+    pub(super) reads: Option<Vec<String>>,
+    /// Whether the caller may list data sources.
+    pub(super) reads_sources: bool,
+    pub(super) organisation: (i64, String),
+    /// The other organisations that the caller belongs to.
+    pub(super) others: Vec<State>,
+    /// The organisation that the caller's login is switched to, where it is another.
+    pub(super) using: Option<i64>,
+    /// Whether `X-Grafana-Org-Id` is heeded.
+    pub(super) heeds_header: bool,
 }
 
 impl State {
@@ -74,7 +88,27 @@ impl State {
             folders: Vec::new(),
             dashboards: Vec::new(),
             library: Vec::new(),
+            alert_rules: Vec::new(),
+            groups: true,
+            reads: None,
+            reads_sources: true,
+            organisation: (1, "Main Org.".to_owned()),
+            others: Vec::new(),
+            using: None,
+            heeds_header: true,
         }
+    }
+
+    /// Returns the organisation that a request is about.
+    fn asked(&self, request: &Request) -> &Self {
+        let header = request.header("x-grafana-org-id").filter(|_| self.heeds_header);
+        let wanted = header.and_then(|id| id.parse().ok()).or(self.using);
+        self.others.iter().find(|other| Some(other.organisation.0) == wanted).unwrap_or(self)
+    }
+
+    fn memberships(&self) -> Value {
+        let all = std::iter::once(self).chain(&self.others);
+        all.map(|one| json!({ "orgId": one.organisation.0, "name": one.organisation.1, "role": one.role })).collect()
     }
 
     fn knows(&self, authorization: &str) -> bool {
@@ -96,19 +130,35 @@ impl Workspace {
         if let Some(refusal) = self.check_caller(request) {
             return refusal;
         }
+        if let Some(group) = request.path.strip_prefix("/apis/") {
+            return usage::group(self.state().asked(request), request, group);
+        }
         let parts: Vec<&str> = request.path.split('/').skip(2).collect();
         match (request.method.as_str(), &parts[..]) {
             ("POST", ["plugins", id, "install"]) => install::install(self, id, request).await,
             ("POST", ["plugins", id, "uninstall"]) => install::uninstall(self, id).await,
             ("GET" | "HEAD", ["gnet", ..]) => self.proxied(request),
             ("GET" | "HEAD", ["plugins", rest @ ..]) => self.plugins(request, rest),
+            ("POST", ["user", "using", id]) => self.switch(id),
             ("GET" | "HEAD", parts) => {
                 let state = self.state();
-                about(&state, parts)
-                    .or_else(|| usage::answer(&state, request, parts))
+                about(&state, state.asked(request), parts)
+                    .or_else(|| usage::answer(state.asked(request), request, parts))
                     .unwrap_or_else(|| Answer::message(404, "Not found"))
             }
             _ => Answer::message(404, "Not found"),
+        }
+    }
+
+    fn switch(&self, id: &str) -> Answer {
+        let mut state = self.state();
+        let known = |id: &i64| *id == 1 || state.others.iter().any(|other| other.organisation.0 == *id);
+        match id.parse().ok().filter(known) {
+            Some(id) => {
+                state.using = (id != 1).then_some(id);
+                Answer::message(200, "Active organization changed")
+            }
+            None => Answer::message(401, "Not a valid organization"),
         }
     }
 
@@ -154,15 +204,15 @@ impl Workspace {
     }
 }
 
-fn about(state: &State, parts: &[&str]) -> Option<Answer> {
-    let organisation = json!({ "id": 1, "name": "Main Org." });
+fn about(state: &State, asked: &State, parts: &[&str]) -> Option<Answer> {
+    let organisation = json!({ "id": asked.organisation.0, "name": asked.organisation.1 });
     let denied = || Answer::message(403, "Permission denied");
     let server_admin = state.server_admin && !state.amg;
     Some(match parts {
         ["health"] => Answer::json(200, &json!({ "commit": "abcdef0", "database": "ok", "version": state.grafana })),
-        ["frontend", "settings"] => Answer::json(200, &frontend_settings(state)),
+        ["frontend", "settings"] => Answer::json(200, &frontend_settings(asked)),
         ["user"] => Answer::json(200, &user(server_admin)),
-        ["user", "orgs"] => Answer::json(200, &json!([{ "orgId": 1, "name": "Main Org.", "role": state.role }])),
+        ["user", "orgs"] => Answer::json(200, &state.memberships()),
         ["org"] => Answer::json(200, &organisation),
         ["org", "users"] if state.role == "Admin" => Answer::json(200, &json!([member(state)])),
         ["orgs"] if server_admin => Answer::json(200, &json!([organisation])),
@@ -171,13 +221,15 @@ fn about(state: &State, parts: &[&str]) -> Option<Answer> {
             &json!({ "DEFAULT": { "app_mode": "production" }, "plugins": { "plugin_admin_enabled": "true" } }),
         ),
         ["org", "users"] | ["orgs"] | ["admin", "settings"] => denied(),
-        ["access-control", "user", "permissions"] if state.permissions_route => Answer::json(200, &permissions(state)),
+        ["access-control", "user", "permissions"] if state.permissions_route => Answer::json(200, &permissions(asked)),
         _ => return None,
     })
 }
 
 fn frontend_settings(state: &State) -> Value {
     json!({
+        "namespace": usage::namespace(state),
+        "datasources": usage::settings_sources(state),
         "appUrl": format!("https://{}.example/", state.name),
         "pluginAdminEnabled": true,
         "pluginAdminExternalManageEnabled": false,
@@ -211,7 +263,14 @@ fn member(state: &State) -> Value {
 }
 
 fn permissions(state: &State) -> Value {
-    let mut permissions = json!({ "dashboards:read": ["dashboards:*"], "datasources:read": ["datasources:*"] });
+    let folders: Vec<String> = match &state.reads {
+        None => vec!["folders:*".to_owned()],
+        Some(folders) => folders.iter().map(|folder| format!("folders:uid:{folder}")).collect(),
+    };
+    let mut permissions = json!({ "dashboards:read": folders, "folders:read": folders, "alert.rules:read": folders });
+    if state.reads_sources {
+        permissions["datasources:read"] = json!(["datasources:*"]);
+    }
     if state.may_install {
         permissions["plugins:install"] = json!([""]);
         permissions["plugins:write"] = json!(["plugins:*"]);

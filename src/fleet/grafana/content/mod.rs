@@ -1,0 +1,213 @@
+//! What a Grafana holds that plugins are used by, one question at a time.
+//!
+//! *Invariant:* a list is whole or an error: what a page of it lacks is not passed over. Whether the caller may see all
+//! that there is, a list does not tell; [`Rights`] does.
+//! *Not for:* what a dashboard's document says, or remembering it.
+
+mod organisations;
+mod rights;
+mod shapes;
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+pub use organisations::{Entered, Organisations};
+pub use rights::{Reach, Rights};
+
+use super::{Grafana, WorkspaceError};
+use crate::{
+    model::{AlertRuleInfo, DashboardInfo, DataSourceInfo, FolderInfo, LibraryPanelInfo},
+    net::Form,
+};
+
+/// How many items a page of a list has. Grafana gives at most 5,000 hits (`pkg/services/search`).
+const PAGE: usize = 1000;
+/// Library panels come in smaller pages: each has its whole model.
+const PANELS: usize = 100;
+/// No list is longer than this many pages.
+const MAX_PAGES: usize = 1000;
+/// The API group of dashboards, in Grafana 11 and newer.
+const DASHBOARDS: &str = "dashboard.grafana.app";
+
+/// A dashboard as a list has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listed {
+    /// What the list tells of it.
+    pub info: DashboardInfo,
+    /// A text that is another one after each change of the dashboard, where the server tells one.
+    pub marker: Option<String>,
+}
+
+/// The data sources of an organisation.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DataSources {
+    /// As they are told.
+    pub sources: Vec<DataSourceInfo>,
+    /// Why some may be missing: what is known is from the settings of the web pages, since the list was refused.
+    pub refused: Option<String>,
+}
+
+impl Grafana {
+    /// Returns all dashboards that the caller sees, with marks of their state where the server tells them (Grafana 12 and
+    /// newer: `metadata.resourceVersion` below `/apis`); a dashboard without one has to be read to know.
+    pub async fn dashboards(&self) -> Result<Vec<Listed>, WorkspaceError> {
+        let mut hits = Vec::new();
+        for hit in self.hits("dash-db").await? {
+            hits.push(shapes::dashboard(&hit).ok_or(WorkspaceError::Shape { what: "dashboards", lacks: "uid" })?);
+        }
+        let mut markers = self.markers().await?;
+        let listed = |info: DashboardInfo| Listed { marker: markers.remove(&info.uid), info };
+        Ok(hits.into_iter().map(listed).collect())
+    }
+
+    /// Returns the document of a dashboard, and what it tells of the dashboard besides.
+    pub async fn dashboard(&self, listed: &Listed) -> Result<(DashboardInfo, Value), WorkspaceError> {
+        let uid = listed.info.uid.as_str();
+        let answer = match self.get("a dashboard", &["api", "dashboards", "uid", uid], &[]).await {
+            // A dashboard of the newer schema is not shown in the older one.
+            Err(error) if error.status() == Some(406) => return self.dashboard_by_group(listed).await,
+            // Before Grafana 5 dashboards had no uid, and their slug stands in.
+            Err(error) if error.status() == Some(404) && listed.info.url.is_none() => {
+                self.get("a dashboard", &["api", "dashboards", "db", uid], &[]).await?
+            }
+            answer => answer?,
+        };
+        let lacks = |lacks| WorkspaceError::Shape { what: "a dashboard", lacks };
+        let Value::Object(mut answer) = answer else { return Err(lacks("object")) };
+        let document = answer.remove("dashboard").filter(Value::is_object).ok_or(lacks("dashboard"))?;
+        let info = shapes::with_meta(listed.info.clone(), answer.get("meta"));
+        Ok((info, document))
+    }
+
+    async fn dashboard_by_group(&self, listed: &Listed) -> Result<(DashboardInfo, Value), WorkspaceError> {
+        let Some((version, namespace)) = self.group(DASHBOARDS).await? else {
+            return Err(WorkspaceError::Shape { what: "a dashboard", lacks: "form that can be read" });
+        };
+        let uid = listed.info.uid.as_str();
+        let path = ["apis", DASHBOARDS, &version, "namespaces", &namespace, "dashboards", uid];
+        let document = self.get("a dashboard", &path, &[]).await?;
+        Ok((shapes::with_annotations(listed.info.clone(), &document), document))
+    }
+
+    /// Returns all folders that the caller sees.
+    pub async fn folders(&self) -> Result<Vec<FolderInfo>, WorkspaceError> {
+        let hits = self.hits("dash-folder").await?;
+        Ok(hits.iter().filter_map(shapes::folder).collect())
+    }
+
+    /// Returns the data sources; where the list is refused, those that the caller may ask.
+    pub async fn data_sources(&self) -> Result<DataSources, WorkspaceError> {
+        let refused = match self.get("data sources", &["api", "datasources"], &[]).await {
+            Ok(list) => {
+                let sources = array("data sources", &list)?.iter().filter_map(shapes::data_source).collect();
+                return Ok(DataSources { sources, refused: None });
+            }
+            Err(error @ WorkspaceError::Refused { status: 403, .. }) => error,
+            Err(error) => return Err(error),
+        };
+        let settings = self.get("frontend settings", &["api", "frontend", "settings"], &[]).await?;
+        let refused = Some(crate::diagnostic::Chain(&refused).to_string());
+        Ok(DataSources { sources: shapes::settings_data_sources(&settings), refused })
+    }
+
+    /// Returns the library panels; servers before Grafana 8 have none.
+    pub async fn library_panels(&self) -> Result<Vec<LibraryPanelInfo>, WorkspaceError> {
+        let (what, mut panels) = ("library panels", Vec::new());
+        for page in 1..=MAX_PAGES {
+            let (page, size) = (page.to_string(), PANELS.to_string());
+            let query = [("kind", "1"), ("perPage", size.as_str()), ("page", page.as_str())];
+            let answer = match self.get(what, &["api", "library-elements"], &query).await {
+                Err(error) if error.status() == Some(404) => break,
+                answer => answer?,
+            };
+            let lacks = WorkspaceError::Shape { what, lacks: "elements" };
+            let elements = answer.pointer("/result/elements").and_then(Value::as_array).ok_or(lacks)?;
+            panels.extend(elements.iter().filter_map(shapes::library_panel));
+            if elements.len() < PANELS {
+                break;
+            }
+        }
+        Ok(panels)
+    }
+
+    /// Returns the rules of Grafana's own alerting; servers before Grafana 8 have none beside their dashboards.
+    pub async fn alert_rules(&self) -> Result<Vec<AlertRuleInfo>, WorkspaceError> {
+        let what = "alert rules";
+        match self.get(what, &["api", "v1", "provisioning", "alert-rules"], &[]).await {
+            Ok(list) => return Ok(array(what, &list)?.iter().filter_map(shapes::alert_rule).collect()),
+            Err(error) if matches!(error.status(), Some(403 | 404)) => {}
+            Err(error) => return Err(error),
+        }
+        match self.get(what, &["api", "ruler", "grafana", "api", "v1", "rules"], &[]).await {
+            Ok(folders) => Ok(shapes::ruler_rules(&folders)),
+            Err(error) if error.status() == Some(404) => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns all hits of one kind.
+    async fn hits(&self, kind: &str) -> Result<Vec<Value>, WorkspaceError> {
+        let (what, mut hits, mut seen) = ("dashboards", Vec::new(), std::collections::HashSet::new());
+        for page in 1..=MAX_PAGES {
+            let (page, size) = (page.to_string(), PAGE.to_string());
+            let query = [("type", kind), ("limit", size.as_str()), ("page", page.as_str())];
+            let answer = self.get(what, &["api", "search"], &query).await?;
+            let found = array(what, &answer)?;
+            let before = hits.len();
+            let is_new = |hit: &&Value| seen.insert((hit.get("uid").cloned(), hit.get("uri").cloned()));
+            hits.extend(found.iter().filter(is_new).cloned());
+            // Servers before 5.3 know no pages, and give the first one again.
+            if found.len() < PAGE || hits.len() == before {
+                break;
+            }
+        }
+        // Servers before Grafana 5 do not know the kinds.
+        hits.retain(|hit| hit.get("type").is_none_or(|found| found == kind));
+        Ok(hits)
+    }
+
+    /// Returns a mark of the state of each dashboard, by uid; nothing where the server tells none.
+    async fn markers(&self) -> Result<HashMap<String, String>, WorkspaceError> {
+        let Some((version, namespace)) = self.group(DASHBOARDS).await? else { return Ok(HashMap::new()) };
+        let path = ["apis", DASHBOARDS, &version, "namespaces", &namespace, "dashboards"];
+        let (mut markers, mut next) = (HashMap::new(), String::new());
+        for _ in 0..MAX_PAGES {
+            let size = PAGE.to_string();
+            let mut query = vec![("limit", size.as_str())];
+            if !next.is_empty() {
+                query.push(("continue", next.as_str()));
+            }
+            let answer = match self.get_as("dashboards", Form::Metadata, &path, &query).await {
+                // Not everybody may ask this way; then all dashboards are read.
+                Err(error) if matches!(error.status(), Some(403 | 404 | 406)) => return Ok(HashMap::new()),
+                answer => answer?,
+            };
+            markers.extend(shapes::markers(&answer));
+            match answer.pointer("/metadata/continue").and_then(Value::as_str).filter(|token| !token.is_empty()) {
+                Some(token) if token != next => next = token.to_owned(),
+                _ => break,
+            }
+        }
+        Ok(markers)
+    }
+
+    /// Returns the version of an API group that the server prefers, and the namespace of the organisation in it.
+    async fn group(&self, name: &str) -> Result<Option<(String, String)>, WorkspaceError> {
+        let group = match self.get("an API group", &["apis", name], &[]).await {
+            Ok(group) => group,
+            // Older servers have no groups, and some answer with their web page.
+            Err(WorkspaceError::NotGrafana { .. } | WorkspaceError::Answer { .. }) => return Ok(None),
+            Err(error) if matches!(error.status(), Some(401 | 403 | 404)) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let version = group.pointer("/preferredVersion/version").and_then(Value::as_str).map(str::to_owned);
+        let settings = self.told("frontend settings", &["api", "frontend", "settings"]).await?;
+        let namespace = settings.as_ref().and_then(|settings| settings.get("namespace")).and_then(Value::as_str);
+        Ok(version.zip(namespace.map(str::to_owned)))
+    }
+}
+
+fn array<'a>(what: &'static str, answer: &'a Value) -> Result<&'a [Value], WorkspaceError> {
+    answer.as_array().map(Vec::as_slice).ok_or(WorkspaceError::Shape { what, lacks: "list" })
+}
