@@ -1,12 +1,30 @@
 //! Which version is right: the newest that is wanted and works, and why no other. Pure.
 //!
-//! *Invariant:* the answer depends on nothing but the arguments. Withdrawn and deleted versions are never chosen;
-//! prereleases only when they are asked for or nothing else is left.
-//! *Not for:* reading catalogs, or going from one plugin to the next: that is the caller's walk.
+//! [`choose`] looks at one plugin alone; [`solve`] at plugins with all that they need; [`server_would`] says what a Grafana
+//! server would do with a dependency.
+//!
+//! *Invariant:* the answer depends on nothing but the arguments. Withdrawn and deleted versions are never chosen, unless
+//! they are locked; prereleases only when they are asked for or nothing else is left.
+//! *Not for:* reading catalogs: what is known comes from a [`Provider`].
 
+mod derivation;
+mod explanation;
+mod places;
+mod problem;
 mod refusal;
+mod server;
+mod solve;
+mod universe;
+#[cfg(test)]
+mod worlds;
 
-pub use refusal::{NoVersion, Refusal};
+pub use self::{
+    explanation::{Explanation, Fact, FactKind},
+    problem::{Installed, Offer, Problem, Provider, SignatureRule},
+    refusal::{NoVersion, Refusal},
+    server::{Offering, ServerChoice, Surprise, server_would, surprises},
+    solve::{Reason, Resolved, Solution, SolveError, solve},
+};
 
 use crate::model::{
     GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Release, Timestamp, VersionRange, VersionRequest,
@@ -63,7 +81,7 @@ pub fn choose<'a>(
             refused.push((release.version.clone(), Refusal::NotWanted));
             continue;
         }
-        match refuse(*candidate, wanted, surroundings) {
+        match refuse(*candidate, pardon(wanted, &release.version), surroundings) {
             Some(refusal) => refused.push((release.version.clone(), refusal)),
             None if release.version.is_prerelease() && !wanted.mentions_prerelease() => {
                 prerelease = prerelease.or(Some(release));
@@ -81,7 +99,7 @@ pub fn choose<'a>(
 
 /// Returns up to `count` versions that work, newest first; prereleases only where nothing else works.
 pub fn newest<'a>(candidates: &[Candidate<'a>], surroundings: &Surroundings, count: usize) -> Vec<&'a Release> {
-    let works = |candidate: &&Candidate<'a>| refuse(**candidate, &VersionRequest::Any, surroundings).is_none();
+    let works = |candidate: &&Candidate<'a>| refuse(**candidate, Pardon::default(), surroundings).is_none();
     let mut releases: Vec<_> = candidates.iter().filter(works).map(|candidate| candidate.release).collect();
     releases.sort_by(|left, right| right.version.cmp(&left.version));
     if releases.iter().any(|release| !release.version.is_prerelease()) {
@@ -91,21 +109,57 @@ pub fn newest<'a>(candidates: &[Candidate<'a>], surroundings: &Surroundings, cou
     releases
 }
 
-fn refuse(candidate: Candidate<'_>, wanted: &VersionRequest, surroundings: &Surroundings) -> Option<Refusal> {
+/// What does not speak against a version.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pardon {
+    /// That it is too new: it was asked for by name.
+    new: bool,
+    /// That it was withdrawn: it is locked.
+    withdrawn: bool,
+}
+
+fn pardon(wanted: &VersionRequest, version: &PluginVersion) -> Pardon {
+    Pardon { new: wanted.names(version), withdrawn: false }
+}
+
+/// Returns the first reason why a version is not to be chosen.
+fn refuse(candidate: Candidate<'_>, pardon: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
+    every_refusal(candidate, pardon, surroundings).next()
+}
+
+/// Returns every reason that the catalog knows why a version does not work in these surroundings; `named` tells that it
+/// is asked for by name, so that its age does not count.
+pub fn refusals(candidate: Candidate<'_>, named: bool, surroundings: &Surroundings) -> Vec<Refusal> {
+    every_refusal(candidate, Pardon { new: named, withdrawn: false }, surroundings).collect()
+}
+
+fn every_refusal<'a>(
+    candidate: Candidate<'a>,
+    pardon: Pardon,
+    surroundings: &'a Surroundings,
+) -> impl Iterator<Item = Refusal> + 'a {
+    let checks = [too_new, withdrawn, other_grafana, other_platform];
+    checks.into_iter().filter_map(move |check| check(candidate, pardon, surroundings))
+}
+
+fn too_new(candidate: Candidate<'_>, pardon: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
+    let limit = surroundings.published_before.filter(|_| !pardon.new)?;
+    candidate.published_at.filter(|published| *published > limit).map(Refusal::TooNew)
+}
+
+fn withdrawn(candidate: Candidate<'_>, pardon: Pardon, _: &Surroundings) -> Option<Refusal> {
+    let gone = candidate.withdrawn || candidate.release.status == PluginStatus::Deleted;
+    (gone && !pardon.withdrawn).then_some(Refusal::Withdrawn)
+}
+
+fn other_grafana(candidate: Candidate<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
+    let declared = candidate.release.grafana_dependency.as_deref();
+    let works = works_with(declared, surroundings.grafana.as_ref()?);
+    (!works).then(|| Refusal::Grafana(declared.unwrap_or_default().to_owned()))
+}
+
+fn other_platform(candidate: Candidate<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
     let release = candidate.release;
-    let too_new =
-        surroundings.published_before.zip(candidate.published_at).filter(|(limit, published)| published > limit);
-    if let Some((_, published)) = too_new.filter(|_| !wanted.names(&release.version)) {
-        return Some(Refusal::TooNew(published));
-    }
-    if candidate.withdrawn || release.status == PluginStatus::Deleted {
-        return Some(Refusal::Withdrawn);
-    }
-    if let Some(grafana) = &surroundings.grafana
-        && !works_with(release.grafana_dependency.as_deref(), grafana)
-    {
-        return Some(Refusal::Grafana(release.grafana_dependency.clone().unwrap_or_default()));
-    }
     // A release that names no package at all may have one everywhere: a workspace's catalog names only the newest.
     let packages = &release.packages;
     let lacks = |platform: &&Platform| !packages.is_empty() && platform.choose(packages.keys()).is_none();

@@ -28,6 +28,8 @@ pub enum Refusal {
         /// The platforms it has packages for.
         there: Vec<Platform>,
     },
+    /// Nobody signed it, according to the catalog.
+    Unsigned,
 }
 
 /// No version is wanted and works.
@@ -57,7 +59,7 @@ impl fmt::Display for NoVersion {
         let (lead, told): (&str, Vec<String>) = if asked.is_empty() {
             ("there are ", self.refused.iter().map(|(version, _)| version.to_string()).collect())
         } else {
-            ("", asked.iter().map(|(version, why)| self.say(version, why)).collect())
+            ("", asked.iter().map(|(version, why)| why.sentence(version.as_str(), false, self.grafana.as_ref())).collect())
         };
         write!(formatter, ": {lead}{}", told[..told.len().min(NAMED)].join(", "))?;
         match told.len().saturating_sub(NAMED) {
@@ -67,25 +69,40 @@ impl fmt::Display for NoVersion {
     }
 }
 
-impl NoVersion {
-    fn say(&self, version: &PluginVersion, refusal: &Refusal) -> String {
-        match refusal {
-            Refusal::NotWanted => format!("{version} is not asked for"),
-            Refusal::Withdrawn => format!("{version} was withdrawn"),
-            Refusal::TooNew(published) => {
-                format!("{version} is from {}, newer than `trust.min-release-age` allows", published.date())
+impl Refusal {
+    /// Returns the reason as a sentence about `versions`, of which there are many where `many`.
+    pub fn sentence(&self, versions: &str, many: bool, grafana: Option<&GrafanaVersion>) -> String {
+        let (was, is, has, needs) = if many { ("were", "are", "have", "need") } else { ("was", "is", "has", "needs") };
+        match self {
+            Self::NotWanted => format!("{versions} {is} not asked for"),
+            Self::Withdrawn => format!("{versions} {was} withdrawn"),
+            Self::TooNew(published) => {
+                format!("{versions} {is} from {}, newer than `trust.min-release-age` allows", published.date())
             }
-            Refusal::Grafana(range) => {
-                let here = self.grafana.as_ref().map_or_else(String::new, |grafana| format!(" and this is {grafana}"));
-                format!("{version} needs Grafana `{}`{here}", range.escape_debug())
+            Self::Grafana(range) => {
+                let here = grafana.map_or_else(String::new, |grafana| format!(" and this is {grafana}"));
+                format!("{versions} {needs} Grafana `{}`{here}", range.escape_debug())
             }
-            Refusal::Platform { wanted, there } if there.is_empty() => {
-                format!("{version} has no package for {wanted}, and none at all")
+            Self::Platform { wanted, there } if there.is_empty() => {
+                format!("{versions} {has} no package for {wanted}, and none at all")
             }
-            Refusal::Platform { wanted, there } => {
+            Self::Platform { wanted, there } => {
                 let there: Vec<_> = there.iter().map(ToString::to_string).collect();
-                format!("{version} has no package for {wanted}, only for {}", there.join(" and "))
+                format!("{versions} {has} no package for {wanted}, only for {}", there.join(" and "))
             }
+            Self::Unsigned => format!("{versions} {is} unsigned according to the catalog, and signatures are required"),
+        }
+    }
+
+    /// Returns the reason in one word, as JSON has it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::NotWanted => "not-wanted",
+            Self::Withdrawn => "withdrawn",
+            Self::TooNew(_) => "too-new",
+            Self::Grafana(_) => "grafana",
+            Self::Platform { .. } => "platform",
+            Self::Unsigned => "signature",
         }
     }
 }

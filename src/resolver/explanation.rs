@@ -1,0 +1,136 @@
+//! Why there is no solution, in at most ten lines.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::{PluginId, PluginVersion},
+};
+
+/// How many lines an explanation has at most.
+const MAX_LINES: usize = 10;
+
+/// How many facts of one sort about one plugin are told one by one.
+const OF_A_SORT: usize = 3;
+
+/// What sort of fact it is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FactKind {
+    /// The plugin was asked for.
+    Asked,
+    /// The plugin is not in the catalog.
+    Missing,
+    /// The versions do not work here.
+    Refused,
+    /// The versions need another plugin.
+    Needs,
+    /// These versions there are.
+    Versions,
+}
+
+/// One of the facts that together leave no way out.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Fact {
+    /// What sort of fact it is.
+    pub kind: FactKind,
+    /// The plugin that it is about.
+    pub plugin: PluginId,
+    /// The versions that it is about, newest first.
+    pub versions: Vec<PluginVersion>,
+    /// The plugin that these versions need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub needs: Option<PluginId>,
+    /// The versions that are asked for or needed, as they were written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
+    /// Why the versions do not work here, in a word: `grafana`, `platform`, `withdrawn`, `too-new` or `signature`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The fact as a sentence.
+    pub text: String,
+}
+
+/// Why there is no solution.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Explanation {
+    pub(super) headline: String,
+    pub(super) facts: Vec<Fact>,
+}
+
+impl Explanation {
+    /// Returns all facts that decided, wishes first, then in the order in which one plugin leads to the next.
+    pub fn facts(&self) -> &[Fact] {
+        &self.facts
+    }
+
+    /// Returns the explanation as at most ten lines without full stops, the first of which says what cannot be.
+    pub fn lines(&self) -> Vec<String> {
+        let mut told = Vec::new();
+        for sort in self.facts.chunk_by(|one, next| sort_of(one) == sort_of(next)) {
+            let shown = if sort.len() > OF_A_SORT { OF_A_SORT - 1 } else { sort.len() };
+            told.extend(sort[..shown].iter().map(|fact| fact.text.clone()));
+            told.extend(rest(&sort[shown..]));
+        }
+        let room = MAX_LINES - 1;
+        if told.len() > room {
+            let half = (room - 1) / 2;
+            let between = told.len() - 2 * half;
+            told.splice(half..half + between, [format!("{between} more facts lead on from there")]);
+        }
+        told.insert(0, self.headline.clone());
+        told
+    }
+}
+
+fn sort_of(fact: &Fact) -> (FactKind, &PluginId, Option<&PluginId>) {
+    (fact.kind, &fact.plugin, fact.needs.as_ref())
+}
+
+/// Returns facts of one sort in one sentence.
+fn rest(facts: &[Fact]) -> Option<String> {
+    let first = facts.first()?;
+    let count: usize = facts.iter().map(|fact| fact.versions.len()).sum();
+    Some(match (&first.needs, facts.last()) {
+        (Some(needs), Some(last)) => {
+            let range = |fact: &Fact| fact.range.clone().unwrap_or_else(|| "*".to_owned()).escape_debug().to_string();
+            format!("{count} older versions of {} need {needs} `{}` to `{}`", first.plugin, range(first), range(last))
+        }
+        _ => format!("{count} older versions of {} do not work here either", first.plugin),
+    })
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let lines = self.lines();
+        formatter.write_str(&lines[0])?;
+        match lines.get(1..) {
+            None | Some([]) => Ok(()),
+            Some(facts) => write!(formatter, ": {}", facts.join("; ")),
+        }
+    }
+}
+
+impl std::error::Error for Explanation {}
+
+impl Serialize for Explanation {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Explanation", 2)?;
+        fields.serialize_field("lines", &self.lines())?;
+        fields.serialize_field("facts", &self.facts)?;
+        fields.end()
+    }
+}
+
+impl Diagnose for Explanation {
+    fn kind(&self) -> Kind {
+        Kind::Failed
+    }
+
+    fn hint(&self) -> Option<String> {
+        let plugin = &self.facts.first()?.plugin;
+        Some(format!("`plugport why-not {plugin}@VERSION` tells what speaks against one version"))
+    }
+}

@@ -1,0 +1,187 @@
+//! Versions for plugins and all that they need.
+
+use std::{collections::HashMap, error::Error, mem};
+
+use pubgrub::{DerivationTree, PubGrubError, resolve};
+
+use super::{
+    Explanation, Problem, Provider,
+    derivation::{dismantle, explain},
+    places::Places,
+    universe::{Fault, Node, Universe},
+};
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::{Dependency, PluginId, PluginVersion, Release, VersionRange, VersionRequest},
+};
+
+/// What goes where.
+#[derive(Clone, Debug, Default)]
+pub struct Solution {
+    /// The plugins, what is needed before what needs it; in a circle, whoever was asked for first comes last.
+    pub plugins: Vec<Resolved>,
+}
+
+/// A plugin of a solution.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version of it.
+    pub version: PluginVersion,
+    /// What the catalog says of the version; nothing of one that is only installed.
+    pub release: Option<Release>,
+    /// Whether it is there already and nobody asked for it.
+    pub stays: bool,
+    /// Why it is wanted, wishes first.
+    pub because: Vec<Reason>,
+    /// What it needs that Grafana does not bring.
+    pub needs: Vec<Dependency>,
+    /// What it needs that Grafana brings.
+    pub core: Vec<PluginId>,
+    /// Whether it is known what it needs; of an older version that was never fetched, catalogs do not tell.
+    pub needs_known: bool,
+}
+
+/// Why a plugin is wanted.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// It was asked for.
+    AskedFor(VersionRequest),
+    /// Another plugin needs it.
+    NeededBy {
+        /// The other plugin.
+        plugin: PluginId,
+        /// The version of it that was chosen.
+        version: PluginVersion,
+        /// The versions that it can do with; nothing where any will do.
+        range: Option<VersionRange>,
+    },
+}
+
+/// There is no solution.
+#[derive(Debug, thiserror::Error)]
+pub enum SolveError<E: Error + 'static> {
+    /// The plugins cannot be looked up.
+    #[error("the plugins cannot be looked up")]
+    Provider(#[source] E),
+    /// It is not known whether there is one: the search took too long.
+    #[error("the search for versions that go together was given up after {steps} steps")]
+    GivenUp {
+        /// How many steps were taken.
+        steps: u64,
+    },
+    /// There is none, and this is why.
+    #[error(transparent)]
+    Unsolvable(Box<Explanation>),
+}
+
+impl<E: Diagnose + 'static> Diagnose for SolveError<E> {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Provider(error) => error.kind(),
+            Self::GivenUp { .. } | Self::Unsolvable(_) => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Provider(error) => error.hint(),
+            Self::GivenUp { .. } => Some("name versions of some of the plugins: `ID@VERSION`".to_owned()),
+            Self::Unsolvable(explanation) => explanation.hint(),
+        }
+    }
+}
+
+type Tree = DerivationTree<Node, Places, std::convert::Infallible>;
+
+/// Returns versions of everything that is asked for and of all that they need, or why there are none.
+///
+/// A solution is found wherever there is one, unless the search takes too long. Each plugin gets the newest version that
+/// goes with the rest, in the order of the wishes.
+pub fn solve<P: Provider>(provider: &P, problem: &Problem) -> Result<Solution, SolveError<P::Error>> {
+    let universe = Universe::new(provider, problem);
+    let mut outcome = attempt(&universe)?;
+    if let Err(tree) = &mut outcome
+        && universe.take_prereleases()
+    {
+        let second = attempt(&universe)?;
+        if let Err(first) = mem::replace(&mut outcome, second) {
+            dismantle(first);
+        }
+    }
+    match outcome {
+        Ok(chosen) => solution(&universe, &chosen).map_err(SolveError::Provider),
+        Err(tree) => {
+            let explanation = explain(&universe, &tree);
+            dismantle(tree);
+            Err(SolveError::Unsolvable(Box::new(explanation)))
+        }
+    }
+}
+
+fn attempt<P: Provider>(
+    universe: &Universe<'_, P>,
+) -> Result<Result<HashMap<Node, usize>, Tree>, SolveError<P::Error>> {
+    let fault = match resolve(universe, Node::ROOT, 0_u32) {
+        Ok(chosen) => return Ok(Ok(chosen.into_iter().map(|(node, place)| (node, place as usize)).collect())),
+        Err(PubGrubError::NoSolution(tree)) => return Ok(Err(tree)),
+        Err(
+            PubGrubError::ErrorRetrievingDependencies { source, .. }
+            | PubGrubError::ErrorChoosingVersion { source, .. }
+            | PubGrubError::ErrorInShouldCancel(source),
+        ) => source,
+    };
+    Err(match fault {
+        Fault::Provider(error) => SolveError::Provider(error),
+        Fault::GivenUp(steps) => SolveError::GivenUp { steps },
+    })
+}
+
+/// Puts what was chosen into the order of installation.
+fn solution<P: Provider>(universe: &Universe<'_, P>, chosen: &HashMap<Node, usize>) -> Result<Solution, P::Error> {
+    let mut order: Vec<Resolved> = Vec::new();
+    let mut places: HashMap<Node, Option<usize>> = HashMap::new();
+    // What is open, and how many of its needs were looked at.
+    let mut open: Vec<(Node, usize)> = Vec::new();
+    let mut needed: Vec<(Node, Reason)> = Vec::new();
+    for wish in &universe.problem.wishes {
+        let node = universe.node(&wish.id)?;
+        if !places.contains_key(&node) {
+            places.insert(node, None);
+            open.push((node, 0));
+        }
+        while let Some((node, seen)) = open.pop() {
+            let Some((member, place)) = universe.member(node).zip(chosen.get(&node)) else { continue };
+            let entry = &member.entries[*place];
+            let needs = universe.needs(&member, entry)?;
+            if let Some((next, dependency)) = needs.plugins.get(seen) {
+                let (plugin, version) = (member.id.clone(), entry.version.clone());
+                needed.push((*next, Reason::NeededBy { plugin, version, range: dependency.range.clone() }));
+                open.push((node, seen + 1));
+                if !places.contains_key(next) {
+                    places.insert(*next, None);
+                    open.push((*next, 0));
+                }
+                continue;
+            }
+            places.insert(node, Some(order.len()));
+            order.push(Resolved {
+                plugin: member.id.clone(),
+                version: entry.version.clone(),
+                release: entry.offer.as_ref().map(|offer| offer.release.clone()),
+                stays: entry.stays,
+                because: member.wishes.iter().cloned().map(Reason::AskedFor).collect(),
+                needs: needs.plugins.iter().map(|(_, dependency)| dependency.clone()).collect(),
+                core: needs.core.clone(),
+                needs_known: needs.is_known,
+            });
+        }
+    }
+    for (node, reason) in needed {
+        if let Some(Some(place)) = places.get(&node) {
+            order[*place].because.push(reason);
+        }
+    }
+    Ok(Solution { plugins: order })
+}

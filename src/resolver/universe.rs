@@ -1,0 +1,364 @@
+//! The plugins of one resolution, loaded as the solver meets them, in the solver's words.
+//!
+//! *Invariant:* every plugin is asked for once; a version's place in its list never changes. Nothing here calls itself, so
+//! no chain of dependencies is too long.
+//! *Not for:* what to tell people; see `derivation`.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    cmp::Reverse,
+    collections::HashMap,
+    convert::Infallible,
+    error::Error,
+    fmt,
+    rc::Rc,
+};
+
+use pubgrub::{Dependencies, DependencyProvider, PackageResolutionStatistics, VersionSet as _};
+
+use super::{Offer, Pardon, Problem, Provider, Refusal, places::Places, places::number, refuse};
+use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
+
+/// After this many steps the search is given up; a thousand plugins with a hundred versions each need a few thousand.
+const MAX_STEPS: u64 = 200_000;
+
+/// A plugin by its number, or what stands for the user's wishes.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(super) struct Node(u32);
+
+impl Node {
+    /// The one that needs what the user asked for.
+    pub(super) const ROOT: Self = Self(0);
+
+    fn of(place: usize) -> Self {
+        Self(number(place).saturating_add(1))
+    }
+
+    fn place(self) -> Option<usize> {
+        (self.0 as usize).checked_sub(1)
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+/// Why there is no answer, neither yes nor no.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault<E: Error + 'static> {
+    #[error("the plugins cannot be looked up")]
+    Provider(#[source] E),
+    #[error("the search was given up after {0} steps")]
+    GivenUp(u64),
+}
+
+/// A plugin of the resolution.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) id: PluginId,
+    /// Whether the catalog has it, or it is there.
+    pub(super) is_known: bool,
+    /// Its versions, oldest first.
+    pub(super) entries: Vec<Entry>,
+    /// What is asked of it, and the place of the first wish.
+    pub(super) wishes: Vec<VersionRequest>,
+    rank: Option<usize>,
+    sets: RefCell<HashMap<(bool, String), Places>>,
+}
+
+/// A version of a plugin.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) version: PluginVersion,
+    /// What the catalog says; nothing of a version that is only installed.
+    pub(super) offer: Option<Offer>,
+    /// Whether it is there, and may stay whatever speaks against it.
+    pub(super) stays: bool,
+    is_locked: bool,
+    refusal: OnceCell<Option<Refusal>>,
+    needs: OnceCell<Needs>,
+}
+
+/// What a version needs.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    pub(super) is_known: bool,
+    /// The plugins that Grafana does not bring.
+    pub(super) plugins: Vec<(Node, Dependency)>,
+    /// The plugins that Grafana brings.
+    pub(super) core: Vec<PluginId>,
+}
+
+/// All plugins that were met.
+#[derive(Default)]
+struct Members {
+    nodes: HashMap<PluginId, Node>,
+    list: Vec<Rc<Member>>,
+    core: HashMap<PluginId, bool>,
+}
+
+/// The plugins of one resolution.
+pub(super) struct Universe<'a, P> {
+    provider: &'a P,
+    pub(super) problem: &'a Problem,
+    members: RefCell<Members>,
+    /// Whether prereleases will do where others are in range too, and whether some were left out because they do not.
+    takes_prereleases: Cell<bool>,
+    held_back: Cell<bool>,
+    steps: Cell<u64>,
+}
+
+impl<'a, P: Provider> Universe<'a, P> {
+    pub(super) fn new(provider: &'a P, problem: &'a Problem) -> Self {
+        Self {
+            provider,
+            problem,
+            members: RefCell::default(),
+            takes_prereleases: Cell::new(false),
+            held_back: Cell::new(false),
+            steps: Cell::new(0),
+        }
+    }
+
+    /// Lets prereleases count everywhere; returns whether that changes anything.
+    pub(super) fn take_prereleases(&self) -> bool {
+        self.takes_prereleases.set(true);
+        self.steps.set(0);
+        self.held_back.get()
+    }
+
+    /// Returns the plugin of a node that was met; the root is none.
+    pub(super) fn member(&self, node: Node) -> Option<Rc<Member>> {
+        self.members.borrow().list.get(node.place()?).cloned()
+    }
+
+    /// Returns the node of a plugin, which is loaded where it was not met yet.
+    pub(super) fn node(&self, id: &PluginId) -> Result<Node, P::Error> {
+        if let Some(node) = self.members.borrow().nodes.get(id) {
+            return Ok(*node);
+        }
+        let member = Rc::new(self.load(id)?);
+        let mut members = self.members.borrow_mut();
+        let node = Node::of(members.list.len());
+        members.list.push(member);
+        members.nodes.insert(id.clone(), node);
+        Ok(node)
+    }
+
+    fn load(&self, id: &PluginId) -> Result<Member, P::Error> {
+        let offers = self.provider.offers(id)?;
+        let wishes = || self.problem.wishes.iter().filter(|wish| wish.id == *id);
+        let rank = self.problem.wishes.iter().position(|wish| wish.id == *id);
+        let installed = self.problem.installed.get(id).filter(|_| rank.is_none());
+        let is_known = offers.is_some() || installed.is_some();
+        let mut offers: Vec<_> = offers.unwrap_or_default().into_iter().map(Some).collect();
+        let listed = |offer: &Option<Offer>| {
+            installed.is_some_and(|there| same(offer.as_ref(), &there.version))
+        };
+        if installed.is_some() && !offers.iter().any(listed) {
+            offers.push(None);
+        }
+        let locked = self.problem.locked.get(id);
+        let mut entries: Vec<_> = offers
+            .into_iter()
+            .filter_map(|offer| {
+                let there = installed.map(|there| &there.version);
+                let version = offer.as_ref().map(|offer| &offer.release.version).or(there)?.clone();
+                let stays = there.is_some_and(|there| there.same_release(&version));
+                let is_locked = locked.is_some_and(|locked| locked.same_release(&version));
+                Some(Entry { version, offer, stays, is_locked, refusal: OnceCell::new(), needs: OnceCell::new() })
+            })
+            .collect();
+        entries.sort_by(|left, right| left.version.cmp(&right.version));
+        let wishes = wishes().map(|wish| wish.version.clone()).collect();
+        Ok(Member { id: id.clone(), is_known, entries, wishes, rank, sets: RefCell::default() })
+    }
+
+    /// Returns why a version may not be chosen.
+    pub(super) fn refusal<'m>(&self, member: &'m Member, entry: &'m Entry) -> Option<&'m Refusal> {
+        let find = || {
+            let offer = entry.offer.as_ref().filter(|_| !entry.stays)?;
+            let named = member.wishes.iter().any(|wish| wish.names(&entry.version));
+            let pardon = Pardon { new: named || entry.is_locked, withdrawn: entry.is_locked };
+            let unsigned = !self.problem.signatures.allows(&member.id, offer.signed);
+            let refusal = refuse(offer.candidate(), pardon, &self.problem.surroundings);
+            refusal.or_else(|| unsigned.then_some(Refusal::Unsigned))
+        };
+        entry.refusal.get_or_init(find).as_ref()
+    }
+
+    /// Returns what a version needs.
+    pub(super) fn needs<'m>(&self, member: &Member, entry: &'m Entry) -> Result<&'m Needs, P::Error> {
+        if let Some(needs) = entry.needs.get() {
+            return Ok(needs);
+        }
+        let told = self.told_needs(member, entry)?;
+        let mut needs = Needs { is_known: told.is_some(), ..Needs::default() };
+        for dependency in told.unwrap_or_default() {
+            // A plugin that says it needs itself is there when it is there.
+            if dependency.id == member.id {
+                continue;
+            }
+            if self.is_core(&dependency.id)? {
+                needs.core.push(dependency.id);
+            } else {
+                needs.plugins.push((self.node(&dependency.id)?, dependency));
+            }
+        }
+        Ok(entry.needs.get_or_init(|| needs))
+    }
+
+    fn told_needs(&self, member: &Member, entry: &Entry) -> Result<Option<Vec<Dependency>>, P::Error> {
+        let installed = &self.problem.installed;
+        match (installed.get(&member.id).filter(|_| entry.stays), &entry.offer) {
+            (Some(there), _) => {
+                // What stays needs no more than it has: a plugin that lacks something is no worse off than before.
+                let has = |needed: &&Dependency| {
+                    let version = installed.get(&needed.id).map(|there| &there.version);
+                    version.is_some_and(|version| VersionRequest::from(needed.range.clone()).allows(version))
+                };
+                Ok(Some(there.dependencies.iter().filter(has).cloned().collect()))
+            }
+            (None, Some(offer)) => self.provider.dependencies(&member.id, &offer.release),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn is_core(&self, id: &PluginId) -> Result<bool, P::Error> {
+        let installed = self.problem.installed.contains_key(id);
+        if let Some(core) = self.members.borrow().core.get(id) {
+            return Ok(*core);
+        }
+        let core = !installed && self.provider.is_core(id)?;
+        self.members.borrow_mut().core.insert(id.clone(), core);
+        Ok(core)
+    }
+
+    /// Returns the versions that a dependency can do with.
+    pub(super) fn in_range(&self, member: &Member, range: Option<&VersionRange>) -> Places {
+        let takes_prereleases = self.takes_prereleases.get();
+        let key = (takes_prereleases, range.map_or("*", VersionRange::as_str).to_owned());
+        if let Some(places) = member.sets.borrow().get(&key) {
+            return places.clone();
+        }
+        let has = |entry: &Entry| range.is_none_or(|range| range.allows(&entry.version));
+        let asked = range.is_some_and(VersionRange::mentions_prerelease)
+            || member.wishes.iter().any(VersionRequest::mentions_prerelease);
+        let places = self.without_prereleases(member, asked, has);
+        member.sets.borrow_mut().insert(key, places.clone());
+        places
+    }
+
+    /// Returns the versions that all wishes of a plugin can do with.
+    pub(super) fn wished(&self, member: &Member) -> Places {
+        let one = |wanted: &VersionRequest| {
+            // `3` is a range, and the name of a version where there is one called so.
+            let named = member.entries.iter().any(|entry| wanted.names(&entry.version));
+            let has = |entry: &Entry| {
+                if named { wanted.names(&entry.version) } else { wanted.allows(&entry.version) }
+            };
+            self.without_prereleases(member, named || wanted.mentions_prerelease(), has)
+        };
+        member.wishes.iter().map(one).fold(Places::full(), |all, one| all.intersection(&one))
+    }
+
+    /// Leaves prereleases out, unless they are asked for or nothing else is left that works.
+    fn without_prereleases(&self, member: &Member, asked: bool, has: impl Fn(&Entry) -> bool) -> Places {
+        let has: Vec<_> = member.entries.iter().map(has).collect();
+        let release = |(entry, has): (&Entry, &bool)| {
+            *has && !entry.version.is_prerelease() && self.refusal(member, entry).is_none()
+        };
+        if asked || self.takes_prereleases.get() || !member.entries.iter().zip(&has).rev().any(release) {
+            return Places::of(has.into_iter());
+        }
+        let stays = |entry: &Entry| !entry.version.is_prerelease() || entry.is_locked || entry.stays;
+        let left = |(entry, has): (&Entry, bool)| {
+            if has && !stays(entry) {
+                self.held_back.set(true);
+            }
+            has && stays(entry)
+        };
+        Places::of(member.entries.iter().zip(has).map(left))
+    }
+
+    /// Returns the place of the version that is best among these.
+    fn best(&self, member: &Member, places: &Places) -> Option<usize> {
+        let entries = &member.entries;
+        let works = |place: &usize| self.refusal(member, &entries[*place]).is_none();
+        let find = |wanted: fn(&Entry) -> bool| {
+            let place = entries.iter().position(wanted).filter(|place| places.has(*place));
+            place.filter(works)
+        };
+        if let Some(place) = find(|entry| entry.is_locked).or_else(|| find(|entry| entry.stays)) {
+            return Some(place);
+        }
+        let asked = member.wishes.iter().any(VersionRequest::mentions_prerelease);
+        let prereleases_last = self.takes_prereleases.get() && !asked;
+        let mut newest = places.last_first(entries.len()).filter(works);
+        if !prereleases_last {
+            return newest.next();
+        }
+        let mut rest = places.last_first(entries.len()).filter(works);
+        newest.find(|place| !entries[*place].version.is_prerelease()).or_else(|| rest.next())
+    }
+
+    fn wishes(&self) -> Result<Vec<(Node, Places)>, P::Error> {
+        let mut wishes: Vec<(Node, Places)> = Vec::new();
+        for wish in &self.problem.wishes {
+            let node = self.node(&wish.id)?;
+            if let Some(member) = self.member(node).filter(|_| !wishes.iter().any(|(known, _)| *known == node)) {
+                wishes.push((node, self.wished(&member)));
+            }
+        }
+        Ok(wishes)
+    }
+}
+
+fn same(offer: Option<&Offer>, version: &PluginVersion) -> bool {
+    offer.is_some_and(|offer| offer.release.version.same_release(version))
+}
+
+impl<P: Provider> DependencyProvider for Universe<'_, P> {
+    type P = Node;
+    type V = u32;
+    type VS = Places;
+    /// Wishes in their order, then what made trouble most often, then what has the fewest versions left.
+    type Priority = (Reverse<usize>, u32, Reverse<usize>);
+    type M = Infallible;
+    type Err = Fault<P::Error>;
+
+    fn prioritize(&self, node: &Node, places: &Places, conflicts: &PackageResolutionStatistics) -> Self::Priority {
+        let Some(member) = self.member(*node) else { return (Reverse(0), 0, Reverse(0)) };
+        let rank = member.rank.map_or(usize::MAX, |rank| rank + 1);
+        (Reverse(rank), conflicts.conflict_count(), Reverse(places.count(member.entries.len())))
+    }
+
+    fn choose_version(&self, node: &Node, places: &Places) -> Result<Option<u32>, Self::Err> {
+        let Some(member) = self.member(*node) else { return Ok(Some(0)) };
+        Ok(self.best(&member, places).map(number))
+    }
+
+    fn get_dependencies(
+        &self,
+        node: &Node,
+        place: &u32,
+    ) -> Result<Dependencies<Node, Places, Infallible>, Self::Err> {
+        let Some(member) = self.member(*node) else {
+            let wishes = self.wishes().map_err(Fault::Provider)?;
+            return Ok(Dependencies::Available(wishes.into_iter().collect()));
+        };
+        let needs = self.needs(&member, &member.entries[*place as usize]).map_err(Fault::Provider)?;
+        let places = |(node, dependency): &(Node, Dependency)| {
+            Some((*node, self.in_range(&*self.member(*node)?, dependency.range.as_ref())))
+        };
+        Ok(Dependencies::Available(needs.plugins.iter().filter_map(places).collect()))
+    }
+
+    fn should_cancel(&self) -> Result<(), Self::Err> {
+        let steps = self.steps.get() + 1;
+        self.steps.set(steps);
+        if steps > MAX_STEPS || self.provider.is_out_of_time() { Err(Fault::GivenUp(steps)) } else { Ok(()) }
+    }
+}
