@@ -63,5 +63,6 @@ pub mod resolver;
 pub mod signature;
 pub mod store;
 pub mod upstream;
+pub mod upgrade;
 pub mod usage;
 pub mod verifier;

@@ -97,6 +97,8 @@ fn plugin_document(plugin: &InstalledPlugin, weak: Option<bool>) -> Value {
         "type": plugin.plugin_type,
         "signature": plugin.signature,
         "dependencies": plugin.dependencies,
+        "grafana_dependency": plugin.grafana_dependency,
+        "angular": plugin.angular,
         "error": plugin.fault,
         "weak": weak,
     })
@@ -111,6 +113,7 @@ pub(super) fn document(
         Ok(state) => json!({
             "name": target.name,
             "grafana": state.grafana,
+            "platform": target.platform,
             "plugins": state.plugins.values().map(plugin).collect::<Vec<_>>(),
         }),
         Err(error) => json!({ "name": target.name, "plugins": [], "error": Chain(error).to_string() }),

@@ -3,6 +3,7 @@
 //! One file a command; the doc comment of its arguments is its help. *Not for:* anything that another program might want
 //! to do with this library.
 
+mod check;
 mod completions;
 mod diff;
 mod doctor;
@@ -71,6 +72,7 @@ enum Command {
     Uninstall(install::UninstallArguments),
     List(list::Arguments),
     Outdated(outdated::Arguments),
+    Check(check::Arguments),
     Usage(usage::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
@@ -104,6 +106,7 @@ impl Command {
             Self::Uninstall(_) => "uninstall",
             Self::List(_) => "list",
             Self::Outdated(_) => "outdated",
+            Self::Check(_) => "check",
             Self::Usage(_) => "usage",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
@@ -126,6 +129,7 @@ impl Command {
             Self::Uninstall(arguments) => arguments.run(session).await,
             Self::List(arguments) => arguments.run(session).await,
             Self::Outdated(arguments) => arguments.run(session).await,
+            Self::Check(arguments) => arguments.run(session).await,
             Self::Usage(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),

@@ -6,6 +6,7 @@
 
 pub mod candidates;
 pub mod changes;
+pub mod check;
 pub mod doctor;
 pub mod fetch;
 pub mod gc;

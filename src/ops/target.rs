@@ -56,6 +56,10 @@ pub struct InstalledPlugin {
     pub signature: Option<String>,
     /// What it needs.
     pub dependencies: Vec<Dependency>,
+    /// The range of Grafana versions that it declares, as it is written.
+    pub grafana_dependency: Option<String>,
+    /// Whether the server says that it needs Angular; folders say nothing.
+    pub angular: bool,
     /// Why it does not work.
     pub fault: Option<String>,
 }
@@ -146,7 +150,7 @@ fn read_folder(
         if !is_its_own {
             state.remarks.push(format!("`{}` holds the plugin {}", name.escape_debug(), plugin_json.id));
         }
-        let PluginJson { id, version, name, plugin_type, dependencies, .. } = plugin_json;
+        let PluginJson { id, version, name, plugin_type, dependencies, grafana_dependency, .. } = plugin_json;
         let plugin = InstalledPlugin {
             id: id.clone(),
             version: Some(version),
@@ -154,6 +158,8 @@ fn read_folder(
             plugin_type: Some(plugin_type),
             signature: None,
             dependencies,
+            grafana_dependency,
+            angular: false,
             fault: None,
         };
         // Of two folders that hold one plugin, the one that bears its name is the plugin's.
@@ -191,6 +197,8 @@ async fn read_server(server: &Grafana) -> Result<State, TargetError> {
             plugin_type: plugin.plugin_type,
             signature: Some(signature),
             dependencies: plugin.dependencies,
+            grafana_dependency: plugin.grafana_dependency,
+            angular: plugin.angular,
             fault: plugin.error,
         };
         state.plugins.insert(plugin.id, installed);

@@ -254,6 +254,8 @@ mod tests {
             plugin_type: None,
             signature: None,
             dependencies: Vec::new(),
+            grafana_dependency: None,
+            angular: false,
             fault: None,
         };
         assert!(action(Some(&installed), version("v1.0.0")).is_nothing());

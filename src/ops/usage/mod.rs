@@ -13,7 +13,7 @@ pub use read::{read_one, read_usage};
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -75,7 +75,8 @@ pub struct OrganisationUsage {
 }
 
 /// How much a plugin is needed on a workspace.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct UsedBy {
     /// How many dashboards.
     pub dashboards: usize,
@@ -92,7 +93,7 @@ pub struct UsedBy {
 }
 
 /// Where some dashboards lie, and whose they are.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 pub struct Place {
     /// The folders, outermost first.
     pub folder: String,

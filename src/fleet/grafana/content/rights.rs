@@ -56,6 +56,25 @@ impl Grafana {
     }
 }
 
+/// Any of these shows a caller the plugins that were installed (protocol page 5.3).
+const SEES_PLUGINS: [&str; 3] = ["datasources:create", "plugins:install", "plugins:write"];
+
+impl Grafana {
+    /// Returns whether the list of installed plugins has all of them.
+    pub async fn reach_of_plugins(&self) -> Result<Reach, WorkspaceError> {
+        let identity = self.identity().await?;
+        if identity.role.as_deref() == Some("Admin") || identity.is_server_admin == Some(true) {
+            return Ok(Reach::All);
+        }
+        let permissions = self.told("permissions", &["api", "access-control", "user", "permissions"]).await?;
+        Ok(match permissions.as_ref().and_then(Value::as_object) {
+            Some(permissions) if SEES_PLUGINS.iter().any(|action| permissions.contains_key(*action)) => Reach::All,
+            Some(_) => Reach::Part(format!("the credential has none of the permissions `{}`", SEES_PLUGINS.join("`, `"))),
+            None => Reach::Unknown,
+        })
+    }
+}
+
 /// Judges the scopes of one action: a list of texts, or in older versions whether it is allowed at all.
 fn reach(scopes: Option<&Value>, action: &str, whole: &[&str]) -> Reach {
     match scopes {

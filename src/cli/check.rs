@@ -1,0 +1,124 @@
+//! `plugport check`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Report, Session, selection::Selection, setup::to_document, ui};
+use crate::{
+    model::GrafanaVersion,
+    ops::check::{CheckOptions, CheckOutcome, CheckedPlugin, CheckedWorkspace, Inventory, check, read_subjects},
+    upgrade::Verdict,
+};
+
+/// Before an upgrade of Grafana: what stays, what must move first, what moves after, what breaks, and who is hit
+///
+/// Exits with 3 when no version of some plugin works, and with 8 when something could not be read. With
+/// `--workspace-file` nothing is asked: `plugport list --on all --json > FILE` saves what a fleet has.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The version that Grafana is to be, like 12.4.0
+    #[arg(long, value_name = "VER")]
+    grafana: GrafanaVersion,
+    #[command(flatten)]
+    selection: Selection,
+    /// Check a saved inventory instead, without any network
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["on", "dir"])]
+    workspace_file: Option<PathBuf>,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let index = session.index()?;
+        let subjects = match &self.workspace_file {
+            Some(path) => Inventory::read(path)?.subjects(),
+            None => read_subjects(&session.context, self.selection.or_all(session).await?).await,
+        };
+        let options = CheckOptions {
+            grafana: self.grafana.clone(),
+            published_before: session.published_before(),
+            signatures: session.signature_rule(),
+        };
+        let outcome = check(&index, subjects, &options)?;
+        Ok(Report {
+            document: to_document(&outcome),
+            text: text(&outcome),
+            notes: Vec::new(),
+            problems: outcome.workspaces.iter().flat_map(problems).collect(),
+            kind: outcome.kind(),
+        })
+    }
+}
+
+fn text(outcome: &CheckOutcome) -> String {
+    let mut parts = Vec::new();
+    let rows: Vec<_> = outcome
+        .workspaces
+        .iter()
+        .flat_map(|workspace| workspace.plugins.iter().map(move |plugin| row(workspace, plugin)))
+        .collect();
+    if !rows.is_empty() {
+        parts.push(ui::table(&["workspace", "plugin", "installed", "verdict", "used by", "why"], rows));
+    }
+    parts.extend(outcome.workspaces.iter().filter(|workspace| !workspace.steps.is_empty()).map(order));
+    let summary = &outcome.summary;
+    parts.push(format!(
+        "Grafana {}: {} stay, {} move before, {} move after, {} blocked, {} unknown\n",
+        outcome.grafana, summary.stays, summary.before, summary.after, summary.blocked, summary.unknown
+    ));
+    parts.join("\n")
+}
+
+fn row(workspace: &CheckedWorkspace, plugin: &CheckedPlugin) -> Vec<String> {
+    let installed = plugin.installed.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+    let verdict = match &plugin.target {
+        Some(target) => format!("{}: {target}", plugin.verdict.as_str()),
+        None => plugin.verdict.as_str().to_owned(),
+    };
+    let why = std::iter::once(&plugin.reason).chain(&plugin.notes).cloned().collect::<Vec<_>>().join("; ");
+    vec![workspace.name.clone(), plugin.id.to_string(), installed, verdict, used_by(plugin), why]
+}
+
+fn used_by(plugin: &CheckedPlugin) -> String {
+    let used = &plugin.used_by;
+    if plugin.verdict == Verdict::Stays && used.complete {
+        return ui::count(used.dashboards as u64, "dashboard", "dashboards");
+    }
+    let mut parts = Vec::new();
+    if used.dashboards > 0 {
+        parts.push(ui::count(used.dashboards as u64, "dashboard", "dashboards"));
+    }
+    if used.datasources > 0 {
+        parts.push(ui::count(used.datasources as u64, "data source", "data sources"));
+    }
+    let named = |place: &crate::ops::usage::Place| match &place.owner {
+        Some(owner) => format!("{} ({owner})", place.folder),
+        None => place.folder.clone(),
+    };
+    let places: Vec<_> = used.places.iter().take(3).map(named).collect();
+    if !places.is_empty() {
+        parts.push(format!("in {}", places.join(", ")));
+    }
+    match (parts.is_empty(), used.complete) {
+        (true, true) => "nothing".to_owned(),
+        (true, false) => "not known".to_owned(),
+        (false, true) => parts.join(", "),
+        (false, false) => format!("at least {}", parts.join(", ")),
+    }
+}
+
+fn order(workspace: &CheckedWorkspace) -> String {
+    let steps = workspace.steps.iter().enumerate().map(|(at, step)| format!("  {}. {}\n", at + 1, ui::clean(&step.text)));
+    format!("{}, in this order:\n{}", ui::clean(&workspace.name), steps.collect::<String>())
+}
+
+fn problems(workspace: &CheckedWorkspace) -> Vec<String> {
+    let mut problems: Vec<_> =
+        workspace.remarks.iter().map(|remark| format!("note: {}: {remark}", workspace.name)).collect();
+    problems.extend(workspace.gaps.iter().map(|gap| format!("incomplete: {}: {gap}", workspace.name)));
+    if let Some(error) = &workspace.error {
+        problems.push(format!("failed: {}: {error}", workspace.name));
+        problems.extend(workspace.hint.iter().map(|hint| format!("hint: {hint}")));
+    }
+    problems
+}

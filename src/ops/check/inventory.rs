@@ -1,0 +1,146 @@
+//! A saved inventory: workspaces from a file that `plugport list --json` or `plugport check --json` wrote.
+//!
+//! *Invariant:* a workspace that was not read when the file was written is a failure here too.
+//! *Not for:* the network: that is what the file is for.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use super::{Subject, Used};
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    json::{self, JsonError, Keys, Limits},
+    model::{GrafanaVersion, Platform, PluginId, PluginVersion},
+    ops::usage::UsedBy,
+    upgrade::Standing,
+};
+
+/// The greatest major version of the format that is understood.
+const FORMAT: &str = "1.";
+
+/// Workspaces that were read earlier.
+#[derive(Debug, Deserialize)]
+pub struct Inventory {
+    format_version: String,
+    workspaces: Vec<SavedWorkspace>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SavedWorkspace {
+    name: String,
+    #[serde(default)]
+    grafana: Option<GrafanaVersion>,
+    #[serde(default)]
+    platform: Option<Platform>,
+    #[serde(default)]
+    plugins: Vec<SavedPlugin>,
+    #[serde(default)]
+    gaps: Vec<String>,
+    #[serde(default)]
+    error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SavedPlugin {
+    id: PluginId,
+    #[serde(default, alias = "installed")]
+    version: Option<PluginVersion>,
+    #[serde(default)]
+    grafana_dependency: Option<String>,
+    #[serde(default)]
+    angular: bool,
+    #[serde(default)]
+    used_by: Option<UsedBy>,
+}
+
+/// A file is no saved inventory.
+#[derive(Debug, thiserror::Error)]
+pub enum InventoryError {
+    /// It cannot be read.
+    #[error("the inventory `{}` cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no JSON that has one meaning.
+    #[error("the inventory `{}` is not valid JSON", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: JsonError,
+    },
+    /// It is JSON of another shape.
+    #[error("`{}` is no inventory", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A newer program wrote it.
+    #[error("the inventory `{}` has the format {}", path.display(), format.escape_debug())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: String,
+    },
+}
+
+impl Diagnose for InventoryError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("`plugport list --on all --json > FILE` writes one".to_owned())
+    }
+}
+
+impl Inventory {
+    /// Returns the inventory in a file.
+    pub fn read(path: &Path) -> Result<Self, InventoryError> {
+        let shown = || path.to_path_buf();
+        let bytes = std::fs::read(path).map_err(|source| InventoryError::Read { path: shown(), source })?;
+        let value = json::parse(&bytes, Limits::CATALOG, Keys::Exact)
+            .map_err(|source| InventoryError::Json { path: shown(), source })?;
+        let inventory: Self =
+            serde_json::from_value(value).map_err(|source| InventoryError::Shape { path: shown(), source })?;
+        if !inventory.format_version.starts_with(FORMAT) {
+            return Err(InventoryError::Newer { path: shown(), format: inventory.format_version });
+        }
+        Ok(inventory)
+    }
+
+    /// Returns the workspaces as `check` takes them.
+    pub fn subjects(self) -> Vec<Subject> {
+        self.workspaces.into_iter().map(SavedWorkspace::subject).collect()
+    }
+}
+
+impl SavedWorkspace {
+    fn subject(self) -> Subject {
+        let used = self.plugins.iter().filter_map(|plugin| Some((plugin.id.clone(), plugin.used_by.clone()?)));
+        let used = Used::Saved(used.collect());
+        let plugins = self.plugins.into_iter().map(|plugin| Standing {
+            plugin: plugin.id,
+            version: plugin.version,
+            declared: plugin.grafana_dependency,
+            angular: plugin.angular,
+        });
+        Subject {
+            name: self.name,
+            platform: self.platform.unwrap_or_else(Platform::host),
+            grafana: self.grafana,
+            plugins: plugins.collect(),
+            used,
+            failure: self.error.map(|error| (format!("it was not read when the file was written: {error}"), None, Kind::Failed)),
+            gaps: self.gaps,
+            remarks: Vec::new(),
+        }
+    }
+}
