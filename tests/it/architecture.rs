@@ -34,13 +34,14 @@ const MAP: &[(&str, &[&str])] = &[
 
     ("resolver", &["diagnostic", "model"]),
     ("usage", &["model"]),
+    ("upgrade", &["model", "resolver"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
 
     ("ops", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "progress", "resolver", "signature", "store",
-        "upstream", "usage", "verifier"]),
+        "upgrade", "upstream", "usage", "verifier"]),
 
     ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver",
-        "signature", "upstream", "usage"]),
+        "signature", "upgrade", "upstream", "usage"]),
 ];
 
 /// These stand side by side: only `ops` brings them together, so that the order of writes is visible in one place.
