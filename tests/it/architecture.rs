@@ -37,7 +37,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("upgrade", &["model", "resolver"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
 
-    ("ops", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "progress", "resolver", "signature", "store",
+    ("ops", &["archive", "diagnostic", "fleet", "home", "index", "json", "model", "net", "progress", "resolver", "signature", "store",
         "upgrade", "upstream", "usage", "verifier"]),
 
     ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver",
