@@ -21,6 +21,7 @@ mod sync;
 mod ui;
 mod verify;
 mod versions;
+mod why;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -70,6 +71,8 @@ enum Command {
     Uninstall(install::UninstallArguments),
     List(list::Arguments),
     Outdated(outdated::Arguments),
+    Why(why::Arguments),
+    WhyNot(why::NotArguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -102,6 +105,8 @@ impl Command {
             Self::Uninstall(_) => "uninstall",
             Self::List(_) => "list",
             Self::Outdated(_) => "outdated",
+            Self::Why(_) => "why",
+            Self::WhyNot(_) => "why-not",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -123,6 +128,8 @@ impl Command {
             Self::Uninstall(arguments) => arguments.run(session).await,
             Self::List(arguments) => arguments.run(session).await,
             Self::Outdated(arguments) => arguments.run(session).await,
+            Self::Why(arguments) => arguments.run(session).await,
+            Self::WhyNot(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,

@@ -17,6 +17,7 @@ pub mod sync;
 pub mod target;
 pub mod trust;
 pub mod verify;
+pub mod why;
 
 use std::sync::Arc;
 
