@@ -23,6 +23,7 @@ mod ui;
 mod usage;
 mod verify;
 mod versions;
+mod why;
 mod workspace;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -74,6 +75,8 @@ enum Command {
     Outdated(outdated::Arguments),
     Check(check::Arguments),
     Usage(usage::Arguments),
+    Why(why::Arguments),
+    WhyNot(why::NotArguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -108,6 +111,8 @@ impl Command {
             Self::Outdated(_) => "outdated",
             Self::Check(_) => "check",
             Self::Usage(_) => "usage",
+            Self::Why(_) => "why",
+            Self::WhyNot(_) => "why-not",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -131,6 +136,8 @@ impl Command {
             Self::Outdated(arguments) => arguments.run(session).await,
             Self::Check(arguments) => arguments.run(session).await,
             Self::Usage(arguments) => arguments.run(session).await,
+            Self::Why(arguments) => arguments.run(session).await,
+            Self::WhyNot(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,

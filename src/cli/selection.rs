@@ -28,9 +28,14 @@ pub(super) struct Selection {
 }
 
 impl Selection {
+    /// Returns whether nothing was named.
+    pub(super) fn is_empty(&self) -> bool {
+        self.on.is_none() && self.dir.is_none()
+    }
+
     /// Returns the targets that were named; it is an error to name none.
     pub(super) async fn named(&self, session: &Session) -> Result<Vec<Target>, Failure> {
-        if self.on.is_none() && self.dir.is_none() {
+        if self.is_empty() {
             let hint = "`--on NAME` means a workspace of plugport.toml, `--on all` every one, `--dir FOLDER` a folder";
             return Err(Failure::usage("it is not said where: `--on` or `--dir` is missing", hint));
         }

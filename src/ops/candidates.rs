@@ -1,11 +1,23 @@
 //! Asks the index what the resolver needs to know, one plugin at a time.
 
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
 use crate::{
+    archive::parse_plugin_json,
     diagnostic::{Diagnose, Kind, nearest},
     index::{Index, IndexError, StoredPlugin, StoredRelease},
-    model::{PluginId, PluginSpec, Release},
-    resolver::{self, Candidate, NoVersion, Surroundings},
+    model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Release},
+    resolver::{self, Candidate, NoVersion, Offer, Provider, SignatureRule, Surroundings},
+    signature::Enforcement,
 };
+
+/// How long a search for versions that go together may take.
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// A plugin and the version of it that is right.
 #[derive(Clone, Debug)]
@@ -89,6 +101,100 @@ pub fn candidates<'a>(plugin: &StoredPlugin, releases: &'a [StoredRelease]) -> V
 pub fn is_core(index: &Index, id: &PluginId) -> Result<bool, IndexError> {
     Ok(match index.plugin(id)? {
         Some(stored) => stored.plugin.internal,
-        None => !id.as_str().contains('-'),
+        None => looks_core(id),
     })
+}
+
+/// Returns whether an id that no catalog has is of the kind that Grafana's own plugins have: without a dash.
+fn looks_core(id: &PluginId) -> bool {
+    !id.as_str().contains('-')
+}
+
+/// Returns what the trust in signatures means where only the catalog's word is at hand.
+pub fn signature_rule(trust: &super::trust::Trust) -> SignatureRule {
+    match trust.enforcement {
+        Enforcement::Require => SignatureRule::Required { unsigned: trust.unsigned.clone() },
+        Enforcement::Warn | Enforcement::Off => SignatureRule::Ignored,
+    }
+}
+
+/// Returns what a version needs: what its package says where it is in the store, else what the catalog says of the
+/// newest version, which is all that it tells; `None` where neither is known.
+pub fn dependencies(
+    index: &Index,
+    plugin: &StoredPlugin,
+    release: &Release,
+    platform: Option<&Platform>,
+) -> Result<Option<Vec<Dependency>>, IndexError> {
+    let id = &plugin.plugin.id;
+    let key = match platform {
+        Some(platform) => platform.choose(release.packages.keys()),
+        // Whatever the platform, plugin.json is the same.
+        None => release.packages.keys().next(),
+    };
+    if let Some(key) = key
+        && let Some(blob) = index.blob(id, &release.version, key)?
+        && let Ok(plugin_json) = parse_plugin_json(blob.plugin_json.as_bytes())
+    {
+        return Ok(Some(plugin_json.dependencies));
+    }
+    let is_newest = |version: &PluginVersion| *version == release.version;
+    Ok(plugin.plugin.version.as_ref().is_some_and(is_newest).then(|| plugin.plugin.dependencies.clone()))
+}
+
+/// The index as the resolver asks it; each plugin is read once.
+#[derive(Debug)]
+pub struct Catalog<'a> {
+    index: &'a Index,
+    platform: Option<Platform>,
+    plugins: RefCell<HashMap<PluginId, Option<Rc<StoredPlugin>>>>,
+    started: Instant,
+}
+
+impl<'a> Catalog<'a> {
+    /// Returns the index for one resolution in these surroundings, which may take ten seconds from now.
+    pub fn new(index: &'a Index, surroundings: &Surroundings) -> Self {
+        let platform = surroundings.platforms.first().cloned();
+        Self { index, platform, plugins: RefCell::default(), started: Instant::now() }
+    }
+
+    fn plugin(&self, id: &PluginId) -> Result<Option<Rc<StoredPlugin>>, IndexError> {
+        if let Some(known) = self.plugins.borrow().get(id) {
+            return Ok(known.clone());
+        }
+        let plugin = self.index.plugin(id)?.map(Rc::new);
+        self.plugins.borrow_mut().insert(id.clone(), plugin.clone());
+        Ok(plugin)
+    }
+}
+
+impl Provider for Catalog<'_> {
+    type Error = IndexError;
+
+    fn offers(&self, id: &PluginId) -> Result<Option<Vec<Offer>>, IndexError> {
+        let Some(plugin) = self.plugin(id)? else { return Ok(None) };
+        let gone = plugin.withdrawn_at.is_some();
+        // Catalogs tell it of the newest version; of the others nothing else is known.
+        let signed = !plugin.plugin.signature.signature_type.is_empty();
+        let offer = |stored: StoredRelease| Offer {
+            withdrawn: gone || stored.withdrawn_at.is_some(),
+            published_at: stored.release.created_at.or(Some(stored.first_seen)),
+            release: stored.release,
+            signed,
+        };
+        Ok(Some(self.index.releases(id)?.into_iter().map(offer).collect()))
+    }
+
+    fn is_core(&self, id: &PluginId) -> Result<bool, IndexError> {
+        Ok(self.plugin(id)?.map_or_else(|| looks_core(id), |stored| stored.plugin.internal))
+    }
+
+    fn dependencies(&self, id: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, IndexError> {
+        let Some(plugin) = self.plugin(id)? else { return Ok(None) };
+        dependencies(self.index, &plugin, release, self.platform.as_ref())
+    }
+
+    fn is_out_of_time(&self) -> bool {
+        self.started.elapsed() > TIME_LIMIT
+    }
 }

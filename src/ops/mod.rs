@@ -19,6 +19,7 @@ pub mod target;
 pub mod trust;
 pub mod usage;
 pub mod verify;
+pub mod why;
 
 use std::sync::Arc;
 

@@ -10,14 +10,14 @@ use std::{
     sync::Arc,
 };
 
-use pubgrub::{DerivationTree, External, VersionSet as _};
+use pubgrub::{DerivationTree, External};
 
 use super::{
     Explanation, Fact, FactKind, Provider,
     places::Places,
     universe::{Member, Node, Universe},
 };
-use crate::model::{Dependency, PluginVersion, VersionRange, VersionRequest};
+use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
 
 type Tree = DerivationTree<Node, Places, Infallible>;
 
@@ -107,10 +107,13 @@ impl Ground {
         let (mut seen, mut order): (HashSet<usize>, _) = (self.asked.iter().copied().collect(), Vec::new());
         while let Some(number) = open.pop_front() {
             order.push(number);
-            let next = self.needs.range((number, 0)..=(number, usize::MAX)).map(|((_, to), _)| *to);
-            open.extend(next.filter(|to| seen.insert(*to)));
+            open.extend(self.led_to(number).filter(|to| seen.insert(*to)));
         }
         order
+    }
+
+    fn led_to(&self, number: usize) -> impl Iterator<Item = usize> {
+        self.needs.range((number, 0)..=(number, usize::MAX)).map(|((_, to), _)| *to)
     }
 }
 
@@ -127,13 +130,12 @@ pub(super) fn explain<P: Provider>(universe: &Universe<'_, P>, tree: &Tree) -> E
     }
     for number in &order {
         facts.extend(refused(universe, &ground, *number));
-        for to in &order {
-            facts.extend(needs(universe, &ground, (*number, *to)));
+        for to in ground.led_to(*number) {
+            facts.extend(needs(universe, &ground, (*number, to)));
         }
     }
-    let contested = |number: &usize| versions(&facts, &ground, *number);
-    let lists: Vec<_> = order.iter().filter_map(contested).collect();
-    facts.extend(lists);
+    let contested = contested(&facts);
+    facts.extend(order.iter().filter_map(|number| versions(&contested, &ground.members[*number])));
     Explanation { headline: headline(universe, &ground), facts }
 }
 
@@ -200,7 +202,7 @@ fn needs<P: Provider>(universe: &Universe<'_, P>, ground: &Ground, pair: (usize,
     let tell = |(dependency, places): (&Dependency, Vec<usize>)| {
         let range = dependency.range.as_ref();
         let which = range.map_or_else(String::new, |range| format!(" `{}`", range.as_str().escape_debug()));
-        let none = universe.in_range(needed, range).intersection(&Places::full()).count(needed.entries.len()) == 0;
+        let none = universe.in_range(needed, range).count(needed.entries.len()) == 0;
         let verb = if places.len() > 1 { "need" } else { "needs" };
         let end = if none && needed.is_known { lacking(needed) } else { String::new() };
         Fact {
@@ -214,15 +216,25 @@ fn needs<P: Provider>(universe: &Universe<'_, P>, ground: &Ground, pair: (usize,
     groups.into_iter().map(tell).collect()
 }
 
-/// Returns which versions there are of a plugin that several ask for in different ways.
-fn versions(facts: &[Fact], ground: &Ground, number: usize) -> Option<Fact> {
-    let member = &ground.members[number];
-    let asks = |fact: &&Fact| match fact.kind {
-        FactKind::Asked => fact.plugin == member.id && fact.range.is_some(),
-        FactKind::Needs => fact.needs.as_ref() == Some(&member.id),
-        _ => false,
-    };
-    if facts.iter().filter(asks).count() < 2 || member.entries.is_empty() {
+/// Returns the plugins that several ask for in different ways.
+fn contested(facts: &[Fact]) -> HashSet<PluginId> {
+    let mut asking: HashMap<&PluginId, usize> = HashMap::new();
+    for fact in facts {
+        let asked = match fact.kind {
+            FactKind::Asked if fact.range.is_some() => Some(&fact.plugin),
+            FactKind::Needs => fact.needs.as_ref(),
+            _ => None,
+        };
+        if let Some(plugin) = asked {
+            *asking.entry(plugin).or_default() += 1;
+        }
+    }
+    asking.into_iter().filter(|(_, count)| *count > 1).map(|(plugin, _)| plugin.clone()).collect()
+}
+
+/// Returns which versions there are of a contested plugin.
+fn versions(contested: &HashSet<PluginId>, member: &Member) -> Option<Fact> {
+    if !contested.contains(&member.id) || member.entries.is_empty() {
         return None;
     }
     let places: Vec<_> = (0..member.entries.len()).rev().collect();

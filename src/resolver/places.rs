@@ -40,7 +40,11 @@ impl Places {
 
     /// Returns how many places below `length` there are.
     pub(super) fn count(&self, length: usize) -> usize {
-        self.0.iter().map(|(start, end)| stretch(start, end, length)).map(|(start, end)| end.saturating_sub(start)).sum()
+        self.0
+            .iter()
+            .map(|(start, end)| stretch(start, end, length))
+            .map(|(start, end)| end.saturating_sub(start))
+            .sum()
     }
 
     /// Returns whether a place is in the set.
@@ -128,9 +132,14 @@ mod tests {
 
     #[test]
     fn stretches_are_read_and_written() {
-        for (text, places) in
-            [("", vec![]), ("x", vec![0]), (".x", vec![1]), ("x.", vec![0]), ("xx.x.xx", vec![6, 5, 3, 1, 0]), ("..", vec![])]
-        {
+        for (text, places) in [
+            ("", vec![]),
+            ("x", vec![0]),
+            (".x", vec![1]),
+            ("x.", vec![0]),
+            ("xx.x.xx", vec![6, 5, 3, 1, 0]),
+            ("..", vec![]),
+        ] {
             assert_eq!(of(text).last_first(text.len()).collect::<Vec<_>>(), places, "{text:?}");
             assert_eq!(of(text).count(text.len()), places.len(), "{text:?}");
         }

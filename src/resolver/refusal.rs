@@ -59,7 +59,13 @@ impl fmt::Display for NoVersion {
         let (lead, told): (&str, Vec<String>) = if asked.is_empty() {
             ("there are ", self.refused.iter().map(|(version, _)| version.to_string()).collect())
         } else {
-            ("", asked.iter().map(|(version, why)| why.sentence(version.as_str(), false, self.grafana.as_ref())).collect())
+            (
+                "",
+                asked
+                    .iter()
+                    .map(|(version, why)| why.sentence(version.as_str(), false, self.grafana.as_ref()))
+                    .collect(),
+            )
         };
         write!(formatter, ": {lead}{}", told[..told.len().min(NAMED)].join(", "))?;
         match told.len().saturating_sub(NAMED) {

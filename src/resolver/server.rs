@@ -108,7 +108,8 @@ impl Surprise {
     /// Returns the warning for a workspace of this name.
     pub fn sentence(&self, workspace: &str) -> String {
         let Self { plugin, needed_by, grafana, .. } = self;
-        let chosen = self.chosen.as_ref().map_or_else(String::new, |chosen| format!(" and not {chosen} that was chosen"));
+        let chosen =
+            self.chosen.as_ref().map_or_else(String::new, |chosen| format!(" and not {chosen} that was chosen"));
         let does = match &self.choice {
             ServerChoice::Takes(version) | ServerChoice::Keeps(version) => {
                 format!("will take {plugin} {version}{chosen}")
@@ -133,11 +134,7 @@ impl Surprise {
 }
 
 /// Returns where a server does something else than a solution says, if it is asked to install the plugins in their order.
-pub fn surprises<P: Provider>(
-    provider: &P,
-    problem: &Problem,
-    solution: &Solution,
-) -> Result<Vec<Surprise>, P::Error> {
+pub fn surprises<P: Provider>(provider: &P, problem: &Problem, solution: &Solution) -> Result<Vec<Surprise>, P::Error> {
     let Some(grafana) = &problem.surroundings.grafana else { return Ok(Vec::new()) };
     let mut found = Vec::new();
     for resolved in &solution.plugins {
@@ -208,12 +205,8 @@ mod tests {
             releases.iter().map(|release| Candidate { release, withdrawn: false, published_at: None }).collect();
         let installed: Option<PluginVersion> = installed.map(|text| text.parse().expect("a version"));
         let platform = Platform::linux_amd64();
-        let offering = Offering {
-            candidates: &candidates,
-            installed: installed.as_ref(),
-            is_core,
-            platform: Some(&platform),
-        };
+        let offering =
+            Offering { candidates: &candidates, installed: installed.as_ref(), is_core, platform: Some(&platform) };
         let range = range.map(|range| range.parse().expect("a range"));
         let dependency = Dependency { id: "x-datasource".parse().expect("an id"), range };
         server_would(&grafana.parse().expect("a version"), &dependency, &offering)

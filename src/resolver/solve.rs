@@ -102,9 +102,7 @@ type Tree = DerivationTree<Node, Places, std::convert::Infallible>;
 pub fn solve<P: Provider>(provider: &P, problem: &Problem) -> Result<Solution, SolveError<P::Error>> {
     let universe = Universe::new(provider, problem);
     let mut outcome = attempt(&universe)?;
-    if let Err(tree) = &mut outcome
-        && universe.take_prereleases()
-    {
+    if outcome.is_err() && universe.take_prereleases() {
         let second = attempt(&universe)?;
         if let Err(first) = mem::replace(&mut outcome, second) {
             dismantle(first);

@@ -154,9 +154,7 @@ impl<'a, P: Provider> Universe<'a, P> {
         let installed = self.problem.installed.get(id).filter(|_| rank.is_none());
         let is_known = offers.is_some() || installed.is_some();
         let mut offers: Vec<_> = offers.unwrap_or_default().into_iter().map(Some).collect();
-        let listed = |offer: &Option<Offer>| {
-            installed.is_some_and(|there| same(offer.as_ref(), &there.version))
-        };
+        let listed = |offer: &Option<Offer>| installed.is_some_and(|there| same(offer.as_ref(), &there.version));
         if installed.is_some() && !offers.iter().any(listed) {
             offers.push(None);
         }
@@ -340,11 +338,7 @@ impl<P: Provider> DependencyProvider for Universe<'_, P> {
         Ok(self.best(&member, places).map(number))
     }
 
-    fn get_dependencies(
-        &self,
-        node: &Node,
-        place: &u32,
-    ) -> Result<Dependencies<Node, Places, Infallible>, Self::Err> {
+    fn get_dependencies(&self, node: &Node, place: &u32) -> Result<Dependencies<Node, Places, Infallible>, Self::Err> {
         let Some(member) = self.member(*node) else {
             let wishes = self.wishes().map_err(Fault::Provider)?;
             return Ok(Dependencies::Available(wishes.into_iter().collect()));

@@ -1,0 +1,166 @@
+//! How long a resolution takes, in memory and over an index on disk: 1,000 plugins with 100 versions each, every version
+//! with dependencies on older neighbours.
+//!
+//! Prints the median of the runs. Arguments: how many plugins, how many versions each, and how many runs.
+
+#![expect(clippy::print_stdout, reason = "a program of its own")]
+
+use std::{collections::BTreeMap, convert::Infallible, time::Instant};
+
+use plugport::{
+    index::{Index, PluginRecord},
+    model::{Dependency, Package, Plugin, PluginId, PluginSpec, Release, Timestamp, VersionRange},
+    ops::candidates::Catalog,
+    resolver::{Offer, Problem, Provider, Solution, SolveError, Surroundings, solve},
+};
+
+/// A catalog in memory.
+struct Memory(BTreeMap<PluginId, Vec<(Release, Vec<Dependency>)>>);
+
+impl Provider for Memory {
+    type Error = Infallible;
+
+    fn offers(&self, plugin: &PluginId) -> Result<Option<Vec<Offer>>, Infallible> {
+        let offer = |release: &Release| Offer {
+            release: release.clone(),
+            withdrawn: false,
+            published_at: release.created_at,
+            signed: true,
+        };
+        Ok(self.0.get(plugin).map(|releases| releases.iter().map(|(release, _)| offer(release)).collect()))
+    }
+
+    fn is_core(&self, _: &PluginId) -> Result<bool, Infallible> {
+        Ok(false)
+    }
+
+    fn dependencies(&self, plugin: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, Infallible> {
+        let found = self.0[plugin].iter().find(|(known, _)| known.version == release.version);
+        Ok(found.map(|(_, needs)| needs.clone()))
+    }
+}
+
+fn id(number: usize) -> PluginId {
+    format!("bench-number{number:05}-panel").parse().expect("an id")
+}
+
+fn release(version: usize) -> Release {
+    let (major, minor) = (version / 10, version % 10);
+    Release {
+        version: format!("{major}.{minor}.0").parse().expect("a version"),
+        created_at: Some(Timestamp::from_milliseconds(1)),
+        status: "active".to_owned().into(),
+        // The newest tenth works with a newer Grafana only.
+        grafana_dependency: Some(format!(">={}.0.0", 3 + major)),
+        angular: false,
+        packages: [("any".parse().expect("a platform"), Package::default())].into(),
+        raw: format!("{{\"version\": \"{major}.{minor}.0\", \"padding\": \"{}\"}}", "x".repeat(600)),
+    }
+}
+
+/// Every plugin needs up to three with higher numbers, in the major version that is its own or an older one.
+fn catalog(plugins: usize, versions: usize) -> Memory {
+    let needs = |plugin: usize, version: usize| {
+        let others = [plugin + 1, 2 * plugin + 1, 3 * plugin + 2].into_iter().filter(|other| *other < plugins);
+        let range = |other: usize| {
+            [format!("^{}", version / 10), format!("<={}", version / 10), "*".to_owned()][other % 3].clone()
+        };
+        let dependency = |other: usize| Dependency {
+            id: id(other),
+            range: Some(range(other).parse::<VersionRange>().expect("a range")),
+        };
+        others.map(dependency).collect::<Vec<_>>()
+    };
+    let one =
+        |plugin: usize| (id(plugin), (0..versions).map(|version| (release(version), needs(plugin, version))).collect());
+    Memory((0..plugins).map(one).collect())
+}
+
+fn plugin(id: &PluginId, newest: &Release, dependencies: &[Dependency]) -> Plugin {
+    Plugin {
+        id: id.clone(),
+        name: id.to_string(),
+        plugin_type: "panel".to_owned().into(),
+        description: String::new(),
+        status: "active".to_owned().into(),
+        status_context: String::new(),
+        version: Some(newest.version.clone()),
+        org: String::new(),
+        org_name: String::new(),
+        signature: plugport::model::Signature::default(),
+        downloads: 0,
+        created_at: None,
+        updated_at: None,
+        angular: false,
+        internal: false,
+        grafana_dependency: newest.grafana_dependency.clone(),
+        keywords: Vec::new(),
+        dependencies: dependencies.to_vec(),
+        packages: newest.packages.clone(),
+    }
+}
+
+/// Writes the same catalog into an index; of dependencies it knows those of the newest versions, as catalogs tell them.
+fn fill(index: &mut Index, memory: &Memory) {
+    let mut writer = index.begin_sync("bench", Timestamp::from_milliseconds(1)).expect("a sync begins");
+    for (id, releases) in &memory.0 {
+        let (newest, needs) = releases.last().expect("a version");
+        let record = PluginRecord {
+            plugin: plugin(id, newest, needs),
+            fingerprint: String::new(),
+            list_digest: String::new(),
+            list_raw: "{}".to_owned(),
+            detail_raw: None,
+            detail_etag: None,
+            versions_etag: None,
+        };
+        writer.put_plugin(&record).expect("a plugin is put");
+        for (release, _) in releases {
+            writer.put_release(id, release).expect("a release is put");
+        }
+    }
+    writer.commit(&serde_json::json!({})).expect("a sync ends");
+}
+
+/// Runs a resolution often and prints the median.
+fn measure<E: std::error::Error>(name: &str, runs: usize, run: impl Fn() -> Result<Solution, SolveError<E>>) {
+    let mut times = Vec::new();
+    let mut plugins = 0;
+    for _ in 0..runs {
+        let started = Instant::now();
+        let solution = run().expect("a solution");
+        times.push(started.elapsed());
+        plugins = solution.plugins.len();
+    }
+    times.sort();
+    let median = times[times.len() / 2].as_secs_f64() * 1_000.0;
+    let worst = times[times.len() - 1].as_secs_f64() * 1_000.0;
+    println!("{name:32} {median:8.1} ms (worst {worst:.1} ms of {runs}), {plugins} plugins chosen");
+}
+
+fn main() {
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let (plugins, versions, runs) =
+        (numbers.next().unwrap_or(1_000), numbers.next().unwrap_or(100), numbers.next().unwrap_or(11));
+    let memory = catalog(plugins, versions);
+    let surroundings = Surroundings {
+        grafana: Some("11.0.0".parse().expect("a version")),
+        platforms: vec!["linux-amd64".parse().expect("a platform")],
+        published_before: None,
+    };
+    let all = Problem {
+        wishes: (0..plugins).map(|plugin| PluginSpec::any(id(plugin))).collect(),
+        surroundings: surroundings.clone(),
+        ..Problem::default()
+    };
+    let one = Problem { wishes: vec![PluginSpec::any(id(0))], surroundings, ..Problem::default() };
+    println!("{plugins} plugins with {versions} versions each");
+    measure("in memory, one asked for", runs, || solve(&memory, &one));
+    measure("in memory, all asked for", runs, || solve(&memory, &all));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("index.sqlite");
+    fill(&mut Index::open(&path).expect("a new index"), &memory);
+    let index = Index::open_existing(&path).expect("the index");
+    measure("over the index, one asked for", runs, || solve(&Catalog::new(&index, &one.surroundings), &one));
+    measure("over the index, all asked for", runs, || solve(&Catalog::new(&index, &all.surroundings), &all));
+}

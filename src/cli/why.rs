@@ -1,0 +1,157 @@
+//! `plugport why` and `why-not`.
+
+use std::fmt::Write as _;
+
+use clap::Args;
+use serde_json::json;
+
+use super::{
+    Failure, Report, Session,
+    list::{Read, kind, problems, read_all},
+    selection::Selection,
+    setup::to_document,
+    ui,
+};
+use crate::{
+    fleet::manifest::Wish,
+    model::{GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, VersionRequest},
+    ops::{
+        candidates::signature_rule,
+        target::{Place as Where, State, Target},
+        why::{Answer, Place, Policy, find, why, why_not},
+    },
+};
+
+/// Where, and for which Grafana.
+#[derive(Args, Debug)]
+struct Scope {
+    #[command(flatten)]
+    selection: Selection,
+    /// The version of Grafana, where there is no workspace that tells it
+    #[arg(long, value_name = "VER")]
+    grafana: Option<GrafanaVersion>,
+}
+
+/// Tell why a plugin is installed, and why at its version
+///
+/// Without `--on` and `--dir` for every workspace of the manifest, or, where it names none, by the catalog alone.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The plugin
+    #[arg(value_name = "ID")]
+    plugin: PluginId,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+/// Tell what speaks against a version of a plugin
+///
+/// Without `--on` and `--dir` for every workspace of the manifest, or, where it names none, by the catalog alone.
+#[derive(Args, Debug)]
+pub(super) struct NotArguments {
+    /// The plugin and its version
+    #[arg(value_name = "ID@VERSION")]
+    plugin: PluginSpec,
+    #[command(flatten)]
+    scope: Scope,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let index = session.index()?;
+        let (places, read) = self.scope.places(session).await?;
+        find(&index, &places, &self.plugin)?;
+        let policy = policy(session);
+        let answers: Result<Vec<_>, _> = places.iter().map(|place| why(&index, place, &self.plugin, &policy)).collect();
+        Ok(report(&self.plugin, None, &answers?, &read))
+    }
+}
+
+impl NotArguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let VersionRequest::Text { version, .. } = &self.plugin.version else {
+            let hint = format!("write `{}@1.2.3`; `plugport versions {}` lists them", self.plugin.id, self.plugin.id);
+            return Err(Failure::usage(format!("`{}` names no version", self.plugin), hint));
+        };
+        let index = session.index()?;
+        let (places, read) = self.scope.places(session).await?;
+        find(&index, &places, &self.plugin.id)?;
+        let (policy, spec) = (policy(session), (&self.plugin.id, version));
+        let answers: Result<Vec<_>, _> = places.iter().map(|place| why_not(&index, place, spec, &policy)).collect();
+        Ok(report(&self.plugin.id, Some(version), &answers?, &read))
+    }
+}
+
+impl Scope {
+    /// Returns the workspaces that could be read, and all that were tried.
+    async fn places(&self, session: &Session) -> Result<(Vec<Place>, Vec<Read>), Failure> {
+        if self.selection.is_empty() && session.manifest.workspaces().is_empty() {
+            return Ok((vec![self.nowhere()], Vec::new()));
+        }
+        let read = read_all(self.selection.or_all(session).await?).await;
+        let there = read.iter().filter_map(|(target, state)| Some((target, state.as_ref().ok()?)));
+        Ok((there.map(|(target, state)| self.place(session, target, state)).collect(), read))
+    }
+
+    /// Returns what stands for a workspace where there is none: a machine like this one with the Grafana that was named.
+    fn nowhere(&self) -> Place {
+        let name = self.grafana.as_ref().map_or_else(|| "catalog".to_owned(), |grafana| format!("Grafana {grafana}"));
+        let platform = self.grafana.as_ref().map(|_| Platform::host());
+        Place { name, grafana: self.grafana.clone(), platform, ..Place::default() }
+    }
+
+    fn place(&self, session: &Session, target: &Target, state: &State) -> Place {
+        Place {
+            name: target.name.clone(),
+            grafana: state.grafana.clone().or_else(|| self.grafana.clone()),
+            platform: Some(target.platform.clone()),
+            is_server: matches!(target.place, Where::Server(_)),
+            plugins: state.plugins.clone(),
+            wishes: wishes(session, &target.name),
+        }
+    }
+}
+
+/// Returns what the manifest says of a workspace.
+fn wishes(session: &Session, name: &str) -> Vec<Wish> {
+    let Some(workspace) = session.manifest.workspaces().iter().find(|workspace| workspace.name().as_str() == name)
+    else {
+        return Vec::new();
+    };
+    session.manifest.plugins().iter().filter(|wish| workspace.is_meant_by(&wish.on)).cloned().collect()
+}
+
+fn policy(session: &Session) -> Policy {
+    Policy { published_before: session.published_before(), signatures: signature_rule(&session.context.trust) }
+}
+
+fn report(plugin: &PluginId, version: Option<&PluginVersion>, answers: &[Answer], read: &[Read]) -> Report {
+    let mut document = json!({ "plugin": plugin });
+    if let Some(version) = version {
+        document["version"] = to_document(version);
+    }
+    document["workspaces"] = answers.iter().map(to_document).collect();
+    let text: Vec<_> = answers.iter().map(|answer| text(plugin, answer)).collect();
+    Report { document, text: text.join("\n"), problems: problems(read), kind: kind(read), ..Report::default() }
+}
+
+fn text(plugin: &PluginId, answer: &Answer) -> String {
+    let mut heading = answer.name.clone();
+    if let Some(grafana) = answer.grafana.as_ref().filter(|grafana| !answer.name.ends_with(grafana.as_str())) {
+        let _ = write!(heading, " (Grafana {grafana})");
+    }
+    let installed = answer.installed.as_ref().map(|version| format!("{plugin} {version} is installed"));
+    let chosen = answer.chosen.as_ref().map(|version| format!("{version} would be chosen now"));
+    let facts: Vec<_> = installed.into_iter().chain(chosen).collect();
+    if !facts.is_empty() {
+        let _ = write!(heading, ": {}", facts.join(", "));
+    }
+    let mut text = format!("{}\n", ui::clean(&heading));
+    for reason in &answer.because {
+        let lines = reason.explanation.as_ref().map_or_else(|| vec![reason.text.clone()], |why| why.lines());
+        for (place, line) in lines.iter().enumerate() {
+            let _ = writeln!(text, "{}{}", if place == 0 { "  - " } else { "      " }, ui::clean(line));
+        }
+    }
+    text
+}
