@@ -55,6 +55,7 @@ pub mod fleet;
 pub mod home;
 pub mod index;
 pub mod json;
+pub mod lockfile;
 pub mod model;
 pub mod net;
 pub mod ops;

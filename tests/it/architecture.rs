@@ -33,6 +33,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("index", &["diagnostic", "model"]),
 
     ("resolver", &["diagnostic", "model"]),
+    ("lockfile", &["diagnostic", "model"]),
     ("usage", &["model"]),
     ("upgrade", &["model", "resolver"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),

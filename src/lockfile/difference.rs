@@ -1,0 +1,150 @@
+//! What two locks do not agree on.
+
+use std::{collections::BTreeMap, fmt};
+
+use super::{Lock, LockedPlugin, LockedWorkspace};
+use crate::model::{Platform, PluginId, WorkspaceName};
+
+/// One thing that two locks do not agree on.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LockDifference {
+    /// The workspace; nothing for what is about the lock as a whole.
+    pub workspace: Option<WorkspaceName>,
+    /// The plugin; nothing for what is about the workspace as a whole.
+    pub plugin: Option<PluginId>,
+    /// What is otherwise.
+    pub change: Change,
+}
+
+/// What is otherwise; the texts are those of the files.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// It is only in the second; the text is the version of a plugin, and empty for a workspace.
+    Added(String),
+    /// It is only in the first; the text is the version of a plugin, and empty for a workspace.
+    Removed(String),
+    /// A field has another value.
+    Field {
+        /// What it is: `catalog`, `grafana`, `platform`, `version`, `reason`, `signer`.
+        name: &'static str,
+        /// What the first says.
+        before: Option<String>,
+        /// What the second says.
+        after: Option<String>,
+    },
+    /// The package for a platform has another digest.
+    Digest {
+        /// The platform.
+        platform: Platform,
+        /// What the first says.
+        before: Option<String>,
+        /// What the second says.
+        after: Option<String>,
+    },
+}
+
+impl fmt::Display for LockDifference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.workspace, &self.plugin) {
+            (Some(workspace), Some(plugin)) => write!(formatter, "{workspace}: {plugin}")?,
+            (Some(workspace), None) => write!(formatter, "{workspace}")?,
+            _ => formatter.write_str("the lock")?,
+        }
+        let said = |text: &Option<String>| {
+            text.as_ref().map_or_else(|| "nothing".to_owned(), |text| format!("`{}`", text.escape_debug()))
+        };
+        match &self.change {
+            Change::Added(version) if version.is_empty() => formatter.write_str(" is new"),
+            Change::Removed(version) if version.is_empty() => formatter.write_str(" is gone"),
+            Change::Added(version) => write!(formatter, " {version} is new"),
+            Change::Removed(version) => write!(formatter, " {version} is gone"),
+            Change::Field { name, before, after } => {
+                write!(formatter, ": {name} was {} and is {}", said(before), said(after))
+            }
+            Change::Digest { platform, before, after } => {
+                write!(formatter, ": the digest for {platform} was {} and is {}", said(before), said(after))
+            }
+        }
+    }
+}
+
+/// Returns every key that one of two maps has, in order, with what each has there.
+fn pairs<'a, K: Ord, V>(
+    first: &'a BTreeMap<K, V>,
+    second: &'a BTreeMap<K, V>,
+) -> impl Iterator<Item = (&'a K, Option<&'a V>, Option<&'a V>)> {
+    let keys: std::collections::BTreeSet<_> = first.keys().chain(second.keys()).collect();
+    keys.into_iter().map(|key| (key, first.get(key), second.get(key)))
+}
+
+fn field(name: &'static str, before: Option<String>, after: Option<String>) -> Option<Change> {
+    (before != after).then_some(Change::Field { name, before, after })
+}
+
+pub(super) fn between(first: &Lock, second: &Lock) -> Vec<LockDifference> {
+    let snapshot = |lock: &Lock| {
+        let catalog = lock.catalog.as_ref()?;
+        Some(format!("{} sync {} of {}", catalog.source, catalog.sync, catalog.synced_at))
+    };
+    let whole = field("catalog", snapshot(first), snapshot(second));
+    let mut found: Vec<_> =
+        whole.into_iter().map(|change| LockDifference { workspace: None, plugin: None, change }).collect();
+    for (name, before, after) in pairs(&first.workspaces, &second.workspaces) {
+        let about = |change| LockDifference { workspace: Some(name.clone()), plugin: None, change };
+        match (before, after) {
+            (Some(before), Some(after)) => of_workspaces(name, before, after, &mut found),
+            (None, _) => found.push(about(Change::Added(String::new()))),
+            (_, None) => found.push(about(Change::Removed(String::new()))),
+        }
+    }
+    found
+}
+
+fn of_workspaces(
+    name: &WorkspaceName,
+    first: &LockedWorkspace,
+    second: &LockedWorkspace,
+    found: &mut Vec<LockDifference>,
+) {
+    let grafana = |workspace: &LockedWorkspace| workspace.grafana.as_ref().map(ToString::to_string);
+    let platform = |workspace: &LockedWorkspace| Some(workspace.platform.to_string());
+    let fields =
+        [field("grafana", grafana(first), grafana(second)), field("platform", platform(first), platform(second))];
+    let about = |plugin: Option<&PluginId>, change| LockDifference {
+        workspace: Some(name.clone()),
+        plugin: plugin.cloned(),
+        change,
+    };
+    found.extend(fields.into_iter().flatten().map(|change| about(None, change)));
+    for (id, before, after) in pairs(&first.plugins, &second.plugins) {
+        let changes = match (before, after) {
+            (Some(before), Some(after)) => of_plugins(before, after),
+            (Some(before), None) => vec![Change::Removed(before.version.to_string())],
+            (None, after) => after.map(|after| Change::Added(after.version.to_string())).into_iter().collect(),
+        };
+        found.extend(changes.into_iter().map(|change| about(Some(id), change)));
+    }
+}
+
+fn of_plugins(first: &LockedPlugin, second: &LockedPlugin) -> Vec<Change> {
+    let version = |plugin: &LockedPlugin| Some(plugin.version.to_string());
+    let reason = |plugin: &LockedPlugin| Some(plugin.reason.to_string());
+    let signer = |plugin: &LockedPlugin| {
+        plugin.signer.as_ref().map(|signer| format!("{} {}", signer.signature, signer.organisation).trim().to_owned())
+    };
+    let fields = [
+        field("version", version(first), version(second)),
+        field("reason", reason(first), reason(second)),
+        field("signer", signer(first), signer(second)),
+    ];
+    let digests = pairs(&first.packages, &second.packages).filter(|(_, before, after)| before != after);
+    let digest =
+        |(platform, before, after): (&Platform, Option<&super::PackageDigest>, Option<&super::PackageDigest>)| {
+            Change::Digest {
+                platform: platform.clone(),
+                before: before.map(ToString::to_string),
+                after: after.map(ToString::to_string),
+            }
+        };
+    fields.into_iter().flatten().chain(digests.map(digest)).collect()
+}

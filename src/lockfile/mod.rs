@@ -1,0 +1,174 @@
+//! `plugport.lock`: the exact version and digests chosen for each workspace, and why.
+//!
+//! *Invariant:* a [`Lock`] has one entry for each workspace and plugin, in the order of their names, and only digests that
+//! were promised; the same lock is the same bytes, and reading what was written gives the same lock.
+//! *Not for:* choosing, and disks: text in, text out.
+
+mod difference;
+mod document;
+mod error;
+
+use std::{collections::BTreeMap, fmt, str::FromStr};
+
+pub use difference::{Change, LockDifference};
+pub use error::{LockError, ParseReasonError};
+
+use crate::model::{
+    Digests, GrafanaVersion, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName,
+};
+
+/// The format that this program writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;
+
+/// What was chosen for every workspace.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Lock {
+    /// What the catalog was when it was chosen, where one was synced.
+    pub catalog: Option<Snapshot>,
+    /// The workspaces by name.
+    pub workspaces: BTreeMap<WorkspaceName, LockedWorkspace>,
+}
+
+/// One state of a catalog.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Snapshot {
+    /// The address or the folder it was copied from.
+    pub source: String,
+    /// The number of the sync that copied it.
+    pub sync: i64,
+    /// When that sync ended.
+    pub synced_at: Timestamp,
+}
+
+/// What was chosen for one workspace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LockedWorkspace {
+    /// The version of Grafana that it was chosen for, where it is known.
+    pub grafana: Option<GrafanaVersion>,
+    /// The platform.
+    pub platform: Platform,
+    /// The plugins by id.
+    pub plugins: BTreeMap<PluginId, LockedPlugin>,
+}
+
+/// The version of a plugin that was chosen.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LockedPlugin {
+    /// The version as it is published.
+    pub version: PluginVersion,
+    /// Why it is there.
+    pub reason: Reason,
+    /// Who signed it, as the catalog claims; nothing for an unsigned one.
+    pub signer: Option<Signer>,
+    /// What the catalog promises of its packages; none where it promises nothing.
+    pub packages: BTreeMap<Platform, PackageDigest>,
+}
+
+/// Who signed a plugin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Signer {
+    /// `grafana`, `commercial`, `community`, `private` or what else the catalog says.
+    pub signature: String,
+    /// The slug of the organisation; empty where the catalog does not tell.
+    pub organisation: String,
+}
+
+/// The best digest that the catalog has of a package.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PackageDigest {
+    /// Proves that the bytes are the promised ones.
+    Sha256(Sha256Digest),
+    /// Detects damage, not forgery.
+    Md5(Md5Digest),
+}
+
+impl PackageDigest {
+    /// Returns the best of what a catalog promises, or nothing where it promises nothing.
+    pub fn best(digests: &Digests) -> Option<Self> {
+        digests.sha256.map(Self::Sha256).or_else(|| digests.md5.map(Self::Md5))
+    }
+
+    /// Returns what a package must satisfy.
+    pub fn digests(self) -> Digests {
+        match self {
+            Self::Sha256(sha256) => Digests { sha256: Some(sha256), md5: None },
+            Self::Md5(md5) => Digests { sha256: None, md5: Some(md5) },
+        }
+    }
+}
+
+impl fmt::Display for PackageDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.digests().describe())
+    }
+}
+
+/// Why a plugin is in the lock.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Reason {
+    /// The manifest asks for it.
+    AskedFor,
+    /// It was installed when the workspace was adopted.
+    Adopted,
+    /// Others need it: at least one, in the order of their names.
+    NeededBy(Vec<PluginId>),
+}
+
+/// How a reason starts that names others.
+const NEEDED_BY: &str = "needed by ";
+
+impl fmt::Display for Reason {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AskedFor => formatter.write_str("asked for"),
+            Self::Adopted => formatter.write_str("adopted"),
+            Self::NeededBy(plugins) => {
+                let ids: Vec<_> = plugins.iter().map(PluginId::as_str).collect();
+                write!(formatter, "{NEEDED_BY}{}", ids.join(", "))
+            }
+        }
+    }
+}
+
+impl FromStr for Reason {
+    type Err = ParseReasonError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = || ParseReasonError::new(text);
+        match text {
+            "asked for" => Ok(Self::AskedFor),
+            "adopted" => Ok(Self::Adopted),
+            _ => {
+                let ids = text.strip_prefix(NEEDED_BY).ok_or_else(refuse)?.split(", ").map(str::parse);
+                let ids: Vec<PluginId> = ids.collect::<Result<_, _>>().map_err(|_| refuse())?;
+                let is_sorted = ids.windows(2).all(|pair| pair[0] < pair[1]);
+                if is_sorted { Ok(Self::NeededBy(ids)) } else { Err(refuse()) }
+            }
+        }
+    }
+}
+
+impl Lock {
+    /// Returns what was chosen for the workspace of this name.
+    pub fn workspace(&self, name: &WorkspaceName) -> Option<&LockedWorkspace> {
+        self.workspaces.get(name)
+    }
+
+    /// Returns the text of the file: sorted, one field a line, `\n` at the end of each.
+    pub fn to_text(&self) -> String {
+        document::write(self)
+    }
+
+    /// Returns the lock that a file holds. Unknown keys and newer formats are refused.
+    pub fn parse(text: &str) -> Result<Self, LockError> {
+        document::parse(text)
+    }
+
+    /// Returns what is otherwise in `other`, workspace by workspace; nothing where both are equal.
+    pub fn differences(&self, other: &Self) -> Vec<LockDifference> {
+        difference::between(self, other)
+    }
+}
+
+#[cfg(test)]
+mod tests;
