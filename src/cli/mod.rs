@@ -3,6 +3,7 @@
 //! One file a command; the doc comment of its arguments is its help. *Not for:* anything that another program might want
 //! to do with this library.
 
+mod adopt;
 mod check;
 mod completions;
 mod diff;
@@ -77,6 +78,7 @@ enum Command {
     Usage(usage::Arguments),
     Why(why::Arguments),
     WhyNot(why::NotArguments),
+    Adopt(adopt::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -113,6 +115,7 @@ impl Command {
             Self::Usage(_) => "usage",
             Self::Why(_) => "why",
             Self::WhyNot(_) => "why-not",
+            Self::Adopt(_) => "adopt",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -138,6 +141,7 @@ impl Command {
             Self::Usage(arguments) => arguments.run(session).await,
             Self::Why(arguments) => arguments.run(session).await,
             Self::WhyNot(arguments) => arguments.run(session).await,
+            Self::Adopt(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,

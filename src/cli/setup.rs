@@ -127,8 +127,12 @@ impl Globals {
     fn manifest(&self) -> Result<Manifest, Failure> {
         Ok(match &self.config {
             Some(path) => Manifest::load(path)?,
-            None => Manifest::load_or_default(&PathBuf::from("plugport.toml"))?,
+            None => Manifest::load_or_default(&self.manifest_path())?,
         })
+    }
+
+    fn manifest_path(&self) -> PathBuf {
+        self.config.clone().unwrap_or_else(|| PathBuf::from("plugport.toml"))
     }
 
     fn trust(&self, manifest: &Manifest) -> Result<Trust, Failure> {
@@ -158,6 +162,8 @@ impl Globals {
 pub(super) struct Session {
     pub(super) context: Context,
     pub(super) manifest: Manifest,
+    /// Where the manifest is, or would be.
+    pub(super) manifest_path: PathBuf,
     sources: Sources,
 }
 
@@ -176,7 +182,7 @@ impl Session {
             trust: Arc::new(globals.trust(&manifest)?),
             command: command.to_owned(),
         };
-        Ok(Self { context, manifest, sources })
+        Ok(Self { context, manifest, manifest_path: globals.manifest_path(), sources })
     }
 
     /// Returns the index for reading.

@@ -61,7 +61,7 @@ fn a_lock_is_read_and_written_byte_by_byte() {
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_its_neighbour() {
     let text = refused(&TEXT.replace("sha256", "sha265"));
-    assert!(text.contains("line 28") && text.contains("`sha265`") && text.contains("`sha256`?"), "{text}");
+    assert!(text.contains("line 29") && text.contains("`sha265`") && text.contains("`sha256`?"), "{text}");
 }
 
 #[test]

@@ -1,0 +1,147 @@
+//! `plugport adopt`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Failure, Report, Session, selection::connect, setup::to_document, ui};
+use crate::{
+    model::{Selector, WorkspaceName},
+    ops::adopt::{AdoptOptions, AdoptOutcome, AdoptedWorkspace, Draft, Spread, adopt, read_subjects},
+};
+
+/// Write the manifest and the lock from what is installed
+///
+/// The lock gets the exact versions. The manifest gets an entry for every plugin that does not merely come with another:
+/// `^` with the lowest version that is installed where that is semver, its text where that is a range, else any version;
+/// for all workspaces, for those with a label or two, or for one by its name. Entries that agree with what is installed
+/// stay as they are, and so do comments. The lock is written first, then the manifest; workspaces are only read.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// These workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    #[arg(long, value_name = "WORKSPACE|SELECTOR", conflicts_with = "dir", required_unless_present = "dir")]
+    on: Option<Selector>,
+    /// This plugins folder; where no workspace of the manifest is there, one is added that has the name of the folder
+    #[arg(long, value_name = "FOLDER")]
+    dir: Option<PathBuf>,
+    /// Write this manifest, and the lock beside it [default: the manifest that is read]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Replace entries of the manifest that differ from what is installed
+    #[arg(long)]
+    force: bool,
+    /// Write also when a workspace cannot be read, or not whole: without it nothing is written then
+    #[arg(long)]
+    partial: bool,
+    /// Only print both files as they would be
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let index = session.index()?;
+        let mut draft = Draft::open(&session.manifest_path)?;
+        let selector = match &self.dir {
+            Some(folder) => Selector::Name(draft.with_folder(folder)?),
+            None => self.on.clone().unwrap_or(Selector::All),
+        };
+        let mut targets = Vec::new();
+        for workspace in draft.manifest().select(&selector)? {
+            targets.push((workspace.name().clone(), connect(session, workspace).await));
+        }
+        let subjects = read_subjects(targets).await;
+        let options =
+            AdoptOptions { out: self.out.clone(), force: self.force, partial: self.partial, dry_run: self.dry_run };
+        let outcome = adopt(&index, &draft, &subjects, &options)?;
+        Ok(Report {
+            document: to_document(&outcome),
+            text: text(&outcome),
+            problems: self.problems(&outcome),
+            notes: notes(&outcome),
+            kind: outcome.kind(),
+        })
+    }
+
+    fn problems(&self, outcome: &AdoptOutcome) -> Vec<String> {
+        let mut problems: Vec<_> = outcome.workspaces.iter().flat_map(unread).collect();
+        if outcome.is_partial() && !self.partial {
+            problems.push("failed: nothing is written, because not every workspace was read whole".to_owned());
+            problems.push("hint: `--partial` writes what was read, `--on` names other workspaces".to_owned());
+        }
+        let label = if self.force { "replaced" } else { "failed" };
+        problems.extend(outcome.differences.iter().map(|difference| format!("{label}: {difference}")));
+        if !self.force && !outcome.differences.is_empty() {
+            problems.push("hint: nothing is written; `--force` replaces these entries of the manifest".to_owned());
+        }
+        problems
+    }
+}
+
+fn unread(workspace: &AdoptedWorkspace) -> Vec<String> {
+    let name = &workspace.name;
+    let mut lines: Vec<_> = workspace.remarks.iter().map(|remark| format!("note: {name}: {remark}")).collect();
+    lines.extend(workspace.gap.iter().map(|gap| format!("incomplete: {name}: {gap}")));
+    lines.extend(workspace.error.iter().map(|error| format!("failed: {name}: {error}")));
+    lines.extend(workspace.hint.iter().map(|hint| format!("hint: {hint}")));
+    lines
+}
+
+fn notes(outcome: &AdoptOutcome) -> Vec<String> {
+    let mut notes: Vec<_> = outcome.lock_differences.iter().map(|difference| format!("lock: {difference}")).collect();
+    let nothing_new = outcome.allowed && !outcome.written && outcome.contents.is_none();
+    notes.extend(nothing_new.then(|| "both files say so already: nothing is written".to_owned()));
+    notes
+}
+
+fn text(outcome: &AdoptOutcome) -> String {
+    let mut parts = Vec::new();
+    if !outcome.groups.is_empty() {
+        let version = |version: &Option<_>| version.as_ref().map_or("any".to_owned(), ToString::to_string);
+        let row = |group: &crate::ops::adopt::Group| {
+            vec![group.plugin.to_string(), version(&group.version), group.on.to_string()]
+        };
+        parts.push(ui::table(&["plugin", "version", "on"], outcome.groups.iter().map(row)));
+    }
+    if !outcome.outliers.is_empty() {
+        let row = |one: &crate::ops::adopt::Outlier| {
+            [&one.workspace as &dyn ToString, &one.plugin, &one.version, &one.majority]
+                .map(ToString::to_string)
+                .to_vec()
+        };
+        let header = ["workspace", "plugin", "differs with", "most have"];
+        parts.push(ui::table(&header, outcome.outliers.iter().map(row)));
+    }
+    let odd = oddities(outcome);
+    if !odd.is_empty() {
+        parts.push(odd);
+    }
+    if let Some(contents) = &outcome.contents {
+        let (manifest, lock) = (outcome.manifest.display(), outcome.lock.display());
+        parts.push(ui::clean(&format!("# {lock}\n{}", contents.lock)));
+        parts.push(ui::clean(&format!("# {manifest}\n{}", contents.manifest)));
+    }
+    if outcome.written {
+        let files = format!("written: {} and {}\n", outcome.lock.display(), outcome.manifest.display());
+        parts.push(ui::clean(&files));
+    }
+    parts.join("\n")
+}
+
+/// Returns what is worth a look, a line each.
+fn oddities(outcome: &AdoptOutcome) -> String {
+    let on = |spread: &Spread| {
+        let names: Vec<_> = spread.workspaces.iter().map(WorkspaceName::as_str).collect();
+        names.join(", ")
+    };
+    let mut lines: Vec<_> = outcome.rare.iter().map(|one| format!("{} is only on {}", one.plugin, on(one))).collect();
+    lines.extend(outcome.unknown.iter().map(|one| format!("{} on {} is not in the catalog", one.plugin, on(one))));
+    lines.extend(
+        outcome
+            .undigested
+            .iter()
+            .map(|one| format!("{} {} is locked without a digest: the catalog has none", one.plugin, one.version)),
+    );
+    lines.extend(outcome.doubts.iter().map(|one| format!("{} on {}: {}", one.plugin, one.workspace, one.says)));
+    lines.iter().map(|line| format!("{}\n", ui::clean(line))).collect()
+}

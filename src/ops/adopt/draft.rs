@@ -1,0 +1,240 @@
+//! The text of a manifest while entries are put into it.
+//!
+//! *Invariant:* every comment, table and order of the text stays, and no entry goes that was not in the way.
+//! *Not for:* writing it to the disk.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf, absolute},
+};
+
+use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
+
+use super::{AdoptError, grouping::Group};
+use crate::{
+    fleet::{
+        Manifest,
+        manifest::{Ensure, Place},
+    },
+    model::{Selector, WorkspaceName},
+};
+
+/// A manifest as text, and what it means.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    path: PathBuf,
+    text: String,
+    manifest: Manifest,
+}
+
+/// What is changed of the entries of one plugin: those at `removed` go, `added` come.
+#[derive(Debug, Default)]
+pub(super) struct Edit {
+    pub(super) removed: Vec<usize>,
+    pub(super) added: Vec<Group>,
+}
+
+impl Draft {
+    /// Reads the manifest at `path`; where no file is there, it is empty.
+    pub fn open(path: &Path) -> Result<Self, AdoptError> {
+        let text = match fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read.map_err(|source| AdoptError::Read { path: path.to_owned(), source })?,
+        };
+        Self::of(path, text)
+    }
+
+    pub(super) fn of(path: &Path, text: String) -> Result<Self, AdoptError> {
+        let whole = absolute(path).map_err(|source| AdoptError::Read { path: path.to_owned(), source })?;
+        let manifest = Manifest::parse(&text, &whole)?;
+        Ok(Self { path: path.to_owned(), text, manifest })
+    }
+
+    /// Returns the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the text.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Returns what it means.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Returns the name of the directory workspace at `folder`; where there is none, one is added that has the name of the
+    /// folder.
+    pub fn with_folder(&mut self, folder: &Path) -> Result<WorkspaceName, AdoptError> {
+        let real = fs::canonicalize(folder).map_err(|source| AdoptError::Read { path: folder.to_owned(), source })?;
+        let is_it = |place: &Place| match place {
+            Place::Directory { path, .. } => fs::canonicalize(path).is_ok_and(|path| path == real),
+            Place::Server { .. } => false,
+        };
+        if let Some(known) = self.manifest.workspaces().iter().find(|workspace| is_it(workspace.place())) {
+            return Ok(known.name().clone());
+        }
+        let unnamed = || AdoptError::FolderName { path: folder.to_owned() };
+        let own = real.file_name().and_then(|name| name.to_str()).ok_or_else(unnamed)?;
+        let name: WorkspaceName = own.parse().ok().filter(|_| own != "all").ok_or_else(unnamed)?;
+        if self.manifest.workspace(&name).is_ok() {
+            return Err(AdoptError::NameTaken { path: folder.to_owned(), name });
+        }
+        let home = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let home = fs::canonicalize(home).map_err(|source| AdoptError::Read { path: home.to_owned(), source })?;
+        let path = match real.strip_prefix(&home) {
+            Ok(inner) if inner.as_os_str().is_empty() => Path::new("."),
+            Ok(inner) => inner,
+            Err(_) => &real,
+        };
+        let path = path.to_str().ok_or_else(unnamed)?;
+        let mut document = self.document()?;
+        let fields = [("name", name.as_str()), ("kind", "directory"), ("path", path)];
+        tables(&mut document, "workspace")?.push(table(&fields));
+        *self = Self::of(&self.path, self.finish(&document))?;
+        Ok(name)
+    }
+
+    /// Returns the draft with these changes to the entries of plugins.
+    pub(super) fn with(&self, edits: Vec<Edit>) -> Result<Self, AdoptError> {
+        if edits.iter().all(|edit| edit.removed.is_empty() && edit.added.is_empty()) {
+            return Ok(self.clone());
+        }
+        let mut document = self.document()?;
+        let entries = tables(&mut document, "plugin")?;
+        let mut gone = Vec::new();
+        for edit in edits {
+            gone.extend(change(entries, edit));
+        }
+        gone.sort_unstable();
+        for place in gone.into_iter().rev() {
+            entries.remove(place);
+        }
+        if entries.is_empty() {
+            document.remove("plugin");
+        }
+        Self::of(&self.path, self.finish(&document))
+    }
+
+    fn document(&self) -> Result<DocumentMut, AdoptError> {
+        self.text.parse().map_err(|source| AdoptError::Edit { path: self.path.clone(), source })
+    }
+
+    fn finish(&self, document: &DocumentMut) -> String {
+        let text = document.to_string();
+        if self.text.is_empty() { text.trim_start().to_owned() } else { text }
+    }
+}
+
+/// Returns the `[[key]]` tables of a document, an empty list where there are none.
+fn tables<'a>(document: &'a mut DocumentMut, key: &'static str) -> Result<&'a mut ArrayOfTables, AdoptError> {
+    let item = document.as_table_mut().entry(key).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
+    item.as_array_of_tables_mut().ok_or(AdoptError::Inline { key })
+}
+
+/// Writes what comes over what goes, so that comments stay; returns the places of what is left over.
+fn change(entries: &mut ArrayOfTables, edit: Edit) -> Vec<usize> {
+    let mut places = edit.removed.into_iter();
+    for group in &edit.added {
+        match places.next().and_then(|place| entries.get_mut(place)) {
+            Some(entry) => write_over(entry, group),
+            None => {
+                let mut entry = table(&[("id", group.plugin.as_str())]);
+                write_over(&mut entry, group);
+                entries.push(entry);
+            }
+        }
+    }
+    places.collect()
+}
+
+fn table(fields: &[(&str, &str)]) -> Table {
+    let mut table = Table::new();
+    table.decor_mut().set_prefix("\n");
+    for (key, text) in fields {
+        set(&mut table, key, Some(text));
+    }
+    table
+}
+
+fn write_over(entry: &mut Table, group: &Group) {
+    let version = group.version.as_ref().map(ToString::to_string);
+    let on = (group.on != Selector::All).then(|| group.on.to_string());
+    set(entry, "version", version.as_deref());
+    set(entry, "on", on.as_deref());
+    set(entry, "ensure", (group.ensure == Ensure::Absent).then_some("absent"));
+}
+
+/// Gives a key this text, or takes the key away; the comment behind it stays with it.
+fn set(entry: &mut Table, key: &str, text: Option<&str>) {
+    let Some(text) = text else {
+        entry.remove(key);
+        return;
+    };
+    let mut value = Value::from(text);
+    match entry.get_mut(key) {
+        Some(item) => {
+            if let Some(old) = item.as_value() {
+                *value.decor_mut() = old.decor().clone();
+            }
+            *item = Item::Value(value);
+        }
+        None => drop(entry.insert(key, Item::Value(value))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "# The fleet of acme\n\n[[workspace]] # the first\nname = \"a\"\nkind = \"directory\"\npath = \"a\"\n\n\
+        # Clocks\n[[plugin]]\nid = \"acme-clock-panel\"\n# not 3\nversion = \"^2\" # two\n\n[rollout]\nmax-failures = 1\n# the end\n";
+
+    fn draft() -> Draft {
+        Draft::of(Path::new("/etc/fleet/plugport.toml"), TEXT.to_owned()).expect("a manifest")
+    }
+
+    fn group(plugin: &str, version: &str) -> Group {
+        let (plugin, version) = (plugin.parse().expect("an id"), version.parse().ok());
+        Group { plugin, version, on: Selector::All, ensure: Ensure::Present }
+    }
+
+    #[test]
+    fn nothing_to_change_changes_no_byte() {
+        assert_eq!(draft().with(vec![Edit::default()]).expect("the same").text(), TEXT);
+    }
+
+    #[test]
+    fn entries_are_added_beside_the_others_and_comments_stay() {
+        let edit = Edit { removed: Vec::new(), added: vec![group("acme-sea-app", "^1.0.0")] };
+        let new = draft().with(vec![edit]).expect("a manifest");
+        let added = "two\n\n[[plugin]]\nid = \"acme-sea-app\"\nversion = \"^1.0.0\"\n\n[rollout]";
+        assert_eq!(new.text(), TEXT.replace("two\n\n[rollout]", added));
+    }
+
+    #[test]
+    fn an_entry_that_is_replaced_keeps_its_comments() {
+        let edit = Edit { removed: vec![0], added: vec![group("acme-clock-panel", "^1.0.0")] };
+        let new = draft().with(vec![edit]).expect("a manifest");
+        assert_eq!(new.text(), TEXT.replace("\"^2\" # two", "\"^1.0.0\" # two"));
+        let gone = draft().with(vec![Edit { removed: vec![0], added: Vec::new() }]).expect("a manifest");
+        assert!(gone.manifest().plugins().is_empty() && gone.text().contains("# the end"), "{}", gone.text());
+    }
+
+    #[test]
+    fn an_empty_manifest_begins_with_its_first_entry() {
+        let empty = Draft::of(Path::new("plugport.toml"), String::new()).expect("a manifest");
+        let edit = Edit { removed: Vec::new(), added: vec![group("acme-sea-app", "^1.0.0")] };
+        let new = empty.with(vec![edit]).expect("a manifest");
+        assert_eq!(new.text(), "[[plugin]]\nid = \"acme-sea-app\"\nversion = \"^1.0.0\"\n");
+    }
+
+    #[test]
+    fn a_list_in_one_line_is_not_edited() {
+        let inline = Draft::of(Path::new("plugport.toml"), "plugin = []\n".to_owned()).expect("a manifest");
+        let edit = Edit { removed: Vec::new(), added: vec![group("acme-sea-app", "^1.0.0")] };
+        assert!(matches!(inline.with(vec![edit]), Err(AdoptError::Inline { key: "plugin" })));
+    }
+}

@@ -1,0 +1,149 @@
+//! From what is installed, and what the manifest says already, to the changes of the manifest.
+//!
+//! *Invariant:* an entry that agrees with what is installed stays as it is, and what an entry says of a workspace that is
+//! not adopted holds afterwards too.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Serialize, Serializer};
+
+use super::{
+    draft::Edit,
+    grouping::{entries, groups},
+};
+use crate::{
+    fleet::{
+        Manifest,
+        manifest::{Ensure, Wish},
+    },
+    model::{PluginId, PluginVersion, WorkspaceName},
+};
+
+/// What is installed on the workspaces that are adopted.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// The workspaces that were read.
+    pub(super) read: BTreeSet<WorkspaceName>,
+    /// Where each plugin that stands by itself is, in which version.
+    pub(super) members: BTreeMap<PluginId, BTreeMap<WorkspaceName, PluginVersion>>,
+    /// What is installed in a version that nobody can make out.
+    pub(super) unclear: BTreeSet<(PluginId, WorkspaceName)>,
+}
+
+/// An entry of the manifest that what is installed does not agree with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Difference {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The version there; nothing where it is not installed.
+    pub installed: Option<PluginVersion>,
+    /// What the manifest asks for: a range, `any version`, or nothing where the plugin is to be absent.
+    pub wanted: Option<String>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}: {} ", self.workspace, self.plugin)?;
+        match &self.installed {
+            Some(version) => write!(formatter, "{version} is installed, and the manifest ")?,
+            None => formatter.write_str("is not installed, and the manifest ")?,
+        }
+        match &self.wanted {
+            Some(range) => write!(formatter, "asks for {}", range.escape_debug()),
+            None => formatter.write_str("wants it gone"),
+        }
+    }
+}
+
+impl Serialize for Difference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map([
+            ("plugin", Some(self.plugin.to_string())),
+            ("workspace", Some(self.workspace.to_string())),
+            ("installed", self.installed.as_ref().map(ToString::to_string)),
+            ("wanted", self.wanted.clone()),
+            ("text", Some(self.to_string())),
+        ])
+    }
+}
+
+/// Returns what to change so that the manifest says what is installed, and what it says otherwise now.
+pub(super) fn edits(manifest: &Manifest, claims: &Claims) -> (Vec<Edit>, Vec<Difference>) {
+    let (mut all, mut differences) = (Vec::new(), Vec::new());
+    for (id, members) in &claims.members {
+        let case = Case { manifest, claims, id, members };
+        let found = case.differences();
+        all.push(case.edit(&found.iter().map(|one| one.workspace.clone()).collect()));
+        differences.extend(found);
+    }
+    (all, differences)
+}
+
+/// One plugin.
+struct Case<'a> {
+    manifest: &'a Manifest,
+    claims: &'a Claims,
+    id: &'a PluginId,
+    members: &'a BTreeMap<WorkspaceName, PluginVersion>,
+}
+
+impl Case<'_> {
+    /// Returns the entries of the plugin with their places in the file and the workspaces that they mean.
+    fn entries(&self) -> Vec<(usize, &Wish, BTreeSet<&WorkspaceName>)> {
+        let of_it = self.manifest.plugins().iter().enumerate().filter(|(_, wish)| wish.id == *self.id);
+        let meant = |wish: &Wish| {
+            let meant = self.manifest.workspaces().iter().filter(|workspace| workspace.is_meant_by(&wish.on));
+            meant.map(crate::fleet::Workspace::name).collect()
+        };
+        of_it.map(|(place, wish)| (place, wish, meant(wish))).collect()
+    }
+
+    fn differences(&self) -> Vec<Difference> {
+        let mut found = Vec::new();
+        for (_, wish, meant) in self.entries() {
+            let about = meant.into_iter().filter(|name| self.claims.read.contains(*name));
+            found.extend(about.filter_map(|name| self.difference(wish, name)));
+        }
+        found
+    }
+
+    fn difference(&self, wish: &Wish, name: &WorkspaceName) -> Option<Difference> {
+        let installed = self.members.get(name);
+        let is_unclear = self.claims.unclear.contains(&(self.id.clone(), name.clone()));
+        let agrees = match (wish.ensure, installed) {
+            (Ensure::Present, Some(version)) => wish.version.as_ref().is_none_or(|range| range.allows(version)),
+            (Ensure::Present, None) => is_unclear,
+            (Ensure::Absent, installed) => installed.is_none() && !is_unclear,
+        };
+        let range = || wish.version.as_ref().map_or("any version".to_owned(), |range| format!("`{range}`"));
+        (!agrees).then(|| Difference {
+            plugin: self.id.clone(),
+            workspace: name.clone(),
+            installed: installed.cloned(),
+            wanted: (wish.ensure == Ensure::Present).then(range),
+        })
+    }
+
+    fn edit(&self, wrong: &BTreeSet<WorkspaceName>) -> Edit {
+        let fleet = self.manifest.workspaces();
+        let (removed, kept): (Vec<_>, Vec<_>) =
+            self.entries().into_iter().partition(|(_, _, meant)| meant.iter().any(|name| wrong.contains(*name)));
+        let said = |name: &WorkspaceName| kept.iter().any(|(_, _, meant)| meant.contains(name));
+        let left = self.members.iter().filter(|(name, _)| !said(name));
+        let left: BTreeMap<_, _> = left.map(|(name, version)| (name.clone(), version.clone())).collect();
+        let mut added = groups(self.id, &left, fleet);
+        for (_, wish, meant) in &removed {
+            let others = meant.iter().filter(|name| !wrong.contains(**name) && !self.members.contains_key(**name));
+            let others: BTreeSet<_> = others.map(|name| (*name).clone()).collect();
+            if !others.is_empty() {
+                added.extend(entries(self.id, wish.version.as_ref(), wish.ensure, &others, fleet));
+            }
+        }
+        Edit { removed: removed.into_iter().map(|(place, ..)| place).collect(), added }
+    }
+}

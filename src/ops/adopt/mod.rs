@@ -1,0 +1,310 @@
+//! Takes workspaces over as they are: what is installed becomes the manifest and the lock.
+//!
+//! *Invariant:* nothing is changed on a workspace; no entry of the manifest is replaced unless that is asked for; and a
+//! workspace that was not read whole is not written down as if it were, unless that is asked for.
+//! *Not for:* choosing versions: the lock says what is there.
+
+mod draft;
+mod error;
+mod files;
+mod grouping;
+mod locking;
+mod merge;
+mod survey;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+pub use draft::Draft;
+pub use error::AdoptError;
+pub use files::{lock_path, read_lock};
+pub use grouping::Group;
+pub use locking::Undigested;
+pub use merge::Difference;
+pub use survey::{Doubt, Outlier, Spread, Subject, read_subjects};
+
+use crate::{
+    diagnostic::{Chain, Diagnose, Kind},
+    fleet::manifest::Ensure,
+    index::Index,
+    lockfile::{Lock, LockDifference, LockedWorkspace, Reason},
+    model::{PluginId, PluginVersion, WorkspaceName},
+};
+use locking::Catalog;
+use merge::Claims;
+
+/// How to adopt.
+#[derive(Clone, Debug, Default)]
+pub struct AdoptOptions {
+    /// The manifest to write; the one that was read where nothing is said.
+    pub out: Option<PathBuf>,
+    /// Whether entries that differ from what is installed are replaced.
+    pub force: bool,
+    /// Whether it is written although a workspace was not read, or not whole.
+    pub partial: bool,
+    /// Whether nothing is written.
+    pub dry_run: bool,
+}
+
+/// A workspace and what was found on it.
+#[derive(Debug, Serialize)]
+pub struct AdoptedWorkspace {
+    /// The name.
+    pub name: WorkspaceName,
+    /// The plugins.
+    pub plugins: Vec<AdoptedPlugin>,
+    /// Why it could not be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Why what was read lacks some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<String>,
+    /// What to do about the error.
+    #[serde(skip)]
+    pub hint: Option<String>,
+    /// What kind of failure the error is.
+    #[serde(skip)]
+    pub kind: Option<Kind>,
+    /// What else was noticed.
+    #[serde(skip)]
+    pub remarks: Vec<String>,
+}
+
+/// A plugin that was found.
+#[derive(Debug, Serialize)]
+pub struct AdoptedPlugin {
+    /// The plugin.
+    pub id: PluginId,
+    /// The version; nothing where it cannot be made out, and then it is not locked.
+    pub version: Option<PluginVersion>,
+    /// Why it is there.
+    pub reason: String,
+}
+
+/// The two files as they would be.
+#[derive(Debug, Serialize)]
+pub struct Contents {
+    /// The manifest.
+    pub manifest: String,
+    /// The lock.
+    pub lock: String,
+}
+
+/// What became of it.
+#[derive(Debug, Serialize)]
+pub struct AdoptOutcome {
+    /// The manifest.
+    pub manifest: PathBuf,
+    /// The lock.
+    pub lock: PathBuf,
+    /// The workspaces.
+    pub workspaces: Vec<AdoptedWorkspace>,
+    /// The entries of the manifest that mean them.
+    pub groups: Vec<Group>,
+    /// Who has another version of a plugin than most.
+    pub outliers: Vec<Outlier>,
+    /// Plugins that fewer than half of the workspaces have.
+    pub rare: Vec<Spread>,
+    /// Plugins that the catalog does not have.
+    pub unknown: Vec<Spread>,
+    /// Versions that are locked without a digest, because the catalog has none.
+    pub undigested: Vec<Undigested>,
+    /// Plugins that a workspace does not believe or does not load.
+    pub doubts: Vec<Doubt>,
+    /// Entries of the manifest that what is installed does not agree with.
+    pub differences: Vec<Difference>,
+    /// What the lock said otherwise.
+    #[serde(skip)]
+    pub lock_differences: Vec<LockDifference>,
+    /// What was, or would be, written; told by a dry run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<Contents>,
+    /// Whether the files may be written as they are: nothing is in the way.
+    #[serde(skip)]
+    pub allowed: bool,
+    /// Whether a file was written; not where both say it already.
+    pub written: bool,
+}
+
+impl AdoptOutcome {
+    /// Returns whether a workspace was not read, or not whole.
+    pub fn is_partial(&self) -> bool {
+        self.workspaces.iter().any(|workspace| workspace.error.is_some() || workspace.gap.is_some())
+    }
+
+    /// Returns what it means: a part is a part whether it was written or not, and what was refused failed.
+    pub fn kind(&self) -> Option<Kind> {
+        let failed = self.workspaces.iter().filter_map(|workspace| workspace.kind);
+        if failed.clone().count() == self.workspaces.len() {
+            return failed.into_iter().next();
+        }
+        if self.is_partial() { Some(Kind::Partly) } else { (!self.allowed).then_some(Kind::Failed) }
+    }
+}
+
+/// Adopts workspaces that were read.
+pub fn adopt(
+    index: &Index,
+    draft: &Draft,
+    subjects: &[Subject],
+    options: &AdoptOptions,
+) -> Result<AdoptOutcome, AdoptError> {
+    let manifest = options.out.clone().unwrap_or_else(|| draft.path().to_owned());
+    let lock = lock_path(&manifest);
+    if lock == manifest {
+        return Err(AdoptError::OnePlace { path: manifest });
+    }
+    let former = read_lock(&lock)?;
+    let found = find(index, draft, subjects, former.clone().unwrap_or_default())?;
+    let (edits, differences) = merge::edits(draft.manifest(), &found.claims);
+    let new = Draft::of(&manifest, draft.with(edits)?.text().to_owned())?;
+    check(draft, &new, &found.claims)?;
+    let mut outcome = found.outcome(&new, subjects);
+    let is_complete = options.partial || !outcome.is_partial();
+    outcome.allowed = (options.force || differences.is_empty()) && is_complete && !found.claims.read.is_empty();
+    outcome.lock_differences = former.map(|former| former.differences(&found.lock)).unwrap_or_default();
+    outcome.differences = differences;
+    let lock_text = found.lock.to_text();
+    if outcome.allowed && options.dry_run {
+        outcome.contents = Some(Contents { manifest: new.text().to_owned(), lock: lock_text });
+    } else if outcome.allowed {
+        let is_another = options.out.as_ref().is_some_and(|out| !is_same(out, draft.path()));
+        if is_another && !options.force && files::read_text(&manifest)?.is_some_and(|there| there != new.text()) {
+            return Err(AdoptError::Exists { path: manifest });
+        }
+        outcome.written = files::write((&manifest, new.text()), (&lock, &lock_text))?;
+    }
+    Ok(outcome)
+}
+
+fn is_same(left: &Path, right: &Path) -> bool {
+    left == right || matches!((left.canonicalize(), right.canonicalize()), (Ok(left), Ok(right)) if left == right)
+}
+
+/// Whatever the edit did, the new text must mean the same fleet, and what is installed.
+fn check(old: &Draft, new: &Draft, claims: &Claims) -> Result<(), AdoptError> {
+    let (before, after) = (old.manifest(), new.manifest());
+    let same = before.workspaces() == after.workspaces()
+        && before.catalog() == after.catalog()
+        && before.trust() == after.trust()
+        && before.rollout() == after.rollout();
+    let (edits, differences) = merge::edits(after, claims);
+    if same && differences.is_empty() && edits.iter().all(|edit| edit.added.is_empty()) {
+        return Ok(());
+    }
+    Err(AdoptError::Meaning { path: new.path().to_owned() })
+}
+
+/// What was found, and what follows from it.
+struct Found {
+    claims: Claims,
+    lock: Lock,
+    reasons: BTreeMap<WorkspaceName, BTreeMap<PluginId, Reason>>,
+    unknown: BTreeSet<PluginId>,
+    undigested: Vec<Undigested>,
+}
+
+fn find(index: &Index, draft: &Draft, subjects: &[Subject], former: Lock) -> Result<Found, AdoptError> {
+    let _snapshot = index.snapshot()?;
+    let mut catalog = Catalog::new(index);
+    let (mut claims, mut reasons, mut unknown) = (Claims::default(), BTreeMap::new(), BTreeSet::new());
+    let mut workspaces: BTreeMap<WorkspaceName, LockedWorkspace> = former.workspaces.clone();
+    for subject in subjects {
+        let Ok(state) = &subject.state else { continue };
+        let own = survey::reasons(state, &asked(draft, &subject.name));
+        workspaces.insert(subject.name.clone(), catalog.workspace(subject, state, &own, &former)?);
+        claims.read.insert(subject.name.clone());
+        for plugin in state.plugins.values() {
+            if !catalog.has(&plugin.id)? {
+                unknown.insert(plugin.id.clone());
+            }
+            let (id, name) = (plugin.id.clone(), subject.name.clone());
+            match (&plugin.version, own.get(&plugin.id)) {
+                (None, _) => drop(claims.unclear.insert((id, name))),
+                (_, Some(Reason::NeededBy(_))) => {}
+                (Some(version), _) => drop(claims.members.entry(id).or_default().insert(name, version.clone())),
+            }
+        }
+        reasons.insert(subject.name.clone(), own);
+    }
+    let lock = Lock { catalog: catalog.snapshot()?, workspaces };
+    Ok(Found { claims, lock, reasons, unknown, undigested: catalog.undigested.into_iter().collect() })
+}
+
+/// Returns the plugins that the manifest asks for on a workspace.
+fn asked(draft: &Draft, name: &WorkspaceName) -> BTreeSet<PluginId> {
+    let Ok(workspace) = draft.manifest().workspace(name) else { return BTreeSet::new() };
+    let wishes = draft.manifest().plugins().iter();
+    let present = wishes.filter(|wish| wish.ensure == Ensure::Present && workspace.is_meant_by(&wish.on));
+    present.map(|wish| wish.id.clone()).collect()
+}
+
+impl Found {
+    fn outcome(&self, new: &Draft, subjects: &[Subject]) -> AdoptOutcome {
+        let spread = survey::spread(subjects);
+        let of = |(id, places): (&PluginId, &BTreeMap<WorkspaceName, _>)| Spread {
+            plugin: id.clone(),
+            workspaces: places.keys().cloned().collect(),
+        };
+        let is_rare = |places: &BTreeMap<_, _>| 2 * places.len() < self.claims.read.len();
+        AdoptOutcome {
+            manifest: new.path().to_owned(),
+            lock: lock_path(new.path()),
+            workspaces: subjects.iter().map(|subject| self.workspace(subject)).collect(),
+            groups: self.groups(new),
+            outliers: spread.iter().flat_map(|(id, places)| survey::outliers(id, places)).collect(),
+            rare: spread.iter().filter(|(_, places)| is_rare(places)).map(of).collect(),
+            unknown: spread.iter().filter(|(id, _)| self.unknown.contains(*id)).map(of).collect(),
+            undigested: self.undigested.clone(),
+            doubts: subjects.iter().flat_map(survey::doubts).collect(),
+            differences: Vec::new(),
+            lock_differences: Vec::new(),
+            contents: None,
+            allowed: false,
+            written: false,
+        }
+    }
+
+    fn groups(&self, new: &Draft) -> Vec<Group> {
+        let read = new.manifest().workspaces().iter().filter(|workspace| self.claims.read.contains(workspace.name()));
+        let read: Vec<_> = read.collect();
+        let about = new.manifest().plugins().iter().filter(|wish| {
+            self.claims.members.contains_key(&wish.id) && read.iter().any(|workspace| workspace.is_meant_by(&wish.on))
+        });
+        let present = about.filter(|wish| wish.ensure == Ensure::Present);
+        let group = |wish: &crate::fleet::manifest::Wish| Group {
+            plugin: wish.id.clone(),
+            version: wish.version.clone(),
+            on: wish.on.clone(),
+            ensure: wish.ensure,
+        };
+        present.map(group).collect()
+    }
+
+    fn workspace(&self, subject: &Subject) -> AdoptedWorkspace {
+        let reasons = self.reasons.get(&subject.name);
+        let plugin = |plugin: &crate::ops::target::InstalledPlugin| AdoptedPlugin {
+            id: plugin.id.clone(),
+            version: plugin.version.clone(),
+            reason: reasons.and_then(|reasons| reasons.get(&plugin.id)).unwrap_or(&Reason::Adopted).to_string(),
+        };
+        let error = subject.state.as_ref().err();
+        let mut remarks = subject.state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
+        remarks.extend(subject.remark.clone());
+        let unclear = subject.plugins().filter(|plugin| plugin.version.is_none());
+        remarks.extend(unclear.map(|plugin| format!("{} has no version that can be read and is left out", plugin.id)));
+        AdoptedWorkspace {
+            name: subject.name.clone(),
+            plugins: subject.plugins().map(plugin).collect(),
+            error: error.map(|error| Chain(error).to_string()),
+            gap: subject.gap.clone(),
+            hint: error.and_then(Diagnose::hint),
+            kind: error.map(Diagnose::kind),
+            remarks,
+        }
+    }
+}

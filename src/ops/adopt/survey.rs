@@ -1,0 +1,235 @@
+//! What is on the workspaces that are to be adopted, and what is odd about it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::{StreamExt, stream};
+use serde::Serialize;
+
+use crate::{
+    diagnostic::Chain,
+    fleet::grafana::Reach,
+    lockfile::Reason,
+    model::{PluginId, PluginVersion, WorkspaceName},
+    ops::target::{InstalledPlugin, Place, State, Target, TargetError},
+};
+
+/// How many workspaces are read side by side.
+const AT_ONCE: usize = 8;
+
+/// A workspace as it was read.
+#[derive(Debug)]
+pub struct Subject {
+    pub(super) name: WorkspaceName,
+    pub(super) target: Target,
+    pub(super) state: Result<State, TargetError>,
+    /// Why what was read may lack some.
+    pub(super) gap: Option<String>,
+    /// What else is worth knowing.
+    pub(super) remark: Option<String>,
+}
+
+/// Reads workspaces; nothing is changed on them.
+pub async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<Subject> {
+    let read = |(name, target): (WorkspaceName, Target)| async move {
+        let state = target.read(false).await;
+        let (gap, remark) = if state.is_ok() { reach_of(&target).await } else { (None, None) };
+        Subject { name, target, state, gap, remark }
+    };
+    stream::iter(targets).map(read).buffered(AT_ONCE).collect().await
+}
+
+/// Returns why the list of plugins lacks some, and why it may: Grafana leaves out what a weak token may not see.
+async fn reach_of(target: &Target) -> (Option<String>, Option<String>) {
+    let Place::Server(server) = &target.place else { return (None, None) };
+    match server.reach_of_plugins().await {
+        Ok(Reach::All) => (None, None),
+        Ok(Reach::Part(reason)) => (Some(reason), None),
+        Ok(Reach::Unknown) => (None, Some("it does not tell whether the credential sees all plugins".to_owned())),
+        Err(error) => (Some(format!("what the credential may see: {}", Chain(&error))), None),
+    }
+}
+
+impl Subject {
+    /// Returns the plugins; none where they could not be read.
+    pub(super) fn plugins(&self) -> impl Iterator<Item = &InstalledPlugin> {
+        self.state.iter().flat_map(|state| state.plugins.values())
+    }
+}
+
+/// Returns why each plugin is there: others need it, or it stands by itself. What was asked for does the latter, and of
+/// plugins that need only each other the first does.
+pub(super) fn reasons(state: &State, asked: &BTreeSet<PluginId>) -> BTreeMap<PluginId, Reason> {
+    let mut needed: BTreeMap<&PluginId, Vec<PluginId>> = BTreeMap::new();
+    for plugin in state.plugins.values() {
+        for dependency in plugin.dependencies.iter().filter(|dependency| dependency.id != plugin.id) {
+            if let Some((id, _)) = state.plugins.get_key_value(&dependency.id) {
+                needed.entry(id).or_default().push(plugin.id.clone());
+            }
+        }
+    }
+    let stands = |id: &&PluginId| asked.contains(*id) || !needed.contains_key(*id);
+    let mut roots: BTreeSet<&PluginId> = state.plugins.keys().filter(stands).collect();
+    let mut reached = closure(state, &roots);
+    while let Some(left) = state.plugins.keys().find(|id| !reached.contains(*id)) {
+        roots.insert(left);
+        reached = closure(state, &roots);
+    }
+    let reason = |id: &PluginId| match needed.get(id) {
+        Some(by) if !roots.contains(id) => Reason::NeededBy(by.clone()),
+        _ => Reason::Adopted,
+    };
+    state.plugins.keys().map(|id| (id.clone(), reason(id))).collect()
+}
+
+fn closure<'a>(state: &'a State, roots: &BTreeSet<&'a PluginId>) -> BTreeSet<&'a PluginId> {
+    let mut reached = BTreeSet::new();
+    let mut next: Vec<_> = roots.iter().copied().collect();
+    while let Some(id) = next.pop() {
+        let Some((id, plugin)) = state.plugins.get_key_value(id) else { continue };
+        if reached.insert(id) {
+            next.extend(plugin.dependencies.iter().map(|dependency| &dependency.id));
+        }
+    }
+    reached
+}
+
+/// A workspace that has another version of a plugin than most.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Outlier {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The version there.
+    pub version: PluginVersion,
+    /// The version that most have; of two that are equally common, the higher.
+    pub majority: PluginVersion,
+}
+
+/// A plugin and some workspaces that have it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Spread {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The workspaces.
+    pub workspaces: Vec<WorkspaceName>,
+}
+
+/// A plugin that a workspace does not believe or does not load.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Doubt {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// What the workspace says of it.
+    pub says: String,
+}
+
+/// Which versions of each plugin are where.
+pub(super) fn spread(subjects: &[Subject]) -> BTreeMap<PluginId, BTreeMap<WorkspaceName, Option<PluginVersion>>> {
+    let mut spread: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
+    for subject in subjects {
+        for plugin in subject.plugins() {
+            spread.entry(plugin.id.clone()).or_default().insert(subject.name.clone(), plugin.version.clone());
+        }
+    }
+    spread
+}
+
+/// Returns who has another version of a plugin than most.
+pub(super) fn outliers(plugin: &PluginId, places: &BTreeMap<WorkspaceName, Option<PluginVersion>>) -> Vec<Outlier> {
+    let mut counts: BTreeMap<&PluginVersion, usize> = BTreeMap::new();
+    for version in places.values().flatten() {
+        *counts.entry(version).or_default() += 1;
+    }
+    let Some((majority, _)) = counts.iter().max_by_key(|(version, count)| (**count, **version)) else {
+        return Vec::new();
+    };
+    let others = places.iter().filter_map(|(name, version)| Some((name, version.as_ref()?)));
+    let others = others.filter(|(_, version)| version != majority);
+    let outlier = |(workspace, version): (&WorkspaceName, &PluginVersion)| Outlier {
+        plugin: plugin.clone(),
+        workspace: workspace.clone(),
+        version: version.clone(),
+        majority: (*majority).clone(),
+    };
+    others.map(outlier).collect()
+}
+
+/// Returns what a workspace does not believe or does not load.
+pub(super) fn doubts(subject: &Subject) -> Vec<Doubt> {
+    let says = |plugin: &InstalledPlugin| {
+        let believed = |text: &&String| ["valid", "internal"].iter().any(|start| text.starts_with(start));
+        let signature = plugin.signature.as_ref().filter(|text| !text.is_empty() && !believed(text));
+        let fault = plugin.fault.as_ref().map(|fault| format!("not loaded: {fault}"));
+        signature.map(|text| format!("signature {text}")).or(fault)
+    };
+    let doubt = |plugin: &InstalledPlugin| {
+        Some(Doubt { plugin: plugin.id.clone(), workspace: subject.name.clone(), says: says(plugin)? })
+    };
+    subject.plugins().filter_map(doubt).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Dependency;
+
+    fn id(text: &str) -> PluginId {
+        text.parse().expect("an id")
+    }
+
+    fn state(plugins: &[(&str, &[&str])]) -> State {
+        let plugin = |(name, needs): &(&str, &[&str])| {
+            let plugin = InstalledPlugin {
+                id: id(name),
+                version: None,
+                name: String::new(),
+                plugin_type: None,
+                signature: None,
+                dependencies: needs.iter().map(|need| Dependency { id: id(need), range: None }).collect(),
+                grafana_dependency: None,
+                angular: false,
+                fault: None,
+            };
+            (id(name), plugin)
+        };
+        State { plugins: plugins.iter().map(plugin).collect(), ..State::default() }
+    }
+
+    fn said(state: &State, asked: &[&str]) -> Vec<String> {
+        let asked = asked.iter().map(|name| id(name)).collect();
+        reasons(state, &asked).iter().map(|(id, reason)| format!("{id}: {reason}")).collect()
+    }
+
+    #[test]
+    fn what_others_need_does_not_stand_by_itself_unless_it_is_asked_for() {
+        let state = state(&[("app", &["source", "gone"]), ("bar", &["source"]), ("source", &["source"])]);
+        assert_eq!(said(&state, &[]), ["app: adopted", "bar: adopted", "source: needed by app, bar"]);
+        assert_eq!(said(&state, &["source"]), ["app: adopted", "bar: adopted", "source: adopted"]);
+    }
+
+    #[test]
+    fn of_plugins_that_need_each_other_one_stands_by_itself() {
+        let state = state(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"]), ("d", &[])]);
+        assert_eq!(said(&state, &[]), ["a: adopted", "b: needed by a", "c: needed by b", "d: adopted"]);
+    }
+
+    #[test]
+    fn the_most_common_version_is_the_rule_and_the_higher_of_two() {
+        let places = |versions: &[&str]| {
+            let place = |(at, version): (usize, &&str)| {
+                (format!("w{at}").parse().expect("a name"), Some(version.parse().expect("a version")))
+            };
+            versions.iter().enumerate().map(place).collect()
+        };
+        let said = |versions: &[&str]| -> Vec<String> {
+            let found = outliers(&id("acme-clock-panel"), &places(versions));
+            found.iter().map(|one| format!("{} {} {}", one.workspace, one.version, one.majority)).collect()
+        };
+        assert_eq!(said(&["1.0.0", "2.0.0", "1.0.0"]), ["w1 2.0.0 1.0.0"]);
+        assert_eq!(said(&["1.0.0", "2.0.0"]), ["w0 1.0.0 2.0.0"]);
+        assert_eq!(said(&["1.0.0", "1.0.0"]), Vec::<String>::new());
+    }
+}
