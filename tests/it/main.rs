@@ -10,6 +10,7 @@ mod command_search;
 mod command_show;
 mod command_signatures;
 mod command_sync;
+mod command_usage;
 mod command_verify;
 mod command_workspaces;
 mod content;

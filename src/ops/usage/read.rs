@@ -52,7 +52,7 @@ pub async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsa
 }
 
 /// Reads one organisation; what fails is a gap, and so is what the caller may not see.
-async fn read_organisation(context: &Context, grafana: &Grafana, info: OrganisationInfo) -> OrganisationUsage {
+async fn read_organisation(_context: &Context, grafana: &Grafana, info: OrganisationInfo) -> OrganisationUsage {
     let mut gaps = Vec::new();
     let entered = match grafana.enter(&info).await {
         Ok(entered) => entered,
