@@ -36,7 +36,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("usage", &["model"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
 
-    ("ops", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "progress", "resolver", "signature", "store",
+    ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "model", "net", "progress", "resolver", "signature", "store",
         "upstream", "usage", "verifier"]),
 
     ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver",

@@ -226,3 +226,20 @@ fn an_app_whose_parts_are_in_use_stays() {
     prod.preinstalled("acme-clock-app", "1.0.0");
     world.run(&["uninstall", "acme-clock-app", "--on", "prod"]).expect_code(0);
 }
+
+#[test]
+fn dashboards_that_have_not_changed_are_not_read_again() {
+    let (world, prod) = workspace(World::unsynced(catalog()), "prod", |setup| setup);
+    let read = || prod.requests().iter().filter(|request| request.path.starts_with("/api/dashboards/uid/")).count();
+    let first = world.json(0, &["usage"]);
+    assert_eq!(read(), 2);
+    let second = world.json(0, &["usage"]);
+    assert_eq!((read(), &second), (2, &first));
+    prod.dashboard("links", "Links", "wan", json!({ "panels": [{ "id": 1, "type": "acme-new-panel" }] }));
+    prod.remove_dashboard("start");
+    let third = world.json(0, &["usage"]);
+    assert_eq!(read(), 3);
+    let organisation = &third["workspaces"][0]["organisations"][0];
+    assert_eq!(plugin(organisation, "acme-new-panel")["dashboards"][0]["uid"], "links");
+    assert_eq!(plugin(organisation, CLOCK)["dashboards"], json!([]));
+}

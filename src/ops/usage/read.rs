@@ -52,7 +52,7 @@ pub async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsa
 }
 
 /// Reads one organisation; what fails is a gap, and so is what the caller may not see.
-async fn read_organisation(_context: &Context, grafana: &Grafana, info: OrganisationInfo) -> OrganisationUsage {
+async fn read_organisation(context: &Context, grafana: &Grafana, info: OrganisationInfo) -> OrganisationUsage {
     let mut gaps = Vec::new();
     let entered = match grafana.enter(&info).await {
         Ok(entered) => entered,
@@ -61,7 +61,9 @@ async fn read_organisation(_context: &Context, grafana: &Grafana, info: Organisa
             return OrganisationUsage::new(info, gaps, Graph::default());
         }
     };
-    let content = Box::pin(read_content(&entered.grafana, &mut gaps)).await;
+    let mut memory = Memory::load(context, grafana.site().base(), info.id).await;
+    let content = Box::pin(read_content(&entered.grafana, &mut memory, &mut gaps)).await;
+    memory.save().await;
     if let Some(left) = entered.left
         && let Err(error) = grafana.switch(left).await
     {
@@ -70,7 +72,7 @@ async fn read_organisation(_context: &Context, grafana: &Grafana, info: Organisa
     OrganisationUsage::new(info, gaps, Graph::of(&content))
 }
 
-async fn read_content(grafana: &Grafana, gaps: &mut Vec<String>) -> Content {
+async fn read_content(grafana: &Grafana, memory: &mut Memory, gaps: &mut Vec<String>) -> Content {
     let (rights, folders, sources, panels, rules, listed) = tokio::join!(
         grafana.rights(),
         grafana.folders(),
@@ -97,8 +99,7 @@ async fn read_content(grafana: &Grafana, gaps: &mut Vec<String>) -> Content {
         Err(error) => gaps.push(said("data sources", &error)),
     }
     let listed = or_gap(listed, "dashboards", gaps);
-    let mut memory = Memory::default();
-    content.dashboards = read_dashboards(grafana, listed, &mut memory, gaps).await;
+    content.dashboards = read_dashboards(grafana, listed, memory, gaps).await;
     content
 }
 
