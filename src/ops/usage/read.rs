@@ -62,14 +62,14 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
         }
     };
     let mut memory = Memory::load(context, grafana.site().base(), info.id).await;
-    let content = Box::pin(read_content(&entered.grafana, &mut memory, &mut gaps)).await;
+    let held = Box::pin(read_content(&entered.grafana, &mut memory, &mut gaps)).await;
     memory.save().await;
     if let Some(left) = entered.left
         && let Err(error) = grafana.switch(left).await
     {
         gaps.push(said("the login is still in this organisation", &error));
     }
-    OrganisationUsage::new(info, gaps, Graph::of(&content))
+    OrganisationUsage::new(info, gaps, Graph::of(&held))
 }
 
 async fn read_content(grafana: &Grafana, memory: &mut Memory, gaps: &mut Vec<String>) -> Content {
