@@ -86,8 +86,8 @@ fn compare(row: &BTreeMap<&str, &str>, scans: &[Scan]) -> Vec<(String, String)> 
     let library = panels.iter().filter(|panel| panel.library.is_some()).count();
     let requires: BTreeSet<_> =
         scans.iter().flat_map(|scan| &scan.requires).map(|one| format!("{}:{}", one.kind, one.id)).collect();
-    let required = row["requires"].split(' ').filter_map(|one| one.rsplit_once('@')).map(|(one, _)| one.to_owned());
-    let required: BTreeSet<_> = required.filter(|one| one != "grafana:grafana").collect();
+    let wanted_ids = row["requires"].split(' ').filter_map(|one| one.rsplit_once('@')).map(|(one, _)| one.to_owned());
+    let wanted_ids: BTreeSet<_> = wanted_ids.filter(|one| one != "grafana:grafana").collect();
     let mut different = Vec::new();
     let mut check = |column: &str, same: bool, found: String| {
         if !same {
@@ -103,7 +103,7 @@ fn compare(row: &BTreeMap<&str, &str>, scans: &[Scan]) -> Vec<(String, String)> 
     let is_count = |count: usize| row["panels"] == count.to_string();
     check("panels", is_count(panels.len()) || is_count(panels.len() - library), format!("{} and {rows}", panels.len()));
     check("library_panel_refs", row["library_panel_refs"] == library.to_string(), library.to_string());
-    check("requires", requires == required, format!("{requires:?}"));
+    check("requires", requires == wanted_ids, format!("{requires:?}"));
     different
 }
 

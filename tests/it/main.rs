@@ -12,6 +12,7 @@ mod command_search;
 mod command_show;
 mod command_signatures;
 mod command_sync;
+mod command_usage;
 mod command_verify;
 mod command_why;
 mod command_workspaces;

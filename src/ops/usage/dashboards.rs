@@ -25,7 +25,7 @@ const NAMED: usize = 3;
 
 /// What became of one dashboard.
 enum Read {
-    Scanned(Box<ScannedDashboard>, Option<Remembered>),
+    Scanned(Box<(ScannedDashboard, Option<Remembered>)>),
     Failed(String, WorkspaceError),
     NotTried,
 }
@@ -50,9 +50,10 @@ pub(super) async fn read_dashboards(
     let (mut named, mut missing) = (Vec::new(), 0);
     for one in read {
         match one {
-            Read::Scanned(dashboard, remembered) => {
+            Read::Scanned(scanned) => {
+                let (dashboard, remembered) = *scanned;
                 memory.keep(remembered);
-                dashboards.push(*dashboard);
+                dashboards.push(dashboard);
             }
             Read::Failed(title, error) => {
                 missing += 1;
@@ -77,7 +78,7 @@ async fn read_dashboard(grafana: &Grafana, listed: Listed, failed: &AtomicUsize)
         Ok((info, document)) => {
             let scan = scan(&document);
             let remembered = Remembered::of(&info, listed.marker, &scan);
-            Read::Scanned(Box::new(ScannedDashboard { info, scan }), remembered)
+            Read::Scanned(Box::new((ScannedDashboard { info, scan }, remembered)))
         }
         Err(error) => {
             failed.fetch_add(1, Ordering::Relaxed);

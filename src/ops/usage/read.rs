@@ -61,16 +61,18 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
             return OrganisationUsage::new(info, gaps, Graph::default());
         }
     };
-    let content = Box::pin(read_content(&entered.grafana, &mut gaps)).await;
+    let mut memory = Memory::load(context, grafana.site().base(), info.id).await;
+    let held = Box::pin(read_content(&entered.grafana, &mut memory, &mut gaps)).await;
+    memory.save().await;
     if let Some(left) = entered.left
         && let Err(error) = grafana.switch(left).await
     {
         gaps.push(said("the login is still in this organisation", &error));
     }
-    OrganisationUsage::new(info, gaps, Graph::of(&content))
+    OrganisationUsage::new(info, gaps, Graph::of(&held))
 }
 
-async fn read_content(grafana: &Grafana, gaps: &mut Vec<String>) -> Content {
+async fn read_content(grafana: &Grafana, memory: &mut Memory, gaps: &mut Vec<String>) -> Content {
     let (rights, folders, sources, panels, rules, listed) = tokio::join!(
         grafana.rights(),
         grafana.folders(),
@@ -97,8 +99,7 @@ async fn read_content(grafana: &Grafana, gaps: &mut Vec<String>) -> Content {
         Err(error) => gaps.push(said("data sources", &error)),
     }
     let listed = or_gap(listed, "dashboards", gaps);
-    let mut memory = Memory::default();
-    content.dashboards = read_dashboards(grafana, listed, &mut memory, gaps).await;
+    content.dashboards = read_dashboards(grafana, listed, memory, gaps).await;
     content
 }
 
