@@ -123,7 +123,7 @@ fn fill(index: &mut Index, memory: &Memory) {
 }
 
 /// Runs a resolution often and prints the median.
-fn measure<E: std::error::Error>(name: &str, runs: usize, run: impl Fn() -> Result<Solution, SolveError<E>>) {
+fn measure<E: std::error::Error + 'static>(name: &str, runs: usize, run: impl Fn() -> Result<Solution, SolveError<E>>) {
     let mut times = Vec::new();
     let mut plugins = 0;
     for _ in 0..runs {

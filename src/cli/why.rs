@@ -20,6 +20,7 @@ use crate::{
         target::{Place as Where, State, Target},
         why::{Answer, Place, Policy, find, why, why_not},
     },
+    resolver::Explanation,
 };
 
 /// Where, and for which Grafana.
@@ -148,7 +149,7 @@ fn text(plugin: &PluginId, answer: &Answer) -> String {
     }
     let mut text = format!("{}\n", ui::clean(&heading));
     for reason in &answer.because {
-        let lines = reason.explanation.as_ref().map_or_else(|| vec![reason.text.clone()], |why| why.lines());
+        let lines = reason.explanation.as_ref().map_or_else(|| vec![reason.text.clone()], Explanation::lines);
         for (place, line) in lines.iter().enumerate() {
             let _ = writeln!(text, "{}{}", if place == 0 { "  - " } else { "      " }, ui::clean(line));
         }

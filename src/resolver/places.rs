@@ -34,7 +34,7 @@ impl Places {
 
     /// Returns the places below `length`, last first.
     pub(super) fn last_first(&self, length: usize) -> impl Iterator<Item = usize> {
-        let stretches: Vec<_> = self.0.iter().map(|(start, end)| stretch(start, end, length)).collect();
+        let stretches: Vec<_> = self.0.iter().map(|(start, end)| stretch(*start, *end, length)).collect();
         stretches.into_iter().rev().flat_map(|(start, end)| (start..end).rev())
     }
 
@@ -42,7 +42,7 @@ impl Places {
     pub(super) fn count(&self, length: usize) -> usize {
         self.0
             .iter()
-            .map(|(start, end)| stretch(start, end, length))
+            .map(|(start, end)| stretch(*start, *end, length))
             .map(|(start, end)| end.saturating_sub(start))
             .sum()
     }
@@ -62,15 +62,15 @@ fn from(start: u32) -> Bound<u32> {
     if start == 0 { Bound::Unbounded } else { Bound::Included(start) }
 }
 
-fn stretch(start: &Bound<u32>, end: &Bound<u32>, length: usize) -> (usize, usize) {
+fn stretch(start: Bound<u32>, end: Bound<u32>, length: usize) -> (usize, usize) {
     let start = match start {
-        Bound::Included(start) => *start as usize,
-        Bound::Excluded(start) => *start as usize + 1,
+        Bound::Included(start) => start as usize,
+        Bound::Excluded(start) => start as usize + 1,
         Bound::Unbounded => 0,
     };
     let end = match end {
-        Bound::Included(end) => *end as usize + 1,
-        Bound::Excluded(end) => *end as usize,
+        Bound::Included(end) => end as usize + 1,
+        Bound::Excluded(end) => end as usize,
         Bound::Unbounded => length,
     };
     (start.min(length), end.min(length))

@@ -1,6 +1,10 @@
 //! Versions for plugins and all that they need.
 
-use std::{collections::HashMap, error::Error, mem};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    error::Error,
+    mem,
+};
 
 use pubgrub::{DerivationTree, PubGrubError, resolve};
 
@@ -118,9 +122,10 @@ pub fn solve<P: Provider>(provider: &P, problem: &Problem) -> Result<Solution, S
     }
 }
 
-fn attempt<P: Provider>(
-    universe: &Universe<'_, P>,
-) -> Result<Result<HashMap<Node, usize>, Tree>, SolveError<P::Error>> {
+/// The places of the versions that were chosen, or the proof that there are none.
+type Outcome = Result<HashMap<Node, usize>, Tree>;
+
+fn attempt<P: Provider>(universe: &Universe<'_, P>) -> Result<Outcome, SolveError<P::Error>> {
     let fault = match resolve(universe, Node::ROOT, 0_u32) {
         Ok(chosen) => return Ok(Ok(chosen.into_iter().map(|(node, place)| (node, place as usize)).collect())),
         Err(PubGrubError::NoSolution(tree)) => return Ok(Err(tree)),
@@ -138,48 +143,69 @@ fn attempt<P: Provider>(
 
 /// Puts what was chosen into the order of installation.
 fn solution<P: Provider>(universe: &Universe<'_, P>, chosen: &HashMap<Node, usize>) -> Result<Solution, P::Error> {
-    let mut order: Vec<Resolved> = Vec::new();
-    let mut places: HashMap<Node, Option<usize>> = HashMap::new();
-    // What is open, and how many of its needs were looked at.
-    let mut open: Vec<(Node, usize)> = Vec::new();
-    let mut needed: Vec<(Node, Reason)> = Vec::new();
+    let mut walk =
+        Walk { universe, chosen, met: HashMap::new(), open: Vec::new(), needed: Vec::new(), order: Vec::new() };
     for wish in &universe.problem.wishes {
-        let node = universe.node(&wish.id)?;
-        if !places.contains_key(&node) {
-            places.insert(node, None);
-            open.push((node, 0));
+        walk.meet(universe.node(&wish.id)?);
+        while let Some((node, seen)) = walk.open.pop() {
+            walk.go_on(node, seen)?;
         }
-        while let Some((node, seen)) = open.pop() {
-            let Some((member, place)) = universe.member(node).zip(chosen.get(&node)) else { continue };
-            let entry = &member.entries[*place];
-            let needs = universe.needs(&member, entry)?;
-            if let Some((next, dependency)) = needs.plugins.get(seen) {
-                let (plugin, version) = (member.id.clone(), entry.version.clone());
-                needed.push((*next, Reason::NeededBy { plugin, version, range: dependency.range.clone() }));
-                open.push((node, seen + 1));
-                if !places.contains_key(next) {
-                    places.insert(*next, None);
-                    open.push((*next, 0));
-                }
-                continue;
+    }
+    Ok(Solution { plugins: walk.finish() })
+}
+
+/// The way through a solution, from who needs to what is needed.
+struct Walk<'a, P> {
+    universe: &'a Universe<'a, P>,
+    chosen: &'a HashMap<Node, usize>,
+    /// What was met, and its place in the order where it has one.
+    met: HashMap<Node, Option<usize>>,
+    /// What is open, and how many of its needs were looked at.
+    open: Vec<(Node, usize)>,
+    needed: Vec<(Node, Reason)>,
+    order: Vec<Resolved>,
+}
+
+impl<P: Provider> Walk<'_, P> {
+    fn meet(&mut self, node: Node) {
+        if let Entry::Vacant(entry) = self.met.entry(node) {
+            entry.insert(None);
+            self.open.push((node, 0));
+        }
+    }
+
+    /// Looks at the next need of a plugin, or gives it its place when it has no more.
+    fn go_on(&mut self, node: Node, seen: usize) -> Result<(), P::Error> {
+        let Some((member, place)) = self.universe.member(node).zip(self.chosen.get(&node)) else { return Ok(()) };
+        let entry = &member.entries[*place];
+        let needs = self.universe.needs(&member, entry)?;
+        if let Some((next, dependency)) = needs.plugins.get(seen) {
+            let (plugin, version) = (member.id.clone(), entry.version.clone());
+            self.needed.push((*next, Reason::NeededBy { plugin, version, range: dependency.range.clone() }));
+            self.open.push((node, seen + 1));
+            self.meet(*next);
+            return Ok(());
+        }
+        self.met.insert(node, Some(self.order.len()));
+        self.order.push(Resolved {
+            plugin: member.id.clone(),
+            version: entry.version.clone(),
+            release: entry.offer.as_ref().map(|offer| offer.release.clone()),
+            stays: entry.stays,
+            because: member.wishes.iter().cloned().map(Reason::AskedFor).collect(),
+            needs: needs.plugins.iter().map(|(_, dependency)| dependency.clone()).collect(),
+            core: needs.core.clone(),
+            needs_known: needs.is_known,
+        });
+        Ok(())
+    }
+
+    fn finish(mut self) -> Vec<Resolved> {
+        for (node, reason) in self.needed {
+            if let Some(Some(place)) = self.met.get(&node) {
+                self.order[*place].because.push(reason);
             }
-            places.insert(node, Some(order.len()));
-            order.push(Resolved {
-                plugin: member.id.clone(),
-                version: entry.version.clone(),
-                release: entry.offer.as_ref().map(|offer| offer.release.clone()),
-                stays: entry.stays,
-                because: member.wishes.iter().cloned().map(Reason::AskedFor).collect(),
-                needs: needs.plugins.iter().map(|(_, dependency)| dependency.clone()).collect(),
-                core: needs.core.clone(),
-                needs_known: needs.is_known,
-            });
         }
+        self.order
     }
-    for (node, reason) in needed {
-        if let Some(Some(place)) = places.get(&node) {
-            order[*place].because.push(reason);
-        }
-    }
-    Ok(Solution { plugins: order })
 }

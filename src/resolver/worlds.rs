@@ -42,10 +42,13 @@ fn dependency(text: &str) -> Dependency {
     Dependency { id: spec.id, range }
 }
 
+/// A version, and what it needs where that is known.
+type Version = (Offer, Option<Vec<Dependency>>);
+
 /// A catalog in memory; `core` is brought by Grafana.
 #[derive(Debug, Default)]
 struct World {
-    plugins: BTreeMap<PluginId, Vec<(Offer, Option<Vec<Dependency>>)>>,
+    plugins: BTreeMap<PluginId, Vec<Version>>,
     out_of_time: Cell<bool>,
 }
 
@@ -443,7 +446,7 @@ fn has_solution(world: &World, problem: &Problem) -> bool {
     let plugins: Vec<_> = world.plugins.iter().collect();
     let choices: usize = plugins.iter().map(|(_, versions)| versions.len() + 1).product();
     (0..choices).any(|mut choice| {
-        let mut chosen: BTreeMap<&PluginId, &(Offer, Option<Vec<Dependency>>)> = BTreeMap::new();
+        let mut chosen: BTreeMap<&PluginId, &Version> = BTreeMap::new();
         for (plugin, versions) in &plugins {
             let place = choice % (versions.len() + 1);
             choice /= versions.len() + 1;
@@ -453,7 +456,7 @@ fn has_solution(world: &World, problem: &Problem) -> bool {
     })
 }
 
-fn is_solution(chosen: &BTreeMap<&PluginId, &(Offer, Option<Vec<Dependency>>)>, problem: &Problem) -> bool {
+fn is_solution(chosen: &BTreeMap<&PluginId, &Version>, problem: &Problem) -> bool {
     let version = |plugin: &PluginId| chosen.get(plugin).map(|(offer, _)| &offer.release.version);
     let asked = problem.wishes.iter().all(|wish| version(&wish.id).is_some_and(|version| wish.version.allows(version)));
     let has = |plugin: &PluginId, need: &Dependency| {

@@ -302,7 +302,7 @@ fn two_that_need_different_versions_of_one_are_not_both_installed() {
             .publish(FakePlugin::new("acme-c-panel", "2.0.0")),
     );
     let output = world.run(&["install", "acme-a-app", "acme-b-app", "--dir", "plugins"]).expect_code(8);
-    output.expect_stderr("it needs acme-c-panel `^2.0.0`, and 1.0.0 was chosen because acme-a-app needs it");
+    output.expect_stderr("acme-a-app 1.0.0 needs acme-c-panel `^1.0.0`; acme-b-app 1.0.0 needs acme-c-panel `^2.0.0`");
     assert_eq!(world.entries("plugins"), ["acme-a-app", "acme-c-panel"]);
 }
 
@@ -399,4 +399,46 @@ fn a_newer_version_for_other_platforms_is_not_outdated() {
 #[test]
 fn it_must_be_said_where() {
     two_versions().run(&["install", TIDES]).expect_code(2).expect_stderr("--dir");
+}
+
+fn quarrel() -> World {
+    let base = "acme-base-datasource";
+    let world = World::new(
+        FakeCatalog::new()
+            .publish(FakePlugin::new("acme-old-app", "1.0.0").depends_on(base, "^1.0.0"))
+            .publish(FakePlugin::new("acme-new-app", "1.0.0").depends_on(base, "^1.0.0"))
+            .publish(FakePlugin::new("acme-new-app", "2.0.0").depends_on(base, "^2.0.0"))
+            .publish(FakePlugin::new(base, "1.0.0"))
+            .publish(FakePlugin::new(base, "2.0.0")),
+    );
+    // Catalogs tell of the newest version alone what it needs.
+    world.run(&["fetch", "acme-new-app@1.0.0"]).expect_code(0);
+    world
+}
+
+#[test]
+fn two_that_need_one_plugin_in_other_versions_get_versions_that_go_together() {
+    let world = quarrel();
+    let document = world.json(0, &["install", "acme-old-app", "acme-new-app", "--dir", "plugins"]);
+    let versions: Vec<_> = document["results"]
+        .as_array()
+        .expect("results")
+        .iter()
+        .map(|one| format!("{} {}", one["plugin"].as_str().unwrap_or("-"), one["to"].as_str().unwrap_or("-")))
+        .collect();
+    assert_eq!(versions, ["acme-base-datasource 1.0.0", "acme-new-app 1.0.0", "acme-old-app 1.0.0"], "{document}");
+}
+
+#[test]
+fn what_goes_with_no_version_of_the_rest_fails_alone_and_says_why() {
+    let world = quarrel();
+    let wishes = ["install", "acme-old-app", "acme-new-app@2.0.0", "--dir", "plugins"];
+    let document = world.json(8, &wishes);
+    assert_eq!(
+        outcomes(&document),
+        ["plugins acme-base-datasource changed", "plugins acme-new-app failed", "plugins acme-old-app changed",]
+    );
+    let error = document["results"][1]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("acme-old-app 1.0.0 needs acme-base-datasource `^1.0.0`"), "{error}");
+    assert!(error.contains("acme-new-app 2.0.0 needs acme-base-datasource `^2.0.0`"), "{error}");
 }

@@ -2,20 +2,19 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
 };
 
 use crate::{
-    archive::parse_plugin_json,
     diagnostic::{Diagnose, Kind},
     index::{Index, IndexError},
     model::{Dependency, PluginId, PluginSpec, PluginVersion, VersionRequest},
     ops::{
-        candidates::{self, Chosen, LookupError},
+        candidates::{self, Catalog, LookupError},
         changes::Action,
         target::{InstalledPlugin, State, Target},
     },
-    resolver::Surroundings,
+    resolver::{Explanation, Installed, Problem, Solution, SolveError, Surroundings, solve},
     upstream::PackageName,
 };
 
@@ -25,6 +24,9 @@ pub(super) enum PlanError {
     /// There is no version to install.
     #[error(transparent)]
     Lookup(#[from] LookupError),
+    /// It goes with no version of what else was asked for.
+    #[error(transparent)]
+    Unsolvable(Box<Explanation>),
     /// What it needs is there in another version, for another reason.
     #[error("it needs {plugin} `{wanted}`, and {chosen} was chosen because {}", reason(needed_by.as_ref()))]
     Conflict {
@@ -47,6 +49,7 @@ impl Diagnose for PlanError {
     fn kind(&self) -> Kind {
         match self {
             Self::Lookup(error) => error.kind(),
+            Self::Unsolvable(explanation) => explanation.kind(),
             Self::Conflict { .. } => Kind::Failed,
         }
     }
@@ -54,6 +57,7 @@ impl Diagnose for PlanError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Lookup(error) => error.hint(),
+            Self::Unsolvable(explanation) => explanation.hint(),
             Self::Conflict { plugin, .. } => {
                 Some(format!("name a version of {plugin} that all can work with: `{plugin}@VERSION`"))
             }
@@ -80,6 +84,91 @@ struct Wish {
     needed_by: Option<PluginId>,
 }
 
+/// The versions that go together.
+#[derive(Default)]
+struct Versions {
+    chosen: HashMap<PluginId, PluginVersion>,
+    /// Wishes that go with no version of those before them.
+    refused: HashMap<PluginId, Box<Explanation>>,
+}
+
+impl Versions {
+    /// Settles on versions for as many wishes as go together, the first of them first.
+    ///
+    /// A wish that has no way by itself gets none: the walk over what it needs comes to where the way ends, and says so
+    /// of that plugin.
+    fn settle(
+        index: &Index,
+        state: &State,
+        specs: &[PluginSpec],
+        surroundings: &Surroundings,
+    ) -> Result<Self, IndexError> {
+        let mut problem = Problem {
+            wishes: specs.to_vec(),
+            surroundings: surroundings.clone(),
+            installed: installed(state),
+            ..Problem::default()
+        };
+        if let Ok(solution) = attempt(index, &problem)? {
+            return Ok(Self::of(solution));
+        }
+        problem.wishes.clear();
+        let (mut versions, mut refused) = (Self::default(), HashMap::new());
+        for spec in specs {
+            let alone = Problem { wishes: vec![spec.clone()], ..problem.clone() };
+            if attempt(index, &alone)?.is_err() {
+                continue;
+            }
+            problem.wishes.push(spec.clone());
+            match attempt(index, &problem)? {
+                Ok(solution) => versions = Self::of(solution),
+                Err(why) => {
+                    problem.wishes.pop();
+                    refused.extend(why.map(|why| (spec.id.clone(), why)));
+                }
+            }
+        }
+        Ok(Self { refused, ..versions })
+    }
+
+    fn of(solution: Solution) -> Self {
+        let chosen = solution.plugins.into_iter().map(|resolved| (resolved.plugin, resolved.version));
+        Self { chosen: chosen.collect(), refused: HashMap::new() }
+    }
+
+    /// Returns what is asked for with the version that was chosen for it.
+    fn pin(&self, spec: PluginSpec) -> PluginSpec {
+        let Some(version) = self.chosen.get(&spec.id).cloned() else { return spec };
+        PluginSpec { version: VersionRequest::Text { version, range: None }, ..spec }
+    }
+
+    /// Returns the step of a wish that goes with no version of what else was asked for.
+    fn refuse(&mut self, wish: &Wish) -> Option<Step> {
+        let why = self.refused.remove(&wish.spec.id).filter(|_| wish.needed_by.is_none())?;
+        let (plugin, action) = (wish.spec.id.clone(), Err(PlanError::Unsolvable(why)));
+        Some(Step { plugin, action, package: None, needs: Vec::new(), needed_by: None })
+    }
+}
+
+/// Returns a solution, or why there is none where that is known.
+fn attempt(index: &Index, problem: &Problem) -> Result<Result<Solution, Option<Box<Explanation>>>, IndexError> {
+    match solve(&Catalog::new(index, &problem.surroundings), problem) {
+        Ok(solution) => Ok(Ok(solution)),
+        Err(SolveError::Provider(error)) => Err(error),
+        Err(SolveError::GivenUp { .. }) => Ok(Err(None)),
+        Err(SolveError::Unsolvable(explanation)) => Ok(Err(Some(explanation))),
+    }
+}
+
+/// Returns the plugins that are there and work, as the resolver takes them.
+fn installed(state: &State) -> BTreeMap<PluginId, Installed> {
+    let there = |plugin: &InstalledPlugin| {
+        let version = plugin.version.clone().filter(|_| plugin.fault.is_none())?;
+        Some((plugin.id.clone(), Installed { version, dependencies: plugin.dependencies.clone() }))
+    };
+    state.plugins.values().filter_map(there).collect()
+}
+
 /// Returns the steps for these wishes, what is needed before what needs it.
 pub(super) fn plan(
     index: &Index,
@@ -88,6 +177,7 @@ pub(super) fn plan(
     specs: &[PluginSpec],
     surroundings: &Surroundings,
 ) -> Result<Vec<Step>, IndexError> {
+    let mut versions = Versions::settle(index, state, specs, surroundings)?;
     let mut wishes: VecDeque<_> = specs.iter().map(|spec| Wish { spec: spec.clone(), needed_by: None }).collect();
     let mut steps: BTreeMap<PluginId, Step> = BTreeMap::new();
     let mut order = Vec::new();
@@ -100,9 +190,15 @@ pub(super) fn plan(
             }
             continue;
         }
-        if is_settled(index, state, &wish)? {
+        if is_settled(index, state, &wish, versions.chosen.get(&id))? {
             continue;
         }
+        if let Some(step) = versions.refuse(&wish) {
+            order.push(id.clone());
+            steps.insert(id, step);
+            continue;
+        }
+        let wish = Wish { spec: versions.pin(wish.spec), ..wish };
         let (step, dependencies) = plan_one(index, target, state, wish, surroundings)?;
         for Dependency { id, range } in dependencies {
             let spec = PluginSpec { id, version: VersionRequest::from(range) };
@@ -127,13 +223,14 @@ fn conflict(step: &Step, wish: &Wish) -> Option<PlanError> {
 }
 
 /// Returns whether a dependency needs no step: Grafana brings it, or a version that will do is there.
-fn is_settled(index: &Index, state: &State, wish: &Wish) -> Result<bool, IndexError> {
+fn is_settled(index: &Index, state: &State, wish: &Wish, chosen: Option<&PluginVersion>) -> Result<bool, IndexError> {
     if wish.needed_by.is_none() {
         return Ok(false);
     }
     let installed = state.plugins.get(&wish.spec.id).filter(|installed| installed.fault.is_none());
     let will_do = installed.and_then(|installed| installed.version.as_ref());
-    if will_do.is_some_and(|version| wish.spec.version.allows(version)) {
+    let stays = |version: &PluginVersion| chosen.is_none_or(|chosen| chosen.same_release(version));
+    if will_do.is_some_and(|version| wish.spec.version.allows(version) && stays(version)) {
         return Ok(true);
     }
     candidates::is_core(index, &wish.spec.id)
@@ -172,7 +269,8 @@ fn plan_one(
     }
     let platform = target.platform.choose(chosen.release.packages.keys()).cloned();
     step.package = platform.map(|platform| PackageName { plugin: spec.id.clone(), version: version.clone(), platform });
-    let dependencies = needs(index, &chosen, step.package.as_ref())?;
+    let known = candidates::dependencies(index, &chosen.plugin, &chosen.release, Some(&target.platform))?;
+    let dependencies = known.unwrap_or_default();
     step.needs = dependencies.iter().map(|dependency| dependency.id.clone()).collect();
     step.action = Ok(action(installed, version));
     Ok((step, dependencies))
@@ -192,20 +290,6 @@ fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> Action {
         }
         Some(installed) => Action::Replace { from: installed.version.clone(), to },
     }
-}
-
-/// Returns what a version needs: what its package says where it is in the store, else what the catalog says of the
-/// newest version, which is all that it tells.
-fn needs(index: &Index, chosen: &Chosen, package: Option<&PackageName>) -> Result<Vec<Dependency>, IndexError> {
-    if let Some(name) = package
-        && let Some(blob) = index.blob(&name.plugin, &name.version, &name.platform)?
-        && let Ok(plugin_json) = parse_plugin_json(blob.plugin_json.as_bytes())
-    {
-        return Ok(plugin_json.dependencies);
-    }
-    let plugin = &chosen.plugin.plugin;
-    let is_newest = plugin.version.as_ref() == Some(&chosen.release.version);
-    Ok(if is_newest { plugin.dependencies.clone() } else { Vec::new() })
 }
 
 /// Puts what is needed before what needs it; in a circle, whoever was asked for first comes last.
