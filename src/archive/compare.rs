@@ -40,6 +40,17 @@ pub enum Difference {
     NotAFile(PathBuf),
 }
 
+impl Difference {
+    /// Returns the path of what is there and should not be, or not like this; nothing where something is missing.
+    pub fn foreign(&self) -> Option<PathBuf> {
+        match self {
+            Self::Missing(_) => None,
+            Self::Modified(path) => Some(PathBuf::from(path.as_str())),
+            Self::Extra(path) | Self::NotAFile(path) => Some(path.clone()),
+        }
+    }
+}
+
 impl fmt::Display for Difference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quote = |path: &Path| path.to_string_lossy().escape_debug().to_string();

@@ -22,8 +22,9 @@ mod testing;
 mod unpack;
 
 pub use compare::{CompareError, Difference, compare, file_digests};
+pub use folder::open_folder;
 pub use inspect::{inspect, named_plugin};
-pub use installed::{InstalledError, read_installed};
+pub use installed::{InstalledError, InstalledManifest, read_installed, read_installed_manifest};
 pub use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};
 pub use rule::{ArchiveError, Rule};
 pub use unpack::{UnpackError, Unpacked, unpack};

@@ -84,7 +84,7 @@ impl UninstallArguments {
             dry_run: self.dry_run,
             concurrency: self.concurrency.get(),
         };
-        Ok(report(&remove(targets, &options).await, self.dry_run))
+        Ok(report(&remove(&session.context, targets, &options).await, self.dry_run))
     }
 }
 

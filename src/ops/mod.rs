@@ -8,6 +8,7 @@ pub mod candidates;
 pub mod changes;
 pub mod doctor;
 pub mod fetch;
+pub mod foreign;
 pub mod gc;
 pub mod install;
 pub mod outdated;

@@ -3,20 +3,21 @@
 //! *Invariant:* what something else on the target still needs stays, unless that is forced. A plugin is removed wholly or
 //! not at all.
 
-use std::{collections::HashSet, ops::ControlFlow};
+use std::{collections::HashSet, ops::ControlFlow, path::Path};
 
 use futures_util::{StreamExt, stream};
 
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::{
-        directory::{DirectoryError, PluginsFolder},
+        directory::{DirectoryError, PluginsFolder, Removed},
         settle::PluginState,
     },
     model::{PluginId, PluginVersion},
     ops::{
-        blocking,
+        Context, blocking,
         changes::{Action, ChangeOutcome, ChangeResult, Changes},
+        foreign::{Foreign, ForeignError},
         install::judge,
         target::{Place, State, Target},
     },
@@ -56,9 +57,9 @@ impl Diagnose for InUse {
 }
 
 /// Removes plugins from every target.
-pub async fn remove(targets: Vec<Target>, options: &RemoveOptions) -> Changes {
+pub async fn remove(context: &Context, targets: Vec<Target>, options: &RemoveOptions) -> Changes {
     let per_target: Vec<(Vec<ChangeResult>, Vec<String>)> = stream::iter(targets)
-        .map(|target| async move { remove_from(&target, options).await })
+        .map(|target| async move { remove_from(context, &target, options).await })
         .buffered(options.concurrency.max(1))
         .collect()
         .await;
@@ -66,7 +67,7 @@ pub async fn remove(targets: Vec<Target>, options: &RemoveOptions) -> Changes {
     Changes::of(results.concat(), remarks.concat())
 }
 
-async fn remove_from(target: &Target, options: &RemoveOptions) -> (Vec<ChangeResult>, Vec<String>) {
+async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions) -> (Vec<ChangeResult>, Vec<String>) {
     let state = match target.read(false).await {
         Ok(state) => state,
         Err(error) => {
@@ -78,7 +79,10 @@ async fn remove_from(target: &Target, options: &RemoveOptions) -> (Vec<ChangeRes
     // What is to go needs nothing any more, until it turns out to stay.
     let mut going: HashSet<_> = options.plugins.iter().collect();
     for id in in_order(&options.plugins, &state) {
-        let result = remove_one(target, &state, id, &going, options).await;
+        let result = match plan_one(target, &state, id, &going, options).await {
+            ControlFlow::Continue(result) => carry_out(context, target, id, result).await,
+            ControlFlow::Break(result) => result,
+        };
         if matches!(result.outcome, ChangeOutcome::Failed | ChangeOutcome::Unknown | ChangeOutcome::Skipped) {
             going.remove(id);
         }
@@ -115,18 +119,19 @@ fn in_order<'a>(plugins: &'a [PluginId], state: &State) -> Vec<&'a PluginId> {
     sorted
 }
 
-async fn remove_one(
+/// Returns the change that is to be made, or what became of one that is not.
+async fn plan_one(
     target: &Target,
     state: &State,
     id: &PluginId,
     going: &HashSet<&PluginId>,
     options: &RemoveOptions,
-) -> ChangeResult {
+) -> ControlFlow<ChangeResult, ChangeResult> {
     let from = match state.plugins.get(id) {
         Some(installed) => installed.version.clone(),
         None => match find_unlisted(target, id).await {
             ControlFlow::Continue(version) => version,
-            ControlFlow::Break(result) => return result,
+            ControlFlow::Break(result) => return ControlFlow::Break(result),
         },
     };
     let action = Action::Uninstall { from };
@@ -137,11 +142,15 @@ async fn remove_one(
         .map(|plugin| plugin.id.clone())
         .collect();
     if !dependants.is_empty() && !options.force {
-        return result.because(&InUse { plugin: id.clone(), dependants });
+        return ControlFlow::Break(result.because(&InUse { plugin: id.clone(), dependants }));
     }
     if options.dry_run {
-        return ChangeResult { outcome: ChangeOutcome::Planned, ..result };
+        return ControlFlow::Break(ChangeResult { outcome: ChangeOutcome::Planned, ..result });
     }
+    ControlFlow::Continue(result)
+}
+
+async fn carry_out(context: &Context, target: &Target, id: &PluginId, result: ChangeResult) -> ChangeResult {
     match &target.place {
         Place::Closed(error) => result.because(error.as_ref()),
         Place::Server(server) => match server.uninstall(id).await {
@@ -150,17 +159,27 @@ async fn remove_one(
         },
         Place::Folder { path, .. } => {
             let (path, id) = (path.clone(), id.clone());
-            let (folder, plugin) = (path.clone(), id.clone());
-            let removed = blocking(move || {
-                let folder = PluginsFolder::open(&folder)?;
-                folder.uninstall(&folder.lock()?, &plugin)
-            });
-            match removed.await {
-                Ok(true) => result,
+            let (context, folder, plugin) = (context.clone(), path.clone(), id.clone());
+            match blocking(move || remove_folder(&context, &folder, &plugin)).await {
+                Ok((Removed::Gone(kept), note)) => ChangeResult { kept, ..result.noting(note) },
                 // It was read a moment ago: it is there, only not under its own name.
-                Ok(false) => result.because(&DirectoryError::OtherName { folder: path, plugin: id }),
+                Ok((Removed::Absent, _)) => result.because(&DirectoryError::OtherName { folder: path, plugin: id }),
                 Err(error) => result.because(&error),
             }
+        }
+    }
+}
+
+fn remove_folder(context: &Context, path: &Path, plugin: &PluginId) -> Result<(Removed, Option<String>), ForeignError> {
+    let folder = PluginsFolder::open(path)?;
+    let held = folder.lock()?;
+    let foreign = Foreign::find(context, &held, plugin)?;
+    match held.uninstall(plugin, foreign.keep.as_ref())? {
+        Removed::Absent => Ok((Removed::Absent, None)),
+        Removed::Gone(kept) => {
+            let kept = kept.map(|below| path.join(below));
+            let note = foreign.told(kept.as_ref());
+            Ok((Removed::Gone(kept), note))
         }
     }
 }

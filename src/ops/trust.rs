@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use serde::Serialize;
 
 use crate::{
-    archive::{self, ArchiveError},
+    archive::{self, Archive, ArchiveError},
     diagnostic::{Chain, Diagnose, Kind},
     model::{PluginId, RelPath},
     signature::{self, Decision, Enforcement, Files, Keyring, KeyringError, MANIFEST_NAME, PolicyError, Verdict},
@@ -107,10 +107,15 @@ impl Trust {
     pub fn judge(&self, package: &mut Verified, root_url: Option<&str>) -> Result<Verdict, ArchiveError> {
         let (file, archive) = package.file();
         let digests = archive::file_digests(file, archive)?;
-        let files = below(&digests, archive.plugin_folder());
+        Ok(self.judge_files(archive, &digests, root_url))
+    }
+
+    /// Returns what is to be said of the signature over the files of a package, of which these are the digests.
+    pub fn judge_files(&self, archive: &Archive, digests: &Files, root_url: Option<&str>) -> Verdict {
+        let files = below(digests, archive.plugin_folder());
         let plugin_json = archive.plugin_json();
         let plugin = (&plugin_json.id, &plugin_json.version);
-        Ok(signature::judge(archive.manifest(), plugin, &files, root_url, &self.keyring))
+        signature::judge(archive.manifest(), plugin, &files, root_url, &self.keyring)
     }
 
     /// Returns what to tell of a plugin that may be used, or why it may not.

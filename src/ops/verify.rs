@@ -333,7 +333,8 @@ fn verify_installed(
     Ok(())
 }
 
-fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
+/// Returns the digest of each file of a package of the store, having verified it.
+pub(in crate::ops) fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
     let mut verified = judge(context, blob)?;
     let (file, archive) = verified.file();
     archive::file_digests(file, archive).map_err(|source| VerifyError::Archive {
