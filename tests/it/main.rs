@@ -14,6 +14,7 @@ mod command_verify;
 mod command_workspaces;
 mod fake_grafana;
 mod fetch_faults;
+mod folder_faults;
 mod install_faults;
 mod readme;
 mod secrets;

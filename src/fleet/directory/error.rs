@@ -62,6 +62,9 @@ pub enum DirectoryError {
     /// Another file system is mounted at the plugin's folder, so it cannot change places with another one.
     #[error("`{}` is a mount point, so it can be neither replaced nor removed as a whole", .0.display())]
     MountPoint(PathBuf),
+    /// The plugin's folder cannot be moved within its file system.
+    #[error("`{}` cannot be moved as a whole: it is of another file system, or of a lower layer of an overlay", .0.display())]
+    OtherFileSystem(PathBuf),
     /// The folder was exchanged by somebody else at the same moment.
     #[error("`{}` was changed by somebody else at the same moment; it is as they left it", .0.display())]
     Raced(PathBuf),
@@ -72,7 +75,7 @@ impl Diagnose for DirectoryError {
         match self {
             Self::Missing(_) => Kind::Usage,
             Self::Locked(_) => Kind::Locked,
-            Self::Io { .. } | Self::MountPoint(_) => Kind::Storage,
+            Self::Io { .. } | Self::MountPoint(_) | Self::OtherFileSystem(_) => Kind::Storage,
             Self::Unpack { source, .. } => source.kind(),
             Self::NotOurs { .. } | Self::OtherName { .. } | Self::Moved(_) | Self::Raced(_) => Kind::Failed,
         }
@@ -94,6 +97,10 @@ impl Diagnose for DirectoryError {
                 "mount the plugins folder as a whole instead, or unmount this: `umount {}`",
                 path.display()
             )),
+            Self::OtherFileSystem(_) => Some(
+                "a container image has its plugins in a lower layer: install while the image is built, or into a volume"
+                    .to_owned(),
+            ),
             Self::Moved(_) | Self::Raced(_) => {
                 Some("find out who changes the plugins folder, then try again".to_owned())
             }
@@ -110,7 +117,8 @@ pub(super) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Erro
 /// Returns why a plugin's folder could not be moved (rename(2)).
 pub(super) fn move_error(path: PathBuf, doing: &'static str) -> impl FnOnce(Errno) -> DirectoryError {
     move |errno| match errno {
-        Errno::BUSY | Errno::XDEV => DirectoryError::MountPoint(path),
+        Errno::BUSY => DirectoryError::MountPoint(path),
+        Errno::XDEV => DirectoryError::OtherFileSystem(path),
         errno => DirectoryError::Io { path, doing, source: errno.into() },
     }
 }

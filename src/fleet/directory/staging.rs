@@ -114,8 +114,16 @@ pub(super) fn sweep(root: &Dir, path: &Path) -> Result<(), DirectoryError> {
         let name = entry.map_err(io_error(path, "read"))?.file_name().to_string_lossy().into_owned();
         let is_ours = name.starts_with(OURS) && name != kept::KEPT;
         if is_ours && look(root, &name).is_ok_and(|found| found.is_some_and(|it| it.file_type == FileType::Directory)) {
-            finish(root, &path.join(&name), &name)?;
-            leftovers.push(name);
+            match finish(root, &path.join(&name), &name) {
+                // Another user's: not ours to put right, nor to remove.
+                Err(DirectoryError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                    tracing::warn!(folder = %path.join(&name).display(), "what another user's run left cannot be read");
+                }
+                finished => {
+                    finished?;
+                    leftovers.push(name);
+                }
+            }
         }
     }
     // What lies there may be the only version that is on the disk.
