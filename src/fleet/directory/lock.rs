@@ -267,3 +267,30 @@ impl<'a> FolderLock<'a> {
 fn is_it(folder: &Dir, name: &str, expected: Identity) -> bool {
     look(folder, name).is_ok_and(|found| found.is_some_and(|found| found.identity == expected))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Promise P33: between the look and the rename.
+    #[test]
+    fn a_folder_that_somebody_exchanged_after_it_was_looked_at_goes_back() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let plugin: PluginId = "a-panel".parse().expect("an id");
+        fs::create_dir_all(temporary.path().join("a-panel/theirs")).expect("made");
+        let folder = PluginsFolder::open(temporary.path()).expect("there");
+        let held = folder.lock().expect("free");
+        let seen = handle::identify(held.dir()).expect("another folder");
+        let mut staging = Staging::make(held.dir(), folder.path(), &plugin).expect("made");
+        staging.successor().expect("made");
+        let error = held.swap(&mut staging, &plugin, Occupant::Folder(seen)).expect_err("noticed");
+        assert!(matches!(error, DirectoryError::Raced(_)), "{error}");
+        let error = held.remove(&plugin, seen).expect_err("noticed");
+        assert!(matches!(error, DirectoryError::Raced(_)), "{error}");
+        drop(staging);
+        assert!(temporary.path().join("a-panel/theirs").is_dir());
+        assert_eq!(fs::read_dir(temporary.path()).expect("read").count(), 1);
+    }
+}

@@ -36,13 +36,11 @@ pub(super) fn place(
     let folder = PluginsFolder::create(path)?;
     let held = folder.lock()?;
     let staged = held.stage(&mut verified)?;
-    let warning = match context.trust.enforcement {
-        Enforcement::Off => None,
-        _ => {
-            let verdict = context.trust.judge_files(verified.archive(), staged.files(), None);
-            context.trust.decide(&verdict, plugin)?
-        }
-    };
+    let mut warning = None;
+    if context.trust.enforcement != Enforcement::Off {
+        let verdict = context.trust.judge_files(verified.archive(), staged.files(), None);
+        warning = context.trust.decide(&verdict, plugin)?;
+    }
     let foreign = Foreign::find(context, &held, plugin)?;
     let kept = held.put(staged, foreign.keep.as_ref())?.map(|below| path.join(below));
     Ok(Placed { warning, note: foreign.told(kept.as_ref()), kept })
