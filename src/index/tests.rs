@@ -102,7 +102,7 @@ fn a_file_that_is_no_database_is_damaged() {
             let error = open(&scratch.path()).expect_err("it is no database");
             assert!(matches!(error, IndexError::Damaged { .. }), "{error:?}");
             assert_eq!(error.kind(), Kind::Storage);
-            assert!(error.hint().is_some_and(|hint| hint.contains("move `")));
+            assert!(error.hint().is_some_and(|hint| hint.contains("doctor --repair")));
         }
     }
 }
