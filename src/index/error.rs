@@ -150,9 +150,9 @@ impl Diagnose for IndexError {
         match self {
             Self::Missing { .. } => Some("run `plugport sync` first".to_owned()),
             Self::Newer { .. } => Some("use the newer program, or another cache folder with `--cache`".to_owned()),
-            Self::Damaged { .. } | Self::Row { .. } | Self::Lost { .. } => {
-                Some("`plugport doctor --repair` restores it from its copy, and keeps the packages in the store".to_owned())
-            }
+            Self::Damaged { .. } | Self::Row { .. } | Self::Lost { .. } => Some(
+                "`plugport doctor --repair` restores it from its copy, and keeps the packages in the store".to_owned(),
+            ),
             Self::NotWritable { .. } | Self::Seal { .. } => {
                 Some("check the permissions of the cache folder, or name another one with `--cache`".to_owned())
             }

@@ -31,7 +31,6 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 use url::Url;
 
-use self::{seal::Ledger, session::Session};
 pub use self::{
     blobs::{Blob, PackageKey},
     catalog::{Counts, Known, Source, StoredPlugin, StoredRelease},
@@ -41,6 +40,7 @@ pub use self::{
     search::{Hit, Matched, SearchQuery, SearchResults, Sort},
     sync::{PluginRecord, SyncWriter},
 };
+use self::{seal::Ledger, session::Session};
 
 /// How long a statement waits for another process before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod command_diff;
+mod command_doctor;
 mod command_fetch;
 mod command_install;
 mod command_search;
@@ -14,6 +15,7 @@ mod command_verify;
 mod command_workspaces;
 mod fake_grafana;
 mod fetch_faults;
+mod index_damage;
 mod install_faults;
 mod readme;
 mod secrets;

@@ -45,12 +45,7 @@ enum LookError {
 crate::diagnostic::diagnose_by_source!(LookError { Index, Store });
 
 /// Looks at the packages; with `sources`, reads them all and mends what can be mended.
-pub(super) async fn check(
-    context: &Context,
-    sources: Option<&Sources>,
-    index: Index,
-    outcome: &mut DoctorOutcome,
-) {
+pub(super) async fn check(context: &Context, sources: Option<&Sources>, index: Index, outcome: &mut DoctorOutcome) {
     let (store, deep) = (context.store(), sources.is_some());
     let looked = blocking(move || look(&index, &store, deep).map(|found| (index, found)));
     let (index, found) = match looked.await {
@@ -79,8 +74,7 @@ fn look(index: &Index, store: &Store, deep: bool) -> Result<Found, LookError> {
     let mut faults: BTreeMap<Sha256Digest, Option<BlobFault>> = BTreeMap::new();
     for blob in blobs {
         if !faults.contains_key(&blob.sha256) {
-            let fault =
-                if deep { store.check(&blob.sha256, blob.size) } else { store.look(&blob.sha256, blob.size) };
+            let fault = if deep { store.check(&blob.sha256, blob.size) } else { store.look(&blob.sha256, blob.size) };
             faults.insert(blob.sha256, fault?);
         }
         if let Some(Some(fault)) = faults.get(&blob.sha256) {
@@ -105,19 +99,14 @@ fn report_access(context: &Context, mends: bool, found: &Found, outcome: &mut Do
 }
 
 /// Takes up packages that no row speaks of, where the catalog vouches for them; removes what is no package.
-async fn report_unknown(
-    context: &Context,
-    mends: bool,
-    index: &Index,
-    found: &Found,
-    outcome: &mut DoctorOutcome,
-) {
+async fn report_unknown(context: &Context, mends: bool, index: &Index, found: &Found, outcome: &mut DoctorOutcome) {
     if found.unknown.is_empty() && found.strays.is_empty() {
         return;
     }
     let detail = format!("{} that the index does not speak of, {} other", count(&found.unknown), count(&found.strays));
     if !mends {
-        let hint = "`plugport doctor --repair` takes packages up that the catalog vouches for, `plugport gc` removes others";
+        let hint =
+            "`plugport doctor --repair` takes packages up that the catalog vouches for, `plugport gc` removes others";
         return outcome.fair("unknown files", detail, hint);
     }
     let (context_, path, digests) = (context.clone(), index.path().to_path_buf(), found.unknown.clone());
