@@ -25,7 +25,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, serialize::Data};
 use sha2::{Digest as _, Sha256};
 
 use super::{BUSY_TIMEOUT, Index, IndexError, connect, error::Damage, snapshot};
@@ -143,15 +143,29 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// Returns what is in the index, as one state: the bytes that the file has or will have.
-pub(super) fn image<'a>(connection: &'a Connection, path: &Path) -> Result<rusqlite::serialize::Data<'a>, IndexError> {
-    connection.serialize("main").map_err(|source| IndexError::of(path, "reading the index from end to end", source))
+fn image<'a>(connection: &'a Connection, path: &Path) -> Result<Data<'a>, IndexError> {
+    let doing = "reading the index from end to end";
+    connection.serialize("main").map_err(|unsaid| {
+        // It says nothing but that there is no memory, whatever stood in the way: what it begins with says more.
+        let begun = connection.query_row("PRAGMA main.page_count", [], |row| row.get::<_, i64>(0));
+        match IndexError::of(path, doing, begun.err().unwrap_or(unsaid)) {
+            IndexError::Sql { source, .. } if source.sqlite_error_code() != Some(ErrorCode::OutOfMemory) => {
+                IndexError::Damaged { path: path.to_owned(), source: Damage::Pages(source) }
+            }
+            other => other,
+        }
+    })
 }
 
 /// Returns why a file is not what its seal says, where it has one and is not; a second connection looks.
 pub(super) fn contradiction(path: &Path) -> Option<IndexError> {
     let SealFile::Found(seal) = SealFile::read(path).ok()? else { return None };
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-    let found = Seal::of(&image(&connection, path).ok()?);
+    let found = match image(&connection, path) {
+        Ok(image) => Seal::of(&image),
+        Err(error @ IndexError::Damaged { .. }) => return Some(error),
+        Err(_) => return None,
+    };
     (found != seal && SealFile::read(path).ok()? == SealFile::Found(seal)).then(|| broken(path, seal, found))
 }
 
