@@ -68,7 +68,7 @@ fn copies(path: &Path) -> io::Result<Vec<Copy>> {
             found.push(Copy { path: entry.path(), sync, sha256 });
         }
     }
-    found.sort_by(|left, right| right.sync.cmp(&left.sync));
+    found.sort_by_key(|copy| std::cmp::Reverse(copy.sync));
     Ok(found)
 }
 

@@ -1,6 +1,6 @@
 //! The store against the index, and the index against the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
 
 use super::DoctorOutcome;
 use crate::{
@@ -73,9 +73,9 @@ fn look(index: &Index, store: &Store, deep: bool) -> Result<Found, LookError> {
     // Packages of several platforms may be one file, which is read once.
     let mut faults: BTreeMap<Sha256Digest, Option<BlobFault>> = BTreeMap::new();
     for blob in blobs {
-        if !faults.contains_key(&blob.sha256) {
+        if let Entry::Vacant(place) = faults.entry(blob.sha256) {
             let fault = if deep { store.check(&blob.sha256, blob.size) } else { store.look(&blob.sha256, blob.size) };
-            faults.insert(blob.sha256, fault?);
+            place.insert(fault?);
         }
         if let Some(Some(fault)) = faults.get(&blob.sha256) {
             found.broken.push((blob, fault.clone()));
