@@ -43,7 +43,14 @@ pub(super) fn keep(path: &Path, sync: i64, seal: Seal, image: &[u8]) -> io::Resu
     }
     let target = path.with_extension(format!("snapshot-{sync}-{}", seal.sha256));
     disk::write_atomic(&target, image, 0o644)?;
-    before.into_iter().filter(|copy| copy.path != target).try_for_each(|copy| fs::remove_file(copy.path))
+    for copy in before {
+        match fs::remove_file(copy.path) {
+            // Another writer kept a copy of its own meanwhile.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed?,
+        }
+    }
+    Ok(())
 }
 
 /// Returns whether there is a copy to go back to, by its name.
