@@ -9,7 +9,7 @@ use super::{
     Index, IndexError,
     values::{count, count_column},
 };
-use crate::model::{Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp};
+use crate::model::{Digests, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp};
 
 /// A package in the store.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -33,6 +33,9 @@ pub struct Blob {
     /// When it came into the store.
     pub added_at: Timestamp,
 }
+
+/// The plugin, the version and the platform that a package is named by.
+pub type PackageKey = (PluginId, PluginVersion, Platform);
 
 const COLUMNS: &str = "plugin, version, platform, sha256, md5, size, plugin_json, weak, added_at";
 const ORDER: &str = "ORDER BY plugin, version, platform";
@@ -86,6 +89,18 @@ impl Index {
     pub fn blobs_of(&self, plugin: &PluginId) -> Result<Vec<Blob>, IndexError> {
         let sql = format!("SELECT {COLUMNS} FROM blob WHERE plugin = ?1 {ORDER}");
         self.session().rows("reading the packages of a plugin", &sql, [plugin], blob_of)
+    }
+
+    /// Returns the packages that the catalog pinned these digests for: the SHA-256, or the MD5 where it has nothing else.
+    pub fn pins_of(&self, sha256: &Sha256Digest, md5: &Md5Digest) -> Result<Vec<(PackageKey, Digests)>, IndexError> {
+        let sql = "SELECT plugin.id, package.version, package.platform, package.sha256, package.md5
+                   FROM package JOIN plugin ON plugin.number = package.plugin
+                   WHERE package.sha256 = ?1 OR (package.sha256 IS NULL AND package.md5 = ?2)
+                   ORDER BY plugin.id, package.version, package.platform";
+        self.session().rows("looking for a digest", sql, (sha256, md5), |row| {
+            let digests = Digests { sha256: row.get(3)?, md5: row.get(4)? };
+            Ok(((row.get(0)?, row.get(1)?, row.get(2)?), digests))
+        })
     }
 
     /// Returns the packages whose file has this digest.

@@ -12,7 +12,7 @@ use super::IndexError;
 /// The schema version this program writes: the number of steps.
 pub(super) const LATEST: i64 = 2;
 
-const STEPS: &[M<'static>] = &[M::up(CATALOG), M::up(SEARCH)];
+pub(super) const STEPS: &[M<'static>] = &[M::up(CATALOG), M::up(SEARCH)];
 
 /// Step 1: sources, the catalog, its history, and the packages in the store.
 pub(super) const CATALOG: &str = "

@@ -131,7 +131,7 @@ impl VerifyOutcome {
 
 /// Reads packages of the store from end to end: those of these plugins, or all.
 pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOutcome, VerifyStartError> {
-    let (index, store) = (Index::open_existing(&context.home.index_path())?, context.store());
+    let (index, store) = (Index::open_proven(&context.home.index_path())?, context.store());
     let mut blobs = index.blobs()?;
     if let Some(missing) = plugins.iter().find(|id| !blobs.iter().any(|blob| blob.plugin == **id)) {
         return Err(VerifyStartError::NotStored(missing.clone()));

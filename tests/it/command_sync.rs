@@ -475,12 +475,12 @@ fn the_address_of_the_list_is_as_good_as_that_of_the_api() {
 
 #[test]
 fn a_damaged_index_is_left_alone_and_the_way_on_is_told() {
-    let (sandbox, server) = (Sandbox::new(), upstream());
     for garbage in [vec![b'x'; 8192], b"short".to_vec()] {
+        let (sandbox, server) = (Sandbox::new(), upstream());
         let path = sandbox.write("cache/index.sqlite", &garbage);
         for arguments in [&["sync", "--source", &server.url()][..], &["search", "x"], &["show", CLOCK]] {
             let output = sandbox.run(arguments).expect_code(6).expect_stderr("is damaged");
-            output.expect_stderr("hint: move `").expect_stderr("and run `plugport sync`");
+            output.expect_stderr("hint: `plugport doctor --repair`");
         }
         assert_eq!(fs::read(&path).expect("still there"), garbage);
         fs::remove_file(&path).expect("moved away");

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod command_diff;
+mod command_doctor;
 mod command_fetch;
 mod command_install;
 mod command_search;
@@ -15,6 +16,7 @@ mod command_workspaces;
 mod fake_grafana;
 mod fetch_faults;
 mod folder_faults;
+mod index_damage;
 mod install_faults;
 mod readme;
 mod secrets;

@@ -16,6 +16,7 @@ use futures_util::{StreamExt, stream};
 
 pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
+pub(super) use self::package::describe;
 use self::package::{Shelf, Wanted};
 use crate::{
     home::HomeError,
@@ -78,7 +79,7 @@ pub async fn fetch(
     let _lock = context.home.lock(&context.command, context.now())?;
     let path = context.home.index_path();
     // A catalog must be there before packages of it are.
-    let index = blocking(move || Index::open_existing(&path).and_then(|index| Index::open(index.path()))).await?;
+    let index = blocking(move || Index::open_proven(&path).and_then(|index| Index::open(index.path()))).await?;
     fetch_locked(context, sources, index, options).await
 }
 

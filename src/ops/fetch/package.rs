@@ -176,7 +176,8 @@ impl Shelf {
     }
 }
 
-fn describe(name: &PackageName, verified: &Verified, context: &Context) -> Blob {
+/// Returns the row that speaks of a verified package.
+pub(in crate::ops) fn describe(name: &PackageName, verified: &Verified, context: &Context) -> Blob {
     let received = verified.received();
     Blob {
         plugin: name.plugin.clone(),

@@ -84,7 +84,7 @@ pub async fn install(
     options: &InstallOptions,
 ) -> Result<Changes, InstallStartError> {
     let path = context.home.index_path();
-    let index = blocking(move || Index::open_existing(&path)).await?;
+    let index = blocking(move || Index::open_proven(&path)).await?;
     let (ready, mut results, mut remarks) = read_all(targets, options).await;
     if options.dry_run {
         for one in &ready {
