@@ -7,6 +7,7 @@
 mod central;
 mod compare;
 mod content;
+mod digests;
 mod end;
 mod extra;
 mod fields;
@@ -22,6 +23,7 @@ mod testing;
 mod unpack;
 
 pub use compare::{CompareError, Difference, compare, file_digests};
+pub use digests::{InstalledFiles, installed_files};
 pub use inspect::{inspect, named_plugin};
 pub use installed::{InstalledError, read_installed};
 pub use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};

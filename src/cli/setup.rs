@@ -61,7 +61,7 @@ pub(super) struct Globals {
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: Color,
     /// Believe the signatures of the keys in this file, and of no others
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_TRUSTED_KEY")]
     trusted_key: Option<PathBuf>,
     /// Trust the authorities in this PEM file too
     #[arg(long, global = true, value_name = "FILE")]
@@ -136,9 +136,9 @@ impl Globals {
             None => Keyring::grafana(),
         };
         let enforcement = match manifest.trust().signatures {
-            Some(Signatures::Require) => Enforcement::Require,
-            Some(Signatures::Warn) => Enforcement::Warn,
-            Some(Signatures::Off) | None => Enforcement::Off,
+            Signatures::Require => Enforcement::Require,
+            Signatures::Warn => Enforcement::Warn,
+            Signatures::Off => Enforcement::Off,
         };
         Ok(Trust { keyring, enforcement, unsigned: manifest.trust().unsigned.clone() })
     }

@@ -16,7 +16,7 @@ fn world(signatures: &str) -> World {
     let manifest = read_manifest(&other.zip("any"));
     let catalog = FakeCatalog::new()
         .publish(FakePlugin::new(SIGNED, "1.0.0").signed_by(&signer))
-        .publish(FakePlugin::new(UNSIGNED, "1.0.0"))
+        .publish(FakePlugin::new(UNSIGNED, "1.0.0").unsigned())
         .publish(FakePlugin::new(CHANGED, "1.0.0").file("added.js", "y").file("MANIFEST.txt", manifest));
     let world = World::new(catalog).manifest(&format!("[trust]\n{signatures}\n"));
     world.sandbox.write("trusted.asc", signer.public_key());

@@ -38,7 +38,8 @@ pub struct FakePlugin {
 }
 
 impl FakePlugin {
-    /// Returns a community plugin for `any` platform; its type is the last word of the id.
+    /// Returns a community plugin for `any` platform, signed by [`Signer::publisher`] unless it has a `MANIFEST.txt` of its
+    /// own; its type is the last word of the id.
     pub fn new(id: &str, version: &str) -> Self {
         let org = id.split('-').next().unwrap_or(id);
         Self {
@@ -58,7 +59,7 @@ impl FakePlugin {
             downloads: 0,
             signature: "community".to_owned(),
             files: BTreeMap::new(),
-            signer: None,
+            signer: Some(Signer::publisher().clone()),
         }
     }
 
@@ -125,6 +126,12 @@ impl FakePlugin {
     /// Sets the plugin's status: `active`, `deprecated`, `enterprise`, ...
     pub fn status(mut self, status: &str) -> Self {
         status.clone_into(&mut self.status);
+        self
+    }
+
+    /// Publishes it without a signature, whatever the catalog says of it.
+    pub fn unsigned(mut self) -> Self {
+        self.signer = None;
         self
     }
 
@@ -219,7 +226,7 @@ impl FakePlugin {
             files.insert(name, format!("{} {} for {built_for}\n", self.id, self.version).into_bytes());
         }
         files.extend(self.files.clone());
-        if let Some(signer) = &self.signer {
+        if let Some(signer) = self.signer.as_ref().filter(|_| !files.contains_key("MANIFEST.txt")) {
             let manifest = signer.manifest_text(&self.id, &self.version, &files);
             files.insert("MANIFEST.txt".to_owned(), manifest.into_bytes());
         }

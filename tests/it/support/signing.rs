@@ -4,6 +4,7 @@
 //! *Not for:* keys that protect anything: a private key that comes from a small number is no secret.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, Deserializable as _, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
@@ -35,6 +36,15 @@ impl Signer {
     /// When the library cannot make it.
     pub fn new(seed: u64) -> Self {
         Self::of_type(seed, KeyType::Ed25519Legacy)
+    }
+
+    /// Returns the key that signs made-up plugins unless said otherwise.
+    ///
+    /// # Panics
+    /// When the library cannot make it.
+    pub fn publisher() -> &'static Self {
+        static PUBLISHER: OnceLock<Signer> = OnceLock::new();
+        PUBLISHER.get_or_init(|| Self::new(1_000))
     }
 
     /// Returns the key of a type that a number stands for.

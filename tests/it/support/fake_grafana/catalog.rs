@@ -110,6 +110,7 @@ impl FakeCatalog {
             for version in 0..versions_each {
                 let day = format!("20{:02}-{:02}-01T00:00:00.000Z", 10 + version / 12 % 80, 1 + version % 12);
                 let release = FakePlugin::new(&format!("bulk-number{plugin:04}-{kind}"), &format!("1.{version}.0"))
+                    .unsigned()
                     .name(&format!("Number {plugin}"))
                     .created_at(&day);
                 catalog = catalog.publish(release);
