@@ -10,6 +10,7 @@ pub mod doctor;
 pub mod fetch;
 pub mod gc;
 pub mod install;
+pub mod keys;
 pub mod outdated;
 pub mod remove;
 pub mod sources;

@@ -35,6 +35,7 @@ pub struct FakePlugin {
     pub(super) signature: String,
     files: BTreeMap<String, Vec<u8>>,
     signer: Option<Signer>,
+    root_urls: Vec<String>,
 }
 
 impl FakePlugin {
@@ -60,6 +61,7 @@ impl FakePlugin {
             signature: "community".to_owned(),
             files: BTreeMap::new(),
             signer: Some(Signer::publisher().clone()),
+            root_urls: Vec::new(),
         }
     }
 
@@ -132,6 +134,12 @@ impl FakePlugin {
     /// Publishes it without a signature, whatever the catalog says of it.
     pub fn unsigned(mut self) -> Self {
         self.signer = None;
+        self
+    }
+
+    /// Signs it as a private plugin for the server at this root URL, also.
+    pub fn private_for(mut self, root_url: &str) -> Self {
+        self.root_urls.push(root_url.to_owned());
         self
     }
 
@@ -227,7 +235,11 @@ impl FakePlugin {
         }
         files.extend(self.files.clone());
         if let Some(signer) = self.signer.as_ref().filter(|_| !files.contains_key("MANIFEST.txt")) {
-            let manifest = signer.manifest_text(&self.id, &self.version, &files);
+            let manifest = if self.root_urls.is_empty() {
+                signer.manifest_text(&self.id, &self.version, &files)
+            } else {
+                signer.private_manifest_text((&self.id, &self.version), &files, &self.root_urls)
+            };
             files.insert("MANIFEST.txt".to_owned(), manifest.into_bytes());
         }
         files

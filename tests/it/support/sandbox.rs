@@ -29,6 +29,7 @@ pub struct Sandbox {
     folder_pattern: String,
     binary: PathBuf,
     environment: Vec<(String, OsString)>,
+    left_out: Vec<String>,
 }
 
 impl Sandbox {
@@ -44,10 +45,17 @@ impl Sandbox {
     pub fn with_binary(binary: impl AsRef<Path>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("cache")).expect("an empty folder takes a new one");
-        std::fs::write(folder.path().join(TRUSTED_KEY), Signer::publisher().public_key()).expect("it can be written to");
+        std::fs::write(folder.path().join(TRUSTED_KEY), Signer::publisher().public_key())
+            .expect("it can be written to");
         let plain = |letter: char| if letter.is_alphanumeric() { letter.to_string() } else { format!("\\{letter}") };
         let folder_pattern = folder.path().to_string_lossy().chars().map(plain).collect();
-        Self { folder, folder_pattern, binary: binary.as_ref().to_owned(), environment: Vec::new() }
+        Self {
+            folder,
+            folder_pattern,
+            binary: binary.as_ref().to_owned(),
+            environment: Vec::new(),
+            left_out: Vec::new(),
+        }
     }
 
     /// Returns the folder: home and working directory of the program.
@@ -58,6 +66,12 @@ impl Sandbox {
     /// Sets a variable for every run from now on.
     pub fn env(mut self, key: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Leaves a variable out of every run from now on.
+    pub fn without(mut self, key: &str) -> Self {
+        self.left_out.push(key.to_owned());
         self
     }
 
@@ -87,6 +101,9 @@ impl Sandbox {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        for key in &self.left_out {
+            command.env_remove(key);
+        }
         command
     }
 

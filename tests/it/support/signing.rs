@@ -127,6 +127,22 @@ impl Signer {
         public.to_armored_string(ArmorOptions::default()).expect("a key can be written")
     }
 
+    /// Returns the `MANIFEST.txt` of a private plugin with these files, for the servers at these root URLs.
+    ///
+    /// # Panics
+    /// When the library cannot sign.
+    pub fn private_manifest_text(
+        &self,
+        (plugin, version): (&str, &str),
+        files: &BTreeMap<String, Vec<u8>>,
+        root_urls: &[String],
+    ) -> String {
+        let mut manifest = self.manifest(plugin, version, files);
+        manifest["signatureType"] = json!("private");
+        manifest["rootUrls"] = json!(root_urls);
+        self.sign(&format!("{manifest:#}"))
+    }
+
     /// Returns the `MANIFEST.txt` of a plugin with these files, by their path below its folder.
     ///
     /// # Panics

@@ -18,6 +18,7 @@ use super::range;
 pub struct FakeCatalog {
     pub(super) plugins: BTreeMap<String, Listed>,
     pub(super) ready: HashMap<String, Document>,
+    pub(super) keys: Vec<(String, String)>,
     numbers: u64,
 }
 
@@ -142,6 +143,12 @@ impl FakeCatalog {
         let place = listed.releases.iter().position(|release| range::order(&release.plugin.version) <= sorts);
         let release = Release { number, plugin, claimed_sha256: None, packages };
         listed.releases.insert(place.unwrap_or(listed.releases.len()), release);
+    }
+
+    /// Publishes a signing key under an id, beside a made-up text in the place of Grafana's own (section 2.3.7).
+    pub fn publish_key(mut self, id: &str, public: &str) -> Self {
+        self.keys.push((id.to_owned(), public.to_owned()));
+        self
     }
 
     /// Takes a version back; with its last version the plugin is gone.
