@@ -144,7 +144,7 @@ mod tests {
         symlink("plugin.json", place.path().join("same")).expect("linked");
         let mut found = read(&place);
         found.foreign.sort();
-        assert_eq!((names(&found), found.manifest), (vec!["plugin.json"], None));
+        assert_eq!((names(&found), &found.manifest), (vec!["plugin.json"], &None));
         assert_eq!(found.foreign, [PathBuf::from("MANIFEST.txt"), PathBuf::from("same")]);
     }
 }

@@ -128,9 +128,9 @@ impl VerifyOutcome {
     /// Notes what an installed plugin's signature says, and those of the plugins inside it.
     fn sign_installed(&mut self, object: &str, judged: &InstalledVerdict) {
         self.signatures.push(Signed::of(object.to_owned(), &judged.verdict));
-        let nested = judged.nested.iter();
-        self.signatures
-            .extend(nested.map(|(folder, verdict)| Signed::of(format!("{object}, in it `{folder}`"), verdict)));
+        for (folder, verdict) in &judged.nested {
+            self.signatures.push(Signed::of(format!("{object}, in it `{folder}`"), verdict));
+        }
     }
 
     fn bad(&mut self, object: String, reason: String, kind: Kind) {
@@ -357,8 +357,12 @@ fn verify_installed(
 }
 
 /// Judges an installed plugin of which the store has no package: a signature says as well what its files must be.
-fn by_signature(verdict: &Verdict, plugin_json: &PluginJson, object: String, outcome: &mut VerifyOutcome) {
-    let PluginJson { id, version, .. } = plugin_json;
+fn by_signature(
+    verdict: &Verdict,
+    PluginJson { id, version, .. }: &PluginJson,
+    object: String,
+    outcome: &mut VerifyOutcome,
+) {
     match (verdict.status, &verdict.reason) {
         (Status::Valid, _) => {
             outcome
