@@ -45,17 +45,17 @@ impl Sandbox {
     pub fn with_binary(binary: impl AsRef<Path>) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         std::fs::create_dir(folder.path().join("cache")).expect("an empty folder takes a new one");
-        std::fs::write(folder.path().join(TRUSTED_KEY), Signer::publisher().public_key())
-            .expect("it can be written to");
         let plain = |letter: char| if letter.is_alphanumeric() { letter.to_string() } else { format!("\\{letter}") };
         let folder_pattern = folder.path().to_string_lossy().chars().map(plain).collect();
-        Self {
+        let sandbox = Self {
             folder,
             folder_pattern,
             binary: binary.as_ref().to_owned(),
             environment: Vec::new(),
             left_out: Vec::new(),
-        }
+        };
+        sandbox.write(TRUSTED_KEY, Signer::publisher().public_key());
+        sandbox
     }
 
     /// Returns the folder: home and working directory of the program.
