@@ -5,6 +5,7 @@
 //! ├── index.sqlite        the catalog, and what is in the store
 //! ├── index.seal          what it hashed to when its last writer was done, see `index`
 //! ├── index.snapshot-N-H  a copy of it after sync N, to go back to
+//! ├── keys.json           the keys that the upstream published, where they are believed
 //! ├── lock                held while something is changed
 //! └── store/              packages, see `store`
 //! ```
@@ -26,6 +27,9 @@ use crate::{
 
 /// How the names of files begin that are not in their place yet, see `disk::write_atomic`.
 const TEMPORARY: &str = ".plugport-";
+
+/// The longest file of kept keys that is read, in bytes: a longer one was not written here.
+const MAX_KEYS_BYTES: u64 = 4 << 20;
 
 /// The cache folder.
 #[derive(Clone, Debug)]
@@ -174,13 +178,45 @@ impl Home {
         }
     }
 
+    /// Returns the keys that were kept, where there are any; not from where anybody could have put them.
+    pub fn read_keys(&self) -> Result<Option<Vec<u8>>, HomeError> {
+        let unusable = |source| HomeError::Unusable { path: self.keys_path(), source };
+        let file = match disk::open_regular(&self.keys_path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(unusable)?,
+        };
+        self.check_exposure()?;
+        if file.metadata().map_err(unusable)?.mode() & 0o002 != 0 {
+            return Err(HomeError::Exposed(self.keys_path()));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_KEYS_BYTES).read_to_end(&mut bytes).map_err(unusable)?;
+        Ok(Some(bytes))
+    }
+
+    /// Keeps keys in place of those that were kept before.
+    pub fn write_keys(&self, bytes: &[u8]) -> Result<(), HomeError> {
+        let unusable = |source| HomeError::Unusable { path: self.keys_path(), source };
+        disk::create_dirs(&self.root).map_err(unusable)?;
+        self.check_exposure()?;
+        disk::write_atomic(&self.keys_path(), bytes, 0o644).map_err(unusable)
+    }
+
+    fn keys_path(&self) -> PathBuf {
+        self.root.join("keys.json")
+    }
+
+    fn check_exposure(&self) -> Result<(), HomeError> {
+        let unusable = |source| HomeError::Unusable { path: self.root.clone(), source };
+        let exposed = self.root.metadata().map_err(unusable)?.mode() & 0o002 != 0;
+        if exposed { Err(HomeError::Exposed(self.root.clone())) } else { Ok(()) }
+    }
+
     /// Makes the folder where it is missing, and takes the lock for `command`; does not wait.
     pub fn lock(&self, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {
         let unusable = |source| HomeError::Unusable { path: self.root.clone(), source };
         disk::create_dirs(&self.root).map_err(unusable)?;
-        if self.root.metadata().map_err(unusable)?.mode() & 0o002 != 0 {
-            return Err(HomeError::Exposed(self.root.clone()));
-        }
+        self.check_exposure()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o644);
         let mut file = options.open(self.root.join("lock")).map_err(unusable)?;
@@ -255,5 +291,20 @@ mod tests {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("set");
         let error = Home::new(folder.path().to_path_buf()).lock("sync", NOW).expect_err("exposed");
         assert!(matches!(error, HomeError::Exposed(_)));
+    }
+
+    #[test]
+    fn keys_are_not_read_from_where_anybody_may_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::new(folder.path().join("cache"));
+        assert_eq!(home.read_keys().expect("none yet"), None);
+        home.write_keys(b"{}").expect("kept");
+        assert_eq!(home.read_keys().expect("kept").as_deref(), Some(&b"{}"[..]));
+        for path in [home.root().to_path_buf(), home.root().join("keys.json")] {
+            let before = fs::metadata(&path).expect("there").permissions();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("set");
+            assert!(matches!(home.read_keys(), Err(HomeError::Exposed(_))), "{path:?}");
+            fs::set_permissions(&path, before).expect("set");
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// No path that should be there is deeper.
-const DEEPEST: usize = 32;
+pub(super) const DEEPEST: usize = 32;
 
 /// One way in which a folder is not what it should be.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -147,7 +147,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn digest(mut file: &File) -> io::Result<Sha256Digest> {
+pub(super) fn digest(mut file: &File) -> io::Result<Sha256Digest> {
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
     loop {
         match file.read(&mut buffer)? {

@@ -7,6 +7,7 @@
 mod central;
 mod compare;
 mod content;
+mod digests;
 mod end;
 mod extra;
 mod fields;
@@ -22,6 +23,7 @@ mod testing;
 mod unpack;
 
 pub use compare::{CompareError, Difference, compare, file_digests};
+pub use digests::{InstalledFiles, installed_files};
 pub use folder::open_folder;
 pub use inspect::{inspect, named_plugin};
 pub use installed::{InstalledError, InstalledManifest, read_installed, read_installed_manifest};

@@ -53,7 +53,7 @@ impl Arguments {
 
 /// The table of exit codes, at the end of the help.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done · 1 failed · 2 usage · 3 findings · 4 integrity: a digest or an archive was refused
+Exit codes: 0 done · 1 failed · 2 usage · 3 findings · 4 integrity: a digest, a signature or an archive was refused
 5 network · 6 storage · 7 locked by another process · 8 partly done · 9 the outcome on a workspace is unknown
 130/143 interrupted";
 

@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 
 use super::{Failure, Report, Session, ui, versions};
 use crate::{
-    index::{StoredPlugin, StoredRelease},
-    model::{PluginSpec, VersionRequest},
-    ops::candidates::{candidates, find_plugin},
+    index::{Index, StoredPlugin, StoredRelease},
+    model::{PluginId, PluginSpec, VersionRequest},
+    ops::{
+        candidates::{candidates, find_plugin},
+        trust::Signed,
+        verify::stored_signatures,
+    },
     resolver::{Surroundings, choose},
 };
 
@@ -27,11 +31,10 @@ impl Arguments {
         let stored = find_plugin(&index, &self.plugin.id)?;
         let releases = index.releases(&self.plugin.id)?;
         if self.plugin.version == VersionRequest::Any {
-            return Ok(Report {
-                document: document(&stored, &releases),
-                text: text(&stored, &releases),
-                ..Report::default()
-            });
+            // The newest of which there is a package here.
+            let in_store = releases.iter().find(|release| !release.stored.is_empty());
+            let signatures = Signatures::of(session, &index, &self.plugin.id, in_store)?;
+            return Ok(signatures.report(document(&stored, &releases), &text(&stored, &releases)));
         }
         // What was withdrawn is still known.
         let mut known = candidates(&stored, &releases);
@@ -44,8 +47,41 @@ impl Arguments {
         let mut fields = document(&stored, &releases);
         fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
         let text = format!("{}\n\n{}\n{}", heading(&stored), versions::text(&release, None), digests(&release));
-        Ok(Report { document: fields, text, ..Report::default() })
+        Ok(Signatures::of(session, &index, &self.plugin.id, release.first())?.report(fields, &text))
     }
+}
+
+/// What the packages of one version say that are in the store.
+struct Signatures {
+    signed: Vec<Signed>,
+    problems: Vec<String>,
+}
+
+impl Signatures {
+    fn of(
+        session: &Session,
+        index: &Index,
+        plugin: &PluginId,
+        release: Option<&StoredRelease>,
+    ) -> Result<Self, Failure> {
+        let mut blobs = index.blobs_of(plugin)?;
+        blobs.retain(|blob| release.is_some_and(|stored| stored.release.version == blob.version));
+        let (signed, remarks) = stored_signatures(&session.context, &blobs);
+        let remarks = remarks.into_iter().map(|remark| format!("note: {remark}"));
+        Ok(Self { signed, problems: session.key_remarks().into_iter().chain(remarks).collect() })
+    }
+
+    fn report(self, mut document: Value, text: &str) -> Report {
+        document["signatures"] = super::setup::to_document(&self.signed);
+        let lines: String = self.signed.iter().map(line).collect();
+        let gap = if lines.is_empty() { "" } else { "\n" };
+        Report { document, text: format!("{text}{gap}{lines}"), problems: self.problems, ..Report::default() }
+    }
+}
+
+fn line(signed: &Signed) -> String {
+    let key = signed.key.as_ref().map_or_else(String::new, |key| format!(", key {key}"));
+    ui::clean(&format!("{}: {signed}{key}", signed.object)) + "\n"
 }
 
 /// Returns the digests of a version's packages, one a line.

@@ -11,6 +11,7 @@ pub mod fetch;
 pub mod foreign;
 pub mod gc;
 pub mod install;
+pub mod keys;
 pub mod outdated;
 pub mod remove;
 pub mod sources;

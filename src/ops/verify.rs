@@ -15,8 +15,12 @@ use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     index::{Blob, Index, IndexError},
     model::{Digests, PluginId, RelPath, Sha256Digest},
-    ops::{Context, trust::Signed},
+    ops::{
+        Context,
+        trust::{InstalledVerdict, Signed},
+    },
     progress::Unit,
+    signature::{Status, Verdict},
     store::StoreError,
     verifier::{Promise, Received, Verified, VerifyError, verify, verify_archive},
 };
@@ -44,7 +48,7 @@ pub struct VerifyOutcome {
     /// What the failures mean.
     #[serde(skip)]
     pub kind: Option<Kind>,
-    /// What the signatures say, of zips and of packages in the store.
+    /// What the signatures say: of zips, of packages in the store, of installed plugins and of those inside them.
     pub signatures: Vec<Signed>,
     /// What else is worth knowing.
     pub remarks: Vec<String>,
@@ -118,6 +122,14 @@ impl VerifyOutcome {
         match context.trust.judge(package, None) {
             Ok(verdict) => self.signatures.push(Signed::of(object.to_owned(), &verdict)),
             Err(error) => self.remarks.push(format!("{object}: its signature cannot be read: {}", Chain(&error))),
+        }
+    }
+
+    /// Notes what an installed plugin's signature says, and those of the plugins inside it.
+    fn sign_installed(&mut self, object: &str, judged: &InstalledVerdict) {
+        self.signatures.push(Signed::of(object.to_owned(), &judged.verdict));
+        for (folder, verdict) in &judged.nested {
+            self.signatures.push(Signed::of(format!("{object}, in it `{folder}`"), verdict));
         }
     }
 
@@ -246,7 +258,11 @@ fn promised(
 /// Compares an installed plugin, or every plugin of a plugins folder, with the package it came from.
 pub fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
     let folder_error = |source| VerifyStartError::Folder { path: path.to_path_buf(), source };
-    let index = Index::open_existing(&context.home.index_path())?;
+    let index = match Index::open_existing(&context.home.index_path()) {
+        // Signatures can be judged without a catalog.
+        Err(IndexError::Missing { .. }) => None,
+        index => Some(index?),
+    };
     let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(folder_error)?;
     let mut outcome = VerifyOutcome::default();
     let folders = match archive::read_installed(&dir) {
@@ -259,7 +275,7 @@ pub fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, Ve
     context.reporter.begin("verifying installed plugins", Some(folders.len() as u64), Unit::Items);
     for (folder, plugin_json) in folders {
         match plugin_json {
-            Ok(plugin_json) => verify_installed(context, &index, &folder, &plugin_json, &mut outcome)?,
+            Ok(plugin_json) => verify_installed(context, index.as_ref(), &folder, &plugin_json, &mut outcome)?,
             Err(error) => outcome.bad(folder.display().to_string(), Chain(&error).to_string(), Kind::Findings),
         }
         context.reporter.advance(1);
@@ -294,18 +310,27 @@ fn installed_below(path: &Path) -> std::io::Result<Vec<Found>> {
 
 fn verify_installed(
     context: &Context,
-    index: &Index,
+    index: Option<&Index>,
     folder: &Path,
     plugin_json: &PluginJson,
     outcome: &mut VerifyOutcome,
 ) -> Result<(), VerifyStartError> {
     let PluginJson { id, version, .. } = plugin_json;
     let object = format!("{id}@{version} in {}", folder.display());
-    let blobs: Vec<_> = index.blobs_of(id)?.into_iter().filter(|blob| blob.version.same_release(version)).collect();
+    let dir = Dir::open_ambient_dir(folder, ambient_authority())
+        .map_err(|source| VerifyStartError::Folder { path: folder.to_path_buf(), source })?;
+    let judged = match context.trust.judge_installed(&dir) {
+        Ok(judged) => judged,
+        Err(error) => {
+            outcome.bad(object, Chain(&error).to_string(), Kind::Findings);
+            return Ok(());
+        }
+    };
+    outcome.sign_installed(&object, &judged);
+    let blobs = index.map_or_else(|| Ok(Vec::new()), |index| index.blobs_of(id))?;
+    let blobs: Vec<_> = blobs.into_iter().filter(|blob| blob.version.same_release(version)).collect();
     if blobs.is_empty() {
-        let reason =
-            format!("the store has no package of {id}@{version} to compare with: `plugport fetch {id}@{version}`");
-        outcome.bad(object, reason, Kind::Findings);
+        by_signature(&judged.verdict, plugin_json, object, outcome);
         return Ok(());
     }
     let mut nearest: Option<Vec<String>> = None;
@@ -317,8 +342,6 @@ fn verify_installed(
                 return Ok(());
             }
         };
-        let dir = Dir::open_ambient_dir(folder, ambient_authority())
-            .map_err(|source| VerifyStartError::Folder { path: folder.to_path_buf(), source })?;
         let differences: Vec<_> = archive::compare(&files, &dir)?.iter().map(ToString::to_string).collect();
         if differences.is_empty() {
             outcome.good_by(&blob, object);
@@ -331,6 +354,44 @@ fn verify_installed(
     }
     outcome.bad(object, nearest.unwrap_or_default().join("; "), Kind::Findings);
     Ok(())
+}
+
+/// Judges an installed plugin of which the store has no package: a signature says as well what its files must be.
+fn by_signature(
+    verdict: &Verdict,
+    PluginJson { id, version, .. }: &PluginJson,
+    object: String,
+    outcome: &mut VerifyOutcome,
+) {
+    match (verdict.status, &verdict.reason) {
+        (Status::Valid, _) => {
+            outcome
+                .remarks
+                .push(format!("{object}: the store has no package of it; its files are those that were signed"));
+            outcome.good();
+        }
+        (Status::Modified, Some(reason)) => {
+            outcome.bad(object, format!("it is not what was signed: {}", Chain(reason.as_ref())), Kind::Findings);
+        }
+        _ => {
+            let reason =
+                format!("the store has no package of {id}@{version} to compare with: `plugport fetch {id}@{version}`");
+            outcome.bad(object, reason, Kind::Findings);
+        }
+    }
+}
+
+/// Returns what the signatures of packages in the store say, and what could not be read of them.
+pub fn stored_signatures(context: &Context, blobs: &[Blob]) -> (Vec<Signed>, Vec<String>) {
+    let mut outcome = VerifyOutcome::default();
+    for blob in blobs {
+        let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);
+        match judge(context, blob) {
+            Ok(mut verified) => outcome.sign(context, &object, &mut verified),
+            Err(error) => outcome.remarks.push(format!("{object}: the package is refused: {}", Chain(&error))),
+        }
+    }
+    (outcome.signatures, outcome.remarks)
 }
 
 /// Returns the digest of each file of a package of the store, having verified it.

@@ -9,12 +9,14 @@ mod document;
 mod folder;
 mod http;
 mod item;
+mod keys;
 mod reports;
 
 use serde::Serialize;
 
 pub use folder::{Folder, FolderError};
 pub use http::HttpCatalog;
+pub use keys::{PublishedKey, PublishedKeys};
 pub use reports::Reports;
 
 use crate::{
@@ -130,6 +132,14 @@ impl Upstream {
         match self {
             Self::Http(catalog) => catalog.package(wanted, limit, sink).await,
             Self::Folder(folder) => folder.package(wanted, limit, sink),
+        }
+    }
+
+    /// Returns the keys that the upstream says sign its plugins; nothing for a folder, which publishes none.
+    pub async fn keys(&self) -> Result<Option<PublishedKeys>, UpstreamError> {
+        match self {
+            Self::Http(catalog) => catalog.keys().await.map(Some),
+            Self::Folder(_) => Ok(None),
         }
     }
 

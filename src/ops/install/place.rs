@@ -38,7 +38,7 @@ pub(super) fn place(
     let staged = held.stage(&mut verified)?;
     let mut warning = None;
     if context.trust.enforcement != Enforcement::Off {
-        let verdict = context.trust.judge_files(verified.archive(), staged.files(), None);
+        let verdict = context.trust.judge_unpacked(verified.archive(), staged.files(), None);
         warning = context.trust.decide(&verdict, plugin)?;
     }
     let foreign = Foreign::find(context, &held, plugin)?;
