@@ -9,7 +9,10 @@ use super::{Failure, Report, Session, ui, versions};
 use crate::{
     index::{StoredPlugin, StoredRelease},
     model::{PluginSpec, VersionRequest},
-    ops::candidates::{candidates, find_plugin},
+    ops::{
+        candidates::{candidates, find_plugin},
+        sync::Alert,
+    },
     resolver::{Surroundings, choose},
 };
 
@@ -26,12 +29,13 @@ impl Arguments {
         let index = session.index()?;
         let stored = find_plugin(&index, &self.plugin.id)?;
         let releases = index.releases(&self.plugin.id)?;
+        let alerts: Vec<_> =
+            index.open_alerts(&self.plugin.id)?.into_iter().map(|alert| Alert::from(alert.change)).collect();
+        let problems = alerts.iter().map(|alert| format!("alert: {alert}; `plugport accept` takes it")).collect();
         if self.plugin.version == VersionRequest::Any {
-            return Ok(Report {
-                document: document(&stored, &releases),
-                text: text(&stored, &releases),
-                ..Report::default()
-            });
+            let mut document = document(&stored, &releases);
+            document["alerts"] = json!(alerts);
+            return Ok(Report { document, text: text(&stored, &releases), problems, ..Report::default() });
         }
         // What was withdrawn is still known.
         let mut known = candidates(&stored, &releases);
@@ -42,9 +46,10 @@ impl Arguments {
         let release: Vec<_> =
             releases.iter().filter(|stored| stored.release.version == chosen.version).cloned().collect();
         let mut fields = document(&stored, &releases);
+        fields["alerts"] = json!(alerts);
         fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
         let text = format!("{}\n\n{}\n{}", heading(&stored), versions::text(&release, None), digests(&release));
-        Ok(Report { document: fields, text, ..Report::default() })
+        Ok(Report { document: fields, text, problems, ..Report::default() })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::{
     model::PluginId,
     ops::{
         trust::Signed,
-        verify::{VerifyOutcome, verify_file, verify_folder, verify_store},
+        verify::{ProvenanceOutcome, VerifyOutcome, verify_file, verify_folder, verify_store},
     },
     signature::Status,
 };
@@ -20,7 +20,8 @@ const FEW: usize = 3;
 
 /// Check again: the store, a zip, or what is installed in a folder
 ///
-/// Exits with 4 when a package is refused, and with 3 when an installed folder differs from the package it came from.
+/// With --all, the log of where every digest came from is checked too; its head shows a log that was made anew, if it was
+/// written down elsewhere before. Exits with 4 when a package is refused, and with 3 when an installed folder differs from the package it came from.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// The packages of these plugins in the store
@@ -93,5 +94,10 @@ fn signature(signed: &Signed) -> String {
 
 fn text(outcome: &VerifyOutcome) -> String {
     let VerifyOutcome { checked, ok, failures, .. } = outcome;
-    ui::clean(&format!("{checked} checked, {ok} as they should be, {} not", failures.len()))
+    let mut text = format!("{checked} checked, {ok} as they should be, {} not", failures.len());
+    if let Some(ProvenanceOutcome { entries, head: Some(head), .. }) = &outcome.provenance {
+        let entries = ui::count(*entries, "entry", "entries");
+        text.push_str(&format!("\nprovenance: {entries}, head {head}"));
+    }
+    ui::clean(&text)
 }
