@@ -236,7 +236,8 @@ mod tests {
             assert_eq!(open(&index), []);
             record(&mut index, 4, &alert(kind, "a", "c"));
             assert_eq!(open(&index)[0].since, time(4), "another change is another alert");
-            accept(&mut index, &open(&index).clone());
+            let found = open(&index);
+            accept(&mut index, &found);
         }
     }
 
@@ -259,7 +260,8 @@ mod tests {
         let mut index = Scratch::new().open();
         put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
         record(&mut index, 2, &alert(ChangeKind::DigestChanged, &digest(1), &digest(9)));
-        accept(&mut index, &open(&index).clone());
+        let found = open(&index);
+        accept(&mut index, &found);
         let pins = index.releases(&id("a-clock-panel")).expect("read").swap_remove(0).pins;
         assert_eq!((&pins[&platform("any")], &pins[&platform("linux-amd64")]), (&package(9), &package(2)));
         let last = index.provenance(&id("a-clock-panel")).expect("read").pop().expect("an entry");
