@@ -187,7 +187,6 @@ fn recorded(row: &Row<'_>, column: usize, number: i64) -> rusqlite::Result<Recor
     Ok(Recorded { number, sha256: row.get(column)?, md5: row.get(column + 1)?, size: row.get(column + 2)? })
 }
 
-/// Returns the hash of a head as it is printed, 64 hexadecimal digits.
 impl std::fmt::Display for ChainHead {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let hash: &Sha256Digest = &self.hash;
