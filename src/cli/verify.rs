@@ -1,6 +1,6 @@
 //! `plugport verify`.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 use clap::Args;
 
@@ -97,7 +97,7 @@ fn text(outcome: &VerifyOutcome) -> String {
     let mut text = format!("{checked} checked, {ok} as they should be, {} not", failures.len());
     if let Some(ProvenanceOutcome { entries, head: Some(head), .. }) = &outcome.provenance {
         let entries = ui::count(*entries, "entry", "entries");
-        text.push_str(&format!("\nprovenance: {entries}, head {head}"));
+        let _ = write!(text, "\nprovenance: {entries}, head {head}");
     }
     ui::clean(&text)
 }

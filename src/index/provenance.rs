@@ -186,7 +186,7 @@ impl Chain {
             text(entry.before),
             text(entry.after),
         ];
-        let hash = link(&mut self.bytes, &self.hash, number, fields);
+        let hash = link(&mut self.bytes, &self.hash, number, &fields);
         let sql =
             "INSERT INTO provenance (event, plugin, version, platform, sha256, md5, size, signer, source, at, before,
                 after, number, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
@@ -226,13 +226,13 @@ fn last(connection: &Connection) -> rusqlite::Result<Option<(i64, [u8; 32])>> {
 }
 
 /// Returns the hash of an entry, which takes the one before in; `bytes` is only a buffer.
-fn link(bytes: &mut Vec<u8>, before: &[u8; 32], number: i64, fields: [ValueRef<'_>; HASHED]) -> [u8; 32] {
+fn link(bytes: &mut Vec<u8>, before: &[u8; 32], number: i64, fields: &[ValueRef<'_>; HASHED]) -> [u8; 32] {
     bytes.clear();
     bytes.extend_from_slice(before);
     bytes.extend_from_slice(&number.to_be_bytes());
     for field in fields {
         let integer;
-        let value: &[u8] = match field {
+        let value: &[u8] = match *field {
             ValueRef::Null => {
                 bytes.push(0);
                 continue;

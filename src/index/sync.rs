@@ -65,6 +65,7 @@ pub struct SyncWriter<'a> {
 struct Owner<'a> {
     number: i64,
     id: &'a PluginId,
+    version: &'a PluginVersion,
     signer: &'a str,
 }
 
@@ -107,8 +108,8 @@ impl SyncWriter<'_> {
         let signer = claimed_signer(&plugin.signature);
         if let Some(version) = &plugin.version {
             // What is listed of a release is for its list of versions to say.
-            let owner = Owner { number, id: &plugin.id, signer: &signer };
-            self.pin(owner, version, &plugin.packages, Relist::No)?;
+            let owner = Owner { number, id: &plugin.id, version, signer: &signer };
+            self.pin(owner, &plugin.packages, Relist::No)?;
         }
         self.claim = Some((plugin.id.clone(), signer));
         Ok(())
@@ -214,8 +215,8 @@ impl SyncWriter<'_> {
             let sql = "UPDATE package SET listed = 0 WHERE plugin = ?1 AND version = ?2";
             self.session().execute(doing, sql, (number, &release.version))?;
             let signer = self.claim_of(plugin)?;
-            let owner = Owner { number, id: plugin, signer: &signer };
-            self.pin(owner, &release.version, &release.packages, Relist::Yes)?;
+            let owner = Owner { number, id: plugin, version: &release.version, signer: &signer };
+            self.pin(owner, &release.packages, Relist::Yes)?;
         }
         Ok(())
     }
@@ -234,7 +235,6 @@ impl SyncWriter<'_> {
     fn pin(
         &mut self,
         owner: Owner<'_>,
-        version: &PluginVersion,
         packages: &BTreeMap<Platform, Package>,
         relist: Relist,
     ) -> Result<(), IndexError> {
@@ -243,11 +243,11 @@ impl SyncWriter<'_> {
         for (platform, package) in packages {
             let Digests { sha256, md5 } = package.digests;
             let size = package.size.map(count_column);
-            let parameters = (owner.number, version, platform, sha256, md5, size, self.now);
+            let parameters = (owner.number, owner.version, platform, sha256, md5, size, self.now);
             if self.session().execute("pinning a package", sql, parameters)? > 0 {
-                self.log_pin(owner, version, platform, package)?;
+                self.log_pin(owner, platform, package)?;
             } else {
-                self.fill(owner, version, platform, package, relist)?;
+                self.fill(owner, platform, package, relist)?;
             }
         }
         Ok(())
@@ -256,14 +256,13 @@ impl SyncWriter<'_> {
     fn fill(
         &mut self,
         owner: Owner<'_>,
-        version: &PluginVersion,
         platform: &Platform,
         offered: &Package,
         relist: Relist,
     ) -> Result<(), IndexError> {
         let doing = "filling a pin";
         let sql = "SELECT sha256, md5, size FROM package WHERE plugin = ?1 AND version = ?2 AND platform = ?3";
-        let pin = self.session().row(doing, sql, (owner.number, version, platform), |row| package_of(row, 0))?;
+        let pin = self.session().row(doing, sql, (owner.number, owner.version, platform), |row| package_of(row, 0))?;
         let mut filled = pin.clone().unwrap_or_default();
         if !filled.digests.contradicts(&offered.digests) {
             filled.digests = filled.digests.or(offered.digests);
@@ -273,22 +272,16 @@ impl SyncWriter<'_> {
                    WHERE plugin = ?1 AND version = ?2 AND platform = ?3";
         let Digests { sha256, md5 } = filled.digests;
         let size = filled.size.map(count_column);
-        let parameters = (owner.number, version, platform, relist == Relist::Yes, sha256, md5, size);
+        let parameters = (owner.number, owner.version, platform, relist == Relist::Yes, sha256, md5, size);
         self.session().execute(doing, sql, parameters)?;
-        if pin.as_ref() == Some(&filled) { Ok(()) } else { self.log_pin(owner, version, platform, &filled) }
+        if pin.as_ref() == Some(&filled) { Ok(()) } else { self.log_pin(owner, platform, &filled) }
     }
 
-    fn log_pin(
-        &mut self,
-        owner: Owner<'_>,
-        version: &PluginVersion,
-        platform: &Platform,
-        package: &Package,
-    ) -> Result<(), IndexError> {
+    fn log_pin(&mut self, owner: Owner<'_>, platform: &Platform, package: &Package) -> Result<(), IndexError> {
         let entry = Entry {
             event: Event::Listed,
             plugin: owner.id.as_str(),
-            version: Some(version.as_str()),
+            version: Some(owner.version.as_str()),
             platform: Some(platform.as_str()),
             package,
             signer: Some(owner.signer),

@@ -130,7 +130,7 @@ impl Index {
             for (column, field) in fields.iter_mut().enumerate() {
                 *field = row.get_ref(column)?;
             }
-            if link(&mut bytes, &hash, found, fields) != stored {
+            if link(&mut bytes, &hash, found, &fields) != stored {
                 let (plugin, version, platform) = key_of(row, 1)?;
                 check
                     .faults
