@@ -205,7 +205,7 @@ mod tests {
             Blob, migrations,
             testing::{Scratch, id, package, platform, plugin_called, put, record, release, time, version},
         },
-        model::{Md5Digest, Platform, Signature},
+        model::{Digests, Md5Digest, Platform, Signature},
     };
 
     fn blob(digest: u8, at: i64) -> Blob {
@@ -316,9 +316,9 @@ mod tests {
     fn a_pin_that_is_filled_is_logged_again() {
         let mut index = Scratch::new().open();
         let mut bare = release("1.0.0", &[("any", 1)]);
-        bare.packages.values_mut().for_each(|package| {
-            package.digests.md5 = package.digests.sha256.take().map(|_| Md5Digest::from_bytes([1; 16]))
-        });
+        for package in bare.packages.values_mut() {
+            package.digests = Digests { sha256: None, md5: Some(Md5Digest::from_bytes([1; 16])) };
+        }
         let mut whole = release("1.0.0", &[("any", 1)]);
         whole.packages.values_mut().for_each(|package| package.digests.md5 = Some(Md5Digest::from_bytes([1; 16])));
         put(&mut index, "a-clock-panel", &[bare]);
