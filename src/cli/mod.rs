@@ -3,6 +3,7 @@
 //! One file a command; the doc comment of its arguments is its help. *Not for:* anything that another program might want
 //! to do with this library.
 
+mod accept;
 mod completions;
 mod diff;
 mod doctor;
@@ -64,6 +65,7 @@ enum Command {
     Show(show::Arguments),
     Versions(versions::Arguments),
     Diff(diff::Arguments),
+    Accept(accept::Arguments),
     Fetch(fetch::Arguments),
     Verify(verify::Arguments),
     Install(install::Arguments),
@@ -96,6 +98,7 @@ impl Command {
             Self::Show(_) => "show",
             Self::Versions(_) => "versions",
             Self::Diff(_) => "diff",
+            Self::Accept(_) => "accept",
             Self::Fetch(_) => "fetch",
             Self::Verify(_) => "verify",
             Self::Install(_) => "install",
@@ -117,6 +120,7 @@ impl Command {
             Self::Show(arguments) => arguments.run(session),
             Self::Versions(arguments) => arguments.run(session),
             Self::Diff(arguments) => arguments.run(session),
+            Self::Accept(arguments) => arguments.run(session),
             Self::Fetch(arguments) => arguments.run(session).await,
             Self::Verify(arguments) => arguments.run(session),
             Self::Install(arguments) => arguments.run(session).await,

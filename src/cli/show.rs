@@ -11,6 +11,7 @@ use crate::{
     model::{PluginId, PluginSpec, VersionRequest},
     ops::{
         candidates::{candidates, find_plugin},
+        sync::Alert,
         trust::Signed,
         verify::stored_signatures,
     },
@@ -30,11 +31,16 @@ impl Arguments {
         let index = session.index()?;
         let stored = find_plugin(&index, &self.plugin.id)?;
         let releases = index.releases(&self.plugin.id)?;
+        let alerts: Vec<_> =
+            index.open_alerts(&self.plugin.id)?.into_iter().map(|alert| Alert::from(alert.change)).collect();
+        let problems = alerts.iter().map(|alert| format!("alert: {alert}; `plugport accept` takes it")).collect();
         if self.plugin.version == VersionRequest::Any {
             // The newest of which there is a package here.
             let in_store = releases.iter().find(|release| !release.stored.is_empty());
             let signatures = Signatures::of(session, &index, &self.plugin.id, in_store)?;
-            return Ok(signatures.report(document(&stored, &releases), &text(&stored, &releases)));
+            let mut document = document(&stored, &releases);
+            document["alerts"] = json!(alerts);
+            return Ok(signatures.report(document, &text(&stored, &releases), problems));
         }
         // What was withdrawn is still known.
         let mut known = candidates(&stored, &releases);
@@ -45,9 +51,10 @@ impl Arguments {
         let release: Vec<_> =
             releases.iter().filter(|stored| stored.release.version == chosen.version).cloned().collect();
         let mut fields = document(&stored, &releases);
+        fields["alerts"] = json!(alerts);
         fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
         let text = format!("{}\n\n{}\n{}", heading(&stored), versions::text(&release, None), digests(&release));
-        Ok(Signatures::of(session, &index, &self.plugin.id, release.first())?.report(fields, &text))
+        Ok(Signatures::of(session, &index, &self.plugin.id, release.first())?.report(fields, &text, problems))
     }
 }
 
@@ -71,11 +78,12 @@ impl Signatures {
         Ok(Self { signed, problems: session.key_remarks().into_iter().chain(remarks).collect() })
     }
 
-    fn report(self, mut document: Value, text: &str) -> Report {
+    fn report(self, mut document: Value, text: &str, mut problems: Vec<String>) -> Report {
+        problems.extend(self.problems);
         document["signatures"] = super::setup::to_document(&self.signed);
         let lines: String = self.signed.iter().map(line).collect();
         let gap = if lines.is_empty() { "" } else { "\n" };
-        Report { document, text: format!("{text}{gap}{lines}"), problems: self.problems, ..Report::default() }
+        Report { document, text: format!("{text}{gap}{lines}"), problems, ..Report::default() }
     }
 }
 

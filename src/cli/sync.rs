@@ -100,13 +100,6 @@ fn problems(outcome: &SyncOutcome) -> Vec<String> {
 }
 
 fn describe(alert: &Alert) -> String {
-    let version = alert.version.as_ref().map_or_else(String::new, |version| format!("@{version}"));
-    let platform = alert.platform.as_ref().map_or_else(String::new, |platform| format!(" ({platform})"));
-    let change = match (&alert.before, &alert.after) {
-        (Some(before), Some(after)) => format!(": was {before}, is offered as {after}"),
-        _ => String::new(),
-    };
     let kept = if alert.refuses() { "; the first one seen stays" } else { "" };
-    let what = alert.kind.replace('-', " ");
-    format!("{}{version}{platform}: {what}{change}{kept}", alert.plugin)
+    format!("{alert}{kept}")
 }

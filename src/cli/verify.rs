@@ -1,6 +1,6 @@
 //! `plugport verify`.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 use clap::Args;
 
@@ -10,7 +10,7 @@ use crate::{
     model::PluginId,
     ops::{
         trust::Signed,
-        verify::{VerifyOutcome, verify_file, verify_folder, verify_store},
+        verify::{ProvenanceOutcome, VerifyOutcome, verify_file, verify_folder, verify_store},
     },
     signature::Status,
 };
@@ -20,8 +20,9 @@ const FEW: usize = 3;
 
 /// Check again: the store, a zip, or what is installed in a folder
 ///
-/// Exits with 4 when a package is refused, and with 3 when an installed folder differs from the package it came from, or,
-/// where the store has none, from what was signed.
+/// With --all, the log of where every digest came from is checked too; its head shows a log that was made anew, if it was
+/// written down elsewhere before. Exits with 4 when a package is refused, and with 3 when an installed folder differs from
+/// the package it came from, or, where the store has none, from what was signed.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// The packages of these plugins in the store
@@ -89,5 +90,10 @@ fn signature(signed: &Signed) -> String {
 
 fn text(outcome: &VerifyOutcome) -> String {
     let VerifyOutcome { checked, ok, failures, .. } = outcome;
-    ui::clean(&format!("{checked} checked, {ok} as they should be, {} not", failures.len()))
+    let mut text = format!("{checked} checked, {ok} as they should be, {} not", failures.len());
+    if let Some(ProvenanceOutcome { entries, head: Some(head), .. }) = &outcome.provenance {
+        let entries = ui::count(*entries, "entry", "entries");
+        let _ = write!(text, "\nprovenance: {entries}, head {head}");
+    }
+    ui::clean(&text)
 }

@@ -3,13 +3,15 @@
 //! *Invariant:* one row for each plugin, version and platform; several rows may name one file.
 //! *Not for:* the files. A row is put after its file is in place and removed before its file is, by the caller.
 
-use rusqlite::Row;
+use rusqlite::{Row, TransactionBehavior};
 
 use super::{
     Index, IndexError,
+    provenance::{Chain, Entry, Event, package_of},
+    session::Session,
     values::{count, count_column},
 };
-use crate::model::{Digests, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp};
+use crate::model::{Digests, Md5Digest, Package, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp};
 
 /// A package in the store.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,21 +43,37 @@ const COLUMNS: &str = "plugin, version, platform, sha256, md5, size, plugin_json
 const ORDER: &str = "ORDER BY plugin, version, platform";
 
 impl Index {
-    /// Records that a package is in the store, in place of an earlier one of the same version and platform.
+    /// Records that a package is in the store, in place of an earlier one of the same version and platform, of which
+    /// nobody looked who signed it and where it came from.
     pub fn put_blob(&mut self, blob: &Blob) -> Result<(), IndexError> {
-        let sql = format!("REPLACE INTO blob ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
-        let parameters = (
-            &blob.plugin,
-            &blob.version,
-            &blob.platform,
-            blob.sha256,
-            blob.md5,
-            count_column(blob.size),
-            &blob.plugin_json,
-            blob.weak,
-            blob.added_at,
-        );
-        self.session().execute("recording a package", &sql, parameters).map(drop)
+        self.put_blob_from(blob, None, None)
+    }
+
+    /// Records that a package is in the store, in place of an earlier one of the same version and platform; who signed it
+    /// according to its own manifest, and the location it came from, go into the provenance log with it.
+    pub fn put_blob_from(&mut self, blob: &Blob, signer: Option<&str>, source: Option<&str>) -> Result<(), IndexError> {
+        let (doing, path) = ("recording a package", self.path.as_path());
+        let fault = |source| IndexError::of(path, doing, source);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+        let session = Session { connection: &transaction, path };
+        put_row(session, doing, blob)?;
+        if !is_logged(session, doing, blob)? {
+            let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+            let entry = Entry {
+                event: Event::Stored,
+                plugin: blob.plugin.as_str(),
+                version: Some(blob.version.as_str()),
+                platform: Some(blob.platform.as_str()),
+                package: &Package { digests, size: Some(blob.size) },
+                signer,
+                source,
+                at: blob.added_at,
+                before: None,
+                after: None,
+            };
+            Chain::load(&transaction).and_then(|mut chain| chain.append(&transaction, &entry)).map_err(fault)?;
+        }
+        transaction.commit().map_err(fault)
     }
 
     /// Forgets a package; returns whether it was known.
@@ -108,6 +126,31 @@ impl Index {
         let sql = format!("SELECT {COLUMNS} FROM blob WHERE sha256 = ?1 {ORDER}");
         self.session().rows("reading the packages of a file", &sql, [sha256], blob_of)
     }
+}
+
+fn put_row(session: Session<'_>, doing: &'static str, blob: &Blob) -> Result<(), IndexError> {
+    let sql = format!("REPLACE INTO blob ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+    let parameters = (
+        &blob.plugin,
+        &blob.version,
+        &blob.platform,
+        blob.sha256,
+        blob.md5,
+        count_column(blob.size),
+        &blob.plugin_json,
+        blob.weak,
+        blob.added_at,
+    );
+    session.execute(doing, &sql, parameters).map(drop)
+}
+
+/// Returns whether the last entry on the package in the store says what is put there: bytes that come again are not news.
+fn is_logged(session: Session<'_>, doing: &'static str, blob: &Blob) -> Result<bool, IndexError> {
+    let sql = "SELECT sha256, md5, size FROM provenance WHERE plugin = ?1 AND version = ?2 AND platform = ?3
+               AND event = 'stored' ORDER BY number DESC LIMIT 1";
+    let last = session.row(doing, sql, (&blob.plugin, &blob.version, &blob.platform), |row| package_of(row, 0))?;
+    let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+    Ok(last.is_some_and(|last| last == Package { digests, size: Some(blob.size) }))
 }
 
 fn blob_of(row: &Row<'_>) -> rusqlite::Result<Blob> {

@@ -1,16 +1,18 @@
 //! The index: the local SQLite copy of one or more catalogs, with full-text search.
 //!
 //! *Invariant:* a reader sees one whole catalog, the old or the new one, because all of a sync is one transaction; a digest
-//! once pinned stays, because no statement but the one of [`Index::replace_pin`] can change it; and no row, statement or
+//! once pinned stays, because no statement but the one of [`SyncWriter::accept`] can change it; and no row, statement or
 //! file makes this module panic.
 //! *Not for:* the network, the store or the clock: times are handed in, and whether a stored package is really there is
 //! the caller's to ensure. All calls block; asynchronous callers put them on a blocking thread.
 
+mod alerts;
 mod blobs;
 mod catalog;
 mod changes;
 mod error;
 mod migrations;
+mod provenance;
 mod seal;
 mod search;
 mod session;
@@ -32,10 +34,12 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 use url::Url;
 
 pub use self::{
+    alerts::OpenAlert,
     blobs::{Blob, PackageKey},
     catalog::{Counts, Known, Source, StoredPlugin, StoredRelease},
     changes::{Change, ChangeKind, RecordedChange, Since, SyncRecord},
     error::{Damage, IndexError},
+    provenance::{ChainCheck, ChainFault, ChainHead, Event, Provenance, claimed_signer},
     seal::Standing,
     search::{Hit, Matched, SearchQuery, SearchResults, Sort},
     sync::{PluginRecord, SyncWriter},

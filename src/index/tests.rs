@@ -249,7 +249,7 @@ fn schema(connection: &Connection) -> String {
 fn old_index(path: &Path, version: usize) -> Connection {
     let mut old = Connection::open(path).expect("create");
     old.execute_batch("PRAGMA foreign_keys = ON").expect("pragma");
-    rusqlite_migration::Migrations::from_slice(migrations::STEPS).to_version(&mut old, version).expect("older steps");
+    rusqlite_migration::Migrations::new(migrations::steps()).to_version(&mut old, version).expect("older steps");
     let record = serde_json::to_string(&plugin_called("a-clock-panel", "Clock")).expect("json");
     old.execute_batch(&format!(
         "INSERT INTO source VALUES (1, 'here', NULL, 5);
@@ -287,7 +287,7 @@ fn columns(connection: &Connection, table: &str) -> String {
 fn an_index_of_every_older_version_is_brought_up_to_date_with_its_rows() {
     let fresh = Scratch::new().open();
     let latest = schema(&fresh.connection);
-    for version in 1..migrations::STEPS.len() {
+    for version in 1..migrations::steps().len() {
         let scratch = Scratch::new();
         let old = old_index(&scratch.path(), version);
         let kept: Vec<_> = STEP_TABLES
@@ -317,7 +317,7 @@ fn the_released_versions_make_what_they_made() {
     let digests: Vec<_> = (1..=2)
         .map(|version| {
             let mut old = Connection::open_in_memory().expect("create");
-            let steps = rusqlite_migration::Migrations::from_slice(migrations::STEPS);
+            let steps = rusqlite_migration::Migrations::new(migrations::steps());
             steps.to_version(&mut old, version).expect("older steps");
             hex::encode(&Sha256::digest(schema(&old))[..8])
         })
@@ -333,7 +333,7 @@ fn steps_are_taken_all_or_none() {
     let scratch = Scratch::new();
     let mut old = old_index(&scratch.path(), 1);
     let before = schema(&old);
-    let mut steps = migrations::STEPS.to_vec();
+    let mut steps = migrations::steps();
     steps.push(rusqlite_migration::M::up("CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);"));
     rusqlite_migration::Migrations::new(steps).to_latest(&mut old).expect_err("the last step fails");
     assert_eq!(schema(&old), before);

@@ -4,6 +4,7 @@
 //! package is verified before it is stored, and stored before the index speaks of it.
 //! *Not for:* arguments, terminals and exit codes; an operation never prints.
 
+pub mod accept;
 pub mod candidates;
 pub mod changes;
 pub mod doctor;

@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::{
     archive::{self, CompareError, InstalledError, PluginJson},
     diagnostic::{Chain, Diagnose, Kind},
-    index::{Blob, Index, IndexError},
+    index::{Blob, ChainCheck, Index, IndexError},
     model::{Digests, PluginId, RelPath, Sha256Digest},
     ops::{
         Context,
@@ -52,6 +52,20 @@ pub struct VerifyOutcome {
     pub signatures: Vec<Signed>,
     /// What else is worth knowing.
     pub remarks: Vec<String>,
+    /// What the provenance log is like, where everything was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<ProvenanceOutcome>,
+}
+
+/// What the check of the provenance log came to.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct ProvenanceOutcome {
+    /// How many entries it has.
+    pub entries: u64,
+    /// The hash of the last one, to hold against one that was written down elsewhere; nothing where it is empty.
+    pub head: Option<String>,
+    /// Whether the chain is whole, and all pins and packages are what it says.
+    pub ok: bool,
 }
 
 /// A verification could not be made.
@@ -148,8 +162,11 @@ pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOut
     if let Some(missing) = plugins.iter().find(|id| !blobs.iter().any(|blob| blob.plugin == **id)) {
         return Err(VerifyStartError::NotStored(missing.clone()));
     }
-    blobs.retain(|blob| plugins.is_empty() || plugins.contains(&blob.plugin));
     let mut outcome = VerifyOutcome::default();
+    if plugins.is_empty() {
+        verify_provenance(&index, &mut outcome)?;
+    }
+    blobs.retain(|blob| plugins.is_empty() || plugins.contains(&blob.plugin));
     context.reporter.begin("verifying the store", Some(blobs.iter().map(|blob| blob.size).sum()), Unit::Bytes);
     for blob in blobs {
         let object = format!("{}@{} ({}) sha256:{}", blob.plugin, blob.version, blob.platform, blob.sha256);
@@ -169,6 +186,17 @@ pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOut
     }
     context.reporter.end();
     Ok(outcome)
+}
+
+/// Checks the provenance log, and what the index has against it.
+fn verify_provenance(index: &Index, outcome: &mut VerifyOutcome) -> Result<(), IndexError> {
+    let ChainCheck { entries, head, faults } = index.check_provenance()?;
+    outcome.provenance =
+        Some(ProvenanceOutcome { entries, head: head.map(|head| head.to_string()), ok: faults.is_empty() });
+    for fault in faults {
+        outcome.bad("the provenance log".to_owned(), fault.to_string(), Kind::Integrity);
+    }
+    Ok(())
 }
 
 fn judge(context: &Context, blob: &Blob) -> Result<Verified, VerifyError> {

@@ -55,7 +55,13 @@ impl HttpCatalog {
             release.packages.clone_from(&detail.plugin.packages);
         }
         let complete = versions.skipped.is_whole();
-        Ok(Details { entry: detail, releases: versions.releases, skipped: versions.skipped.into_list(), complete })
+        Ok(Details {
+            entry: detail,
+            releases: versions.releases,
+            skipped: versions.skipped.into_list(),
+            contradicted: versions.contradicted,
+            complete,
+        })
     }
 
     pub(super) async fn package(

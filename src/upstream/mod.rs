@@ -88,6 +88,8 @@ pub struct Details {
     pub releases: Vec<Release>,
     /// Versions that could not be read.
     pub skipped: Vec<Skipped>,
+    /// Versions that one document has twice, with two contents: none of them is among the releases.
+    pub contradicted: Vec<PluginVersion>,
     /// Whether a version that is missing here is missing upstream: false after a file that could not be read, or
     /// where more was left out than is told.
     pub complete: bool,

@@ -154,7 +154,7 @@ fn plan_one(
         needs: Vec::new(),
         needed_by,
     };
-    let chosen = match candidates::choose(index, &spec, surroundings) {
+    let chosen = match candidates::choose_for_use(index, &spec, surroundings) {
         Ok(chosen) => chosen,
         Err(error) => {
             step.action = Err(error.into());
