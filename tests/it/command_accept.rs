@@ -230,6 +230,8 @@ fn a_log_that_somebody_changed_is_found() {
         let triggers = "DROP TRIGGER provenance_is_not_changed; DROP TRIGGER provenance_is_not_removed;";
         index.execute_batch(&format!("{triggers}{sql}")).expect("somebody with the file may");
         drop(index);
+        world.run(&["verify", "--all"]).expect_code(6).expect_stderr("was sealed as");
+        std::fs::remove_file(world.path("cache/index.seal")).expect("who changes the index may remove its seal");
         let output = world.run(&["verify", "--all"]).expect_code(4);
         output.expect_stderr("failed: the provenance log: ").expect_stderr(told);
         assert_eq!(world.json(4, &["verify", "--all"])["provenance"]["ok"], false);

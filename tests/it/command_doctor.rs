@@ -73,7 +73,12 @@ fn a_cache_in_order_is_in_order_and_looking_changes_nothing() {
 #[test]
 fn s17_a_deleted_index_is_restored() {
     let world = fetched();
-    let rows = world.json(0, &["verify", "--all"]);
+    let rows = || {
+        let document = world.json(0, &["verify", "--all"]);
+        // The entries of the packages are of another time.
+        (document["ok"].clone(), document["signatures"].clone(), document["provenance"]["entries"].clone())
+    };
+    let before = rows();
     fs::remove_file(world.path("cache/index.sqlite")).expect("removed");
     for arguments in [&["sync"][..], &["search", "clock"], &["fetch", CLOCK], &["doctor"]] {
         let output = world.run(arguments).expect_code(6);
@@ -81,7 +86,7 @@ fn s17_a_deleted_index_is_restored() {
     }
     let detail = expect(&world, 0, &["--repair"], "index", "mended");
     assert!(detail.contains("after the sync of"), "{detail}");
-    assert_eq!(world.json(0, &["verify", "--all"]), rows);
+    assert_eq!(rows(), before);
     world.run(&["doctor"]).expect_code(0);
     world.run(&["sync"]).expect_code(0);
     world.run(&["install", CLOCK, "--dir", "plugins"]).expect_code(0);

@@ -176,7 +176,7 @@ fn what_is_not_in_the_store_is_compared_with_the_signed_manifest_or_with_nothing
     let world = World::new(FakeCatalog::new().publish(tides("1.0.0").signed_by(&signer)));
     world.sandbox.write("trusted.asc", signer.public_key());
     for (key, kept) in [(&["--trusted-key", "trusted.asc"][..], true), (&[], false)] {
-        world.run(&["install", TIDES, "--dir", "plugins"]).expect_code(0);
+        world.run(&["--trusted-key", "trusted.asc", "install", TIDES, "--dir", "plugins"]).expect_code(0);
         fs::remove_dir_all(world.path("cache")).expect("removed");
         world.sandbox.write(&format!("plugins/{TIDES}/notes.txt"), "mine");
         let document = world.json(0, &[key, &["uninstall", TIDES, "--dir", "plugins"]].concat());

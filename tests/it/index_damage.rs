@@ -114,8 +114,10 @@ fn s16_the_program_refuses_a_damaged_index_and_mends_it() {
     let pages = intact.len() as u64 / PAGE;
     let anywhere = (0..5).map(|_| random.gen_range(0..pages) * PAGE + random.gen_range(0..PAGE));
     let places: Vec<u64> = [0, 18, 19, 24, 60, 63, text].into_iter().chain(anywhere).collect();
-    for at in &places {
-        flip(&path, *at, 4);
+    for place in &places {
+        // What was mended comes from a copy of before the fetch, which is shorter.
+        let at = place % fs::metadata(&path).expect("there").len();
+        flip(&path, at, 4);
         for arguments in
             [&["doctor"][..], &["verify", "--all"], &["install", CLOCK, "--dir", "plugins"], &["fetch", CLOCK]]
         {
