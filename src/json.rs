@@ -311,7 +311,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(key) = access.next_key::<String>()? {
             let repeated = match self.0 {
                 Keys::Exact => map.contains_key(&key),
-                Keys::Folded => !folded.insert(key.to_uppercase().to_lowercase()),
+                Keys::Folded => !folded.insert(key.to_lowercase().to_uppercase()),
             };
             if repeated {
                 return Err(repeated_key(&key));

@@ -182,7 +182,7 @@ fn writers() -> Vec<(&'static str, Zip)> {
         Zip::plugin([module().central(change)])
     };
     let dos_folder = stored("acme-tides-panel/a/", b"").central(|fields| (fields.host, fields.attributes) = (0, 0x10));
-    let program = |name: &str, mode| named(name).mode(0o100_000 | mode);
+    let program = |name: &str, mode: u32| named(name).mode(0o100_000 | mode);
     vec![
         ("MS-DOS", host(0, 0x20)),
         ("NTFS", host(10, 0)),
