@@ -238,6 +238,7 @@ fn p23_keys_that_are_equal_or_differ_in_case_are_refused_at_any_depth() {
         ("s", "\u{17f}"),
         ("k", "\u{212a}"),
         ("σ", "ς"),
+        ("ß", "ẞ"),
         ("", ""),
     ] {
         let object = format!("{{\"{one}\":1,\"{other}\":1}}");
