@@ -20,8 +20,8 @@ fn rule_of_name(below: &str) -> Rule {
     Zip::plugin([stored(&format!("acme-tides-panel/{below}"), b"")]).broken()
 }
 
-fn position(bytes: &[u8], signature: &[u8; 4]) -> usize {
-    bytes.windows(4).rposition(|window| window == signature).expect("it is there")
+fn position(bytes: &[u8], signature: [u8; 4]) -> usize {
+    bytes.windows(4).rposition(|window| *window == signature).expect("it is there")
 }
 
 /// Flips every bit of a range, one at a time, and returns the bytes of which some bit may be flipped unnoticed, counted
@@ -118,14 +118,14 @@ fn p4_no_spelling_of_a_letter_makes_a_second_file() {
 #[test]
 fn p10_every_byte_of_a_local_header_counts_but_its_version_and_time() {
     let whole = Zip::plugin([module()]).build();
-    let start = position(&whole, b"PK\x03\x04");
+    let start = position(&whole, *b"PK\x03\x04");
     assert_eq!(unnoticed(&whole, start..start + 30 + MODULE.len()), [4, 5, 10, 11, 12, 13]);
 }
 
 #[test]
 fn p10_p11_every_byte_of_a_record_counts_but_versions_times_and_notes() {
     let whole = Zip::plugin([module()]).build();
-    let start = position(&whole, b"PK\x01\x02");
+    let start = position(&whole, *b"PK\x01\x02");
     // The attributes at 38 to 41 have bits of rights among them.
     let harmless = [4, 5, 6, 7, 12, 13, 14, 15, 36, 37, 38, 39, 40, 41];
     assert_eq!(unnoticed(&whole, start..start + 46 + MODULE.len()), harmless);
@@ -140,7 +140,7 @@ fn p12_every_byte_of_the_end_record_counts() {
 #[test]
 fn p13_every_byte_of_the_zip64_end_records_counts_but_versions() {
     let whole = Zip::plugin([module()]).end(End::widen).build();
-    let start = position(&whole, b"PK\x06\x06");
+    let start = position(&whole, *b"PK\x06\x06");
     // The lowest bit of the count of disks, at 56 + 16, makes it zero, which some writers write.
     assert_eq!(unnoticed(&whole, start..whole.len()), [12, 13, 14, 15, 72]);
 }
@@ -148,7 +148,7 @@ fn p13_every_byte_of_the_zip64_end_records_counts_but_versions() {
 #[test]
 fn p13_zip64_records_that_are_double_far_or_not_last_are_refused() {
     let wide = Zip::plugin([module()]).end(End::widen).build();
-    let start = position(&wide, b"PK\x06\x06");
+    let start = position(&wide, *b"PK\x06\x06");
     let (record, locator, end) = (&wide[start..start + 56], &wide[start + 56..start + 76], &wide[start + 76..]);
     let entries = &wide[..start];
     let broken = |parts: &[&[u8]]| super::testing::broken(&parts.concat());

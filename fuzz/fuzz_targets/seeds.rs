@@ -1,4 +1,7 @@
 //! Writes the inputs that the fuzz targets start from into `corpus/`, beside this crate's manifest.
+//!
+//! It is a target that does nothing with its input, so that it is built like the others.
+#![no_main]
 
 use std::{
     collections::BTreeMap,
@@ -7,10 +10,13 @@ use std::{
     path::Path,
 };
 
+use libfuzzer_sys::fuzz_target;
 use plugport_fuzz::{PLUGIN, PLUGIN_JSON, SIGN, VERSION, signer};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
-fn main() {
+fuzz_target!(init: write_seeds(), |_input: &[u8]| {});
+
+fn write_seeds() {
     for (target, seeds) in [
         ("inspector", packages()),
         ("manifest", manifests()),
