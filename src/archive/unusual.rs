@@ -287,3 +287,40 @@ fn what_is_exactly_as_large_as_it_may_be_is_accepted_and_one_more_is_not() {
     tighter[5].manifest_bytes -= 1;
     assert_eq!(tighter.map(|limits| accepted(&limits)), [false; 6]);
 }
+
+/// Packages as people make them, with the programs that this system has. Their names are in ASCII: Info-ZIP does not mark
+/// others as UTF-8, and what is not marked is refused.
+#[test]
+fn p31_what_common_programs_make_is_accepted() {
+    let programs = [
+        "zip -qr - acme-tides-panel > out.zip",
+        "zip -qr - acme-tides-panel | cat > out.zip",
+        "zip -qr -0 -X out.zip acme-tides-panel",
+        "zip -qr -fz out.zip acme-tides-panel -z < /dev/null",
+        "python3 -m zipfile -c out.zip acme-tides-panel",
+        "jar cMf out.zip acme-tides-panel",
+        "7z a -bd -tzip out.zip acme-tides-panel > /dev/null",
+        "bsdtar -a -cf out.zip acme-tides-panel",
+    ];
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let folder = place.path().join("acme-tides-panel");
+    std::fs::create_dir_all(folder.join("img/none")).expect("made");
+    for (name, bytes) in [("plugin.json", PLUGIN_JSON.as_bytes()), ("img/logo.svg", b"<svg/>"), ("img/empty", b"")] {
+        std::fs::write(folder.join(name), bytes).expect("written");
+    }
+    std::fs::write(folder.join("large"), vec![7; 1 << 20]).expect("written");
+    for program in programs {
+        let name = program.split(' ').next().unwrap_or(program);
+        drop(std::fs::remove_file(place.path().join("out.zip")));
+        let mut shell = std::process::Command::new("sh");
+        let made = shell.args(["-c", program]).current_dir(place.path()).env("LC_ALL", "C.UTF-8").output();
+        let bytes = std::fs::read(place.path().join("out.zip")).unwrap_or_default();
+        if !made.is_ok_and(|output| output.status.success()) || bytes.is_empty() {
+            println!("NOT RUN: `{name}` is not here or made nothing: {program}");
+            continue;
+        }
+        let archive = look(&bytes).unwrap_or_else(|error| panic!("{program}: {}", crate::diagnostic::Chain(&error)));
+        let digests = file_digests(&mut Cursor::new(&bytes), &archive).expect(program);
+        assert_eq!((digests.len(), &digests), (4, &by_another_reader(&bytes)), "{program}");
+    }
+}
