@@ -11,6 +11,10 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
+use plugport::{
+    archive::{ArchiveLimits, inspect},
+    signature::{Keyring, read_manifest},
+};
 use plugport_fuzz::{PLUGIN, PLUGIN_JSON, SIGN, VERSION, signer};
 use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 
@@ -77,16 +81,20 @@ fn packages() -> Vec<Vec<u8>> {
     let dist = ("dist/plugin.json", CompressionMethod::Stored, PLUGIN_JSON.as_bytes());
     let plain = SimpleFileOptions::default().last_modified_time(DateTime::default());
     let executable = plain.unix_permissions(0o755);
-    vec![
+    let packages = vec![
         package(&[JSON], plain, ""),
         package(&[JSON, stored, unicode, manifest], plain, ""),
         package(&[JSON, stored, backend], executable, "built by hand"),
         package(&[dist, stored, unicode], plain.large_file(true), ""),
         package(&[JSON, ("img/", CompressionMethod::Stored, b""), unicode, dist], plain, ""),
         streamed(&[JSON, stored, unicode, backend], plain),
-        streamed(&[JSON, stored], plain.large_file(true)),
-        package(&[], plain, ""),
-    ]
+    ];
+    // A target that starts from what is refused alone would compare nothing.
+    for package in &packages {
+        let (id, limits) = (PLUGIN.parse().expect("an id"), ArchiveLimits::default());
+        inspect(&mut Cursor::new(package), &id, &limits).expect("a seed is accepted");
+    }
+    packages
 }
 
 fn package(files: &[File<'_>], options: SimpleFileOptions, comment: &str) -> Vec<u8> {
@@ -100,7 +108,7 @@ fn package(files: &[File<'_>], options: SimpleFileOptions, comment: &str) -> Vec
             writer.write_all(bytes).expect("its bytes");
         }
     }
-    writer.set_comment(comment);
+    writer.set_comment(comment).expect("a short comment");
     writer.finish().expect("the end").into_inner()
 }
 
@@ -126,6 +134,8 @@ fn manifests() -> Vec<Vec<u8>> {
     private["signatureType"] = "private".into();
     private["rootUrls"] = serde_json::json!(["https://grafana.example/", "https://*.example/"]);
     private["files"]["../outside"] = "00".repeat(32).into();
+    let keyring = Keyring::from_armored(signer.public_key().as_bytes()).expect("a key");
+    read_manifest(signed.as_bytes(), &keyring).expect("a seed is accepted");
     let to_sign = |text: String| [&[SIGN][..], text.as_bytes()].concat();
     vec![
         signed.clone().into_bytes(),
