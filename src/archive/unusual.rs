@@ -313,7 +313,7 @@ fn p31_what_common_programs_make_is_accepted() {
     for (name, bytes) in [("plugin.json", PLUGIN_JSON.as_bytes()), ("img/logo.svg", b"<svg/>"), ("img/empty", b"")] {
         write(&folder.join(name), bytes);
     }
-    write(&folder.join("large"), &[7; 1 << 16]);
+    write(&folder.join("large"), &[7; 1 << 14]);
     for program in programs {
         let name = program.split(' ').next().unwrap_or(program);
         drop(std::fs::remove_file(place.path().join("out.zip")));
