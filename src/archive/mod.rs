@@ -4,6 +4,8 @@
 //! no path leaves its folder or meets another path, and that plugin.json names the expected plugin.
 //! *Not for:* digests of the zip itself and signatures, which other modules check against the same open file.
 
+#[cfg(test)]
+mod attacks;
 mod central;
 mod compare;
 mod content;
@@ -21,6 +23,8 @@ mod rule;
 #[cfg(test)]
 mod testing;
 mod unpack;
+#[cfg(test)]
+mod unusual;
 
 pub use compare::{CompareError, Difference, compare, file_digests};
 pub use digests::{InstalledFiles, installed_files};

@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests write and damage files as others would")]
 
 mod architecture;
+mod attacks;
 mod command_accept;
 mod command_diff;
 mod command_doctor;
