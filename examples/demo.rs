@@ -218,7 +218,7 @@ fn publish() -> FakeCatalog {
                 .org("alexanderzobnin", "Alexander Zobnin")
                 .downloads(93_242_599),
         )
-        .publish(FakePlugin::new(CLOCK, "2.1.3").name("Clock").downloads(5_000_000))
+        .publish(FakePlugin::new(CLOCK, "2.1.3").unsigned().name("Clock").downloads(5_000_000))
 }
 
 fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String {
@@ -232,7 +232,7 @@ fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String 
     };
     let [canary, prod_eu, prod_us] = workspaces;
     format!(
-        "[catalog]\nsource = \"{}\"\n\n[trust]\nsignatures = \"require\"\n{}{}{}",
+        "[catalog]\nsource = \"{}\"\n{}{}{}",
         upstream.url(),
         workspace("canary", "grafana", "canary", canary),
         workspace("prod-eu", "grafana", "prod", prod_eu),

@@ -3,12 +3,15 @@
 //! ```text
 //! cache/
 //! ├── index.sqlite        the catalog, and what is in the store
+//! ├── index.seal          what it hashed to when its last writer was done, see `index`
+//! ├── index.snapshot-N-H  a copy of it after sync N, to go back to
+//! ├── keys.json           the keys that the upstream published, where they are believed
 //! ├── lock                held while something is changed
 //! └── store/              packages, see `store`
 //! ```
 
 use std::{
-    fs::{File, OpenOptions, TryLockError},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
@@ -21,6 +24,12 @@ use crate::{
     disk,
     model::Timestamp,
 };
+
+/// How the names of files begin that are not in their place yet, see `disk::write_atomic`.
+const TEMPORARY: &str = ".plugport-";
+
+/// The longest file of kept keys that is read, in bytes: a longer one was not written here.
+const MAX_KEYS_BYTES: u64 = 4 << 20;
 
 /// The cache folder.
 #[derive(Clone, Debug)]
@@ -39,6 +48,17 @@ pub struct Holder {
     pub since: Timestamp,
     /// The command.
     pub command: String,
+}
+
+/// Whether locks can be relied on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Locking {
+    /// A second handle is kept out.
+    Works,
+    /// A second handle is kept out, but this is a network file system.
+    Network(&'static str),
+    /// A second handle is let in.
+    Broken,
 }
 
 /// Held while the cache is changed; gone with the process, however it ends.
@@ -61,6 +81,9 @@ pub enum HomeError {
     /// Every user of the machine may write there.
     #[error("the cache `{}` may be written by every user of this machine", .0.display())]
     Exposed(PathBuf),
+    /// Its file system has no locks that keep a second process out.
+    #[error("the cache `{}` is on a file system without working locks", .0.display())]
+    NoLocks(PathBuf),
     /// Another process changes it.
     #[error("the cache `{}` is being changed by {}", path.display(), describe(holder.as_ref()))]
     Locked {
@@ -84,7 +107,7 @@ impl Diagnose for HomeError {
     fn kind(&self) -> Kind {
         match self {
             Self::Locked { .. } => Kind::Locked,
-            Self::Unusable { .. } | Self::Exposed(_) => Kind::Storage,
+            Self::Unusable { .. } | Self::Exposed(_) | Self::NoLocks(_) => Kind::Storage,
         }
     }
 
@@ -97,15 +120,16 @@ impl Diagnose for HomeError {
                 Some("name a folder that you may write to with `--cache DIR` or PLUGPORT_CACHE".into())
             }
             Self::Exposed(path) => Some(format!("run `chmod o-w {}`", path.display())),
+            Self::NoLocks(_) => Some("name a folder on another file system with `--cache`".into()),
             Self::Locked { .. } => Some("wait until it is done, or use another folder with `--cache`".into()),
         }
     }
 }
 
 impl Home {
-    /// Returns the cache at `root`, which need not be there yet.
+    /// Returns the cache at `root`, which need not be there yet. A link in its place is followed now, and not again.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root: root.canonicalize().unwrap_or(root) }
     }
 
     /// Returns the folder.
@@ -123,13 +147,76 @@ impl Home {
         self.root.join("store")
     }
 
+    /// Tries whether locks keep a second handle out, with a file of its own that is gone afterwards.
+    pub fn locking(&self) -> io::Result<Locking> {
+        let kind = rustix::fs::statfs(&self.root)?.f_type;
+        let network = NETWORKS.iter().find(|(number, _)| i128::from(kind) & 0xFFFF_FFFF == i128::from(*number));
+        let probe = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&self.root)?;
+        let second = probe.reopen()?;
+        let works = match probe.as_file().try_lock() {
+            Ok(()) => matches!(second.try_lock(), Err(TryLockError::WouldBlock)),
+            Err(_) => false,
+        };
+        Ok(match network {
+            _ if !works => Locking::Broken,
+            Some((_, name)) => Locking::Network(name),
+            None => Locking::Works,
+        })
+    }
+
+    /// Returns the temporary files in the folder itself: those of interrupted runs, unless another process writes one now.
+    pub fn temporary_files(&self) -> Vec<PathBuf> {
+        let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
+        let temporary = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        entries.filter_map(Result::ok).filter(temporary).map(|entry| entry.path()).collect()
+    }
+
+    /// Removes temporary files; under the lock, nobody needs them. What cannot be removed stays.
+    pub fn sweep_temporary_files(&self) {
+        for path in self.temporary_files() {
+            drop(fs::remove_file(path));
+        }
+    }
+
+    /// Returns the keys that were kept, where there are any; not from where anybody could have put them.
+    pub fn read_keys(&self) -> Result<Option<Vec<u8>>, HomeError> {
+        let unusable = |source| HomeError::Unusable { path: self.keys_path(), source };
+        let file = match disk::open_regular(&self.keys_path()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file.map_err(unusable)?,
+        };
+        self.check_exposure()?;
+        if file.metadata().map_err(unusable)?.mode() & 0o002 != 0 {
+            return Err(HomeError::Exposed(self.keys_path()));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_KEYS_BYTES).read_to_end(&mut bytes).map_err(unusable)?;
+        Ok(Some(bytes))
+    }
+
+    /// Keeps keys in place of those that were kept before.
+    pub fn write_keys(&self, bytes: &[u8]) -> Result<(), HomeError> {
+        let unusable = |source| HomeError::Unusable { path: self.keys_path(), source };
+        disk::create_dirs(&self.root).map_err(unusable)?;
+        self.check_exposure()?;
+        disk::write_atomic(&self.keys_path(), bytes, 0o644).map_err(unusable)
+    }
+
+    fn keys_path(&self) -> PathBuf {
+        self.root.join("keys.json")
+    }
+
+    fn check_exposure(&self) -> Result<(), HomeError> {
+        let unusable = |source| HomeError::Unusable { path: self.root.clone(), source };
+        let exposed = self.root.metadata().map_err(unusable)?.mode() & 0o002 != 0;
+        if exposed { Err(HomeError::Exposed(self.root.clone())) } else { Ok(()) }
+    }
+
     /// Makes the folder where it is missing, and takes the lock for `command`; does not wait.
     pub fn lock(&self, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {
         let unusable = |source| HomeError::Unusable { path: self.root.clone(), source };
         disk::create_dirs(&self.root).map_err(unusable)?;
-        if self.root.metadata().map_err(unusable)?.mode() & 0o002 != 0 {
-            return Err(HomeError::Exposed(self.root.clone()));
-        }
+        self.check_exposure()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o644);
         let mut file = options.open(self.root.join("lock")).map_err(unusable)?;
@@ -138,13 +225,31 @@ impl Home {
             Err(TryLockError::WouldBlock) => {
                 return Err(HomeError::Locked { path: self.root.clone(), holder: read_holder(&mut file) });
             }
+            Err(TryLockError::Error(source)) if is_without_locks(&source) => {
+                return Err(HomeError::NoLocks(self.root.clone()));
+            }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
+        let second = File::open(self.root.join("lock")).map_err(unusable)?;
+        if second.try_lock().is_ok() {
+            return Err(HomeError::NoLocks(self.root.clone()));
+        }
+        self.sweep_temporary_files();
         // Only for the message that others see: the lock holds without it.
         drop(write_holder(&mut file, command, now));
         Ok(WriteLock { _file: file })
     }
 }
+
+/// Returns whether locking failed because there are no locks (flock(2), fcntl(2)).
+fn is_without_locks(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(rustix::io::Errno::from_raw_os_error);
+    matches!(code, Some(rustix::io::Errno::NOLCK | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP))
+}
+
+/// Network file systems by their numbers (statfs(2)), on which locks and shared memory do not reach other machines.
+const NETWORKS: &[(u64, &str)] =
+    &[(0x6969, "NFS"), (0x517B, "SMB"), (0xFE53_4D42, "SMB2"), (0xFF53_4D42, "CIFS"), (0x0102_1997, "9P")];
 
 fn read_holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
@@ -162,7 +267,7 @@ fn write_holder(file: &mut File, command: &str, now: Timestamp) -> io::Result<()
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 
@@ -186,5 +291,20 @@ mod tests {
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).expect("set");
         let error = Home::new(folder.path().to_path_buf()).lock("sync", NOW).expect_err("exposed");
         assert!(matches!(error, HomeError::Exposed(_)));
+    }
+
+    #[test]
+    fn keys_are_not_read_from_where_anybody_may_write() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let home = Home::new(folder.path().join("cache"));
+        assert_eq!(home.read_keys().expect("none yet"), None);
+        home.write_keys(b"{}").expect("kept");
+        assert_eq!(home.read_keys().expect("kept").as_deref(), Some(&b"{}"[..]));
+        for path in [home.root().to_path_buf(), home.root().join("keys.json")] {
+            let before = fs::metadata(&path).expect("there").permissions();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o777)).expect("set");
+            assert!(matches!(home.read_keys(), Err(HomeError::Exposed(_))), "{path:?}");
+            fs::set_permissions(&path, before).expect("set");
+        }
     }
 }

@@ -121,8 +121,18 @@ pub fn texts<const COUNT: usize>(text: &str, keys: [&str; COUNT]) -> Result<[Opt
 /// Returns a field whatever the case of its key, as Go's decoder does, and so Grafana.
 pub fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let object = value.as_object()?;
-    let folded = name.to_uppercase();
-    object.get(name).or_else(|| object.iter().find(|(key, _)| key.to_uppercase() == folded).map(|(_, value)| value))
+    object.get(name).or_else(|| object.iter().find(|(key, _)| is_called(key, name)).map(|(_, value)| value))
+}
+
+/// Compares a key with an ASCII name as Go does (`foldName` of `encoding/json`): two letters beyond ASCII fold into it,
+/// and no others.
+fn is_called(key: &str, name: &str) -> bool {
+    let fold = |letter| match letter {
+        '\u{17f}' => 's',
+        '\u{212a}' => 'k',
+        other => other.to_ascii_lowercase(),
+    };
+    key.chars().map(fold).eq(name.chars().map(fold))
 }
 
 struct Members<'a>(Vec<(String, &'a RawValue)>);
@@ -301,7 +311,7 @@ impl<'de> Visitor<'de> for Strict {
         while let Some(key) = access.next_key::<String>()? {
             let repeated = match self.0 {
                 Keys::Exact => map.contains_key(&key),
-                Keys::Folded => !folded.insert(key.to_uppercase().to_lowercase()),
+                Keys::Folded => !folded.insert(key.to_lowercase().to_uppercase()),
             };
             if repeated {
                 return Err(repeated_key(&key));
@@ -332,6 +342,13 @@ mod tests {
         assert!(matches!(exact(r#"{"a":{"id":1,"id":2}}"#), Err(JsonError::Syntax(_))));
         assert!(exact(r#"{"id":1,"ID":2}"#).is_ok());
         assert!(parse(br#"{"id":1,"ID":2}"#, Limits::ITEM, Keys::Folded).is_err());
+    }
+
+    #[test]
+    fn a_field_is_found_by_the_keys_that_go_would_take() {
+        let found = |key: &str| field(&serde_json::json!({ key: 1 }), "links").is_some();
+        assert!(["links", "Links", "LINKS", "lin\u{212a}\u{17f}"].into_iter().all(found));
+        assert!(!["l\u{131}nks", "l\u{130}nks", "link", "linkß"].into_iter().any(found));
     }
 
     #[test]

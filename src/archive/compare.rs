@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// No path that should be there is deeper.
-const DEEPEST: usize = 32;
+pub(super) const DEEPEST: usize = 32;
 
 /// One way in which a folder is not what it should be.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -38,6 +38,17 @@ pub enum Difference {
     Extra(PathBuf),
     /// Where a file may be there is a link, a special file, or a folder in the place of a file.
     NotAFile(PathBuf),
+}
+
+impl Difference {
+    /// Returns the path of what is there and should not be, or not like this; nothing where something is missing.
+    pub fn foreign(&self) -> Option<PathBuf> {
+        match self {
+            Self::Missing(_) => None,
+            Self::Modified(path) => Some(PathBuf::from(path.as_str())),
+            Self::Extra(path) | Self::NotAFile(path) => Some(path.clone()),
+        }
+    }
 }
 
 impl fmt::Display for Difference {
@@ -136,7 +147,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-fn digest(mut file: &File) -> io::Result<Sha256Digest> {
+pub(super) fn digest(mut file: &File) -> io::Result<Sha256Digest> {
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; BUFFER]);
     loop {
         match file.read(&mut buffer)? {

@@ -3,7 +3,7 @@
 //! *Invariant:* every handle is of what stood in its parent under that very name: a link there is an error, not a detour.
 //! *Not for:* the path to the folder that the caller holds already.
 
-use std::{fs::File, io};
+use std::{fs::File, io, path::Path};
 
 use cap_std::fs::Dir;
 use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat};
@@ -14,9 +14,9 @@ const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP).union(M
 const PRIVATE: Mode = Mode::RWXU;
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Returns a handle of a folder that can be read and synchronised; `.` is the folder itself.
-pub(super) fn open_folder(parent: &Dir, name: &str) -> io::Result<Dir> {
-    let handle = openat(parent, name, READ | OFlags::DIRECTORY, Mode::empty())?;
+/// Returns a handle of a folder that can be read and synchronised; `.` is the folder itself, and a link is an error.
+pub fn open_folder(parent: &Dir, name: impl AsRef<Path>) -> io::Result<Dir> {
+    let handle = openat(parent, name.as_ref(), READ | OFlags::DIRECTORY, Mode::empty())?;
     Ok(Dir::from_std_file(File::from(handle)))
 }
 

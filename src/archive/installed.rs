@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use cap_std::fs::Dir;
 
 use super::{
-    PLUGIN_FOLDERS, PluginJson, PluginJsonError,
+    ArchiveLimits, PLUGIN_FOLDERS, PluginJson, PluginJsonError,
     folder::{open_file, open_folder},
     parse_plugin_json,
 };
@@ -75,6 +75,34 @@ pub fn read_installed(folder: &Dir) -> Result<PluginJson, InstalledError> {
         return parse_plugin_json(&bytes).map_err(|source| InstalledError::PluginJson { path, source });
     }
     Err(InstalledError::NoPluginJson)
+}
+
+/// The MANIFEST.txt of an installed plugin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct InstalledManifest {
+    /// The folder that it is in, below the plugin's own: empty or `dist`.
+    pub folder: &'static str,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Returns the MANIFEST.txt of an installed plugin's folder, up to 4 MiB of it; nothing where there is no such file.
+pub fn read_installed_manifest(folder: &Dir) -> io::Result<Option<InstalledManifest>> {
+    for part in PLUGIN_FOLDERS {
+        let file = open_folder(folder, if part.is_empty() { "." } else { part })
+            .and_then(|parent| open_file(&parent, "MANIFEST.txt"));
+        match file {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(error),
+            Ok(None) => {}
+            Ok(Some(file)) => {
+                let mut bytes = Vec::new();
+                file.take(ArchiveLimits::default().manifest_bytes).read_to_end(&mut bytes)?;
+                return Ok(Some(InstalledManifest { folder: part, bytes }));
+            }
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

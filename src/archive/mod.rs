@@ -4,9 +4,12 @@
 //! no path leaves its folder or meets another path, and that plugin.json names the expected plugin.
 //! *Not for:* digests of the zip itself and signatures, which other modules check against the same open file.
 
+#[cfg(test)]
+mod attacks;
 mod central;
 mod compare;
 mod content;
+mod digests;
 mod end;
 mod extra;
 mod fields;
@@ -20,10 +23,14 @@ mod rule;
 #[cfg(test)]
 mod testing;
 mod unpack;
+#[cfg(test)]
+mod unusual;
 
 pub use compare::{CompareError, Difference, compare, file_digests};
+pub use digests::{InstalledFiles, installed_files};
+pub use folder::open_folder;
 pub use inspect::{inspect, named_plugin};
-pub use installed::{InstalledError, read_installed};
+pub use installed::{InstalledError, InstalledManifest, read_installed, read_installed_manifest};
 pub use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};
 pub use rule::{ArchiveError, Rule};
 pub use unpack::{UnpackError, Unpacked, unpack};

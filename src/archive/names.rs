@@ -102,9 +102,10 @@ fn join(known: Role, new: Role) -> Result<Role, Rule> {
     }
 }
 
-/// Upper case first, since some letters (`ß`, `ſ`) meet others only there. Windows drops trailing dots and spaces.
+/// There and back, since some letters meet others only in lower case (`ẞ`) and some only in upper case (`ß`, `ſ`).
+/// Windows drops trailing dots and spaces.
 fn fold(part: &str) -> Box<str> {
-    let folded: String = part.to_uppercase().to_lowercase().nfc().collect();
+    let folded: String = part.to_lowercase().to_uppercase().to_lowercase().nfc().collect();
     folded.trim_end_matches(['.', ' ']).into()
 }
 
@@ -157,6 +158,15 @@ mod tests {
         }
         assert!(matches!(rule("u\u{308}"), Rule::NotNormal));
         assert!(matches!(rule("PLUGIN.JSON"), Rule::Collision(_)));
+    }
+
+    #[test]
+    fn every_letter_is_folded_like_its_other_cases() {
+        for letter in ('\0'..=char::MAX).filter(|letter| letter.to_lowercase().ne(letter.to_uppercase())) {
+            let folded = fold(&format!("a{letter}a"));
+            assert_eq!(folded, fold(&format!("a{}a", letter.to_lowercase())), "{letter:?}");
+            assert_eq!(folded, fold(&format!("a{}a", letter.to_uppercase())), "{letter:?}");
+        }
     }
 
     #[test]

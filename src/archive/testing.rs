@@ -26,6 +26,10 @@ pub(super) struct Fields {
     pub(super) name: Vec<u8>,
     pub(super) extra: Vec<u8>,
     pub(super) attributes: u32,
+    /// In the units of MS-DOS, time first.
+    pub(super) time: u32,
+    /// Of the central record alone.
+    pub(super) comment: Vec<u8>,
     /// Where the central record says the entry is; where it is when `None`.
     pub(super) start: Option<u32>,
 }
@@ -81,6 +85,16 @@ pub(super) fn deflate(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().expect("a vector takes everything")
 }
 
+/// Deflates pieces, each into blocks of its own.
+pub(super) fn deflate_at(level: Compression, pieces: &[&[u8]]) -> Vec<u8> {
+    let mut encoder = DeflateEncoder::new(Vec::new(), level);
+    for piece in pieces {
+        encoder.write_all(piece).expect("a vector takes everything");
+        encoder.flush().expect("a vector takes everything");
+    }
+    encoder.finish().expect("a vector takes everything")
+}
+
 fn length(bytes: &[u8]) -> u32 {
     u32::try_from(bytes.len()).expect("tests are small")
 }
@@ -107,6 +121,8 @@ pub(super) fn raw(name: &str, method: u16, data: Vec<u8>, bytes: &[u8]) -> Part 
         name: name.into(),
         extra: Vec::new(),
         attributes: mode << 16,
+        time: 0x21 << 16,
+        comment: Vec::new(),
         start: None,
     };
     Part { local: Some(fields.clone()), data, after: Vec::new(), central: vec![fields] }
@@ -173,10 +189,10 @@ impl Part {
 
 impl Fields {
     fn shared(&self, version: u16, bytes: &mut Vec<u8>) {
-        for number in [version, self.flags, self.method, 0, 0x21] {
+        for number in [version, self.flags, self.method] {
             bytes.extend(number.to_le_bytes());
         }
-        for number in [self.crc, self.compressed, self.size] {
+        for number in [self.time, self.crc, self.compressed, self.size] {
             bytes.extend(number.to_le_bytes());
         }
         for text in [&self.name, &self.extra] {
@@ -195,11 +211,13 @@ impl Fields {
         bytes.extend(b"PK\x01\x02");
         bytes.extend([30, self.host]);
         self.shared(20, bytes);
-        bytes.extend([0; 6]);
+        bytes.extend(u16::try_from(self.comment.len()).expect("tests are small").to_le_bytes());
+        bytes.extend([0; 4]);
         bytes.extend(self.attributes.to_le_bytes());
         bytes.extend(self.start.unwrap_or(start).to_le_bytes());
-        bytes.extend(&self.name);
-        bytes.extend(&self.extra);
+        for text in [&self.name, &self.extra, &self.comment] {
+            bytes.extend(text);
+        }
     }
 }
 
@@ -252,6 +270,12 @@ impl Zip {
 }
 
 impl End {
+    /// Leaves all numbers to the zip64 records.
+    pub(super) fn widen(&mut self) {
+        self.wide = Some(Wide::default());
+        (self.records, self.start, self.size) = (Some(u16::MAX), Some(u32::MAX), Some(u32::MAX));
+    }
+
     fn write(&self, bytes: &mut Vec<u8>, records: u16, size: u32, start: u32) {
         if let Some(wide) = &self.wide {
             wide.write(bytes, records, size, start);

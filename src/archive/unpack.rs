@@ -11,13 +11,16 @@ use std::{
     panic::resume_unwind,
     sync::{
         Arc, Mutex, PoisonError,
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{Receiver, sync_channel},
     },
     thread,
 };
 
 use cap_std::fs::Dir;
-use rustix::fs::fsync;
+use rustix::{
+    fs::{fstatfs, fsync, syncfs},
+    system::uname,
+};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -34,6 +37,12 @@ use crate::{
 const SYNC_THREADS: usize = 8;
 /// How many written files wait for that; each holds one handle.
 const SYNC_QUEUE: usize = 64;
+
+/// From so many files on, the whole file system is brought to the disk at once: each file costs a journal's write by
+/// itself, while the rest of the file system costs what others have written lately.
+const MANY_FILES: usize = 256;
+/// The file systems where that is known to hold: ext4, XFS, btrfs (linux/magic.h).
+const WHOLE_SYNC: [i128; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
 /// What was written.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -118,9 +127,39 @@ pub fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> R
     if base.entries().map_err(UnpackError::Folder)?.next().is_some() {
         return Err(UnpackError::NotEmpty);
     }
+    let files = archive.entries().iter().filter(|entry| entry.kind() == EntryKind::File).count();
+    let at_once = files >= MANY_FILES && can_sync_at_once(&base);
     let mut folders = Folders::new(base);
     let mut source = Source::new(file).map_err(UnpackError::Folder)?;
-    let unpacked = thread::scope(|scope| {
+    if at_once {
+        let unpacked = write_entries(&mut source, archive, &mut folders, &mut |_| true)?;
+        let base = folders.enter("").map_err(UnpackError::Folder)?;
+        syncfs(base).map_err(|error| UnpackError::write("")(error.into()))?;
+        return Ok(unpacked);
+    }
+    let unpacked = sync_beside(&mut source, archive, &mut folders)?;
+    sync_folders(&mut folders)?;
+    Ok(unpacked)
+}
+
+/// Returns whether one call brings all that was written since the folder was opened to the disk, and tells of every error:
+/// since Linux 5.8 (syncfs(2)), on file systems that are known to write everything then.
+fn can_sync_at_once(folder: &Dir) -> bool {
+    let release = uname();
+    let mut numbers =
+        release.release().to_str().unwrap_or_default().split(|character: char| !character.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|number| number.parse::<u32>().ok()).unwrap_or_default();
+    let is_local = fstatfs(folder).is_ok_and(|system| WHOLE_SYNC.contains(&i128::from(system.f_type)));
+    is_local && (number(), number()) >= (5, 8)
+}
+
+/// Writes the entries while threads bring the files that are written to the disk.
+fn sync_beside(
+    source: &mut Source<impl Read + Seek>,
+    archive: &Archive,
+    folders: &mut Folders,
+) -> Result<Unpacked, UnpackError> {
+    thread::scope(|scope| {
         let (sender, receiver) = sync_channel(SYNC_QUEUE);
         // Shared by reference count, so that the queue closes, and the writer stops, when the last thread has failed.
         let receiver = Arc::new(Mutex::new(receiver));
@@ -131,22 +170,20 @@ pub fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> R
             })
             .collect();
         drop(receiver);
-        let written = write_entries(&mut source, archive, &mut folders, &sender);
+        let written = write_entries(source, archive, folders, &mut |written| sender.send(written).is_ok());
         drop(sender);
         for thread in threads {
             thread.join().unwrap_or_else(|panic| resume_unwind(panic))?;
         }
         written
-    })?;
-    sync_folders(&mut folders)?;
-    Ok(unpacked)
+    })
 }
 
 fn write_entries(
     source: &mut Source<impl Read + Seek>,
     archive: &Archive,
     folders: &mut Folders,
-    sender: &SyncSender<Written>,
+    hand_on: &mut dyn FnMut(Written) -> bool,
 ) -> Result<Unpacked, UnpackError> {
     let mut unpacked = Unpacked::default();
     for entry in archive.entries() {
@@ -157,7 +194,7 @@ fn write_entries(
         }
         let (file, digest) = write_file(source, entry, folders)?;
         unpacked.files.insert(path.clone(), digest);
-        if sender.send(Written { path: path.clone(), file }).is_err() {
+        if !hand_on(Written { path: path.clone(), file }) {
             // Every thread has failed, and the first tells why.
             break;
         }

@@ -7,11 +7,11 @@ use crate::ops::doctor::{Check, doctor};
 
 /// Look whether the cache is in order, and mend what can be mended
 ///
-/// Looks at permissions, the pages of the index, whether every package that the index speaks of is in the store, at
-/// leftovers and at the clock. `verify --all` reads the bytes of the packages themselves.
+/// Looks at permissions, locks and room, at every byte of the index, whether every package that the index speaks of is in
+/// the store, at leftovers and at the clock. `verify --all`, and `--repair`, read the bytes of the packages themselves.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
-    /// Fetch missing packages again, and move a damaged index out of the way
+    /// Fetch damaged packages again, and restore a damaged index from its copy
     #[arg(long)]
     repair: bool,
 }

@@ -45,8 +45,11 @@ impl Arguments {
         let surroundings =
             Surroundings { grafana: self.grafana.clone(), platforms, published_before: session.published_before() };
         let options = FetchOptions { subject, surroundings, dependencies: true, concurrency: self.concurrency.get() };
-        let outcome = fetch(&session.context, session.sources(), &options).await?;
-        Ok(report(&outcome))
+        let (context, remarks) = session.with_fresh_keys().await;
+        let outcome = fetch(&context, session.sources(), &options).await?;
+        let mut report = report(&outcome);
+        report.problems.splice(..0, remarks);
+        Ok(report)
     }
 }
 

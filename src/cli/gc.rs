@@ -26,7 +26,11 @@ impl Arguments {
         let outcome = gc(&session.context, options)?;
         let mut document = to_document(&outcome);
         document["dry_run"] = self.dry_run.into();
-        Ok(Report { document, text: text(&outcome, self.dry_run), ..Report::default() })
+        let note = |name: &String| {
+            format!("`{name}` was damaged and is no longer used: remove it when you have no use for it")
+        };
+        let notes = outcome.set_aside.iter().map(note).collect();
+        Ok(Report { document, text: text(&outcome, self.dry_run), notes, ..Report::default() })
     }
 }
 

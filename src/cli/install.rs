@@ -48,8 +48,11 @@ impl Arguments {
             published_before: session.published_before(),
             concurrency: self.concurrency.get(),
         };
-        let changes = install(&session.context, session.sources(), targets, &options).await?;
-        Ok(report(&changes, self.dry_run))
+        let (context, remarks) = session.with_fresh_keys().await;
+        let changes = install(&context, session.sources(), targets, &options).await?;
+        let mut report = report(&changes, self.dry_run);
+        report.problems.splice(..0, remarks);
+        Ok(report)
     }
 }
 

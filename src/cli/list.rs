@@ -8,7 +8,7 @@ use super::{Failure, Report, Session, selection::Selection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     index::Index,
-    ops::target::{InstalledPlugin, Place, State, Target, TargetError},
+    ops::target::{InstalledPlugin, Place, SignatureState, State, Target, TargetError},
 };
 
 /// How many targets are read side by side.
@@ -23,7 +23,13 @@ pub(super) struct Arguments {
 
 impl Arguments {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let read = read_all(self.selection.or_all(session).await?).await;
+        let mut read = Vec::new();
+        for (target, state) in read_all(self.selection.or_all(session).await?).await {
+            read.push(match state {
+                Ok(state) => (target, Ok(state.judge_signatures(&session.context.trust).await)),
+                failed => (target, failed),
+            });
+        }
         let mut rows = Vec::new();
         for (target, state) in read.iter().filter_map(|(target, state)| Some((target, state.as_ref().ok()?))) {
             rows.extend(state.plugins.values().map(|plugin| row(target, plugin)));
@@ -46,7 +52,7 @@ impl Arguments {
         Ok(Report {
             document: json!({ "workspaces": documents }),
             text,
-            problems: problems(&read),
+            problems: session.key_remarks().into_iter().chain(problems(&read)).collect(),
             notes,
             kind: kind(&read),
         })
@@ -77,7 +83,7 @@ fn row(target: &Target, plugin: &InstalledPlugin) -> Vec<String> {
         plugin.id.to_string(),
         version(plugin),
         plugin.plugin_type.as_ref().map_or("-", |kind| kind.as_str()).to_owned(),
-        plugin.signature.clone().unwrap_or_else(|| "-".to_owned()),
+        plugin.signature.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
         plugin.fault.clone().map_or_else(|| "ok".to_owned(), |fault| format!("not loaded: {fault}")),
     ]
 }
@@ -90,12 +96,16 @@ fn is_weak(index: &Index, plugin: &InstalledPlugin) -> Option<bool> {
 }
 
 fn plugin_document(plugin: &InstalledPlugin, weak: Option<bool>) -> Value {
+    let signature = plugin.signature.as_ref();
+    let known = |text: fn(&SignatureState) -> &String| signature.map(text).filter(|text| !text.is_empty());
     json!({
         "id": plugin.id,
         "version": plugin.version,
         "name": plugin.name,
         "type": plugin.plugin_type,
-        "signature": plugin.signature,
+        "signature": known(|signature| &signature.status),
+        "signature_type": known(|signature| &signature.signature_type),
+        "signature_org": known(|signature| &signature.org),
         "dependencies": plugin.dependencies,
         "grafana_dependency": plugin.grafana_dependency,
         "angular": plugin.angular,

@@ -3,6 +3,7 @@
 //! One file a command; the doc comment of its arguments is its help. *Not for:* anything that another program might want
 //! to do with this library.
 
+mod accept;
 mod adopt;
 mod check;
 mod completions;
@@ -57,7 +58,7 @@ impl Arguments {
 
 /// The table of exit codes, at the end of the help.
 const EXIT_CODES: &str = "\
-Exit codes: 0 done · 1 failed · 2 usage · 3 findings · 4 integrity: a digest or an archive was refused
+Exit codes: 0 done · 1 failed · 2 usage · 3 findings · 4 integrity: a digest, a signature or an archive was refused
 5 network · 6 storage · 7 locked by another process · 8 partly done · 9 the outcome on a workspace is unknown
 130/143 interrupted";
 
@@ -68,6 +69,7 @@ enum Command {
     Show(show::Arguments),
     Versions(versions::Arguments),
     Diff(diff::Arguments),
+    Accept(accept::Arguments),
     Fetch(fetch::Arguments),
     Verify(verify::Arguments),
     Install(install::Arguments),
@@ -105,6 +107,7 @@ impl Command {
             Self::Show(_) => "show",
             Self::Versions(_) => "versions",
             Self::Diff(_) => "diff",
+            Self::Accept(_) => "accept",
             Self::Fetch(_) => "fetch",
             Self::Verify(_) => "verify",
             Self::Install(_) => "install",
@@ -131,6 +134,7 @@ impl Command {
             Self::Show(arguments) => arguments.run(session),
             Self::Versions(arguments) => arguments.run(session),
             Self::Diff(arguments) => arguments.run(session),
+            Self::Accept(arguments) => arguments.run(session),
             Self::Fetch(arguments) => arguments.run(session).await,
             Self::Verify(arguments) => arguments.run(session),
             Self::Install(arguments) => arguments.run(session).await,

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     archive::ArchiveLimits,
-    diagnostic::Kind,
+    diagnostic::{Chain, Kind},
     fleet::{
         Manifest,
-        manifest::{Login, Place, Signatures, Source},
+        manifest::{Keys, Login, Place, Signatures, Source},
     },
     home::Home,
     index::Index,
@@ -24,6 +24,7 @@ use crate::{
     net::Client,
     ops::{
         Context,
+        keys::{self, UpstreamKeys},
         sources::{KnownSource, Sources},
         trust::Trust,
     },
@@ -62,7 +63,7 @@ pub(super) struct Globals {
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: Color,
     /// Believe the signatures of the keys in this file, and of no others
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_TRUSTED_KEY")]
     trusted_key: Option<PathBuf>,
     /// Trust the authorities in this PEM file too
     #[arg(long, global = true, value_name = "FILE")]
@@ -135,15 +136,22 @@ impl Globals {
         self.config.clone().unwrap_or_else(|| PathBuf::from("plugport.toml"))
     }
 
-    fn trust(&self, manifest: &Manifest) -> Result<Trust, Failure> {
-        let keyring = match &self.trusted_key {
-            Some(path) => Trust::keys_of(path)?,
-            None => Keyring::grafana(),
+    /// Returns the source whose keys are believed beside the built-in one; `--trusted-key` means its keys alone.
+    fn keys_source(&self, manifest: &Manifest) -> Result<Option<String>, Failure> {
+        let wanted = self.trusted_key.is_none() && manifest.trust().keys == Keys::Upstream;
+        Ok(if wanted { Some(location(manifest, &manifest.catalog().source)?) } else { None })
+    }
+
+    fn trust(&self, manifest: &Manifest, kept: Option<&UpstreamKeys>) -> Result<Trust, Failure> {
+        let keyring = match (&self.trusted_key, kept) {
+            (Some(path), _) => Trust::keys_of(path)?,
+            (None, Some(kept)) => kept.keyring.clone(),
+            (None, None) => Keyring::grafana(),
         };
         let enforcement = match manifest.trust().signatures {
-            Some(Signatures::Require) => Enforcement::Require,
-            Some(Signatures::Warn) => Enforcement::Warn,
-            Some(Signatures::Off) | None => Enforcement::Off,
+            Signatures::Require => Enforcement::Require,
+            Signatures::Warn => Enforcement::Warn,
+            Signatures::Off => Enforcement::Off,
         };
         Ok(Trust { keyring, enforcement, unsigned: manifest.trust().unsigned.clone() })
     }
@@ -165,6 +173,16 @@ pub(super) struct Session {
     /// Where the manifest is, or would be.
     pub(super) manifest_path: PathBuf,
     sources: Sources,
+    keys: Option<KeysOf>,
+}
+
+/// Whose keys are believed beside the built-in one.
+#[derive(Debug)]
+struct KeysOf {
+    /// The upstream.
+    source: String,
+    /// What is to be told of those that were kept.
+    remarks: Vec<String>,
 }
 
 impl Session {
@@ -173,16 +191,45 @@ impl Session {
         let authorities = globals.authorities()?;
         let client = Client::new(manifest.network().clone(), globals.offline, authorities.as_deref())?;
         let sources = Sources::new(client.clone(), known_sources(&manifest), environment);
+        let (home, source) = (Home::new(globals.cache()?), globals.keys_source(&manifest)?);
+        let kept = source.as_deref().map(|source| keys::kept(&home, source));
         let context = Context {
-            home: Home::new(globals.cache()?),
+            home,
             client,
             clock: now,
             reporter: ui.reporter(),
             limits: ArchiveLimits::default(),
-            trust: Arc::new(globals.trust(&manifest)?),
+            trust: Arc::new(globals.trust(&manifest, kept.as_ref())?),
             command: command.to_owned(),
         };
-        Ok(Self { context, manifest, manifest_path: globals.manifest_path(), sources })
+        let remarks = kept.map(|kept| kept.remarks).unwrap_or_default();
+        let keys = source.map(|source| KeysOf { source, remarks });
+        Ok(Self { context, manifest, manifest_path: globals.manifest_path(), sources, keys })
+    }
+
+    /// Returns what is to be told of the keys that were kept.
+    pub(super) fn key_remarks(&self) -> Vec<String> {
+        let remarks = self.keys.iter().flat_map(|keys| &keys.remarks);
+        remarks.map(|remark| format!("note: {remark}")).collect()
+    }
+
+    /// Returns what to work with once the upstream's keys were read anew, where they are believed and there is a network;
+    /// and what is to be told of them. Without an answer those hold that were read before.
+    pub(super) async fn with_fresh_keys(&self) -> (Context, Vec<String>) {
+        let (mut context, kept) = (self.context.clone(), self.key_remarks());
+        let Some(KeysOf { source, .. }) = self.keys.as_ref().filter(|_| !context.client.is_offline()) else {
+            return (context, kept);
+        };
+        match keys::read(&context, &self.sources, source).await {
+            Ok(UpstreamKeys { keyring, remarks }) => {
+                context.trust = Arc::new(Trust { keyring, ..Trust::clone(&context.trust) });
+                (context, remarks.iter().map(|remark| format!("note: {remark}")).collect())
+            }
+            Err(error) => {
+                let remark = format!("note: the upstream's keys could not be read anew: {}", Chain(&error));
+                (context, kept.into_iter().chain([remark]).collect())
+            }
+        }
     }
 
     /// Returns the index for reading.
@@ -215,13 +262,17 @@ impl Session {
             Some(text) => text.parse::<Source>()?,
             None => self.manifest.catalog().source.clone(),
         };
-        let location = match &source {
-            Source::Workspace(name) => gnet(&self.manifest.workspace(name)?.place_text()),
-            Source::Url(address) => address.clone(),
-            Source::Path(path) => path.display().to_string(),
-        };
-        Ok(self.sources.open(&location).await?)
+        Ok(self.sources.open(&location(&self.manifest, &source)?).await?)
     }
+}
+
+/// Returns the address or the path of a source.
+fn location(manifest: &Manifest, source: &Source) -> Result<String, Failure> {
+    Ok(match source {
+        Source::Workspace(name) => gnet(&manifest.workspace(name)?.place_text()),
+        Source::Url(address) => address.clone(),
+        Source::Path(path) => path.display().to_string(),
+    })
 }
 
 /// Returns the address of the catalog that a Grafana passes on (protocol page 4).

@@ -7,9 +7,14 @@ use serde_json::{Value, json};
 
 use super::{Failure, Report, Session, ui, versions};
 use crate::{
-    index::{StoredPlugin, StoredRelease},
-    model::{PluginSpec, VersionRequest},
-    ops::candidates::{candidates, find_plugin},
+    index::{Index, StoredPlugin, StoredRelease},
+    model::{PluginId, PluginSpec, VersionRequest},
+    ops::{
+        candidates::{candidates, find_plugin},
+        sync::Alert,
+        trust::Signed,
+        verify::stored_signatures,
+    },
     resolver::{Surroundings, choose},
 };
 
@@ -26,12 +31,16 @@ impl Arguments {
         let index = session.index()?;
         let stored = find_plugin(&index, &self.plugin.id)?;
         let releases = index.releases(&self.plugin.id)?;
+        let alerts: Vec<_> =
+            index.open_alerts(&self.plugin.id)?.into_iter().map(|alert| Alert::from(alert.change)).collect();
+        let problems = alerts.iter().map(|alert| format!("alert: {alert}; `plugport accept` takes it")).collect();
         if self.plugin.version == VersionRequest::Any {
-            return Ok(Report {
-                document: document(&stored, &releases),
-                text: text(&stored, &releases),
-                ..Report::default()
-            });
+            // The newest of which there is a package here.
+            let in_store = releases.iter().find(|release| !release.stored.is_empty());
+            let signatures = Signatures::of(session, &index, &self.plugin.id, in_store)?;
+            let mut document = document(&stored, &releases);
+            document["alerts"] = json!(alerts);
+            return Ok(signatures.report(document, &text(&stored, &releases), problems));
         }
         // What was withdrawn is still known.
         let mut known = candidates(&stored, &releases);
@@ -42,10 +51,45 @@ impl Arguments {
         let release: Vec<_> =
             releases.iter().filter(|stored| stored.release.version == chosen.version).cloned().collect();
         let mut fields = document(&stored, &releases);
+        fields["alerts"] = json!(alerts);
         fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
         let text = format!("{}\n\n{}\n{}", heading(&stored), versions::text(&release, None), digests(&release));
-        Ok(Report { document: fields, text, ..Report::default() })
+        Ok(Signatures::of(session, &index, &self.plugin.id, release.first())?.report(fields, &text, problems))
     }
+}
+
+/// What the packages of one version say that are in the store.
+struct Signatures {
+    signed: Vec<Signed>,
+    problems: Vec<String>,
+}
+
+impl Signatures {
+    fn of(
+        session: &Session,
+        index: &Index,
+        plugin: &PluginId,
+        release: Option<&StoredRelease>,
+    ) -> Result<Self, Failure> {
+        let mut blobs = index.blobs_of(plugin)?;
+        blobs.retain(|blob| release.is_some_and(|stored| stored.release.version == blob.version));
+        let (signed, remarks) = stored_signatures(&session.context, &blobs);
+        let remarks = remarks.into_iter().map(|remark| format!("note: {remark}"));
+        Ok(Self { signed, problems: session.key_remarks().into_iter().chain(remarks).collect() })
+    }
+
+    fn report(self, mut document: Value, text: &str, mut problems: Vec<String>) -> Report {
+        problems.extend(self.problems);
+        document["signatures"] = super::setup::to_document(&self.signed);
+        let lines: String = self.signed.iter().map(line).collect();
+        let gap = if lines.is_empty() { "" } else { "\n" };
+        Report { document, text: format!("{text}{gap}{lines}"), problems, ..Report::default() }
+    }
+}
+
+fn line(signed: &Signed) -> String {
+    let key = signed.key.as_ref().map_or_else(String::new, |key| format!(", key {key}"));
+    ui::clean(&format!("{}: {signed}{key}", signed.object)) + "\n"
 }
 
 /// Returns the digests of a version's packages, one a line.

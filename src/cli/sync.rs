@@ -47,9 +47,11 @@ impl Arguments {
             confirm: self.confirm,
         };
         let outcome = sync(&session.context, &upstream, &options).await?;
+        // Only the upstream of the manifest is believed, not one that is named for this run.
+        let keys = if self.source.is_none() { session.with_fresh_keys().await.1 } else { Vec::new() };
         Ok(Report {
             kind: kind(&outcome),
-            problems: problems(&outcome),
+            problems: keys.into_iter().chain(problems(&outcome)).collect(),
             notes: Vec::new(),
             text: text(&outcome),
             document: to_document(&outcome),
@@ -98,13 +100,6 @@ fn problems(outcome: &SyncOutcome) -> Vec<String> {
 }
 
 fn describe(alert: &Alert) -> String {
-    let version = alert.version.as_ref().map_or_else(String::new, |version| format!("@{version}"));
-    let platform = alert.platform.as_ref().map_or_else(String::new, |platform| format!(" ({platform})"));
-    let change = match (&alert.before, &alert.after) {
-        (Some(before), Some(after)) => format!(": was {before}, is offered as {after}"),
-        _ => String::new(),
-    };
     let kept = if alert.refuses() { "; the first one seen stays" } else { "" };
-    let what = alert.kind.replace('-', " ");
-    format!("{}{version}{platform}: {what}{change}{kept}", alert.plugin)
+    format!("{alert}{kept}")
 }

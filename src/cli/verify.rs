@@ -1,6 +1,6 @@
 //! `plugport verify`.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, path::PathBuf};
 
 use clap::Args;
 
@@ -10,7 +10,7 @@ use crate::{
     model::PluginId,
     ops::{
         trust::Signed,
-        verify::{VerifyOutcome, verify_file, verify_folder, verify_store},
+        verify::{ProvenanceOutcome, VerifyOutcome, verify_file, verify_folder, verify_store},
     },
     signature::Status,
 };
@@ -20,7 +20,9 @@ const FEW: usize = 3;
 
 /// Check again: the store, a zip, or what is installed in a folder
 ///
-/// Exits with 4 when a package is refused, and with 3 when an installed folder differs from the package it came from.
+/// With --all, the log of where every digest came from is checked too; its head shows a log that was made anew, if it was
+/// written down elsewhere before. Exits with 4 when a package is refused, and with 3 when an installed folder differs from
+/// the package it came from, or, where the store has none, from what was signed.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// The packages of these plugins in the store
@@ -32,7 +34,7 @@ pub(super) struct Arguments {
     /// This zip
     #[arg(long, value_name = "ZIP", conflicts_with_all = ["plugins", "all"])]
     file: Option<PathBuf>,
-    /// A plugin's folder, or a plugins folder with many; compared with the packages in the store
+    /// A plugin's folder, or a plugins folder with many; compared with the packages in the store and its signatures
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["plugins", "all", "file"])]
     dir: Option<PathBuf>,
 }
@@ -44,7 +46,8 @@ impl Arguments {
             (None, Some(folder)) => verify_folder(&session.context, folder)?,
             (None, None) => verify_store(&session.context, &self.plugins)?,
         };
-        let mut notes: Vec<_> = outcome.remarks.iter().map(|remark| format!("note: {remark}")).collect();
+        let mut notes = session.key_remarks();
+        notes.extend(outcome.remarks.iter().map(|remark| format!("note: {remark}")));
         notes.extend(outcome.failures.iter().map(|failure| format!("failed: {}: {}", failure.object, failure.reason)));
         notes.extend(signatures(&outcome.signatures));
         let weak = outcome.weak.iter();
@@ -77,21 +80,20 @@ fn signatures(signed: &[Signed]) -> Vec<String> {
     }
     let valid = signed.iter().filter(|one| one.status == Status::Valid.as_str()).count();
     let mut lines: Vec<_> = signed.iter().filter(|one| one.status != Status::Valid.as_str()).map(signature).collect();
-    lines.push(format!("signature: {valid} of {} packages are valid", signed.len()));
+    lines.push(format!("signature: {valid} of {} are valid", signed.len()));
     lines
 }
 
 fn signature(signed: &Signed) -> String {
-    let Signed { object, status, signature_type, signer, reason, .. } = signed;
-    let by = match (signature_type, signer) {
-        (Some(kind), Some(publisher)) => format!(" ({kind}, by {publisher})"),
-        _ => String::new(),
-    };
-    let why = reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-    format!("signature: {object}: {status}{by}{why}")
+    format!("signature: {}: {signed}", signed.object)
 }
 
 fn text(outcome: &VerifyOutcome) -> String {
     let VerifyOutcome { checked, ok, failures, .. } = outcome;
-    ui::clean(&format!("{checked} checked, {ok} as they should be, {} not", failures.len()))
+    let mut text = format!("{checked} checked, {ok} as they should be, {} not", failures.len());
+    if let Some(ProvenanceOutcome { entries, head: Some(head), .. }) = &outcome.provenance {
+        let entries = ui::count(*entries, "entry", "entries");
+        let _ = write!(text, "\nprovenance: {entries}, head {head}");
+    }
+    ui::clean(&text)
 }

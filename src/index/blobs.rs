@@ -3,13 +3,15 @@
 //! *Invariant:* one row for each plugin, version and platform; several rows may name one file.
 //! *Not for:* the files. A row is put after its file is in place and removed before its file is, by the caller.
 
-use rusqlite::Row;
+use rusqlite::{Row, TransactionBehavior};
 
 use super::{
     Index, IndexError,
+    provenance::{Chain, Entry, Event, package_of},
+    session::Session,
     values::{count, count_column},
 };
-use crate::model::{Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp};
+use crate::model::{Digests, Md5Digest, Package, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp};
 
 /// A package in the store.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -34,25 +36,44 @@ pub struct Blob {
     pub added_at: Timestamp,
 }
 
+/// The plugin, the version and the platform that a package is named by.
+pub type PackageKey = (PluginId, PluginVersion, Platform);
+
 const COLUMNS: &str = "plugin, version, platform, sha256, md5, size, plugin_json, weak, added_at";
 const ORDER: &str = "ORDER BY plugin, version, platform";
 
 impl Index {
-    /// Records that a package is in the store, in place of an earlier one of the same version and platform.
+    /// Records that a package is in the store, in place of an earlier one of the same version and platform, of which
+    /// nobody looked who signed it and where it came from.
     pub fn put_blob(&mut self, blob: &Blob) -> Result<(), IndexError> {
-        let sql = format!("REPLACE INTO blob ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
-        let parameters = (
-            &blob.plugin,
-            &blob.version,
-            &blob.platform,
-            blob.sha256,
-            blob.md5,
-            count_column(blob.size),
-            &blob.plugin_json,
-            blob.weak,
-            blob.added_at,
-        );
-        self.session().execute("recording a package", &sql, parameters).map(drop)
+        self.put_blob_from(blob, None, None)
+    }
+
+    /// Records that a package is in the store, in place of an earlier one of the same version and platform; who signed it
+    /// according to its own manifest, and the location it came from, go into the provenance log with it.
+    pub fn put_blob_from(&mut self, blob: &Blob, signer: Option<&str>, source: Option<&str>) -> Result<(), IndexError> {
+        let (doing, path) = ("recording a package", self.path.as_path());
+        let fault = |source| IndexError::of(path, doing, source);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
+        let session = Session { connection: &transaction, path };
+        put_row(session, doing, blob)?;
+        if !is_logged(session, doing, blob)? {
+            let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+            let entry = Entry {
+                event: Event::Stored,
+                plugin: blob.plugin.as_str(),
+                version: Some(blob.version.as_str()),
+                platform: Some(blob.platform.as_str()),
+                package: &Package { digests, size: Some(blob.size) },
+                signer,
+                source,
+                at: blob.added_at,
+                before: None,
+                after: None,
+            };
+            Chain::load(&transaction).and_then(|mut chain| chain.append(&transaction, &entry)).map_err(fault)?;
+        }
+        transaction.commit().map_err(fault)
     }
 
     /// Forgets a package; returns whether it was known.
@@ -88,11 +109,48 @@ impl Index {
         self.session().rows("reading the packages of a plugin", &sql, [plugin], blob_of)
     }
 
+    /// Returns the packages that the catalog pinned these digests for: the SHA-256, or the MD5 where it has nothing else.
+    pub fn pins_of(&self, sha256: &Sha256Digest, md5: &Md5Digest) -> Result<Vec<(PackageKey, Digests)>, IndexError> {
+        let sql = "SELECT plugin.id, package.version, package.platform, package.sha256, package.md5
+                   FROM package JOIN plugin ON plugin.number = package.plugin
+                   WHERE package.sha256 = ?1 OR (package.sha256 IS NULL AND package.md5 = ?2)
+                   ORDER BY plugin.id, package.version, package.platform";
+        self.session().rows("looking for a digest", sql, (sha256, md5), |row| {
+            let digests = Digests { sha256: row.get(3)?, md5: row.get(4)? };
+            Ok(((row.get(0)?, row.get(1)?, row.get(2)?), digests))
+        })
+    }
+
     /// Returns the packages whose file has this digest.
     pub fn blobs_with(&self, sha256: &Sha256Digest) -> Result<Vec<Blob>, IndexError> {
         let sql = format!("SELECT {COLUMNS} FROM blob WHERE sha256 = ?1 {ORDER}");
         self.session().rows("reading the packages of a file", &sql, [sha256], blob_of)
     }
+}
+
+fn put_row(session: Session<'_>, doing: &'static str, blob: &Blob) -> Result<(), IndexError> {
+    let sql = format!("REPLACE INTO blob ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
+    let parameters = (
+        &blob.plugin,
+        &blob.version,
+        &blob.platform,
+        blob.sha256,
+        blob.md5,
+        count_column(blob.size),
+        &blob.plugin_json,
+        blob.weak,
+        blob.added_at,
+    );
+    session.execute(doing, &sql, parameters).map(drop)
+}
+
+/// Returns whether the last entry on the package in the store says what is put there: bytes that come again are not news.
+fn is_logged(session: Session<'_>, doing: &'static str, blob: &Blob) -> Result<bool, IndexError> {
+    let sql = "SELECT sha256, md5, size FROM provenance WHERE plugin = ?1 AND version = ?2 AND platform = ?3
+               AND event = 'stored' ORDER BY number DESC LIMIT 1";
+    let last = session.row(doing, sql, (&blob.plugin, &blob.version, &blob.platform), |row| package_of(row, 0))?;
+    let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+    Ok(last.is_some_and(|last| last == Package { digests, size: Some(blob.size) }))
 }
 
 fn blob_of(row: &Row<'_>) -> rusqlite::Result<Blob> {

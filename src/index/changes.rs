@@ -1,6 +1,6 @@
 //! What changed in the catalog, sync by sync.
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use rusqlite::Row;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,14 @@ change_kinds! {
     SignatureChanged = "signature-changed",
     /// A package is offered with another digest than the pinned one.
     DigestChanged = "digest-changed",
+    /// A digest that was promised is promised no longer.
+    DigestWithdrawn = "digest-withdrawn",
+    /// The pinned digest is offered again, after another one or none was.
+    DigestReturned = "digest-returned",
+    /// One document has two contents of one version.
+    DigestContradicted = "digest-contradicted",
+    /// The name of a plugin now belongs to another plugin: its number in the catalog changed.
+    IdentityChanged = "identity-changed",
     /// The publishing organisation changed.
     OwnerChanged = "owner-changed",
     /// A version asks for another range of Grafana versions.
@@ -143,7 +151,8 @@ pub struct SyncRecord {
     pub summary: Value,
 }
 
-const CHANGES: &str = "SELECT sync, started_at, kind, plugin, version, platform, before, after, alert
+/// Reads changes with the sync that saw them, as [`change_of`] takes them.
+pub(super) const CHANGES: &str = "SELECT sync, started_at, kind, plugin, version, platform, before, after, alert
     FROM change JOIN sync ON sync.id = change.sync";
 
 impl Index {
@@ -166,23 +175,6 @@ impl Index {
         }
     }
 
-    /// Returns the alerts on digests that nobody accepted since, by plugin, oldest first.
-    pub fn refused_digests(&self) -> Result<HashMap<PluginId, Vec<Change>>, IndexError> {
-        let sql = format!("{CHANGES} WHERE kind IN (?1, ?2) ORDER BY change.id");
-        let kinds = [ChangeKind::DigestChanged, ChangeKind::AlertAccepted].map(ChangeKind::as_str);
-        let mut refused: HashMap<PluginId, Vec<Change>> = HashMap::new();
-        for RecordedChange { change, .. } in self.session().rows("reading the alerts", &sql, kinds, change_of)? {
-            let of_plugin = refused.entry(change.plugin.clone()).or_default();
-            if change.kind == ChangeKind::AlertAccepted {
-                let place = (&change.version, &change.platform);
-                of_plugin.retain(|refused| (&refused.version, &refused.platform) != place);
-            } else {
-                of_plugin.push(change);
-            }
-        }
-        Ok(refused)
-    }
-
     /// Returns all syncs, newest first.
     pub fn syncs(&self) -> Result<Vec<SyncRecord>, IndexError> {
         let sql = "SELECT sync.id, location, started_at, finished_at, summary
@@ -199,7 +191,7 @@ impl Index {
     }
 }
 
-fn change_of(row: &Row<'_>) -> rusqlite::Result<RecordedChange> {
+pub(super) fn change_of(row: &Row<'_>) -> rusqlite::Result<RecordedChange> {
     let kind = row.get_ref(2)?.as_str()?.parse();
     let change = Change {
         kind: kind.map_err(|error| refuse(2, error))?,
@@ -256,21 +248,6 @@ mod tests {
         assert_eq!(index.changes(Since::Sync(0)).expect("read").len(), 2);
         let syncs = index.syncs().expect("read");
         assert_eq!((syncs.len(), syncs[0].id, &syncs[0].summary), (2, ids[1], &json!({"at": 20})));
-    }
-
-    #[test]
-    fn a_digest_is_refused_until_it_is_accepted() {
-        let mut index = Scratch::new().open();
-        let mut refused = |kind| {
-            let mut writer = index.begin_sync("here", time(1)).expect("begin");
-            writer.record(&change(kind)).expect("record");
-            writer.commit(&json!({})).expect("commit");
-            index.refused_digests().expect("read").remove(&id("a-clock-panel")).unwrap_or_default().len()
-        };
-        assert_eq!(refused(ChangeKind::OwnerChanged), 0);
-        assert_eq!(refused(ChangeKind::DigestChanged), 1);
-        assert_eq!(refused(ChangeKind::AlertAccepted), 0);
-        assert_eq!(refused(ChangeKind::DigestChanged), 1);
     }
 
     #[test]

@@ -1,10 +1,17 @@
 //! What can go wrong with the index.
 
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
-use rusqlite::ErrorCode;
+use rusqlite::{ErrorCode, ffi};
 
-use crate::diagnostic::{Diagnose, Kind};
+use super::seal;
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::Sha256Digest,
+};
 
 /// The index could not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
@@ -28,13 +35,27 @@ pub enum IndexError {
         /// The newest version this program knows.
         known: i64,
     },
-    /// The file is no database, or its pages do not fit together.
+    /// The file is no database, its pages do not fit together, or it is not what was sealed.
     #[error("the index at `{}` is damaged", path.display().to_string().escape_debug())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite found.
-        source: rusqlite::Error,
+        /// What shows it.
+        source: Damage,
+    },
+    /// There is no index, though there was one: a copy of it is still there.
+    #[error("the index at `{}` is gone, and a copy of it is there", path.display().to_string().escape_debug())]
+    Lost {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The seal or the copy of the index cannot be read or written; the index itself is not touched by that.
+    #[error("the seal of the index at `{}` cannot be read or written", path.display().to_string().escape_debug())]
+    Seal {
+        /// The index.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The file or its folder cannot be opened or written.
     #[error("the index at `{}` cannot be opened or written", path.display().to_string().escape_debug())]
@@ -70,10 +91,31 @@ pub enum IndexError {
     },
 }
 
+/// What shows that an index is damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// SQLite found it.
+    #[error(transparent)]
+    Pages(#[from] rusqlite::Error),
+    /// Some byte is other than when the last writer was done.
+    #[error("it hashes to {found}, and was sealed as {sealed}")]
+    Seal {
+        /// What it hashed to.
+        sealed: Sha256Digest,
+        /// What it hashes to now.
+        found: Sha256Digest,
+    },
+}
+
 impl IndexError {
     /// Returns the error that a failure of SQLite amounts to.
     pub(super) fn of(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         use rusqlite::Error as Sql;
+        if matches!(&source, Sql::SqliteFailure(error, _) if error.extended_code == ffi::SQLITE_CONSTRAINT_COMMITHOOK) {
+            // The seal stood in the way of a commit: it contradicts the file, or it cannot be removed.
+            let other = || Self::NotWritable { path: path.to_owned(), source };
+            return seal::contradiction(path).unwrap_or_else(other);
+        }
         let path = path.to_owned();
         match &source {
             Sql::FromSqlConversionFailure(..)
@@ -83,7 +125,9 @@ impl IndexError {
             _ => {}
         }
         match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Self::Damaged { path, source },
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path, source: Damage::Pages(source) }
+            }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full,
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
@@ -106,12 +150,10 @@ impl Diagnose for IndexError {
         match self {
             Self::Missing { .. } => Some("run `plugport sync` first".to_owned()),
             Self::Newer { .. } => Some("use the newer program, or another cache folder with `--cache`".to_owned()),
-            Self::Damaged { path, .. } | Self::Row { path, .. } => Some(format!(
-                "move `{}` away and run `plugport sync`: packages in the store are kept and found again, but the \
-                 digests first seen and the history in the index are lost with it",
-                path.display().to_string().escape_debug()
-            )),
-            Self::NotWritable { .. } => {
+            Self::Damaged { .. } | Self::Row { .. } | Self::Lost { .. } => Some(
+                "`plugport doctor --repair` restores it from its copy, and keeps the packages in the store".to_owned(),
+            ),
+            Self::NotWritable { .. } | Self::Seal { .. } => {
                 Some("check the permissions of the cache folder, or name another one with `--cache`".to_owned())
             }
             Self::Busy => Some("wait until the other `plugport` is done".to_owned()),

@@ -7,12 +7,15 @@ use std::path::Path;
 use rusqlite::Connection;
 use rusqlite_migration::{Error, M, Migrations};
 
-use super::IndexError;
+use super::{IndexError, provenance};
 
 /// The schema version this program writes: the number of steps.
-pub(super) const LATEST: i64 = 2;
+pub(super) const LATEST: i64 = 3;
 
-const STEPS: &[M<'static>] = &[M::up(CATALOG), M::up(SEARCH)];
+/// Returns the steps; the third is the provenance log, with the entries of what was there before it.
+pub(super) fn steps() -> Vec<M<'static>> {
+    vec![M::up(CATALOG), M::up(SEARCH), M::up_with_hook(provenance::SCHEMA, provenance::log_what_is_there)]
+}
 
 /// Step 1: sources, the catalog, its history, and the packages in the store.
 pub(super) const CATALOG: &str = "
@@ -132,7 +135,7 @@ CREATE INDEX blob_by_sha256 ON blob (sha256);
 ";
 
 /// Step 2: full-text search, over what is there already.
-const SEARCH: &str = "
+pub(super) const SEARCH: &str = "
 CREATE VIRTUAL TABLE plugin_words USING fts5 (
     id, name, keywords, org, description,
     content = '', contentless_delete = 1, tokenize = 'unicode61 remove_diacritics 2', prefix = '2 3'
@@ -157,7 +160,7 @@ pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64, Index
 
 /// Takes the steps that are missing, all or none.
 pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), IndexError> {
-    let Err(error) = Migrations::from_slice(STEPS).to_latest(connection) else { return Ok(()) };
+    let Err(error) = Migrations::new(steps()).to_latest(connection) else { return Ok(()) };
     // Another process may have taken the steps between our look and our lock.
     if version(connection, path)? == LATEST {
         return Ok(());
@@ -172,6 +175,9 @@ pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), IndexE
 /// Checks that the steps can be taken and that they are as many as the latest version says.
 #[cfg(test)]
 pub(super) fn validate() -> Result<(), Error> {
-    assert_eq!(usize::try_from(LATEST), Ok(STEPS.len()));
-    Migrations::from_slice(STEPS).validate()
+    Migrations::new(steps()).validate()?;
+    let mut connection = Connection::open_in_memory()?;
+    Migrations::new(steps()).to_latest(&mut connection)?;
+    assert_eq!(connection.pragma_query_value(None, "user_version", |row| row.get(0)), Ok(LATEST));
+    Ok(())
 }

@@ -1,18 +1,22 @@
 //! The index: the local SQLite copy of one or more catalogs, with full-text search.
 //!
 //! *Invariant:* a reader sees one whole catalog, the old or the new one, because all of a sync is one transaction; a digest
-//! once pinned stays, because no statement but the one of [`Index::replace_pin`] can change it; and no row, statement or
+//! once pinned stays, because no statement but the one of [`SyncWriter::accept`] can change it; and no row, statement or
 //! file makes this module panic.
 //! *Not for:* the network, the store or the clock: times are handed in, and whether a stored package is really there is
 //! the caller's to ensure. All calls block; asynchronous callers put them on a blocking thread.
 
+mod alerts;
 mod blobs;
 mod catalog;
 mod changes;
 mod error;
 mod migrations;
+mod provenance;
+mod seal;
 mod search;
 mod session;
+mod snapshot;
 mod sync;
 mod values;
 
@@ -29,15 +33,18 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 use url::Url;
 
-use self::session::Session;
 pub use self::{
-    blobs::Blob,
+    alerts::OpenAlert,
+    blobs::{Blob, PackageKey},
     catalog::{Counts, Known, Source, StoredPlugin, StoredRelease},
     changes::{Change, ChangeKind, RecordedChange, Since, SyncRecord},
-    error::IndexError,
+    error::{Damage, IndexError},
+    provenance::{ChainCheck, ChainFault, ChainHead, Event, Provenance, claimed_signer},
+    seal::Standing,
     search::{Hit, Matched, SearchQuery, SearchResults, Sort},
     sync::{PluginRecord, SyncWriter},
 };
+use self::{seal::Ledger, session::Session};
 
 /// How long a statement waits for another process before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +63,9 @@ const SHORTEST_PAGE: u64 = 512;
 pub struct Index {
     connection: Connection,
     path: PathBuf,
+    /// Whether it was opened for writing.
+    writes: bool,
+    ledger: Ledger,
 }
 
 /// One state of the index, for several reads that must fit together; within another snapshot it is that one.
@@ -70,19 +80,32 @@ impl Index {
     ///
     /// The folder must exist. An index of a newer program is refused and not touched.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
+        Self::open_to_write(path).map_err(|error| explained(path, error))
+    }
+
+    fn open_to_write(path: &Path) -> Result<Self, IndexError> {
+        let is_new = is_missing(path);
+        if is_new && snapshot::exists(path) {
+            return Err(IndexError::Lost { path: path.to_owned() });
+        }
+        let ledger = Ledger::default();
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let version = known_version(&connection, path)?;
         let fault = |source| IndexError::of(path, "opening the index", source);
         if connection.is_readonly("main").map_err(fault)? {
             return Err(IndexError::of(path, "opening the index", read_only()));
         }
+        if is_new {
+            ledger.begin_new();
+        }
+        ledger.watch(&connection, path).map_err(fault)?;
         write_ahead(&connection, path)?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
         connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
         if version < migrations::LATEST {
             migrations::run(&mut connection, path)?;
         }
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), writes: true, ledger })
     }
 
     /// Opens the index for reading: where there is none, [`IndexError::Missing`].
@@ -90,9 +113,25 @@ impl Index {
     /// Works on a read-only file system too. An index of an older program is brought up to date first, which needs a
     /// folder that can be written.
     pub fn open_existing(path: &Path) -> Result<Self, IndexError> {
-        // SQLite takes an empty file for an empty database; there is no catalog in either.
-        if fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) || matches!(path.try_exists(), Ok(false)) {
-            return Err(IndexError::Missing { path: path.to_owned() });
+        Self::open_to_read(path).map_err(|error| explained(path, error))
+    }
+
+    /// Opens the index for reading as [`Index::open_existing`] does, having read all of it: for those who decide what to
+    /// install or to fetch.
+    ///
+    /// It is compared with its seal ([`Index::prove`]); where there is none, its pages are checked ([`Index::check`]).
+    pub fn open_proven(path: &Path) -> Result<Self, IndexError> {
+        let index = Self::open_existing(path)?;
+        if index.prove()? != Standing::Sealed {
+            index.check()?;
+        }
+        Ok(index)
+    }
+
+    fn open_to_read(path: &Path) -> Result<Self, IndexError> {
+        if is_missing(path) {
+            let path = path.to_owned();
+            return Err(if snapshot::exists(&path) { IndexError::Lost { path } } else { IndexError::Missing { path } });
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let (connection, version) = match known_version(&connection, path) {
@@ -113,7 +152,7 @@ impl Index {
         }
         let fault = |source| IndexError::of(path, "opening the index", source);
         connection.pragma_update(None, "query_only", "ON").map_err(fault)?;
-        Ok(Self { connection, path: path.to_owned() })
+        Ok(Self { connection, path: path.to_owned(), writes: false, ledger: Ledger::default() })
     }
 
     /// Returns the file.
@@ -123,16 +162,17 @@ impl Index {
 
     /// Reads every page and checks that it fits the others; takes time in proportion to the size of the file.
     ///
-    /// Opening does not do this. Reads notice damage where they meet it.
+    /// Opening does not do this. Reads notice damage where they meet it. What flipped within a text is not found by this,
+    /// see [`Index::prove`].
     pub fn check(&self) -> Result<(), IndexError> {
         let found: Vec<String> =
-            self.session().rows("checking the index", "PRAGMA quick_check(1)", [], |row| row.get(0))?;
+            self.session().rows("checking the index", "PRAGMA integrity_check(1)", [], |row| row.get(0))?;
         match found.as_slice() {
             [only] if only == "ok" => Ok(()),
             other => {
                 let text = other.first().cloned();
                 let source = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), text);
-                Err(IndexError::Damaged { path: self.path.clone(), source })
+                Err(IndexError::Damaged { path: self.path.clone(), source: Damage::Pages(source) })
             }
         }
     }
@@ -151,6 +191,19 @@ impl Index {
 
     fn session(&self) -> Session<'_> {
         Session { connection: &self.connection, path: &self.path }
+    }
+}
+
+/// Returns whether there is nothing: SQLite takes an empty file for an empty database, and there is no catalog in either.
+fn is_missing(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) || matches!(path.try_exists(), Ok(false))
+}
+
+/// Returns what is behind a fault of opening: a flipped byte in the header looks like many other things.
+fn explained(path: &Path, error: IndexError) -> IndexError {
+    match error {
+        error @ (IndexError::Busy | IndexError::Full | IndexError::Damaged { .. } | IndexError::Lost { .. }) => error,
+        error => seal::contradiction(path).unwrap_or(error),
     }
 }
 

@@ -11,8 +11,9 @@ use serde_json::Value;
 
 use super::{
     Change, Index, IndexError,
+    provenance::{Chain, Entry, Event, claimed_signer, package_of},
     session::Session,
-    values::{count_column, json_column},
+    values::{count_column, json, json_column},
 };
 use crate::model::{Digests, Package, Platform, Plugin, PluginId, PluginVersion, Release, Timestamp};
 
@@ -49,8 +50,23 @@ pub struct SyncWriter<'a> {
     path: &'a Path,
     source: i64,
     sync: i64,
-    now: Timestamp,
+    pub(super) location: String,
+    pub(super) now: Timestamp,
     finished: Timestamp,
+    /// Whether a catalog is written; else alerts are accepted.
+    pub(super) is_catalog: bool,
+    chain: Chain,
+    /// The plugin that was put last, and who signed it according to the catalog.
+    claim: Option<(PluginId, String)>,
+}
+
+/// Whose packages are pinned.
+#[derive(Clone, Copy)]
+struct Owner<'a> {
+    number: i64,
+    id: &'a PluginId,
+    version: &'a PluginVersion,
+    signer: &'a str,
 }
 
 impl Index {
@@ -70,24 +86,10 @@ impl Index {
         let sql = "INSERT INTO sync (source, started_at, finished_at, summary) VALUES (?1, ?2, ?2, 'null')";
         session.execute(doing, sql, (source, now))?;
         let sync = transaction.last_insert_rowid();
-        Ok(SyncWriter { transaction, path, source, sync, now, finished: now })
-    }
-
-    /// Pins other digests for a package than the pinned ones, which someone accepted by name.
-    ///
-    /// Returns whether the package was known. What the store holds of it is not touched.
-    pub fn replace_pin(
-        &mut self,
-        plugin: &PluginId,
-        version: &PluginVersion,
-        platform: &Platform,
-        package: &Package,
-    ) -> Result<bool, IndexError> {
-        let sql = "UPDATE package SET sha256 = ?4, md5 = ?5, size = ?6
-                   WHERE plugin = (SELECT number FROM plugin WHERE id = ?1) AND version = ?2 AND platform = ?3";
-        let Digests { sha256, md5 } = package.digests;
-        let parameters = (plugin, version, platform, sha256, md5, package.size.map(count_column));
-        Ok(self.session().execute("replacing a pinned digest", sql, parameters)? > 0)
+        let chain = Chain::load(&transaction).map_err(|source| IndexError::of(path, doing, source))?;
+        let location = location.to_owned();
+        let (finished, is_catalog, claim) = (now, true, None);
+        Ok(SyncWriter { transaction, path, source, sync, location, now, finished, is_catalog, chain, claim })
     }
 }
 
@@ -103,10 +105,13 @@ impl SyncWriter<'_> {
         let keywords = plugin.keywords.join("\n");
         self.put_document(number, record, &keywords)?;
         self.put_words(number, plugin, &keywords)?;
+        let signer = claimed_signer(&plugin.signature);
         if let Some(version) = &plugin.version {
             // What is listed of a release is for its list of versions to say.
-            self.pin(number, version, &plugin.packages, Relist::No)?;
+            let owner = Owner { number, id: &plugin.id, version, signer: &signer };
+            self.pin(owner, &plugin.packages, Relist::No)?;
         }
+        self.claim = Some((plugin.id.clone(), signer));
         Ok(())
     }
 
@@ -209,36 +214,88 @@ impl SyncWriter<'_> {
         if !release.packages.is_empty() {
             let sql = "UPDATE package SET listed = 0 WHERE plugin = ?1 AND version = ?2";
             self.session().execute(doing, sql, (number, &release.version))?;
-            self.pin(number, &release.version, &release.packages, Relist::Yes)?;
+            let signer = self.claim_of(plugin)?;
+            let owner = Owner { number, id: plugin, version: &release.version, signer: &signer };
+            self.pin(owner, &release.packages, Relist::Yes)?;
         }
         Ok(())
     }
 
+    /// Returns who signed a plugin that was put, according to the catalog, which tells it of the newest version alone.
+    fn claim_of(&self, plugin: &PluginId) -> Result<String, IndexError> {
+        if let Some((_, signer)) = self.claim.as_ref().filter(|(put, _)| put == plugin) {
+            return Ok(signer.clone());
+        }
+        let sql = "SELECT record FROM plugin_document JOIN plugin ON number = plugin WHERE id = ?1";
+        let record = self.session().row("reading a plugin", sql, [plugin], |row| json::<Plugin>(row, 0))?;
+        Ok(record.map_or_else(String::new, |record| claimed_signer(&record.signature)))
+    }
+
     /// Lists packages and pins their digests; fills what is missing of a pin from an offer that contradicts none of it.
     fn pin(
-        &self,
-        plugin: i64,
-        version: &PluginVersion,
+        &mut self,
+        owner: Owner<'_>,
         packages: &BTreeMap<Platform, Package>,
         relist: Relist,
     ) -> Result<(), IndexError> {
-        let sql = "INSERT INTO package AS pin (plugin, version, platform, sha256, md5, size, listed, first_seen)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)
-            ON CONFLICT (plugin, version, platform) DO UPDATE SET listed = max(pin.listed, ?8),
-                (sha256, md5, size) = (SELECT
-                    CASE WHEN agrees THEN coalesce(pin.sha256, excluded.sha256) ELSE pin.sha256 END,
-                    CASE WHEN agrees THEN coalesce(pin.md5, excluded.md5) ELSE pin.md5 END,
-                    CASE WHEN agrees THEN coalesce(pin.size, excluded.size) ELSE pin.size END
-                FROM (SELECT coalesce(pin.sha256 = excluded.sha256, 1) AND coalesce(pin.md5 = excluded.md5, 1)
-                    AS agrees))";
+        let sql = "INSERT INTO package (plugin, version, platform, sha256, md5, size, listed, first_seen)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7) ON CONFLICT DO NOTHING";
         for (platform, package) in packages {
             let Digests { sha256, md5 } = package.digests;
             let size = package.size.map(count_column);
-            let relist = relist == Relist::Yes;
-            let parameters = (plugin, version, platform, sha256, md5, size, self.now, relist);
-            self.session().execute("pinning a package", sql, parameters)?;
+            let parameters = (owner.number, owner.version, platform, sha256, md5, size, self.now);
+            if self.session().execute("pinning a package", sql, parameters)? > 0 {
+                self.log_pin(owner, platform, package)?;
+            } else {
+                self.fill(owner, platform, package, relist)?;
+            }
         }
         Ok(())
+    }
+
+    fn fill(
+        &mut self,
+        owner: Owner<'_>,
+        platform: &Platform,
+        offered: &Package,
+        relist: Relist,
+    ) -> Result<(), IndexError> {
+        let doing = "filling a pin";
+        let sql = "SELECT sha256, md5, size FROM package WHERE plugin = ?1 AND version = ?2 AND platform = ?3";
+        let pin = self.session().row(doing, sql, (owner.number, owner.version, platform), |row| package_of(row, 0))?;
+        let mut filled = pin.clone().unwrap_or_default();
+        if !filled.digests.contradicts(&offered.digests) {
+            filled.digests = filled.digests.or(offered.digests);
+            filled.size = filled.size.or(offered.size);
+        }
+        let sql = "UPDATE package SET listed = max(listed, ?4), sha256 = ?5, md5 = ?6, size = ?7
+                   WHERE plugin = ?1 AND version = ?2 AND platform = ?3";
+        let Digests { sha256, md5 } = filled.digests;
+        let size = filled.size.map(count_column);
+        let parameters = (owner.number, owner.version, platform, relist == Relist::Yes, sha256, md5, size);
+        self.session().execute(doing, sql, parameters)?;
+        if pin.as_ref() == Some(&filled) { Ok(()) } else { self.log_pin(owner, platform, &filled) }
+    }
+
+    fn log_pin(&mut self, owner: Owner<'_>, platform: &Platform, package: &Package) -> Result<(), IndexError> {
+        let entry = Entry {
+            event: Event::Listed,
+            plugin: owner.id.as_str(),
+            version: Some(owner.version.as_str()),
+            platform: Some(platform.as_str()),
+            package,
+            signer: Some(owner.signer),
+            source: Some(&self.location),
+            at: self.now,
+            before: None,
+            after: None,
+        };
+        append(&mut self.chain, &self.transaction, self.path, &entry)
+    }
+
+    /// Writes an entry of the provenance log.
+    pub(super) fn log(&mut self, entry: &Entry<'_>) -> Result<(), IndexError> {
+        append(&mut self.chain, &self.transaction, self.path, entry)
     }
 
     /// Returns the number of a range of Grafana versions, as every release with the same text has it.
@@ -292,15 +349,17 @@ impl SyncWriter<'_> {
     /// Makes all of it seen, at once; returns the number of the sync.
     pub fn commit(self, summary: &Value) -> Result<i64, IndexError> {
         let doing = "committing a sync";
-        let sql = "UPDATE source SET synced_at = ?2 WHERE id = ?1";
-        self.session().execute(doing, sql, (self.source, self.now))?;
+        if self.is_catalog {
+            let sql = "UPDATE source SET synced_at = ?2 WHERE id = ?1";
+            self.session().execute(doing, sql, (self.source, self.now))?;
+        }
         let sql = "UPDATE sync SET finished_at = ?2, summary = ?3 WHERE id = ?1";
         self.session().execute(doing, sql, (self.sync, self.finished, summary.to_string()))?;
         self.transaction.commit().map_err(|source| IndexError::of(self.path, doing, source))?;
         Ok(self.sync)
     }
 
-    fn session(&self) -> Session<'_> {
+    pub(super) fn session(&self) -> Session<'_> {
         Session { connection: &self.transaction, path: self.path }
     }
 
@@ -309,6 +368,11 @@ impl SyncWriter<'_> {
         let number = self.session().row(doing, sql, parameters, |row| row.get(0))?;
         number.ok_or(IndexError::Sql { doing, source: rusqlite::Error::QueryReturnedNoRows })
     }
+}
+
+fn append(chain: &mut Chain, transaction: &Transaction<'_>, path: &Path, entry: &Entry<'_>) -> Result<(), IndexError> {
+    let logged = chain.append(transaction, entry);
+    logged.map_err(|source| IndexError::of(path, "writing the provenance log", source))
 }
 
 #[cfg(test)]
@@ -439,18 +503,6 @@ mod tests {
         (plugin.version, plugin.packages) = (Some(version("1.0.0")), [(platform("any"), package(1))].into());
         commit(&mut index, "here", 2, |writer| writer.put_plugin(&record(plugin)).expect("put"));
         assert!(!digests(&index, "a-clock-panel").contains_key(&platform("any")));
-    }
-
-    #[test]
-    fn a_pin_is_replaced_by_name_alone() {
-        let scratch = Scratch::new();
-        let mut index = scratch.open();
-        put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1), ("linux-amd64", 2)])]);
-        let plugin = id("a-clock-panel");
-        assert!(index.replace_pin(&plugin, &version("1.0.0"), &Platform::any(), &package(9)).expect("replace"));
-        assert!(!index.replace_pin(&plugin, &version("7.0.0"), &Platform::any(), &package(9)).expect("replace"));
-        let pinned = digests(&index, "a-clock-panel");
-        assert_eq!((&pinned[&platform("any")], &pinned[&platform("linux-amd64")]), (&package(9), &package(2)));
     }
 
     #[test]

@@ -102,7 +102,7 @@ fn a_file_that_is_no_database_is_damaged() {
             let error = open(&scratch.path()).expect_err("it is no database");
             assert!(matches!(error, IndexError::Damaged { .. }), "{error:?}");
             assert_eq!(error.kind(), Kind::Storage);
-            assert!(error.hint().is_some_and(|hint| hint.contains("move `")));
+            assert!(error.hint().is_some_and(|hint| hint.contains("doctor --repair")));
         }
     }
 }
@@ -235,4 +235,109 @@ fn a_snapshot_holds_while_others_write() {
     assert_eq!(reader.plugin_ids().expect("read").len(), 1, "a read within does not end it");
     drop(snapshot);
     assert_eq!(reader.plugin_ids().expect("read").len(), 2);
+}
+
+/// Returns the schema as SQLite keeps it, without the tables that full-text search makes for itself.
+fn schema(connection: &Connection) -> String {
+    let sql = "SELECT group_concat(sql, ';') FROM (SELECT sql FROM sqlite_master
+               WHERE sql IS NOT NULL AND name NOT GLOB 'plugin_words_*' AND name NOT GLOB 'plugin_trigrams_*'
+               ORDER BY name)";
+    connection.query_row(sql, [], |row| row.get(0)).expect("a schema")
+}
+
+/// Makes an index of an older version, with a plugin, a release, a pin, a change and a package in it.
+fn old_index(path: &Path, version: usize) -> Connection {
+    let mut old = Connection::open(path).expect("create");
+    old.execute_batch("PRAGMA foreign_keys = ON").expect("pragma");
+    rusqlite_migration::Migrations::new(migrations::steps()).to_version(&mut old, version).expect("older steps");
+    let record = serde_json::to_string(&plugin_called("a-clock-panel", "Clock")).expect("json");
+    old.execute_batch(&format!(
+        "INSERT INTO source VALUES (1, 'here', NULL, 5);
+         INSERT INTO sync VALUES (3, 1, 4, 5, '{{}}');
+         INSERT INTO plugin VALUES (7, 'a-clock-panel', 1, 'Clock', 'panel', '', 'acme', 'Acme', 'acme', 'acme',
+             NULL, 0, NULL, NULL, '', '', NULL, NULL, 5, NULL);
+         INSERT INTO plugin_document VALUES (7, 'Shows hours', 'watch', '{record}', '{{}}', NULL);
+         INSERT INTO release VALUES (7, '1.0.0', 'x', 1, NULL, 'active', NULL, 0, '{{}}', 5, NULL);
+         INSERT INTO package VALUES (7, '1.0.0', 'any', zeroblob(32), NULL, 10, 1, 5);
+         INSERT INTO change (sync, kind, plugin, alert) VALUES (3, 'plugin-added', 'a-clock-panel', 0);
+         INSERT INTO blob VALUES ('a-clock-panel', '1.0.0', 'any', zeroblob(32), NULL, 10, '{{}}', 0, 5);"
+    ))
+    .expect("rows");
+    old
+}
+
+const STEP_TABLES: [&str; 8] = ["source", "sync", "plugin", "plugin_document", "release", "package", "change", "blob"];
+
+/// Returns the columns that a table had, of all its rows.
+fn rows(connection: &Connection, table: &str, columns: &str) -> Vec<String> {
+    let sql = format!("SELECT json_array({columns}) FROM (SELECT * FROM {table})");
+    let mut statement = connection.prepare(&sql).expect("a table");
+    let rows = statement.query_map([], |row| row.get(0)).expect("rows");
+    rows.map(|row| row.expect("a row")).collect()
+}
+
+fn columns(connection: &Connection, table: &str) -> String {
+    let sql = format!(
+        "SELECT group_concat(CASE WHEN type = 'BLOB' THEN 'hex(' || name || ')' ELSE name END) FROM pragma_table_info('{table}')"
+    );
+    connection.query_row(&sql, [], |row| row.get(0)).expect("columns")
+}
+
+#[test]
+fn an_index_of_every_older_version_is_brought_up_to_date_with_its_rows() {
+    let fresh = Scratch::new().open();
+    let latest = schema(&fresh.connection);
+    for version in 1..migrations::steps().len() {
+        let scratch = Scratch::new();
+        let old = old_index(&scratch.path(), version);
+        let kept: Vec<_> = STEP_TABLES
+            .iter()
+            .map(|table| (*table, columns(&old, table)))
+            .map(|(table, columns)| (table, rows(&old, table, &columns), columns))
+            .collect();
+        drop(old);
+        let index = scratch.open();
+        assert_eq!(schema(&index.connection), latest, "from version {version}");
+        assert_eq!(migrations::version(&index.connection, index.path()).expect("version"), migrations::LATEST);
+        for (table, before, columns) in kept {
+            assert_eq!(rows(&index.connection, table, &columns), before, "{table} from version {version}");
+        }
+        assert_eq!(index.blobs().expect("read").len(), 1);
+        index.check().expect("whole");
+        drop(index);
+        assert_eq!(Index::open_proven(&scratch.path()).expect("open").prove().expect("whole"), Standing::Sealed);
+    }
+}
+
+/// A released step is never edited: this is what the released ones made.
+#[test]
+fn the_released_versions_make_what_they_made() {
+    use sha2::{Digest as _, Sha256};
+
+    let digests: Vec<_> = (1..=2)
+        .map(|version| {
+            let mut old = Connection::open_in_memory().expect("create");
+            let steps = rusqlite_migration::Migrations::new(migrations::steps());
+            steps.to_version(&mut old, version).expect("older steps");
+            hex::encode(&Sha256::digest(schema(&old))[..8])
+        })
+        .collect();
+    assert_eq!(digests, RELEASED);
+}
+
+/// The beginnings of the SHA-256 of the schemas of versions 1 and 2.
+const RELEASED: [&str; 2] = ["06d76183ee4a50f3", "2116032af31b20ad"];
+
+#[test]
+fn steps_are_taken_all_or_none() {
+    let scratch = Scratch::new();
+    let mut old = old_index(&scratch.path(), 1);
+    let before = schema(&old);
+    let mut steps = migrations::steps();
+    steps.push(rusqlite_migration::M::up("CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);"));
+    rusqlite_migration::Migrations::new(steps).to_latest(&mut old).expect_err("the last step fails");
+    assert_eq!(schema(&old), before);
+    assert_eq!(migrations::version(&old, &scratch.path()).expect("version"), 1);
+    drop(old);
+    scratch.open().check().expect("the next run takes them");
 }

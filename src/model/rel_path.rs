@@ -14,8 +14,8 @@ const MAX_DEPTH: usize = 32;
 
 /// A relative path with `/` between its parts, from an archive, a manifest or a catalog.
 ///
-/// It has no empty part, no `.` or `..`, no backslash, no colon, no control, direction or zero-width character, at
-/// most 32 parts of 255 bytes and 1,024 bytes in all. Refused is refused: nothing is repaired, since repair makes two
+/// It has no empty part and none of dots and blanks alone, no backslash, no colon, no control, direction or zero-width
+/// character, at most 32 parts of 255 bytes and 1,024 bytes in all. Refused is refused: nothing is repaired, since repair makes two
 /// names for one file. [`RelPath::under`] is the only way to a path of the file system.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
@@ -48,7 +48,13 @@ impl RelPath {
 fn forbidden(character: char) -> bool {
     character.is_control()
         || matches!(character, '\\' | ':')
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(character, '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Windows drops dots and blanks at the end of a name, so that nothing is left of these, or too little.
+fn is_dots_and_blanks(part: &str) -> bool {
+    part.bytes().all(|byte| matches!(byte, b'.' | b' '))
 }
 
 impl FromStr for RelPath {
@@ -67,7 +73,7 @@ impl FromStr for RelPath {
             depth += 1;
             match part {
                 "" => return refuse("it is absolute or has an empty part"),
-                "." | ".." => return refuse("it has a part `.` or `..`"),
+                part if is_dots_and_blanks(part) => return refuse("it has a part of dots and blanks, like `..`"),
                 part if part.len() > MAX_PART => return refuse("a part is longer than 255 bytes"),
                 _ => {}
             }
@@ -120,6 +126,8 @@ mod tests {
             "",
             ".",
             "..",
+            ".. /x",
+            "...",
             "../x",
             "a/../b",
             "/etc/passwd",
@@ -134,6 +142,9 @@ mod tests {
             "a\u{1b}b",
             "a\u{202e}b",
             "a\u{200b}b",
+            "a\u{61c}b",
+            "a\u{2028}b",
+            "a\u{e0041}b",
             &long,
             &part,
             &deep,

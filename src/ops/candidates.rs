@@ -10,8 +10,9 @@ use std::{
 use crate::{
     archive::parse_plugin_json,
     diagnostic::{Diagnose, Kind, nearest},
-    index::{Index, IndexError, StoredPlugin, StoredRelease},
-    model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Release},
+    index::{Index, IndexError, OpenAlert, StoredPlugin, StoredRelease},
+    model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Release, VersionRequest},
+    ops::sync::Alert,
     resolver::{self, Candidate, NoVersion, Offer, Provider, SignatureRule, Surroundings},
     signature::Enforcement,
 };
@@ -45,6 +46,24 @@ pub enum LookupError {
     /// No version is wanted and works.
     #[error(transparent)]
     NoVersion(#[from] NoVersion),
+    /// An alert stops it until it is accepted.
+    #[error("an alert stops it: {}", told(alerts))]
+    Stopped {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version by which the alerts are accepted.
+        version: PluginVersion,
+        /// The alerts, at least one.
+        alerts: Vec<OpenAlert>,
+    },
+}
+
+fn told(alerts: &[OpenAlert]) -> String {
+    let told = |alert: &OpenAlert| {
+        let (since, sync) = (alert.since.date(), alert.sync);
+        format!("{} (since sync {sync} of {since})", Alert::from(alert.change.clone()))
+    };
+    alerts.iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
 impl Diagnose for LookupError {
@@ -52,6 +71,7 @@ impl Diagnose for LookupError {
         match self {
             Self::Index(error) => error.kind(),
             Self::Unknown { .. } | Self::NoVersion(_) => Kind::Failed,
+            Self::Stopped { .. } => Kind::Integrity,
         }
     }
 
@@ -63,6 +83,13 @@ impl Diagnose for LookupError {
             )),
             Self::Unknown { near, .. } => Some(format!("did you mean {}?", near.join(", "))),
             Self::NoVersion(error) => error.hint(),
+            Self::Stopped { plugin, version, alerts } => {
+                let first = alerts.iter().map(|alert| alert.sync).min().unwrap_or_default();
+                Some(format!(
+                    "look at `plugport diff --since {}` and ask the publisher, then `plugport accept {plugin}@{version}`",
+                    first - 1
+                ))
+            }
         }
     }
 }
@@ -83,6 +110,59 @@ pub fn choose(index: &Index, spec: &PluginSpec, surroundings: &Surroundings) -> 
     let releases = index.releases(&spec.id)?;
     let release = resolver::choose(&spec.id, &candidates(&plugin, &releases), &spec.version, surroundings)?.clone();
     Ok(Chosen { plugin, release })
+}
+
+/// Returns the newest version of a plugin that is wanted and works, to be used: no open alert stops it, and none stops a
+/// newer version that would have been taken.
+pub fn choose_for_use(index: &Index, spec: &PluginSpec, surroundings: &Surroundings) -> Result<Chosen, LookupError> {
+    choose_settled(index, spec, None, surroundings)
+}
+
+/// Returns what [`choose_for_use`] does, where the version was settled on already, together with those of other plugins.
+pub fn choose_settled(
+    index: &Index,
+    spec: &PluginSpec,
+    settled: Option<&PluginVersion>,
+    surroundings: &Surroundings,
+) -> Result<Chosen, LookupError> {
+    let _snapshot = index.snapshot()?;
+    let exactly = |version: &PluginVersion| VersionRequest::Text { version: version.clone(), range: None };
+    let pinned = PluginSpec { id: spec.id.clone(), version: settled.map_or_else(|| spec.version.clone(), exactly) };
+    let chosen = match choose(index, &pinned, surroundings) {
+        chosen @ (Ok(_) | Err(LookupError::NoVersion(_))) => chosen,
+        other => return other,
+    };
+    let version = chosen.as_ref().ok().map(|chosen| chosen.release.version.clone());
+    let mut alerts = index.open_alerts(&spec.id)?;
+    if alerts.is_empty() {
+        return chosen;
+    }
+    let releases = index.releases(&spec.id)?;
+    let is_listed = |version: &PluginVersion| {
+        releases.iter().any(|stored| stored.withdrawn_at.is_none() && stored.release.version == *version)
+    };
+    // What is listed was weighed and left for a reason; what is not may be hidden by what the alert is about.
+    let hides = |hidden: &PluginVersion| {
+        let is_newer = version.as_ref().is_none_or(|version| hidden > version && !spec.version.names(version));
+        is_newer && spec.version.allows(hidden) && !is_listed(hidden)
+    };
+    alerts.retain(|alert| {
+        let concerned = alert.change.version.as_ref();
+        concerned.is_none_or(|concerned| version.as_ref() == Some(concerned) || hides(concerned))
+    });
+    let named = alerts.iter().filter_map(|alert| alert.change.version.clone()).max().or(version);
+    match named.filter(|_| !alerts.is_empty()) {
+        Some(version) => Err(LookupError::Stopped { plugin: spec.id.clone(), version, alerts }),
+        None => chosen,
+    }
+}
+
+/// Returns the open alerts that stop a version of a plugin.
+pub fn stop_of(index: &Index, plugin: &PluginId, version: &PluginVersion) -> Result<Option<LookupError>, IndexError> {
+    let mut alerts = index.open_alerts(plugin)?;
+    alerts.retain(|alert| alert.change.version.as_ref().is_none_or(|concerned| concerned == version));
+    let (plugin, version) = (plugin.clone(), version.clone());
+    Ok((!alerts.is_empty()).then_some(LookupError::Stopped { plugin, version, alerts }))
 }
 
 /// Returns the releases of a plugin as the resolver takes them; those of a withdrawn plugin are withdrawn.

@@ -1,5 +1,7 @@
 //! What became of changes on targets, one by one: the shape in which `install`, `uninstall` and later rollouts report.
 
+use std::path::PathBuf;
+
 use serde::Serialize;
 
 use crate::{
@@ -22,6 +24,11 @@ pub enum Action {
         /// The version that comes.
         to: PluginVersion,
     },
+    /// It is there in this version, though not as it was published, and is put in place again.
+    Reinstall {
+        /// The version.
+        version: PluginVersion,
+    },
     /// It is there and will not be.
     Uninstall {
         /// The version that goes, where it can be made out.
@@ -41,6 +48,7 @@ impl Action {
             Self::Install { .. } => "install",
             Self::Replace { from: Some(from), to } if to < from => "downgrade",
             Self::Replace { .. } => "upgrade",
+            Self::Reinstall { .. } => "reinstall",
             Self::Uninstall { .. } => "uninstall",
             Self::Keep { .. } => "unchanged",
         }
@@ -50,6 +58,7 @@ impl Action {
     pub fn from(&self) -> Option<&PluginVersion> {
         match self {
             Self::Install { .. } => None,
+            Self::Reinstall { version } => Some(version),
             Self::Replace { from, .. } | Self::Uninstall { from } | Self::Keep { at: from } => from.as_ref(),
         }
     }
@@ -57,7 +66,7 @@ impl Action {
     /// Returns the version that is there afterwards.
     pub fn to(&self) -> Option<&PluginVersion> {
         match self {
-            Self::Install { to } | Self::Replace { to, .. } => Some(to),
+            Self::Install { to } | Self::Replace { to, .. } | Self::Reinstall { version: to } => Some(to),
             Self::Keep { at } => at.as_ref(),
             Self::Uninstall { .. } => None,
         }
@@ -110,6 +119,9 @@ pub struct ChangeResult {
     /// What is to be told although it was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+    /// The folder with the files that were in the plugin's folder and were not the plugin's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<PathBuf>,
     /// Why it was not made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -133,6 +145,7 @@ impl ChangeResult {
             outcome,
             needed_by: None,
             warning: None,
+            kept: None,
             error: None,
             hint: None,
             kind: None,
@@ -151,6 +164,13 @@ impl ChangeResult {
     #[must_use]
     pub fn with_warning(self, warning: Option<&impl Diagnose>) -> Self {
         Self { warning: warning.map(|warning| Chain(warning).to_string()), ..self }
+    }
+
+    /// Returns this result with something to be told besides.
+    #[must_use]
+    pub fn noting(self, note: Option<String>) -> Self {
+        let all: Vec<String> = self.warning.into_iter().chain(note).collect();
+        Self { warning: (!all.is_empty()).then(|| all.join("; ")), ..self }
     }
 
     /// Returns the result of a wish that never became an action.

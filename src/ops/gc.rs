@@ -44,7 +44,12 @@ pub struct GcOutcome {
     pub bytes: u64,
     /// How many packages stay.
     pub kept: usize,
+    /// Damaged files that were moved out of the way and lie there for some days: they are not removed, but named.
+    pub set_aside: Vec<String>,
 }
+
+/// How long a damaged file that was moved out of the way is not spoken of, in milliseconds: a week.
+const REST_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// Nothing more was removed.
 #[derive(Debug, thiserror::Error)]
@@ -68,9 +73,11 @@ pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let existing = Index::open_existing(&context.home.index_path())?;
     let mut index = Index::open(existing.path())?;
     let store = context.store();
+    let long_ago = context.now().as_milliseconds().saturating_sub(REST_MS);
+    let old = set_aside(context).into_iter().filter(|(_, since)| *since < long_ago).map(|(name, _)| name).collect();
     let blobs = index.blobs()?;
     let (superseded, kept) = split(blobs, options.keep);
-    let mut outcome = GcOutcome { kept: kept.len(), ..GcOutcome::default() };
+    let mut outcome = GcOutcome { kept: kept.len(), set_aside: old, ..GcOutcome::default() };
     for blob in &superseded {
         let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);
         outcome.add(Removed { object, reason: "there are newer versions", size: 0 });
@@ -89,6 +96,20 @@ pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
         }
     }
     Ok(outcome)
+}
+
+/// Returns the damaged files that were moved out of the way (`index.damaged-TIME…`), with the time.
+pub(super) fn set_aside(context: &Context) -> Vec<(String, i64)> {
+    let Ok(entries) = std::fs::read_dir(context.home.root()) else { return Vec::new() };
+    let mut found: Vec<_> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name().into_string().ok()?;
+            let digits = name.strip_prefix("index.damaged-")?.split('-').next()?.parse().ok()?;
+            Some((name, digits))
+        })
+        .collect();
+    found.sort();
+    found
 }
 
 fn sweep_files(

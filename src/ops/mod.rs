@@ -4,14 +4,17 @@
 //! package is verified before it is stored, and stored before the index speaks of it.
 //! *Not for:* arguments, terminals and exit codes; an operation never prints.
 
+pub mod accept;
 pub mod adopt;
 pub mod candidates;
 pub mod changes;
 pub mod check;
 pub mod doctor;
 pub mod fetch;
+pub mod foreign;
 pub mod gc;
 pub mod install;
+pub mod keys;
 pub mod outdated;
 pub mod remove;
 pub mod sources;

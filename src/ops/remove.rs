@@ -3,20 +3,21 @@
 //! *Invariant:* what something else on the target, or what is built with it, still needs stays, unless that is forced. A plugin is removed wholly or
 //! not at all.
 
-use std::{collections::HashSet, ops::ControlFlow};
+use std::{collections::HashSet, ops::ControlFlow, path::Path};
 
 use futures_util::{StreamExt, stream};
 
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::{
-        directory::{DirectoryError, PluginsFolder},
+        directory::{DirectoryError, PluginsFolder, Removed},
         settle::PluginState,
     },
     model::{PluginId, PluginVersion},
     ops::{
         Context, blocking,
         changes::{Action, ChangeOutcome, ChangeResult, Changes},
+        foreign::{Foreign, ForeignError},
         install::judge,
         target::{Place, State, Target},
         usage::Guard,
@@ -80,7 +81,10 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
     // What is to go needs nothing any more, until it turns out to stay.
     let mut going: HashSet<_> = options.plugins.iter().collect();
     for id in in_order(&options.plugins, &state) {
-        let result = remove_one((target, &guard), &state, id, &going, options).await;
+        let result = match plan_one((target, &guard), &state, id, &going, options).await {
+            ControlFlow::Continue(result) => carry_out(context, target, id, result).await,
+            ControlFlow::Break(result) => result,
+        };
         if matches!(result.outcome, ChangeOutcome::Failed | ChangeOutcome::Unknown | ChangeOutcome::Skipped) {
             going.remove(id);
         }
@@ -117,18 +121,19 @@ fn in_order<'a>(plugins: &'a [PluginId], state: &State) -> Vec<&'a PluginId> {
     sorted
 }
 
-async fn remove_one(
+/// Returns the change that is to be made, or what became of one that is not.
+async fn plan_one(
     (target, guard): (&Target, &Guard<'_>),
     state: &State,
     id: &PluginId,
     going: &HashSet<&PluginId>,
     options: &RemoveOptions,
-) -> ChangeResult {
+) -> ControlFlow<ChangeResult, ChangeResult> {
     let from = match state.plugins.get(id) {
         Some(installed) => installed.version.clone(),
         None => match find_unlisted(target, id).await {
             ControlFlow::Continue(version) => version,
-            ControlFlow::Break(result) => return result,
+            ControlFlow::Break(result) => return ControlFlow::Break(result),
         },
     };
     let action = Action::Uninstall { from };
@@ -139,16 +144,20 @@ async fn remove_one(
         .map(|plugin| plugin.id.clone())
         .collect();
     if !dependants.is_empty() && !options.force {
-        return result.because(&InUse { plugin: id.clone(), dependants });
+        return ControlFlow::Break(result.because(&InUse { plugin: id.clone(), dependants }));
     }
     if !options.force
         && let Err(error) = guard.check(id, &state.plugins).await
     {
-        return result.because(&error);
+        return ControlFlow::Break(result.because(&error));
     }
     if options.dry_run {
-        return ChangeResult { outcome: ChangeOutcome::Planned, ..result };
+        return ControlFlow::Break(ChangeResult { outcome: ChangeOutcome::Planned, ..result });
     }
+    ControlFlow::Continue(result)
+}
+
+async fn carry_out(context: &Context, target: &Target, id: &PluginId, result: ChangeResult) -> ChangeResult {
     match &target.place {
         Place::Closed(error) => result.because(error.as_ref()),
         Place::Server(server) => match server.uninstall(id).await {
@@ -157,17 +166,27 @@ async fn remove_one(
         },
         Place::Folder { path, .. } => {
             let (path, id) = (path.clone(), id.clone());
-            let (folder, plugin) = (path.clone(), id.clone());
-            let removed = blocking(move || {
-                let folder = PluginsFolder::open(&folder)?;
-                folder.uninstall(&folder.lock()?, &plugin)
-            });
-            match removed.await {
-                Ok(true) => result,
+            let (context, folder, plugin) = (context.clone(), path.clone(), id.clone());
+            match blocking(move || remove_folder(&context, &folder, &plugin)).await {
+                Ok((Removed::Gone(kept), note)) => ChangeResult { kept, ..result.noting(note) },
                 // It was read a moment ago: it is there, only not under its own name.
-                Ok(false) => result.because(&DirectoryError::OtherName { folder: path, plugin: id }),
+                Ok((Removed::Absent, _)) => result.because(&DirectoryError::OtherName { folder: path, plugin: id }),
                 Err(error) => result.because(&error),
             }
+        }
+    }
+}
+
+fn remove_folder(context: &Context, path: &Path, plugin: &PluginId) -> Result<(Removed, Option<String>), ForeignError> {
+    let folder = PluginsFolder::open(path)?;
+    let held = folder.lock()?;
+    let foreign = Foreign::find(context, &held, plugin)?;
+    match held.uninstall(plugin, foreign.keep.as_ref())? {
+        Removed::Absent => Ok((Removed::Absent, None)),
+        Removed::Gone(kept) => {
+            let kept = kept.map(|below| path.join(below));
+            let note = foreign.told(kept.as_ref());
+            Ok((Removed::Gone(kept), note))
         }
     }
 }

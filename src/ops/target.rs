@@ -1,9 +1,11 @@
 //! What plugins are installed on, and what is on it now.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use cap_std::{ambient_authority, fs::Dir};
 
 use crate::{
-    archive::PluginJson,
+    archive::{CompareError, PluginJson},
     diagnostic::{Chain, Diagnose, Kind},
     fleet::{
         Grafana, WorkspaceError,
@@ -11,7 +13,11 @@ use crate::{
         directory::{DirectoryError, PluginsFolder},
     },
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginType, PluginVersion},
-    ops::blocking,
+    ops::{
+        blocking,
+        trust::{JudgeError, Trust},
+    },
+    signature::Verdict,
 };
 
 /// Something that plugins are installed on.
@@ -52,8 +58,8 @@ pub struct InstalledPlugin {
     pub name: String,
     /// What kind it is, where that is told.
     pub plugin_type: Option<PluginType>,
-    /// What the server says of its signature; folders say nothing.
-    pub signature: Option<String>,
+    /// What the server says of its signature, or what the files of a folder say, once they were judged.
+    pub signature: Option<SignatureState>,
     /// What it needs.
     pub dependencies: Vec<Dependency>,
     /// The range of Grafana versions that it declares, as it is written.
@@ -64,6 +70,39 @@ pub struct InstalledPlugin {
     pub fault: Option<String>,
 }
 
+/// What is known of the signature of an installed plugin.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct SignatureState {
+    /// `valid`, `unsigned`, `modified` or `invalid`; whatever a server says.
+    pub status: String,
+    /// `grafana`, `commercial`, `community`, `private` or `private-glob`; empty where it is not known.
+    pub signature_type: String,
+    /// Who signed; empty where it is not known.
+    pub org: String,
+}
+
+impl From<&Verdict> for SignatureState {
+    fn from(verdict: &Verdict) -> Self {
+        let manifest = verdict.manifest.as_ref();
+        Self {
+            status: verdict.status.as_str().to_owned(),
+            signature_type: manifest.map(|manifest| manifest.signature_type.as_str().to_owned()).unwrap_or_default(),
+            org: manifest.map(|manifest| manifest.signed_by_org_name.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+impl fmt::Display for SignatureState {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.status)?;
+        match (self.signature_type.as_str(), self.org.as_str()) {
+            ("", _) => Ok(()),
+            (kind, "") => write!(formatter, " ({kind})"),
+            (kind, org) => write!(formatter, " ({kind}, by {org})"),
+        }
+    }
+}
+
 /// What is on a target.
 #[derive(Clone, Debug, Default)]
 pub struct State {
@@ -71,6 +110,8 @@ pub struct State {
     pub grafana: Option<GrafanaVersion>,
     /// The plugins by id.
     pub plugins: BTreeMap<PluginId, InstalledPlugin>,
+    /// Where each of them lies, on a target that is a folder.
+    pub folders: BTreeMap<PluginId, PathBuf>,
     /// What could not be read.
     pub remarks: Vec<String>,
 }
@@ -131,6 +172,30 @@ impl Target {
     }
 }
 
+impl State {
+    /// Judges the signatures of what lies in a folder by the files that are there now; a server says it itself.
+    pub async fn judge_signatures(mut self, trust: &Arc<Trust>) -> Self {
+        let trust = Arc::clone(trust);
+        blocking(move || {
+            for (id, path) in &self.folders {
+                let judged = Dir::open_ambient_dir(path, ambient_authority())
+                    .map_err(|source| CompareError { path: PathBuf::new(), source })
+                    .map_err(JudgeError::from)
+                    .and_then(|dir| trust.judge_installed(&dir));
+                match (judged, self.plugins.get_mut(id)) {
+                    (Ok(judged), Some(plugin)) => plugin.signature = Some(SignatureState::from(&judged.verdict)),
+                    (Err(error), _) => {
+                        self.remarks.push(format!("the signature of {id} cannot be judged: {}", Chain(&error)));
+                    }
+                    (Ok(_), None) => {}
+                }
+            }
+            self
+        })
+        .await
+    }
+}
+
 fn read_folder(
     path: &std::path::Path,
     grafana: Option<GrafanaVersion>,
@@ -145,10 +210,10 @@ fn read_folder(
     for (name, error) in inventory.faults {
         state.remarks.push(format!("`{}`: {}", name.escape_debug(), Chain(&error)));
     }
-    for (name, plugin_json) in inventory.plugins {
-        let is_its_own = name == plugin_json.id.as_str();
+    for (folder_name, plugin_json) in inventory.plugins {
+        let is_its_own = folder_name == plugin_json.id.as_str();
         if !is_its_own {
-            state.remarks.push(format!("`{}` holds the plugin {}", name.escape_debug(), plugin_json.id));
+            state.remarks.push(format!("`{}` holds the plugin {}", folder_name.escape_debug(), plugin_json.id));
         }
         let PluginJson { id, version, name, plugin_type, dependencies, grafana_dependency, .. } = plugin_json;
         let plugin = InstalledPlugin {
@@ -164,6 +229,7 @@ fn read_folder(
         };
         // Of two folders that hold one plugin, the one that bears its name is the plugin's.
         if is_its_own || !state.plugins.contains_key(&id) {
+            state.folders.insert(id.clone(), folder.path().join(&folder_name));
             state.plugins.insert(id, plugin);
         }
     }
@@ -186,16 +252,17 @@ async fn read_server(server: &Grafana) -> Result<State, TargetError> {
         state.remarks.push(format!("`{}`: {}", name.escape_debug(), skipped.reason));
     }
     for plugin in inventory.plugins {
-        let signature = match plugin.signature_type.as_str() {
-            "" => plugin.signature,
-            kind => format!("{} ({kind})", plugin.signature),
+        let signature = SignatureState {
+            status: plugin.signature,
+            signature_type: plugin.signature_type,
+            org: plugin.signature_org,
         };
         let installed = InstalledPlugin {
             id: plugin.id.clone(),
             version: plugin.version,
             name: plugin.name,
             plugin_type: plugin.plugin_type,
-            signature: Some(signature),
+            signature: Some(signature).filter(|signature| !signature.status.is_empty()),
             dependencies: plugin.dependencies,
             grafana_dependency: plugin.grafana_dependency,
             angular: plugin.angular,

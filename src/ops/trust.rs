@@ -3,12 +3,13 @@
 //! *Invariant:* a signature is judged over the bytes that are then used, read from the same open file.
 //! *Not for:* how signatures work, which `signature` knows.
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf};
 
+use cap_std::fs::Dir;
 use serde::Serialize;
 
 use crate::{
-    archive::{self, ArchiveError},
+    archive::{self, Archive, ArchiveError, CompareError, InstalledError, InstalledFiles, PluginJson},
     diagnostic::{Chain, Diagnose, Kind},
     model::{PluginId, RelPath},
     signature::{self, Decision, Enforcement, Files, Keyring, KeyringError, MANIFEST_NAME, PolicyError, Verdict},
@@ -96,6 +97,37 @@ impl Signed {
     }
 }
 
+impl fmt::Display for Signed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.status)?;
+        if let (Some(kind), Some(signer)) = (self.signature_type, &self.signer) {
+            write!(formatter, " ({kind}, by {signer})")?;
+        }
+        self.reason.as_ref().map_or(Ok(()), |reason| write!(formatter, ": {reason}"))
+    }
+}
+
+/// What the files of an installed folder say.
+#[derive(Clone, Debug)]
+pub struct InstalledVerdict {
+    /// Of the plugin itself.
+    pub verdict: Verdict,
+    /// Of the plugins inside it that have a manifest of their own, by their folder; what counts for one is its own where
+    /// that is valid, else its parent's (protocol page 6.6).
+    pub nested: Vec<(RelPath, Verdict)>,
+}
+
+/// An installed folder cannot be judged.
+#[derive(Debug, thiserror::Error)]
+pub enum JudgeError {
+    /// Its plugin.json cannot be read.
+    #[error(transparent)]
+    Installed(#[from] InstalledError),
+    /// Its files cannot be read.
+    #[error(transparent)]
+    Files(#[from] CompareError),
+}
+
 impl Trust {
     /// Returns the keys of a file, and no others.
     pub fn keys_of(path: &std::path::Path) -> Result<Keyring, KeyFileError> {
@@ -107,10 +139,52 @@ impl Trust {
     pub fn judge(&self, package: &mut Verified, root_url: Option<&str>) -> Result<Verdict, ArchiveError> {
         let (file, archive) = package.file();
         let digests = archive::file_digests(file, archive)?;
-        let files = below(&digests, archive.plugin_folder());
-        let plugin_json = archive.plugin_json();
+        Ok(self.judge_unpacked(archive, &digests, root_url))
+    }
+
+    /// Returns what is to be said of the signature over the files of a package, of which these are the digests.
+    pub fn judge_unpacked(&self, archive: &Archive, digests: &Files, root_url: Option<&str>) -> Verdict {
+        let files = below(digests, archive.plugin_folder());
+        self.judge_files(archive.manifest(), archive.plugin_json(), &files, root_url)
+    }
+
+    /// Returns what is to be said of files by their path below the folder that holds plugin.json and, maybe, a manifest.
+    pub fn judge_files(
+        &self,
+        manifest: Option<&[u8]>,
+        plugin_json: &PluginJson,
+        files: &Files,
+        root_url: Option<&str>,
+    ) -> Verdict {
         let plugin = (&plugin_json.id, &plugin_json.version);
-        Ok(signature::judge(archive.manifest(), plugin, &files, root_url, &self.keyring))
+        signature::judge(manifest, plugin, files, root_url, &self.keyring)
+    }
+
+    /// Returns what the files say that lie in an installed plugin's folder now.
+    pub fn judge_installed(&self, folder: &Dir) -> Result<InstalledVerdict, JudgeError> {
+        let (verdict, found) = self.judge_one(folder)?;
+        let mut nested = Vec::new();
+        let children = signature::nested(&found.files).into_iter().filter(signature::Nested::has_manifest);
+        for child in children {
+            let Some(inner) = found.folder.as_ref().and_then(|root| root.open_dir(child.folder.as_str()).ok()) else {
+                continue;
+            };
+            // What cannot be judged by itself is what its parent is.
+            let own = self.judge_one(&inner).map_or_else(|_| verdict.clone(), |(own, _)| own);
+            nested.push((child.folder, signature::inherit(own, &verdict)));
+        }
+        Ok(InstalledVerdict { verdict, nested })
+    }
+
+    fn judge_one(&self, folder: &Dir) -> Result<(Verdict, InstalledFiles), JudgeError> {
+        let plugin_json = archive::read_installed(folder)?;
+        let found = archive::installed_files(folder)?;
+        let verdict = self.judge_files(found.manifest.as_deref(), &plugin_json, &found.files, None);
+        let verdict = match found.foreign.first() {
+            Some(path) => verdict.with_foreign(path.to_string_lossy().into_owned()),
+            None => verdict,
+        };
+        Ok((verdict, found))
     }
 
     /// Returns what to tell of a plugin that may be used, or why it may not.

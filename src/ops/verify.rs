@@ -13,10 +13,14 @@ use serde::Serialize;
 use crate::{
     archive::{self, CompareError, InstalledError, PluginJson},
     diagnostic::{Chain, Diagnose, Kind},
-    index::{Blob, Index, IndexError},
+    index::{Blob, ChainCheck, Index, IndexError},
     model::{Digests, PluginId, RelPath, Sha256Digest},
-    ops::{Context, trust::Signed},
+    ops::{
+        Context,
+        trust::{InstalledVerdict, Signed},
+    },
     progress::Unit,
+    signature::{Status, Verdict},
     store::StoreError,
     verifier::{Promise, Received, Verified, VerifyError, verify, verify_archive},
 };
@@ -44,10 +48,24 @@ pub struct VerifyOutcome {
     /// What the failures mean.
     #[serde(skip)]
     pub kind: Option<Kind>,
-    /// What the signatures say, of zips and of packages in the store.
+    /// What the signatures say: of zips, of packages in the store, of installed plugins and of those inside them.
     pub signatures: Vec<Signed>,
     /// What else is worth knowing.
     pub remarks: Vec<String>,
+    /// What the provenance log is like, where everything was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<ProvenanceOutcome>,
+}
+
+/// What the check of the provenance log came to.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct ProvenanceOutcome {
+    /// How many entries it has.
+    pub entries: u64,
+    /// The hash of the last one, to hold against one that was written down elsewhere; nothing where it is empty.
+    pub head: Option<String>,
+    /// Whether the chain is whole, and all pins and packages are what it says.
+    pub ok: bool,
 }
 
 /// A verification could not be made.
@@ -121,6 +139,14 @@ impl VerifyOutcome {
         }
     }
 
+    /// Notes what an installed plugin's signature says, and those of the plugins inside it.
+    fn sign_installed(&mut self, object: &str, judged: &InstalledVerdict) {
+        self.signatures.push(Signed::of(object.to_owned(), &judged.verdict));
+        for (folder, verdict) in &judged.nested {
+            self.signatures.push(Signed::of(format!("{object}, in it `{folder}`"), verdict));
+        }
+    }
+
     fn bad(&mut self, object: String, reason: String, kind: Kind) {
         self.checked += 1;
         self.failures.push(Finding { object, reason });
@@ -131,13 +157,16 @@ impl VerifyOutcome {
 
 /// Reads packages of the store from end to end: those of these plugins, or all.
 pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOutcome, VerifyStartError> {
-    let (index, store) = (Index::open_existing(&context.home.index_path())?, context.store());
+    let (index, store) = (Index::open_proven(&context.home.index_path())?, context.store());
     let mut blobs = index.blobs()?;
     if let Some(missing) = plugins.iter().find(|id| !blobs.iter().any(|blob| blob.plugin == **id)) {
         return Err(VerifyStartError::NotStored(missing.clone()));
     }
-    blobs.retain(|blob| plugins.is_empty() || plugins.contains(&blob.plugin));
     let mut outcome = VerifyOutcome::default();
+    if plugins.is_empty() {
+        verify_provenance(&index, &mut outcome)?;
+    }
+    blobs.retain(|blob| plugins.is_empty() || plugins.contains(&blob.plugin));
     context.reporter.begin("verifying the store", Some(blobs.iter().map(|blob| blob.size).sum()), Unit::Bytes);
     for blob in blobs {
         let object = format!("{}@{} ({}) sha256:{}", blob.plugin, blob.version, blob.platform, blob.sha256);
@@ -157,6 +186,17 @@ pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOut
     }
     context.reporter.end();
     Ok(outcome)
+}
+
+/// Checks the provenance log, and what the index has against it.
+fn verify_provenance(index: &Index, outcome: &mut VerifyOutcome) -> Result<(), IndexError> {
+    let ChainCheck { entries, head, faults } = index.check_provenance()?;
+    outcome.provenance =
+        Some(ProvenanceOutcome { entries, head: head.map(|head| head.to_string()), ok: faults.is_empty() });
+    for fault in faults {
+        outcome.bad("the provenance log".to_owned(), fault.to_string(), Kind::Integrity);
+    }
+    Ok(())
 }
 
 fn judge(context: &Context, blob: &Blob) -> Result<Verified, VerifyError> {
@@ -246,7 +286,11 @@ fn promised(
 /// Compares an installed plugin, or every plugin of a plugins folder, with the package it came from.
 pub fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
     let folder_error = |source| VerifyStartError::Folder { path: path.to_path_buf(), source };
-    let index = Index::open_existing(&context.home.index_path())?;
+    let index = match Index::open_existing(&context.home.index_path()) {
+        // Signatures can be judged without a catalog.
+        Err(IndexError::Missing { .. }) => None,
+        index => Some(index?),
+    };
     let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(folder_error)?;
     let mut outcome = VerifyOutcome::default();
     let folders = match archive::read_installed(&dir) {
@@ -259,7 +303,7 @@ pub fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, Ve
     context.reporter.begin("verifying installed plugins", Some(folders.len() as u64), Unit::Items);
     for (folder, plugin_json) in folders {
         match plugin_json {
-            Ok(plugin_json) => verify_installed(context, &index, &folder, &plugin_json, &mut outcome)?,
+            Ok(plugin_json) => verify_installed(context, index.as_ref(), &folder, &plugin_json, &mut outcome)?,
             Err(error) => outcome.bad(folder.display().to_string(), Chain(&error).to_string(), Kind::Findings),
         }
         context.reporter.advance(1);
@@ -294,18 +338,27 @@ fn installed_below(path: &Path) -> std::io::Result<Vec<Found>> {
 
 fn verify_installed(
     context: &Context,
-    index: &Index,
+    index: Option<&Index>,
     folder: &Path,
     plugin_json: &PluginJson,
     outcome: &mut VerifyOutcome,
 ) -> Result<(), VerifyStartError> {
     let PluginJson { id, version, .. } = plugin_json;
     let object = format!("{id}@{version} in {}", folder.display());
-    let blobs: Vec<_> = index.blobs_of(id)?.into_iter().filter(|blob| blob.version.same_release(version)).collect();
+    let dir = Dir::open_ambient_dir(folder, ambient_authority())
+        .map_err(|source| VerifyStartError::Folder { path: folder.to_path_buf(), source })?;
+    let judged = match context.trust.judge_installed(&dir) {
+        Ok(judged) => judged,
+        Err(error) => {
+            outcome.bad(object, Chain(&error).to_string(), Kind::Findings);
+            return Ok(());
+        }
+    };
+    outcome.sign_installed(&object, &judged);
+    let blobs = index.map_or_else(|| Ok(Vec::new()), |index| index.blobs_of(id))?;
+    let blobs: Vec<_> = blobs.into_iter().filter(|blob| blob.version.same_release(version)).collect();
     if blobs.is_empty() {
-        let reason =
-            format!("the store has no package of {id}@{version} to compare with: `plugport fetch {id}@{version}`");
-        outcome.bad(object, reason, Kind::Findings);
+        by_signature(&judged.verdict, plugin_json, object, outcome);
         return Ok(());
     }
     let mut nearest: Option<Vec<String>> = None;
@@ -317,8 +370,6 @@ fn verify_installed(
                 return Ok(());
             }
         };
-        let dir = Dir::open_ambient_dir(folder, ambient_authority())
-            .map_err(|source| VerifyStartError::Folder { path: folder.to_path_buf(), source })?;
         let differences: Vec<_> = archive::compare(&files, &dir)?.iter().map(ToString::to_string).collect();
         if differences.is_empty() {
             outcome.good_by(&blob, object);
@@ -333,7 +384,46 @@ fn verify_installed(
     Ok(())
 }
 
-fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
+/// Judges an installed plugin of which the store has no package: a signature says as well what its files must be.
+fn by_signature(
+    verdict: &Verdict,
+    PluginJson { id, version, .. }: &PluginJson,
+    object: String,
+    outcome: &mut VerifyOutcome,
+) {
+    match (verdict.status, &verdict.reason) {
+        (Status::Valid, _) => {
+            outcome
+                .remarks
+                .push(format!("{object}: the store has no package of it; its files are those that were signed"));
+            outcome.good();
+        }
+        (Status::Modified, Some(reason)) => {
+            outcome.bad(object, format!("it is not what was signed: {}", Chain(reason.as_ref())), Kind::Findings);
+        }
+        _ => {
+            let reason =
+                format!("the store has no package of {id}@{version} to compare with: `plugport fetch {id}@{version}`");
+            outcome.bad(object, reason, Kind::Findings);
+        }
+    }
+}
+
+/// Returns what the signatures of packages in the store say, and what could not be read of them.
+pub fn stored_signatures(context: &Context, blobs: &[Blob]) -> (Vec<Signed>, Vec<String>) {
+    let mut outcome = VerifyOutcome::default();
+    for blob in blobs {
+        let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);
+        match judge(context, blob) {
+            Ok(mut verified) => outcome.sign(context, &object, &mut verified),
+            Err(error) => outcome.remarks.push(format!("{object}: the package is refused: {}", Chain(&error))),
+        }
+    }
+    (outcome.signatures, outcome.remarks)
+}
+
+/// Returns the digest of each file of a package of the store, having verified it.
+pub(in crate::ops) fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
     let mut verified = judge(context, blob)?;
     let (file, archive) = verified.file();
     archive::file_digests(file, archive).map_err(|source| VerifyError::Archive {

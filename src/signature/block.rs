@@ -27,7 +27,7 @@ impl SignedBlock {
         }
         let text = str::from_utf8(manifest).map_err(|_| SignatureError::Encoding)?;
         let (message, _) =
-            CleartextSignedMessage::from_string(cut(text)?).map_err(|error| SignatureError::Block(Box::new(error)))?;
+            CleartextSignedMessage::from_string(cut(text)?).map_err(|error| SignatureError::Block(error.into()))?;
         match message.signatures().len() {
             1 => Ok(Self(message)),
             count => Err(SignatureError::Signatures(count)),

@@ -47,6 +47,17 @@ impl Certificate {
         self.key.legacy_key_id().to_string()
     }
 
+    /// Returns the ids of the primary key and of its sub-keys.
+    pub(super) fn ids(&self) -> Vec<String> {
+        let subkeys = self.key.public_subkeys.iter().map(|subkey| subkey.key.legacy_key_id().to_string());
+        std::iter::once(self.id()).chain(subkeys).collect()
+    }
+
+    /// Takes over what another copy of the same key says of its end; it counts only as far as the key itself signed it.
+    pub(super) fn take_revocations_of(&mut self, other: &Self) {
+        self.key.details.revocation_signatures.extend(other.revocations().cloned());
+    }
+
     /// Returns whether both have the same primary key.
     pub(super) fn is_of_the_same_key(&self, other: &Self) -> bool {
         self.key.fingerprint() == other.key.fingerprint()

@@ -3,16 +3,43 @@
 //! *Invariant:* every variant that knows a key names it, and no text of a manifest reaches a message unescaped.
 //! *Not for:* files that differ from a good manifest; those are reasons of a verdict.
 
-use std::error::Error;
-
 use crate::{
     diagnostic::{Diagnose, Kind},
     json::JsonError,
     model::Timestamp,
 };
 
-/// What the library for `OpenPGP` said; its own type stays inside this module.
-pub(super) type PgpError = Box<dyn Error + Send + Sync>;
+/// What is the matter with an `OpenPGP` block, as far as it helps; the library's own words are for its authors.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum BlockFault {
+    /// What stands between its first and its last line is not Base64 with the right checksum.
+    #[error("what stands between its first and its last line is damaged")]
+    Armor,
+    /// It ends too early.
+    #[error("it ends too early")]
+    Short,
+    /// It uses a version or an algorithm that is not supported.
+    #[error("it uses a version or an algorithm that is not supported")]
+    Unsupported,
+    /// It decodes to something that is no signature or key.
+    #[error("what it holds is not what its first line says")]
+    Content,
+}
+
+impl From<pgp::errors::Error> for BlockFault {
+    fn from(error: pgp::errors::Error) -> Self {
+        use pgp::errors::Error;
+
+        match error {
+            Error::InvalidArmorWrappers | Error::InvalidChecksum | Error::Base64Decode { .. } | Error::IO { .. } => {
+                Self::Armor
+            }
+            Error::PacketIncomplete { .. } => Self::Short,
+            Error::Unimplemented { .. } | Error::Unsupported { .. } => Self::Unsupported,
+            _ => Self::Content,
+        }
+    }
+}
 
 /// A `MANIFEST.txt` is no signed manifest of a trusted key.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +58,7 @@ pub enum SignatureError {
     SeveralBlocks,
     /// The block cannot be read.
     #[error("its signed block cannot be read")]
-    Block(#[source] PgpError),
+    Block(#[source] BlockFault),
     /// The block has not exactly one signature.
     #[error("it has {0} signatures where one is expected")]
     Signatures(usize),
@@ -113,6 +140,9 @@ impl Diagnose for SignatureError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::UntrustedKey(_) => Some("if the key is to be trusted, give its file with `--trusted-key`".to_owned()),
+            Self::Key { fault: KeyFault::Expired { .. } | KeyFault::Revoked(_), .. } => {
+                Some("its publisher has to sign it anew, with a key that is in force".to_owned())
+            }
             Self::BadSignature(_) => Some("fetch the package again: the text was changed after signing".to_owned()),
             _ => None,
         }
@@ -166,7 +196,18 @@ pub enum KeyringError {
     PrivateKey,
     /// A block cannot be read.
     #[error("a key in it cannot be read")]
-    Block(#[source] PgpError),
+    Block(#[source] BlockFault),
+    /// It is not the key that it is published as.
+    #[error("it is published as the key `{}` and is `{found}`", claimed.escape_debug())]
+    OtherKey {
+        /// The id it is published under.
+        claimed: String,
+        /// Its own id.
+        found: String,
+    },
+    /// It bears the id of another key, which stays.
+    #[error("it bears the id `{0}` of another key, which stays")]
+    TakenId(String),
     /// A key can verify nothing.
     #[error("its key `{key}` cannot be relied on")]
     Key {

@@ -29,6 +29,9 @@ pub enum Mismatch {
     /// A listed file has other content.
     #[error("the file `{0}` was changed")]
     Changed(RelPath),
+    /// Something is there that is no regular file with a plain name.
+    #[error("`{}` is no regular file with a plain name", .0.escape_debug())]
+    Foreign(String),
     /// A file is there that is not listed.
     #[error("the file `{0}` is not in the manifest")]
     Unlisted(RelPath),

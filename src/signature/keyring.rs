@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* every key in a ring was put there by the program or its operator, and can sign in principle; whether it
 //! could at the time of a signature is asked each time.
-//! *Not for:* fetching keys (`GET /plugins/ci/keys` is never believed), webs of trust, private keys.
+//! *Not for:* fetching keys, webs of trust, private keys.
 
 use pgp::{
     composed::{Deserializable as _, SignedPublicKey},
@@ -66,6 +66,29 @@ impl Keyring {
         Ok(())
     }
 
+    /// Adds a key that others published under an id (`/plugins/ci/keys`, protocol page 2.3.7). What is in the ring stays
+    /// as it is: of a key that is there already only its revocation is taken over, and a key that bears the id of another
+    /// one is refused, as is one that is not the key of its id.
+    pub fn add_published(&mut self, id: &str, key: &[u8]) -> Result<(), KeyringError> {
+        let published = Self::from_armored(key)?;
+        for certificate in &published.certificates {
+            if !certificate.answers_to(&id.to_ascii_lowercase()) {
+                return Err(KeyringError::OtherKey { claimed: id.to_owned(), found: certificate.id() });
+            }
+            let others = self.certificates.iter().filter(|known| !known.is_of_the_same_key(certificate));
+            if let Some(taken) = others.flat_map(Certificate::ids).find(|taken| certificate.ids().contains(taken)) {
+                return Err(KeyringError::TakenId(taken));
+            }
+        }
+        for certificate in published.certificates {
+            match self.certificates.iter_mut().find(|known| known.is_of_the_same_key(&certificate)) {
+                Some(known) => known.take_revocations_of(&certificate),
+                None => self.certificates.push(certificate),
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the ids of the keys, 16 lower-case hexadecimal digits each, in the order they were added.
     pub fn ids(&self) -> Vec<String> {
         self.certificates.iter().map(Certificate::id).collect()
@@ -113,7 +136,7 @@ fn issuer_of(signature: &Signature) -> String {
 }
 
 fn read_block(block: &str, added: &mut Vec<Certificate>) -> Result<(), KeyringError> {
-    let unreadable = |error: pgp::errors::Error| KeyringError::Block(Box::new(error));
+    let unreadable = |error: pgp::errors::Error| KeyringError::Block(error.into());
     let (keys, _) = SignedPublicKey::from_string_many(block).map_err(unreadable)?;
     for key in keys {
         let certificate = Certificate::new(key.map_err(unreadable)?);

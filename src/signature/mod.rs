@@ -22,7 +22,7 @@ mod tests;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use self::{
-    error::{KeyFault, KeyringError, SignatureError},
+    error::{BlockFault, KeyFault, KeyringError, SignatureError},
     files::Mismatch,
     keyring::Keyring,
     manifest::{Manifest, SignatureType, read_manifest},
@@ -124,6 +124,16 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Returns the verdict on a folder in which this lies besides the files that could be hashed: no file that was signed
+    /// is a link or a special file, or has a name that is none.
+    #[must_use]
+    pub fn with_foreign(self, path: String) -> Self {
+        if self.status != Status::Valid {
+            return self;
+        }
+        Self { status: Status::Modified, reason: Some(Arc::new(Mismatch::Foreign(path).into())), ..self }
+    }
+
     fn refused(status: Status, reason: Reason) -> Self {
         let key = match &reason {
             Reason::Manifest(error) => error.key().map(str::to_owned),

@@ -67,9 +67,10 @@ impl Diagnose for PolicyError {
 
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Unsigned(plugin) => {
-                Some(format!("if that is meant to be, add `{plugin}` to `unsigned` in `[trust]`"))
-            }
+            Self::Unsigned(plugin) => Some(format!(
+                "to use it all the same, add `{plugin}` to `trust.unsigned` of the manifest; a package that you sign \
+                     yourself is believed with `--trusted-key FILE`"
+            )),
             Self::Modified { reason, .. } | Self::Invalid { reason, .. } => match reason.as_deref() {
                 Some(Reason::Manifest(error)) => error.hint(),
                 Some(Reason::OtherServer { .. }) => Some("have it signed for the root URL of this server".to_owned()),

@@ -409,6 +409,53 @@ fn only_unsigned_plugins_are_helped_by_a_list() {
 }
 
 #[test]
+fn a_published_key_is_added_and_takes_no_place() {
+    let (built_in, other) = (Signer::new(1), Signer::new(2));
+    let mut ring = ring(&[&built_in]);
+    ring.add_published(&other.key_id().to_uppercase(), other.public_key().as_bytes()).expect("another key");
+    assert_eq!(ring.ids(), [built_in.key_id(), other.key_id()]);
+    let third = Signer::new(3);
+    let error = ring.add_published(&built_in.key_id(), third.public_key().as_bytes()).expect_err("another's id");
+    assert!(matches!(error, KeyringError::OtherKey { .. }), "{error:?}");
+    assert_eq!(ring.ids(), [built_in.key_id(), other.key_id()]);
+    ring.add_published(&built_in.key_id(), built_in.public_key().as_bytes()).expect("known already");
+    assert_eq!(ring.ids().len(), 2);
+}
+
+#[test]
+fn a_published_key_that_adopts_a_sub_key_of_another_is_refused() {
+    let mut ring = Keyring::from_armored(PUBLISHER).expect("keys");
+    let before = ring.ids();
+    let thief = Signer::new(2).claiming(str::from_utf8(PUBLISHER).expect("text"));
+    let error = ring.add_published(&thief.key_id(), thief.public_key().as_bytes()).expect_err("refused");
+    assert!(matches!(error, KeyringError::TakenId(_)), "{error:?}");
+    assert_eq!(ring.ids(), before);
+}
+
+#[test]
+fn a_published_copy_of_a_known_key_brings_its_revocation_and_nothing_else() {
+    let case = Case::new();
+    let mut ring = ring(&[&case.signer.clone().expiring_at(SIGNED + 100)]);
+    ring.add_published(&case.signer.key_id(), case.signer.public_key().as_bytes()).expect("known already");
+    assert_eq!(case.judge_with(case.text().as_bytes(), &ring).status, Status::Valid);
+    let revoked = case.signer.clone().revoked_at(SIGNED - 100, true);
+    ring.add_published(&revoked.key_id(), revoked.public_key().as_bytes()).expect("known already");
+    assert_told(&case.judge_with(case.text().as_bytes(), &ring), Status::Invalid, "was revoked on");
+}
+
+#[test]
+fn a_damaged_block_is_told_in_a_sentence() {
+    let text = Case::new().signer.sign("{\"a\": 1}");
+    let (start, end) = text.split_at(text.rfind("-----END").expect("signed"));
+    for damaged in [format!("{}\n{end}", &start[..start.len() - 20]), text.replace("\n\n", "\n\n!!")] {
+        let error = read_manifest(damaged.as_bytes(), &Keyring::default()).expect_err("damaged");
+        let told = Chain(&error).to_string();
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || " `,'-:".contains(letter);
+        assert!(!told.contains("::") && told.chars().all(plain), "{told}");
+    }
+}
+
+#[test]
 fn files_that_hold_no_public_key_are_refused() {
     let read = |text: &str| Keyring::from_armored(text.as_bytes());
     assert!(matches!(read(""), Err(KeyringError::NoKey)));

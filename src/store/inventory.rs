@@ -2,6 +2,7 @@
 
 use std::{
     fs, io,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
@@ -47,6 +48,32 @@ impl Store {
     pub fn incomplete(&self) -> Result<usize, StoreError> {
         let partial = self.root.join("partial");
         Ok(entries(&partial)?.iter().filter(|path| path.extension().is_none()).count())
+    }
+
+    /// Returns the folders of the store and the blobs in them that users other than the owner and the group may write to.
+    pub fn exposed(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let blobs = self.root.join("blobs");
+        let mut paths = vec![self.root.clone(), blobs.clone()];
+        for folder in entries(&blobs)? {
+            if folder.is_dir() {
+                paths.extend(entries(&folder)?);
+            }
+            paths.push(folder);
+        }
+        paths.retain(|path| {
+            fs::symlink_metadata(path).is_ok_and(|found| !found.is_symlink() && found.permissions().mode() & 0o002 != 0)
+        });
+        Ok(paths)
+    }
+
+    /// Takes from other users the permission to write to these.
+    pub fn close(&self, paths: &[PathBuf]) -> Result<(), StoreError> {
+        for path in paths {
+            let mode = fs::symlink_metadata(path).map_err(StoreError::new(path, "looked at"))?.permissions().mode();
+            let closed = fs::Permissions::from_mode(mode & 0o7775);
+            fs::set_permissions(path, closed).map_err(StoreError::new(path, "changed"))?;
+        }
+        Ok(())
     }
 
     /// Removes a stray file.

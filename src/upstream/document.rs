@@ -23,6 +23,8 @@ pub(super) struct Plugins {
 pub(super) struct Versions {
     pub(super) releases: Vec<Release>,
     pub(super) skipped: Reports,
+    /// Those that are there twice with two contents, of which none is taken.
+    pub(super) contradicted: Vec<PluginVersion>,
 }
 
 /// Reads `{"items": [plugin, …]}`.
@@ -88,6 +90,8 @@ pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, i
         }
     }
     versions.releases.retain(|release| !contradicted.contains(&release.version));
+    versions.contradicted = contradicted.into_iter().collect();
+    versions.contradicted.sort();
     versions
 }
 
@@ -139,7 +143,7 @@ pub(super) fn read_any(document: &[u8]) -> Result<Shape, DocumentError> {
     }
     if has("id") && has("type") {
         let (entry, releases, skipped) = item::read_plugin_json(text).map_err(DocumentError::Item)?;
-        let mut versions = Versions { releases, skipped: Reports::default() };
+        let mut versions = Versions { releases, ..Versions::default() };
         versions.skipped.extend(skipped);
         return Ok(Shape::Whole(vec![(entry, versions)], Reports::default()));
     }

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     diagnostic::{Diagnose, Kind},
     json::Limits,
-    model::{PluginEntry, PluginId, Release},
+    model::{PluginEntry, PluginId, PluginVersion, Release},
     net::Sink,
 };
 
@@ -41,12 +41,14 @@ pub struct Folder {
     complete: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Described {
     entry: PluginEntry,
     releases: Vec<Release>,
     /// Versions that could not be read.
     skipped: Reports,
+    /// Versions that one file has twice, with two contents.
+    contradicted: Vec<PluginVersion>,
 }
 
 /// A folder is no catalog.
@@ -159,10 +161,9 @@ impl Folder {
 
     pub(super) fn details(&self, id: &PluginId) -> Result<Details, UpstreamError> {
         let described = self.plugins.get(id).ok_or_else(|| FolderError::NoPlugin(id.clone()))?;
-        let Described { entry, releases, skipped } = described;
+        let Described { entry, releases, skipped, contradicted } = described.clone();
         let complete = self.complete && skipped.is_whole();
-        let (entry, releases, skipped) = (entry.clone(), releases.clone(), skipped.clone().into_list());
-        Ok(Details { entry, releases, skipped, complete })
+        Ok(Details { entry, releases, skipped: skipped.into_list(), contradicted, complete })
     }
 
     pub(super) fn package(&self, wanted: &PackageName, limit: u64, sink: &mut dyn Sink) -> Result<(), UpstreamError> {
@@ -268,7 +269,8 @@ impl Gathered {
             let id = entry.plugin.id.clone();
             match plugins.get_mut(&id) {
                 None => {
-                    let described = Described { entry, releases: Vec::new(), skipped: Reports::default() };
+                    let (releases, skipped, contradicted) = (Vec::new(), Reports::default(), Vec::new());
+                    let described = Described { entry, releases, skipped, contradicted };
                     plugins.insert(id, described);
                 }
                 Some(known) if rank(&entry) > rank(&known.entry) => known.entry = entry,
@@ -282,6 +284,7 @@ impl Gathered {
             };
             for versions in lists {
                 described.skipped.append(versions.skipped);
+                described.contradicted.extend(versions.contradicted);
                 merge_releases(&id, described, versions.releases);
             }
         }

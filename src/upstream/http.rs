@@ -1,10 +1,11 @@
-//! A catalog by HTTP: grafana.com's API (protocol page 2.2, requests 3, 5, 6 and 8), and whatever speaks like it.
+//! A catalog by HTTP: grafana.com's API (protocol page 2.2, requests 3, 5, 6, 8 and 11), and whatever speaks like it.
 
 use tokio::try_join;
 
 use super::{
     Details, DocumentError, List, Listing, PackageName, UpstreamError,
     document::{read_detail, read_plugins, read_versions},
+    keys::{self, PublishedKeys, read_keys},
 };
 use crate::{
     json::Limits,
@@ -54,7 +55,13 @@ impl HttpCatalog {
             release.packages.clone_from(&detail.plugin.packages);
         }
         let complete = versions.skipped.is_whole();
-        Ok(Details { entry: detail, releases: versions.releases, skipped: versions.skipped.into_list(), complete })
+        Ok(Details {
+            entry: detail,
+            releases: versions.releases,
+            skipped: versions.skipped.into_list(),
+            contradicted: versions.contradicted,
+            complete,
+        })
     }
 
     pub(super) async fn package(
@@ -69,6 +76,13 @@ impl HttpCatalog {
             None => Vec::new(),
         };
         Ok(self.site.download(Download { path: &path, query: &query, limit }, sink).await?)
+    }
+
+    pub(super) async fn keys(&self) -> Result<PublishedKeys, UpstreamError> {
+        let path = ["plugins", "ci", "keys"];
+        let answer = self.site.get(&path, &[], None, keys::LIMITS.bytes as u64).await?;
+        let bytes = answer.document().map(|document| document.bytes).unwrap_or_default();
+        read_keys(&bytes).map_err(self.explain("plugins/ci/keys", "a list of keys"))
     }
 
     async fn document(&self, id: &PluginId, rest: &[&str]) -> Result<Vec<u8>, NetError> {

@@ -9,12 +9,14 @@ mod document;
 mod folder;
 mod http;
 mod item;
+mod keys;
 mod reports;
 
 use serde::Serialize;
 
 pub use folder::{Folder, FolderError};
 pub use http::HttpCatalog;
+pub use keys::{PublishedKey, PublishedKeys};
 pub use reports::Reports;
 
 use crate::{
@@ -86,6 +88,8 @@ pub struct Details {
     pub releases: Vec<Release>,
     /// Versions that could not be read.
     pub skipped: Vec<Skipped>,
+    /// Versions that one document has twice, with two contents: none of them is among the releases.
+    pub contradicted: Vec<PluginVersion>,
     /// Whether a version that is missing here is missing upstream: false after a file that could not be read, or
     /// where more was left out than is told.
     pub complete: bool,
@@ -130,6 +134,14 @@ impl Upstream {
         match self {
             Self::Http(catalog) => catalog.package(wanted, limit, sink).await,
             Self::Folder(folder) => folder.package(wanted, limit, sink),
+        }
+    }
+
+    /// Returns the keys that the upstream says sign its plugins; nothing for a folder, which publishes none.
+    pub async fn keys(&self) -> Result<Option<PublishedKeys>, UpstreamError> {
+        match self {
+            Self::Http(catalog) => catalog.keys().await.map(Some),
+            Self::Folder(_) => Ok(None),
         }
     }
 

@@ -30,7 +30,7 @@ const MAP: &[(&str, &[&str])] = &[
 
     ("upstream", &["diagnostic", "json", "model", "net"]),
     ("store", &["diagnostic", "disk", "model", "net", "verifier"]),
-    ("index", &["diagnostic", "model"]),
+    ("index", &["diagnostic", "disk", "model"]),
 
     ("resolver", &["diagnostic", "model"]),
     ("lockfile", &["diagnostic", "model"]),

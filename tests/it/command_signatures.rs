@@ -16,7 +16,7 @@ fn world(signatures: &str) -> World {
     let manifest = read_manifest(&other.zip("any"));
     let catalog = FakeCatalog::new()
         .publish(FakePlugin::new(SIGNED, "1.0.0").signed_by(&signer))
-        .publish(FakePlugin::new(UNSIGNED, "1.0.0"))
+        .publish(FakePlugin::new(UNSIGNED, "1.0.0").unsigned())
         .publish(FakePlugin::new(CHANGED, "1.0.0").file("added.js", "y").file("MANIFEST.txt", manifest));
     let world = World::new(catalog).manifest(&format!("[trust]\n{signatures}\n"));
     world.sandbox.write("trusted.asc", signer.public_key());
@@ -92,6 +92,175 @@ fn verify_tells_what_signatures_say() {
         document["signatures"].as_array().expect("a list").iter().map(|one| &one["status"]).collect();
     assert_eq!(statuses, ["valid", "unsigned"]);
     assert_eq!(document["signatures"][0]["signer"], "Publisher");
+}
+
+/// Promise P24, without a manifest, with an empty one, and with one that says nothing of signatures.
+#[test]
+fn signatures_are_required_where_nothing_is_said() {
+    let world = world("");
+    let told = install(&world, UNSIGNED, 4);
+    assert!(
+        told.contains("is unsigned") && told.contains("`trust.unsigned`") && told.contains("--trusted-key"),
+        "{told}"
+    );
+    install(&world, SIGNED, 0);
+    std::fs::remove_file(world.path("plugport.toml")).expect("removed");
+    std::fs::remove_dir_all(world.path("plugins")).expect("removed");
+    install(&world, UNSIGNED, 4);
+    install(&world, SIGNED, 0);
+}
+
+#[test]
+fn the_store_may_hold_what_is_not_installed() {
+    let world = world("");
+    world.run(&["fetch", UNSIGNED, CHANGED]).expect_code(0);
+    let shown = world.run(&["--trusted-key", "trusted.asc", "show", CHANGED]).expect_code(0);
+    shown.expect_stdout("modified (community, by Publisher): the file `added.js` was changed, key ");
+    let document = world.json(0, &["--trusted-key", "trusted.asc", "show", "acme-gauge-panel@1.0.0"]);
+    assert_eq!(document["signatures"][0]["status"], "unsigned");
+    let document = world.json(0, &["show", SIGNED]);
+    assert_eq!(document["signatures"].as_array().map(Vec::len), Some(0), "nothing of it is in the store");
+}
+
+/// Without `preflight` nothing is looked at here, so what the catalog says of signatures decides.
+#[test]
+fn without_preflight_the_catalog_decides() {
+    let catalog = FakeCatalog::new()
+        .publish(FakePlugin::new(SIGNED, "1.0.0"))
+        .publish(FakePlugin::new(UNSIGNED, "1.0.0").unsigned().signature(""));
+    let (world, workspace) = World::new(catalog).manifest("[trust]\npreflight = false\n").workspace("prod", "12.0.0");
+    world.run(&["install", SIGNED, UNSIGNED, "--on", "prod"]).expect_code(8).expect_stderr("is unsigned");
+    assert_eq!(workspace.installed().keys().collect::<Vec<_>>(), [SIGNED]);
+}
+
+#[test]
+fn a_private_plugin_is_for_the_workspaces_it_names() {
+    let (world, here) = World::new(FakeCatalog::new()).workspace("here", "12.0.0");
+    let (world, there) = world.workspace("there", "12.0.0");
+    world
+        .upstream
+        .catalog(|catalog| catalog.add(FakePlugin::new(SIGNED, "1.0.0").private_for(&format!("{}/", here.url()))));
+    world.run(&["sync"]).expect_code(0);
+    world.run(&["install", SIGNED, "--on", "all"]).expect_code(8).expect_stderr("have it signed for the root URL");
+    assert!(here.installed().contains_key(SIGNED) && there.installed().is_empty());
+}
+
+#[test]
+fn list_tells_the_signatures_of_folders_and_workspaces() {
+    let (world, _workspace) = world("unsigned = [\"acme-gauge-panel\"]").workspace("prod", "12.0.0");
+    install(&world, SIGNED, 0);
+    install(&world, UNSIGNED, 0);
+    let plugins = |world: &World, place: [&str; 2]| {
+        let arguments = [&["--trusted-key", "trusted.asc", "list"][..], &place].concat();
+        world.json(0, &arguments)["workspaces"][0]["plugins"].clone()
+    };
+    let found = plugins(&world, ["--dir", "plugins"]);
+    assert_eq!(
+        (&found[0]["signature"], &found[0]["signature_type"], &found[0]["signature_org"]),
+        (&"valid".into(), &"community".into(), &"Publisher".into())
+    );
+    assert_eq!((&found[1]["signature"], &found[1]["signature_type"]), (&"unsigned".into(), &serde_json::Value::Null));
+    world.sandbox.write(&format!("plugins/{SIGNED}/module.js"), "changed");
+    assert_eq!(plugins(&world, ["--dir", "plugins"])[0]["signature"], "modified");
+    world.run(&["--trusted-key", "trusted.asc", "install", SIGNED, "--on", "prod"]).expect_code(0);
+    let found = plugins(&world, ["--on", "prod"]);
+    assert_eq!(
+        (&found[0]["signature"], &found[0]["signature_type"], &found[0]["signature_org"]),
+        (&"valid".into(), &"community".into(), &"acme".into())
+    );
+    world.run(&["list", "--on", "prod"]).expect_code(0).expect_stdout("valid (community, by acme)");
+}
+
+/// Promise P25: found also where there is nothing to compare with but what was signed.
+#[test]
+fn a_changed_folder_is_found_by_its_signature_alone() {
+    let world = world("");
+    install(&world, SIGNED, 0);
+    std::fs::remove_dir_all(world.path("cache")).expect("removed");
+    let verify = ["--trusted-key", "trusted.asc", "verify", "--dir", "plugins"];
+    let document = world.json(0, &verify);
+    assert_eq!((&document["ok"], &document["signatures"][0]["status"]), (&1.into(), &"valid".into()), "{document}");
+    world.sandbox.write(&format!("plugins/{SIGNED}/module.js"), "changed");
+    world.run(&verify).expect_code(3).expect_stderr("it is not what was signed: the file `module.js` was changed");
+    std::fs::remove_file(world.path("plugins").join(SIGNED).join("MANIFEST.txt")).expect("removed");
+    world.run(&verify).expect_code(3).expect_stderr("no package").expect_stderr("unsigned");
+    std::os::unix::fs::symlink("/etc/hostname", world.path("plugins").join(SIGNED).join("link")).expect("linked");
+    world.run(&verify).expect_code(3);
+}
+
+/// A plugin inside a plugin that has a manifest of its own is told by itself (protocol page 6.6).
+#[test]
+fn plugins_inside_plugins_are_judged() {
+    let child = FakePlugin::new("acme-inner-panel", "1.0.0");
+    let zip = child.zip("any");
+    let mut archive = zip::ZipArchive::new(std::io::Cursor::new(zip)).expect("a zip");
+    let mut parent = FakePlugin::new("acme-outer-app", "1.0.0");
+    for place in 0..archive.len() {
+        let mut entry = archive.by_index(place).expect("an entry");
+        let mut content = Vec::new();
+        std::io::Read::read_to_end(&mut entry, &mut content).expect("whole");
+        let path = entry.name().expect("a name").replacen("acme-inner-panel", "inner", 1);
+        parent = parent.file(&path, content);
+    }
+    let world = World::new(FakeCatalog::new().publish(parent));
+    world.run(&["install", "acme-outer-app", "--dir", "plugins"]).expect_code(0);
+    let statuses = |code| {
+        let document = world.json(code, &["verify", "--dir", "plugins"]);
+        let signatures = document["signatures"].as_array().expect("a list").clone();
+        signatures.iter().map(|one| one["status"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(statuses(0), ["valid", "valid"]);
+    world.sandbox.write("plugins/acme-outer-app/module.js", "changed");
+    assert_eq!(statuses(3), ["modified", "valid"], "the child is whole");
+    world.sandbox.write("plugins/acme-outer-app/inner/module.js", "changed");
+    assert_eq!(statuses(3), ["modified", "modified"]);
+}
+
+#[test]
+fn the_keys_of_the_upstream_count_where_they_are_asked_for() {
+    let signer = Signer::new(7);
+    let catalog = || {
+        let stolen = Signer::new(8);
+        FakeCatalog::new()
+            .publish(FakePlugin::new(SIGNED, "1.0.0").signed_by(&signer))
+            .publish(FakePlugin::new(CHANGED, "1.0.0").signed_by(&stolen))
+            .publish_key(&signer.key_id(), &signer.public_key())
+            .publish_key("7e4d0c6a708866e7", &stolen.public_key())
+    };
+    let upstream = "[trust]\nkeys = \"upstream\"\n";
+    let place = |plugin| ["install", plugin, "--dir", "plugins", "--grafana", "12.0.0"];
+    let world = World::unsynced(catalog()).without_trusted_key().manifest(upstream);
+    let told = world.run(&["sync"]).expect_code(0).stderr;
+    assert_eq!(told.matches("the upstream's key `7e4d0c6a708866e7` is refused").count(), 2, "{told}");
+    world.run(&place(SIGNED)).expect_code(0);
+    world.run(&place(CHANGED)).expect_code(4).expect_stderr("which is not trusted");
+    std::fs::remove_dir_all(world.path("plugins")).expect("removed");
+    world.run(&[&["--offline"], &place(SIGNED)[..]].concat()).expect_code(0);
+    let flag = world.sandbox.write("other.asc", Signer::new(9).public_key());
+    let flag = ["--trusted-key", flag.to_str().expect("a path"), "verify", SIGNED];
+    assert_eq!(world.json(0, &flag)["signatures"][0]["status"], "invalid", "the flag means its keys alone");
+
+    let builtin = World::new(catalog()).without_trusted_key();
+    builtin.run(&place(SIGNED)).expect_code(4).expect_stderr("which is not trusted");
+    assert!(builtin.upstream.requests().iter().all(|request| !request.path.ends_with("/ci/keys")));
+}
+
+#[test]
+fn keys_that_were_kept_for_another_source_do_not_count() {
+    let signer = Signer::new(7);
+    let catalog = FakeCatalog::new().publish(FakePlugin::new(SIGNED, "1.0.0").signed_by(&signer));
+    let world = World::unsynced(catalog.publish_key(&signer.key_id(), &signer.public_key())).without_trusted_key();
+    let world = world.manifest("[trust]\nkeys = \"upstream\"\n");
+    world.run(&["sync"]).expect_code(0);
+    world.run(&["fetch", SIGNED]).expect_code(0);
+    assert_eq!(world.json(0, &["verify", SIGNED])["signatures"][0]["status"], "valid");
+    world.sandbox.write(
+        "plugport.toml",
+        "[catalog]\nsource = \"https://elsewhere.example/api\"\n[trust]\nkeys = \"upstream\"\n",
+    );
+    assert_eq!(world.json(0, &["--offline", "verify", SIGNED])["signatures"][0]["status"], "invalid");
+    world.sandbox.write("cache/keys.json", "rubbish");
+    world.run(&["--offline", "verify", SIGNED]).expect_code(0).expect_stderr("are damaged, and do not count");
 }
 
 #[test]

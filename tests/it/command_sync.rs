@@ -108,11 +108,13 @@ fn the_json_of_a_sync_is_the_contract() {
     assert_eq!(code, 0);
     assert!(document["bytes"].as_u64() > Some(1000) && document["elapsed_ms"].is_u64(), "{document}");
     (document["bytes"], document["elapsed_ms"]) = (json!(0), json!(0));
+    let head = document["provenance_head"].take();
+    assert_eq!(head.as_str().map(str::len), Some(64), "{document}");
     let expected = json!({
         "format_version": "1.0", "command": "sync", "source": server.url(),
         "plugins": {"total": 3, "added": 3, "updated": 0, "unchanged": 0, "removed": 0},
         "versions": {"total": 4, "added": 4, "updated": 0, "removed": 0},
-        "requests": 7, "bytes": 0, "alerts": [], "skipped": [], "elapsed_ms": 0, "sync": 1,
+        "requests": 7, "bytes": 0, "alerts": [], "skipped": [], "elapsed_ms": 0, "sync": 1, "provenance_head": null,
     });
     assert_eq!(document, expected);
 }
@@ -475,12 +477,12 @@ fn the_address_of_the_list_is_as_good_as_that_of_the_api() {
 
 #[test]
 fn a_damaged_index_is_left_alone_and_the_way_on_is_told() {
-    let (sandbox, server) = (Sandbox::new(), upstream());
     for garbage in [vec![b'x'; 8192], b"short".to_vec()] {
+        let (sandbox, server) = (Sandbox::new(), upstream());
         let path = sandbox.write("cache/index.sqlite", &garbage);
         for arguments in [&["sync", "--source", &server.url()][..], &["search", "x"], &["show", CLOCK]] {
             let output = sandbox.run(arguments).expect_code(6).expect_stderr("is damaged");
-            output.expect_stderr("hint: move `").expect_stderr("and run `plugport sync`");
+            output.expect_stderr("hint: `plugport doctor --repair`");
         }
         assert_eq!(fs::read(&path).expect("still there"), garbage);
         fs::remove_file(&path).expect("moved away");

@@ -800,7 +800,18 @@ fn a_sandbox_runs_a_program_with_a_clean_environment() {
     let script = "echo $GREETING; env | cut -d= -f1 | sort | tr '\\n' ' ' >&2; cat deep/plugport.toml; exit 3";
     let output = sandbox.run(&["-c", script]).expect_code(3).expect_stdout("hello\ntext");
     for word in output.stderr.split_whitespace() {
-        let known = ["GREETING", "HOME", "NO_COLOR", "PATH", "PLUGPORT_CACHE", "PWD", "OLDPWD", "SHLVL", "_"];
+        let known = [
+            "GREETING",
+            "HOME",
+            "NO_COLOR",
+            "PATH",
+            "PLUGPORT_CACHE",
+            "PLUGPORT_TRUSTED_KEY",
+            "PWD",
+            "OLDPWD",
+            "SHLVL",
+            "_",
+        ];
         assert!(known.contains(&word), "{word} came through");
     }
     let output = sandbox.run(&["-c", "echo '{\"a\": 1}'; echo note >&2"]).expect_code(0).expect_stderr("note");

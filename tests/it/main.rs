@@ -3,9 +3,12 @@
 #![expect(clippy::disallowed_methods, reason = "tests write and damage files as others would")]
 
 mod architecture;
+mod attacks;
+mod command_accept;
 mod command_adopt;
 mod command_check;
 mod command_diff;
+mod command_doctor;
 mod command_fetch;
 mod command_install;
 mod command_search;
@@ -20,6 +23,8 @@ mod content;
 mod dashboards;
 mod fake_grafana;
 mod fetch_faults;
+mod folder_faults;
+mod index_damage;
 mod install_faults;
 mod readme;
 mod secrets;

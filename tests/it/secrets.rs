@@ -1,4 +1,4 @@
-//! Secrets do not leak: promises K1, K2, K5, K7 and K10 to K13.
+//! Secrets do not leak: promises K1 to K13.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -189,4 +189,76 @@ fn k3_a_command_that_prints_a_secret_does_not_see_the_others() {
     let world = world.manifest(&command);
     world.run(&["list", "--on", "other"]).expect_code(2).expect_stderr("seen-nothing");
     world.run(&["list", "--on", "prod"]).expect_code(0);
+}
+
+/// Promise K4. `sleep` shows whether this system can dump at all.
+#[test]
+fn k4_a_program_that_is_aborted_leaves_no_core_file() {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
+    use std::time::Duration;
+
+    let (world, workspace) = world("{ env = \"CANARY\" }", CANARY);
+    let dumps = |program: &Command, ready: &dyn Fn() -> bool| {
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg("ulimit -c unlimited; exec \"$0\" \"$@\"").arg(program.get_program());
+        shell.args(program.get_args()).current_dir(world.sandbox.path());
+        shell.envs(program.get_envs().filter_map(|(key, value)| Some((key, value?))));
+        let mut child = shell.spawn().expect("a shell");
+        while !ready() {
+            assert!(child.try_wait().expect("ours").is_none(), "it ended before it was aborted");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let abort = ["-ABRT".to_owned(), child.id().to_string()];
+        assert!(Command::new("kill").args(abort).status().expect("a `kill`").success());
+        child.wait().expect("ours").core_dumped()
+    };
+    let asleep = || {
+        std::thread::sleep(Duration::from_millis(200));
+        true
+    };
+    if !dumps(Command::new("sleep").arg("60"), &asleep) {
+        println!("NOT RUN: this system writes no core files");
+        return;
+    }
+    workspace.fault(Fault::on("*", "*").delay(Duration::from_secs(20)));
+    let program = world.sandbox.command(&["list", "--on", "prod"]);
+    assert!(!dumps(&program, &|| !workspace.requests().is_empty()));
+}
+
+/// Promise K8: the type has no `Display` and cannot be serialised (its documentation has the proof); this is about `Debug`.
+#[test]
+fn k8_a_secret_that_is_debugged_or_panicked_with_shows_nothing() {
+    use plugport::model::{Credential, Secret};
+
+    let secret = Secret::new(CANARY.to_owned());
+    let bearer = Credential::Bearer(secret.clone());
+    let basic = Credential::Basic { user: "admin".to_owned(), password: secret.clone() };
+    for text in
+        [format!("{secret:?} {secret:#?}"), format!("{bearer:?} {basic:#?}"), format!("{:?}", bearer.authorization())]
+    {
+        clean("Debug", &text);
+    }
+    let panicked = std::panic::catch_unwind(|| None::<()>.ok_or(secret).expect("a test")).expect_err("it is none");
+    clean("a panic", panicked.downcast_ref::<String>().expect("a text"));
+}
+
+/// Promise K9: variables that make other programs talk, or write down the keys of their connections.
+#[test]
+fn k9_no_variable_makes_it_write_down_a_token_or_a_key() {
+    let (world, workspace) = world("{ env = \"CANARY\" }", CANARY);
+    let keys = world.path("keys.log");
+    let mut world = world.env("SSLKEYLOGFILE", keys.to_str().expect("text"));
+    for (key, value) in [("RUST_LOG", "trace"), ("RUST_BACKTRACE", "full"), ("RUST_LIB_BACKTRACE", "1")] {
+        world = world.env(key, value);
+    }
+    workspace.fault(Fault::on("POST", "*").echo_token());
+    for arguments in [&["-vvv", "install", CLOCK, "--on", "prod"][..], &["-vvvv", "list"], &["workspace", "ping"]] {
+        let output = world.run(arguments);
+        clean("stdout", &output.stdout);
+        clean("stderr", &output.stderr);
+    }
+    assert!(!keys.exists());
+    clean_files(world.sandbox.path());
+    assert_eq!(workspace.foreign_tokens(), 0);
 }

@@ -658,7 +658,10 @@ fn c29_c30_contradictions_and_versions_of_others_are_skipped() {
     let output = sync(&sandbox, &server)
         .expect_code(8)
         .expect_stderr("skipped: grafana-clock-panel@3.0.0: it is there twice, with different packages");
-    output.expect_stderr("skipped: grafana-clock-panel@2.5.0: it belongs to `acme-tides-datasource`");
+    let output = output.expect_stderr("skipped: grafana-clock-panel@2.5.0: it belongs to `acme-tides-datasource`");
+    output.expect_stderr("alert: grafana-clock-panel@3.0.0: digest contradicted");
+    // An older version is not taken in silence.
+    sandbox.run(&["fetch", CLOCK]).expect_code(4).expect_stderr("grafana-clock-panel@3.0.0: digest contradicted");
     assert_eq!(known_versions(&sandbox), ["2.0.0"]);
     let (sandbox, server) = (Sandbox::new(), upstream());
     server.fault(Fault::on("GET", DETAIL).body(json!({"slug": TIDES}).to_string()));

@@ -65,6 +65,12 @@ impl World {
         self
     }
 
+    /// Trusts what the program trusts by itself, not the publisher of made-up plugins.
+    pub(crate) fn without_trusted_key(mut self) -> Self {
+        self.sandbox = self.sandbox.without("PLUGPORT_TRUSTED_KEY");
+        self
+    }
+
     /// Sets a variable.
     pub(crate) fn env(mut self, key: &str, value: &str) -> Self {
         self.sandbox = self.sandbox.env(key, value);

@@ -360,7 +360,7 @@ settle-timeout = "1m"
         let Place::Directory { path, grafana } = laptop.place() else { panic!("a folder") };
         assert_eq!((path.as_path(), grafana.is_some()), (Path::new("/etc/fleet/plugins"), true));
         assert_eq!(manifest.catalog().source, "workspace:prod-eu".parse().expect("a source"));
-        assert_eq!((manifest.trust().keys, manifest.trust().signatures), (Keys::Upstream, Some(Signatures::Require)));
+        assert_eq!((manifest.trust().keys, manifest.trust().signatures), (Keys::Upstream, Signatures::Require));
         assert_eq!(manifest.trust().min_release_age, Duration::from_hours(72));
         assert_eq!((manifest.plugins()[0].ensure, manifest.plugins()[1].ensure), (Ensure::Present, Ensure::Absent));
         assert_eq!(manifest.plugins()[1].on, Selector::All);
@@ -376,6 +376,7 @@ settle-timeout = "1m"
         assert!(manifest.trust().preflight && manifest.workspaces().is_empty());
         assert!(matches!(Manifest::load(Path::new("/no/such/plugport.toml")), Err(ManifestError::Read { .. })));
         let empty = parse("").expect("sound");
+        assert_eq!((empty.trust().signatures, empty.trust().keys), (Signatures::Require, Keys::Builtin));
         assert_eq!((empty.trust(), empty.rollout()), (manifest.trust(), manifest.rollout()));
     }
 

@@ -120,8 +120,8 @@ impl Diagnose for ParseSourceError {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Trust {
-    /// What becomes of a plugin without a valid signature; signatures do not count where nothing is said.
-    pub signatures: Option<Signatures>,
+    /// What becomes of a plugin without a valid signature.
+    pub signatures: Signatures,
     /// The plugins that are allowed although they are unsigned.
     pub unsigned: BTreeSet<PluginId>,
     /// How old a version must be before it is chosen, unless it is pinned.
@@ -136,7 +136,7 @@ pub struct Trust {
 impl Default for Trust {
     fn default() -> Self {
         Self {
-            signatures: None,
+            signatures: Signatures::default(),
             unsigned: BTreeSet::new(),
             min_release_age: Duration::ZERO,
             preflight: true,

@@ -160,8 +160,8 @@ pub(super) fn outliers(plugin: &PluginId, places: &BTreeMap<WorkspaceName, Optio
 /// Returns what a workspace does not believe or does not load.
 pub(super) fn doubts(subject: &Subject) -> Vec<Doubt> {
     let says = |plugin: &InstalledPlugin| {
-        let believed = |text: &&String| ["valid", "internal"].iter().any(|start| text.starts_with(start));
-        let signature = plugin.signature.as_ref().filter(|text| !text.is_empty() && !believed(text));
+        let signature = plugin.signature.as_ref().map(|signature| signature.status.as_str());
+        let signature = signature.filter(|status| !["", "valid", "internal"].contains(status));
         let fault = plugin.fault.as_ref().map(|fault| format!("not loaded: {fault}"));
         signature.map(|text| format!("signature {text}")).or(fault)
     };

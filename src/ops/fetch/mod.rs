@@ -16,6 +16,7 @@ use futures_util::{StreamExt, stream};
 
 pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
+pub(super) use self::package::describe;
 use self::package::{Shelf, Wanted};
 use crate::{
     home::HomeError,
@@ -78,7 +79,7 @@ pub async fn fetch(
     let _lock = context.home.lock(&context.command, context.now())?;
     let path = context.home.index_path();
     // A catalog must be there before packages of it are.
-    let index = blocking(move || Index::open_existing(&path).and_then(|index| Index::open(index.path()))).await?;
+    let index = blocking(move || Index::open_proven(&path).and_then(|index| Index::open(index.path()))).await?;
     fetch_locked(context, sources, index, options).await
 }
 
@@ -138,7 +139,7 @@ fn first_wave(shelf: &Shelf, options: &FetchOptions, outcome: &mut FetchOutcome)
         Subject::All { latest } => {
             let ids = shelf.index().plugin_ids()?;
             for id in ids {
-                wave.extend(shelf.newest(&id, *latest, options)?);
+                wave.extend(shelf.newest(&id, *latest, options, outcome)?);
             }
         }
     }
@@ -150,7 +151,7 @@ fn first_wave(shelf: &Shelf, options: &FetchOptions, outcome: &mut FetchOutcome)
 impl Shelf {
     /// Returns the packages of the version that is right, or reports why there is none.
     fn resolve(&self, spec: &PluginSpec, options: &FetchOptions, outcome: &mut FetchOutcome) -> Vec<Wanted> {
-        let chosen = candidates::choose(&self.index(), spec, &options.surroundings);
+        let chosen = candidates::choose_for_use(&self.index(), spec, &options.surroundings);
         match chosen {
             Ok(chosen) => {
                 let wanted = Wanted::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
@@ -169,7 +170,13 @@ impl Shelf {
     }
 
     /// Returns the packages of the newest versions, for as many of the platforms as there are.
-    fn newest(&self, id: &PluginId, latest: usize, options: &FetchOptions) -> Result<Vec<Wanted>, IndexError> {
+    fn newest(
+        &self,
+        id: &PluginId,
+        latest: usize,
+        options: &FetchOptions,
+        outcome: &mut FetchOutcome,
+    ) -> Result<Vec<Wanted>, IndexError> {
         let index = self.index();
         let Some(plugin) = index.plugin(id)?.filter(|plugin| plugin.withdrawn_at.is_none()) else {
             return Ok(Vec::new());
@@ -178,8 +185,14 @@ impl Shelf {
         // A version that has a package for one of the platforms is worth having for that one.
         let anywhere = Surroundings { platforms: Vec::new(), ..options.surroundings.clone() };
         let newest = resolver::newest(&candidates::candidates(&plugin, &releases), &anywhere, latest);
-        let platforms = &options.surroundings.platforms;
-        Ok(newest.into_iter().flat_map(|release| Wanted::of(&plugin, release, platforms)).collect())
+        let mut wanted = Vec::new();
+        for release in newest {
+            match candidates::stop_of(&index, id, &release.version)? {
+                Some(error) => outcome.failed.push(FetchFailure::of_plugin(id, error.into())),
+                None => wanted.extend(Wanted::of(&plugin, release, &options.surroundings.platforms)),
+            }
+        }
+        Ok(wanted)
     }
 
     /// Returns what a package needs that Grafana does not bring itself.

@@ -13,6 +13,7 @@ use crate::{
     net::Sink,
     ops::{Context, blocking, sources::Sources},
     progress::Reporter,
+    signature::Verdict,
     store::{Partial, Store},
     upstream::PackageName,
     verifier::{Promise, Received, Verified, VerifyError, verify},
@@ -156,10 +157,10 @@ impl Shelf {
     async fn take_in(&self, received: Received, wanted: &Wanted) -> Result<(Blob, Vec<Dependency>), FetchError> {
         let PackageName { plugin, version, .. } = wanted.name.clone();
         let promise = Promise { plugin, version, digests: wanted.digests };
-        let (this, name) = (self.clone(), wanted.name.clone());
+        let (this, name, source) = (self.clone(), wanted.name.clone(), wanted.source.clone());
         blocking(move || {
             let path = received.path.clone();
-            let verified = match verify(received, &promise, &this.context.limits) {
+            let mut verified = match verify(received, &promise, &this.context.limits) {
                 Ok(verified) => verified,
                 Err(error) => {
                     // Bytes that were refused are not taken up again.
@@ -169,14 +170,28 @@ impl Shelf {
             };
             this.store.put(&verified)?;
             let blob = describe(&name, &verified, &this.context);
-            this.index().put_blob(&blob)?;
+            let signer = this.context.trust.judge(&mut verified, None).ok().map(|verdict| proven_signer(&verdict));
+            this.index().put_blob_from(&blob, signer.as_deref(), Some(&source))?;
             Ok((blob, verified.archive().plugin_json().dependencies.clone()))
         })
         .await
     }
 }
 
-fn describe(name: &PackageName, verified: &Verified, context: &Context) -> Blob {
+/// Returns in words who signed a package according to its own manifest, as far as that was proven.
+fn proven_signer(verdict: &Verdict) -> String {
+    let key = verdict.key.as_ref().map_or_else(String::new, |key| format!(", key {key}"));
+    match &verdict.manifest {
+        Some(manifest) => {
+            let (kind, org) = (manifest.signature_type.as_str(), &manifest.signed_by_org);
+            format!("{}: {kind} by {org}{key}", verdict.status.as_str())
+        }
+        None => format!("{}{key}", verdict.status.as_str()),
+    }
+}
+
+/// Returns the row that speaks of a verified package.
+pub(in crate::ops) fn describe(name: &PackageName, verified: &Verified, context: &Context) -> Blob {
     let received = verified.received();
     Blob {
         plugin: name.plugin.clone(),

@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 
-use super::plan::Step;
+use super::{
+    place::{Placed, place},
+    plan::Step,
+};
 use crate::{
     archive::ArchiveError,
     diagnostic::{Chain, Diagnose, Kind},
     fleet::{
         Grafana,
-        directory::{DirectoryError, PluginsFolder},
+        directory::DirectoryError,
         settle::{self, PluginState},
     },
     index::{Index, IndexError},
@@ -17,6 +20,7 @@ use crate::{
         Context, blocking,
         candidates::LookupError,
         changes::{Action, ChangeOutcome, ChangeResult},
+        foreign::ForeignError,
         target::{Place, Target},
     },
     signature::{Enforcement, PolicyError},
@@ -58,6 +62,9 @@ pub enum StepError {
     /// The folder failed.
     #[error(transparent)]
     Folder(#[from] DirectoryError),
+    /// It is not known which files in the plugin's folder are foreign.
+    #[error(transparent)]
+    Foreign(#[from] ForeignError),
 }
 
 impl Diagnose for StepError {
@@ -72,6 +79,7 @@ impl Diagnose for StepError {
             Self::Store(error) => error.kind(),
             Self::Index(error) => error.kind(),
             Self::Folder(error) => error.kind(),
+            Self::Foreign(error) => error.kind(),
         }
     }
 
@@ -91,6 +99,7 @@ impl Diagnose for StepError {
             Self::Store(error) => error.hint(),
             Self::Index(error) => error.hint(),
             Self::Folder(error) => error.hint(),
+            Self::Foreign(error) => error.hint(),
         }
     }
 }
@@ -153,8 +162,7 @@ async fn hold(server: &Grafana, results: &mut [ChangeResult]) {
 /// Returns a result that could not be read once more: nothing was sent, and what was read after the change still stands.
 fn doubted(result: ChangeResult, error: &impl Diagnose) -> ChangeResult {
     let doubt = format!("whether it stayed so could not be read: {}", Chain(error));
-    let warning = result.warning.iter().chain([&doubt]).cloned().collect::<Vec<_>>().join("; ");
-    ChangeResult { warning: Some(warning), ..result }
+    result.noting(Some(doubt))
 }
 
 fn concerns(failure: &crate::ops::fetch::FetchFailure, step: &Step) -> bool {
@@ -171,14 +179,10 @@ async fn change(context: &Context, target: &Target, step: &Step, action: &Action
         Place::Folder { path, .. } => {
             let (context, path, package) = (context.clone(), path.clone(), step.package.clone());
             let plugin = step.plugin.clone();
-            let done = blocking(move || {
-                let (mut verified, warning) = trusted(&context, &plugin, package.as_ref(), None)?;
-                let folder = PluginsFolder::create(&path)?;
-                folder.install(&folder.lock()?, &mut verified)?;
-                Ok::<_, StepError>(warning)
-            });
-            match done.await {
-                Ok(warning) => result.with_warning(warning.as_ref()),
+            match blocking(move || place(&context, &path, &plugin, package.as_ref())).await {
+                Ok(Placed { warning, note, kept }) => {
+                    ChangeResult { kept, ..result.with_warning(warning.as_ref()).noting(note) }
+                }
                 Err(error) => result.because(&error),
             }
         }
@@ -186,10 +190,10 @@ async fn change(context: &Context, target: &Target, step: &Step, action: &Action
             if preflight {
                 let (context, package, plugin) = (context.clone(), step.package.clone(), step.plugin.clone());
                 let root_url = server.site().base().to_owned();
-                let checked = blocking(move || trusted(&context, &plugin, package.as_ref(), Some(&root_url)));
+                let checked = blocking(move || trusted(&context, &plugin, package.as_ref(), &root_url));
                 return match checked.await {
                     Err(error) => result.because(&error),
-                    Ok((_, warning)) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
+                    Ok(warning) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
                 };
             }
             match promised_signature(context, &step.plugin) {
@@ -201,21 +205,20 @@ async fn change(context: &Context, target: &Target, step: &Step, action: &Action
     }
 }
 
-/// Returns a package of the store that may be installed, and what is to be told of its signature.
+/// Returns what is to be told of the signature of a package of the store that a server may be asked to install.
 fn trusted(
     context: &Context,
     plugin: &PluginId,
     package: Option<&PackageName>,
-    root_url: Option<&str>,
-) -> Result<(Verified, Option<PolicyError>), StepError> {
+    root_url: &str,
+) -> Result<Option<PolicyError>, StepError> {
     let mut verified = from_store(context, plugin, package)?;
     // Where signatures do not count, the package need not be read once more for them.
     if context.trust.enforcement == Enforcement::Off {
-        return Ok((verified, None));
+        return Ok(None);
     }
-    let verdict = context.trust.judge(&mut verified, root_url)?;
-    let warning = context.trust.decide(&verdict, plugin)?;
-    Ok((verified, warning))
+    let verdict = context.trust.judge(&mut verified, Some(root_url))?;
+    Ok(context.trust.decide(&verdict, plugin)?)
 }
 
 /// Decides by what the catalog says of a plugin's signature, where the package itself is not looked at here.
@@ -231,7 +234,11 @@ fn promised_signature(context: &Context, plugin: &PluginId) -> Result<Option<Pol
 }
 
 /// Opens a package of the store, and judges the very bytes that are then used.
-fn from_store(context: &Context, plugin: &PluginId, package: Option<&PackageName>) -> Result<Verified, StepError> {
+pub(super) fn from_store(
+    context: &Context,
+    plugin: &PluginId,
+    package: Option<&PackageName>,
+) -> Result<Verified, StepError> {
     let Some(name) = package else { return Err(StepError::Unchecked { plugin: plugin.clone() }) };
     let index = Index::open_existing(&context.home.index_path())?;
     let blob = index.blob(&name.plugin, &name.version, &name.platform)?;

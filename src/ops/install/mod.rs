@@ -5,7 +5,9 @@
 //! *Not for:* waves, gates and ways back, which are a rollout's.
 
 mod apply;
+mod place;
 mod plan;
+mod repair;
 
 use futures_util::{StreamExt, stream};
 
@@ -82,11 +84,12 @@ pub async fn install(
     options: &InstallOptions,
 ) -> Result<Changes, InstallStartError> {
     let path = context.home.index_path();
-    let index = blocking(move || Index::open_existing(&path)).await?;
-    let (ready, mut results, remarks) = read_all(targets, options).await;
+    let index = blocking(move || Index::open_proven(&path)).await?;
+    let (ready, mut results, mut remarks) = read_all(targets, options).await;
     if options.dry_run {
         for one in &ready {
-            results.extend(plan_for(&index, one, options)?.iter().map(|step| planned(&one.target, step)));
+            let steps = repaired(context, one, plan_for(&index, one, options)?, &mut remarks).await;
+            results.extend(steps.iter().map(|step| planned(&one.target, step)));
         }
         return Ok(Changes::of(results, remarks));
     }
@@ -94,7 +97,7 @@ pub async fn install(
     let failures = fetch_for(context, sources, &index, &ready, options).await?;
     let mut work = Vec::new();
     for one in ready {
-        let steps = plan_for(&index, &one, options)?;
+        let steps = repaired(context, &one, plan_for(&index, &one, options)?, &mut remarks).await;
         work.push((one.target, steps));
     }
     context.reporter.begin("installing", Some(work.len() as u64), Unit::Items);
@@ -152,6 +155,19 @@ async fn read_all(targets: Vec<Target>, options: &InstallOptions) -> (Vec<Ready>
 
 fn plan_for(index: &Index, one: &Ready, options: &InstallOptions) -> Result<Vec<Step>, IndexError> {
     plan(index, &one.target, &one.state, &options.specs, &one.surroundings)
+}
+
+/// Returns the steps with those that a look at the files of a folder adds.
+async fn repaired(context: &Context, one: &Ready, mut steps: Vec<Step>, remarks: &mut Vec<String>) -> Vec<Step> {
+    let Place::Folder { path, .. } = &one.target.place else { return steps };
+    let (context, path) = (context.clone(), path.clone());
+    let (steps, more) = blocking(move || {
+        let remarks = repair::repair(&context, &path, &mut steps);
+        (steps, remarks)
+    })
+    .await;
+    remarks.extend(more.into_iter().map(|remark| format!("{}: {remark}", one.target.name)));
+    steps
 }
 
 fn planned(target: &Target, step: &Step) -> ChangeResult {

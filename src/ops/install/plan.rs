@@ -82,6 +82,8 @@ pub(super) struct Step {
 struct Wish {
     spec: PluginSpec,
     needed_by: Option<PluginId>,
+    /// The version that goes with the others.
+    settled: Option<PluginVersion>,
 }
 
 /// The versions that go together.
@@ -136,10 +138,9 @@ impl Versions {
         Self { chosen: chosen.collect(), refused: HashMap::new() }
     }
 
-    /// Returns what is asked for with the version that was chosen for it.
-    fn pin(&self, spec: PluginSpec) -> PluginSpec {
-        let Some(version) = self.chosen.get(&spec.id).cloned() else { return spec };
-        PluginSpec { version: VersionRequest::Text { version, range: None }, ..spec }
+    /// Returns what is asked for, with the version that was settled on.
+    fn wish(&self, spec: PluginSpec, needed_by: Option<&PluginId>) -> Wish {
+        Wish { settled: self.chosen.get(&spec.id).cloned(), needed_by: needed_by.cloned(), spec }
     }
 
     /// Returns the step of a wish that goes with no version of what else was asked for.
@@ -178,7 +179,7 @@ pub(super) fn plan(
     surroundings: &Surroundings,
 ) -> Result<Vec<Step>, IndexError> {
     let mut versions = Versions::settle(index, state, specs, surroundings)?;
-    let mut wishes: VecDeque<_> = specs.iter().map(|spec| Wish { spec: spec.clone(), needed_by: None }).collect();
+    let mut wishes: VecDeque<_> = specs.iter().map(|spec| versions.wish(spec.clone(), None)).collect();
     let mut steps: BTreeMap<PluginId, Step> = BTreeMap::new();
     let mut order = Vec::new();
     while let Some(wish) = wishes.pop_front() {
@@ -190,7 +191,7 @@ pub(super) fn plan(
             }
             continue;
         }
-        if is_settled(index, state, &wish, versions.chosen.get(&id))? {
+        if is_settled(index, state, &wish)? {
             continue;
         }
         if let Some(step) = versions.refuse(&wish) {
@@ -198,11 +199,10 @@ pub(super) fn plan(
             steps.insert(id, step);
             continue;
         }
-        let wish = Wish { spec: versions.pin(wish.spec), ..wish };
         let (step, dependencies) = plan_one(index, target, state, wish, surroundings)?;
         for Dependency { id, range } in dependencies {
             let spec = PluginSpec { id, version: VersionRequest::from(range) };
-            wishes.push_back(Wish { spec, needed_by: Some(step.plugin.clone()) });
+            wishes.push_back(versions.wish(spec, Some(&step.plugin)));
         }
         order.push(id.clone());
         steps.insert(id, step);
@@ -223,13 +223,13 @@ fn conflict(step: &Step, wish: &Wish) -> Option<PlanError> {
 }
 
 /// Returns whether a dependency needs no step: Grafana brings it, or a version that will do is there.
-fn is_settled(index: &Index, state: &State, wish: &Wish, chosen: Option<&PluginVersion>) -> Result<bool, IndexError> {
+fn is_settled(index: &Index, state: &State, wish: &Wish) -> Result<bool, IndexError> {
     if wish.needed_by.is_none() {
         return Ok(false);
     }
     let installed = state.plugins.get(&wish.spec.id).filter(|installed| installed.fault.is_none());
     let will_do = installed.and_then(|installed| installed.version.as_ref());
-    let stays = |version: &PluginVersion| chosen.is_none_or(|chosen| chosen.same_release(version));
+    let stays = |version: &PluginVersion| wish.settled.as_ref().is_none_or(|settled| settled.same_release(version));
     if will_do.is_some_and(|version| wish.spec.version.allows(version) && stays(version)) {
         return Ok(true);
     }
@@ -243,7 +243,7 @@ fn plan_one(
     wish: Wish,
     surroundings: &Surroundings,
 ) -> Result<(Step, Vec<Dependency>), IndexError> {
-    let Wish { spec, needed_by } = wish;
+    let Wish { spec, needed_by, settled } = wish;
     let mut step = Step {
         plugin: spec.id.clone(),
         action: Ok(Action::Keep { at: None }),
@@ -251,7 +251,7 @@ fn plan_one(
         needs: Vec::new(),
         needed_by,
     };
-    let chosen = match candidates::choose(index, &spec, surroundings) {
+    let chosen = match candidates::choose_settled(index, &spec, settled.as_ref(), surroundings) {
         Ok(chosen) => chosen,
         Err(error) => {
             step.action = Err(error.into());

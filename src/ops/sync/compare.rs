@@ -4,8 +4,9 @@
 
 use std::collections::HashSet;
 
+use super::promises;
 use crate::{
-    index::{Change, ChangeKind, StoredPlugin, StoredRelease},
+    index::{Change, ChangeKind, OpenAlert, StoredPlugin, StoredRelease, claimed_signer},
     model::{Platform, Plugin, PluginId, PluginStatus, PluginVersion, Release},
     upstream::Details,
 };
@@ -15,8 +16,25 @@ use crate::{
 pub(super) struct Before {
     pub(super) plugin: Option<StoredPlugin>,
     pub(super) releases: Vec<StoredRelease>,
-    /// The digests that were refused, and that nobody accepted.
-    pub(super) refused: Vec<Change>,
+    /// The alerts that nobody accepted.
+    pub(super) open: Vec<OpenAlert>,
+    /// Whether the same source told it: what another one leaves out tells nothing.
+    pub(super) same_source: bool,
+}
+
+impl Before {
+    /// Returns the last alert of such a kind that is open on a version or a package of it.
+    pub(super) fn open_alert(
+        &self,
+        kind: ChangeKind,
+        version: Option<&PluginVersion>,
+        platform: Option<&Platform>,
+    ) -> Option<&Change> {
+        let mut changes = self.open.iter().map(|alert| &alert.change);
+        changes.find(|open| {
+            kind.supersedes(open.kind) && (open.version.as_ref(), open.platform.as_ref()) == (version, platform)
+        })
+    }
 }
 
 /// What is to be done about a plugin.
@@ -39,7 +57,7 @@ pub(super) struct Comparison {
 /// Compares a plugin and all its releases.
 pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
     let plugin = &now.entry.plugin;
-    let mut result = Comparison { changes: compare_plugin(before.plugin.as_ref(), plugin), ..Comparison::default() };
+    let mut result = Comparison { changes: compare_plugin(before, now), ..Comparison::default() };
     for release in &now.releases {
         let known = before.releases.iter().find(|known| known.release.version == release.version);
         match known {
@@ -51,7 +69,7 @@ pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
                 result.put.push(release.clone());
             }
             Some(known) => {
-                result.changes.extend(compare_release(plugin, known, release));
+                result.changes.extend(compare_release(before, plugin, known, release));
                 if must_put(known, release) {
                     result.updated += 1;
                     result.put.push(release.clone());
@@ -62,16 +80,27 @@ pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
     if now.complete {
         result.withdraw = withdrawn(before, now);
     }
-    let is_standing = |change: &mut Change| {
-        let mut refused = before.refused.iter();
-        change.kind == ChangeKind::DigestChanged && refused.any(|refused| is_same_offer(refused, change))
-    };
-    result.standing = result.changes.extract_if(.., is_standing).collect();
+    result.changes.extend(contradicted(before, now));
+    result.standing = before.open.iter().map(|alert| alert.change.clone()).collect();
+    result.standing.retain(|open| !result.changes.iter().any(|change| replaces(change, open)));
     result
 }
 
-fn is_same_offer(refused: &Change, now: &Change) -> bool {
-    (&refused.version, &refused.platform, &refused.after) == (&now.version, &now.platform, &now.after)
+/// Returns whether an alert says how it is now with what another one was about.
+fn replaces(change: &Change, open: &Change) -> bool {
+    change.kind.supersedes(open.kind) && (&change.version, &change.platform) == (&open.version, &open.platform)
+}
+
+/// Returns an alert for every version of which one document has two contents, unless it is told already.
+fn contradicted(before: &Before, now: &Details) -> Vec<Change> {
+    let kind = ChangeKind::DigestContradicted;
+    let new = now.contradicted.iter().filter(|version| before.open_alert(kind, Some(version), None).is_none());
+    let alert = |version: &PluginVersion| Change {
+        version: Some(version.clone()),
+        alert: true,
+        ..change(&now.entry.plugin.id, kind)
+    };
+    new.map(alert).collect()
 }
 
 impl Comparison {
@@ -81,8 +110,9 @@ impl Comparison {
     }
 }
 
-fn compare_plugin(before: Option<&StoredPlugin>, now: &Plugin) -> Vec<Change> {
-    let Some(stored) = before else {
+fn compare_plugin(before: &Before, now: &Details) -> Vec<Change> {
+    let (now, entry) = (&now.entry.plugin, &now.entry);
+    let Some(stored) = &before.plugin else {
         let version = now.version.as_ref().map(ToString::to_string);
         return vec![Change { after: version, ..change(&now.id, ChangeKind::PluginAdded) }];
     };
@@ -94,25 +124,27 @@ fn compare_plugin(before: Option<&StoredPlugin>, now: &Plugin) -> Vec<Change> {
         let kind = status_kind(&now.status);
         changes.push(from_to(&now.id, kind, known.status.as_str(), now.status.as_str()));
     }
-    if known.org != now.org && !known.org.is_empty() {
-        changes.push(Change { alert: true, ..from_to(&now.id, ChangeKind::OwnerChanged, &known.org, &now.org) });
+    let is_open = |kind| before.open_alert(kind, None, None).is_some();
+    if let Some((was, is)) = promises::renumbered(stored, &entry.raw).filter(|_| before.same_source) {
+        let change = from_to(&now.id, ChangeKind::IdentityChanged, &format!("number {was}"), &format!("number {is}"));
+        changes.push(Change { alert: true, ..change });
     }
-    let signer = |plugin: &Plugin| match plugin.signature.signature_type.as_str() {
-        "" => "unsigned".to_owned(),
-        kind if plugin.signature.org.is_empty() => kind.to_owned(),
-        kind => format!("{kind} by {}", plugin.signature.org),
-    };
-    let (was, is) = (signer(known), signer(now));
+    let owner = |org: &str| if org.is_empty() { "nobody".to_owned() } else { org.to_owned() };
+    if known.org != now.org && (!known.org.is_empty() || is_open(ChangeKind::OwnerChanged)) {
+        let change = from_to(&now.id, ChangeKind::OwnerChanged, &owner(&known.org), &owner(&now.org));
+        changes.push(Change { alert: true, ..change });
+    }
+    let (was, is) = (claimed_signer(&known.signature), claimed_signer(&now.signature));
     if was != is {
-        // To be signed for the first time is no reason to worry.
-        let alert = !known.signature.signature_type.is_empty();
+        // To be signed for the first time is no reason to worry, unless a signature was taken away before.
+        let alert = !known.signature.signature_type.is_empty() || is_open(ChangeKind::SignatureChanged);
         changes.push(Change { alert, ..from_to(&now.id, ChangeKind::SignatureChanged, &was, &is) });
     }
     changes
 }
 
-fn compare_release(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<Change> {
-    let (before, mut changes) = (&known.release, Vec::new());
+fn compare_release(before: &Before, plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<Change> {
+    let (release, mut changes) = (&known.release, Vec::new());
     let mut push = |kind, was: Option<&str>, is: Option<&str>| {
         let (before, after) = (was.map(str::to_owned), is.map(str::to_owned));
         changes.push(Change { before, after, ..of_release(plugin, now, kind) });
@@ -120,14 +152,15 @@ fn compare_release(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec
     if known.withdrawn_at.is_some() {
         push(ChangeKind::VersionReturned, None, None);
     }
-    if before.status != now.status {
-        push(status_kind(&now.status), Some(before.status.as_str()), Some(now.status.as_str()));
+    if release.status != now.status {
+        push(status_kind(&now.status), Some(release.status.as_str()), Some(now.status.as_str()));
     }
-    if before.grafana_dependency != now.grafana_dependency {
-        let (was, is) = (before.grafana_dependency.as_deref(), now.grafana_dependency.as_deref());
+    if release.grafana_dependency != now.grafana_dependency {
+        let (was, is) = (release.grafana_dependency.as_deref(), now.grafana_dependency.as_deref());
         push(ChangeKind::GrafanaDependencyChanged, was, is);
     }
     changes.extend(compare_packages(plugin, known, now));
+    changes.extend(promises::compare(before, plugin, known, now));
     changes
 }
 
@@ -135,20 +168,10 @@ fn compare_packages(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Ve
     let listed = &known.release.packages;
     let of = |platform: &Platform, kind| Change { platform: Some(platform.clone()), ..of_release(plugin, now, kind) };
     let mut changes = Vec::new();
-    for (platform, package) in &now.packages {
+    for platform in now.packages.keys() {
         // The first sync that names any package fills a gap; it adds none.
         if !known.pins.is_empty() && !listed.contains_key(platform) {
             changes.push(of(platform, ChangeKind::PackageAdded));
-        }
-        if let Some(pinned) = known.pins.get(platform)
-            && pinned.digests.contradicts(&package.digests)
-        {
-            changes.push(Change {
-                before: Some(pinned.digests.describe()),
-                after: Some(package.digests.describe()),
-                alert: true,
-                ..of(platform, ChangeKind::DigestChanged)
-            });
         }
     }
     if !now.packages.is_empty() {
@@ -197,7 +220,7 @@ fn from_to(plugin: &PluginId, kind: ChangeKind, before: &str, after: &str) -> Ch
     Change { before: Some(before.to_owned()), after: Some(after.to_owned()), ..change(plugin, kind) }
 }
 
-fn of_release(plugin: &Plugin, release: &Release, kind: ChangeKind) -> Change {
+pub(super) fn of_release(plugin: &Plugin, release: &Release, kind: ChangeKind) -> Change {
     Change { version: Some(release.version.clone()), ..change(&plugin.id, kind) }
 }
 
@@ -268,13 +291,14 @@ mod tests {
                 detail_raw: None,
             }),
             releases: releases.iter().map(known).collect(),
-            refused: Vec::new(),
+            open: Vec::new(),
+            same_source: true,
         }
     }
 
     fn details(plugin: Plugin, releases: &[Release]) -> Details {
         let entry = PluginEntry { plugin, raw: String::new() };
-        Details { entry, releases: releases.to_vec(), skipped: Vec::new(), complete: true }
+        Details { entry, releases: releases.to_vec(), skipped: Vec::new(), contradicted: Vec::new(), complete: true }
     }
 
     fn kinds(comparison: &Comparison) -> Vec<(ChangeKind, bool)> {
@@ -319,11 +343,17 @@ mod tests {
         assert_eq!(kinds(&delisted), [(ChangeKind::PackageAdded, false), (ChangeKind::PackageWithdrawn, false)]);
         known.releases[0].release = other.clone();
         let returned = compare(&known, &details(plugin("a", ""), &[release("1.0.0", 2)]));
-        let expected = [ChangeKind::PackageAdded, ChangeKind::DigestChanged, ChangeKind::PackageWithdrawn];
+        let expected = [ChangeKind::PackageAdded, ChangeKind::PackageWithdrawn, ChangeKind::DigestChanged];
         assert_eq!(returned.changes.iter().map(|change| change.kind).collect::<Vec<_>>(), expected);
         other.packages.clear();
         let silent = compare(&known, &details(plugin("a", ""), &[other]));
         assert_eq!(kinds(&silent), []);
+    }
+
+    /// Returns what is open after these changes were recorded.
+    fn open(changes: Vec<Change>) -> Vec<OpenAlert> {
+        let open = |change: Change| OpenAlert { change, sync: 1, since: THEN };
+        changes.into_iter().filter(|change| change.alert).map(open).collect()
     }
 
     #[test]
@@ -331,13 +361,87 @@ mod tests {
         let mut known = before(plugin("a", ""), &[release("1.0.0", 1)]);
         let mut lie = release("1.0.0", 2);
         known.releases[0].release.raw.clone_from(&lie.raw);
-        known.refused = compare(&known, &details(plugin("a", ""), std::slice::from_ref(&lie))).changes;
+        known.open = open(compare(&known, &details(plugin("a", ""), std::slice::from_ref(&lie))).changes);
         let again = compare(&known, &details(plugin("a", ""), std::slice::from_ref(&lie)));
         assert!(again.is_nothing(), "{again:?}");
-        assert_eq!(again.standing, known.refused);
+        assert_eq!(again.standing, [known.open[0].change.clone()]);
         lie.packages = release("1.0.0", 3).packages;
         let other = compare(&known, &details(plugin("a", ""), &[lie]));
         assert_eq!((kinds(&other), other.standing), (vec![(ChangeKind::DigestChanged, true)], vec![]));
+    }
+
+    /// A change that is taken back was tampering all the same.
+    #[test]
+    fn the_pinned_digest_that_returns_is_an_alert_where_another_one_was_offered() {
+        let mut known = before(plugin("a", ""), &[release("1.0.0", 1)]);
+        known.open = open(compare(&known, &details(plugin("a", ""), &[release("1.0.0", 2)])).changes);
+        let now = details(plugin("a", ""), &[release("1.0.0", 1)]);
+        let returned = compare(&known, &now);
+        assert_eq!(kinds(&returned), [(ChangeKind::DigestReturned, true)]);
+        assert!(returned.standing.is_empty());
+        known.open = open(returned.changes);
+        let again = compare(&known, &now);
+        assert_eq!((kinds(&again), again.standing.len()), (vec![], 1));
+    }
+
+    #[test]
+    fn a_digest_that_is_dropped_is_an_alert_once_and_only_from_the_source_that_told_it() {
+        let raw = |packages: &str| format!(r#"{{"version":"1.0.0","packages":{packages}}}"#);
+        let mut whole = release("1.0.0", 1);
+        whole.raw = raw(r#"{"any":{"sha256":"01"}}"#);
+        for dropped in ["{}", "null", r#"{"any":{}}"#] {
+            let mut known = before(plugin("a", ""), std::slice::from_ref(&whole));
+            let mut bare = release("1.0.0", 1);
+            bare.raw = raw(dropped);
+            bare.packages.clear();
+            if dropped.contains("any") {
+                bare.packages.insert(Platform::any(), Package::default());
+            }
+            let now = details(plugin("a", ""), std::slice::from_ref(&bare));
+            let result = compare(&known, &now);
+            assert_eq!(kinds(&result), [(ChangeKind::DigestWithdrawn, true)], "{dropped}");
+            known.open = open(result.changes);
+            known.releases[0].release.raw.clone_from(&bare.raw);
+            let again = compare(&known, &now);
+            assert_eq!((kinds(&again), again.standing.len()), (vec![], 1), "{dropped}");
+            let back = compare(&known, &details(plugin("a", ""), std::slice::from_ref(&whole)));
+            assert_eq!(kinds(&back), [(ChangeKind::DigestReturned, true)], "{dropped}");
+            known.releases[0].release.raw.clone_from(&whole.raw);
+            (known.open, known.same_source) = (Vec::new(), false);
+            assert_eq!(kinds(&compare(&known, &now)), [], "{dropped}");
+        }
+    }
+
+    /// Fault C29.
+    #[test]
+    fn two_contents_of_one_version_are_an_alert_once() {
+        let mut known = before(plugin("a", ""), &[release("1.0.0", 1)]);
+        let mut now = details(plugin("a", ""), &[]);
+        now.complete = false;
+        now.contradicted = vec!["1.0.0".parse().expect("a version")];
+        let result = compare(&known, &now);
+        assert_eq!(kinds(&result), [(ChangeKind::DigestContradicted, true)]);
+        known.open = open(result.changes);
+        let again = compare(&known, &now);
+        assert_eq!((kinds(&again), again.standing.len()), (vec![], 1));
+    }
+
+    /// Fault C31.
+    #[test]
+    fn a_name_that_moves_to_another_number_is_an_alert() {
+        let mut known = before(plugin("a", ""), &[]);
+        let mut now = details(plugin("a", ""), &[]);
+        for (was, is, alerts) in
+            [(r#"{"id":5}"#, r#"{"id":6}"#, 1), (r#"{"id":5}"#, r#"{"id":5}"#, 0), ("{}", r#"{"id":6}"#, 0)]
+        {
+            known.plugin.as_mut().expect("it is known").detail_raw = Some(was.to_owned());
+            is.clone_into(&mut now.entry.raw);
+            assert_eq!(kinds(&compare(&known, &now)).len(), alerts, "{was} {is}");
+        }
+        r#"{"id":7}"#.clone_into(&mut now.entry.raw);
+        known.plugin.as_mut().expect("it is known").detail_raw = Some(r#"{"id":5}"#.to_owned());
+        known.same_source = false;
+        assert_eq!(kinds(&compare(&known, &now)), [], "another source counts otherwise");
     }
 
     #[test]
@@ -346,6 +450,11 @@ mod tests {
         assert_eq!(kinds(&result), [(ChangeKind::OwnerChanged, true), (ChangeKind::SignatureChanged, true)]);
         let signed = compare(&before(plugin("a", ""), &[]), &details(plugin("a", "community"), &[]));
         assert_eq!(kinds(&signed), [(ChangeKind::SignatureChanged, false)]);
+        let mut lost = before(plugin("", ""), &[]);
+        lost.open = open(result.changes);
+        let result = compare(&lost, &details(plugin("mallory", "private"), &[]));
+        let expected = [(ChangeKind::OwnerChanged, true), (ChangeKind::SignatureChanged, true)];
+        assert_eq!(kinds(&result), expected, "in two steps it is no less");
     }
 
     #[test]

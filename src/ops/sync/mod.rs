@@ -6,6 +6,7 @@
 
 mod compare;
 mod outcome;
+mod promises;
 mod select;
 mod write;
 
@@ -130,10 +131,18 @@ pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions)
             run(context, upstream, index, selection, etag).await?
         }
     };
+    outcome.provenance_head = provenance_head(context).await?;
     let traffic = upstream.traffic();
     (outcome.source, outcome.requests, outcome.bytes) = (location, traffic.requests, traffic.bytes);
     outcome.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(outcome)
+}
+
+/// Returns the end of the provenance log, for whoever writes it down elsewhere.
+async fn provenance_head(context: &Context) -> Result<Option<String>, IndexError> {
+    let path = context.home.index_path();
+    let head = blocking(move || Index::open_existing(&path).and_then(|index| index.provenance_head())).await;
+    Ok(head?.map(|head| head.to_string()))
 }
 
 /// A catalog that loses more than one plugin in twenty at once is more likely broken than smaller.

@@ -1,11 +1,13 @@
 //! What a sync did.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::select::{Selection, Task};
 use crate::{
-    diagnostic::Chain,
-    index::{Change, Counts},
+    diagnostic::{Chain, printable},
+    index::{Change, ChangeKind, Counts},
     model::{Platform, PluginId, PluginVersion},
     upstream::{Reports, Skipped, UpstreamError},
 };
@@ -67,9 +69,28 @@ impl From<Change> for Alert {
 }
 
 impl Alert {
-    /// Returns whether a digest was refused, as against a change that is only reported.
+    /// Returns whether the alert is on the digest of a package, as against one on the plugin or one that is only told.
     pub fn refuses(&self) -> bool {
-        self.kind == crate::index::ChangeKind::DigestChanged.as_str()
+        self.kind.parse().is_ok_and(ChangeKind::is_of_digest)
+    }
+}
+
+impl fmt::Display for Alert {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.plugin)?;
+        if let Some(version) = &self.version {
+            write!(formatter, "@{version}")?;
+        }
+        if let Some(platform) = &self.platform {
+            write!(formatter, " ({platform})")?;
+        }
+        write!(formatter, ": {}", self.kind.replace('-', " "))?;
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => {
+                write!(formatter, ": was {}, is offered as {}", printable(before), printable(after))
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -95,6 +116,8 @@ pub struct SyncOutcome {
     /// The number that `diff --since` takes; nothing where nothing was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sync: Option<i64>,
+    /// The end of the provenance log; nothing while it is empty.
+    pub provenance_head: Option<String>,
     #[serde(skip)]
     pub(super) concurrency: usize,
     /// Whether something was left out that may be there the next time.

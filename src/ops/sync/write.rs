@@ -10,7 +10,7 @@ use super::{
     select::Task,
 };
 use crate::{
-    index::{Change, ChangeKind, Index, IndexError, PluginRecord, SyncWriter},
+    index::{Change, ChangeKind, Index, IndexError, OpenAlert, PluginRecord, SyncWriter},
     model::{Plugin, PluginId, Timestamp},
     upstream::{Details, Skipped},
 };
@@ -47,7 +47,7 @@ pub(super) struct ListEtag {
 struct Earlier<'a> {
     index: Index,
     location: &'a str,
-    refused: HashMap<PluginId, Vec<Change>>,
+    open: HashMap<PluginId, Vec<OpenAlert>>,
 }
 
 /// Writes what comes until it is told to commit; without that, or where all is as it was, nothing is kept.
@@ -60,7 +60,7 @@ pub(super) fn write(
 ) -> Result<Written, IndexError> {
     // The transaction sees what it wrote; what was before is read beside it.
     let before = Index::open_existing(index.path())?;
-    let earlier = Earlier { refused: before.refused_digests()?, index: before, location };
+    let earlier = Earlier { open: before.all_open_alerts()?, index: before, location };
     let Some(mut next) = receiver.blocking_recv() else { return Ok(Written::default()) };
     let mut written = Written::default();
     let mut writer = index.begin_sync(location, now)?;
@@ -114,10 +114,12 @@ fn put(
     written: &mut Written,
 ) -> Result<(), IndexError> {
     let id = details.entry.plugin.id.clone();
+    let plugin = earlier.index.plugin(&id)?;
     let known = Before {
-        plugin: earlier.index.plugin(&id)?,
+        same_source: plugin.as_ref().is_some_and(|plugin| plugin.source == earlier.location),
+        plugin,
         releases: earlier.index.releases(&id)?,
-        refused: earlier.refused.get(&id).cloned().unwrap_or_default(),
+        open: earlier.open.get(&id).cloned().unwrap_or_default(),
     };
     written.skipped.extend(details.skipped.iter().cloned());
     if details.lost_all_versions(known.releases.iter().filter(|release| release.withdrawn_at.is_none()).count()) {

@@ -35,10 +35,12 @@ pub struct FakePlugin {
     pub(super) signature: String,
     files: BTreeMap<String, Vec<u8>>,
     signer: Option<Signer>,
+    root_urls: Vec<String>,
 }
 
 impl FakePlugin {
-    /// Returns a community plugin for `any` platform; its type is the last word of the id.
+    /// Returns a community plugin for `any` platform, signed by [`Signer::publisher`] unless it has a `MANIFEST.txt` of its
+    /// own; its type is the last word of the id.
     pub fn new(id: &str, version: &str) -> Self {
         let org = id.split('-').next().unwrap_or(id);
         Self {
@@ -58,7 +60,8 @@ impl FakePlugin {
             downloads: 0,
             signature: "community".to_owned(),
             files: BTreeMap::new(),
-            signer: None,
+            signer: Some(Signer::publisher().clone()),
+            root_urls: Vec::new(),
         }
     }
 
@@ -125,6 +128,18 @@ impl FakePlugin {
     /// Sets the plugin's status: `active`, `deprecated`, `enterprise`, ...
     pub fn status(mut self, status: &str) -> Self {
         status.clone_into(&mut self.status);
+        self
+    }
+
+    /// Publishes it without a signature, whatever the catalog says of it.
+    pub fn unsigned(mut self) -> Self {
+        self.signer = None;
+        self
+    }
+
+    /// Signs it as a private plugin for the server at this root URL, also.
+    pub fn private_for(mut self, root_url: &str) -> Self {
+        self.root_urls.push(root_url.to_owned());
         self
     }
 
@@ -219,8 +234,12 @@ impl FakePlugin {
             files.insert(name, format!("{} {} for {built_for}\n", self.id, self.version).into_bytes());
         }
         files.extend(self.files.clone());
-        if let Some(signer) = &self.signer {
-            let manifest = signer.manifest_text(&self.id, &self.version, &files);
+        if let Some(signer) = self.signer.as_ref().filter(|_| !files.contains_key("MANIFEST.txt")) {
+            let manifest = if self.root_urls.is_empty() {
+                signer.manifest_text(&self.id, &self.version, &files)
+            } else {
+                signer.private_manifest_text((&self.id, &self.version), &files, &self.root_urls)
+            };
             files.insert("MANIFEST.txt".to_owned(), manifest.into_bytes());
         }
         files

@@ -1,4 +1,5 @@
 //! A clean place to run the program in: an empty home, its own cache, nothing of the caller's environment but `PATH`.
+//! The publisher of made-up plugins is trusted there, as the signer of a real catalog is elsewhere.
 //!
 //! *Invariant:* the program sees only what the test gave it, and is killed after two minutes.
 //! *Not for:* testing functions; those are called directly.
@@ -13,7 +14,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use super::signing::Signer;
+
 const TIME_LIMIT: Duration = Duration::from_mins(2);
+
+/// The file with the key of the publisher of made-up plugins.
+const TRUSTED_KEY: &str = ".publisher.asc";
 
 /// A temporary folder and the program that runs in it.
 #[derive(Debug)]
@@ -23,6 +29,7 @@ pub struct Sandbox {
     folder_pattern: String,
     binary: PathBuf,
     environment: Vec<(String, OsString)>,
+    left_out: Vec<String>,
 }
 
 impl Sandbox {
@@ -40,7 +47,15 @@ impl Sandbox {
         std::fs::create_dir(folder.path().join("cache")).expect("an empty folder takes a new one");
         let plain = |letter: char| if letter.is_alphanumeric() { letter.to_string() } else { format!("\\{letter}") };
         let folder_pattern = folder.path().to_string_lossy().chars().map(plain).collect();
-        Self { folder, folder_pattern, binary: binary.as_ref().to_owned(), environment: Vec::new() }
+        let sandbox = Self {
+            folder,
+            folder_pattern,
+            binary: binary.as_ref().to_owned(),
+            environment: Vec::new(),
+            left_out: Vec::new(),
+        };
+        sandbox.write(TRUSTED_KEY, Signer::publisher().public_key());
+        sandbox
     }
 
     /// Returns the folder: home and working directory of the program.
@@ -51,6 +66,12 @@ impl Sandbox {
     /// Sets a variable for every run from now on.
     pub fn env(mut self, key: &str, value: impl Into<OsString>) -> Self {
         self.environment.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Leaves a variable out of every run from now on.
+    pub fn without(mut self, key: &str) -> Self {
+        self.left_out.push(key.to_owned());
         self
     }
 
@@ -74,11 +95,15 @@ impl Sandbox {
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.path())
             .env("PLUGPORT_CACHE", self.path().join("cache"))
+            .env("PLUGPORT_TRUSTED_KEY", self.path().join(TRUSTED_KEY))
             .env("NO_COLOR", "1")
             .envs(self.environment.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+        for key in &self.left_out {
+            command.env_remove(key);
+        }
         command
     }
 

@@ -4,6 +4,7 @@
 //! *Not for:* keys that protect anything: a private key that comes from a small number is no secret.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 use pgp::composed::{
     ArmorOptions, CleartextSignedMessage, Deserializable as _, KeyType, SecretKeyParamsBuilder, SignedPublicKey,
@@ -35,6 +36,15 @@ impl Signer {
     /// When the library cannot make it.
     pub fn new(seed: u64) -> Self {
         Self::of_type(seed, KeyType::Ed25519Legacy)
+    }
+
+    /// Returns the key that signs made-up plugins unless said otherwise.
+    ///
+    /// # Panics
+    /// When the library cannot make it.
+    pub fn publisher() -> &'static Self {
+        static PUBLISHER: OnceLock<Signer> = OnceLock::new();
+        PUBLISHER.get_or_init(|| Self::new(1_000))
     }
 
     /// Returns the key of a type that a number stands for.
@@ -115,6 +125,22 @@ impl Signer {
     pub fn public_key(&self) -> String {
         let public = SignedPublicKey::from(self.key.clone());
         public.to_armored_string(ArmorOptions::default()).expect("a key can be written")
+    }
+
+    /// Returns the `MANIFEST.txt` of a private plugin with these files, for the servers at these root URLs.
+    ///
+    /// # Panics
+    /// When the library cannot sign.
+    pub fn private_manifest_text(
+        &self,
+        (plugin, version): (&str, &str),
+        files: &BTreeMap<String, Vec<u8>>,
+        root_urls: &[String],
+    ) -> String {
+        let mut manifest = self.manifest(plugin, version, files);
+        manifest["signatureType"] = json!("private");
+        manifest["rootUrls"] = json!(root_urls);
+        self.sign(&format!("{manifest:#}"))
     }
 
     /// Returns the `MANIFEST.txt` of a plugin with these files, by their path below its folder.

@@ -18,6 +18,7 @@ use super::range;
 pub struct FakeCatalog {
     pub(super) plugins: BTreeMap<String, Listed>,
     pub(super) ready: HashMap<String, Document>,
+    pub(super) keys: Vec<(String, String)>,
     numbers: u64,
 }
 
@@ -110,6 +111,7 @@ impl FakeCatalog {
             for version in 0..versions_each {
                 let day = format!("20{:02}-{:02}-01T00:00:00.000Z", 10 + version / 12 % 80, 1 + version % 12);
                 let release = FakePlugin::new(&format!("bulk-number{plugin:04}-{kind}"), &format!("1.{version}.0"))
+                    .unsigned()
                     .name(&format!("Number {plugin}"))
                     .created_at(&day);
                 catalog = catalog.publish(release);
@@ -141,6 +143,12 @@ impl FakeCatalog {
         let place = listed.releases.iter().position(|release| range::order(&release.plugin.version) <= sorts);
         let release = Release { number, plugin, claimed_sha256: None, packages };
         listed.releases.insert(place.unwrap_or(listed.releases.len()), release);
+    }
+
+    /// Publishes a signing key under an id, beside a made-up text in the place of Grafana's own (section 2.3.7).
+    pub fn publish_key(mut self, id: &str, public: &str) -> Self {
+        self.keys.push((id.to_owned(), public.to_owned()));
+        self
     }
 
     /// Takes a version back; with its last version the plugin is gone.

@@ -50,7 +50,7 @@ fn written(catalog: &FakeCatalog, request: &Request, parts: &[&str]) -> Result<V
             query("slugIn").unwrap_or_default(),
             &query("grafanaVersion").unwrap_or_default().replace(' ', "+"),
         ),
-        ["ci", "keys"] => json!({ "items": [signing_key()] }),
+        ["ci", "keys"] => json!({ "items": signing_keys(catalog) }),
         ["angular_patterns"] => json!([{ "name": "PanelCtrl", "type": "contains", "pattern": "PanelCtrl" }]),
         [id] => documents::detail(found(id)?),
         [id, "versions"] => documents::versions(catalog.plugins.get(id), grafana),
@@ -114,6 +114,11 @@ fn unknown_plugin(id: &str) -> Answer {
 fn unknown_route(request: &Request) -> Answer {
     let message = format!("{} {} does not exist", request.method, request.path);
     Answer::json(404, &json!({ "code": "NotFound", "message": message }))
+}
+
+fn signing_keys(catalog: &FakeCatalog) -> Vec<Value> {
+    let published = |(id, public): &(String, String)| json!({ "keyId": id, "public": public, "since": 1_u64 });
+    std::iter::once(signing_key()).chain(catalog.keys.iter().map(published)).collect()
 }
 
 fn signing_key() -> Value {

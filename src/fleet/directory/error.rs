@@ -1,0 +1,124 @@
+//! What can be wrong with a plugins folder.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
+
+use rustix::io::Errno;
+
+use crate::{
+    archive::UnpackError,
+    diagnostic::{Diagnose, Kind},
+    model::PluginId,
+};
+
+/// A plugins folder could not be read or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum DirectoryError {
+    /// It is not there.
+    #[error("there is no folder `{}`", .0.display())]
+    Missing(PathBuf),
+    /// Another process changes it.
+    #[error("another plugport is changing `{}`", .0.display())]
+    Locked(PathBuf),
+    /// Something else bears its name since it was opened.
+    #[error("`{}` is no longer the folder that was opened; nothing was changed", .0.display())]
+    Moved(PathBuf),
+    /// Something in it cannot be used.
+    #[error("`{}` cannot be {doing}", path.display())]
+    Io {
+        /// What.
+        path: PathBuf,
+        /// What was being done to it.
+        doing: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The package could not be unpacked.
+    #[error("{plugin} could not be unpacked; what was installed is untouched")]
+    Unpack {
+        /// The plugin.
+        plugin: PluginId,
+        /// Why.
+        source: UnpackError,
+    },
+    /// The folder of that name is not this plugin.
+    #[error("`{}` is not the plugin {plugin}", path.display())]
+    NotOurs {
+        /// The folder.
+        path: PathBuf,
+        /// The plugin it should be.
+        plugin: PluginId,
+    },
+    /// The plugin lies in a folder of another name.
+    #[error("{plugin} is in `{}` under another name", folder.display())]
+    OtherName {
+        /// The plugins folder.
+        folder: PathBuf,
+        /// The plugin.
+        plugin: PluginId,
+    },
+    /// Another file system is mounted at the plugin's folder, so it cannot change places with another one.
+    #[error("`{}` is a mount point, so it can be neither replaced nor removed as a whole", .0.display())]
+    MountPoint(PathBuf),
+    /// The plugin's folder cannot be moved within its file system.
+    #[error("`{}` cannot be moved as a whole: it is of another file system, or of a lower layer of an overlay", .0.display())]
+    OtherFileSystem(PathBuf),
+    /// The folder was exchanged by somebody else at the same moment.
+    #[error("`{}` was changed by somebody else at the same moment; it is as they left it", .0.display())]
+    Raced(PathBuf),
+}
+
+impl Diagnose for DirectoryError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Missing(_) => Kind::Usage,
+            Self::Locked(_) => Kind::Locked,
+            Self::Io { .. } | Self::MountPoint(_) | Self::OtherFileSystem(_) => Kind::Storage,
+            Self::Unpack { source, .. } => source.kind(),
+            Self::NotOurs { .. } | Self::OtherName { .. } | Self::Moved(_) | Self::Raced(_) => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Missing(path) => Some(format!("make it first, or check the path: `mkdir {}`", path.display())),
+            Self::Locked(_) => Some("wait until it is done".to_owned()),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some("run this as the user that the plugins belong to".to_owned())
+            }
+            Self::Unpack { source, .. } => source.hint(),
+            Self::NotOurs { .. } => Some("look what it is, and move it away yourself if it may go".to_owned()),
+            Self::OtherName { plugin, .. } => {
+                Some(format!("give its folder the name `{plugin}`, or move it away yourself if it may go"))
+            }
+            Self::MountPoint(path) => Some(format!(
+                "mount the plugins folder as a whole instead, or unmount this: `umount {}`",
+                path.display()
+            )),
+            Self::OtherFileSystem(_) => Some(
+                "a container image has its plugins in a lower layer: install while the image is built, or into a volume"
+                    .to_owned(),
+            ),
+            Self::Moved(_) | Self::Raced(_) => {
+                Some("find out who changes the plugins folder, then try again".to_owned())
+            }
+            Self::Io { .. } => None,
+        }
+    }
+}
+
+pub(super) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> DirectoryError {
+    let path = path.to_path_buf();
+    move |source| DirectoryError::Io { path, doing, source }
+}
+
+/// Returns why a plugin's folder could not be moved (rename(2)).
+pub(super) fn move_error(path: PathBuf, doing: &'static str) -> impl FnOnce(Errno) -> DirectoryError {
+    move |errno| match errno {
+        Errno::BUSY => DirectoryError::MountPoint(path),
+        Errno::XDEV => DirectoryError::OtherFileSystem(path),
+        errno => DirectoryError::Io { path, doing, source: errno.into() },
+    }
+}

@@ -1,0 +1,296 @@
+//! The changes of a plugins folder, which only the holder of its lock makes.
+//!
+//! *Invariant:* what is moved or removed is what was looked at before: a folder that somebody exchanged in between goes back
+//! to its place.
+//! *Not for:* knowing which files are foreign, or judging a package.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use cap_std::fs::Dir;
+use rustix::{
+    fs::{FileType, RenameFlags, renameat, renameat_with},
+    io::Errno,
+};
+
+use super::{
+    DirectoryError, PluginsFolder,
+    error::{io_error, move_error},
+    handle::{self, Identity, look},
+    kept::{self, Keep},
+    staging::{GONE, NEW, OLD, Staging},
+};
+use crate::{
+    archive::{self, UnpackError},
+    model::{PluginId, RelPath, Sha256Digest},
+    verifier::Verified,
+};
+
+/// Held while a plugins folder is changed; gone with the process, however it ends.
+#[derive(Debug)]
+pub struct FolderLock<'a> {
+    folder: &'a PluginsFolder,
+    _file: File,
+}
+
+/// A package that lies unpacked beside its place, whole and on the disk; gone when it is dropped.
+#[derive(Debug)]
+pub struct Staged {
+    plugin: PluginId,
+    staging: Staging,
+    files: BTreeMap<RelPath, Sha256Digest>,
+}
+
+impl Staged {
+    /// Returns the digest of each file's bytes, as they were written, by its path below the plugin's folder.
+    pub fn files(&self) -> &BTreeMap<RelPath, Sha256Digest> {
+        &self.files
+    }
+}
+
+/// What became of a plugin that was to go.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Removed {
+    /// It was not there.
+    Absent,
+    /// It is gone; what was kept of its folder is here, below the plugins folder.
+    Gone(Option<PathBuf>),
+}
+
+/// What stands under a plugin's name and may be replaced.
+#[derive(Clone, Copy, Debug)]
+enum Occupant {
+    Nothing,
+    Link(Identity),
+    Folder(Identity),
+}
+
+impl<'a> FolderLock<'a> {
+    pub(super) fn new(folder: &'a PluginsFolder, file: File) -> Self {
+        Self { folder, _file: file }
+    }
+
+    /// Returns the folder.
+    pub fn folder(&self) -> &PluginsFolder {
+        self.folder
+    }
+
+    /// Unpacks a package beside the place that it is for; what is installed there is not touched, and anything else under
+    /// the plugin's name is refused.
+    pub fn stage(&self, package: &mut Verified) -> Result<Staged, DirectoryError> {
+        let plugin = package.archive().plugin_json().id.clone();
+        self.occupant(&plugin)?;
+        let staging = Staging::make(self.dir(), &self.folder.path, &plugin)?;
+        let (file, archive) = package.file();
+        let new = staging.successor().map_err(UnpackError::Folder);
+        match new.and_then(|new| archive::unpack(file, archive, &new)) {
+            Ok(unpacked) => Ok(Staged { plugin, staging, files: unpacked.files }),
+            Err(source) => Err(DirectoryError::Unpack { plugin, source }),
+        }
+    }
+
+    /// Puts a package in the place of the version that is installed; returns where, below the plugins folder, the files of
+    /// that are which were to be kept.
+    pub fn put(&self, staged: Staged, keep: Option<&Keep>) -> Result<Option<PathBuf>, DirectoryError> {
+        let Staged { plugin, mut staging, .. } = staged;
+        self.folder.refuse_moved()?;
+        let occupant = self.occupant(&plugin)?;
+        let keep = match (occupant, keep) {
+            (Occupant::Folder(predecessor), Some(keep)) => {
+                // So that nothing but a rename is left to do once the successor is in place.
+                kept::place(self.dir(), &self.folder.path, &plugin)?;
+                staging.mark(predecessor, keep.name())?;
+                Some((predecessor, keep))
+            }
+            _ => None,
+        };
+        if let Err(error) = self.swap(&mut staging, &plugin, occupant) {
+            staging.undo(&plugin);
+            return Err(error);
+        }
+        // The predecessor goes only once the successor is known to be on the disk.
+        let kept = self.folder.sync().and_then(|()| match keep {
+            Some((predecessor, keep)) => self.keep_predecessor(&staging, &plugin, predecessor, keep),
+            None => Ok(None),
+        });
+        if kept.is_err() {
+            staging.leave();
+        }
+        kept
+    }
+
+    fn keep_predecessor(
+        &self,
+        staging: &Staging,
+        plugin: &PluginId,
+        predecessor: Identity,
+        keep: &Keep,
+    ) -> Result<Option<PathBuf>, DirectoryError> {
+        let path = self.folder.path();
+        for slot in [NEW, OLD] {
+            let found = look(&staging.slots, slot).map_err(io_error(path, "read"))?;
+            if found.is_some_and(|found| found.identity == predecessor) {
+                let below = kept::keep(self.dir(), path, (&staging.slots, slot), plugin, keep.name())?;
+                kept::prune(self.dir(), path, &below, keep);
+                return Ok(Some(below));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns what may be replaced under a plugin's name. Refuses a folder that is something else, and a plugin that lies
+    /// in another one; an empty folder is nothing.
+    fn occupant(&self, plugin: &PluginId) -> Result<Occupant, DirectoryError> {
+        let path = self.target(plugin);
+        let Some(found) = look(self.dir(), plugin.as_str()).map_err(io_error(&path, "looked at"))? else {
+            return self.refuse_copy(plugin).map(|()| Occupant::Nothing);
+        };
+        let not_ours = || DirectoryError::NotOurs { path: path.clone(), plugin: plugin.clone() };
+        if found.file_type == FileType::Symlink {
+            match self.folder.plugin(plugin)? {
+                // It leads nowhere.
+                None => self.refuse_copy(plugin)?,
+                Some(Ok(plugin_json)) if plugin_json.id == *plugin => {}
+                Some(_) => return Err(not_ours()),
+            }
+            return Ok(Occupant::Link(found.identity));
+        }
+        let folder = self.folder.plugin_folder(plugin)?.ok_or_else(not_ours)?;
+        match archive::read_installed(&folder) {
+            Ok(plugin_json) if plugin_json.id == *plugin => {}
+            _ if folder.entries().is_ok_and(|mut entries| entries.next().is_none()) => self.refuse_copy(plugin)?,
+            _ => return Err(not_ours()),
+        }
+        handle::identify(&folder).map(Occupant::Folder).map_err(io_error(&path, "looked at"))
+    }
+
+    /// Refuses to put a second copy beside one that lies in a folder of another name: Grafana takes either of them.
+    fn refuse_copy(&self, plugin: &PluginId) -> Result<(), DirectoryError> {
+        if self.folder.installed()?.plugins.values().any(|found| found.id == *plugin) {
+            return Err(DirectoryError::OtherName { folder: self.folder.path.clone(), plugin: plugin.clone() });
+        }
+        Ok(())
+    }
+
+    /// Removes a plugin, wholly or not at all; what a link leads to is not in this folder, and not ours.
+    pub fn uninstall(&self, plugin: &PluginId, keep: Option<&Keep>) -> Result<Removed, DirectoryError> {
+        let target = self.target(plugin);
+        if look(self.dir(), plugin.as_str()).map_err(io_error(&target, "looked at"))?.is_none() {
+            return Ok(Removed::Absent);
+        }
+        self.folder.refuse_moved()?;
+        let not_ours = || DirectoryError::NotOurs { path: target.clone(), plugin: plugin.clone() };
+        let Some(folder) = self.folder.plugin_folder(plugin)? else {
+            return match self.folder.plugin(plugin) {
+                Ok(Some(Ok(found))) if found.id == *plugin => self.unlink(plugin),
+                _ => Err(not_ours()),
+            };
+        };
+        match archive::read_installed(&folder) {
+            Ok(found) if found.id == *plugin => {}
+            _ => return Err(not_ours()),
+        }
+        let identity = handle::identify(&folder).map_err(io_error(&target, "looked at"))?;
+        match keep {
+            None => self.remove(plugin, identity).map(|()| Removed::Gone(None)),
+            Some(keep) => {
+                let path = &self.folder.path;
+                let below = kept::keep(self.dir(), path, (self.dir(), plugin.as_str()), plugin, keep.name())?;
+                self.folder.sync()?;
+                kept::prune(self.dir(), path, &below, keep);
+                Ok(Removed::Gone(Some(below)))
+            }
+        }
+    }
+
+    fn unlink(&self, plugin: &PluginId) -> Result<Removed, DirectoryError> {
+        self.dir().remove_file(plugin.as_str()).map_err(io_error(&self.target(plugin), "removed"))?;
+        self.folder.sync().map(|()| Removed::Gone(None))
+    }
+
+    fn remove(&self, plugin: &PluginId, expected: Identity) -> Result<(), DirectoryError> {
+        let mut staging = Staging::make(self.dir(), &self.folder.path, plugin)?;
+        let name = Path::new(plugin.as_str());
+        renameat(self.dir(), name, &staging.slots, GONE).map_err(move_error(self.target(plugin), "removed"))?;
+        if !is_it(&staging.slots, GONE, expected) {
+            let back = renameat(&staging.slots, GONE, self.dir(), name);
+            return Err(self.raced(&mut staging, plugin, back));
+        }
+        self.folder.sync().inspect_err(|_| staging.leave())
+    }
+
+    /// Gives the successor the plugin's name; an error means that the predecessor has it, or that it can be given back.
+    fn swap(&self, staging: &mut Staging, plugin: &PluginId, occupant: Occupant) -> Result<(), DirectoryError> {
+        let slots = &staging.slots.try_clone().map_err(io_error(&self.folder.path, "opened"))?;
+        let name = Path::new(plugin.as_str());
+        let put = || renameat(slots, NEW, self.dir(), name).map_err(move_error(self.target(plugin), "put in place"));
+        let (Occupant::Link(predecessor) | Occupant::Folder(predecessor)) = occupant else { return put() };
+        let exchange = || renameat_with(slots, NEW, self.dir(), name, RenameFlags::EXCHANGE);
+        match exchange() {
+            Ok(()) if is_it(slots, NEW, predecessor) => Ok(()),
+            Ok(()) => Err(self.raced(staging, plugin, exchange())),
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                renameat(self.dir(), name, slots, OLD).map_err(move_error(self.target(plugin), "moved aside"))?;
+                if !is_it(slots, OLD, predecessor) {
+                    return Err(self.raced(staging, plugin, renameat(slots, OLD, self.dir(), name)));
+                }
+                self.folder.sync()?;
+                put()
+            }
+            Err(error) => Err(move_error(self.target(plugin), "replaced")(error)),
+        }
+    }
+
+    /// What could not be given back stays for somebody to look at, rather than being removed.
+    fn raced(&self, staging: &mut Staging, plugin: &PluginId, back: Result<(), Errno>) -> DirectoryError {
+        match back {
+            Ok(()) => DirectoryError::Raced(self.target(plugin)),
+            Err(error) => {
+                staging.leave();
+                io_error(&self.target(plugin), "restored")(error.into())
+            }
+        }
+    }
+
+    fn dir(&self) -> &Dir {
+        &self.folder.dir
+    }
+
+    fn target(&self, plugin: &PluginId) -> PathBuf {
+        self.folder.path.join(plugin.as_str())
+    }
+}
+
+fn is_it(folder: &Dir, name: &str, expected: Identity) -> bool {
+    look(folder, name).is_ok_and(|found| found.is_some_and(|found| found.identity == expected))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// Promise P33: between the look and the rename.
+    #[test]
+    fn a_folder_that_somebody_exchanged_after_it_was_looked_at_goes_back() {
+        let temporary = tempfile::tempdir().expect("a folder");
+        let plugin: PluginId = "a-panel".parse().expect("an id");
+        fs::create_dir_all(temporary.path().join("a-panel/theirs")).expect("made");
+        let folder = PluginsFolder::open(temporary.path()).expect("there");
+        let held = folder.lock().expect("free");
+        let seen = handle::identify(held.dir()).expect("another folder");
+        let mut staging = Staging::make(held.dir(), folder.path(), &plugin).expect("made");
+        staging.successor().expect("made");
+        let error = held.swap(&mut staging, &plugin, Occupant::Folder(seen)).expect_err("noticed");
+        assert!(matches!(error, DirectoryError::Raced(_)), "{error}");
+        let error = held.remove(&plugin, seen).expect_err("noticed");
+        assert!(matches!(error, DirectoryError::Raced(_)), "{error}");
+        drop(staging);
+        assert!(temporary.path().join("a-panel/theirs").is_dir());
+        assert_eq!(fs::read_dir(temporary.path()).expect("read").count(), 1);
+    }
+}

@@ -1,0 +1,301 @@
+//! The seal: what the index hashed to when its last writer was done, in a small file beside it.
+//!
+//! SQLite notices pages that do not fit together; a byte that flipped within a text fits as well as the right one. The
+//! seal notices every one, because it speaks of every byte of every page: also of free pages and of the header.
+//!
+//! ```text
+//! index.seal     plugport-index-seal 1 LENGTH SHA256 CHECK
+//! ```
+//!
+//! `CHECK` is the beginning of the SHA-256 of what stands before it, so that a damaged seal is told from a damaged index.
+//!
+//! *Invariant:* where there is a seal, nothing was committed since it was written. So the order of a writing use is: the
+//! old seal is compared with the file and removed, and the folder synced, before the first commit; the new one is
+//! written whole, under the lock of SQLite that keeps other writers out, after the last. A crash in between leaves no
+//! seal, which says nothing bad of the file: the next writer checks all pages before it seals again.
+//! *Not for:* forgery. Who may write the index may write the seal.
+//!
+//! The bytes come through SQLite (`sqlite3_serialize`): they are one state, whoever writes, what is still in the
+//! write-ahead log included; and opening the file beside SQLite would, on closing, take its locks away (SQLite: "How To
+//! Corrupt An SQLite Database File", 2.2).
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, serialize::Data};
+use sha2::{Digest as _, Sha256};
+
+use super::{BUSY_TIMEOUT, Index, IndexError, connect, error::Damage, snapshot};
+use crate::{disk, model::Sha256Digest};
+
+/// How long sealing waits for another writer, who will seal instead.
+const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// How often a file is read again that somebody wrote in the meantime.
+const TRIES: usize = 5;
+
+const MAGIC: &str = "plugport-index-seal 1";
+
+/// The length and the digest of a whole index.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Seal {
+    pub(super) length: u64,
+    pub(super) sha256: Sha256Digest,
+}
+
+/// What lies in the place of the seal.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum SealFile {
+    None,
+    /// It is not as it was written.
+    Unreadable,
+    Found(Seal),
+}
+
+/// How an index stands that is not damaged as far as can be told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Every byte is as its last writer left it.
+    Sealed,
+    /// There is no seal: the last writer was cut off, or an older program wrote it.
+    Unsealed,
+    /// The seal itself is damaged.
+    SealUnreadable,
+}
+
+/// What a writing connection knows of the seal; shared with what runs before each commit.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ledger(Arc<Mutex<Entries>>);
+
+#[derive(Debug, Default)]
+struct Entries {
+    /// Whether something was committed since the index was sealed.
+    written: bool,
+    /// Whether all that was written here was written on something proven.
+    proven: bool,
+    /// The seal that this connection found the file to agree with.
+    checked: Option<Seal>,
+}
+
+impl Seal {
+    pub(super) fn of(image: &[u8]) -> Self {
+        Self { length: image.len() as u64, sha256: Sha256Digest::from_bytes(Sha256::digest(image).into()) }
+    }
+
+    fn body(&self) -> String {
+        format!("{MAGIC} {} {}", self.length, self.sha256)
+    }
+
+    fn text(&self) -> String {
+        let body = self.body();
+        format!("{body} {}\n", check(&body))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (body, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
+        let (length, sha256) = body.strip_prefix(MAGIC)?.strip_prefix(' ')?.split_once(' ')?;
+        let seal = Self { length: length.parse().ok()?, sha256: sha256.parse().ok()? };
+        (sum == check(body) && body == seal.body()).then_some(seal)
+    }
+
+    /// Writes the seal of the index at `path`; the caller keeps other writers out.
+    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
+        disk::write_atomic(&seal_path(path), self.text().as_bytes(), 0o644)
+    }
+}
+
+impl SealFile {
+    pub(super) fn read(path: &Path) -> io::Result<Self> {
+        match disk::read_regular(&seal_path(path), 4096) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::None),
+            Err(error) => Err(error),
+            Ok(bytes) => {
+                let seal = std::str::from_utf8(&bytes).ok().and_then(Seal::parse);
+                Ok(seal.map_or(Self::Unreadable, Self::Found))
+            }
+        }
+    }
+}
+
+/// Returns where the seal of an index lies.
+pub(super) fn seal_path(path: &Path) -> PathBuf {
+    path.with_extension("seal")
+}
+
+fn check(body: &str) -> String {
+    let digest = Sha256Digest::from_bytes(Sha256::digest(body.as_bytes()).into()).to_string();
+    digest[..16].to_owned()
+}
+
+/// Removes the seal so that it stays removed, also after a power cut.
+pub(super) fn remove(path: &Path) -> io::Result<()> {
+    let seal = seal_path(path);
+    match fs::remove_file(&seal) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => {
+            disk::sync_dir(seal.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+        }
+    }
+}
+
+/// Returns what is in the index, as one state: the bytes that the file has or will have.
+fn image<'a>(connection: &'a Connection, path: &Path) -> Result<Data<'a>, IndexError> {
+    let doing = "reading the index from end to end";
+    connection.serialize("main").map_err(|unsaid| {
+        // It says nothing but that there is no memory, whatever stood in the way: what it begins with says more.
+        let begun = connection.query_row("PRAGMA main.page_count", [], |row| row.get::<_, i64>(0));
+        match IndexError::of(path, doing, begun.err().unwrap_or(unsaid)) {
+            IndexError::Sql { source, .. } if source.sqlite_error_code() != Some(ErrorCode::OutOfMemory) => {
+                IndexError::Damaged { path: path.to_owned(), source: Damage::Pages(source) }
+            }
+            other => other,
+        }
+    })
+}
+
+/// Returns why a file is not what its seal says, where it has one and is not; a second connection looks.
+pub(super) fn contradiction(path: &Path) -> Option<IndexError> {
+    let SealFile::Found(seal) = SealFile::read(path).ok()? else { return None };
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+    let found = match image(&connection, path) {
+        Ok(image) => Seal::of(&image),
+        Err(error @ IndexError::Damaged { .. }) => return Some(error),
+        Err(_) => return None,
+    };
+    (found != seal && SealFile::read(path).ok()? == SealFile::Found(seal)).then(|| broken(path, seal, found))
+}
+
+fn broken(path: &Path, seal: Seal, found: Seal) -> IndexError {
+    IndexError::Damaged { path: path.to_owned(), source: Damage::Seal { sealed: seal.sha256, found: found.sha256 } }
+}
+
+impl Ledger {
+    /// Notes that the file is new, so that nothing in it needs a proof.
+    pub(super) fn begin_new(&self) {
+        self.entries().proven = true;
+    }
+
+    /// Sets up what runs before each commit of this connection: the seal is compared with what was there, and removed.
+    pub(super) fn watch(&self, connection: &Connection, path: &Path) -> rusqlite::Result<()> {
+        let (ledger, path) = (self.clone(), path.to_owned());
+        // `true` turns the commit into a rollback; `IndexError::of` finds out why.
+        connection.commit_hook(Some(move || ledger.before_commit(&path).is_none()))
+    }
+
+    fn before_commit(&self, path: &Path) -> Option<()> {
+        let mut entries = self.entries();
+        match SealFile::read(path).ok()? {
+            SealFile::None => {}
+            SealFile::Unreadable => {
+                remove(path).ok()?;
+                entries.proven = false;
+            }
+            SealFile::Found(seal) => {
+                if entries.checked != Some(seal) && contradiction(path).is_some() {
+                    return None;
+                }
+                remove(path).ok()?;
+                entries.proven = true;
+            }
+        }
+        entries.written = true;
+        Some(())
+    }
+
+    fn entries(&self) -> MutexGuard<'_, Entries> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Index {
+    /// Reads every byte and compares it with the seal: where they differ, [`IndexError::Damaged`].
+    ///
+    /// Takes about a hundredth of a second for ten megabytes, and as much memory as the file is long. It speaks of what is
+    /// in the index now: not for an index that holds a [`super::Snapshot`], which may be older than the seal.
+    pub fn prove(&self) -> Result<Standing, IndexError> {
+        let read = || SealFile::read(&self.path).map_err(|source| self.seal_fault(source));
+        for _ in 0..TRIES {
+            let seal = match read()? {
+                SealFile::None => return Ok(Standing::Unsealed),
+                SealFile::Unreadable => return Ok(Standing::SealUnreadable),
+                SealFile::Found(seal) => seal,
+            };
+            let found = Seal::of(&image(&self.connection, &self.path)?);
+            if found == seal {
+                self.ledger.entries().checked = Some(seal);
+                return Ok(Standing::Sealed);
+            }
+            // A writer removes the seal before it commits: the seal that is still the same is of what was read.
+            if read()? == SealFile::Found(seal) {
+                return Err(broken(&self.path, seal, found));
+            }
+        }
+        Ok(Standing::Unsealed)
+    }
+
+    /// Seals what is in the index, and keeps a copy of it where a sync was committed since the last; returns whether the
+    /// index is sealed now.
+    ///
+    /// Does nothing where it is sealed and nothing was written. Where nobody proved what it was written on, all pages are
+    /// checked first. While another writes, it is not sealed: that one does it. Dropping an index that was opened for
+    /// writing seals it too, and tells nobody where that fails.
+    pub fn seal(&self) -> Result<bool, IndexError> {
+        let written = self.ledger.entries().written;
+        let file = SealFile::read(&self.path).map_err(|source| self.seal_fault(source))?;
+        if !written && matches!(file, SealFile::Found(_)) {
+            return Ok(true);
+        }
+        if !self.connection.is_autocommit() {
+            return Ok(false);
+        }
+        if !self.ledger.entries().proven {
+            self.check()?;
+            self.ledger.entries().proven = true;
+        }
+        let fault = |source| IndexError::of(&self.path, "sealing the index", source);
+        self.connection.busy_timeout(PATIENCE).map_err(fault)?;
+        let sealed = self.seal_alone();
+        self.connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+        match sealed {
+            Err(IndexError::Busy) => Ok(false),
+            other => other.map(|()| true),
+        }
+    }
+
+    /// Seals under the lock of SQLite, which no other connection can write without.
+    fn seal_alone(&self) -> Result<(), IndexError> {
+        let fault = |source| IndexError::of(&self.path, "sealing the index", source);
+        let lock = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(fault)?;
+        let newest = self.session().row("reading the syncs", "SELECT max(id) FROM sync", [], |row| row.get(0))?;
+        let image = image(&self.connection, &self.path)?;
+        let seal = Seal::of(&image);
+        seal.write(&self.path).map_err(|source| self.seal_fault(source))?;
+        {
+            let mut entries = self.ledger.entries();
+            (entries.written, entries.checked) = (false, Some(seal));
+        }
+        lock.rollback().map_err(fault)?;
+        let newest: Option<i64> = newest.flatten();
+        snapshot::keep(&self.path, newest.unwrap_or_default(), seal, &image).map_err(|source| self.seal_fault(source))
+    }
+
+    fn seal_fault(&self, source: io::Error) -> IndexError {
+        IndexError::Seal { path: self.path.clone(), source }
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if self.writes && !std::thread::panicking() {
+            // What was committed is committed; without a seal the next writer checks all pages.
+            drop(self.seal());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
