@@ -1,0 +1,137 @@
+//! What must hold after a fault, and after the next run.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::fault::Fault;
+use crate::process::{Ran, plugport, run};
+use crate::scenario::Scenario;
+use crate::state::{self, State};
+use crate::trace::Call;
+
+/// Returns what is wrong with a state between the old one and the new one.
+pub(crate) fn between(scenario: &Scenario, found: &State) -> Vec<String> {
+    let (old, new) = (&scenario.old, &scenario.new);
+    let mut wrong: Vec<String> = found.broken.iter().filter(|broken| !old.broken.contains(broken)).cloned().collect();
+    let names: BTreeSet<_> = [old, new, found].into_iter().flat_map(|state| state.plugins.keys()).collect();
+    for name in names {
+        let there = found.plugins.get(name);
+        if there != old.plugins.get(name) && there != new.plugins.get(name) {
+            wrong.push(format!("plugins/{name} is neither the old one nor the new one"));
+        }
+    }
+    if scenario.is_atomic && found.tables != old.tables && found.tables != new.tables {
+        wrong.push("the index is neither the old one nor the new one".to_owned());
+    }
+    let tables: BTreeSet<_> = [old, new, found].into_iter().flat_map(|state| state.tables.keys()).collect();
+    for table in tables {
+        wrong.extend(rows_between(table, [&old.tables, &new.tables, &found.tables]));
+    }
+    wrong
+}
+
+fn rows_between(table: &str, states: [&BTreeMap<String, BTreeSet<String>>; 3]) -> Vec<String> {
+    let none = BTreeSet::new();
+    let [old, new, found] = states.map(|tables| tables.get(table).unwrap_or(&none));
+    let unknown = found.iter().filter(|row| !old.contains(*row) && !new.contains(*row));
+    let lost = old.intersection(new).filter(|row| !found.contains(*row));
+    let mut wrong: Vec<_> = unknown.map(|row| format!("{table} has a row of neither state: {row}")).collect();
+    wrong.extend(lost.map(|row| format!("{table} lost a row of both states: {row}")));
+    wrong
+}
+
+/// Runs the command again, without help, and returns what is wrong then.
+pub(crate) fn again(scenario: &Scenario, place: &std::path::Path) -> Vec<String> {
+    let ran = run(&mut plugport(place, &scenario.arguments));
+    if ran.code() != Some(0) {
+        return vec![format!("the next run failed: {}", ran.describe())];
+    }
+    let mut wrong: Vec<_> = differences(&state::read(place), &scenario.new).into_iter().collect();
+    for check in [&["verify", "--all"][..], &["doctor"]] {
+        let arguments: Vec<String> = check.iter().map(|&word| word.to_owned()).collect();
+        let ran = run(&mut plugport(place, &arguments));
+        if ran.code() != Some(0) {
+            wrong.push(format!("after the next run, `{}`: {} {}", check.join(" "), ran.describe(), ran.stdout));
+        }
+    }
+    wrong
+}
+
+/// Returns where a state is not the one that an undisturbed run gets to.
+pub(crate) fn differences(found: &State, wanted: &State) -> Vec<String> {
+    let mut wrong: Vec<_> = found.broken.clone();
+    wrong.extend(found.leftovers.iter().map(|path| format!("`{path}` is left over")));
+    if found.plugins != wanted.plugins {
+        wrong.push("the plugins are not those of an undisturbed run".to_owned());
+    }
+    if found.blobs != wanted.blobs {
+        let missing = wanted.blobs.difference(&found.blobs).count();
+        let more = found.blobs.difference(&wanted.blobs).count();
+        wrong.push(format!("in the store, {missing} packages are missing and {more} are too many"));
+    }
+    if found.tables != wanted.tables {
+        let tables: BTreeSet<_> = found.tables.keys().chain(wanted.tables.keys()).collect();
+        for table in tables {
+            wrong.extend(rows_between(table, [&wanted.tables, &wanted.tables, &found.tables]));
+        }
+    }
+    wrong
+}
+
+/// Returns what is wrong with how a command ended whose calls failed.
+pub(crate) fn ending(scenario: &Scenario, fault: Fault, ran: &Ran, injected: &[&Call], found: &State) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if ran.stderr.contains("panicked") {
+        wrong.push(format!("a panic: {}", ran.describe()));
+    }
+    // The fault may also come to what the program prints, or to what its threads wake each other with.
+    let is_foreign = injected.iter().any(|call| !is_ours(call));
+    match ran.code() {
+        _ if is_foreign => {}
+        Some(0) => {
+            let differing = differences(&State { leftovers: Vec::new(), ..found.clone() }, &scenario.new);
+            wrong.extend(differing.into_iter().map(|problem| format!("success although {problem}")));
+            let grave = injected.iter().filter(|call| !may_be_ignored(call, fault));
+            wrong.extend(grave.map(|call| format!("success although {} failed for `{}`", call.kind, call.object)));
+        }
+        Some(6 | 8) => wrong.extend(unclear(ran)),
+        _ => wrong.push(format!("it ended otherwise: {}", ran.describe())),
+    }
+    wrong
+}
+
+pub(crate) fn is_ours(call: &Call) -> bool {
+    call.object.starts_with("/cache") || call.object.starts_with("/plugins")
+}
+
+/// Returns what is missing in what was said of a failure: the cause, and what failed.
+fn unclear(ran: &Ran) -> Option<String> {
+    let said = ran.stderr.to_lowercase();
+    let causes = ["input/output error", "no space left", "disk i/o error", "disk is full", "file too large"];
+    let has_cause = causes.iter().any(|cause| said.contains(cause)) || said.contains("unable to open");
+    let has_object = said.contains('`') || said.contains("acme-") || said.contains("index");
+    (!has_cause || !has_object).then(|| format!("it does not say what failed and why: {}", ran.describe()))
+}
+
+/// Returns whether a command may succeed although this call failed, because nothing that matters hangs on it.
+fn may_be_ignored(call: &Call, fault: Fault) -> bool {
+    let object = call.object.as_str();
+    let removes = matches!(call.kind.as_str(), "unlink" | "unlinkat" | "rmdir" | "rename");
+    // Who holds the lock, for others to read: the lock holds without it.
+    object == "/cache/lock" && matches!(call.kind.as_str(), "ftruncate" | "write")
+        // What a change leaves in its own folder is swept by the next one.
+        || removes && object.contains("/plugins/.plugport-")
+        // SQLite gives its files the owner of the index where it may.
+        || call.kind == "fchown" && object.starts_with("/cache/index.sqlite-")
+        // Shared memory is not kept; without it SQLite fails or does without.
+        || object.starts_with("/cache/index.sqlite-shm")
+        // SQLite removes its log when the last one closes it; the next one that opens it goes on with it.
+        || removes && object.starts_with("/cache/index.sqlite-")
+        // What was committed is in the log, on the disk; copying it into the index may wait until the next time.
+        || object == "/cache/index.sqlite" && matches!(call.kind.as_str(), "pwrite64" | "fsync" | "fdatasync" | "ftruncate")
+        || is_log_of_checkpoint(call, fault)
+}
+
+/// Returns whether the log may have been synced once more than is needed, before it is copied.
+fn is_log_of_checkpoint(call: &Call, _fault: Fault) -> bool {
+    call.object == "/cache/index.sqlite-wal" && matches!(call.kind.as_str(), "fsync" | "fdatasync")
+}
