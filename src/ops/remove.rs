@@ -67,6 +67,9 @@ pub async fn remove(targets: Vec<Target>, options: &RemoveOptions) -> Changes {
 }
 
 async fn remove_from(target: &Target, options: &RemoveOptions) -> (Vec<ChangeResult>, Vec<String>) {
+    if !options.dry_run {
+        target.put_right().await;
+    }
     let state = match target.read(false).await {
         Ok(state) => state,
         Err(error) => {

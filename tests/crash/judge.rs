@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::fault::Fault;
 use crate::process::{Ran, plugport, run};
 use crate::scenario::Scenario;
 use crate::state::{self, State};
@@ -45,7 +44,7 @@ pub(crate) fn again(scenario: &Scenario, place: &std::path::Path) -> Vec<String>
     if ran.code() != Some(0) {
         return vec![format!("the next run failed: {}", ran.describe())];
     }
-    let mut wrong: Vec<_> = differences(&state::read(place), &scenario.new).into_iter().collect();
+    let mut wrong = differences(&state::read(place), &scenario.new);
     for check in [&["verify", "--all"][..], &["doctor"]] {
         let arguments: Vec<String> = check.iter().map(|&word| word.to_owned()).collect();
         let ran = run(&mut plugport(place, &arguments));
@@ -59,7 +58,8 @@ pub(crate) fn again(scenario: &Scenario, place: &std::path::Path) -> Vec<String>
 /// Returns where a state is not the one that an undisturbed run gets to.
 pub(crate) fn differences(found: &State, wanted: &State) -> Vec<String> {
     let mut wrong: Vec<_> = found.broken.clone();
-    wrong.extend(found.leftovers.iter().map(|path| format!("`{path}` is left over")));
+    let left = found.leftovers.iter().filter(|path| !wanted.leftovers.contains(path));
+    wrong.extend(left.map(|path| format!("`{path}` is left over")));
     if found.plugins != wanted.plugins {
         wrong.push("the plugins are not those of an undisturbed run".to_owned());
     }
@@ -78,19 +78,19 @@ pub(crate) fn differences(found: &State, wanted: &State) -> Vec<String> {
 }
 
 /// Returns what is wrong with how a command ended whose calls failed.
-pub(crate) fn ending(scenario: &Scenario, fault: Fault, ran: &Ran, injected: &[&Call], found: &State) -> Vec<String> {
+pub(crate) fn ending(scenario: &Scenario, ran: &Ran, injected: &[&Call], found: &State) -> Vec<String> {
     let mut wrong = Vec::new();
     if ran.stderr.contains("panicked") {
         wrong.push(format!("a panic: {}", ran.describe()));
     }
-    // The fault may also come to what the program prints, or to what its threads wake each other with.
-    let is_foreign = injected.iter().any(|call| !is_ours(call));
+    // A fault comes to the call of that number in every thread: also to one that reads, prints, or wakes another thread.
+    let is_foreign = injected.iter().any(|call| !call.changes);
     match ran.code() {
         _ if is_foreign => {}
         Some(0) => {
             let differing = differences(&State { leftovers: Vec::new(), ..found.clone() }, &scenario.new);
             wrong.extend(differing.into_iter().map(|problem| format!("success although {problem}")));
-            let grave = injected.iter().filter(|call| !may_be_ignored(call, fault));
+            let grave = injected.iter().filter(|call| !may_be_ignored(call));
             wrong.extend(grave.map(|call| format!("success although {} failed for `{}`", call.kind, call.object)));
         }
         Some(6 | 8) => wrong.extend(unclear(ran)),
@@ -99,8 +99,16 @@ pub(crate) fn ending(scenario: &Scenario, fault: Fault, ran: &Ran, injected: &[&
     wrong
 }
 
-pub(crate) fn is_ours(call: &Call) -> bool {
-    call.object.starts_with("/cache") || call.object.starts_with("/plugins")
+/// Returns what is wrong with how a command ended for which there was no room.
+pub(crate) fn unfit(ran: &Ran) -> Option<String> {
+    if ran.stderr.contains("panicked") {
+        return Some(format!("a panic: {}", ran.describe()));
+    }
+    match ran.code() {
+        Some(0) => None,
+        Some(6 | 8) => unclear(ran),
+        _ => Some(format!("it ended otherwise: {}", ran.describe())),
+    }
 }
 
 /// Returns what is missing in what was said of a failure: the cause, and what failed.
@@ -113,7 +121,7 @@ fn unclear(ran: &Ran) -> Option<String> {
 }
 
 /// Returns whether a command may succeed although this call failed, because nothing that matters hangs on it.
-fn may_be_ignored(call: &Call, fault: Fault) -> bool {
+fn may_be_ignored(call: &Call) -> bool {
     let object = call.object.as_str();
     let removes = matches!(call.kind.as_str(), "unlink" | "unlinkat" | "rmdir" | "rename");
     // Who holds the lock, for others to read: the lock holds without it.
@@ -128,10 +136,7 @@ fn may_be_ignored(call: &Call, fault: Fault) -> bool {
         || removes && object.starts_with("/cache/index.sqlite-")
         // What was committed is in the log, on the disk; copying it into the index may wait until the next time.
         || object == "/cache/index.sqlite" && matches!(call.kind.as_str(), "pwrite64" | "fsync" | "fdatasync" | "ftruncate")
-        || is_log_of_checkpoint(call, fault)
-}
-
-/// Returns whether the log may have been synced once more than is needed, before it is copied.
-fn is_log_of_checkpoint(call: &Call, _fault: Fault) -> bool {
-    call.object == "/cache/index.sqlite-wal" && matches!(call.kind.as_str(), "fsync" | "fdatasync")
+        // SQLite opens its log once more where that fails, for reading alone; what must be written then fails by itself. The
+        // log is synced once more than is needed before it is copied.
+        || object == "/cache/index.sqlite-wal" && matches!(call.kind.as_str(), "openat" | "fsync" | "fdatasync")
 }

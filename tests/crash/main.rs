@@ -49,6 +49,6 @@ fn main() -> ExitCode {
     let scenarios = scenario::prepare(&ground);
     point::run_all(&ground, &scenarios, &mut summary);
     storm::run_all(&ground, &mut summary);
-    disk::run_all(&ground, &mut summary);
+    disk::run_all(&ground, &scenarios, &mut summary);
     summary.print(started.elapsed())
 }

@@ -44,16 +44,23 @@ pub(crate) fn run_all(ground: &Ground, scenarios: &[Scenario], summary: &mut Sum
             points.extend(fitting.map(|target| Point { scenario, fault, target }));
         }
     }
-    let (points, results) = (Mutex::new(points), Mutex::new(summary));
+    let results = Mutex::new(summary);
+    side_by_side(points, |point| {
+        let outcome = point.attempt(ground);
+        let mut summary = results.lock().unwrap_or_else(PoisonError::into_inner);
+        summary.add(point.scenario.name, &point.fault.to_string(), &point.describe(), outcome);
+    });
+}
+
+/// Does some work for each item, a few at a time.
+pub(crate) fn side_by_side<T: Send>(items: VecDeque<T>, work: impl Fn(T) + Sync) {
+    let items = Mutex::new(items);
+    let next = || items.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     thread::scope(|scope| {
         for _ in 0..WORKERS {
             scope.spawn(|| {
-                loop {
-                    let next = points.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    let Some(point) = next else { return };
-                    let outcome = point.attempt(ground);
-                    let mut summary = results.lock().unwrap_or_else(PoisonError::into_inner);
-                    summary.add(point.scenario.name, &point.fault.to_string(), &point.describe(), outcome);
+                while let Some(item) = next() {
+                    work(item);
                 }
             });
         }
@@ -114,7 +121,7 @@ impl Point<'_> {
             if injected.is_empty() {
                 return Outcome::missed(wrong);
             }
-            wrong.extend(judge::ending(self.scenario, self.fault, &ran, &injected, &found));
+            wrong.extend(judge::ending(self.scenario, &ran, &injected, &found));
             let objects: BTreeSet<_> = injected.iter().map(|call| call.object.as_str()).collect();
             Some(objects.into_iter().collect::<Vec<_>>().join(", "))
         };
