@@ -37,7 +37,8 @@ fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--list") {
         return ExitCode::SUCCESS;
     }
-    let has_strace = std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
+    let has_strace =
+        std::process::Command::new("strace").arg("-V").output().is_ok_and(|output| output.status.success());
     if !has_strace {
         println!("NOT TESTED: there is no strace on this machine, so nothing can be stopped at its system calls");
         let must = std::env::var_os("CI").is_some_and(|value| value == "true");
@@ -46,7 +47,8 @@ fn main() -> ExitCode {
     let started = Instant::now();
     let ground = Ground::new();
     let mut summary = Summary::default();
-    let scenarios = scenario::prepare(&ground);
+    let server = scenario::serve();
+    let scenarios = scenario::prepare(&ground, &server);
     point::run_all(&ground, &scenarios, &mut summary);
     storm::run_all(&ground, &mut summary);
     disk::run_all(&ground, &scenarios, &mut summary);

@@ -73,7 +73,8 @@ fn targets(scenario: &Scenario) -> Vec<Target> {
     let mut seen = BTreeSet::new();
     let mut targets = Vec::new();
     for (index, call) in scenario.calls.iter().enumerate().filter(|(_, call)| call.changes) {
-        let earlier = scenario.calls[..index].iter().any(|other| other.kind == call.kind && other.number == call.number);
+        let earlier =
+            scenario.calls[..index].iter().any(|other| other.kind == call.kind && other.number == call.number);
         let target = match &call.path {
             Some(path) if earlier => {
                 let same = |other: &&trace::Call| other.kind == call.kind && other.path == call.path;

@@ -8,8 +8,10 @@ use sha2::{Digest as _, Sha256};
 
 use crate::fault::CHANGING;
 use crate::ground::{Ground, Place, write};
+use crate::judge;
 use crate::process::{Ran, plugport, plugport_below, run};
 use crate::state::{self, State};
+use crate::support::fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatalog};
 use crate::support::fake_plugin::FakePlugin;
 use crate::trace::{self, Call};
 
@@ -32,9 +34,9 @@ pub(crate) struct Scenario {
     pub(crate) calls: Vec<Call>,
 }
 
-/// Makes all starts, and runs every command once undisturbed.
-pub(crate) fn prepare(ground: &Ground) -> Vec<Scenario> {
-    let starts = Starts::new(ground);
+/// Makes all starts, and runs every command once undisturbed; the server is to stay as long as they run.
+pub(crate) fn prepare(ground: &Ground, server: &FakeUpstream) -> Vec<Scenario> {
+    let starts = Starts::new(ground, server);
     let installed = |version| format!("install {CHART}@{version} --dir plugins --offline --grafana 12.0.0");
     let scenarios = [
         ("install", &starts.stored, installed("1.0.0"), false),
@@ -44,6 +46,7 @@ pub(crate) fn prepare(ground: &Ground) -> Vec<Scenario> {
         ("sync first", &starts.empty, "sync".to_owned(), true),
         ("sync changes", &starts.synced_before, "sync".to_owned(), true),
         ("fetch", &starts.synced, "fetch --all --concurrency 1".to_owned(), false),
+        ("fetch by HTTP", &starts.synced_by_http, "fetch --all --concurrency 1".to_owned(), false),
         ("gc", &starts.littered, "gc --keep 1".to_owned(), false),
         ("doctor --repair", &starts.damaged, "doctor --repair".to_owned(), false),
     ];
@@ -62,7 +65,8 @@ impl Scenario {
         let old = state::read(place.path());
         expect_success(&run(&mut plugport(place.path(), &arguments)), name);
         let new = state::read(place.path());
-        assert!(new.broken.is_empty(), "{name}, undisturbed: {:?}", new.broken);
+        let wrong = [new.broken.clone(), judge::checks(place.path())].concat();
+        assert!(wrong.is_empty(), "{name}, undisturbed: {wrong:?}");
         let calls = listed_calls(&ground.place(Some(start)), &arguments);
         Self { name, start: start.to_path_buf(), arguments, old, new, is_atomic, calls }
     }
@@ -85,6 +89,7 @@ struct Starts {
     empty: PathBuf,
     synced_before: PathBuf,
     synced: PathBuf,
+    synced_by_http: PathBuf,
     stored: PathBuf,
     installed_old: PathBuf,
     installed_new: PathBuf,
@@ -93,15 +98,17 @@ struct Starts {
 }
 
 impl Starts {
-    fn new(ground: &Ground) -> Self {
+    fn new(ground: &Ground, server: &FakeUpstream) -> Self {
         let catalog = ground.path().join("catalog");
         let empty = ground.place(None);
-        empty.write("plugport.toml", manifest(&catalog));
+        empty.write("plugport.toml", manifest(&catalog.display().to_string()));
         let empty = empty.keep();
         publish(&catalog, &before());
         let synced_before = after(ground, &empty, &["sync"]);
         publish(&catalog, &now());
         let synced = after(ground, &empty, &["sync"]);
+        let by_http = ground.place(None);
+        by_http.write("plugport.toml", manifest(&server.url()));
         let fetch = ["fetch --all --latest 9".to_owned()];
         let stored = after(ground, &synced, &fetch);
         let install = |version| format!("install {CHART}@{version} --dir plugins --offline --grafana 12.0.0");
@@ -115,6 +122,7 @@ impl Starts {
             empty,
             synced_before,
             synced,
+            synced_by_http: after(ground, &by_http.keep(), &["sync"]),
             stored,
             installed_old,
             installed_new,
@@ -124,8 +132,14 @@ impl Starts {
     }
 }
 
-pub(crate) fn manifest(catalog: &Path) -> String {
-    format!("[catalog]\nsource = \"{}\"\n[trust]\nsignatures = \"off\"\n", catalog.display())
+/// Returns a server of the same catalog that the folder has now.
+pub(crate) fn serve() -> FakeUpstream {
+    FakeGrafana::upstream(now().into_iter().fold(FakeCatalog::new(), FakeCatalog::publish)).start()
+}
+
+/// Signatures do not count here: what is asked is whether changes are whole.
+pub(crate) fn manifest(catalog: &str) -> String {
+    format!("[catalog]\nsource = \"{catalog}\"\n[trust]\nsignatures = \"off\"\n")
 }
 
 /// Returns a copy of `start` in which these commands were run.

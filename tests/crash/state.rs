@@ -76,7 +76,7 @@ fn read_store(cache: &Path, state: &mut State) {
     for path in entries(&cache.join("store")).iter().flat_map(|folder| files(folder)) {
         let below = path.strip_prefix(cache).unwrap_or(&path).display().to_string();
         let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        if !below.starts_with("store/blobs/") || stem.len() != 64 || !below.ends_with(".zip") {
+        if !below.starts_with("store/blobs/") || stem.len() != 64 || path.extension().is_none_or(|end| end != "zip") {
             state.leftovers.push(format!("cache/{below}"));
             continue;
         }
@@ -112,11 +112,13 @@ fn dump(index: &Path, state: &mut State) -> rusqlite::Result<()> {
         state.broken.push(format!("the index is damaged: {check}"));
     }
     let tables: Vec<String> = {
-        let sql = "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name";
+        let sql =
+            "SELECT name FROM sqlite_master WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%' ORDER BY name";
         let mut statement = connection.prepare(sql)?;
         statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
     };
-    let is_inner = |table: &str| ["_data", "_idx", "_docsize", "_config", "_content"].iter().any(|end| table.ends_with(end));
+    let is_inner =
+        |table: &str| ["_data", "_idx", "_docsize", "_config", "_content"].iter().any(|end| table.ends_with(end));
     for table in tables.iter().filter(|table| !is_inner(table) && !UNCOMPARED.contains(&table.as_str())) {
         let rows = rows(&connection, table)?;
         if !rows.is_empty() {

@@ -21,7 +21,7 @@ use crate::support::fake_plugin::FakePlugin;
 const PLUGINS: usize = 60;
 const INSTALLED: usize = 10;
 /// How often each command is killed at a random moment.
-const ROUNDS: usize = 70;
+const ROUNDS: usize = 100;
 /// How often each is asked to end.
 const POLITE_ROUNDS: usize = 6;
 /// Within two seconds it is promised to end, on a machine that does nothing else.
@@ -53,7 +53,7 @@ pub(crate) fn run_all(ground: &Ground, summary: &mut Summary) {
         summary.begin(scenario.name, &scenario.calls);
         let usual = usual_time(ground, scenario);
         let mut add = |end| {
-            let delay = usual.mul_f64(random.f64() * 1.1);
+            let delay = usual.mul_f64(random.f64());
             rounds.push_back(Round { scenario, end, delay });
         };
         (0..ROUNDS).for_each(|_| add(End::Signal(Signal::KILL, None)));
@@ -76,11 +76,12 @@ fn scenarios(ground: &Ground) -> Vec<Scenario> {
         return Vec::new();
     }
     let id = |number: usize| format!("acme-number{number:02}-panel");
-    let plugins: Vec<_> = (0..PLUGINS).map(|number| FakePlugin::new(&id(number), "1.0.0").backend("gpx_many")).collect();
+    let plugins: Vec<_> =
+        (0..PLUGINS).map(|number| FakePlugin::new(&id(number), "1.0.0").backend("gpx_many")).collect();
     let catalog = ground.path().join("many");
     publish(&catalog, &plugins);
     let empty = ground.place(None);
-    empty.write("plugport.toml", manifest(&catalog));
+    empty.write("plugport.toml", manifest(&catalog.display().to_string()));
     let empty: PathBuf = empty.keep();
     let synced = after(ground, &empty, &["sync"]);
     let stored = after(ground, &synced, &["fetch --all"]);
