@@ -130,7 +130,8 @@ pub(crate) fn unfit(ran: &Ran) -> Option<String> {
 
 /// Returns what is missing in what was said of a failure: the cause, and what failed.
 fn unclear(ran: &Ran) -> Option<String> {
-    let said = ran.stderr.to_lowercase();
+    // What `doctor` finds is its result.
+    let said = format!("{} {}", ran.stderr, ran.stdout).to_lowercase();
     let causes = ["input/output error", "no space left", "disk i/o error", "disk is full", "file too large"];
     // SQLite opens what cannot be opened for writing once more for reading, and tells then that it cannot write.
     let of_sqlite = ["unable to open", "attempt to write a readonly database"];
@@ -155,6 +156,9 @@ fn may_be_ignored(call: &Call) -> bool {
         || removes && object.starts_with("/cache/index.sqlite-")
         // What was committed is in the log, on the disk; copying it into the index may wait until the next time.
         || object == "/cache/index.sqlite" && matches!(call.kind.as_str(), "pwrite64" | "fsync" | "fdatasync" | "ftruncate")
+        // SQLite passes over it where the name of its log cannot be synced (os_unix.c, `unixSync`): what was committed is copied
+        // into the index, which is synced, before the log goes.
+        || object == "/cache" && call.kind == "fsync"
         // SQLite opens its log once more where that fails, for reading alone; what must be written then fails by itself. The
         // log is synced once more than is needed before it is copied.
         || object == "/cache/index.sqlite-wal" && matches!(call.kind.as_str(), "openat" | "fsync" | "fdatasync")

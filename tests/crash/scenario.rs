@@ -103,9 +103,9 @@ impl Starts {
         let empty = ground.place(None);
         empty.write("plugport.toml", manifest(&catalog.display().to_string()));
         let empty = empty.keep();
-        publish(&catalog, &before());
+        publish(&catalog, &before(), "Then");
         let synced_before = after(ground, &empty, &["sync"]);
-        publish(&catalog, &now());
+        publish(&catalog, &now(), "Now");
         let synced = after(ground, &empty, &["sync"]);
         let by_http = ground.place(None);
         by_http.write("plugport.toml", manifest(&server.url()));
@@ -174,7 +174,7 @@ fn chart(version: &str) -> FakePlugin {
 
 fn before() -> Vec<FakePlugin> {
     vec![
-        FakePlugin::new(BASE, "1.0.0").description("Before"),
+        FakePlugin::new(BASE, "1.0.0"),
         chart("1.0.0"),
         FakePlugin::new(OLD, "1.0.0"),
         FakePlugin::new("acme-gone-panel", "1.0.0"),
@@ -193,7 +193,7 @@ fn now() -> Vec<FakePlugin> {
 }
 
 /// Writes a catalog as a folder: a list, lists of versions, packages. Of one plugin, the newest version comes last.
-pub(crate) fn publish(folder: &Path, plugins: &[FakePlugin]) {
+pub(crate) fn publish(folder: &Path, plugins: &[FakePlugin], organisation: &str) {
     if folder.is_dir() {
         fs::remove_dir_all(folder).expect("it is ours");
     }
@@ -210,7 +210,7 @@ pub(crate) fn publish(folder: &Path, plugins: &[FakePlugin]) {
         let entry = json!({
             "id": number, "slug": id, "name": id, "typeCode": plugin.kind(), "status": "active", "version": version,
             "createdAt": "2025-01-01T00:00:00.000Z", "updatedAt": "2025-01-01T00:00:00.000Z",
-            "description": text("/info/description"), "orgSlug": "acme", "orgName": "Acme",
+            "description": text("/info/description"), "orgSlug": "acme", "orgName": organisation,
         });
         write(&folder.join("packages").join(format!("{id}-{version}.zip")), package);
         match items.iter_mut().find(|(known, ..)| *known == id) {

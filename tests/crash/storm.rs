@@ -79,7 +79,7 @@ fn scenarios(ground: &Ground) -> Vec<Scenario> {
     let plugins: Vec<_> =
         (0..PLUGINS).map(|number| FakePlugin::new(&id(number), "1.0.0").backend("gpx_many")).collect();
     let catalog = ground.path().join("many");
-    publish(&catalog, &plugins);
+    publish(&catalog, &plugins, "Acme");
     let empty = ground.place(None);
     empty.write("plugport.toml", manifest(&catalog.display().to_string()));
     let empty: PathBuf = empty.keep();
