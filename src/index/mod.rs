@@ -173,8 +173,10 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, IndexError> {
 fn write_ahead(connection: &Connection, path: &Path) -> Result<(), IndexError> {
     let mut waited = Duration::ZERO;
     loop {
-        let switched = connection.pragma_update(None, "journal_mode", "WAL");
-        match switched.map_err(|source| IndexError::of(path, "opening the index", source)) {
+        let switched = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
+        // Where the switch fails for want of room or because the disk does, SQLite tells no error but the mode that it kept.
+        let switched = switched.and_then(|mode| if mode == "wal" { Ok(()) } else { Err(failed_disk()) });
+        match switched.map_err(|source| IndexError::of(path, "switching the index to a write-ahead log", source)) {
             Err(IndexError::Busy) if waited < BUSY_TIMEOUT => {
                 thread::sleep(BUSY_PAUSE);
                 waited += BUSY_PAUSE;
@@ -207,6 +209,10 @@ fn known_version(connection: &Connection, path: &Path) -> Result<i64, IndexError
         return Err(IndexError::Newer { path: path.to_owned(), found, known: migrations::LATEST });
     }
     Ok(found)
+}
+
+fn failed_disk() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), None)
 }
 
 fn read_only() -> rusqlite::Error {

@@ -113,6 +113,9 @@ impl Point<'_> {
         let mut wrong = judge::between(self.scenario, &found);
         let hit = if self.fault == Fault::Kill {
             let hit = calls.iter().find(|call| call.kind == *kind && call.number == *number);
+            if ran.has_hung {
+                wrong.push("it hung".to_owned());
+            }
             if !ran.was_killed() {
                 return Outcome::missed(wrong);
             }

@@ -1,22 +1,24 @@
-//! One run of the program, with nothing of the caller's environment but `PATH`, and never longer than a minute.
+//! One run of the program, with nothing of the caller's environment but `PATH`, and never longer than half a minute.
 
 use std::ffi::OsString;
 use std::io::Read as _;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process_group};
 
-const TIME_LIMIT: Duration = Duration::from_mins(1);
+const TIME_LIMIT: Duration = Duration::from_secs(30);
 
 /// What a run left behind.
 #[derive(Debug)]
 pub(crate) struct Ran {
     status: ExitStatus,
+    /// Whether it had to be ended.
+    pub(crate) has_hung: bool,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
 }
@@ -28,7 +30,7 @@ impl Ran {
     }
 
     pub(crate) fn was_killed(&self) -> bool {
-        self.status.signal() == Some(Signal::KILL.as_raw())
+        !self.has_hung && self.status.signal() == Some(Signal::KILL.as_raw())
     }
 
     /// Returns how it ended and what it said, in one line.
@@ -60,33 +62,37 @@ fn clean(folder: &Path, program: impl AsRef<std::ffi::OsStr>, arguments: &[impl 
         .env("HOME", folder)
         .env("PLUGPORT_CACHE", folder.join("cache"))
         .env("NO_COLOR", "1")
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command
 }
 
-/// Runs a command to its end, and kills it after a minute.
+/// Runs a command to its end, and kills it after half a minute.
 pub(crate) fn run(command: &mut Command) -> Ran {
     finish(command.spawn().expect("the program starts"))
 }
 
-/// Waits for the end of a running program, and kills it after a minute.
+/// Waits for the end of a running program, and kills it after half a minute.
 pub(crate) fn finish(mut child: Child) -> Ran {
     let id = pid(&child);
     let (done, is_done) = mpsc::channel::<()>();
     let watch = thread::spawn(move || {
-        if is_done.recv_timeout(TIME_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
-            let _ended_meanwhile = kill_process(id, Signal::KILL);
+        let has_hung = is_done.recv_timeout(TIME_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout);
+        if has_hung {
+            // `strace` alone would leave the program behind.
+            let _ended_meanwhile = kill_process_group(id, Signal::KILL);
         }
+        has_hung
     });
     let mut pipe = child.stderr.take();
     let errors = thread::spawn(move || drain(pipe.as_mut()));
     let stdout = drain(child.stdout.as_mut());
     let status = child.wait().expect("the child is ours");
     drop(done);
-    watch.join().expect("waiting does not panic");
-    Ran { status, stdout, stderr: errors.join().expect("reading does not panic") }
+    let has_hung = watch.join().expect("waiting does not panic");
+    Ran { status, has_hung, stdout, stderr: errors.join().expect("reading does not panic") }
 }
 
 pub(crate) fn pid(child: &Child) -> Pid {
