@@ -173,9 +173,14 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, IndexError> {
 fn write_ahead(connection: &Connection, path: &Path) -> Result<(), IndexError> {
     let mut waited = Duration::ZERO;
     loop {
-        let switched = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0));
-        // Where the switch fails for want of room or because the disk does, SQLite tells no error but the mode that it kept.
-        let switched = switched.and_then(|mode| if mode == "wal" { Ok(()) } else { Err(failed_disk()) });
+        let switch = || {
+            let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+            // To the end: SQLite tells the mode first, and may fail to commit the switch afterwards.
+            let told = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+            // Where there can be no shared memory, it tells of no error, but of the mode that it kept.
+            if told == ["wal"] { Ok(()) } else { Err(failed_disk()) }
+        };
+        let switched = switch();
         match switched.map_err(|source| IndexError::of(path, "switching the index to a write-ahead log", source)) {
             Err(IndexError::Busy) if waited < BUSY_TIMEOUT => {
                 thread::sleep(BUSY_PAUSE);
