@@ -63,7 +63,7 @@ fn attempt(ground: &Ground, scenario: &Scenario, room: u32) -> Outcome {
     let mut wrong = judge::between(scenario, &found);
     let was_tried = ran.code() != Some(0);
     if !was_tried {
-        wrong.extend(judge::differences(&found, &scenario.new));
+        wrong.extend(judge::false_success(scenario, &found));
     }
     wrong.extend(judge::unfit(&ran));
     if said.lines().last() == Some("0") {

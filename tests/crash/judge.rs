@@ -112,8 +112,7 @@ pub(crate) fn ending(scenario: &Scenario, ran: &Ran, injected: &[&Call], found: 
     match ran.code() {
         _ if is_foreign => {}
         Some(0) => {
-            let differing = differences(&State { leftovers: Vec::new(), ..found.clone() }, &scenario.new);
-            wrong.extend(differing.into_iter().map(|problem| format!("success although {problem}")));
+            wrong.extend(false_success(scenario, found));
             let grave = injected.iter().filter(|call| !may_be_ignored(call));
             wrong.extend(grave.map(|call| format!("success although {} failed for `{}`", call.kind, call.object)));
         }
@@ -133,6 +132,13 @@ pub(crate) fn unfit(ran: &Ran) -> Option<String> {
         Some(6 | 8) => unclear(ran),
         _ => Some(format!("it ended otherwise: {}", ran.describe())),
     }
+}
+
+/// Returns what is wrong with the state after a command that ended well all the same. It may have left what it could not
+/// remove, and SQLite its log where there was no room to copy it: that is the next run's.
+pub(crate) fn false_success(scenario: &Scenario, found: &State) -> Vec<String> {
+    let differing = differences(&State { leftovers: Vec::new(), ..found.clone() }, &scenario.new);
+    differing.into_iter().map(|problem| format!("success although {problem}")).collect()
 }
 
 /// Returns what is missing in what was said of a failure: the cause, and what failed.

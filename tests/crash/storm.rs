@@ -148,7 +148,7 @@ impl Round<'_> {
         let mut wrong = judge::between(self.scenario, &found);
         let was_tried = ran.code() != Some(0);
         if !was_tried {
-            wrong.extend(judge::differences(&found, &self.scenario.new));
+            wrong.extend(judge::false_success(self.scenario, &found));
         }
         wrong.extend(judge::unfit(&ran));
         wrong.extend(judge::again(self.scenario, place.path()));
