@@ -69,8 +69,18 @@ pub enum IndexError {
     #[error("another process is writing to the index")]
     Busy,
     /// There is no room for the index on the disk.
-    #[error("the disk is full")]
+    #[error("the disk is full: there is no room for the index")]
     Full,
+    /// The disk failed.
+    #[error("{doing} failed, and with it the index at `{}`", path.display().to_string().escape_debug())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// What SQLite met.
+        source: rusqlite::Error,
+    },
     /// A statement failed.
     #[error("{doing} failed")]
     Sql {
@@ -133,6 +143,7 @@ impl IndexError {
             Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
                 Self::NotWritable { path, source }
             }
+            Some(ErrorCode::SystemIoFailure) => Self::Io { path, doing, source },
             _ => Self::Sql { doing, source },
         }
     }
@@ -158,7 +169,7 @@ impl Diagnose for IndexError {
             }
             Self::Busy => Some("wait until the other `plugport` is done".to_owned()),
             Self::Full => Some("free some room and try again; nothing was changed".to_owned()),
-            Self::Sql { .. } => None,
+            Self::Io { .. } | Self::Sql { .. } => None,
         }
     }
 }

@@ -226,8 +226,15 @@ fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, IndexError> {
 fn write_ahead(connection: &Connection, path: &Path) -> Result<(), IndexError> {
     let mut waited = Duration::ZERO;
     loop {
-        let switched = connection.pragma_update(None, "journal_mode", "WAL");
-        match switched.map_err(|source| IndexError::of(path, "opening the index", source)) {
+        let switch = || {
+            let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+            // To the end: SQLite tells the mode first, and may fail to commit the switch afterwards.
+            let told = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
+            // Where there can be no shared memory, it tells of no error, but of the mode that it kept.
+            if told == ["wal"] { Ok(()) } else { Err(failed_disk()) }
+        };
+        let switched = switch();
+        match switched.map_err(|source| IndexError::of(path, "switching the index to a write-ahead log", source)) {
             Err(IndexError::Busy) if waited < BUSY_TIMEOUT => {
                 thread::sleep(BUSY_PAUSE);
                 waited += BUSY_PAUSE;
@@ -260,6 +267,10 @@ fn known_version(connection: &Connection, path: &Path) -> Result<i64, IndexError
         return Err(IndexError::Newer { path: path.to_owned(), found, known: migrations::LATEST });
     }
     Ok(found)
+}
+
+fn failed_disk() -> rusqlite::Error {
+    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), None)
 }
 
 fn read_only() -> rusqlite::Error {

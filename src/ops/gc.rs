@@ -91,9 +91,10 @@ pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     if incomplete > 0 {
         let object = format!("{incomplete} incomplete downloads");
         outcome.add(Removed { object, reason: "nobody goes on with them", size: 0 });
-        if !options.dry_run {
-            store.sweep(&[])?;
-        }
+    }
+    if !options.dry_run {
+        // Also where there is none: one that was killed here may have left a tag without its download.
+        store.sweep(&[])?;
     }
     Ok(outcome)
 }

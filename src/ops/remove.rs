@@ -69,6 +69,9 @@ pub async fn remove(context: &Context, targets: Vec<Target>, options: &RemoveOpt
 }
 
 async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions) -> (Vec<ChangeResult>, Vec<String>) {
+    if !options.dry_run {
+        target.put_right().await;
+    }
     let state = match target.read(false).await {
         Ok(state) => state,
         Err(error) => {

@@ -154,6 +154,17 @@ impl Diagnose for TargetError {
 }
 
 impl Target {
+    /// Puts right what killed runs left in a folder. Where that cannot be done, or someone else is at work there, nothing is:
+    /// whoever changes the folder meets that again and says so.
+    pub(super) async fn put_right(&self) {
+        let Place::Folder { path, .. } = &self.place else { return };
+        let path = path.clone();
+        let done = blocking(move || PluginsFolder::open(&path).and_then(|folder| folder.lock().map(drop))).await;
+        if let Err(error) = done {
+            tracing::debug!(error = %Chain(&error), folder = self.name, "leftovers stay");
+        }
+    }
+
     /// Returns what is on the target. A folder that is not there yet has nothing in it where `may_be_missing`.
     pub async fn read(&self, may_be_missing: bool) -> Result<State, TargetError> {
         match &self.place {

@@ -125,14 +125,21 @@ impl Store {
         let file = &received.file;
         file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(StoreError::new(&received.path, "changed"))?;
         file.sync_all().map_err(StoreError::new(&received.path, "written to the disk"))?;
+        // Before the download has another name: a tag that outlived it would belong to nothing that a later run looks at.
+        if self.is_partial(&received.path) {
+            partial::remove_tag(&received.path)?;
+        }
         fs::rename(&received.path, &target).map_err(StoreError::new(&target, "put in place"))?;
-        self.discard(&received.path)?;
         disk::sync_dir(folder).map_err(StoreError::new(folder, "written to the disk"))
     }
 
     /// Removes an incomplete or refused download and its tag; a blob in its place in the store is left alone.
     pub fn discard(&self, path: &Path) -> Result<(), StoreError> {
-        if path.starts_with(self.root.join("partial")) { partial::discard(path) } else { Ok(()) }
+        if self.is_partial(path) { partial::discard(path) } else { Ok(()) }
+    }
+
+    fn is_partial(&self, path: &Path) -> bool {
+        path.starts_with(self.root.join("partial"))
     }
 
     /// Returns a blob as if it had just come in, for one that the index does not know; nothing where there is none of its

@@ -122,17 +122,22 @@ fn etag_path(path: &Path) -> PathBuf {
     path.with_extension("etag")
 }
 
-/// Removes a download and its tag.
+/// Removes a download, its tag first: without its tag a download is begun anew, and a tag without its download is nothing.
 pub(super) fn discard(path: &Path) -> Result<(), StoreError> {
-    for path in [path.to_path_buf(), etag_path(path)] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(StoreError::new(&path, "removed")(error));
-            }
-            _ => {}
-        }
+    remove_tag(path)?;
+    remove(path)
+}
+
+/// Removes the tag of a download.
+pub(super) fn remove_tag(path: &Path) -> Result<(), StoreError> {
+    remove(&etag_path(path))
+}
+
+fn remove(path: &Path) -> Result<(), StoreError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new(path, "removed")(error)),
+        _ => Ok(()),
     }
-    Ok(())
 }
 
 /// Removes what belongs to no key in `keep`.

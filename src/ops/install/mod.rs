@@ -85,6 +85,11 @@ pub async fn install(
 ) -> Result<Changes, InstallStartError> {
     let path = context.home.index_path();
     let index = blocking(move || Index::open_proven(&path)).await?;
+    if !options.dry_run {
+        for target in &targets {
+            target.put_right().await;
+        }
+    }
     let (ready, mut results, mut remarks) = read_all(targets, options).await;
     if options.dry_run {
         for one in &ready {
