@@ -40,11 +40,12 @@ fn fleet() -> (World, [FakeWorkspace; 3]) {
     let mut world = world;
     for (name, (workspace, tier)) in ["eu", "us", "dev"].iter().zip(workspaces.iter().zip(["prod", "prod", "dev"])) {
         let variable = format!("TOKEN_{}", name.to_uppercase());
-        lines.push_str(&format!(
-            "[[workspace]] # {name}\nname = \"{name}\"\nkind = \"grafana\"\nurl = \"{}\"\ntoken = {{ env = \"{variable}\" }}\n\
-             labels = {{ tier = \"{tier}\" }}\n\n",
+        let entry = format!(
+            "[[workspace]] # {name}\nname = \"{name}\"\nkind = \"grafana\"\nurl = \"{}\"\n\
+             token = {{ env = \"{variable}\" }}\nlabels = {{ tier = \"{tier}\" }}\n\n",
             workspace.url()
-        ));
+        );
+        lines.push_str(&entry);
         world = world.env(&variable, &World::token(name));
     }
     (world.manifest(&lines), workspaces)
