@@ -143,5 +143,5 @@ fn oddities(outcome: &AdoptOutcome) -> String {
             .map(|one| format!("{} {} is locked without a digest: the catalog has none", one.plugin, one.version)),
     );
     lines.extend(outcome.doubts.iter().map(|one| format!("{} on {}: {}", one.plugin, one.workspace, one.says)));
-    lines.iter().map(|line| format!("{}\n", ui::clean(line))).collect()
+    lines.iter().fold(String::new(), |text, line| text + &ui::clean(line) + "\n")
 }

@@ -38,8 +38,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("upgrade", &["model", "resolver"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
 
-    ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "json", "lockfile", "model", "net", "progress", "resolver", "signature",
-        "store", "upgrade", "upstream", "usage", "verifier"]),
+    ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "json", "lockfile", "model", "net", "progress",
+        "resolver", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
     ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver",
         "signature", "upgrade", "upstream", "usage"]),

@@ -138,13 +138,12 @@ fn tables<'a>(document: &'a mut DocumentMut, key: &'static str) -> Result<&'a mu
 fn change(entries: &mut ArrayOfTables, edit: Edit) -> Vec<usize> {
     let mut places = edit.removed.into_iter();
     for group in &edit.added {
-        match places.next().and_then(|place| entries.get_mut(place)) {
-            Some(entry) => write_over(entry, group),
-            None => {
-                let mut entry = table(&[("id", group.plugin.as_str())]);
-                write_over(&mut entry, group);
-                entries.push(entry);
-            }
+        if let Some(entry) = places.next().and_then(|place| entries.get_mut(place)) {
+            write_over(entry, group);
+        } else {
+            let mut entry = table(&[("id", group.plugin.as_str())]);
+            write_over(&mut entry, group);
+            entries.push(entry);
         }
     }
     places.collect()

@@ -159,7 +159,7 @@ pub fn adopt(
         return Err(AdoptError::OnePlace { path: manifest });
     }
     let former = read_lock(&lock)?;
-    let found = find(index, draft, subjects, former.clone().unwrap_or_default())?;
+    let found = find(index, draft, subjects, former.as_ref().unwrap_or(&Lock::default()))?;
     let (edits, differences) = merge::edits(draft.manifest(), &found.claims);
     let new = Draft::of(&manifest, draft.with(edits)?.text().to_owned())?;
     check(draft, &new, &found.claims)?;
@@ -208,7 +208,7 @@ struct Found {
     undigested: Vec<Undigested>,
 }
 
-fn find(index: &Index, draft: &Draft, subjects: &[Subject], former: Lock) -> Result<Found, AdoptError> {
+fn find(index: &Index, draft: &Draft, subjects: &[Subject], former: &Lock) -> Result<Found, AdoptError> {
     let _snapshot = index.snapshot()?;
     let mut catalog = Catalog::new(index);
     let (mut claims, mut reasons, mut unknown) = (Claims::default(), BTreeMap::new(), BTreeSet::new());
@@ -216,7 +216,7 @@ fn find(index: &Index, draft: &Draft, subjects: &[Subject], former: Lock) -> Res
     for subject in subjects {
         let Ok(state) = &subject.state else { continue };
         let own = survey::reasons(state, &asked(draft, &subject.name));
-        workspaces.insert(subject.name.clone(), catalog.workspace(subject, state, &own, &former)?);
+        workspaces.insert(subject.name.clone(), catalog.workspace(subject, state, &own, former)?);
         claims.read.insert(subject.name.clone());
         for plugin in state.plugins.values() {
             if !catalog.has(&plugin.id)? {

@@ -184,8 +184,7 @@ pub async fn read_subjects(context: &Context, targets: Vec<Target>) -> Vec<Subje
 }
 
 async fn read_subject(context: &Context, target: Target) -> Subject {
-    let (state, usage, reach) =
-        tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), reach_of(&target));
+    let (state, usage, reach) = tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), reach_of(&target));
     let mut subject = Subject {
         name: target.name.clone(),
         platform: target.platform.clone(),
@@ -205,9 +204,7 @@ async fn read_subject(context: &Context, target: Target) -> Subject {
         None => {}
         Some(Ok(usage)) => {
             subject.gaps.extend(usage.organisations.iter().flat_map(|one| {
-                one.gaps
-                    .iter()
-                    .map(move |gap| format!("who needs a plugin in `{}`: {gap}", one.info.name.escape_debug()))
+                one.gaps.iter().map(move |gap| format!("who needs a plugin in `{}`: {gap}", one.info.name.escape_debug()))
             }));
             subject.used = Used::Read(usage);
         }
@@ -303,8 +300,7 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
         notes: judgement.notes,
     });
     let plugins = plugins.collect();
-    let (error, hint, kind) =
-        subject.failure.map_or((None, None, None), |(error, hint, kind)| (Some(error), hint, Some(kind)));
+    let (error, hint, kind) = subject.failure.map_or((None, None, None), |(error, hint, kind)| (Some(error), hint, Some(kind)));
     Ok(CheckedWorkspace {
         name: subject.name,
         grafana: subject.grafana,

@@ -69,9 +69,7 @@ impl Grafana {
         let permissions = self.told("permissions", &["api", "access-control", "user", "permissions"]).await?;
         Ok(match permissions.as_ref().and_then(Value::as_object) {
             Some(permissions) if SEES_PLUGINS.iter().any(|action| permissions.contains_key(*action)) => Reach::All,
-            Some(_) => {
-                Reach::Part(format!("the credential has none of the permissions `{}`", SEES_PLUGINS.join("`, `")))
-            }
+            Some(_) => Reach::Part(format!("the credential has none of the permissions `{}`", SEES_PLUGINS.join("`, `"))),
             None => Reach::Unknown,
         })
     }
