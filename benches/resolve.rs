@@ -5,7 +5,7 @@
 
 #![expect(clippy::print_stdout, reason = "a program of its own")]
 
-use std::{collections::BTreeMap, convert::Infallible, time::Instant};
+use std::{collections::BTreeMap, convert::Infallible, rc::Rc, time::Instant};
 
 use plugport::{
     index::{Index, PluginRecord},
@@ -15,19 +15,13 @@ use plugport::{
 };
 
 /// A catalog in memory.
-struct Memory(BTreeMap<PluginId, Vec<(Release, Vec<Dependency>)>>);
+struct Memory(BTreeMap<PluginId, (Rc<[Offer]>, Vec<Vec<Dependency>>)>);
 
 impl Provider for Memory {
     type Error = Infallible;
 
-    fn offers(&self, plugin: &PluginId) -> Result<Option<Vec<Offer>>, Infallible> {
-        let offer = |release: &Release| Offer {
-            release: release.clone(),
-            withdrawn: false,
-            published_at: release.created_at,
-            signed: true,
-        };
-        Ok(self.0.get(plugin).map(|releases| releases.iter().map(|(release, _)| offer(release)).collect()))
+    fn offers(&self, plugin: &PluginId) -> Result<Option<Rc<[Offer]>>, Infallible> {
+        Ok(self.0.get(plugin).map(|(offers, _)| Rc::clone(offers)))
     }
 
     fn is_core(&self, _: &PluginId) -> Result<bool, Infallible> {
@@ -35,8 +29,9 @@ impl Provider for Memory {
     }
 
     fn dependencies(&self, plugin: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, Infallible> {
-        let found = self.0[plugin].iter().find(|(known, _)| known.version == release.version);
-        Ok(found.map(|(_, needs)| needs.clone()))
+        let (offers, needs) = &self.0[plugin];
+        let place = offers.iter().position(|offer| offer.release.version == release.version);
+        Ok(place.map(|place| needs[place].clone()))
     }
 }
 
@@ -71,8 +66,14 @@ fn catalog(plugins: usize, versions: usize) -> Memory {
         };
         others.map(dependency).collect::<Vec<_>>()
     };
-    let one =
-        |plugin: usize| (id(plugin), (0..versions).map(|version| (release(version), needs(plugin, version))).collect());
+    let offer = |version: usize| {
+        let release = release(version);
+        Offer { withdrawn: false, published_at: release.created_at, signed: true, release }
+    };
+    let one = |plugin: usize| {
+        let needs = (0..versions).map(|version| needs(plugin, version)).collect();
+        (id(plugin), ((0..versions).map(offer).collect(), needs))
+    };
     Memory((0..plugins).map(one).collect())
 }
 
@@ -103,8 +104,9 @@ fn plugin(id: &PluginId, newest: &Release, dependencies: &[Dependency]) -> Plugi
 /// Writes the same catalog into an index; of dependencies it knows those of the newest versions, as catalogs tell them.
 fn fill(index: &mut Index, memory: &Memory) {
     let mut writer = index.begin_sync("bench", Timestamp::from_milliseconds(1)).expect("a sync begins");
-    for (id, releases) in &memory.0 {
-        let (newest, needs) = releases.last().expect("a version");
+    for (id, (offers, needs)) in &memory.0 {
+        let (newest, needs) = offers.last().zip(needs.last()).expect("a version");
+        let newest = &newest.release;
         let record = PluginRecord {
             plugin: plugin(id, newest, needs),
             fingerprint: String::new(),
@@ -115,8 +117,8 @@ fn fill(index: &mut Index, memory: &Memory) {
             versions_etag: None,
         };
         writer.put_plugin(&record).expect("a plugin is put");
-        for (release, _) in releases {
-            writer.put_release(id, release).expect("a release is put");
+        for offer in offers.iter() {
+            writer.put_release(id, &offer.release).expect("a release is put");
         }
     }
     writer.commit(&serde_json::json!({})).expect("a sync ends");

@@ -251,7 +251,7 @@ impl<'a> Catalog<'a> {
 impl Provider for Catalog<'_> {
     type Error = IndexError;
 
-    fn offers(&self, id: &PluginId) -> Result<Option<Vec<Offer>>, IndexError> {
+    fn offers(&self, id: &PluginId) -> Result<Option<Rc<[Offer]>>, IndexError> {
         let Some(plugin) = self.plugin(id)? else { return Ok(None) };
         let gone = plugin.withdrawn_at.is_some();
         // Catalogs tell it of the newest version; of the others nothing else is known.

@@ -167,7 +167,7 @@ impl<'a> Case<'a> {
             platforms: place.platform.iter().cloned().collect(),
             published_before: policy.published_before,
         };
-        let mut offers = Catalog::new(index, &surroundings).offers(id)?.unwrap_or_default();
+        let mut offers = Catalog::new(index, &surroundings).offers(id)?.unwrap_or_default().to_vec();
         offers.sort_by(|left, right| right.release.version.cmp(&left.release.version));
         Ok(Self { index, place, id, policy, surroundings, offers })
     }

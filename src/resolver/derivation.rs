@@ -255,7 +255,7 @@ fn fact(kind: FactKind, member: &Member) -> Fact {
 
 /// Returns what is said of a plugin that has no version in a range.
 fn lacking(member: &Member) -> String {
-    let newest: Vec<_> = member.entries.iter().rev().take(NAMED).map(|entry| entry.version.to_string()).collect();
+    let newest: Vec<_> = member.entries.iter().rev().take(NAMED).map(|entry| entry.version().to_string()).collect();
     match newest.as_slice() {
         [] if member.is_known => ", and the catalog lists no version".to_owned(),
         [] => String::new(),
@@ -265,12 +265,12 @@ fn lacking(member: &Member) -> String {
 }
 
 fn list(member: &Member, places: &[usize]) -> Vec<PluginVersion> {
-    places.iter().map(|place| member.entries[*place].version.clone()).collect()
+    places.iter().map(|place| member.entries[*place].version().clone()).collect()
 }
 
 /// Returns the plugin with these of its versions, given newest first, in stretches.
 fn name(member: &Member, places: &[usize]) -> String {
-    let version = |place: usize| member.entries[place].version.as_str();
+    let version = |place: usize| member.entries[place].version().as_str();
     if places.len() == member.entries.len() && places.len() > 1 {
         return format!("all {} versions of {}", places.len(), member.id);
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     error::Error,
+    rc::Rc,
 };
 
 use super::{Candidate, Surroundings};
@@ -34,7 +35,7 @@ pub trait Provider {
     type Error: Error + 'static;
 
     /// Returns all versions of a plugin in any order, or nothing where the plugin is unknown.
-    fn offers(&self, plugin: &PluginId) -> Result<Option<Vec<Offer>>, Self::Error>;
+    fn offers(&self, plugin: &PluginId) -> Result<Option<Rc<[Offer]>>, Self::Error>;
 
     /// Returns whether Grafana brings the plugin itself.
     fn is_core(&self, plugin: &PluginId) -> Result<bool, Self::Error>;

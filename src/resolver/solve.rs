@@ -180,7 +180,7 @@ impl<P: Provider> Walk<'_, P> {
         let entry = &member.entries[*place];
         let needs = self.universe.needs(&member, entry)?;
         if let Some((next, dependency)) = needs.plugins.get(seen) {
-            let (plugin, version) = (member.id.clone(), entry.version.clone());
+            let (plugin, version) = (member.id.clone(), entry.version().clone());
             self.needed.push((*next, Reason::NeededBy { plugin, version, range: dependency.range.clone() }));
             self.open.push((node, seen + 1));
             self.meet(*next);
@@ -189,8 +189,8 @@ impl<P: Provider> Walk<'_, P> {
         self.met.insert(node, Some(self.order.len()));
         self.order.push(Resolved {
             plugin: member.id.clone(),
-            version: entry.version.clone(),
-            release: entry.offer.as_ref().map(|offer| offer.release.clone()),
+            version: entry.version().clone(),
+            release: entry.offer().map(|offer| offer.release.clone()),
             stays: entry.stays,
             because: member.wishes.iter().cloned().map(Reason::AskedFor).collect(),
             needs: needs.plugins.iter().map(|(_, dependency)| dependency.clone()).collect(),

@@ -71,14 +71,43 @@ pub(super) struct Member {
 /// A version of a plugin.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) version: PluginVersion,
-    /// What the catalog says; nothing of a version that is only installed.
-    pub(super) offer: Option<Offer>,
+    source: Source,
     /// Whether it is there, and may stay whatever speaks against it.
     pub(super) stays: bool,
     is_locked: bool,
-    refusal: OnceCell<Option<Refusal>>,
-    needs: OnceCell<Needs>,
+    refusal: OnceCell<Option<Box<Refusal>>>,
+    needs: OnceCell<Box<Needs>>,
+}
+
+/// Where a version is known from. A plugin has hundreds of them and few are looked at, so nothing is copied.
+#[derive(Debug)]
+enum Source {
+    Listed(Rc<[Offer]>, usize),
+    Installed(Box<PluginVersion>),
+}
+
+impl Entry {
+    fn of(source: Source, there: Option<&PluginVersion>, locked: Option<&PluginVersion>) -> Self {
+        let entry = Self { source, stays: false, is_locked: false, refusal: OnceCell::new(), needs: OnceCell::new() };
+        let is = |version: Option<&PluginVersion>| version.is_some_and(|version| version.same_release(entry.version()));
+        let (stays, is_locked) = (is(there), is(locked));
+        Self { stays, is_locked, ..entry }
+    }
+
+    pub(super) fn version(&self) -> &PluginVersion {
+        match &self.source {
+            Source::Listed(offers, place) => &offers[*place].release.version,
+            Source::Installed(version) => version,
+        }
+    }
+
+    /// Returns what the catalog says; nothing of a version that is only installed.
+    pub(super) fn offer(&self) -> Option<&Offer> {
+        match &self.source {
+            Source::Listed(offers, place) => Some(&offers[*place]),
+            Source::Installed(_) => None,
+        }
+    }
 }
 
 /// What a version needs.
@@ -103,6 +132,8 @@ struct Members {
 pub(super) struct Universe<'a, P> {
     provider: &'a P,
     pub(super) problem: &'a Problem,
+    /// The place of the first wish for each plugin.
+    ranks: HashMap<&'a PluginId, usize>,
     members: RefCell<Members>,
     /// Whether prereleases will do where others are in range too, and whether some were left out because they do not.
     takes_prereleases: Cell<bool>,
@@ -115,6 +146,8 @@ impl<'a, P: Provider> Universe<'a, P> {
         Self {
             provider,
             problem,
+            // Of several wishes for one plugin the first stays.
+            ranks: problem.wishes.iter().enumerate().rev().map(|(rank, wish)| (&wish.id, rank)).collect(),
             members: RefCell::default(),
             takes_prereleases: Cell::new(false),
             held_back: Cell::new(false),
@@ -149,42 +182,35 @@ impl<'a, P: Provider> Universe<'a, P> {
 
     fn load(&self, id: &PluginId) -> Result<Member, P::Error> {
         let offers = self.provider.offers(id)?;
-        let wishes = || self.problem.wishes.iter().filter(|wish| wish.id == *id);
-        let rank = self.problem.wishes.iter().position(|wish| wish.id == *id);
-        let installed = self.problem.installed.get(id).filter(|_| rank.is_none());
-        let is_known = offers.is_some() || installed.is_some();
-        let mut offers: Vec<_> = offers.unwrap_or_default().into_iter().map(Some).collect();
-        let listed = |offer: &Option<Offer>| installed.is_some_and(|there| same(offer.as_ref(), &there.version));
-        if installed.is_some() && !offers.iter().any(listed) {
-            offers.push(None);
-        }
-        let locked = self.problem.locked.get(id);
-        let mut entries: Vec<_> = offers
-            .into_iter()
-            .filter_map(|offer| {
-                let there = installed.map(|there| &there.version);
-                let version = offer.as_ref().map(|offer| &offer.release.version).or(there)?.clone();
-                let stays = there.is_some_and(|there| there.same_release(&version));
-                let is_locked = locked.is_some_and(|locked| locked.same_release(&version));
-                Some(Entry { version, offer, stays, is_locked, refusal: OnceCell::new(), needs: OnceCell::new() })
-            })
-            .collect();
-        entries.sort_by(|left, right| left.version.cmp(&right.version));
-        let wishes = wishes().map(|wish| wish.version.clone()).collect();
+        let problem = self.problem;
+        let rank = self.ranks.get(id).copied();
+        let there = problem.installed.get(id).filter(|_| rank.is_none()).map(|there| &there.version);
+        let is_known = offers.is_some() || there.is_some();
+        let offers = offers.unwrap_or_default();
+        let listed = (0..offers.len()).map(|place| Source::Listed(Rc::clone(&offers), place));
+        let is_listed =
+            |version: &PluginVersion| offers.iter().any(|offer| offer.release.version.same_release(version));
+        let alone =
+            there.filter(|version| !is_listed(version)).cloned().map(|version| Source::Installed(Box::new(version)));
+        let locked = problem.locked.get(id);
+        let mut entries: Vec<_> = listed.chain(alone).map(|source| Entry::of(source, there, locked)).collect();
+        entries.sort_by(|left, right| left.version().cmp(right.version()));
+        let wishes = problem.wishes[rank.unwrap_or(problem.wishes.len())..].iter().filter(|wish| wish.id == *id);
+        let wishes = wishes.map(|wish| wish.version.clone()).collect();
         Ok(Member { id: id.clone(), is_known, entries, wishes, rank, sets: RefCell::default() })
     }
 
     /// Returns why a version may not be chosen.
     pub(super) fn refusal<'m>(&self, member: &'m Member, entry: &'m Entry) -> Option<&'m Refusal> {
         let find = || {
-            let offer = entry.offer.as_ref().filter(|_| !entry.stays)?;
-            let named = member.wishes.iter().any(|wish| wish.names(&entry.version));
+            let offer = entry.offer().filter(|_| !entry.stays)?;
+            let named = member.wishes.iter().any(|wish| wish.names(entry.version()));
             let pardon = Pardon { new: named || entry.is_locked, withdrawn: entry.is_locked };
             let unsigned = !self.problem.signatures.allows(&member.id, offer.signed);
             let refusal = refuse(offer.candidate(), pardon, &self.problem.surroundings);
-            refusal.or_else(|| unsigned.then_some(Refusal::Unsigned))
+            refusal.or_else(|| unsigned.then_some(Refusal::Unsigned)).map(Box::new)
         };
-        entry.refusal.get_or_init(find).as_ref()
+        entry.refusal.get_or_init(find).as_deref()
     }
 
     /// Returns what a version needs.
@@ -205,12 +231,12 @@ impl<'a, P: Provider> Universe<'a, P> {
                 needs.plugins.push((self.node(&dependency.id)?, dependency));
             }
         }
-        Ok(entry.needs.get_or_init(|| needs))
+        Ok(entry.needs.get_or_init(|| Box::new(needs)))
     }
 
     fn told_needs(&self, member: &Member, entry: &Entry) -> Result<Option<Vec<Dependency>>, P::Error> {
         let installed = &self.problem.installed;
-        match (installed.get(&member.id).filter(|_| entry.stays), &entry.offer) {
+        match (installed.get(&member.id).filter(|_| entry.stays), entry.offer()) {
             (Some(there), _) => {
                 // What stays needs no more than it has: a plugin that lacks something is no worse off than before.
                 let has = |needed: &&Dependency| {
@@ -241,7 +267,7 @@ impl<'a, P: Provider> Universe<'a, P> {
         if let Some(places) = member.sets.borrow().get(&key) {
             return places.clone();
         }
-        let has = |entry: &Entry| range.is_none_or(|range| range.allows(&entry.version));
+        let has = |entry: &Entry| range.is_none_or(|range| range.allows(entry.version()));
         let asked = range.is_some_and(VersionRange::mentions_prerelease)
             || member.wishes.iter().any(VersionRequest::mentions_prerelease);
         let places = self.without_prereleases(member, asked, has);
@@ -253,9 +279,9 @@ impl<'a, P: Provider> Universe<'a, P> {
     pub(super) fn wished(&self, member: &Member) -> Places {
         let one = |wanted: &VersionRequest| {
             // `3` is a range, and the name of a version where there is one called so.
-            let named = member.entries.iter().any(|entry| wanted.names(&entry.version));
+            let named = member.entries.iter().any(|entry| wanted.names(entry.version()));
             let has = |entry: &Entry| {
-                if named { wanted.names(&entry.version) } else { wanted.allows(&entry.version) }
+                if named { wanted.names(entry.version()) } else { wanted.allows(entry.version()) }
             };
             self.without_prereleases(member, named || wanted.mentions_prerelease(), has)
         };
@@ -266,12 +292,12 @@ impl<'a, P: Provider> Universe<'a, P> {
     fn without_prereleases(&self, member: &Member, asked: bool, has: impl Fn(&Entry) -> bool) -> Places {
         let has: Vec<_> = member.entries.iter().map(has).collect();
         let release = |(entry, has): (&Entry, &bool)| {
-            *has && !entry.version.is_prerelease() && self.refusal(member, entry).is_none()
+            *has && !entry.version().is_prerelease() && self.refusal(member, entry).is_none()
         };
         if asked || self.takes_prereleases.get() || !member.entries.iter().zip(&has).rev().any(release) {
             return Places::of(has.into_iter());
         }
-        let stays = |entry: &Entry| !entry.version.is_prerelease() || entry.is_locked || entry.stays;
+        let stays = |entry: &Entry| !entry.version().is_prerelease() || entry.is_locked || entry.stays;
         let left = |(entry, has): (&Entry, bool)| {
             if has && !stays(entry) {
                 self.held_back.set(true);
@@ -299,23 +325,19 @@ impl<'a, P: Provider> Universe<'a, P> {
             return newest.next();
         }
         let mut rest = places.last_first(entries.len()).filter(works);
-        newest.find(|place| !entries[*place].version.is_prerelease()).or_else(|| rest.next())
+        newest.find(|place| !entries[*place].version().is_prerelease()).or_else(|| rest.next())
     }
 
     fn wishes(&self) -> Result<Vec<(Node, Places)>, P::Error> {
         let mut wishes: Vec<(Node, Places)> = Vec::new();
-        for wish in &self.problem.wishes {
+        for (rank, wish) in self.problem.wishes.iter().enumerate() {
             let node = self.node(&wish.id)?;
-            if let Some(member) = self.member(node).filter(|_| !wishes.iter().any(|(known, _)| *known == node)) {
+            if let Some(member) = self.member(node).filter(|member| member.rank == Some(rank)) {
                 wishes.push((node, self.wished(&member)));
             }
         }
         Ok(wishes)
     }
-}
-
-fn same(offer: Option<&Offer>, version: &PluginVersion) -> bool {
-    offer.is_some_and(|offer| offer.release.version.same_release(version))
 }
 
 impl<P: Provider> DependencyProvider for Universe<'_, P> {

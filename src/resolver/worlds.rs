@@ -4,6 +4,7 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     convert::Infallible,
+    rc::Rc,
 };
 
 use proptest::prelude::*;
@@ -76,7 +77,7 @@ impl World {
 impl Provider for World {
     type Error = Infallible;
 
-    fn offers(&self, plugin: &PluginId) -> Result<Option<Vec<Offer>>, Infallible> {
+    fn offers(&self, plugin: &PluginId) -> Result<Option<Rc<[Offer]>>, Infallible> {
         let offers = |all: &Vec<(Offer, _)>| all.iter().map(|(offer, _)| offer.clone()).collect();
         Ok(self.plugins.get(plugin).map(offers))
     }
