@@ -15,7 +15,10 @@ use plugport::{
 };
 
 /// A catalog in memory.
-struct Memory(BTreeMap<PluginId, (Rc<[Offer]>, Vec<Vec<Dependency>>)>);
+struct Memory(BTreeMap<PluginId, Known>);
+
+/// The versions of a plugin, and what each needs.
+type Known = (Rc<[Offer]>, Vec<Vec<Dependency>>);
 
 impl Provider for Memory {
     type Error = Infallible;

@@ -63,7 +63,7 @@ pub mod progress;
 pub mod resolver;
 pub mod signature;
 pub mod store;
-pub mod upstream;
 pub mod upgrade;
+pub mod upstream;
 pub mod usage;
 pub mod verifier;

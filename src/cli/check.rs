@@ -108,7 +108,8 @@ fn used_by(plugin: &CheckedPlugin) -> String {
 }
 
 fn order(workspace: &CheckedWorkspace) -> String {
-    let steps = workspace.steps.iter().enumerate().map(|(at, step)| format!("  {}. {}\n", at + 1, ui::clean(&step.text)));
+    let steps =
+        workspace.steps.iter().enumerate().map(|(at, step)| format!("  {}. {}\n", at + 1, ui::clean(&step.text)));
     format!("{}, in this order:\n{}", ui::clean(&workspace.name), steps.collect::<String>())
 }
 

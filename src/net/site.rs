@@ -123,7 +123,7 @@ impl Site {
         etag: Option<&str>,
         limit: u64,
     ) -> Result<Answer, NetError> {
-        self.get_as(Form::Whole, path, query, etag, limit).await
+        self.get_again(Form::Whole, &self.address(path, query), etag, limit).await
     }
 
     /// Returns a document as [`Self::get`] does, in the form that is asked for.
@@ -132,12 +132,14 @@ impl Site {
         form: Form,
         path: &[&str],
         query: &[(&str, &str)],
-        etag: Option<&str>,
         limit: u64,
     ) -> Result<Answer, NetError> {
-        let url = self.address(path, query);
+        self.get_again(form, &self.address(path, query), None, limit).await
+    }
+
+    async fn get_again(&self, form: Form, url: &Url, etag: Option<&str>, limit: u64) -> Result<Answer, NetError> {
         let settings = self.0.client.settings();
-        (|| self.get_once(form, &url, etag, limit))
+        (|| self.get_once(form, url, etag, limit))
             .retry(FullJitter::new(settings))
             .when(NetError::is_transient)
             .adjust(|error, drawn| pause(error, drawn, settings.retry_after))

@@ -33,7 +33,9 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Range(range) => write!(formatter, "needs Grafana `{}`", range.escape_debug()),
-            Self::Angular => write!(formatter, "is made with Angular, which Grafana {WITHOUT_ANGULAR} and newer refuse"),
+            Self::Angular => {
+                write!(formatter, "is made with Angular, which Grafana {WITHOUT_ANGULAR} and newer refuse")
+            }
             Self::NoVersion => formatter.write_str("tells no version"),
         }
     }
@@ -202,7 +204,8 @@ fn remarks(standing: &Standing, known: &Known) -> Vec<String> {
         notes.push("the upstream no longer lists it: it cannot be installed again from there".to_owned());
     }
     let version = standing.version.as_ref();
-    let listed = version.and_then(|version| known.offers.iter().find(|offer| offer.release.version.same_release(version)));
+    let listed =
+        version.and_then(|version| known.offers.iter().find(|offer| offer.release.version.same_release(version)));
     match (version, listed) {
         (Some(version), None) => notes.push(format!("the catalog has no version {version}")),
         (Some(version), Some(offer)) if offer.withdrawn && !known.withdrawn => {

@@ -35,13 +35,8 @@ pub struct Step {
 }
 
 /// Returns the steps in the order in which they are safe: what is open, what moves first, the upgrade, what moves after.
-pub fn steps<'a>(
-    workspace: &str,
-    judged: impl Iterator<Item = (&'a PluginId, &'a Judgement)> + Clone,
-    mirror: &[PluginId],
-    upgrade: &Upgrade,
-) -> Vec<Step> {
-    let of = |verdict: Verdict| judged.clone().filter(move |(_, judgement)| judgement.verdict == verdict);
+pub fn steps(workspace: &str, judged: &[(PluginId, Judgement)], mirror: &[PluginId], upgrade: &Upgrade) -> Vec<Step> {
+    let of = |verdict: Verdict| judged.iter().filter(move |(_, judgement)| judgement.verdict == verdict);
     let mut steps = Vec::new();
     for (plugin, _) in of(Verdict::Blocked) {
         let text = format!("decide what becomes of {plugin}: replace it, remove it, or do not upgrade {workspace}");

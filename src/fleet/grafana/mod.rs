@@ -243,13 +243,12 @@ impl Grafana {
     ) -> Result<Value, WorkspaceError> {
         let url = || self.site.base().to_owned();
         let limit = Limits::CATALOG;
-        let answer =
-            self.site.get_as(form, path, query, None, limit.bytes as u64).await.map_err(|error| match error {
-                NetError::Status { status: status @ (401 | 403), message, .. } => {
-                    WorkspaceError::Refused { url: url(), status, message }
-                }
-                error => WorkspaceError::NotReached(Box::new(error)),
-            })?;
+        let answer = self.site.get_as(form, path, query, limit.bytes as u64).await.map_err(|error| match error {
+            NetError::Status { status: status @ (401 | 403), message, .. } => {
+                WorkspaceError::Refused { url: url(), status, message }
+            }
+            error => WorkspaceError::NotReached(Box::new(error)),
+        })?;
         let bytes = answer.document().map_or_else(Vec::new, |document| document.bytes);
         json::parse(&bytes, limit, Keys::Exact).map_err(|error| match error {
             JsonError::Html => WorkspaceError::NotGrafana { url: url() },

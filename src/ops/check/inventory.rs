@@ -138,7 +138,9 @@ impl SavedWorkspace {
             grafana: self.grafana,
             plugins: plugins.collect(),
             used,
-            failure: self.error.map(|error| (format!("it was not read when the file was written: {error}"), None, Kind::Failed)),
+            failure: self
+                .error
+                .map(|error| (format!("it was not read when the file was written: {error}"), None, Kind::Failed)),
             gaps: self.gaps,
             remarks: Vec::new(),
         }

@@ -168,7 +168,7 @@ impl CheckOutcome {
         if self.summary.blocked > 0 {
             return Some(Kind::Findings);
         }
-        let failed = self.workspaces.iter().filter_map(|workspace| workspace.kind).next();
+        let failed = self.workspaces.iter().find_map(|workspace| workspace.kind);
         let read_some = self.workspaces.iter().any(|workspace| workspace.kind.is_none());
         let incomplete = self.workspaces.iter().any(|workspace| !workspace.complete);
         match failed {
@@ -184,7 +184,8 @@ pub async fn read_subjects(context: &Context, targets: Vec<Target>) -> Vec<Subje
 }
 
 async fn read_subject(context: &Context, target: Target) -> Subject {
-    let (state, usage, reach) = tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), reach_of(&target));
+    let (state, usage, reach) =
+        tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), reach_of(&target));
     let mut subject = Subject {
         name: target.name.clone(),
         platform: target.platform.clone(),
@@ -204,7 +205,9 @@ async fn read_subject(context: &Context, target: Target) -> Subject {
         None => {}
         Some(Ok(usage)) => {
             subject.gaps.extend(usage.organisations.iter().flat_map(|one| {
-                one.gaps.iter().map(move |gap| format!("who needs a plugin in `{}`: {gap}", one.info.name.escape_debug()))
+                one.gaps
+                    .iter()
+                    .map(move |gap| format!("who needs a plugin in `{}`: {gap}", one.info.name.escape_debug()))
             }));
             subject.used = Used::Read(usage);
         }
@@ -287,8 +290,9 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
     }
     let mirror = to_mirror(index, &subject.used, &judged, &upgrade)?;
     let ids: Vec<_> = mirror.iter().map(|one| one.id.clone()).collect();
-    let order = judged.iter().map(|(standing, judgement)| (&standing.plugin, judgement));
-    let steps = if subject.failure.is_some() { Vec::new() } else { steps(&subject.name, order, &ids, &upgrade) };
+    let order: Vec<_> =
+        judged.iter().map(|(standing, judgement)| (standing.plugin.clone(), judgement.clone())).collect();
+    let steps = if subject.failure.is_some() { Vec::new() } else { steps(&subject.name, &order, &ids, &upgrade) };
     let used = &subject.used;
     let plugins = judged.into_iter().map(|(standing, judgement)| CheckedPlugin {
         used_by: used.by(&standing.plugin),
@@ -300,7 +304,8 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
         notes: judgement.notes,
     });
     let plugins = plugins.collect();
-    let (error, hint, kind) = subject.failure.map_or((None, None, None), |(error, hint, kind)| (Some(error), hint, Some(kind)));
+    let (error, hint, kind) =
+        subject.failure.map_or((None, None, None), |(error, hint, kind)| (Some(error), hint, Some(kind)));
     Ok(CheckedWorkspace {
         name: subject.name,
         grafana: subject.grafana,

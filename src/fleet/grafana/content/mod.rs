@@ -185,7 +185,7 @@ impl Grafana {
             };
             markers.extend(shapes::markers(&answer));
             match answer.pointer("/metadata/continue").and_then(Value::as_str).filter(|token| !token.is_empty()) {
-                Some(token) if token != next => next = token.to_owned(),
+                Some(token) if token != next => token.clone_into(&mut next),
                 _ => break,
             }
         }

@@ -69,7 +69,9 @@ impl Grafana {
         let permissions = self.told("permissions", &["api", "access-control", "user", "permissions"]).await?;
         Ok(match permissions.as_ref().and_then(Value::as_object) {
             Some(permissions) if SEES_PLUGINS.iter().any(|action| permissions.contains_key(*action)) => Reach::All,
-            Some(_) => Reach::Part(format!("the credential has none of the permissions `{}`", SEES_PLUGINS.join("`, `"))),
+            Some(_) => {
+                Reach::Part(format!("the credential has none of the permissions `{}`", SEES_PLUGINS.join("`, `")))
+            }
             None => Reach::Unknown,
         })
     }
@@ -106,26 +108,26 @@ mod tests {
 
     use super::*;
 
-    fn dashboards(scopes: Value) -> Reach {
-        reach(Some(&scopes), "dashboards:read", &["dashboards:*", "folders:*"])
+    fn dashboards(scopes: &Value) -> Reach {
+        reach(Some(scopes), "dashboards:read", &["dashboards:*", "folders:*"])
     }
 
     #[test]
     fn a_scope_for_all_is_all() {
         for scope in ["*", "dashboards:*", "folders:*", "dashboards:uid:*", "folders:uid:*"] {
-            assert_eq!(dashboards(json!(["folders:uid:general", scope])), Reach::All, "{scope}");
+            assert_eq!(dashboards(&json!(["folders:uid:general", scope])), Reach::All, "{scope}");
         }
     }
 
     #[test]
     fn a_scope_for_one_folder_is_a_part_and_says_so() {
-        let Reach::Part(reason) = dashboards(json!(["folders:uid:net"])) else { panic!("a part") };
+        let Reach::Part(reason) = dashboards(&json!(["folders:uid:net"])) else { panic!("a part") };
         assert!(reason.contains("`folders:uid:net` alone"), "{reason}");
         assert!(matches!(reach(None, "datasources:read", &["datasources:*"]), Reach::Part(_)));
     }
 
     #[test]
     fn older_servers_do_not_tell_for_what() {
-        assert_eq!(dashboards(json!(true)), Reach::Unknown);
+        assert_eq!(dashboards(&json!(true)), Reach::Unknown);
     }
 }
