@@ -429,38 +429,4 @@ mod tests {
         assert_eq!(index.provenance(&id("b-panel")).expect("read")[1].package.size, Some(9));
         assert_eq!(index.open_alerts(&id("b-panel")).expect("read"), []);
     }
-
-    /// What the log costs a first sync; printed, not held against a bound, since machines differ.
-    #[test]
-    #[ignore = "a measurement: run it with `--ignored --nocapture`"]
-    fn the_price_of_ten_thousand_pins() {
-        let mut index = Scratch::new().open();
-        let releases: Vec<_> = (0..10_000).map(|number| release(&format!("1.0.{number}"), &[("any", 1)])).collect();
-        let started = std::time::Instant::now();
-        put(&mut index, "a-clock-panel", &releases);
-        let whole = started.elapsed();
-        let mut chain = super::super::Chain::load(&index.connection).expect("load");
-        let started = std::time::Instant::now();
-        let transaction = index.connection.transaction().expect("begin");
-        let (pinned, mut version) = (package(1), String::new());
-        for number in 0..10_000 {
-            version.clear();
-            std::fmt::Write::write_fmt(&mut version, format_args!("2.0.{number}")).expect("a string takes all");
-            let entry = super::super::Entry {
-                event: Event::Listed,
-                plugin: "a-clock-panel",
-                version: Some(&version),
-                platform: Some("any"),
-                package: &pinned,
-                signer: Some("community by acme"),
-                source: Some("https://grafana.com/api"),
-                at: time(1),
-                before: None,
-                after: None,
-            };
-            chain.append(&transaction, &entry).expect("append");
-        }
-        transaction.commit().expect("commit");
-        eprintln!("a sync of 10,000 pins: {whole:?}; 10,000 entries alone: {:?}", started.elapsed());
-    }
 }

@@ -203,32 +203,3 @@ fn the_log_of_a_lost_index_is_not_replayed_into_its_copy() {
     assert_eq!(index.plugin_ids().expect("read").len(), 1);
     index.check().expect("whole");
 }
-
-/// Prints what the parts take for an index as long as that of the whole catalog.
-#[test]
-#[ignore = "prints figures, checks nothing"]
-fn what_proving_and_sealing_take() {
-    let scratch = filled();
-    let mut index = scratch.open();
-    let transaction = index.connection.transaction().expect("begin");
-    for number in 0..1000 {
-        let sql = "INSERT INTO blob VALUES (?1, '1.0.0', 'any', zeroblob(32), NULL, 1, ?2, 0, 1)";
-        transaction.execute(sql, (format!("p{number}"), format!("{number}").repeat(7000))).expect("put");
-    }
-    transaction.commit().expect("commit");
-    let timed = |what: &str, work: &mut dyn FnMut()| {
-        let started = std::time::Instant::now();
-        work();
-        println!("{what}: {:?}", started.elapsed());
-    };
-    timed("seal, copy not due", &mut || assert!(index.seal().expect("sealed")));
-    timed("seal again, nothing written", &mut || assert!(index.seal().expect("sealed")));
-    put(&mut index, "b-clock-panel", &[]);
-    timed("seal with a copy", &mut || assert!(index.seal().expect("sealed")));
-    drop(index);
-    println!("{} bytes", fs::metadata(scratch.path()).expect("there").len());
-    timed("open", &mut || drop(Index::open_existing(&scratch.path()).expect("open")));
-    timed("open and prove", &mut || drop(Index::open_proven(&scratch.path()).expect("open")));
-    let index = scratch.open();
-    timed("check of all pages", &mut || index.check().expect("whole"));
-}
