@@ -10,7 +10,7 @@ use cap_std::fs::Dir;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    archive::{self, CompareError, Difference, InstalledManifest, PluginJson},
+    archive::{self, CompareError, Difference, InstalledError, InstalledManifest, PluginJson},
     fleet::directory::{DirectoryError, FolderLock, Keep},
     index::Index,
     model::{PluginId, PluginVersion, RelPath, Sha256Digest},
@@ -59,7 +59,14 @@ impl Foreign {
             return Ok(Self { keep: None, note: Some(note) });
         }
         let Some(folder) = held.folder().plugin_folder(plugin)? else { return Ok(Self::default()) };
-        let Ok(PluginJson { id, version, .. }) = archive::read_installed(&folder) else { return Ok(Self::default()) };
+        let PluginJson { id, version, .. } = match archive::read_installed(&folder) {
+            Ok(plugin_json) => plugin_json,
+            Err(error @ InstalledError::Io { .. }) => {
+                let path = held.folder().path().join(plugin.as_str());
+                return Err(DirectoryError::unrecognised(&path, plugin, error).into());
+            }
+            Err(_) => return Ok(Self::default()),
+        };
         let Some((brought, foreign)) = nearest(context, &folder, &id, &version)? else {
             let note = format!(
                 "what {id} {version} brought is not known, so its folder was compared with nothing and no file of it kept"

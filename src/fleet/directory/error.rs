@@ -8,7 +8,7 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    archive::UnpackError,
+    archive::{InstalledError, UnpackError},
     diagnostic::{Diagnose, Kind},
     model::PluginId,
 };
@@ -107,6 +107,24 @@ impl Diagnose for DirectoryError {
             Self::Io { .. } => None,
         }
     }
+}
+
+impl DirectoryError {
+    /// Returns why the folder at `path` is not taken for this plugin: it is something else, or it could not be read.
+    pub fn unrecognised(path: &Path, plugin: &PluginId, error: InstalledError) -> Self {
+        match error {
+            InstalledError::Io { path: below, source } if is_failure(&source) => {
+                Self::Io { path: path.join(below), doing: "read", source }
+            }
+            _ => Self::NotOurs { path: path.to_path_buf(), plugin: plugin.clone() },
+        }
+    }
+}
+
+/// Returns whether the disk failed, rather than that something else stands where a folder should.
+fn is_failure(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    !matches!(code, Some(Errno::NOTDIR | Errno::LOOP | Errno::NOENT))
 }
 
 pub(super) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> DirectoryError {
