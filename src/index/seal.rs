@@ -265,6 +265,7 @@ impl Index {
         let written = self.ledger.entries().written;
         let file = SealFile::read(&self.path).map_err(|source| self.seal_fault(source))?;
         if !written && matches!(file, SealFile::Found(_)) {
+            snapshot::thin_out(&self.path).map_err(|source| self.seal_fault(source))?;
             return Ok(true);
         }
         if !self.connection.is_autocommit() {

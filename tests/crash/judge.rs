@@ -169,10 +169,14 @@ fn unclear(ran: &Ran) -> Option<String> {
 fn may_be_ignored(call: &Call) -> bool {
     let object = call.object.as_str();
     let removes = matches!(call.kind.as_str(), "unlink" | "unlinkat" | "rmdir" | "rename");
+    let is_all_below = |folder: &str| object.split(' ').all(|path| path.starts_with(folder));
     // Who holds the lock, for others to read: the lock holds without it.
     object == "/cache/lock" && matches!(call.kind.as_str(), "ftruncate" | "write")
         // What a change leaves in its own folder is swept by the next one.
         || removes && object.contains("/plugins/.plugport-")
+        || call.kind == "renameat" && is_all_below("/plugins/.plugport-")
+        // Without a seal the next writer checks the index; without a copy it makes one.
+        || object.starts_with("/cache/.plugport-") || removes && object.starts_with("/cache/index.snapshot-")
         // SQLite gives its files the owner of the index where it may.
         || call.kind == "fchown" && object.starts_with("/cache/index.sqlite-")
         // Shared memory is not kept; without it SQLite fails or does without.
