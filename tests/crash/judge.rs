@@ -10,7 +10,7 @@ use crate::state::{self, State};
 use crate::trace::Call;
 
 /// Of how many points one is followed by the program's own checks.
-const CHECK_EVERY: usize = 8;
+const CHECK_EVERY: usize = 16;
 static CHECKED: AtomicUsize = AtomicUsize::new(0);
 
 /// Returns what is wrong with a state between the old one and the new one.
@@ -157,7 +157,8 @@ pub(crate) fn false_success(scenario: &Scenario, found: &State) -> Vec<String> {
 fn unclear(ran: &Ran) -> Option<String> {
     // What `doctor` finds is its result.
     let said = format!("{} {}", ran.stderr, ran.stdout).to_lowercase();
-    let causes = ["input/output error", "no space left", "disk i/o error", "disk is full", "file too large"];
+    let causes =
+        ["input/output error", "no space left", "disk i/o error", "disk is full", "file too large", " mb free"];
     // SQLite opens what cannot be opened for writing once more for reading, and tells then that it cannot write.
     let of_sqlite = ["unable to open", "attempt to write a readonly database"];
     let has_cause = causes.iter().chain(&of_sqlite).any(|cause| said.contains(cause));

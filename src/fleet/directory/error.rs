@@ -140,3 +140,24 @@ pub(super) fn move_error(path: PathBuf, doing: &'static str) -> impl FnOnce(Errn
         errno => DirectoryError::Io { path, doing, source: errno.into() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_the_disk_does_not_give_is_not_called_something_else() {
+        let plugin: PluginId = "a-panel".parse().expect("an id");
+        let told = |errno: Errno| {
+            let error = InstalledError::Io { path: "plugin.json".to_owned(), source: errno.into() };
+            DirectoryError::unrecognised(Path::new("/plugins/a-panel"), &plugin, error)
+        };
+        for (errno, kind) in [(Errno::IO, Kind::Storage), (Errno::ACCESS, Kind::Storage), (Errno::NOTDIR, Kind::Failed)]
+        {
+            assert_eq!(told(errno).kind(), kind, "{errno}");
+        }
+        let error = told(Errno::IO);
+        assert_eq!(error.to_string(), "`/plugins/a-panel/plugin.json` cannot be read");
+        assert!(error.hint().is_none_or(|hint| !hint.contains("move it away")));
+    }
+}
