@@ -123,8 +123,11 @@ impl IndexError {
         use rusqlite::Error as Sql;
         if matches!(&source, Sql::SqliteFailure(error, _) if error.extended_code == ffi::SQLITE_CONSTRAINT_COMMITHOOK) {
             // The seal stood in the way of a commit: it contradicts the file, or it cannot be removed.
-            let other = || Self::NotWritable { path: path.to_owned(), source };
-            return seal::contradiction(path).unwrap_or_else(other);
+            let path = path.to_owned();
+            return match seal::take_refusal() {
+                Some(source) => Self::Seal { path, source },
+                None => seal::contradiction(&path).unwrap_or(Self::NotWritable { path, source }),
+            };
         }
         let path = path.to_owned();
         match &source {

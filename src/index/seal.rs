@@ -20,6 +20,7 @@
 //! Corrupt An SQLite Database File", 2.2).
 
 use std::{
+    cell::Cell,
     fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -78,6 +79,17 @@ struct Entries {
     proven: bool,
     /// The seal that this connection found the file to agree with.
     checked: Option<Seal>,
+}
+
+thread_local! {
+    /// Why the disk refused the last commit on this thread: SQLite's hook, which is called within the commit, tells only
+    /// yes or no.
+    static REFUSED: Cell<Option<io::Error>> = const { Cell::new(None) };
+}
+
+/// Takes what kept the seal from being removed before the commit that was refused last on this thread.
+pub(super) fn take_refusal() -> Option<io::Error> {
+    REFUSED.take()
 }
 
 impl Seal {
@@ -183,27 +195,33 @@ impl Ledger {
     pub(super) fn watch(&self, connection: &Connection, path: &Path) -> rusqlite::Result<()> {
         let (ledger, path) = (self.clone(), path.to_owned());
         // `true` turns the commit into a rollback; `IndexError::of` finds out why.
-        connection.commit_hook(Some(move || ledger.before_commit(&path).is_none()))
+        let may_commit = move || {
+            let judged = ledger.before_commit(&path);
+            let may = matches!(judged, Ok(true));
+            REFUSED.set(judged.err());
+            may
+        };
+        connection.commit_hook(Some(move || !may_commit()))
     }
 
-    fn before_commit(&self, path: &Path) -> Option<()> {
+    fn before_commit(&self, path: &Path) -> io::Result<bool> {
         let mut entries = self.entries();
-        match SealFile::read(path).ok()? {
+        match SealFile::read(path)? {
             SealFile::None => {}
             SealFile::Unreadable => {
-                remove(path).ok()?;
+                remove(path)?;
                 entries.proven = false;
             }
             SealFile::Found(seal) => {
                 if entries.checked != Some(seal) && contradiction(path).is_some() {
-                    return None;
+                    return Ok(false);
                 }
-                remove(path).ok()?;
+                remove(path)?;
                 entries.proven = true;
             }
         }
         entries.written = true;
-        Some(())
+        Ok(true)
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
@@ -247,6 +265,7 @@ impl Index {
         let written = self.ledger.entries().written;
         let file = SealFile::read(&self.path).map_err(|source| self.seal_fault(source))?;
         if !written && matches!(file, SealFile::Found(_)) {
+            snapshot::thin_out(&self.path).map_err(|source| self.seal_fault(source))?;
             return Ok(true);
         }
         if !self.connection.is_autocommit() {

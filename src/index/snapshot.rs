@@ -38,14 +38,24 @@ struct Copy {
 /// Keeps a copy where a sync came since the last one; then the last one goes.
 pub(super) fn keep(path: &Path, sync: i64, seal: Seal, image: &[u8]) -> io::Result<()> {
     let before = copies(path)?;
-    if sync == 0 || before.iter().any(|copy| copy.sync >= sync) {
+    if sync != 0 && before.iter().all(|copy| copy.sync < sync) {
+        let target = path.with_extension(format!("snapshot-{sync}-{}", seal.sha256));
+        disk::write_atomic(&target, image, 0o644)?;
+    }
+    thin_out(path)
+}
+
+/// Removes all copies but the newest: also those that a writer left who was cut off before it did so.
+pub(super) fn thin_out(path: &Path) -> io::Result<()> {
+    let copies = copies(path)?;
+    if copies.len() < 2 {
         return Ok(());
     }
-    let target = path.with_extension(format!("snapshot-{sync}-{}", seal.sha256));
-    disk::write_atomic(&target, image, 0o644)?;
-    for copy in before {
+    // Who wrote the newest may have been cut off before its name was on the disk.
+    disk::sync_dir(folder_of(path))?;
+    for copy in copies.into_iter().skip(1) {
         match fs::remove_file(copy.path) {
-            // Another writer kept a copy of its own meanwhile.
+            // Another writer did so meanwhile.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
@@ -58,12 +68,15 @@ pub(super) fn exists(path: &Path) -> bool {
     copies(path).is_ok_and(|copies| !copies.is_empty())
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Returns the copies beside an index, the newest first.
 fn copies(path: &Path) -> io::Result<Vec<Copy>> {
     let prefix = format!("{}.snapshot-", path.file_stem().unwrap_or_default().to_string_lossy());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder)? {
+    for entry in fs::read_dir(folder_of(path))? {
         let entry = entry?;
         let name = entry.file_name();
         let Some((sync, sha256)) =

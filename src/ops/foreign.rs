@@ -4,18 +4,19 @@
 //! signature is good; a file of the same name with other bytes is foreign.
 //! *Not for:* moving them, which the plugins folder does.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, error::Error, io, path::PathBuf};
 
 use cap_std::fs::Dir;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    archive::{self, CompareError, Difference, InstalledManifest, PluginJson},
+    archive::{self, CompareError, Difference, InstalledError, InstalledManifest, PluginJson},
     fleet::directory::{DirectoryError, FolderLock, Keep},
-    index::Index,
+    index::{Index, IndexError},
     model::{PluginId, PluginVersion, RelPath, Sha256Digest},
     ops::{Context, verify::files_of},
     signature::{MANIFEST_NAME, read_manifest},
+    verifier::VerifyError,
 };
 
 /// The files of a plugin by their path below its folder.
@@ -42,9 +43,15 @@ pub enum ForeignError {
     /// A file in it cannot be read.
     #[error("the plugin's own files cannot be told from others")]
     Compare(#[from] CompareError),
+    /// Which packages are in the store cannot be read.
+    #[error("the plugin's own files cannot be told from others")]
+    Index(#[from] IndexError),
+    /// A package in the store cannot be read.
+    #[error("the plugin's own files cannot be told from others")]
+    Package(#[from] VerifyError),
 }
 
-crate::diagnostic::diagnose_by_source!(ForeignError { Folder, Compare });
+crate::diagnostic::diagnose_by_source!(ForeignError { Folder, Compare, Index, Package });
 
 impl Foreign {
     /// Finds what is foreign in the folder of a plugin that is to be replaced or removed.
@@ -59,7 +66,14 @@ impl Foreign {
             return Ok(Self { keep: None, note: Some(note) });
         }
         let Some(folder) = held.folder().plugin_folder(plugin)? else { return Ok(Self::default()) };
-        let Ok(PluginJson { id, version, .. }) = archive::read_installed(&folder) else { return Ok(Self::default()) };
+        let PluginJson { id, version, .. } = match archive::read_installed(&folder) {
+            Ok(plugin_json) => plugin_json,
+            Err(error @ InstalledError::Io { .. }) => {
+                let path = held.folder().path().join(plugin.as_str());
+                return Err(DirectoryError::unrecognised(&path, plugin, error).into());
+            }
+            Err(_) => return Ok(Self::default()),
+        };
         let Some((brought, foreign)) = nearest(context, &folder, &id, &version)? else {
             let note = format!(
                 "what {id} {version} brought is not known, so its folder was compared with nothing and no file of it kept"
@@ -94,8 +108,8 @@ fn nearest(
     folder: &Dir,
     plugin: &PluginId,
     version: &PluginVersion,
-) -> Result<Option<(Files, Vec<PathBuf>)>, CompareError> {
-    let mut known = stored(context, plugin, version);
+) -> Result<Option<(Files, Vec<PathBuf>)>, ForeignError> {
+    let mut known = stored(context, plugin, version)?;
     if known.is_empty() {
         known.extend(listed(context, folder, plugin, version));
     }
@@ -110,12 +124,30 @@ fn nearest(
     Ok(nearest)
 }
 
-/// Returns the files of the packages of this version that the store has. What cannot be read or is refused counts as not
-/// there: it must not stop the change that may mend it.
-fn stored(context: &Context, plugin: &PluginId, version: &PluginVersion) -> Vec<Files> {
-    let blobs = Index::open_existing(&context.home.index_path()).and_then(|index| index.blobs_of(plugin));
-    let blobs = blobs.unwrap_or_default().into_iter().filter(|blob| blob.version.same_release(version));
-    blobs.filter_map(|blob| files_of(context, &blob).ok()).collect()
+/// Returns the files of the packages of this version that the store has. A package that is refused counts as not there: it
+/// must not stop the change that may mend it. Where the disk fails, nothing is known, and so nothing may be removed.
+fn stored(context: &Context, plugin: &PluginId, version: &PluginVersion) -> Result<Vec<Files>, ForeignError> {
+    let index = match Index::open_existing(&context.home.index_path()) {
+        Err(IndexError::Missing { .. }) => return Ok(Vec::new()),
+        index => index?,
+    };
+    let mut known = Vec::new();
+    for blob in index.blobs_of(plugin)?.iter().filter(|blob| blob.version.same_release(version)) {
+        match files_of(context, blob) {
+            Ok(files) => known.push(files),
+            Err(error) if is_failure(&error) => return Err(error.into()),
+            Err(_) => {}
+        }
+    }
+    Ok(known)
+}
+
+/// Returns whether the disk failed, rather than that something is missing or refused.
+fn is_failure(error: &(dyn Error + 'static)) -> bool {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.raw_os_error().is_some() && cause.kind() != io::ErrorKind::NotFound)
 }
 
 /// Returns the files that the folder's own manifest lists, and the manifest.

@@ -202,8 +202,12 @@ async fn find_unlisted(target: &Target, id: &PluginId) -> ControlFlow<ChangeResu
     let result = ChangeResult::new(&target.name, id, &Action::Keep { at: None }, ChangeOutcome::Unchanged);
     match &target.place {
         Place::Folder { path, .. } if std::fs::symlink_metadata(path.join(id.as_str())).is_ok() => {
-            let error = DirectoryError::NotOurs { path: path.join(id.as_str()), plugin: id.clone() };
-            ControlFlow::Break(ChangeResult { action: "uninstall", ..result }.because(&error))
+            let (path, plugin) = (path.clone(), id.clone());
+            let read_again = move || PluginsFolder::open(&path).and_then(|folder| folder.recognise(&plugin));
+            match blocking(read_again).await {
+                Ok(found) => ControlFlow::Continue(Some(found.version)),
+                Err(error) => ControlFlow::Break(ChangeResult { action: "uninstall", ..result }.because(&error)),
+            }
         }
         Place::Server(server) => match server.state(id).await {
             Ok(PluginState::Absent) => ControlFlow::Break(result),

@@ -66,7 +66,8 @@ fn attempt(ground: &Ground, scenario: &Scenario, room: u32) -> Outcome {
         wrong.extend(judge::false_success(scenario, &found));
     }
     wrong.extend(judge::unfit(&ran));
-    if said.lines().last() == Some("0") {
+    let code = said.lines().last().and_then(|code| code.parse().ok());
+    if judge::is_done(scenario, code, &said) {
         wrong.extend(judge::differences(&last, &scenario.new));
     } else {
         wrong.push(format!("with room again, the next run failed: {}", said.replace('\n', " | ")));

@@ -50,6 +50,16 @@ impl Fault {
         }
     }
 
+    /// Returns whether it is tried at the point of this number where not all are: a kill at every one, and each reason at
+    /// every one either once or onwards.
+    pub(crate) fn is_sampled_at(self, place: usize, kind: &str) -> bool {
+        match self {
+            Self::Kill => true,
+            Self::Once(reason) => place.is_multiple_of(2) || !Self::Onwards(reason).fits(kind),
+            Self::Onwards(_) => !place.is_multiple_of(2),
+        }
+    }
+
     /// Returns what `strace` is told to do at the call of this number.
     pub(crate) fn injection(self, kind: &str, number: usize) -> String {
         match self {

@@ -7,8 +7,9 @@
 //! *Invariant:* a point counts only where the fault really came.
 //! *Not for:* power cuts: what was written and not synced is still there after a kill.
 //!
-//! `PLUGPORT_CRASH=all` tries every point also of those faults that are sampled otherwise; `PLUGPORT_CRASH=NAME` only those of
-//! the commands whose name has `NAME` in it; `PLUGPORT_CRASH_SEED` is the number that random delays come from.
+//! The process is killed at every point; a call fails once at every second point, and onwards at those in between.
+//! `PLUGPORT_CRASH=all` tries all of them at every point; `PLUGPORT_CRASH=NAME` too, but only those of the commands whose name
+//! has `NAME` in it; `PLUGPORT_CRASH_SEED` is the number that random delays come from.
 #![expect(clippy::print_stdout, reason = "the summary is what a run is for")]
 #![expect(clippy::disallowed_methods, reason = "tests write and damage files as others would")]
 

@@ -10,7 +10,7 @@ use crate::fault::CHANGING;
 use crate::ground::{Ground, Place, write};
 use crate::judge;
 use crate::process::{Ran, plugport, plugport_below, run};
-use crate::state::{self, State};
+use crate::state::{self, FOREIGN, State};
 use crate::support::fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatalog};
 use crate::support::fake_plugin::FakePlugin;
 use crate::trace::{self, Call};
@@ -30,6 +30,8 @@ pub(crate) struct Scenario {
     pub(crate) new: State,
     /// Whether the index changes all at once.
     pub(crate) is_atomic: bool,
+    /// What the command says, with exit code 1, where its work is done already; otherwise it succeeds then too.
+    pub(crate) done_already: Option<&'static str>,
     /// The system calls of an undisturbed run.
     pub(crate) calls: Vec<Call>,
 }
@@ -43,10 +45,13 @@ pub(crate) fn prepare(ground: &Ground, server: &FakeUpstream) -> Vec<Scenario> {
         ("upgrade", &starts.installed_old, installed("2.0.0"), false),
         ("downgrade", &starts.installed_new, installed("1.0.0"), false),
         ("uninstall", &starts.installed_old, format!("uninstall {CHART} --dir plugins"), false),
+        ("upgrade, foreign", &starts.foreign, installed("2.0.0"), false),
+        ("uninstall, foreign", &starts.foreign, format!("uninstall {CHART} --dir plugins"), false),
         ("sync first", &starts.empty, "sync".to_owned(), true),
         ("sync changes", &starts.synced_before, "sync".to_owned(), true),
         ("fetch", &starts.synced, "fetch --all --concurrency 1".to_owned(), false),
         ("fetch by HTTP", &starts.synced_by_http, "fetch --all --concurrency 1".to_owned(), false),
+        ("accept", &starts.alarmed, format!("accept {CHART}@1.0.0"), true),
         ("gc", &starts.littered, "gc --keep 1".to_owned(), false),
         ("doctor --repair", &starts.damaged, "doctor --repair".to_owned(), false),
     ];
@@ -68,7 +73,8 @@ impl Scenario {
         let wrong = [new.broken.clone(), judge::checks(place.path())].concat();
         assert!(wrong.is_empty(), "{name}, undisturbed: {wrong:?}");
         let calls = listed_calls(&ground.place(Some(start)), &arguments);
-        Self { name, start: start.to_path_buf(), arguments, old, new, is_atomic, calls }
+        let done_already = command.starts_with("accept").then_some("there is nothing to accept");
+        Self { name, start: start.to_path_buf(), arguments, old, new, is_atomic, done_already, calls }
     }
 }
 
@@ -93,6 +99,8 @@ struct Starts {
     stored: PathBuf,
     installed_old: PathBuf,
     installed_new: PathBuf,
+    foreign: PathBuf,
+    alarmed: PathBuf,
     littered: PathBuf,
     damaged: PathBuf,
 }
@@ -114,6 +122,14 @@ impl Starts {
         let install = |version| format!("install {CHART}@{version} --dir plugins --offline --grafana 12.0.0");
         let installed_old = after(ground, &stored, &[install("1.0.0")]);
         let installed_new = after(ground, &stored, &[install("2.0.0")]);
+        let foreign = ground.place(Some(&installed_old));
+        foreign.write(&format!("plugins/{CHART}/{FOREIGN}.txt"), "somebody's");
+        foreign.write(&format!("plugins/{CHART}/somebody/{FOREIGN}.conf"), "also somebody's");
+        publish(&catalog, &exchanged(), "Now");
+        let alarmed = ground.place(Some(&synced));
+        let alarm = run(&mut plugport(alarmed.path(), &["sync".to_owned()]));
+        assert_eq!(alarm.code(), Some(4), "a digest changed: {}", alarm.describe());
+        publish(&catalog, &now(), "Now");
         let littered = ground.place(Some(&stored));
         litter(&littered);
         let damaged = ground.place(Some(&stored));
@@ -126,6 +142,8 @@ impl Starts {
             stored,
             installed_old,
             installed_new,
+            foreign: foreign.keep(),
+            alarmed: alarmed.keep(),
             littered: littered.keep(),
             damaged: damaged.keep(),
         }
@@ -190,6 +208,13 @@ fn now() -> Vec<FakePlugin> {
         FakePlugin::new(OLD, "1.1.0"),
         FakePlugin::new(NEW, "1.0.0").backend("gpx_new"),
     ]
+}
+
+/// Returns the catalog of now with another package in the place of one.
+fn exchanged() -> Vec<FakePlugin> {
+    let mut plugins = now();
+    plugins[1] = chart("1.0.0").file("module.js", "something else");
+    plugins
 }
 
 /// Writes a catalog as a folder: a list, lists of versions, packages. Of one plugin, the newest version comes last.

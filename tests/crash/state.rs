@@ -12,8 +12,16 @@ use sha2::{Digest as _, Sha256};
 /// Columns that tell when, or in which run, something was done; those differ between any two runs.
 const MOVING: [&str; 8] =
     ["added_at", "started_at", "finished_at", "synced_at", "first_seen", "withdrawn_at", "sync", "id_of_run"];
+/// Columns that move in one table: numbers of rows, and in the log what depends on times and on the order of entries.
+const MOVING_IN: [(&str, &str); 4] =
+    [("change", "id"), ("provenance", "number"), ("provenance", "at"), ("provenance", "hash")];
 /// Tables that keep count of runs, and the inner tables of the search index.
 const UNCOMPARED: [&str; 2] = ["sync", "sqlite_sequence"];
+
+/// How names of files begin that somebody else put into a plugin's folder.
+pub(crate) const FOREIGN: &str = "foreign";
+/// Where such files go when their folder is replaced.
+const KEPT: &str = ".plugport-kept";
 
 /// What a place looks like.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -24,6 +32,10 @@ pub(crate) struct State {
     pub(crate) tables: BTreeMap<String, BTreeSet<String>>,
     /// The digests of what is in the store.
     pub(crate) blobs: BTreeSet<String>,
+    /// What is no plugin's file, with its digest, and is in the folder of a plugin or among what is kept.
+    pub(crate) foreign: BTreeSet<String>,
+    /// Such files that are in a folder of ours, for the next run to put right.
+    pub(crate) aside: BTreeSet<String>,
     /// Files and folders that no finished run leaves.
     pub(crate) leftovers: Vec<String>,
     /// What must never be.
@@ -42,9 +54,17 @@ pub(crate) fn read(place: &Path) -> State {
 fn read_plugins(folder: &Path, state: &mut State) {
     for path in entries(folder) {
         let name = name(&path);
-        if name.starts_with('.') {
+        let foreign = files(&path).into_iter().filter(|file| self::name(file).starts_with(FOREIGN)).map(|file| {
+            let digest = hex::encode(Sha256::digest(fs::read(&file).expect("a file")));
+            format!("{} {digest}", self::name(&file))
+        });
+        if name.starts_with('.') && name != KEPT {
+            state.aside.extend(foreign);
             state.leftovers.push(format!("plugins/{name}"));
-        } else {
+            continue;
+        }
+        state.foreign.extend(foreign);
+        if name != KEPT {
             let mut hasher = Sha256::new();
             digest_tree(&path, Path::new(""), &mut hasher);
             state.plugins.insert(name, hex::encode(hasher.finalize()));
@@ -67,9 +87,21 @@ fn digest_tree(path: &Path, below: &Path, hasher: &mut Sha256) {
 }
 
 fn read_store(cache: &Path, state: &mut State) {
+    let mut snapshots = 0;
     for path in entries(cache) {
         match name(&path).as_str() {
-            "index.sqlite" | "lock" | "store" => {}
+            // Shared memory, and a log with nothing in it, are what a reader may leave who was disturbed.
+            "index.sqlite-shm" => {}
+            "index.sqlite-wal" if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == 0) => {}
+            "index.sqlite" | "index.seal" | "lock" | "store" => {}
+            // A copy is as good as the next one; two of them are one too many.
+            other if other.starts_with("index.snapshot-") => {
+                read_snapshot(&path, state);
+                snapshots += 1;
+                if snapshots > 1 {
+                    state.leftovers.push(format!("cache/{other}"));
+                }
+            }
             other => state.leftovers.push(format!("cache/{other}")),
         }
     }
@@ -88,6 +120,13 @@ fn read_store(cache: &Path, state: &mut State) {
     }
 }
 
+fn read_snapshot(path: &Path, state: &mut State) {
+    let digest = hex::encode(Sha256::digest(fs::read(path).expect("a file")));
+    if !name(path).ends_with(&digest) {
+        state.broken.push(format!("cache/{} is not what its name says", name(path)));
+    }
+}
+
 fn read_index(place: &Path, state: &mut State) {
     let scratch = place.join("scratch");
     fs::create_dir_all(&scratch).expect("the place can be written to");
@@ -97,16 +136,22 @@ fn read_index(place: &Path, state: &mut State) {
         }
     }
     let index = scratch.join("index.sqlite");
+    let seal = fs::read_to_string(place.join("cache/index.seal")).ok();
     if index.is_file()
-        && let Err(error) = dump(&index, state)
+        && let Err(error) = dump(&index, seal.as_deref(), state)
     {
         state.broken.push(format!("the index cannot be read: {error}"));
     }
     fs::remove_dir_all(&scratch).expect("it is ours");
 }
 
-fn dump(index: &Path, state: &mut State) -> rusqlite::Result<()> {
+fn dump(index: &Path, seal: Option<&str>, state: &mut State) -> rusqlite::Result<()> {
     let connection = Connection::open_with_flags(index, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // With what is still in the log of SQLite: that is what the seal is of.
+    let digest = hex::encode(Sha256::digest(&*connection.serialize("main")?));
+    if seal.is_some_and(|seal| seal.split(' ').nth(3) != Some(digest.as_str())) {
+        state.broken.push("the seal is not that of the index".to_owned());
+    }
     let check: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
     if check != "ok" {
         state.broken.push(format!("the index is damaged: {check}"));
@@ -141,13 +186,12 @@ fn dump(index: &Path, state: &mut State) -> rusqlite::Result<()> {
 fn rows(connection: &Connection, table: &str) -> rusqlite::Result<BTreeSet<String>> {
     let mut statement = connection.prepare(&format!("SELECT * FROM \"{table}\""))?;
     let columns: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
-    let has_number = matches!(table, "change");
     let mut rows = statement.query([])?;
     let mut texts = BTreeSet::new();
     while let Some(row) = rows.next()? {
         let mut text = String::new();
         for (index, column) in columns.iter().enumerate() {
-            if MOVING.contains(&column.as_str()) || has_number && column == "id" {
+            if MOVING.contains(&column.as_str()) || MOVING_IN.contains(&(table, column.as_str())) {
                 // Whether there is a time matters, which one does not.
                 let is_null = matches!(row.get_ref(index)?, ValueRef::Null);
                 text.push_str(if is_null { "-|" } else { "t|" });

@@ -171,6 +171,21 @@ fn s27_foreign_files_are_kept_aside_and_told_when_a_plugin_is_removed() {
 }
 
 #[test]
+fn where_the_disk_does_not_tell_what_a_plugin_brought_nothing_is_removed() {
+    let world = installed();
+    meddle(&world);
+    let (index, away) = (world.path("cache/index.sqlite"), world.path("away"));
+    fs::rename(&index, &away).expect("moved");
+    fs::create_dir(&index).expect("made");
+    world.run(&["uninstall", TIDES, "--dir", "plugins"]).expect_code(6).expect_stderr("cannot be told from others");
+    assert_eq!(fs::read_to_string(world.path("plugins").join(TIDES).join("module.js")).expect("there"), "edited");
+    fs::remove_dir(&index).expect("removed");
+    fs::rename(&away, &index).expect("moved");
+    let document = world.json(0, &["uninstall", TIDES, "--dir", "plugins"]);
+    assert_kept(&world, &document["results"][0]);
+}
+
+#[test]
 fn what_is_not_in_the_store_is_compared_with_the_signed_manifest_or_with_nothing() {
     let signer = Signer::new(1);
     let world = World::new(FakeCatalog::new().publish(tides("1.0.0").signed_by(&signer)));

@@ -8,7 +8,7 @@ use std::{
 use rustix::io::Errno;
 
 use crate::{
-    archive::UnpackError,
+    archive::{InstalledError, UnpackError},
     diagnostic::{Diagnose, Kind},
     model::PluginId,
 };
@@ -109,6 +109,24 @@ impl Diagnose for DirectoryError {
     }
 }
 
+impl DirectoryError {
+    /// Returns why the folder at `path` is not taken for this plugin: it is something else, or it could not be read.
+    pub fn unrecognised(path: &Path, plugin: &PluginId, error: InstalledError) -> Self {
+        match error {
+            InstalledError::Io { path: below, source } if is_failure(&source) => {
+                Self::Io { path: path.join(below), doing: "read", source }
+            }
+            _ => Self::NotOurs { path: path.to_path_buf(), plugin: plugin.clone() },
+        }
+    }
+}
+
+/// Returns whether the disk failed, rather than that something else stands where a folder should.
+fn is_failure(error: &io::Error) -> bool {
+    let code = error.raw_os_error().map(Errno::from_raw_os_error);
+    !matches!(code, Some(Errno::NOTDIR | Errno::LOOP | Errno::NOENT))
+}
+
 pub(super) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> DirectoryError {
     let path = path.to_path_buf();
     move |source| DirectoryError::Io { path, doing, source }
@@ -120,5 +138,26 @@ pub(super) fn move_error(path: PathBuf, doing: &'static str) -> impl FnOnce(Errn
         Errno::BUSY => DirectoryError::MountPoint(path),
         Errno::XDEV => DirectoryError::OtherFileSystem(path),
         errno => DirectoryError::Io { path, doing, source: errno.into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_the_disk_does_not_give_is_not_called_something_else() {
+        let plugin: PluginId = "a-panel".parse().expect("an id");
+        let told = |errno: Errno| {
+            let error = InstalledError::Io { path: "plugin.json".to_owned(), source: errno.into() };
+            DirectoryError::unrecognised(Path::new("/plugins/a-panel"), &plugin, error)
+        };
+        for (errno, kind) in [(Errno::IO, Kind::Storage), (Errno::ACCESS, Kind::Storage), (Errno::NOTDIR, Kind::Failed)]
+        {
+            assert_eq!(told(errno).kind(), kind, "{errno}");
+        }
+        let error = told(Errno::IO);
+        assert_eq!(error.to_string(), "`/plugins/a-panel/plugin.json` cannot be read");
+        assert!(error.hint().is_none_or(|hint| !hint.contains("move it away")));
     }
 }

@@ -154,15 +154,17 @@ impl<'a> FolderLock<'a> {
                 // It leads nowhere.
                 None => self.refuse_copy(plugin)?,
                 Some(Ok(plugin_json)) if plugin_json.id == *plugin => {}
-                Some(_) => return Err(not_ours()),
+                Some(Ok(_)) => return Err(not_ours()),
+                Some(Err(error)) => return Err(DirectoryError::unrecognised(&path, plugin, error)),
             }
             return Ok(Occupant::Link(found.identity));
         }
         let folder = self.folder.plugin_folder(plugin)?.ok_or_else(not_ours)?;
         match archive::read_installed(&folder) {
             Ok(plugin_json) if plugin_json.id == *plugin => {}
-            _ if folder.entries().is_ok_and(|mut entries| entries.next().is_none()) => self.refuse_copy(plugin)?,
-            _ => return Err(not_ours()),
+            _ if folder.entries().map_err(io_error(&path, "read"))?.next().is_none() => self.refuse_copy(plugin)?,
+            Ok(_) => return Err(not_ours()),
+            Err(error) => return Err(DirectoryError::unrecognised(&path, plugin, error)),
         }
         handle::identify(&folder).map(Occupant::Folder).map_err(io_error(&path, "looked at"))
     }
@@ -182,16 +184,13 @@ impl<'a> FolderLock<'a> {
             return Ok(Removed::Absent);
         }
         self.folder.refuse_moved()?;
-        let not_ours = || DirectoryError::NotOurs { path: target.clone(), plugin: plugin.clone() };
         let Some(folder) = self.folder.plugin_folder(plugin)? else {
-            return match self.folder.plugin(plugin) {
-                Ok(Some(Ok(found))) if found.id == *plugin => self.unlink(plugin),
-                _ => Err(not_ours()),
-            };
+            return self.folder.recognise(plugin).and_then(|_| self.unlink(plugin));
         };
         match archive::read_installed(&folder) {
             Ok(found) if found.id == *plugin => {}
-            _ => return Err(not_ours()),
+            Ok(_) => return Err(DirectoryError::NotOurs { path: target, plugin: plugin.clone() }),
+            Err(error) => return Err(DirectoryError::unrecognised(&target, plugin, error)),
         }
         let identity = handle::identify(&folder).map_err(io_error(&target, "looked at"))?;
         match keep {

@@ -144,6 +144,16 @@ impl PluginsFolder {
         }
     }
 
+    /// Returns what stands under the name of a plugin where that is the plugin, else why it is not taken for it.
+    pub fn recognise(&self, id: &PluginId) -> Result<PluginJson, DirectoryError> {
+        let path = self.path.join(id.as_str());
+        match self.plugin(id)? {
+            Some(Ok(found)) if found.id == *id => Ok(found),
+            Some(Err(error)) => Err(DirectoryError::unrecognised(&path, id, error)),
+            _ => Err(DirectoryError::NotOurs { path, plugin: id.clone() }),
+        }
+    }
+
     /// Returns a plugin's own folder; nothing where there is none, or something that is no folder, like a link.
     pub fn plugin_folder(&self, id: &PluginId) -> Result<Option<Dir>, DirectoryError> {
         match archive::open_folder(&self.dir, id.as_str()) {

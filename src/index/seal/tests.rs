@@ -47,6 +47,31 @@ fn a_writer_that_is_done_leaves_a_seal_and_a_copy_that_agree_with_the_file() {
 }
 
 #[test]
+fn a_copy_that_a_writer_who_was_cut_off_left_beside_the_newest_goes_with_the_next_writer() {
+    let scratch = filled();
+    let older = scratch.path().with_extension(format!("snapshot-0-{}", Sha256Digest::from_bytes([1; 32])));
+    disk::write_atomic(&older, b"of before", 0o644).expect("written");
+    drop(scratch.open());
+    assert!(!older.exists());
+    assert_eq!(names(&scratch).len(), 3, "{:?}", names(&scratch));
+}
+
+#[test]
+fn a_commit_that_the_seal_stands_in_the_way_of_tells_what_the_disk_said() {
+    let scratch = filled();
+    let mut index = scratch.open();
+    // Neither a seal nor something that can be read or removed like one.
+    let seal = seal_path(&scratch.path());
+    fs::remove_file(&seal).expect("there");
+    fs::create_dir(&seal).expect("made");
+    let location = "https://example.com/";
+    let writer = index.begin_sync(location, time(9)).expect("begun");
+    let error = writer.commit(&serde_json::Value::Null).expect_err("refused");
+    assert!(matches!(error, IndexError::Seal { .. }), "{error}");
+    fs::remove_dir(&seal).expect("there");
+}
+
+#[test]
 fn a_seal_that_is_not_as_it_was_written_is_told_from_a_damaged_index() {
     let seal = Seal::of(b"abc");
     let text = seal.text();
