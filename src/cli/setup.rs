@@ -157,6 +157,8 @@ impl Globals {
 pub(super) struct Session {
     pub(super) context: Context,
     pub(super) manifest: Manifest,
+    /// Whether the JSON document is wanted: a large one is not made for nothing.
+    pub(super) wants_document: bool,
     sources: Sources,
 }
 
@@ -175,7 +177,7 @@ impl Session {
             trust: Arc::new(globals.trust(&manifest)?),
             command: command.to_owned(),
         };
-        Ok(Self { context, manifest, sources })
+        Ok(Self { context, manifest, wants_document: ui.format != Format::Text, sources })
     }
 
     /// Returns the index for reading.
