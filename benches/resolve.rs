@@ -18,14 +18,7 @@ use plugport::{
 type Versions = (Rc<[Offer]>, Vec<Vec<Dependency>>);
 
 /// A catalog in memory.
-<<<<<<< HEAD
-struct Memory(BTreeMap<PluginId, Known>);
-
-/// The versions of a plugin, and what each needs.
-type Known = (Rc<[Offer]>, Vec<Vec<Dependency>>);
-=======
 struct Memory(BTreeMap<PluginId, Versions>);
->>>>>>> 61437ca (Show `why` and `why-not` in the README)
 
 impl Provider for Memory {
     type Error = Infallible;

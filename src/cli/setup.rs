@@ -172,6 +172,8 @@ pub(super) struct Session {
     pub(super) manifest: Manifest,
     /// Where the manifest is, or would be.
     pub(super) manifest_path: PathBuf,
+    /// Whether the JSON document is wanted: a large one is not made for nothing.
+    pub(super) wants_document: bool,
     sources: Sources,
     keys: Option<KeysOf>,
 }
@@ -204,7 +206,9 @@ impl Session {
         };
         let remarks = kept.map(|kept| kept.remarks).unwrap_or_default();
         let keys = source.map(|source| KeysOf { source, remarks });
-        Ok(Self { context, manifest, manifest_path: globals.manifest_path(), sources, keys })
+        let manifest_path = globals.manifest_path();
+        let wants_document = ui.format != Format::Text;
+        Ok(Self { context, manifest, manifest_path, wants_document, sources, keys })
     }
 
     /// Returns what is to be told of the keys that were kept.

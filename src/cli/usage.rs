@@ -40,7 +40,8 @@ type Read = (Target, Result<WorkspaceUsage, UsageError>);
 impl Arguments {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let read = read_usage(&session.context, self.selection.or_all(session).await?).await;
-        let documents: Vec<_> = read.iter().map(|one| self.document(one)).collect();
+        let wanted = read.iter().filter(|_| session.wants_document);
+        let documents: Vec<_> = wanted.map(|one| self.document(one)).collect();
         let usages: Vec<_> = read.iter().filter_map(|(_, usage)| usage.as_ref().ok()).collect();
         let mut text = self.folders_table(&usages);
         for table in [self.plugins_table(&usages), self.dashboards_table(&usages)] {
