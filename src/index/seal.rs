@@ -79,6 +79,11 @@ struct Entries {
     proven: bool,
     /// The seal that this connection found the file to agree with.
     checked: Option<Seal>,
+    /// Whether a commit was let go, and nothing was heard of it since.
+    committing: bool,
+    /// Whether a commit failed: its frames may be whole in the write-ahead log, and then who opens the index next finds
+    /// it done, though nobody sees it here.
+    doubtful: bool,
 }
 
 thread_local! {
@@ -201,11 +206,21 @@ impl Ledger {
             REFUSED.set(judged.err());
             may
         };
-        connection.commit_hook(Some(move || !may_commit()))
+        connection.commit_hook(Some(move || !may_commit()))?;
+        let ledger = self.clone();
+        connection.rollback_hook(Some(move || ledger.rolled_back()))
+    }
+
+    /// Notes that what was let go was not committed after all. A rollback of something else, after a commit that was,
+    /// cannot be told from it, and costs no more than a check of all pages.
+    fn rolled_back(&self) {
+        let mut entries = self.entries();
+        entries.doubtful |= entries.committing;
     }
 
     fn before_commit(&self, path: &Path) -> io::Result<bool> {
         let mut entries = self.entries();
+        entries.committing = false;
         match SealFile::read(path)? {
             SealFile::None => {}
             SealFile::Unreadable => {
@@ -220,7 +235,7 @@ impl Ledger {
                 entries.proven = true;
             }
         }
-        entries.written = true;
+        (entries.written, entries.committing) = (true, true);
         Ok(true)
     }
 
@@ -259,7 +274,7 @@ impl Index {
     /// index is sealed now.
     ///
     /// Does nothing where it is sealed and nothing was written. Where nobody proved what it was written on, all pages are
-    /// checked first. While another writes, it is not sealed: that one does it. Dropping an index that was opened for
+    /// checked first. While another writes, it is not sealed: that one does it; nor is it where a commit failed. Dropping an index that was opened for
     /// writing seals it too, and tells nobody where that fails.
     pub fn seal(&self) -> Result<bool, IndexError> {
         let written = self.ledger.entries().written;
@@ -268,9 +283,10 @@ impl Index {
             snapshot::thin_out(&self.path).map_err(|source| self.seal_fault(source))?;
             return Ok(true);
         }
-        if !self.connection.is_autocommit() {
+        if !self.connection.is_autocommit() || self.ledger.entries().doubtful {
             return Ok(false);
         }
+        self.ledger.entries().committing = false;
         if !self.ledger.entries().proven {
             self.check()?;
             self.ledger.entries().proven = true;

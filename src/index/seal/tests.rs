@@ -228,3 +228,26 @@ fn the_log_of_a_lost_index_is_not_replayed_into_its_copy() {
     assert_eq!(index.plugin_ids().expect("read").len(), 1);
     index.check().expect("whole");
 }
+
+/// The disk refused the log's bytes: the commit failed here, and may be found done by whoever opens the index next.
+#[test]
+fn after_a_commit_that_failed_nothing_is_sealed_and_the_next_writer_checks_first() {
+    let scratch = filled();
+    let mut index = scratch.open();
+    put(&mut index, "b-clock-panel", &[]);
+    index.ledger.rolled_back();
+    assert!(!index.seal().expect("no fault"), "what is in the log is not known");
+    drop(index);
+    let reader = Index::open_existing(&scratch.path()).expect("opened");
+    assert_eq!(reader.prove().expect("no damage"), Standing::Unsealed);
+    drop(scratch.open());
+    assert_eq!(reader.prove().expect("no damage"), Standing::Sealed);
+}
+
+#[test]
+fn a_sync_that_is_given_up_before_anything_was_committed_leaves_the_seal() {
+    let scratch = filled();
+    let mut index = scratch.open();
+    drop(index.begin_sync("here", time(2)).expect("begin"));
+    assert!(index.seal().expect("sealed"));
+}
