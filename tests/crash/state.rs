@@ -90,10 +90,9 @@ fn read_store(cache: &Path, state: &mut State) {
     let mut snapshots = 0;
     for path in entries(cache) {
         match name(&path).as_str() {
-            // Shared memory, and a log with nothing in it, are what a reader may leave who was disturbed.
-            "index.sqlite-shm" => {}
+            // This, and shared memory, are what a reader may leave who was disturbed.
             "index.sqlite-wal" if fs::metadata(&path).is_ok_and(|metadata| metadata.len() == 0) => {}
-            "index.sqlite" | "index.seal" | "lock" | "store" => {}
+            "index.sqlite" | "index.sqlite-shm" | "index.seal" | "lock" | "store" => {}
             // A copy is as good as the next one; two of them are one too many.
             other if other.starts_with("index.snapshot-") => {
                 read_snapshot(&path, state);
