@@ -79,11 +79,19 @@ struct Entries {
     proven: bool,
     /// The seal that this connection found the file to agree with.
     checked: Option<Seal>,
-    /// Whether a commit was let go, and nothing was heard of it since.
-    committing: bool,
-    /// Whether a commit failed: its frames may be whole in the write-ahead log, and then who opens the index next finds
-    /// it done, though nobody sees it here.
-    doubtful: bool,
+    commits: Commits,
+}
+
+/// What became of the commits of a connection, as far as SQLite's hooks tell.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Commits {
+    #[default]
+    Settled,
+    /// One was let go, and nothing was heard of it since.
+    UnderWay,
+    /// One failed: its frames may be whole in the write-ahead log, and then who opens the index next finds it done, though
+    /// nobody sees it here.
+    Doubtful,
 }
 
 thread_local! {
@@ -215,12 +223,13 @@ impl Ledger {
     /// cannot be told from it, and costs no more than a check of all pages.
     fn rolled_back(&self) {
         let mut entries = self.entries();
-        entries.doubtful |= entries.committing;
+        if entries.commits == Commits::UnderWay {
+            entries.commits = Commits::Doubtful;
+        }
     }
 
     fn before_commit(&self, path: &Path) -> io::Result<bool> {
         let mut entries = self.entries();
-        entries.committing = false;
         match SealFile::read(path)? {
             SealFile::None => {}
             SealFile::Unreadable => {
@@ -235,7 +244,10 @@ impl Ledger {
                 entries.proven = true;
             }
         }
-        (entries.written, entries.committing) = (true, true);
+        entries.written = true;
+        if entries.commits == Commits::Settled {
+            entries.commits = Commits::UnderWay;
+        }
         Ok(true)
     }
 
@@ -283,10 +295,10 @@ impl Index {
             snapshot::thin_out(&self.path).map_err(|source| self.seal_fault(source))?;
             return Ok(true);
         }
-        if !self.connection.is_autocommit() || self.ledger.entries().doubtful {
+        if !self.connection.is_autocommit() || self.ledger.entries().commits == Commits::Doubtful {
             return Ok(false);
         }
-        self.ledger.entries().committing = false;
+        self.ledger.entries().commits = Commits::Settled;
         if !self.ledger.entries().proven {
             self.check()?;
             self.ledger.entries().proven = true;

@@ -1,6 +1,6 @@
 //! Which version is right: the newest that is wanted and works, and why no other. Pure.
 //!
-//! [`choose`] looks at one plugin alone; [`solve`] at plugins with all that they need; [`server_would`] says what a Grafana
+//! [`choose`] looks at one plugin alone; [`solve()`] at plugins with all that they need; [`server_would`] says what a Grafana
 //! server would do with a dependency.
 //!
 //! *Invariant:* the answer depends on nothing but the arguments. Withdrawn and deleted versions are never chosen, unless

@@ -1,6 +1,6 @@
 //! Which dashboards, data sources, alert rules and library panels need a plugin. Pure.
 //!
-//! [`scan`] finds what one dashboard names, [`Graph`] brings the scans of an organisation together with its data sources.
+//! [`scan()`] finds what one dashboard names, [`Graph`] brings the scans of an organisation together with its data sources.
 //!
 //! *Invariant:* whatever a document says, scanning it ends, and takes no more than bounded memory beside it. What is
 //! named and cannot be resolved is kept as unresolved, never dropped.
