@@ -95,6 +95,14 @@ pub fn printable(text: &str) -> String {
     shown
 }
 
+/// Takes serde's sentence on an unknown key apart, "unknown field `tokn`, expected one of `token`, `user`": returns the key,
+/// and those that there are.
+pub fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
+    let (key, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
+    let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+    Some((key.to_owned(), known))
+}
+
 /// Words that so many ids have that they tell none apart.
 const COMMON: [&str; 5] = ["app", "datasource", "grafana", "panel", "renderer"];
 

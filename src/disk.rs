@@ -12,6 +12,11 @@ use std::{
 
 use rustix::fs::OFlags;
 
+/// Returns the folder that a file is in; a bare name is in the current one.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Makes sure that the names in `folder` are on the disk.
 pub fn sync_dir(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
@@ -28,16 +33,14 @@ pub fn create_dirs(folder: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
         fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
-        if let Some(parent) = path.parent() {
-            sync_dir(if parent.as_os_str().is_empty() { Path::new(".") } else { parent })?;
-        }
+        sync_dir(folder_of(path))?;
     }
     Ok(())
 }
 
 /// Replaces the file at `path` by one with these contents and mode.
 pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     let mut file = tempfile::Builder::new().prefix(".plugport-").tempfile_in(folder)?;
     file.write_all(contents)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;

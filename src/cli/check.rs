@@ -7,7 +7,10 @@ use clap::Args;
 use super::{Failure, Report, Session, selection::Selection, setup::to_document, ui};
 use crate::{
     model::GrafanaVersion,
-    ops::check::{CheckOptions, CheckOutcome, CheckedPlugin, CheckedWorkspace, Inventory, check, read_subjects},
+    ops::{
+        candidates::signature_rule,
+        check::{CheckOptions, CheckOutcome, CheckedPlugin, CheckedWorkspace, Inventory, check, read_subjects},
+    },
     upgrade::Verdict,
 };
 
@@ -37,7 +40,7 @@ impl Arguments {
         let options = CheckOptions {
             grafana: self.grafana.clone(),
             published_before: session.published_before(),
-            signatures: session.signature_rule(),
+            signatures: signature_rule(&session.context.trust),
         };
         let outcome = check(&index, subjects, &options)?;
         Ok(Report {

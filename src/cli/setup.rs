@@ -28,7 +28,6 @@ use crate::{
         sources::{KnownSource, Sources},
         trust::Trust,
     },
-    resolver::SignatureRule,
     signature::{Enforcement, Keyring},
     upstream::Upstream,
 };
@@ -250,14 +249,6 @@ impl Session {
     pub(super) fn published_before(&self) -> Option<Timestamp> {
         let age = i64::try_from(self.manifest.trust().min_release_age.as_millis()).unwrap_or(i64::MAX);
         (age > 0).then(|| Timestamp::from_milliseconds(self.context.now().as_milliseconds().saturating_sub(age)))
-    }
-
-    /// Returns whether unsigned plugins are chosen.
-    pub(super) fn signature_rule(&self) -> SignatureRule {
-        match self.context.trust.enforcement {
-            Enforcement::Require => SignatureRule::Required { unsigned: self.context.trust.unsigned.clone() },
-            Enforcement::Warn | Enforcement::Off => SignatureRule::Ignored,
-        }
     }
 
     /// Returns the upstream that was named, or that of the manifest.

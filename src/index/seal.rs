@@ -161,9 +161,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     match fs::remove_file(&seal) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
-        Ok(()) => {
-            disk::sync_dir(seal.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))
-        }
+        Ok(()) => disk::sync_dir(disk::folder_of(&seal)),
     }
 }
 

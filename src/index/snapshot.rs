@@ -52,7 +52,7 @@ pub(super) fn thin_out(path: &Path) -> io::Result<()> {
         return Ok(());
     }
     // Who wrote the newest may have been cut off before its name was on the disk.
-    disk::sync_dir(folder_of(path))?;
+    disk::sync_dir(disk::folder_of(path))?;
     for copy in copies.into_iter().skip(1) {
         match fs::remove_file(copy.path) {
             // Another writer did so meanwhile.
@@ -68,15 +68,11 @@ pub(super) fn exists(path: &Path) -> bool {
     copies(path).is_ok_and(|copies| !copies.is_empty())
 }
 
-fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
 /// Returns the copies beside an index, the newest first.
 fn copies(path: &Path) -> io::Result<Vec<Copy>> {
     let prefix = format!("{}.snapshot-", path.file_stem().unwrap_or_default().to_string_lossy());
     let mut found = Vec::new();
-    for entry in fs::read_dir(folder_of(path))? {
+    for entry in fs::read_dir(disk::folder_of(path))? {
         let entry = entry?;
         let name = entry.file_name();
         let Some((sync, sha256)) =
@@ -103,7 +99,7 @@ impl Index {
         rename(&beside(path, "-wal"), &beside(&aside, "-wal"))?;
         rename(&beside(path, "-shm"), &beside(&aside, "-shm"))?;
         let moved = rename(path, &aside)?;
-        disk::sync_dir(path.parent().unwrap_or(Path::new(".")))?;
+        disk::sync_dir(disk::folder_of(path))?;
         Ok(moved.then_some(aside))
     }
 

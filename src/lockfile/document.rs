@@ -5,8 +5,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use serde::Deserialize;
 
 use super::{FORMAT, Lock, LockError, LockedPlugin, LockedWorkspace, PackageDigest, Reason, Signer, Snapshot};
-use crate::model::{
-    GrafanaVersion, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName,
+use crate::{
+    diagnostic::unknown_key,
+    model::{GrafanaVersion, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName},
 };
 
 /// What every lock starts with.
@@ -137,12 +138,6 @@ fn explain(text: &str, error: &toml::de::Error) -> LockError {
         Some((key, known)) => LockError::UnknownKey { line, key, known },
         None => LockError::Syntax { line, message: error.message().to_owned() },
     }
-}
-
-/// Takes serde's sentence apart: "unknown field `sha255`, expected one of `sha256`, `md5`".
-fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
-    let (key, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
-    Some((key.to_owned(), expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()))
 }
 
 /// Returns the text of a lock.

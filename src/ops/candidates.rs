@@ -2,7 +2,7 @@
 
 use std::{
     cell::RefCell,
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -12,8 +12,11 @@ use crate::{
     diagnostic::{Diagnose, Kind, nearest},
     index::{Index, IndexError, OpenAlert, StoredPlugin, StoredRelease},
     model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Release, VersionRequest},
-    ops::sync::Alert,
-    resolver::{self, Candidate, NoVersion, Offer, Provider, SignatureRule, Surroundings},
+    ops::{sync::Alert, target::InstalledPlugin},
+    resolver::{
+        self, Candidate, Explanation, Installed, NoVersion, Offer, Problem, Provider, SignatureRule, Solution,
+        SolveError, Surroundings,
+    },
     signature::Enforcement,
 };
 
@@ -176,6 +179,38 @@ pub fn candidates<'a>(plugin: &StoredPlugin, releases: &'a [StoredRelease]) -> V
     releases.iter().map(candidate).collect()
 }
 
+/// Returns the releases of a plugin as [`candidates`] does, owned, and with whether they are signed.
+pub fn offers(plugin: &StoredPlugin, releases: Vec<StoredRelease>) -> impl Iterator<Item = Offer> {
+    let gone = plugin.withdrawn_at.is_some();
+    // Catalogs tell it of the newest version; of the others nothing else is known.
+    let signed = !plugin.plugin.signature.signature_type.is_empty();
+    releases.into_iter().map(move |stored| Offer {
+        withdrawn: gone || stored.withdrawn_at.is_some(),
+        published_at: stored.release.created_at.or(Some(stored.first_seen)),
+        release: stored.release,
+        signed,
+    })
+}
+
+/// Returns a solution, or why there is none, as far as that is known.
+pub fn attempt(index: &Index, problem: &Problem) -> Result<Result<Solution, Option<Box<Explanation>>>, IndexError> {
+    match resolver::solve(&Catalog::new(index, &problem.surroundings), problem) {
+        Ok(solution) => Ok(Ok(solution)),
+        Err(SolveError::Provider(error)) => Err(error),
+        Err(SolveError::GivenUp { .. }) => Ok(Err(None)),
+        Err(SolveError::Unsolvable(explanation)) => Ok(Err(Some(explanation))),
+    }
+}
+
+/// Returns the plugins that are there and work, as the resolver takes them.
+pub fn installed<'a>(plugins: impl Iterator<Item = &'a InstalledPlugin>) -> BTreeMap<PluginId, Installed> {
+    let there = |plugin: &InstalledPlugin| {
+        let version = plugin.version.clone().filter(|_| plugin.fault.is_none())?;
+        Some((plugin.id.clone(), Installed { version, dependencies: plugin.dependencies.clone() }))
+    };
+    plugins.filter_map(there).collect()
+}
+
 /// Returns whether a dependency is one that Grafana brings itself: a core plugin of the catalog, or an id without a
 /// dash that no catalog has (protocol page 2.2 and 8).
 pub fn is_core(index: &Index, id: &PluginId) -> Result<bool, IndexError> {
@@ -253,16 +288,7 @@ impl Provider for Catalog<'_> {
 
     fn offers(&self, id: &PluginId) -> Result<Option<Rc<[Offer]>>, IndexError> {
         let Some(plugin) = self.plugin(id)? else { return Ok(None) };
-        let gone = plugin.withdrawn_at.is_some();
-        // Catalogs tell it of the newest version; of the others nothing else is known.
-        let signed = !plugin.plugin.signature.signature_type.is_empty();
-        let offer = |stored: StoredRelease| Offer {
-            withdrawn: gone || stored.withdrawn_at.is_some(),
-            published_at: stored.release.created_at.or(Some(stored.first_seen)),
-            release: stored.release,
-            signed,
-        };
-        Ok(Some(self.index.releases(id)?.into_iter().map(offer).collect()))
+        Ok(Some(offers(&plugin, self.index.releases(id)?).collect()))
     }
 
     fn is_core(&self, id: &PluginId) -> Result<bool, IndexError> {

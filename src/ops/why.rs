@@ -12,12 +12,12 @@ use crate::{
     index::{Index, IndexError},
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
     ops::{
-        candidates::{Catalog, find_plugin},
+        candidates::{Catalog, attempt, find_plugin, installed},
         target::InstalledPlugin,
     },
     resolver::{
-        Explanation, Installed, Offer, Problem, Provider as _, Reason, Refusal, SignatureRule, Solution, SolveError,
-        Surroundings, refusals, solve, surprises,
+        Explanation, Offer, Problem, Provider as _, Reason, Refusal, SignatureRule, Solution, Surroundings, refusals,
+        surprises,
     },
 };
 
@@ -98,11 +98,11 @@ pub fn why(index: &Index, place: &Place, id: &PluginId, policy: &Policy) -> Resu
     let mut because = case.asked();
     because.extend(case.needed());
     let mut problem = case.problem(case.wished());
-    let mut outcome = case.solve(&problem)?;
+    let mut outcome = attempt(index, &problem)?;
     if matches!(outcome, Err(Some(_))) && problem.wishes.iter().any(|wish| wish.id != *id) {
         // Another plugin of the manifest may be what has no way; this one is still to be told of.
         problem.wishes.retain(|wish| wish.id == *id);
-        outcome = case.solve(&problem)?;
+        outcome = attempt(index, &problem)?;
     }
     let mut chosen = None;
     match outcome {
@@ -229,27 +229,12 @@ impl<'a> Case<'a> {
     }
 
     fn problem(&self, wishes: Vec<PluginSpec>) -> Problem {
-        let installed = self.place.plugins.values().filter(|plugin| plugin.fault.is_none());
-        let there = |plugin: &InstalledPlugin| {
-            let (version, dependencies) = (plugin.version.clone()?, plugin.dependencies.clone());
-            Some((plugin.id.clone(), Installed { version, dependencies }))
-        };
         Problem {
             wishes,
             surroundings: self.surroundings.clone(),
             signatures: self.policy.signatures.clone(),
             locked: BTreeMap::new(),
-            installed: installed.filter_map(there).collect(),
-        }
-    }
-
-    /// Returns a solution, or why there is none, as far as that is known.
-    fn solve(&self, problem: &Problem) -> Result<Result<Solution, Option<Explanation>>, IndexError> {
-        match solve(&Catalog::new(self.index, &self.surroundings), problem) {
-            Ok(solution) => Ok(Ok(solution)),
-            Err(SolveError::Provider(error)) => Err(error),
-            Err(SolveError::GivenUp { .. }) => Ok(Err(None)),
-            Err(SolveError::Unsolvable(explanation)) => Ok(Err(Some(*explanation))),
+            installed: installed(self.place.plugins.values()),
         }
     }
 
@@ -393,18 +378,18 @@ impl<'a> Case<'a> {
         let exact = VersionRequest::Text { version: version.clone(), range: None };
         let this = PluginSpec { id: self.id.clone(), version: exact };
         let mut problem = self.problem(vec![this]);
-        if let Err(explanation) = self.solve(&problem)? {
+        if let Err(explanation) = attempt(self.index, &problem)? {
             return Ok(Some(Because { version: Some(version.clone()), ..unsolvable("dependency", explanation) }));
         }
         problem.wishes.extend(self.wished().into_iter().filter(|wish| wish.id != *self.id));
         let others = problem.wishes.split_off(1);
         for other in others {
             problem.wishes.push(other);
-            if let Err(explanation) = self.solve(&problem)? {
+            if let Err(explanation) = attempt(self.index, &problem)? {
                 let other = problem.wishes.pop().filter(|wish| wish.id != *self.id);
                 let alone = Problem { wishes: other.iter().cloned().collect(), ..problem.clone() };
                 // What has no way by itself says nothing about this version.
-                if self.solve(&alone)?.is_ok() {
+                if attempt(self.index, &alone)?.is_ok() {
                     let plugin = other.map(|wish| wish.id);
                     let conflict = unsolvable("conflict", explanation);
                     return Ok(Some(Because { version: Some(version.clone()), plugin, ..conflict }));
@@ -442,7 +427,8 @@ fn would_need(reason: &Reason) -> Option<Because> {
     Some(Because { kind: "needed", text, plugin, version, range, ..Because::default() })
 }
 
-fn unsolvable(kind: &'static str, explanation: Option<Explanation>) -> Because {
+fn unsolvable(kind: &'static str, explanation: Option<Box<Explanation>>) -> Because {
+    let explanation = explanation.map(|explanation| *explanation);
     let text = explanation
         .as_ref()
         .map_or_else(|| "the search for versions that go together took too long".to_owned(), ToString::to_string);

@@ -41,16 +41,32 @@ impl fmt::Display for Obstacle {
     }
 }
 
+/// Returns what the catalog says of the version that is installed.
+fn listed<'a>(standing: &Standing, known: &'a Known) -> Option<&'a Offer> {
+    let version = standing.version.as_ref()?;
+    known.offers.iter().find(|offer| offer.release.version.same_release(version))
+}
+
+/// Returns the range that the installed version declares. The catalog may have narrowed it since; the copy that is
+/// installed was never told.
+fn declared<'a>(standing: &'a Standing, known: &'a Known) -> Option<&'a str> {
+    let listed = listed(standing, known);
+    listed.map_or(standing.declared.as_deref(), |offer| offer.release.grafana_dependency.as_deref())
+}
+
+fn is_angular(standing: &Standing, known: &Known) -> bool {
+    standing.angular || listed(standing, known).is_some_and(|offer| offer.release.angular)
+}
+
 fn own_obstacle(standing: &Standing, known: &Known, upgrade: &Upgrade) -> Option<Obstacle> {
-    let Some(version) = &standing.version else { return Some(Obstacle::NoVersion) };
-    let listed = known.offers.iter().find(|offer| offer.release.version.same_release(version));
-    // The catalog may have narrowed the range since; the copy that is installed was never told.
-    let declared = listed.map_or(standing.declared.as_deref(), |offer| offer.release.grafana_dependency.as_deref());
+    if standing.version.is_none() {
+        return Some(Obstacle::NoVersion);
+    }
+    let declared = declared(standing, known);
     if !works_with(declared, &upgrade.to) {
         return Some(Obstacle::Range(declared.unwrap_or_default().to_owned()));
     }
-    let angular = standing.angular || listed.is_some_and(|offer| offer.release.angular);
-    (angular && upgrade.to.major() >= WITHOUT_ANGULAR).then_some(Obstacle::Angular)
+    (is_angular(standing, known) && upgrade.to.major() >= WITHOUT_ANGULAR).then_some(Obstacle::Angular)
 }
 
 fn unknown(standing: &Standing, upgrade: &Upgrade) -> Judgement {
@@ -70,14 +86,11 @@ fn unknown(standing: &Standing, upgrade: &Upgrade) -> Judgement {
 
 fn stays(standing: &Standing, known: &Known, upgrade: &Upgrade) -> Judgement {
     let version = standing.version.as_ref().map(PluginVersion::as_str).unwrap_or_default();
-    let listed = known.offers.iter().find(|offer| offer.release.version.as_str() == version);
-    let range = listed.map_or(standing.declared.as_deref(), |offer| offer.release.grafana_dependency.as_deref());
-    let reason = match range.map(str::trim).filter(|range| !range.is_empty()) {
+    let reason = match declared(standing, known).map(str::trim).filter(|range| !range.is_empty()) {
         Some(range) => format!("{version} works with Grafana `{}`", range.escape_debug()),
         None => format!("{version} works with every Grafana, as it declares none"),
     };
-    let angular = standing.angular || listed.is_some_and(|offer| offer.release.angular);
-    let off = angular && upgrade.to.major() + 1 == WITHOUT_ANGULAR;
+    let off = is_angular(standing, known) && upgrade.to.major() + 1 == WITHOUT_ANGULAR;
     let note = format!(
         "it is made with Angular, which Grafana {} has switched off unless its settings switch it on",
         upgrade.to.major()
@@ -203,10 +216,7 @@ fn remarks(standing: &Standing, known: &Known) -> Vec<String> {
     if known.withdrawn {
         notes.push("the upstream no longer lists it: it cannot be installed again from there".to_owned());
     }
-    let version = standing.version.as_ref();
-    let listed =
-        version.and_then(|version| known.offers.iter().find(|offer| offer.release.version.same_release(version)));
-    match (version, listed) {
+    match (standing.version.as_ref(), listed(standing, known)) {
         (Some(version), None) => notes.push(format!("the catalog has no version {version}")),
         (Some(version), Some(offer)) if offer.withdrawn && !known.withdrawn => {
             notes.push(format!("{version} was withdrawn: there is no way back to it from the upstream"));

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Judgement, Upgrade, Verdict};
+use super::{Judgement, Standing, Upgrade, Verdict};
 use crate::model::{PluginId, PluginVersion};
 
 /// What a step does.
@@ -35,10 +35,10 @@ pub struct Step {
 }
 
 /// Returns the steps in the order in which they are safe: what is open, what moves first, the upgrade, what moves after.
-pub fn steps(workspace: &str, judged: &[(PluginId, Judgement)], mirror: &[PluginId], upgrade: &Upgrade) -> Vec<Step> {
+pub fn steps(workspace: &str, judged: &[(Standing, Judgement)], mirror: &[PluginId], upgrade: &Upgrade) -> Vec<Step> {
     let of = |verdict: Verdict| judged.iter().filter(move |(_, judgement)| judgement.verdict == verdict);
     let mut steps = Vec::new();
-    for (plugin, _) in of(Verdict::Blocked) {
+    for (Standing { plugin, .. }, _) in of(Verdict::Blocked) {
         let text = format!("decide what becomes of {plugin}: replace it, remove it, or do not upgrade {workspace}");
         steps.push(Step { kind: StepKind::Decide, plugin: Some(plugin.clone()), to: None, text });
     }
@@ -46,11 +46,11 @@ pub fn steps(workspace: &str, judged: &[(PluginId, Judgement)], mirror: &[Plugin
         let text = format!("fetch {plugin} into the mirror: {} no longer brings it", upgrade.to);
         steps.push(Step { kind: StepKind::Mirror, plugin: Some(plugin.clone()), to: None, text });
     }
-    steps.extend(of(Verdict::Before).map(|(plugin, judgement)| moving(workspace, plugin, judgement)));
+    steps.extend(of(Verdict::Before).map(|(standing, judgement)| moving(workspace, &standing.plugin, judgement)));
     let from = upgrade.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
     let text = format!("upgrade {workspace}{from} to {}", upgrade.to);
     steps.push(Step { kind: StepKind::Upgrade, plugin: None, to: None, text });
-    steps.extend(of(Verdict::After).map(|(plugin, judgement)| moving(workspace, plugin, judgement)));
+    steps.extend(of(Verdict::After).map(|(standing, judgement)| moving(workspace, &standing.plugin, judgement)));
     steps
 }
 

@@ -26,7 +26,7 @@ pub use workspace::{Kind, Login, Place, Service, Workspace};
 
 use super::reference::ParseReferenceError;
 use crate::{
-    diagnostic::nearest,
+    diagnostic::{nearest, unknown_key},
     model::{Selector, WorkspaceName},
     net::{NetSettings, parse_address},
 };
@@ -255,13 +255,6 @@ impl Text<'_> {
             None => ManifestError::Syntax { path, line, message: message.to_owned() },
         }
     }
-}
-
-/// Takes serde's sentence apart: "unknown field `tokn`, expected one of `token`, `user`".
-fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
-    let (key, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
-    let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
-    Some((key.to_owned(), known))
 }
 
 #[cfg(test)]

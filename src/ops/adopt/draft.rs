@@ -12,6 +12,7 @@ use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
 use super::{AdoptError, grouping::Group};
 use crate::{
+    disk,
     fleet::{
         Manifest,
         manifest::{Ensure, Place},
@@ -82,7 +83,7 @@ impl Draft {
         if self.manifest.workspace(&name).is_ok() {
             return Err(AdoptError::NameTaken { path: folder.to_owned(), name });
         }
-        let home = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let home = disk::folder_of(&self.path);
         let home = fs::canonicalize(home).map_err(|source| AdoptError::Read { path: home.to_owned(), source })?;
         let path = match real.strip_prefix(&home) {
             Ok(inner) if inner.as_os_str().is_empty() => Path::new("."),

@@ -16,13 +16,13 @@ use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     fleet::grafana::Reach,
     index::{Index, IndexError},
-    model::{GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Timestamp},
+    model::{GrafanaVersion, Platform, PluginId, PluginVersion, Timestamp},
     ops::{
         Context, candidates,
         target::{Place, State, Target},
         usage::{UsedBy, WorkspaceUsage, read_one},
     },
-    resolver::{Offer, SignatureRule},
+    resolver::SignatureRule,
     upgrade::{Judgement, Known, Standing, Step, Upgrade, Verdict, former_core, judge, steps},
 };
 
@@ -290,9 +290,7 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
     }
     let mirror = to_mirror(index, &subject.used, &judged, &upgrade)?;
     let ids: Vec<_> = mirror.iter().map(|one| one.id.clone()).collect();
-    let order: Vec<_> =
-        judged.iter().map(|(standing, judgement)| (standing.plugin.clone(), judgement.clone())).collect();
-    let steps = if subject.failure.is_some() { Vec::new() } else { steps(&subject.name, &order, &ids, &upgrade) };
+    let steps = if subject.failure.is_some() { Vec::new() } else { steps(&subject.name, &judged, &ids, &upgrade) };
     let used = &subject.used;
     let plugins = judged.into_iter().map(|(standing, judgement)| CheckedPlugin {
         used_by: used.by(&standing.plugin),
@@ -324,16 +322,8 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
 fn known(index: &Index, plugin: &PluginId) -> Result<Option<Known>, IndexError> {
     let Some(stored) = index.plugin(plugin)? else { return Ok(None) };
     let releases = index.releases(plugin)?;
-    let signed = !stored.plugin.signature.signature_type.is_empty();
-    let offers = candidates::candidates(&stored, &releases).into_iter().map(|candidate| Offer {
-        release: candidate.release.clone(),
-        withdrawn: candidate.withdrawn,
-        published_at: candidate.published_at,
-        signed,
-    });
-    let offers = offers.collect();
-    let status: PluginStatus = stored.plugin.status.clone();
-    Ok(Some(Known { offers, status, withdrawn: stored.withdrawn_at.is_some() }))
+    let offers = candidates::offers(&stored, releases).collect();
+    Ok(Some(Known { offers, status: stored.plugin.status, withdrawn: stored.withdrawn_at.is_some() }))
 }
 
 /// Returns what the new version takes from the catalog: all of it where nobody knows what is used.

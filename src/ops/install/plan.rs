@@ -10,11 +10,11 @@ use crate::{
     index::{Index, IndexError},
     model::{Dependency, PluginId, PluginSpec, PluginVersion, VersionRequest},
     ops::{
-        candidates::{self, Catalog, LookupError},
+        candidates::{self, LookupError, attempt},
         changes::Action,
         target::{InstalledPlugin, State, Target},
     },
-    resolver::{Explanation, Installed, Problem, Solution, SolveError, Surroundings, solve},
+    resolver::{Explanation, Problem, Solution, Surroundings},
     upstream::PackageName,
 };
 
@@ -108,7 +108,7 @@ impl Versions {
         let mut problem = Problem {
             wishes: specs.to_vec(),
             surroundings: surroundings.clone(),
-            installed: installed(state),
+            installed: candidates::installed(state.plugins.values()),
             ..Problem::default()
         };
         if let Ok(solution) = attempt(index, &problem)? {
@@ -149,25 +149,6 @@ impl Versions {
         let (plugin, action) = (wish.spec.id.clone(), Err(PlanError::Unsolvable(why)));
         Some(Step { plugin, action, package: None, needs: Vec::new(), needed_by: None })
     }
-}
-
-/// Returns a solution, or why there is none where that is known.
-fn attempt(index: &Index, problem: &Problem) -> Result<Result<Solution, Option<Box<Explanation>>>, IndexError> {
-    match solve(&Catalog::new(index, &problem.surroundings), problem) {
-        Ok(solution) => Ok(Ok(solution)),
-        Err(SolveError::Provider(error)) => Err(error),
-        Err(SolveError::GivenUp { .. }) => Ok(Err(None)),
-        Err(SolveError::Unsolvable(explanation)) => Ok(Err(Some(explanation))),
-    }
-}
-
-/// Returns the plugins that are there and work, as the resolver takes them.
-fn installed(state: &State) -> BTreeMap<PluginId, Installed> {
-    let there = |plugin: &InstalledPlugin| {
-        let version = plugin.version.clone().filter(|_| plugin.fault.is_none())?;
-        Some((plugin.id.clone(), Installed { version, dependencies: plugin.dependencies.clone() }))
-    };
-    state.plugins.values().filter_map(there).collect()
 }
 
 /// Returns the steps for these wishes, what is needed before what needs it.
