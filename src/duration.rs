@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer, de::Error};
+use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 /// A text is not a length of time.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -31,9 +31,30 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duratio
     parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
+/// Returns the text that [`parse`] reads as this length, to the millisecond.
+pub fn format(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
+    let fitting = units.into_iter().find(|(length, _)| milliseconds >= *length && milliseconds.is_multiple_of(*length));
+    fitting.map_or_else(|| "0s".to_owned(), |(length, unit)| format!("{}{unit}", milliseconds / length))
+}
+
+/// Writes a length of time as a setting.
+pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format(*duration))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_written_as_they_are_read() {
+        for text in ["0s", "500ms", "90s", "5m", "36h", "3d"] {
+            assert_eq!(format(parse(text).expect("a length")), text);
+        }
+        assert_eq!(format(Duration::from_micros(1)), "0s");
+    }
 
     #[test]
     fn lengths_are_read_as_people_write_them() {

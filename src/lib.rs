@@ -61,6 +61,7 @@ pub mod net;
 pub mod ops;
 pub mod progress;
 pub mod resolver;
+pub mod rollout;
 pub mod signature;
 pub mod store;
 pub mod upgrade;

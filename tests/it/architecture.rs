@@ -36,7 +36,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("lockfile", &["diagnostic", "model"]),
     ("usage", &["model"]),
     ("upgrade", &["model", "resolver"]),
-    ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "verifier"]),
+    ("rollout", &["diagnostic", "duration", "model"]),
+    ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "rollout", "verifier"]),
 
     ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "json", "lockfile", "model", "net", "progress",
         "resolver", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),

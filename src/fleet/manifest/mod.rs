@@ -18,10 +18,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 pub use error::{ManifestError, RuleError, SelectError};
-pub use policy::{
-    Catalog, Ensure, HealthCheck, Keys, OnFailure, ParseSourceError, ParseWaveError, Rollout, Signatures, Source,
-    Trust, Wave, Wish,
-};
+pub use policy::{Catalog, Ensure, Keys, ParseSourceError, Signatures, Source, Trust, Wish};
 pub use workspace::{Kind, Login, Place, Service, Workspace};
 
 use super::reference::ParseReferenceError;
@@ -29,6 +26,7 @@ use crate::{
     diagnostic::{nearest, unknown_key},
     model::{Selector, WorkspaceName},
     net::{NetSettings, parse_address},
+    rollout::{Rollout, Wave},
 };
 use workspace::RawWorkspace;
 
@@ -175,7 +173,7 @@ impl Manifest {
     fn check_waves(&self) -> Result<(), RuleError> {
         self.rollout.waves.iter().try_for_each(|wave| match wave {
             Wave::Selector(selector) => self.check_name(selector),
-            Wave::Share(_) => Ok(()),
+            Wave::Share(_) | Wave::Count(_) => Ok(()),
         })
     }
 
@@ -263,6 +261,7 @@ mod tests {
     use crate::{
         diagnostic::{Chain, Diagnose},
         fleet::reference::SecretReference,
+        rollout::OnFailure,
     };
     use std::time::Duration;
 

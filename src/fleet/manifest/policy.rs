@@ -1,9 +1,8 @@
-//! What the manifest asks for: the catalog, whom to trust, which plugins, and how a rollout goes.
+//! What the manifest asks for: the catalog, whom to trust, and which plugins.
 
 use std::{
     collections::BTreeSet,
     fmt,
-    num::{NonZeroU8, NonZeroUsize},
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -14,7 +13,7 @@ use serde::Deserialize;
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::reference::SecretReference,
-    model::{ParseSelectorError, ParseWorkspaceNameError, PluginId, Selector, VersionRange, WorkspaceName},
+    model::{ParseWorkspaceNameError, PluginId, Selector, VersionRange, WorkspaceName},
 };
 
 /// `[catalog]`: where the catalog comes from.
@@ -198,111 +197,4 @@ pub enum Ensure {
     Present,
     /// It is to be removed.
     Absent,
-}
-
-/// `[rollout]`: how a plan is carried out over many workspaces.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Rollout {
-    /// Who comes first, and who then.
-    pub waves: Vec<Wave>,
-    /// How many workspaces are changed at once; each of them sees one call at a time.
-    pub max_concurrent: NonZeroUsize,
-    /// How many workspaces may fail before the rollout stops.
-    pub max_failures: usize,
-    /// How long is waited between two waves.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
-    pub soak: Duration,
-    /// What must be well before the next wave.
-    pub health: Vec<HealthCheck>,
-    /// What is done with the changed workspaces when the rollout stops.
-    pub on_failure: OnFailure,
-}
-
-impl Default for Rollout {
-    fn default() -> Self {
-        Self {
-            waves: vec![Wave::Share(NonZeroU8::MIN.saturating_add(99))],
-            max_concurrent: NonZeroUsize::MIN.saturating_add(7),
-            max_failures: 0,
-            soak: Duration::ZERO,
-            health: vec![HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources],
-            on_failure: OnFailure::Rollback,
-        }
-    }
-}
-
-/// The workspaces that are changed together.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(try_from = "String")]
-pub enum Wave {
-    /// Those that a selector means.
-    Selector(Selector),
-    /// So many percent of all, 1 to 100, those of earlier waves counted in.
-    Share(NonZeroU8),
-}
-
-impl FromStr for Wave {
-    type Err = ParseWaveError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.strip_suffix('%') {
-            Some(number) => match number.parse() {
-                Ok(percent) if percent <= NonZeroU8::MIN.saturating_add(99) => Ok(Self::Share(percent)),
-                _ => Err(ParseWaveError::Share(number.chars().take(40).collect())),
-            },
-            None => text.parse().map(Self::Selector).map_err(ParseWaveError::Selector),
-        }
-    }
-}
-
-impl TryFrom<String> for Wave {
-    type Error = ParseWaveError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl fmt::Display for Wave {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Selector(selector) => selector.fmt(formatter),
-            Self::Share(percent) => write!(formatter, "{percent}%"),
-        }
-    }
-}
-
-/// A text is not a wave.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum ParseWaveError {
-    /// Not 1 to 100 percent.
-    #[error("`{}%` is no share: expected `1%` to `100%`", .0.escape_debug())]
-    Share(String),
-    /// Not a selector either.
-    #[error(transparent)]
-    Selector(ParseSelectorError),
-}
-
-/// Something that must be well after a wave.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum HealthCheck {
-    /// The workspace answers.
-    Grafana,
-    /// The plugin is loaded and says that it is well.
-    Plugin,
-    /// The data sources of that type answer.
-    Datasources,
-}
-
-/// What is done with the changed workspaces when a rollout stops.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnFailure {
-    /// Each gets its former version back.
-    #[default]
-    Rollback,
-    /// They stay as they are.
-    Stop,
 }

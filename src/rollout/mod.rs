@@ -1,0 +1,18 @@
+//! Rollouts: a plan of changes over a fleet, and how it is carried out wave by wave.
+//!
+//! *Invariant:* pure: state in, decisions out. Clock, network, disk and journal are passed in as data, so that ten thousand
+//! rollouts can be tried in a moment, and a rollout that was killed goes on where its journal ends.
+//! *Not for:* talking to a workspace, or choosing versions; a plan leaves no choice to whoever applies it.
+
+pub mod gate;
+pub mod plan;
+pub mod policy;
+pub mod record;
+
+pub use gate::{DataSourceSeen, Observation, PluginSeen, Probe};
+pub use plan::{
+    Action, Base, Blocked, Content, ContentItem, Ground, Plan, PlanError, PlanId, PlannedPackage, Step, Summary,
+    Unmanaged, Verb, Warning, WavePlan,
+};
+pub use policy::{HealthCheck, OnFailure, ParseWaveError, Rollout, Wave};
+pub use record::{Cause, Ending, Entry, Fault, Record, Task, TaskResult};

@@ -1,0 +1,460 @@
+//! A plan: the changes between what is and what is wanted, decided to the last detail, as it is saved and shown.
+//!
+//! *Invariant:* a [`Plan`] that was read has the id that its content has, so nobody changed it since it was made; every
+//! workspace with an action has its ground and stands in exactly one wave.
+//! *Not for:* making a plan, or carrying one out.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use super::policy::Rollout;
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    model::{GrafanaVersion, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName},
+};
+
+/// Everything that a rollout does. Its JSON is what `plan --json` prints and `plan --out` saves.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The name of the plan: a digest of all the rest but the time.
+    pub plan_id: PlanId,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// What it was made from.
+    pub base: Base,
+    /// In the order in which they are made on each workspace; what stays as it is included.
+    pub actions: Vec<Action>,
+    /// What cannot be done, and why.
+    pub blocked: Vec<Blocked>,
+    /// How many actions of each kind.
+    pub summary: Summary,
+    /// What is done besides plugins, after them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub content: Vec<Content>,
+    /// What is installed, and neither wanted nor unwanted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmanaged: Vec<Unmanaged>,
+    /// What is worth knowing before it is applied.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Warning>,
+    /// What each workspace was when the plan was made.
+    pub workspaces: BTreeMap<WorkspaceName, Ground>,
+    /// Who comes first, and who then: every workspace with something to do, once.
+    pub waves: Vec<WavePlan>,
+    /// How the rollout goes.
+    pub policy: Rollout,
+}
+
+/// The name of a plan: 16 hexadecimal digits.
+#[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(transparent)]
+pub struct PlanId(String);
+
+impl PlanId {
+    /// Returns the digits.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PlanId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// What a plan was made from.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Base {
+    /// The digest of the lock's text; nothing where versions were chosen for this plan alone.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lock: Option<Sha256Digest>,
+    /// The sync of the catalog, counted in this cache.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub sync: Option<i64>,
+}
+
+/// What a workspace was when the plan was made: a plan is refused once this has shifted.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ground {
+    /// Where it is: the address, or the folder.
+    pub place: String,
+    /// The version of Grafana, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub grafana: Option<GrafanaVersion>,
+    /// The platform that packages are for.
+    pub platform: Platform,
+    /// Workspaces of one account are slowed down together.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub account: Option<String>,
+    /// The plugins that were there, with their versions where those can be made out.
+    pub plugins: BTreeMap<PluginId, Option<PluginVersion>>,
+}
+
+/// What is done to one plugin on one workspace.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Action {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The plugin.
+    pub plugin: PluginId,
+    /// What is done.
+    pub action: Verb,
+    /// The version that must be there before; nothing where the plugin must not be, or its version cannot be made out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub from: Option<PluginVersion>,
+    /// The version that is there afterwards; nothing where the plugin goes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub to: Option<PluginVersion>,
+    /// Why.
+    pub reason: String,
+    /// Whether the version that is there was put there by nobody we know of: neither the lock nor a rollout did.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub drift: bool,
+    /// The package that is checked here before, where one comes.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub package: Option<PlannedPackage>,
+}
+
+impl Action {
+    /// Returns whether there is nothing to do.
+    pub fn is_nothing(&self) -> bool {
+        self.action == Verb::Unchanged
+    }
+}
+
+/// A package as a plan pins it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedPackage {
+    /// The platform that it is for.
+    pub platform: Platform,
+    /// Its digest, as the lock has it: `sha256:...` or `md5:...`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub digest: Option<String>,
+}
+
+/// What is done to a plugin.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verb {
+    /// It is not there and will be.
+    Install,
+    /// A lower version is there, or one that cannot be made out.
+    Upgrade,
+    /// A higher version is there.
+    Downgrade,
+    /// It is there in that version but broken, and is put there again.
+    Reinstall,
+    /// It is set to that version once more, since the server may have brought another one along with what needs it
+    /// (protocol page 8); usually there is nothing to do.
+    Hold,
+    /// It is there and will not be.
+    Uninstall,
+    /// Everything is as it should be.
+    Unchanged,
+}
+
+impl Verb {
+    /// Returns the word that plans use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Install => "install",
+            Self::Upgrade => "upgrade",
+            Self::Downgrade => "downgrade",
+            Self::Reinstall => "reinstall",
+            Self::Hold => "hold",
+            Self::Uninstall => "uninstall",
+            Self::Unchanged => "unchanged",
+        }
+    }
+}
+
+/// Something that cannot be done.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Blocked {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The plugin.
+    pub plugin: PluginId,
+    /// Why.
+    pub reason: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+}
+
+/// A plugin that is installed, and neither wanted nor unwanted.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unmanaged {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version, where it can be made out.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub version: Option<PluginVersion>,
+}
+
+/// Something worth knowing.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Warning {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The plugin that it is about.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub plugin: Option<PluginId>,
+    /// What it is.
+    pub text: String,
+}
+
+/// The workspaces that are changed together.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WavePlan {
+    /// How the manifest spells the wave; `the rest` for those that none of its waves takes.
+    pub name: String,
+    /// The workspaces in the order in which they are begun.
+    pub workspaces: Vec<WorkspaceName>,
+}
+
+/// How many actions of each kind.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct Summary {
+    /// To be installed.
+    pub install: usize,
+    /// To be upgraded.
+    pub upgrade: usize,
+    /// To be downgraded.
+    pub downgrade: usize,
+    /// To be put in place again.
+    pub reinstall: usize,
+    /// To be removed.
+    pub uninstall: usize,
+    /// To stay.
+    pub unchanged: usize,
+    /// That cannot be done.
+    pub blocked: usize,
+}
+
+/// Something that is done besides plugins.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The plugin that it belongs to.
+    pub plugin: PluginId,
+    /// What it is.
+    pub item: ContentItem,
+}
+
+/// What is done besides plugins. Secrets are named, and fetched by their references in the manifest when they are sent.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
+pub enum ContentItem {
+    /// The dashboards that the plugin bundles are imported into a folder.
+    Dashboards {
+        /// The unique id of the folder.
+        folder_uid: String,
+        /// Its title.
+        folder_title: String,
+    },
+    /// A data source is made or changed.
+    DataSource {
+        /// Its unique id.
+        uid: String,
+        /// Its name.
+        name: String,
+        /// The rest of its settings, without secrets: the body of the Data Source API.
+        settings: Value,
+        /// The names of its secrets, `secureJsonData`.
+        secrets: Vec<String>,
+    },
+    /// A data source is removed.
+    NoDataSource {
+        /// Its unique id.
+        uid: String,
+    },
+}
+
+/// Something that is carried out on a workspace: an action or content, in this order.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step<'a> {
+    /// A plugin is changed.
+    Plugin(&'a Action),
+    /// Something else is changed.
+    Content(&'a Content),
+}
+
+/// A text is no plan that may be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// It is no JSON of a plan.
+    #[error("it is not a plan")]
+    Shape(#[source] serde_json::Error),
+    /// It was changed after it was made.
+    #[error("its content does not have the id {0}: it was changed after it was made")]
+    Changed(PlanId),
+    /// An action or a wave names a workspace that the plan does not describe, or one twice.
+    #[error("it says nothing, or two things, of workspace {0}")]
+    Workspace(WorkspaceName),
+}
+
+impl Diagnose for PlanError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("make a plan with `plugport plan --out FILE`, and apply it as it is".to_owned())
+    }
+}
+
+impl Plan {
+    /// Returns the plan with its counts and its id.
+    #[must_use]
+    pub fn sealed(mut self) -> Self {
+        self.summary = self.count();
+        self.plan_id = self.digest();
+        self
+    }
+
+    /// Reads a plan that was saved. The keys that every document of the command line begins with are left out of account.
+    pub fn parse(text: &str) -> Result<Self, PlanError> {
+        let mut value: Value = serde_json::from_str(text).map_err(PlanError::Shape)?;
+        if let Some(object) = value.as_object_mut() {
+            object.remove("format_version");
+            object.remove("command");
+        }
+        let plan: Self = serde_json::from_value(value).map_err(PlanError::Shape)?;
+        if plan.digest() != plan.plan_id || plan.count() != plan.summary {
+            return Err(PlanError::Changed(plan.plan_id));
+        }
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Returns what is carried out on a workspace, in this order: actions that do something, then content. Tasks of the
+    /// journal name steps by their place here.
+    pub fn steps<'a>(&'a self, workspace: &'a WorkspaceName) -> impl Iterator<Item = Step<'a>> {
+        let actions = self.actions.iter().filter(|action| !action.is_nothing() && action.workspace == *workspace);
+        let content = self.content.iter().filter(|content| content.workspace == *workspace);
+        actions.map(Step::Plugin).chain(content.map(Step::Content))
+    }
+
+    /// Returns whether there is anything to carry out.
+    pub fn is_empty(&self) -> bool {
+        self.content.is_empty() && self.actions.iter().all(Action::is_nothing)
+    }
+
+    fn count(&self) -> Summary {
+        let count = |verb| self.actions.iter().filter(|action| action.action == verb).count();
+        Summary {
+            install: count(Verb::Install),
+            upgrade: count(Verb::Upgrade),
+            downgrade: count(Verb::Downgrade),
+            reinstall: count(Verb::Reinstall),
+            uninstall: count(Verb::Uninstall),
+            unchanged: count(Verb::Unchanged),
+            blocked: self.blocked.len(),
+        }
+    }
+
+    fn digest(&self) -> PlanId {
+        let bare = Self { plan_id: PlanId::default(), made_at: Timestamp::from_milliseconds(0), ..self.clone() };
+        let text = serde_json::to_string(&bare).unwrap_or_default();
+        PlanId(hex::encode(&Sha256::digest(text)[..8]))
+    }
+
+    fn check(&self) -> Result<(), PlanError> {
+        let mut in_waves: BTreeMap<&WorkspaceName, usize> = BTreeMap::new();
+        for name in self.waves.iter().flat_map(|wave| &wave.workspaces) {
+            *in_waves.entry(name).or_default() += 1;
+        }
+        let acted_on = self.actions.iter().filter(|action| !action.is_nothing()).map(|action| &action.workspace);
+        let named =
+            acted_on.chain(self.content.iter().map(|content| &content.workspace)).chain(in_waves.keys().copied());
+        let is_odd = |name: &&WorkspaceName| !self.workspaces.contains_key(*name) || in_waves.get(*name) != Some(&1);
+        named.into_iter().find(is_odd).map_or(Ok(()), |name| Err(PlanError::Workspace(name.clone())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let name: WorkspaceName = "prod".parse().expect("a name");
+        let action = Action {
+            workspace: name.clone(),
+            plugin: "acme-clock-panel".parse().expect("an id"),
+            action: Verb::Upgrade,
+            from: Some("1.0.0".parse().expect("a version")),
+            to: Some("1.1.0".parse().expect("a version")),
+            reason: "locked".to_owned(),
+            drift: false,
+            package: None,
+        };
+        let ground = Ground {
+            place: "https://grafana.example".to_owned(),
+            grafana: None,
+            platform: "linux-amd64".parse().expect("a platform"),
+            account: None,
+            plugins: BTreeMap::new(),
+        };
+        Plan {
+            plan_id: PlanId::default(),
+            made_at: Timestamp::from_milliseconds(1),
+            base: Base::default(),
+            actions: vec![action],
+            blocked: Vec::new(),
+            summary: Summary::default(),
+            content: Vec::new(),
+            unmanaged: Vec::new(),
+            warnings: Vec::new(),
+            workspaces: BTreeMap::from([(name.clone(), ground)]),
+            waves: vec![WavePlan { name: "100%".to_owned(), workspaces: vec![name] }],
+            policy: Rollout::default(),
+        }
+        .sealed()
+    }
+
+    #[test]
+    fn a_plan_is_read_as_it_was_written() {
+        let text = serde_json::to_string(&plan()).expect("text");
+        assert_eq!(Plan::parse(&text).expect("a plan"), plan());
+    }
+
+    #[test]
+    fn a_plan_that_was_changed_is_refused() {
+        let text = serde_json::to_string(&plan()).expect("text");
+        assert!(matches!(Plan::parse(&text.replace("1.1.0", "1.2.0")), Err(PlanError::Changed(_))));
+        assert!(matches!(Plan::parse("{}"), Err(PlanError::Shape(_))));
+    }
+
+    #[test]
+    fn two_plans_of_the_same_things_have_one_id() {
+        let later = Plan { made_at: Timestamp::from_milliseconds(2), ..plan() }.sealed();
+        assert_eq!(later.plan_id, plan().plan_id);
+    }
+
+    #[test]
+    fn a_workspace_in_no_wave_or_in_two_is_refused() {
+        for waves in [Vec::new(), vec![plan().waves[0].clone(), plan().waves[0].clone()]] {
+            let text = serde_json::to_string(&Plan { waves, ..plan() }.sealed()).expect("text");
+            assert!(matches!(Plan::parse(&text), Err(PlanError::Workspace(_))));
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! `[rollout]`: how a plan is carried out over many workspaces, as the manifest says it and the plan repeats it.
+
+use std::{
+    fmt,
+    num::{NonZeroU8, NonZeroUsize},
+    str::FromStr,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    duration,
+    model::{ParseSelectorError, Selector},
+};
+
+/// `[rollout]`: how a plan is carried out over many workspaces.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rollout {
+    /// Who comes first, and who then; whoever is in none of them comes last.
+    pub waves: Vec<Wave>,
+    /// How many workspaces are changed at once; each of them sees one call at a time.
+    pub max_concurrent: NonZeroUsize,
+    /// How many workspaces may fail before the rollout stops.
+    pub max_failures: usize,
+    /// How long is waited between two waves, after which the gates of the wave are looked at once more.
+    #[serde(with = "duration")]
+    pub soak: Duration,
+    /// What must be well before the next wave.
+    pub health: Vec<HealthCheck>,
+    /// What is done with the changed workspaces when the rollout stops.
+    pub on_failure: OnFailure,
+    /// How long a workspace may take to be well after its changes: Grafana may restart.
+    #[serde(with = "duration")]
+    pub gate_timeout: Duration,
+    /// How long is waited between two looks.
+    #[serde(with = "duration")]
+    pub gate_pause: Duration,
+    /// How many looks in a row must find it well.
+    pub gate_passes: NonZeroUsize,
+    /// Commands that are a gate of their own: they are well when they end with 0 within the timeout. They are told the
+    /// workspace by `PLUGPORT_WORKSPACE` and `PLUGPORT_WORKSPACE_URL`, and no token.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Vec<String>>,
+    /// Whether Grafana is also asked for a snapshot of each dashboard that uses a plugin which is to be changed.
+    pub snapshot: bool,
+}
+
+impl Default for Rollout {
+    fn default() -> Self {
+        Self {
+            waves: vec![Wave::Share(NonZeroU8::MIN.saturating_add(99))],
+            max_concurrent: NonZeroUsize::MIN.saturating_add(7),
+            max_failures: 0,
+            soak: Duration::ZERO,
+            health: vec![HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources],
+            on_failure: OnFailure::Rollback,
+            gate_timeout: Duration::from_mins(2),
+            gate_pause: Duration::from_secs(5),
+            gate_passes: NonZeroUsize::MIN,
+            commands: Vec::new(),
+            snapshot: false,
+        }
+    }
+}
+
+/// The workspaces that are changed together.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Wave {
+    /// Those that a selector means.
+    Selector(Selector),
+    /// So many percent of all, 1 to 100, those of earlier waves counted in.
+    Share(NonZeroU8),
+    /// So many of all, those of earlier waves counted in: a number alone.
+    Count(NonZeroUsize),
+}
+
+impl FromStr for Wave {
+    type Err = ParseWaveError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_suffix('%') {
+            Some(number) => match number.parse() {
+                Ok(percent) if percent <= NonZeroU8::MIN.saturating_add(99) => Ok(Self::Share(percent)),
+                _ => Err(ParseWaveError::Share(number.chars().take(40).collect())),
+            },
+            None if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) => {
+                text.parse().map(Self::Count).map_err(|_| ParseWaveError::Count(text.chars().take(40).collect()))
+            }
+            None => text.parse().map(Self::Selector).map_err(ParseWaveError::Selector),
+        }
+    }
+}
+
+impl From<Wave> for String {
+    fn from(wave: Wave) -> Self {
+        wave.to_string()
+    }
+}
+
+impl TryFrom<String> for Wave {
+    type Error = ParseWaveError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl fmt::Display for Wave {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Selector(selector) => selector.fmt(formatter),
+            Self::Share(percent) => write!(formatter, "{percent}%"),
+            Self::Count(count) => count.fmt(formatter),
+        }
+    }
+}
+
+/// A text is not a wave.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+pub enum ParseWaveError {
+    /// Not 1 to 100 percent.
+    #[error("`{}%` is no share: expected `1%` to `100%`", .0.escape_debug())]
+    Share(String),
+    /// Not a number of workspaces.
+    #[error("`{}` is no number of workspaces: expected at least 1", .0.escape_debug())]
+    Count(String),
+    /// Not a selector either.
+    #[error(transparent)]
+    Selector(ParseSelectorError),
+}
+
+/// Something that must be well after a wave.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HealthCheck {
+    /// The workspace answers.
+    Grafana,
+    /// The plugin is loaded and says that it is well.
+    Plugin,
+    /// The data sources of that type answer.
+    Datasources,
+}
+
+/// What is done with the changed workspaces when a rollout stops.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnFailure {
+    /// Each gets its former version back.
+    #[default]
+    Rollback,
+    /// They stay as they are.
+    Stop,
+}
