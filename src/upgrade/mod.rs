@@ -20,9 +20,6 @@ use crate::{
     resolver::{Offer, SignatureRule},
 };
 
-/// The first version of Grafana that refuses Angular plugins; the one before has them switched off.
-const WITHOUT_ANGULAR: u64 = 12;
-
 /// An upgrade of one workspace.
 #[derive(Clone, Debug)]
 pub struct Upgrade {

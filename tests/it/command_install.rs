@@ -442,3 +442,16 @@ fn what_goes_with_no_version_of_the_rest_fails_alone_and_says_why() {
     assert!(error.contains("acme-old-app 1.0.0 needs acme-base-datasource `^1.0.0`"), "{error}");
     assert!(error.contains("acme-new-app 2.0.0 needs acme-base-datasource `^2.0.0`"), "{error}");
 }
+
+#[test]
+fn what_is_made_with_angular_is_not_installed_for_a_grafana_without_it() {
+    let panel = |version: &str| FakePlugin::new("acme-pie-panel", version);
+    let world = World::new(FakeCatalog::new().publish(panel("1.0.0")).publish(panel("2.0.0").angular()));
+    let asked = |wish: &str, grafana: &str| {
+        world.run(&["install", wish, "--dir", "plugins", "--grafana", grafana, "--dry-run"])
+    };
+    asked("acme-pie-panel", "12.0.0").expect_code(0).expect_stdout("1.0.0");
+    let refused = asked("acme-pie-panel@2.0.0", "12.0.0").expect_code(1);
+    refused.expect_stderr("2.0.0 needs AngularJS, which Grafana 12.0.0 no longer has");
+    asked("acme-pie-panel", "11.6.0").expect_code(0).expect_stdout("2.0.0");
+}
