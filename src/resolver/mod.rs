@@ -22,7 +22,7 @@ pub use self::{
     explanation::{Explanation, Fact, FactKind},
     problem::{Installed, Offer, Problem, Provider, SignatureRule},
     refusal::{NoVersion, Refusal},
-    server::{Offering, ServerChoice, Surprise, server_would, surprises},
+    server::{Offering, ServerChoice, Surprise, brought_along, is_there, server_would, surprises},
     solve::{Reason, Resolved, Solution, SolveError, solve},
 };
 

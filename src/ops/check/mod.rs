@@ -177,8 +177,7 @@ pub async fn read_subjects(context: &Context, targets: Vec<Target>) -> Vec<Subje
 }
 
 async fn read_subject(context: &Context, target: Target) -> Subject {
-    let (state, usage, reach) =
-        tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), target.reach());
+    let (state, usage, reach) = tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), target.reach());
     let mut subject = Subject {
         name: target.name.clone(),
         platform: target.platform.clone(),
