@@ -1,8 +1,8 @@
 //! What is to be told of a choice of versions before it is carried out: where the server does something else, and what is
 //! not known of what was chosen.
 //!
-//! *Invariant:* changes nothing, opens no socket, and every warning is a whole sentence that names workspace, plugin and
-//! versions.
+//! *Invariant:* changes nothing, opens no socket, and every warning is a whole sentence with the plugins and versions that
+//! it is about.
 //! *Not for:* what a server does, which the resolver knows; or refusing anything.
 
 use std::collections::BTreeMap;
@@ -89,8 +89,8 @@ pub fn warnings_anywhere(problem: &Problem, solution: &Solution, workspace: &str
         };
         if !resolved.needs_known {
             let text = format!(
-                "{workspace}: what {plugin} {version} needs is not known before it is fetched: catalogs tell it of the \
-                 newest version alone"
+                "what {plugin} {version} needs is not known before it is fetched: catalogs tell it of the newest version \
+                 alone"
             );
             warnings.push(warning(WarningKind::NeedsUnknown, text));
         }

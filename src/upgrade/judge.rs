@@ -118,7 +118,7 @@ fn moves(standing: &Standing, known: &Known, upgrade: &Upgrade, obstacle: &Obsta
             Some(from) => format!("no version works with both {from} and {}", upgrade.to),
         };
         let reason = format!("{version} {obstacle}; {target} works with {}, and {between}", upgrade.to);
-        let note = "between the upgrade and the move it does not work".to_owned();
+        let note = Judgement::GAP.to_owned();
         return Judgement { verdict: Verdict::After, target: Some(target), reason, notes: vec![note] };
     }
     let reason = format!("{version} {obstacle}; {}", why_none(standing, known, upgrade));

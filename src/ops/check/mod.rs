@@ -3,6 +3,7 @@
 //! *Invariant:* what could not be read is said, and nothing that rests on a part passes for the whole.
 //! *Not for:* the verdicts themselves, which `upgrade` gives.
 
+mod companions;
 mod inventory;
 
 use std::collections::BTreeMap;
@@ -267,9 +268,11 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
         let judgement = judge(&standing, known(index, &standing.plugin)?.as_ref(), &upgrade);
         judged.push((standing, judgement));
     }
+    let moves = companions::settle(index, &mut judged, &upgrade)?;
     let mirror = to_mirror(index, &subject.used, &judged, &upgrade)?;
     let ids: Vec<_> = mirror.iter().map(|one| one.id.clone()).collect();
-    let steps = if subject.failure.is_some() { Vec::new() } else { steps(&subject.name, &judged, &ids, &upgrade) };
+    let order = || steps(&subject.name, &judged, &moves, &ids, &upgrade);
+    let steps = if subject.failure.is_some() { Vec::new() } else { order() };
     let used = &subject.used;
     let plugins = judged.into_iter().map(|(standing, judgement)| CheckedPlugin {
         used_by: used.by(&standing.plugin),
