@@ -127,3 +127,56 @@ fn of_server(surprise: Surprise, workspace: &str) -> Warning {
     let text = surprise.sentence(workspace);
     Warning { kind, plugin: surprise.plugin, version: surprise.chosen, needed_by: Some(surprise.needed_by), text }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        model::{PluginStatus, Release},
+        resolver::{Installed, Surroundings},
+    };
+
+    fn resolved(plugin: &str, angular: bool, needs_known: bool) -> Resolved {
+        let version: PluginVersion = "2.0.0".parse().expect("a version");
+        let release = Release {
+            version: version.clone(),
+            created_at: None,
+            status: PluginStatus::Active,
+            grafana_dependency: None,
+            angular,
+            packages: BTreeMap::new(),
+            raw: String::new(),
+        };
+        Resolved {
+            plugin: plugin.parse().expect("an id"),
+            version,
+            release: Some(release),
+            stays: false,
+            because: Vec::new(),
+            needs: Vec::new(),
+            core: Vec::new(),
+            needs_known,
+        }
+    }
+
+    #[test]
+    fn what_comes_is_told_of_and_what_is_there_is_not() {
+        let solution = Solution { plugins: vec![resolved("a-panel", true, true), resolved("b-panel", false, false)] };
+        let told = |grafana: &str, installed: &[&str]| {
+            let there = |plugin: &&str| {
+                let version = "v2.0.0".parse().expect("a version");
+                (plugin.parse().expect("an id"), Installed { version, dependencies: Vec::new() })
+            };
+            let grafana = Some(grafana.parse().expect("a version"));
+            let problem = Problem {
+                surroundings: Surroundings { grafana, ..Surroundings::default() },
+                installed: installed.iter().map(there).collect(),
+                ..Problem::default()
+            };
+            warnings_anywhere(&problem, &solution, "prod").iter().map(|one| one.kind).collect::<Vec<_>>()
+        };
+        assert_eq!(told("11.6.0", &[]), [WarningKind::Angular, WarningKind::NeedsUnknown]);
+        assert_eq!(told("10.4.0", &[]), [WarningKind::NeedsUnknown]);
+        assert_eq!(told("11.6.0", &["a-panel", "b-panel"]), []);
+    }
+}

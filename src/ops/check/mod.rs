@@ -268,7 +268,8 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
         let judgement = judge(&standing, known(index, &standing.plugin)?.as_ref(), &upgrade);
         judged.push((standing, judgement));
     }
-    let moves = companions::settle(index, &mut judged, &upgrade)?;
+    let catalog = candidates::Catalog::new(index, &companions::surroundings(&upgrade));
+    let moves = companions::settle(&catalog, &mut judged, &upgrade)?;
     let mirror = to_mirror(index, &subject.used, &judged, &upgrade)?;
     let ids: Vec<_> = mirror.iter().map(|one| one.id.clone()).collect();
     let order = || steps(&subject.name, &judged, &moves, &ids, &upgrade);
