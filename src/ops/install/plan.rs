@@ -101,6 +101,10 @@ impl Step {
         Self { plugin, action, package: None, needs, needed_by, brought_by: None, warnings }
     }
 
+    fn replaces(&self) -> bool {
+        matches!(self.action, Ok(Action::Replace { .. }))
+    }
+
     /// Returns all that is to be told of it in one line.
     pub(super) fn warning(&self) -> Option<String> {
         let all: Vec<_> = self.warnings.iter().map(|(_, text)| text.as_str()).collect();
@@ -149,6 +153,11 @@ impl Versions {
                 None => warning.text,
             };
             match place.and_then(|plugin| steps.get_mut(&plugin)) {
+                // A server removes the old version before it looks at what the new one needs (protocol page 5.1).
+                Some(step) if warning.kind == WarningKind::ServerRefuses && step.replaces() => {
+                    step.warnings
+                        .push((warning.kind, format!("{text}; the version that is there may be gone after that")));
+                }
                 Some(step) => step.warnings.push((warning.kind, text)),
                 None => remarks.push(text),
             }

@@ -36,7 +36,7 @@ enum Obstacle {
     /// The catalog calls these unsigned; whether they are is judged by their packages.
     Unsigned(BTreeSet<PluginId>),
     /// The catalog calls one unsigned, and nothing else is ever looked at here.
-    Refused(PlanError),
+    Refused(PluginId, Box<Explanation>),
 }
 
 impl Versions {
@@ -63,8 +63,8 @@ impl Versions {
                 match obstacle(index, ready, &alone, why)? {
                     Obstacle::NoWay => continue,
                     Obstacle::Unsigned(plugins) => problem.signatures.excuse(plugins),
-                    Obstacle::Refused(error) => {
-                        refused.insert(spec.id.clone(), error);
+                    Obstacle::Refused(plugin, why) => {
+                        refused.insert(spec.id.clone(), PlanError::Unsigned { plugin, why });
                         continue;
                     }
                 }
@@ -116,7 +116,7 @@ fn obstacle(
         unsigned.insert(plugin);
     }
     Ok(match coming.filter(|_| !ready.is_checked) {
-        Some(plugin) => Obstacle::Refused(PlanError::Unsigned { plugin, why }),
+        Some(plugin) => Obstacle::Refused(plugin, why),
         None => Obstacle::Unsigned(unsigned),
     })
 }
