@@ -324,8 +324,8 @@ mod tests {
     #[test]
     fn of_those_that_need_what_a_server_brings_the_one_it_comes_with_is_first() {
         let (source, mut brought) = step("source", &[]);
-        brought.brought_by = Some("b".parse().expect("an id"));
-        assert_eq!(sorted([step("a", &["source"]), step("b", &["source"]), (source, brought)]), ["source", "b", "a"]);
+        brought.brought_by = Some("a".parse().expect("an id"));
+        assert_eq!(sorted([step("a", &["source"]), step("b", &["source"]), (source, brought)]), ["source", "a", "b"]);
     }
 
     #[test]
