@@ -18,6 +18,7 @@ pub mod keys;
 pub mod outdated;
 pub mod remove;
 pub mod sources;
+pub mod surprises;
 pub mod sync;
 pub mod target;
 pub mod trust;
