@@ -66,9 +66,14 @@ impl Index {
         self.session().row("reading a plugin", sql, [plugin.number], |row| json(row, 0))
     }
 
-    /// Returns the releases of a plugin, oldest first, withdrawn ones too.
-    pub fn listed_releases(&self, plugin: &ListedPlugin) -> Result<Vec<ListedRelease>, IndexError> {
-        self.session().rows("reading the releases", RELEASES, [plugin.number], listed_release)
+    /// Returns what `make` makes of the releases of a plugin, oldest first, withdrawn ones too.
+    pub fn listed_releases<T>(
+        &self,
+        plugin: &ListedPlugin,
+        make: impl Fn(ListedRelease) -> T,
+    ) -> Result<Vec<T>, IndexError> {
+        let read = |row: &Row<'_>| listed_release(row).map(&make);
+        self.session().rows("reading the releases", RELEASES, [plugin.number], read)
     }
 
     /// Returns the platforms that a release has listed packages for, in the order of their text.
@@ -91,4 +96,54 @@ impl Index {
 
 fn listed_release(row: &Row<'_>) -> rusqlite::Result<ListedRelease> {
     Ok(ListedRelease { version: row.get(0)?, published_at: row.get(1)?, range: row.get(2)?, withdrawn: row.get(3)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        index::testing::{Scratch, id, platform, put, release, time, version},
+        model::{PluginStatus, Release},
+    };
+
+    #[test]
+    fn a_listing_says_of_each_release_what_the_whole_of_it_does() {
+        let scratch = Scratch::new();
+        let mut index = scratch.open();
+        let needy = Release { grafana_dependency: Some(">=11".to_owned()), ..release("10.0.0", &[("any", 1)]) };
+        let undated = Release { created_at: None, ..release("2.0.0", &[("linux-amd64", 1), ("darwin-arm64", 2)]) };
+        let deleted = Release { status: PluginStatus::Deleted, ..release("v1.0.0-rc1", &[]) };
+        put(&mut index, "a-clock-panel", &[needy, deleted, undated]);
+        let plugin = index.listed_plugin(&id("a-clock-panel")).expect("read").expect("it is there");
+        assert!(!plugin.signed && !plugin.withdrawn);
+        let ranges = index.grafana_ranges().expect("read");
+        let listed = index.listed_releases(&plugin, |listed| listed).expect("read");
+        let told: Vec<_> = listed
+            .iter()
+            .map(|listed| {
+                let range = listed.range.map(|range| ranges[&range].as_ref());
+                (listed.version.as_str(), listed.published_at, range, listed.withdrawn)
+            })
+            .collect();
+        let wanted = [
+            ("v1.0.0-rc1", time(5), None, true),
+            ("2.0.0", time(1), None, false),
+            ("10.0.0", time(5), Some(">=11"), false),
+        ];
+        assert_eq!(told, wanted);
+        let platforms = |text: &str| index.listed_platforms(&plugin, &version(text)).expect("read");
+        assert_eq!(platforms("2.0.0"), [platform("darwin-arm64"), platform("linux-amd64")]);
+        assert_eq!(platforms("v1.0.0-rc1"), []);
+        assert_eq!(index.listed_plugin(&id("b-panel")).expect("read"), None);
+        assert!(!index.relations(&plugin).expect("read").expect("it is there").internal);
+    }
+
+    #[test]
+    fn a_listing_reads_nothing_but_its_own_index() {
+        let scratch = Scratch::new();
+        let index = scratch.open();
+        let sql = format!("EXPLAIN QUERY PLAN {RELEASES}");
+        let plan: Vec<String> = index.session().rows("planning", &sql, [1], |row| row.get(3)).expect("a plan");
+        assert_eq!(plan, ["SEARCH release USING COVERING INDEX release_listing (plugin=?)"]);
+    }
 }

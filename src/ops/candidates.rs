@@ -341,7 +341,7 @@ impl Provider for Catalog<'_> {
             published_at: Some(release.published_at),
             signed: *signed,
         };
-        Ok(Some(self.index.listed_releases(&plugin.listed)?.into_iter().map(listing).collect()))
+        Ok(Some(self.index.listed_releases(&plugin.listed, listing)?.into()))
     }
 
     fn platforms(&self, id: &PluginId, version: &Listing) -> Result<Vec<Platform>, IndexError> {

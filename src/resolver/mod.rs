@@ -162,7 +162,7 @@ fn every_refusal<'a>(
 ) -> impl Iterator<Item = Refusal> + 'a {
     let facts = candidate.facts(surroundings);
     refusals_by_facts(facts, pardon, surroundings)
-        .chain(lacks_platform(candidate.release.packages.keys(), &surroundings.platforms))
+        .chain(lacks_platform(&candidate.release.packages.keys(), &surroundings.platforms))
 }
 
 /// Returns the reasons for which the packages need not be known.
@@ -192,7 +192,7 @@ fn other_grafana(facts: Facts<'_>, _: Pardon, _: &Surroundings) -> Option<Refusa
 ///
 /// A release that names no package at all may have one everywhere: a workspace's catalog names only the newest.
 fn lacks_platform<'a>(
-    there: impl ExactSizeIterator<Item = &'a Platform> + Clone,
+    there: &(impl ExactSizeIterator<Item = &'a Platform> + Clone),
     platforms: &[Platform],
 ) -> Option<Refusal> {
     let lacks = |platform: &&Platform| there.len() > 0 && platform.choose(there.clone()).is_none();

@@ -194,7 +194,7 @@ fn lacking<P: Provider>(
     let mut lacking = Vec::new();
     for listing in versions {
         let there = provider.platforms(plugin, listing)?;
-        if lacks_platform(there.iter(), std::slice::from_ref(platform)).is_some() {
+        if lacks_platform(&there.iter(), std::slice::from_ref(platform)).is_some() {
             lacking.push(listing.version.clone());
         }
     }

@@ -251,7 +251,7 @@ impl<'a, P: Provider> Universe<'a, P> {
             return None;
         }
         match self.provider.platforms(plugin, listing) {
-            Ok(there) => lacks_platform(there.iter(), platforms),
+            Ok(there) => lacks_platform(&there.iter(), platforms),
             Err(error) => {
                 self.fault.set(Some(error));
                 None

@@ -3,11 +3,14 @@
 //! *Invariant:* a scan that was kept counts only for the same state of the dashboard, as the server marks it, and for
 //! the same version of the scanner.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use futures_util::{StreamExt, stream};
 
-use super::memory::{Memory, Remembered};
+use super::memory::Memory;
 use crate::{
     diagnostic::{Chain, printable},
     fleet::{Grafana, WorkspaceError, grafana::Listed},
@@ -25,7 +28,7 @@ const NAMED: usize = 3;
 
 /// What became of one dashboard.
 enum Read {
-    Scanned(Box<(ScannedDashboard, Option<Remembered>)>),
+    Scanned(Box<ScannedDashboard>, Option<String>),
     Failed(String, WorkspaceError),
     NotTried,
 }
@@ -44,16 +47,16 @@ pub(super) async fn read_dashboards(
             None => unknown.push(one),
         }
     }
-    let failed = AtomicUsize::new(0);
-    let read: Vec<_> =
-        stream::iter(unknown).map(|one| read_dashboard(grafana, one, &failed)).buffered(AT_ONCE).collect().await;
+    let failed = Arc::new(AtomicUsize::new(0));
+    let mut read = stream::iter(unknown)
+        .map(|one| alongside(read_dashboard(grafana.clone(), one, Arc::clone(&failed))))
+        .buffered(AT_ONCE);
     let (mut named, mut missing) = (Vec::new(), 0);
-    for one in read {
+    while let Some(one) = read.next().await {
         match one {
-            Read::Scanned(scanned) => {
-                let (dashboard, remembered) = *scanned;
-                memory.keep(remembered);
-                dashboards.push(dashboard);
+            Read::Scanned(dashboard, marker) => {
+                memory.keep(&dashboard.info.uid, marker);
+                dashboards.push(*dashboard);
             }
             Read::Failed(title, error) => {
                 missing += 1;
@@ -69,7 +72,15 @@ pub(super) async fn read_dashboards(
     dashboards
 }
 
-async fn read_dashboard(grafana: &Grafana, listed: Listed, failed: &AtomicUsize) -> Read {
+/// Runs work on whatever thread is free, so that documents are parsed side by side. A panic there is passed on.
+async fn alongside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(work).await {
+        Ok(value) => value,
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+async fn read_dashboard(grafana: Grafana, listed: Listed, failed: Arc<AtomicUsize>) -> Read {
     // A server that is down would be asked for each of them, and again, and again.
     if failed.load(Ordering::Relaxed) >= MAX_FAILED {
         return Read::NotTried;
@@ -77,8 +88,7 @@ async fn read_dashboard(grafana: &Grafana, listed: Listed, failed: &AtomicUsize)
     match grafana.dashboard(&listed).await {
         Ok((info, document)) => {
             let scan = scan(&document);
-            let remembered = Remembered::of(&info, listed.marker, &scan);
-            Read::Scanned(Box::new((ScannedDashboard { info, scan }, remembered)))
+            Read::Scanned(Box::new(ScannedDashboard { info, scan }), listed.marker)
         }
         Err(error) => {
             failed.fetch_add(1, Ordering::Relaxed);
