@@ -3,10 +3,7 @@
 //! *Invariant:* a scan that was kept counts only for the same state of the dashboard, as the server marks it, and for
 //! the same version of the scanner.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt, stream};
 
@@ -47,10 +44,8 @@ pub(super) async fn read_dashboards(
             None => unknown.push(one),
         }
     }
-    let failed = Arc::new(AtomicUsize::new(0));
-    let mut read = stream::iter(unknown)
-        .map(|one| alongside(read_dashboard(grafana.clone(), one, Arc::clone(&failed))))
-        .buffered(AT_ONCE);
+    let failed = AtomicUsize::new(0);
+    let mut read = stream::iter(unknown).map(|one| read_dashboard(grafana, one, &failed)).buffered(AT_ONCE);
     let (mut named, mut missing) = (Vec::new(), 0);
     while let Some(one) = read.next().await {
         match one {
@@ -72,15 +67,7 @@ pub(super) async fn read_dashboards(
     dashboards
 }
 
-/// Runs work on whatever thread is free, so that documents are parsed side by side. A panic there is passed on.
-async fn alongside<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
-    match tokio::spawn(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
-
-async fn read_dashboard(grafana: Grafana, listed: Listed, failed: Arc<AtomicUsize>) -> Read {
+async fn read_dashboard(grafana: &Grafana, listed: Listed, failed: &AtomicUsize) -> Read {
     // A server that is down would be asked for each of them, and again, and again.
     if failed.load(Ordering::Relaxed) >= MAX_FAILED {
         return Read::NotTried;
