@@ -193,7 +193,10 @@ fn run(arguments: &Arguments) -> u8 {
         Err(source) => Ended::With(Err(setup::no_runtime(&source))),
     };
     let (printed, code) = match ended {
-        Ended::With(Ok(report)) => (ui.report(name, &report), report.kind.map_or(0, exit_code)),
+        Ended::With(Ok(report)) => {
+            let code = report.kind.map_or(0, exit_code);
+            (ui.report(name, report), code)
+        }
         Ended::With(Err(failure)) => (ui.failure(name, &failure), exit_code(failure.kind)),
         Ended::By(signal) => {
             let message = format!("interrupted by {}", signal.name);

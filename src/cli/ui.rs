@@ -6,6 +6,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
+    mem,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -55,13 +56,13 @@ pub(super) struct Report {
 
 impl Ui {
     /// Prints what a command has to say.
-    pub(super) fn report(self, command: &str, report: &Report) -> io::Result<()> {
+    pub(super) fn report(self, command: &str, mut report: Report) -> io::Result<()> {
         for note in &report.notes {
             self.note(note);
         }
         let printed = match self.format {
             Format::Text => self.print(&report.text),
-            _ => self.print_document(command, report.document.clone()),
+            _ => self.print_document(command, mem::take(&mut report.document)),
         };
         for problem in &report.problems {
             self.problem(problem);
@@ -103,7 +104,7 @@ impl Ui {
         let document = document(command, fields);
         match self.format {
             Format::Events => self.print(&event("result", document)),
-            _ => self.print(&format!("{document:#}\n")),
+            _ => print_plain(&document),
         }
     }
 
@@ -151,6 +152,17 @@ pub(super) fn print_usage_error(message: &str) -> io::Result<()> {
     let failure = Failure::usage(message.trim_end(), "`plugport help` lists what there is");
     let ui = Ui { format: Format::Json, quiet: true, progress: false, color: ColorChoice::Never };
     ui.print_document("plugport", failure.document())
+}
+
+/// Prints a document as it is: JSON writes control characters as escapes, and some documents are long.
+fn print_plain(document: &Value) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(document)?;
+    text.push(b'\n');
+    let mut stream = io::stdout().lock();
+    match stream.write_all(&text).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 /// Puts the two fields that every document starts with before the others.

@@ -94,8 +94,7 @@ pub fn warnings_anywhere(problem: &Problem, solution: &Solution, workspace: &str
             );
             warnings.push(warning(WarningKind::NeedsUnknown, text));
         }
-        let angular = resolved.release.as_ref().is_some_and(|release| release.angular);
-        let grafana = problem.surroundings.grafana.as_ref().filter(|_| angular);
+        let grafana = problem.surroundings.grafana.as_ref().filter(|_| resolved.angular);
         if let Some(grafana) = grafana.filter(|grafana| grafana.major() + 1 == WITHOUT_ANGULAR) {
             let text = format!(
                 "{workspace} runs Grafana {grafana}, which has AngularJS switched off unless its settings switch it on, \
@@ -131,26 +130,14 @@ fn of_server(surprise: Surprise, workspace: &str) -> Warning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        model::{PluginStatus, Release},
-        resolver::{Installed, Surroundings},
-    };
+    use crate::resolver::{Installed, Surroundings};
 
     fn resolved(plugin: &str, angular: bool, needs_known: bool) -> Resolved {
         let version: PluginVersion = "2.0.0".parse().expect("a version");
-        let release = Release {
-            version: version.clone(),
-            created_at: None,
-            status: PluginStatus::Active,
-            grafana_dependency: None,
-            angular,
-            packages: BTreeMap::new(),
-            raw: String::new(),
-        };
         Resolved {
             plugin: plugin.parse().expect("an id"),
             version,
-            release: Some(release),
+            angular,
             stays: false,
             because: Vec::new(),
             needs: Vec::new(),

@@ -12,12 +12,12 @@ use crate::{
     index::{Index, IndexError},
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
     ops::{
-        candidates::{Catalog, attempt, find_plugin, installed},
+        candidates::{self, Catalog, attempt, find_plugin, installed},
         target::InstalledPlugin,
     },
     resolver::{
-        Explanation, Offer, Problem, Provider as _, Reason, Refusal, SignatureRule, Solution, Surroundings,
-        WITHOUT_ANGULAR, refusals, surprises,
+        Explanation, Offer, Problem, Reason, Refusal, SignatureRule, Solution, Surroundings, WITHOUT_ANGULAR, refusals,
+        surprises,
     },
 };
 
@@ -167,8 +167,11 @@ impl<'a> Case<'a> {
             platforms: place.platform.iter().cloned().collect(),
             published_before: policy.published_before,
         };
-        let mut offers = Catalog::new(index, &surroundings).offers(id)?.unwrap_or_default().to_vec();
-        offers.sort_by(|left, right| right.release.version.cmp(&left.release.version));
+        let mut offers = match index.plugin(id)? {
+            Some(plugin) => candidates::offers(&plugin, index.releases(id)?).collect(),
+            None => Vec::new(),
+        };
+        offers.sort_by(|left: &Offer, right| right.release.version.cmp(&left.release.version));
         Ok(Self { index, place, id, policy, surroundings, offers })
     }
 

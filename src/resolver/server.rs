@@ -5,20 +5,20 @@
 
 use std::collections::BTreeMap;
 
-use super::{Candidate, Problem, Provider, Reason, Resolved, Solution, works_with};
-use crate::model::{Dependency, GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion};
+use super::{Listing, Problem, Provider, Reason, Resolved, Solution, lacks_platform, works_with};
+use crate::model::{Dependency, GrafanaVersion, PluginId, PluginVersion};
 
 /// What a server finds when it looks for a dependency.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offering<'a> {
     /// The versions that the catalog lists.
-    pub candidates: &'a [Candidate<'a>],
+    pub versions: &'a [Listing],
+    /// Those of them that have no package for the server's platform.
+    pub lacking: &'a [PluginVersion],
     /// The version that is installed.
     pub installed: Option<&'a PluginVersion>,
     /// Whether it brings the plugin itself.
     pub is_core: bool,
-    /// The platform that it runs on; nothing to leave that out of account.
-    pub platform: Option<&'a Platform>,
 }
 
 /// What a server does with a dependency.
@@ -76,25 +76,20 @@ fn written(dependency: &Dependency) -> String {
 
 fn find<'a>(grafana: &GrafanaVersion, wanted: &str, offering: &Offering<'a>) -> Option<&'a PluginVersion> {
     let looks_at_compatible = (grafana.major(), grafana.semver().minor) >= (11, 3);
-    let is_offered = |candidate: &&Candidate<'_>| {
-        let release = candidate.release;
-        let works = !looks_at_compatible || works_with(release.grafana_dependency.as_deref(), grafana);
-        works && !candidate.withdrawn && release.status != PluginStatus::Deleted
+    let is_offered = |listing: &&Listing| {
+        let works = !looks_at_compatible || works_with(listing.grafana_dependency.as_deref(), grafana);
+        works && !listing.withdrawn
     };
-    let has_package = |candidate: &&Candidate<'_>| {
-        let packages = &candidate.release.packages;
-        packages.is_empty() || offering.platform.is_none_or(|platform| platform.choose(packages.keys()).is_some())
-    };
-    let mut offered: Vec<_> = offering.candidates.iter().filter(is_offered).collect();
+    let has_package = |listing: &&Listing| !offering.lacking.contains(&listing.version);
+    let mut offered: Vec<_> = offering.versions.iter().filter(is_offered).collect();
     // Catalogs list the newest first, and the server takes the first.
-    offered.sort_by(|left, right| right.release.version.cmp(&left.release.version));
-    let named = |candidate: &&&Candidate<'a>| wanted.is_empty() || candidate.release.version.normalized() == wanted;
+    offered.sort_by(|left, right| right.version.cmp(&left.version));
     let found = if wanted.is_empty() {
-        offered.iter().find(|candidate| has_package(candidate))
+        offered.into_iter().find(has_package)
     } else {
-        offered.iter().find(named).filter(|candidate| has_package(candidate))
+        offered.into_iter().find(|listing| listing.version.normalized() == wanted).filter(has_package)
     };
-    found.map(|candidate| &candidate.release.version)
+    found.map(|listing| &listing.version)
 }
 
 /// A server does something else than what was chosen.
@@ -215,10 +210,9 @@ fn would<P: Provider>(
     (grafana, dependency): (&GrafanaVersion, &Dependency),
     installed: Option<&PluginVersion>,
 ) -> Result<ServerChoice, P::Error> {
-    let offers = provider.offers(&dependency.id)?.unwrap_or_default();
-    let candidates: Vec<_> = offers.iter().map(super::Offer::candidate).collect();
-    let platform = problem.surroundings.platforms.first();
-    let offering = Offering { candidates: &candidates, installed, is_core: false, platform };
+    let versions = provider.versions(&dependency.id)?.unwrap_or_default();
+    let lacking = lacking(provider, problem, &dependency.id, &versions)?;
+    let offering = Offering { versions: &versions, lacking: &lacking, installed, is_core: false };
     Ok(server_would(grafana, dependency, &offering))
 }
 
@@ -248,21 +242,35 @@ fn of_one<P: Provider>(provider: &P, problem: &Problem, resolved: &Resolved) -> 
     Ok(found)
 }
 
+/// Returns the versions that have no package for the platform that a server runs on.
+fn lacking<P: Provider>(
+    provider: &P,
+    problem: &Problem,
+    plugin: &PluginId,
+    versions: &[Listing],
+) -> Result<Vec<PluginVersion>, P::Error> {
+    let Some(platform) = problem.surroundings.platforms.first() else { return Ok(Vec::new()) };
+    let mut lacking = Vec::new();
+    for listing in versions {
+        let there = provider.platforms(plugin, listing)?;
+        if lacks_platform(&there.iter(), std::slice::from_ref(platform)).is_some() {
+            lacking.push(listing.version.clone());
+        }
+    }
+    Ok(lacking)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Release, resolver::worlds::release};
+    use crate::resolver::worlds::listing;
 
     fn would(grafana: &str, range: Option<&str>, installed: Option<&str>, is_core: bool) -> ServerChoice {
-        let mut newest = release("3.0.0", Some(">=12"));
-        newest.packages = [("linux-amd64".parse().expect("a platform"), crate::model::Package::default())].into();
-        let releases: [Release; 3] = [release("1.0.0", None), release("2.4.1", Some(">=10")), newest];
-        let candidates: Vec<_> =
-            releases.iter().map(|release| Candidate { release, withdrawn: false, published_at: None }).collect();
-        let installed: Option<PluginVersion> = installed.map(|text| text.parse().expect("a version"));
-        let platform = Platform::linux_amd64();
-        let offering =
-            Offering { candidates: &candidates, installed: installed.as_ref(), is_core, platform: Some(&platform) };
+        let listed = [("1.0.0", None), ("2.4.1", Some(">=10")), ("3.0.0", Some(">=12")), ("4.0.0", None)];
+        let versions = listed.map(|(version, grafana)| listing(version, grafana));
+        let lacking = [version("4.0.0")];
+        let installed: Option<PluginVersion> = installed.map(version);
+        let offering = Offering { versions: &versions, lacking: &lacking, installed: installed.as_ref(), is_core };
         let range = range.map(|range| range.parse().expect("a range"));
         let dependency = Dependency { id: "x-datasource".parse().expect("an id"), range };
         server_would(&grafana.parse().expect("a version"), &dependency, &offering)

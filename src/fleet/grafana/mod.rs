@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::Instant};
 
-pub use content::{DataSources, Entered, Listed, Organisations, Reach, Rights};
+pub use content::{DataSources, Entered, Group, Listed, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
 pub use identity::{Identity, MayInstall, Obstacle};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};

@@ -11,9 +11,9 @@ use std::{
 };
 
 use crate::{
-    model::{Dependency, GrafanaVersion, PluginId, PluginSpec, PluginVersion, Release, VersionRequest},
+    model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, VersionRequest},
     resolver::{
-        Explanation, FactKind, Installed, Offer, Problem, Provider, Reason, Resolved, Solution, SolveError,
+        Explanation, FactKind, Installed, Listing, Problem, Provider, Reason, Resolved, Solution, SolveError,
         Surroundings, WITHOUT_ANGULAR, solve, works_with,
     },
     upgrade::{Brought, Judgement, Move, Moves, Standing, Upgrade, Verdict},
@@ -220,24 +220,27 @@ struct Both<'a, P> {
 impl<P: Provider> Provider for Both<'_, P> {
     type Error = P::Error;
 
-    fn offers(&self, id: &PluginId) -> Result<Option<Rc<[Offer]>>, P::Error> {
-        let offers = self.catalog.offers(id)?;
-        let Some(from) = self.from else { return Ok(offers) };
-        let works = |offer: &&Offer| {
-            let release = &offer.release;
-            let is_there = self.there.get(id).is_some_and(|there| there.same_release(&release.version));
-            let angular = release.angular && from.major() >= WITHOUT_ANGULAR;
-            is_there || (works_with(release.grafana_dependency.as_deref(), from) && !angular)
+    fn versions(&self, id: &PluginId) -> Result<Option<Rc<[Listing]>>, P::Error> {
+        let versions = self.catalog.versions(id)?;
+        let Some(from) = self.from else { return Ok(versions) };
+        let works = |listing: &&Listing| {
+            let is_there = self.there.get(id).is_some_and(|there| there.same_release(&listing.version));
+            let angular = listing.angular && from.major() >= WITHOUT_ANGULAR;
+            is_there || (works_with(listing.grafana_dependency.as_deref(), from) && !angular)
         };
-        Ok(offers.map(|offers| offers.iter().filter(works).cloned().collect()))
+        Ok(versions.map(|versions| versions.iter().filter(works).cloned().collect()))
+    }
+
+    fn platforms(&self, id: &PluginId, version: &Listing) -> Result<Vec<Platform>, P::Error> {
+        self.catalog.platforms(id, version)
     }
 
     fn is_core(&self, id: &PluginId) -> Result<bool, P::Error> {
         self.catalog.is_core(id)
     }
 
-    fn dependencies(&self, id: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, P::Error> {
-        self.catalog.dependencies(id, release)
+    fn dependencies(&self, id: &PluginId, version: &Listing) -> Result<Option<Vec<Dependency>>, P::Error> {
+        self.catalog.dependencies(id, version)
     }
 
     fn is_out_of_time(&self) -> bool {
@@ -251,8 +254,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        model::{Package, Platform, PluginStatus},
-        resolver::SignatureRule,
+        model::{Package, PluginStatus, Release},
+        resolver::{Offer, SignatureRule},
         upgrade::{Known, judge},
     };
 
@@ -326,16 +329,28 @@ mod tests {
     impl Provider for World {
         type Error = Infallible;
 
-        fn offers(&self, plugin: &PluginId) -> Result<Option<Rc<[Offer]>>, Infallible> {
-            Ok(self.0.get(plugin).map(|all| all.iter().map(|(offer, _)| offer.clone()).collect()))
+        fn versions(&self, plugin: &PluginId) -> Result<Option<Rc<[Listing]>>, Infallible> {
+            let listing = |offer: &Offer| Listing {
+                version: offer.release.version.clone(),
+                grafana_dependency: offer.release.grafana_dependency.as_deref().map(Rc::from),
+                withdrawn: offer.withdrawn,
+                published_at: offer.published_at,
+                signed: offer.signed,
+                angular: offer.release.angular,
+            };
+            Ok(self.0.get(plugin).map(|all| all.iter().map(|(offer, _)| listing(offer)).collect()))
+        }
+
+        fn platforms(&self, _: &PluginId, _: &Listing) -> Result<Vec<Platform>, Infallible> {
+            Ok(vec![Platform::linux_amd64()])
         }
 
         fn is_core(&self, plugin: &PluginId) -> Result<bool, Infallible> {
             Ok(plugin.as_str() == "core")
         }
 
-        fn dependencies(&self, plugin: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, Infallible> {
-            let found = self.0[plugin].iter().find(|(offer, _)| offer.release.version == release.version);
+        fn dependencies(&self, plugin: &PluginId, version: &Listing) -> Result<Option<Vec<Dependency>>, Infallible> {
+            let found = self.0[plugin].iter().find(|(offer, _)| offer.release.version == version.version);
             Ok(found.map(|(_, needs)| needs.clone()))
         }
     }
