@@ -14,6 +14,7 @@ mod fetch;
 mod gc;
 mod install;
 mod list;
+mod lock;
 mod outdated;
 mod search;
 mod selection;
@@ -81,6 +82,7 @@ enum Command {
     Why(why::Arguments),
     WhyNot(why::NotArguments),
     Adopt(adopt::Arguments),
+    Lock(lock::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -119,6 +121,7 @@ impl Command {
             Self::Why(_) => "why",
             Self::WhyNot(_) => "why-not",
             Self::Adopt(_) => "adopt",
+            Self::Lock(_) => "lock",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -146,6 +149,7 @@ impl Command {
             Self::Why(arguments) => arguments.run(session).await,
             Self::WhyNot(arguments) => arguments.run(session).await,
             Self::Adopt(arguments) => arguments.run(session).await,
+            Self::Lock(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,

@@ -6,11 +6,38 @@ use super::{
 };
 use crate::{
     index::{Index, IndexError, StoredPlugin, StoredRelease},
-    lockfile::PackageDigest,
+    lockfile::{Lock, PackageDigest},
     model::Platform,
     ops::candidates,
     upstream::PackageName,
 };
+
+/// Returns the packages of a lock, each version once for each set of digests: for the platforms of the workspaces that have
+/// it, and for these.
+pub fn locked_packages(lock: &Lock, platforms: &[Platform]) -> Vec<LockedPackages> {
+    let mut found: Vec<LockedPackages> = Vec::new();
+    for workspace in lock.workspaces.values() {
+        for (plugin, locked) in &workspace.plugins {
+            let place = found.iter().position(|one| {
+                one.plugin == *plugin && one.version == locked.version && one.digests == locked.packages
+            });
+            let place = place.unwrap_or_else(|| {
+                found.push(LockedPackages {
+                    plugin: plugin.clone(),
+                    version: locked.version.clone(),
+                    platforms: platforms.to_vec(),
+                    digests: locked.packages.clone(),
+                });
+                found.len() - 1
+            });
+            let known = &mut found[place].platforms;
+            if !known.contains(&workspace.platform) {
+                known.push(workspace.platform.clone());
+            }
+        }
+    }
+    found
+}
 
 impl Shelf {
     /// Returns the packages of a version, or reports why there is none. Each must be what the lock says and what the
@@ -30,13 +57,17 @@ impl Shelf {
             }
         };
         let mut wanted: Vec<Wanted> = Vec::new();
+        let mut failed: Vec<FetchFailure> = Vec::new();
         for platform in &locked.platforms {
+            // A package that runs everywhere is that of several platforms.
             match one(&plugin, &release, locked, platform) {
                 Ok(one) if wanted.iter().any(|other| other.name == one.name) => {}
                 Ok(one) => wanted.push(one),
-                Err(failure) => outcome.failed.push(failure),
+                Err(one) if failed.iter().any(|other| other.platform == one.platform) => {}
+                Err(one) => failed.push(one),
             }
         }
+        outcome.failed.extend(failed);
         Ok(wanted)
     }
 }
@@ -72,8 +103,8 @@ fn one(
     };
     let Some(key) = key else {
         let (plugin, version, platform) = (id.clone(), locked.version.clone(), platform.clone());
-        let error = FetchError::NoPackage { plugin, version, platform };
-        return Err(FetchFailure::of_version(id, &locked.version, error));
+        let name = PackageName { plugin: plugin.clone(), version: version.clone(), platform: platform.clone() };
+        return Err(FetchFailure::of_package(&name, FetchError::NoPackage { plugin, version, platform }));
     };
     let name = PackageName { plugin: id.clone(), version: stored.release.version.clone(), platform: key.clone() };
     let promised = offered.get(key).or_else(|| stored.pins.get(key)).map(|package| package.digests).unwrap_or_default();

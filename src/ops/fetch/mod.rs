@@ -15,6 +15,7 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 
+pub use locked::locked_packages;
 pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
 pub(super) use self::package::describe;
