@@ -16,6 +16,7 @@ mod install;
 mod list;
 mod lock;
 mod outdated;
+mod schema;
 mod search;
 mod selection;
 mod setup;
@@ -86,6 +87,7 @@ enum Command {
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
+    Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(completions::ManArguments),
 }
@@ -125,6 +127,7 @@ impl Command {
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
+            Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -153,6 +156,7 @@ impl Command {
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,
+            Self::Schema(arguments) => Ok(arguments.run()),
             Self::Completions(arguments) => Ok(arguments.run()),
             Self::Man(arguments) => arguments.run(),
         }
