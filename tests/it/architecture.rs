@@ -36,7 +36,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("lockfile", &["diagnostic", "model"]),
     ("usage", &["model"]),
     ("upgrade", &["model", "resolver"]),
-    ("rollout", &["diagnostic", "duration", "model"]),
+    ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "rollout", "verifier"]),
 
     ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "json", "lockfile", "model", "net", "progress",
