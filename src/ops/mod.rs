@@ -16,6 +16,7 @@ pub mod gc;
 pub mod install;
 pub mod keys;
 pub mod outdated;
+pub mod plan;
 pub mod remove;
 pub mod sources;
 pub mod sync;

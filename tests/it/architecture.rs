@@ -40,9 +40,9 @@ const MAP: &[(&str, &[&str])] = &[
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "rollout", "verifier"]),
 
     ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "json", "lockfile", "model", "net", "progress",
-        "resolver", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
+        "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
-    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver",
+    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver", "rollout",
         "signature", "upgrade", "upstream", "usage"]),
 ];
 
