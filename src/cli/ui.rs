@@ -103,7 +103,7 @@ impl Ui {
         let document = document(command, fields);
         match self.format {
             Format::Events => self.print(&event("result", document)),
-            _ => self.print(&format!("{document:#}\n")),
+            _ => self.print(&pretty(&document)),
         }
     }
 
@@ -162,6 +162,15 @@ fn document(command: &str, fields: Value) -> Value {
         whole.extend(fields);
     }
     Value::Object(whole)
+}
+
+fn pretty(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+/// Returns the document of a command as `--json` prints it.
+pub(super) fn document_text(command: &str, fields: Value) -> String {
+    pretty(&document(command, fields))
 }
 
 /// Returns a line of a stream: the name of the event before its fields.
