@@ -31,11 +31,11 @@ pub fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], policy: &[
         left = later;
     }
     planned.push((REST.to_owned(), left));
-    let named = |(name, members): (String, Vec<(&WorkspaceName, _)>)| WavePlan {
+    let wave = |(name, members): (String, Vec<(&WorkspaceName, _)>)| WavePlan {
         name,
         workspaces: members.into_iter().map(|(name, _)| name.clone()).collect(),
     };
-    planned.into_iter().filter(|(_, members)| !members.is_empty()).map(named).collect()
+    planned.into_iter().filter(|(_, members)| !members.is_empty()).map(wave).collect()
 }
 
 /// Returns the first so many, and the others.
@@ -50,12 +50,12 @@ mod tests {
 
     /// Spreads `w0`, `w1`, ... over waves; the first workspaces have the given tiers.
     fn spread(count: usize, tiers: &[&str], policy: &[&str]) -> Vec<String> {
-        let named = |at: usize| {
+        let member = |at: usize| {
             let name: WorkspaceName = format!("w{at}").parse().expect("a name");
             let tier = tiers.get(at).map(|tier| ("tier".to_owned(), (*tier).to_owned()));
             (name, tier.into_iter().collect::<BTreeMap<_, _>>())
         };
-        let members: Vec<_> = (0..count).map(named).collect();
+        let members: Vec<_> = (0..count).map(member).collect();
         let members: Vec<_> = members.iter().map(|(name, labels)| (name, labels)).collect();
         let policy: Vec<Wave> = policy.iter().map(|wave| wave.parse().expect("a wave")).collect();
         let told = |wave: WavePlan| {

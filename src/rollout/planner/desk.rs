@@ -343,18 +343,24 @@ fn links<'a>(subject: &'a Subject, there: &'a There, wants: &Wants<'a>) -> Links
     let mut links = Links::default();
     for (id, locked) in &wants.present {
         if let Reason::NeededBy(by) = &locked.reason {
-            by.iter().for_each(|by| links.add(by, id));
+            for by in by {
+                links.add(by, id);
+            }
         }
     }
     for (id, present) in &there.plugins {
         // What the wanted version needs counts, and not what the one needs that it takes the place of.
         let of_wanted = subject.known.get(id).filter(|_| wants.present.contains_key(id));
         let needs = of_wanted.and_then(|known| known.needs.as_ref()).unwrap_or(&present.needs);
-        needs.iter().for_each(|need| links.add(id, need));
+        for need in needs {
+            links.add(id, need);
+        }
     }
     for (id, _) in wants.present.iter().filter(|(id, _)| !there.plugins.contains_key(**id)) {
         let needs = subject.known.get(*id).and_then(|known| known.needs.as_ref());
-        needs.into_iter().flatten().for_each(|need| links.add(id, need));
+        for need in needs.into_iter().flatten() {
+            links.add(id, need);
+        }
     }
     links
 }
