@@ -19,6 +19,7 @@ pub mod outdated;
 pub mod plan;
 pub mod remove;
 pub mod sources;
+pub mod surprises;
 pub mod sync;
 pub mod target;
 pub mod trust;
