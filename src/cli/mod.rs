@@ -14,6 +14,7 @@ mod fetch;
 mod gc;
 mod install;
 mod list;
+mod lock;
 mod outdated;
 mod plan;
 mod search;
@@ -82,6 +83,7 @@ enum Command {
     Why(why::Arguments),
     WhyNot(why::NotArguments),
     Adopt(adopt::Arguments),
+    Lock(lock::Arguments),
     Plan(plan::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
@@ -121,6 +123,7 @@ impl Command {
             Self::Why(_) => "why",
             Self::WhyNot(_) => "why-not",
             Self::Adopt(_) => "adopt",
+            Self::Lock(_) => "lock",
             Self::Plan(_) => "plan",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
@@ -149,6 +152,7 @@ impl Command {
             Self::Why(arguments) => arguments.run(session).await,
             Self::WhyNot(arguments) => arguments.run(session).await,
             Self::Adopt(arguments) => arguments.run(session).await,
+            Self::Lock(arguments) => arguments.run(session).await,
             Self::Plan(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
