@@ -237,7 +237,8 @@ fn a_lock_that_cannot_be_read_stops_the_plan_before_anybody_is_asked() {
     world.sandbox.write("plugport.lock", "format = 99\n");
     world.run(&["plan"]).expect_code(2).expect_stderr("has the format 99");
     assert!(workspaces.iter().all(|workspace| workspace.requests().is_empty()));
-    let unsynced = World::unsynced(catalog()).manifest(&wish(CLOCK, ""));
+    let folder = "[[workspace]]\nname = \"edge\"\nkind = \"directory\"\npath = \"plugins\"\n";
+    let unsynced = World::unsynced(catalog()).manifest(&format!("{folder}{}", wish(CLOCK, "")));
     unsynced.run(&["plan"]).expect_code(6).expect_stderr("hint: ");
 }
 
