@@ -17,6 +17,7 @@ mod list;
 mod lock;
 mod outdated;
 mod plan;
+mod schema;
 mod search;
 mod selection;
 mod setup;
@@ -88,6 +89,7 @@ enum Command {
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
+    Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(completions::ManArguments),
 }
@@ -128,6 +130,7 @@ impl Command {
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
+            Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -157,6 +160,7 @@ impl Command {
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,
+            Self::Schema(arguments) => Ok(arguments.run()),
             Self::Completions(arguments) => Ok(arguments.run()),
             Self::Man(arguments) => arguments.run(),
         }
