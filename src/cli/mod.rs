@@ -16,6 +16,7 @@ mod install;
 mod list;
 mod lock;
 mod outdated;
+mod plan;
 mod schema;
 mod search;
 mod selection;
@@ -84,6 +85,7 @@ enum Command {
     WhyNot(why::NotArguments),
     Adopt(adopt::Arguments),
     Lock(lock::Arguments),
+    Plan(plan::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -124,6 +126,7 @@ impl Command {
             Self::WhyNot(_) => "why-not",
             Self::Adopt(_) => "adopt",
             Self::Lock(_) => "lock",
+            Self::Plan(_) => "plan",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -153,6 +156,7 @@ impl Command {
             Self::WhyNot(arguments) => arguments.run(session).await,
             Self::Adopt(arguments) => arguments.run(session).await,
             Self::Lock(arguments) => arguments.run(session).await,
+            Self::Plan(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,

@@ -104,7 +104,7 @@ impl Ui {
         let document = document(command, fields);
         match self.format {
             Format::Events => self.print(&event("result", document)),
-            _ => print_plain(&document),
+            _ => print_plain(&pretty(&document)),
         }
     }
 
@@ -155,11 +155,9 @@ pub(super) fn print_usage_error(message: &str) -> io::Result<()> {
 }
 
 /// Prints a document as it is: JSON writes control characters as escapes, and some documents are long.
-fn print_plain(document: &Value) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(document)?;
-    text.push(b'\n');
+fn print_plain(text: &str) -> io::Result<()> {
     let mut stream = io::stdout().lock();
-    match stream.write_all(&text).and_then(|()| stream.flush()) {
+    match stream.write_all(text.as_bytes()).and_then(|()| stream.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         result => result,
     }
@@ -174,6 +172,15 @@ fn document(command: &str, fields: Value) -> Value {
         whole.extend(fields);
     }
     Value::Object(whole)
+}
+
+fn pretty(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+/// Returns the document of a command as `--json` prints it.
+pub(super) fn document_text(command: &str, fields: Value) -> String {
+    pretty(&document(command, fields))
 }
 
 /// Returns a line of a stream: the name of the event before its fields.

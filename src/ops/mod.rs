@@ -18,6 +18,7 @@ pub mod keys;
 pub mod lock;
 pub mod locking;
 pub mod outdated;
+pub mod plan;
 pub mod remove;
 pub mod sources;
 pub mod surprises;

@@ -6,8 +6,10 @@
 
 pub mod gate;
 pub mod plan;
+pub mod planner;
 pub mod policy;
 pub mod record;
+pub mod waves;
 
 pub use gate::{DataSourceSeen, Observation, PluginSeen, Probe};
 pub use plan::{

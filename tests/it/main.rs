@@ -12,6 +12,7 @@ mod command_doctor;
 mod command_fetch;
 mod command_install;
 mod command_lock;
+mod command_plan;
 mod command_schema;
 mod command_search;
 mod command_show;

@@ -7,6 +7,7 @@
 mod content;
 mod error;
 mod identity;
+mod preinstalled;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};

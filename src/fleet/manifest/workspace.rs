@@ -91,6 +91,7 @@ pub struct Workspace {
     name: WorkspaceName,
     labels: BTreeMap<String, String>,
     platform: Platform,
+    account: Option<String>,
     place: Place,
 }
 
@@ -113,6 +114,16 @@ impl Workspace {
     /// Returns where it is and how it is reached.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Returns the account whose workspaces are slowed down together: the one that was told, and of Amazon's workspaces else
+    /// `aws:` with the region of their address, or `aws`.
+    pub fn account(&self) -> Option<String> {
+        match &self.place {
+            _ if self.account.is_some() => self.account.clone(),
+            Place::Server { service: Service::Amg, url, .. } => Some(amazon_account(url)),
+            _ => None,
+        }
     }
 
     /// Returns where the secret is, to change what it may see; folders have none.
@@ -173,6 +184,8 @@ pub(super) struct RawWorkspace {
     allow_http: Option<bool>,
     /// The platform it runs on: `linux-amd64` for servers and this machine's for folders where nothing is said.
     platform: Option<Platform>,
+    /// The account of a server: those of one are slowed down together.
+    account: Option<String>,
     /// The version of the Grafana that uses a `directory`.
     grafana: Option<GrafanaVersion>,
 }
@@ -189,7 +202,8 @@ impl RawWorkspace {
             Kind::Grafana => (self.server(Service::Grafana, folder)?, Platform::linux_amd64()),
             Kind::Directory => (self.directory(folder)?, Platform::host()),
         };
-        Ok(Workspace { name: self.name, labels: self.labels, platform: self.platform.unwrap_or(platform), place })
+        let platform = self.platform.unwrap_or(platform);
+        Ok(Workspace { name: self.name, labels: self.labels, platform, account: self.account, place })
     }
 
     fn refuse_unfit(&self) -> Result<(), RuleError> {
@@ -200,6 +214,7 @@ impl RawWorkspace {
             ("url", self.url.is_some() && is_directory),
             ("token", self.token.is_some() && is_directory),
             ("allow-http", self.allow_http.is_some() && is_directory),
+            ("account", self.account.is_some() && is_directory),
             ("user", self.user.is_some() && self.kind != Kind::Grafana),
             ("password", self.password.is_some() && self.kind != Kind::Grafana),
         ];
@@ -236,6 +251,13 @@ impl RawWorkspace {
         let path = self.path.take().ok_or_else(|| self.missing("path"))?;
         Ok(Place::Directory { path: plain(&folder.join(path)), grafana: self.grafana.take() })
     }
+}
+
+/// Returns the account of an address like `g-0123456789.grafana-workspace.eu-west-1.amazonaws.com`.
+fn amazon_account(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let region = host.strip_suffix(".amazonaws.com").and_then(|rest| rest.split_once(".grafana-workspace."));
+    region.map_or_else(|| "aws".to_owned(), |(_, region)| format!("aws:{region}"))
 }
 
 /// Returns a path without `.`, and without `..` where it goes back on a part that is there.

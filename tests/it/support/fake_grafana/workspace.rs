@@ -238,6 +238,9 @@ fn frontend_settings(state: &State) -> Value {
         "appUrl": format!("https://{}.example/", state.name),
         "pluginAdminEnabled": true,
         "pluginAdminExternalManageEnabled": false,
+        "pluginCatalogPreinstalledPlugins": state.pinned.iter().map(|id| {
+            json!({ "id": id, "version": state.installed.get(id) })
+        }).collect::<Vec<_>>(),
         "buildInfo": {
             "hideVersion": false,
             "version": state.grafana,

@@ -1,0 +1,22 @@
+//! Why there is no plan at all.
+
+use crate::{
+    index::IndexError,
+    ops::{lock::LockStartError, locking::LockFileError},
+};
+
+/// Nothing was planned.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanStartError {
+    /// The lock cannot be used.
+    #[error("nothing was planned")]
+    Lock(#[from] LockFileError),
+    /// There is no lock, and no versions can be chosen without one.
+    #[error("nothing was planned: there is no lock")]
+    NoLock(#[from] LockStartError),
+    /// The catalog cannot be used.
+    #[error("nothing was planned")]
+    Index(#[from] IndexError),
+}
+
+crate::diagnostic::diagnose_by_source!(PlanStartError { Lock, NoLock, Index });
