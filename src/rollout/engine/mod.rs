@@ -190,6 +190,11 @@ impl Engine {
         self.paused.as_deref()
     }
 
+    /// Returns whether its workspaces are on their way back.
+    pub fn is_going_back(&self) -> bool {
+        matches!(self.phase, Phase::GoingBack(_))
+    }
+
     /// Returns what [`Task::Prepare`] found healthy on a workspace.
     pub fn baseline(&self, workspace: &WorkspaceName) -> Option<&Value> {
         self.site(workspace)?.baseline.as_ref()

@@ -260,7 +260,8 @@ impl Site {
             Task::Forward { step } => self.stepped(step, result, false, (at, rules)),
             Task::Settle { step } => self.stepped(step, result, true, (at, rules)),
             Task::Gate => self.looked(result, at, rules),
-            Task::Back { step } | Task::SettleBack { step } => self.stepped_back(step, result),
+            Task::Back { step } => self.stepped_back(step, result, false),
+            Task::SettleBack { step } => self.stepped_back(step, result, true),
         }
     }
 
@@ -295,9 +296,9 @@ impl Site {
         }
     }
 
-    fn stepped_back(&mut self, step: usize, result: &TaskResult) {
+    fn stepped_back(&mut self, step: usize, result: &TaskResult, is_settling: bool) {
         let change = self.steps[step].state.change().cloned().unwrap_or_default();
-        self.steps[step].state.back(result, change);
+        self.steps[step].state.back(result, change, is_settling);
         self.return_on();
     }
 

@@ -132,9 +132,14 @@ impl State {
     }
 
     /// Takes in what came of [`Task::Back`] or [`Task::SettleBack`]; `change` is what is taken back.
-    pub(super) fn back(&mut self, result: &TaskResult, mut change: Change) {
+    pub(super) fn back(&mut self, result: &TaskResult, mut change: Change, is_settling: bool) {
         *self = match result {
             TaskResult::Done { .. } | TaskResult::Unchanged => Self::RolledBack(change),
+            // What was taken away before the rollout was left is put there by the next try.
+            TaskResult::Damaged { left, .. } if is_settling => {
+                change.left = Some(left.clone());
+                Self::Changed(change)
+            }
             TaskResult::Damaged { left, fault, .. } => {
                 change.left = Some(left.clone());
                 Self::BackFailed(change, fault.clone())
