@@ -237,9 +237,10 @@ impl Check {
                 })?;
             }
         }
-        ensure(!matches!(ending, Ending::RolledBack | Ending::Undone) || is_as_before(scene, world), || {
-            "it is said to be as before, and is not".to_owned()
-        })?;
+        let is_back = matches!(ending, Ending::RolledBack | Ending::Undone);
+        if let Some(other) = not_as_before(scene, world).filter(|_| is_back) {
+            return Err(Violation(format!("it is said to be as before, and {other}")));
+        }
         self.no_failed_one_stays(ending, scene, engine)
     }
 
@@ -337,9 +338,12 @@ fn same(wanted: Option<u8>, truth: Truth) -> bool {
     }
 }
 
-fn is_as_before(scene: &Scene, world: &World) -> bool {
-    scene.sites.iter().zip(&world.sites).all(|(scene, site)| {
-        let mut cells = scene.start.iter().zip(&site.cells);
-        cells.all(|(start, cell)| cell.by == Who::Them || start.version() == cell.truth.version())
+/// Returns a plugin that is not as it was before the rollout.
+fn not_as_before(scene: &Scene, world: &World) -> Option<String> {
+    scene.sites.iter().zip(&world.sites).enumerate().find_map(|(place, (scene, site))| {
+        let mut cells = scene.start.iter().zip(&site.cells).enumerate();
+        let is_other = |start: &Truth, cell: &Cell| cell.by != Who::Them && start.version() != cell.truth.version();
+        let (plugin, (start, cell)) = cells.find(|(_, (start, cell))| is_other(start, cell))?;
+        Some(format!("plugin {plugin} of {} was {start:?} and is {cell:?}", name(place)))
     })
 }

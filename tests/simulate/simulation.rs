@@ -25,6 +25,8 @@ const BOUNDS: Bounds = Bounds {
     settle_timeout: Duration::from_secs(20),
     settle_pause: Duration::from_secs(2),
 };
+/// How long a whole change may last until its last call is answered: pauses, readings and tries included.
+const CALL_LASTS: Time = 300_000;
 /// No rollout of this size takes more events, or lasts longer.
 const MOST_EVENTS: u64 = 100_000;
 const LONGEST: Time = 48 * 3_600_000;
@@ -161,7 +163,10 @@ impl Simulation {
 
     /// Runs it to its end.
     pub(crate) fn run(&mut self) -> Result<(), Violation> {
-        self.write(Record::Started { by: "me@here".to_owned() })?;
+        let begun = self.write(Record::Started { by: "me@here".to_owned() })?;
+        if begun == Flow::Killed {
+            self.revive()?;
+        }
         for _ in 0..MOST_EVENTS {
             ensure(self.now < LONGEST, || "it lasts too long".to_owned())?;
             let flow = self.turn()?;
@@ -299,11 +304,14 @@ impl Simulation {
         self.world.sites.iter_mut().for_each(|site| site.calls = 0);
         self.replay()?;
         if self.rng.bool() {
-            self.now += self.rng.i64(..180_000);
+            self.now += self.rng.i64(0..180_000);
         }
         self.until_kill = (self.kills < 5 && self.rng.bool()).then(|| self.rng.u64(..200));
         if self.journal.is_empty() {
-            self.write(Record::Started { by: "me@here".to_owned() })?;
+            let begun = self.write(Record::Started { by: "me@here".to_owned() })?;
+            if begun == Flow::Killed {
+                self.revive()?;
+            }
         } else if !self.engine.is_over() {
             self.take_up()?;
         }
@@ -355,7 +363,7 @@ impl Simulation {
     fn help(&mut self) -> Result<Flow, Violation> {
         ensure(self.engine.paused().is_some(), || "it is left without being paused".to_owned())?;
         (self.pauses, self.totals.pauses) = (self.pauses + 1, self.totals.pauses + 1);
-        self.now += self.rng.i64(..600_000);
+        self.now += self.rng.i64(0..600_000);
         let choice = if self.pauses > 3 { 9 } else { self.rng.u8(..10) };
         match choice {
             0 => return self.write(Record::Aborted { by: "me@here".to_owned() }),
@@ -399,7 +407,8 @@ impl Simulation {
             Running { task, doing, aim, settling: None, heard: None, since: self.now, is_token_refused: false };
         let mut pause = 0;
         if let Some(aim) = running.aim.as_ref().filter(|aim| aim.is_settling) {
-            let (mut settling, _) = Settling::begin(aim.wanted.clone(), in_doubt(), Bounds { tries: 1, ..BOUNDS });
+            let (mut settling, _) =
+                Settling::begin(aim.wanted.clone(), in_doubt(), self.settling_bounds(workspace, task));
             if let Step::ReadBack(first) = settling.next(Answer::NoAnswer, Duration::ZERO) {
                 pause = milliseconds(first);
             }
@@ -408,6 +417,14 @@ impl Simulation {
         self.running[site] = Some(running);
         self.schedule(self.now + pause, Event::Call { site, operator: self.operator });
         Ok(Flow::On)
+    }
+
+    /// What was under way when the operator was killed may come for as long as a call lasts, and be late besides.
+    fn settling_bounds(&self, workspace: &WorkspaceName, task: Task) -> Bounds {
+        let begun = task.step().and_then(|step| self.engine.begun_at(workspace, step));
+        let left = begun.map_or(0, |begun| begun.as_milliseconds() + CALL_LASTS - self.now).max(0);
+        let more = Duration::from_millis(left.unsigned_abs());
+        Bounds { tries: 1, settle_timeout: BOUNDS.settle_timeout + more, ..BOUNDS }
     }
 
     fn aim(&mut self, workspace: &WorkspaceName, task: Task) -> Result<Option<Aim>, Violation> {

@@ -184,7 +184,7 @@ impl World {
             if !is_calm && rng.u8(..25) == 0 {
                 let plugin = rng.usize(..PLUGINS);
                 let truth = if rng.u8(..4) == 0 { Truth::Absent } else { Truth::Loaded(THEIRS) };
-                drifts.push((rng.i64(..120 * SECOND), place, Effect { plugin, truth, by: Who::Them, is_ill: false }));
+                drifts.push((rng.i64(0..120 * SECOND), place, Effect { plugin, truth, by: Who::Them, is_ill: false }));
             }
             sites.push(workspace);
         }
@@ -211,7 +211,8 @@ impl World {
         {
             self.rows[32] += 1;
             workspace.cells[brought].truth = Truth::Loaded(ALONG);
-            workspace.cells[brought].by = Who::Along;
+            workspace.cells[brought].by = if effect.by == Who::Them { Who::Them } else { Who::Along };
+            workspace.cells[brought].theirs_at = now;
         }
     }
 
@@ -341,6 +342,7 @@ impl World {
         let workspace = &mut self.sites[site];
         match kind {
             Kind::Refuse(status) | Kind::Fail(status) => only(answer(status, None)),
+            Kind::AlreadyTheirs if wanted == Truth::Absent => well,
             Kind::AlreadyTheirs => Sent { effect: effect(wanted, Who::Them), ..only(answer(409, None)) },
             Kind::Busy => {
                 workspace.busy_until = now + span / 2;
@@ -355,6 +357,7 @@ impl World {
             }
             Kind::Damage => Sent { effect: effect(Truth::Absent, Who::Us), ..only(answer(500, None)) },
             Kind::FailAfter(status) => Sent { heard: answer(status, None), ..well },
+            Kind::GoneAlready if wanted != Truth::Absent => well,
             Kind::GoneAlready => Sent { heard: answer(404, None), ..well },
             Kind::LoseAnswer => lost(effect(wanted, Who::Us)),
             Kind::Late => {
@@ -485,7 +488,7 @@ impl Workspace {
                 19 => add(16, Kind::Flap, 1),
                 20 => add(17, Kind::Ill, 1),
                 21 => self.tricks.push(Trick { row: 18, kind: Kind::Refuse(403), left: 1000, on_way_back: true }),
-                22 => (self.token_bad_from, self.token_row) = (rng.i64(..90 * SECOND), 20),
+                22 => (self.token_bad_from, self.token_row) = (rng.i64(0..90 * SECOND), 20),
                 23 => add(27, Kind::Pretend, few),
                 24 => add(29, Kind::ThrottleAccount, few),
                 _ => add(30, Kind::Hang, 1),

@@ -213,6 +213,12 @@ impl Engine {
         Some(WayBack { target: change.before.clone(), expected })
     }
 
+    /// Returns when the last change of a step was begun. After a kill, what was sent then may still take effect for as long
+    /// as a call may last: [`Task::Settle`] and [`Task::SettleBack`] must read on until that is over.
+    pub fn begun_at(&self, workspace: &WorkspaceName, step: usize) -> Option<Timestamp> {
+        self.site(workspace)?.steps.get(step)?.begun_at
+    }
+
     fn site(&self, workspace: &WorkspaceName) -> Option<&Site> {
         self.places.get(workspace).map(|place| &self.sites[*place])
     }
