@@ -255,12 +255,25 @@ impl Site {
         self.locked_out = None;
         for step in 0..self.steps.len() {
             self.steps[step].state.renew();
-            if let (State::Changed(change), true) = (&self.steps[step].state, self.is_without_use(step)) {
-                self.steps[step].state = State::RolledBack(change.clone());
-            }
+            self.renew_hold(step);
         }
         if self.task.is_none() && self.next_back().is_some() {
             self.stage = Stage::Returning;
+        }
+    }
+
+    /// What is held is held once more after others go back now, but not after its own way back.
+    fn renew_hold(&mut self, step: usize) {
+        let is_moved = (0..step).any(|earlier| self.is_to_go_back(earlier) || self.steps[earlier].state.is_unknown());
+        let is_without_use = self.is_without_use(step);
+        let is_hold = self.is_hold(step);
+        let state = &mut self.steps[step].state;
+        match state {
+            State::Changed(change) if is_without_use => *state = State::RolledBack(std::mem::take(change)),
+            State::RolledBack(change) if is_hold && is_moved && !is_without_use => {
+                *state = State::Changed(std::mem::take(change));
+            }
+            _ => {}
         }
     }
 
