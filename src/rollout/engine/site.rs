@@ -1,6 +1,10 @@
 //! One workspace of a rollout.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -26,7 +30,8 @@ pub(super) struct Site {
     pub(super) failure: Option<Fault>,
     /// What its token was refused with; nothing begins here until somebody helps.
     pub(super) locked_out: Option<Fault>,
-    pub(super) baseline: Option<Value>,
+    /// Shared, since comparing two engines would else compare it each time.
+    pub(super) baseline: Option<Arc<Value>>,
     pub(super) notes: Vec<String>,
     account: Option<String>,
     /// The order in which its steps are taken back.
@@ -92,7 +97,7 @@ pub(super) fn lay_out(plan: &Plan) -> (Vec<Site>, Vec<WaveProgress>) {
     for (place, content) in plan.content.iter().enumerate() {
         steps.entry(&content.workspace).or_default().push((Place::Content(place), &content.plugin));
     }
-    let (mut sites, mut waves, mut seen) = (Vec::new(), Vec::new(), std::collections::BTreeSet::new());
+    let (mut sites, mut waves, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (wave, planned) in plan.waves.iter().enumerate() {
         let first = sites.len();
         let names = planned.workspaces.iter().filter(|name| seen.insert(*name));
@@ -287,7 +292,8 @@ impl Site {
         } else {
             self.take_in(task, result, at, rules);
         }
-        if rules.goes_back && self.stage != Stage::Returning && self.next_back().is_some() {
+        let is_on_its_way = matches!(self.stage, Stage::Returning | Stage::Returned);
+        if rules.goes_back && !is_on_its_way && self.next_back().is_some() {
             self.stage = Stage::Returning;
         }
     }
@@ -314,7 +320,7 @@ impl Site {
     fn prepared(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
         match result {
             TaskResult::Ready { baseline, notes } => {
-                self.baseline = Some(baseline.clone());
+                self.baseline = Some(Arc::new(baseline.clone()));
                 self.notes.clone_from(notes);
                 self.stage = Stage::Stepping;
                 self.go_on(at, rules);
