@@ -262,7 +262,7 @@ impl Site {
             self.steps[step].state.renew();
             self.renew_hold(step);
         }
-        if self.task.is_none() && self.next_back().is_some() {
+        if self.task.is_none() && self.can_go_back() {
             self.stage = Stage::Returning;
         }
     }
@@ -293,7 +293,7 @@ impl Site {
             self.take_in(task, result, at, rules);
         }
         let is_on_its_way = matches!(self.stage, Stage::Returning | Stage::Returned);
-        if rules.goes_back && !is_on_its_way && self.next_back().is_some() {
+        if rules.goes_back && !is_on_its_way && self.can_go_back() {
             self.stage = Stage::Returning;
         }
     }
@@ -354,12 +354,17 @@ impl Site {
         self.return_on();
     }
 
-    /// Goes on with the way back. What nobody knows ends it: that workspace cannot be read.
     fn return_on(&mut self) {
-        let gives_up = |state: &State| matches!(state, State::Unknown { asked: true, .. } | State::BackUnknown(..));
-        if self.next_back().is_none() || self.steps.iter().any(|step| gives_up(&step.state)) {
+        if !self.can_go_back() {
             self.stage = Stage::Returned;
         }
+    }
+
+    /// Returns whether something is to be taken back, and can be: what nobody knows, though it was asked, ends the way
+    /// back, for that workspace cannot be read.
+    fn can_go_back(&self) -> bool {
+        let gives_up = |state: &State| matches!(state, State::Unknown { asked: true, .. } | State::BackUnknown(..));
+        self.next_back().is_some() && !self.steps.iter().any(|step| gives_up(&step.state))
     }
 
     /// Goes on to the gate after the last step.
@@ -392,7 +397,7 @@ impl Site {
 
     fn fail(&mut self, fault: Fault, rules: &Rules) {
         self.failure.get_or_insert(fault);
-        let goes_back = rules.turns_back && self.next_back().is_some();
+        let goes_back = rules.turns_back && self.can_go_back();
         self.stage = if goes_back { Stage::Returning } else { Stage::Failed };
     }
 }
