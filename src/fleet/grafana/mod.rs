@@ -9,6 +9,7 @@ mod error;
 mod expected;
 mod identity;
 mod probes;
+mod provisioning;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -21,6 +22,7 @@ pub use error::WorkspaceError;
 pub use expected::{ChangeError, Expected};
 pub use identity::{Identity, MayInstall, Obstacle};
 pub use probes::{Known, Look};
+pub use provisioning::{Bundled, Changed, ContentError, Saved};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};
 
 use super::{
