@@ -6,6 +6,7 @@
 
 mod content;
 mod error;
+mod expected;
 mod identity;
 mod wire;
 
@@ -16,6 +17,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 pub use content::{DataSources, Entered, Listed, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
+pub use expected::{ChangeError, Expected};
 pub use identity::{Identity, MayInstall, Obstacle};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};
 
@@ -159,9 +161,32 @@ impl Grafana {
         self.change(id, Wanted::Absent).await
     }
 
+    /// Brings about what is wanted, but not over what is neither that nor `expected`: then nothing is sent (fault W22).
+    ///
+    /// An error means that nothing was sent. What is wanted and there already is [`Outcome::Unchanged`], whoever put it
+    /// there.
+    pub async fn change_expecting(
+        &self,
+        id: &PluginId,
+        wanted: Wanted,
+        expected: &Expected,
+    ) -> Result<Settled, ChangeError> {
+        let _only_one = self.changing.lock().await;
+        let before = self.state(id).await?;
+        if !expected.is_met_by(&before) && !wanted.is_met_by(&before) {
+            return Err(ChangeError::Drifted { expected: expected.clone(), found: before });
+        }
+        Ok(self.settle(id, wanted, before).await)
+    }
+
     async fn change(&self, id: &PluginId, wanted: Wanted) -> Result<Settled, WorkspaceError> {
         let _only_one = self.changing.lock().await;
         let before = self.state(id).await?;
+        Ok(self.settle(id, wanted, before).await)
+    }
+
+    /// Sends and reads back until it is known what became of it. The caller keeps other changes away.
+    async fn settle(&self, id: &PluginId, wanted: Wanted, before: PluginState) -> Settled {
         let bounds = Bounds::from(self.site.client().settings());
         let (mut settling, mut step) = Settling::begin(wanted.clone(), before.clone(), bounds);
         let mut trouble = None;
@@ -173,7 +198,7 @@ impl Grafana {
                 Step::Finish(outcome) => {
                     tracing::debug!(plugin = %id, ?outcome, attempts = settling.attempts(), "change settled");
                     let (after, attempts) = (settling.seen().cloned(), settling.attempts());
-                    return Ok(Settled { outcome, before, after, attempts, trouble });
+                    return Settled { outcome, before, after, attempts, trouble };
                 }
             };
             trouble = heard.trouble.or(trouble);
@@ -396,6 +421,28 @@ mod tests {
             let again = grafana.install(&id(), &version()).await.expect("settled");
             assert_eq!((again.outcome, posts(&heard).len()), (Outcome::Unchanged, 1));
         }
+    }
+
+    #[tokio::test]
+    async fn w22_nothing_is_sent_over_what_somebody_else_put_there() {
+        let answer = |line: &str, _: &str| match line {
+            line if line.ends_with("/settings") => settings("1.1.0"),
+            _ => (200, "[]".to_owned()),
+        };
+        let (grafana, heard) = serve(Box::new(answer)).await;
+        let id = id();
+        let expected = [Expected::Absent, Expected::Version("1.0.0".parse().expect("a version"))];
+        for expected in expected {
+            let error = grafana.change_expecting(&id, Wanted::Version(version()), &expected).await.expect_err("drift");
+            assert!(matches!(error, ChangeError::Drifted { .. }), "{error}");
+            let there = Wanted::Version("1.1.0".parse().expect("a version"));
+            let settled = grafana.change_expecting(&id, there, &expected).await.expect("as wanted");
+            assert_eq!(settled.outcome, Outcome::Unchanged);
+        }
+        assert_eq!(posts(&heard), []);
+        let expected = Expected::Version("1.1.0".parse().expect("a version"));
+        let settled = grafana.change_expecting(&id, Wanted::Version(version()), &expected).await.expect("sent");
+        assert_eq!((settled.attempts, posts(&heard).len()), (1, 1));
     }
 
     #[tokio::test]
