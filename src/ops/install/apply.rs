@@ -187,22 +187,30 @@ async fn change(context: &Context, target: &Target, step: &Step, action: &Action
             }
         }
         Place::Server(server) => {
-            if preflight {
-                let (context, package, plugin) = (context.clone(), step.package.clone(), step.plugin.clone());
-                let root_url = server.site().base().to_owned();
-                let checked = blocking(move || trusted(&context, &plugin, package.as_ref(), &root_url));
-                return match checked.await {
-                    Err(error) => result.because(&error),
-                    Ok(warning) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
-                };
-            }
-            match promised_signature(context, &step.plugin) {
+            match check_for_server(context, server, &step.plugin, step.package.clone(), preflight).await {
                 Err(error) => result.because(&error),
                 Ok(warning) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
             }
         }
         Place::Closed(error) => result.because(error.as_ref()),
     }
+}
+
+/// Returns what is to be told of the signature of a package that a server may be asked to install; it is that of the store
+/// where `preflight` says that it must be, else the catalog's word counts.
+pub(in crate::ops) async fn check_for_server(
+    context: &Context,
+    server: &Grafana,
+    plugin: &PluginId,
+    package: Option<PackageName>,
+    preflight: bool,
+) -> Result<Option<PolicyError>, StepError> {
+    let (context, plugin, root_url) = (context.clone(), plugin.clone(), server.site().base().to_owned());
+    blocking(move || match preflight {
+        true => trusted(&context, &plugin, package.as_ref(), &root_url),
+        false => promised_signature(&context, &plugin),
+    })
+    .await
 }
 
 /// Returns what is to be told of the signature of a package of the store that a server may be asked to install.

@@ -12,7 +12,8 @@ mod repair;
 use futures_util::{StreamExt, stream};
 
 pub use apply::StepError;
-pub(in crate::ops) use apply::judge;
+pub(in crate::ops) use apply::{check_for_server, judge};
+pub(in crate::ops) use place::place_in;
 
 use self::{
     apply::apply,

@@ -9,7 +9,7 @@ use super::{
     Known, Worker,
     fault::{Causes, fault},
     former::Occupant,
-    server::former,
+    server::{former, no_way_back},
 };
 use crate::{
     fleet::directory::{DirectoryError, FolderLock, PluginsFolder},
@@ -47,13 +47,13 @@ impl Worker {
 
     /// Puts back what was there before.
     pub(super) async fn back_in(&self, path: &Path, action: &Action, known: &Known) -> TaskResult {
-        match known.former() {
+        match known.way_back(action) {
             Err(fault) => TaskResult::Failed(fault),
-            Ok(Occupant::Something) => {
-                let message = "the version that was there before could not be made out, so it cannot be put back";
-                TaskResult::Failed(fault(Cause::Other, message, None))
+            Ok(way) if way.target == Occupant::Something => TaskResult::Failed(no_way_back()),
+            Ok(way) => {
+                let expected = (!way.is_any).then_some(way.left.unwrap_or(way.planned));
+                self.change_in(path, &action.plugin, expected, way.target, false).await
             }
-            Ok(former) => self.change_in(path, &action.plugin, Some(known.left(action)), former, false).await,
         }
     }
 
@@ -91,15 +91,16 @@ impl Worker {
 
     /// Finds out whether taking a step back took effect.
     pub(super) async fn settle_back_in(&self, path: &Path, action: &Action, known: &Known) -> TaskResult {
-        let (former, left) = match known.former() {
-            Ok(former) => (former, known.left(action)),
+        let way = match known.way_back(action) {
+            Ok(way) => way,
             Err(fault) => return TaskResult::Failed(fault),
         };
+        let before = way.left.unwrap_or(way.planned);
         match found(path, &action.plugin).await {
             Err(fault) => TaskResult::Unknown(fault),
-            Ok(found) if found.is_same(&former) => TaskResult::Done { before: left.written(), note: None },
-            Ok(found) if found.is_same(&left) => TaskResult::NotDone,
-            Ok(found) => TaskResult::Failed(drifted(&left, &found)),
+            Ok(found) if found.is_same(&way.target) => TaskResult::Done { before: before.written(), note: None },
+            Ok(found) if found.is_same(&before) || way.is_any => TaskResult::NotDone,
+            Ok(found) => TaskResult::Failed(drifted(&before, &found)),
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     model::{PluginId, PluginVersion},
     ops::install,
-    rollout::{Action, Cause, Fault, Step, TaskResult, Verb},
+    rollout::{Action, Cause, Fault, TaskResult, Verb},
 };
 
 /// So many readings in a row must agree before a step in doubt is called done or not done.
@@ -86,62 +86,32 @@ impl Worker {
 
     /// Puts back what was there before.
     pub(super) async fn back_on(&self, server: &Grafana, action: &Action, known: &Known) -> TaskResult {
-        if action.action == Verb::Hold {
-            return TaskResult::Unchanged;
-        }
-        let former = match known.former() {
-            Ok(former) => former,
+        let way = match known.way_back(action) {
+            Ok(way) => way,
             Err(fault) => return TaskResult::Failed(fault),
         };
-        let Some(wanted) = former.wanted() else {
-            let message = "the version that was there before could not be made out, so it cannot be put back";
-            return TaskResult::Failed(fault(Cause::Other, message, None));
-        };
+        let Some(wanted) = way.target.wanted() else { return TaskResult::Failed(no_way_back()) };
         if let Wanted::Version(version) = &wanted
             && let Err(refusal) = self.checked(server, &action.plugin, version).await
         {
             return TaskResult::Failed(refusal);
         }
-        let left = known.left(action);
-        let expected = if self.is_brought_along(&action.plugin).await {
-            Expected::Any
-        } else if known.in_doubt && matches!(server.state(&action.plugin).await, Ok(PluginState::Absent)) {
-            Expected::Absent
-        } else {
-            left.expected()
+        let expected = match (way.is_any, &way.left) {
+            (true, _) => Expected::Any,
+            (false, None) => way.planned.expected(),
+            (false, Some(left)) => match server.state(&action.plugin).await {
+                Ok(state) if Occupant::shown(&state).is_same(left) => left.expected(),
+                Ok(_) => way.planned.expected(),
+                Err(error) => return TaskResult::Failed(error.fault()),
+            },
         };
-        let result = match server.change_expecting(&action.plugin, wanted, &expected).await {
+        match server.change_expecting(&action.plugin, wanted, &expected).await {
             Err(error) => TaskResult::Failed(error.fault()),
             Ok(settled) => {
                 let found = Occupant::shown(&settled.before);
                 judged(settled, &found)
             }
-        };
-        self.hold_former(server, action, result).await
-    }
-
-    /// Sets right what the server brought along with a former version: plugins that the plan only held.
-    async fn hold_former(&self, server: &Grafana, action: &Action, result: TaskResult) -> TaskResult {
-        let TaskResult::Done { before, note } = result else { return result };
-        let mut notes: Vec<String> = note.into_iter().collect();
-        let actions: Vec<&Action> = self.actions().collect();
-        let held = actions.iter().filter(|held| held.action == Verb::Hold && held.plugin != action.plugin);
-        for held in held {
-            let is_changed = |other: &&&Action| other.plugin == held.plugin && other.action != Verb::Hold;
-            let Some(Some(version)) = self.ground().plugins.get(&held.plugin) else { continue };
-            if actions.iter().any(|other| is_changed(&other)) {
-                continue;
-            }
-            match server.install(&held.plugin, version).await {
-                Ok(Settled { outcome: Outcome::Done | Outcome::Unchanged, .. }) => {}
-                Ok(Settled { outcome: Outcome::Failed(failure), .. }) => {
-                    notes.push(format!("{} could not be held at {version}: {failure}", held.plugin));
-                }
-                Ok(_) => notes.push(format!("whether {} is at {version} could not be read", held.plugin)),
-                Err(error) => notes.push(format!("{} could not be held at {version}: {error}", held.plugin)),
-            }
         }
-        TaskResult::Done { before, note: (!notes.is_empty()).then(|| notes.join("; ")) }
     }
 
     /// Finds out whether a step took effect that was under way when the rollout was left.
@@ -159,14 +129,15 @@ impl Worker {
 
     /// Finds out whether taking a step back took effect.
     pub(super) async fn settle_back_on(&self, server: &Grafana, action: &Action, known: &Known) -> TaskResult {
-        let former = match known.former() {
-            Ok(former) => former,
+        let way = match known.way_back(action) {
+            Ok(way) => way,
             Err(fault) => return TaskResult::Failed(fault),
         };
-        let sides = Sides { after: former, before: known.left(action) };
+        let sides = Sides { before: way.left.unwrap_or(way.planned), after: way.target };
         match read_until_clear(server, &action.plugin, &sides).await {
             Found::After => done(&sides.before, None),
             Found::Before => TaskResult::NotDone,
+            Found::Other(_) if way.is_any => TaskResult::NotDone,
             found => unclear(found, &sides),
         }
     }
@@ -177,6 +148,12 @@ impl Worker {
         let checked = install::check_for_server(&self.context, server, plugin, package, self.preflight).await;
         checked.map(drop).map_err(|error| error.fault())
     }
+}
+
+/// Returns the fault of a plugin whose former version nobody knows.
+pub(super) fn no_way_back() -> Fault {
+    let message = "the version that was there before could not be made out, so it cannot be put back";
+    fault(Cause::Other, message, None)
 }
 
 /// Returns what the plan expects before an action.
@@ -270,27 +247,5 @@ async fn read_until_clear(server: &Grafana, plugin: &PluginId, sides: &Sides) ->
         }
         last = Some(state);
         sleep(settings.settle_pause).await;
-    }
-}
-
-impl Worker {
-    /// Returns whether the server may have brought a plugin in another version, along with a version of another plugin that
-    /// this rollout put there or put back: Grafana takes the newest of what is needed (protocol page 8).
-    async fn is_brought_along(&self, plugin: &PluginId) -> bool {
-        let others = self.actions().filter(|action| action.plugin != *plugin && !matches!(action.action, Verb::Hold));
-        let versions = others.flat_map(|action| {
-            [&action.from, &action.to].into_iter().flatten().map(|version| (action.plugin.clone(), version.clone()))
-        });
-        let versions: Vec<_> = versions.collect();
-        let (context, plugin, platform) = (self.context.clone(), plugin.clone(), self.ground().platform.clone());
-        crate::ops::blocking(move || install::any_needs(&context, &versions, &platform, &plugin)).await
-    }
-
-    /// Returns the actions of this workspace that do something.
-    pub(super) fn actions(&self) -> impl Iterator<Item = &Action> {
-        self.plan.steps(&self.workspace).filter_map(|step| match step {
-            Step::Plugin(action) => Some(action),
-            Step::Content(_) => None,
-        })
     }
 }
