@@ -23,6 +23,7 @@ mod content;
 mod dashboards;
 mod fake_grafana;
 mod fetch_faults;
+mod fleet_probes;
 mod folder_faults;
 mod index_damage;
 mod install_faults;

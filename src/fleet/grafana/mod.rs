@@ -8,6 +8,7 @@ mod content;
 mod error;
 mod expected;
 mod identity;
+mod probes;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -19,6 +20,7 @@ pub use content::{DataSources, Entered, Listed, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
 pub use expected::{ChangeError, Expected};
 pub use identity::{Identity, MayInstall, Obstacle};
+pub use probes::{Known, Look};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};
 
 use super::{

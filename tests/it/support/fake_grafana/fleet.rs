@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::catalog::{FakeCatalog, SharedCatalog};
+use super::health::Illness;
 use super::server::{Role, Server};
 use super::usage;
 use super::workspace::{State, Workspace};
@@ -165,6 +166,40 @@ impl FakeWorkspace {
         let mut state = self.workspace.state();
         let number = state.data_sources.len() + 1;
         state.data_sources.push(usage::data_source(number, name, plugin));
+    }
+
+    /// Adds a data source to an organisation that was added.
+    pub fn data_source_in(&self, organisation: i64, name: &str, plugin: &str) {
+        let mut state = self.workspace.state();
+        let found = state.others.iter_mut().find(|other| other.organisation.0 == organisation);
+        let other = found.expect("an organisation that was added");
+        let number = other.data_sources.len() + 1;
+        other.data_sources.push(usage::data_source(number, name, plugin));
+    }
+
+    /// Lets the backend of a plugin say that it is ill.
+    pub fn ill_plugin(&self, id: &str, message: &str) {
+        self.workspace.state().illness.plugins.push((id.to_owned(), message.to_owned()));
+    }
+
+    /// Lets a data source say that it is ill.
+    pub fn ill_data_source(&self, uid: &str, message: &str) {
+        self.workspace.state().illness.sources.push((uid.to_owned(), message.to_owned()));
+    }
+
+    /// Lets a data source fail at every query.
+    pub fn failing_queries(&self, uid: &str, message: &str) {
+        self.workspace.state().illness.queries.push((uid.to_owned(), message.to_owned()));
+    }
+
+    /// Takes the health check from a data source: its plugin has none.
+    pub fn unchecked_data_source(&self, uid: &str) {
+        self.workspace.state().illness.unchecked.push(uid.to_owned());
+    }
+
+    /// Makes everything well that was ill.
+    pub fn heal(&self) {
+        self.workspace.state().illness = Illness::default();
     }
 
     /// Adds a folder.

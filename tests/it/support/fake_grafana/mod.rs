@@ -8,6 +8,7 @@ mod coding;
 mod documents;
 pub mod fault;
 pub mod fleet;
+mod health;
 pub mod http;
 mod install;
 mod range;

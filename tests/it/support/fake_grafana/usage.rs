@@ -6,7 +6,7 @@
 use serde_json::{Value, json};
 
 use super::http::{Answer, Request};
-use super::workspace::{CORE, State};
+use super::workspace::State;
 
 /// Returns a data source as the list and its own page have it.
 pub(super) fn data_source(number: usize, name: &str, plugin: &str) -> Value {
@@ -63,8 +63,6 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
             Some(item) => Answer::json(200, &json!({ "id": item["id"] })),
             None => Answer::message(404, "Data source not found"),
         },
-        ["datasources", "uid", uid, "health"] => data_source_health(state, "uid", uid),
-        ["datasources", id, "health"] => data_source_health(state, "id", id),
         ["datasources", id] => source("id", id),
         ["folders"] => Answer::json(200, &page(folder_lines(state), request, 1000)),
         ["folders", uid] => found(&state.folders, "uid", uid, "folder not found"),
@@ -158,17 +156,6 @@ fn item<'a>(items: &'a [Value], key: &str, value: &str) -> Option<&'a Value> {
 
 fn found(items: &[Value], key: &str, value: &str, missing: &str) -> Answer {
     item(items, key, value).map_or_else(|| Answer::message(404, missing), |item| Answer::json(200, item))
-}
-
-fn data_source_health(state: &State, key: &str, value: &str) -> Answer {
-    let Some(source) = item(&state.data_sources, key, value) else {
-        return Answer::message(404, "Data source not found");
-    };
-    let plugin = source["type"].as_str().unwrap_or_default();
-    if state.installed.contains_key(plugin) || CORE.iter().any(|(core, _)| *core == plugin) {
-        return Answer::json(200, &json!({ "message": "Data source is working", "status": "OK" }));
-    }
-    Answer::message(404, "Plugin not found")
 }
 
 fn folder_lines(state: &State) -> Vec<Value> {
