@@ -17,6 +17,7 @@ pub mod install;
 pub mod keys;
 pub mod outdated;
 pub mod remove;
+pub mod rollout;
 pub mod sources;
 pub mod sync;
 pub mod target;

@@ -182,17 +182,17 @@ async fn carry_out(context: &Context, target: &Target, id: &PluginId, result: Ch
 
 fn remove_folder(context: &Context, path: &Path, plugin: &PluginId) -> Result<(Removed, Option<String>), ForeignError> {
     let folder = PluginsFolder::open(path)?;
-    remove_in(context, &folder.lock()?, plugin)
+    remove_in(context, &folder.lock()?, path, plugin)
 }
 
 /// Removes a plugin from a plugins folder that is locked already; returns what is to be told besides.
 pub(in crate::ops) fn remove_in(
     context: &Context,
     held: &FolderLock<'_>,
+    path: &Path,
     plugin: &PluginId,
 ) -> Result<(Removed, Option<String>), ForeignError> {
     let foreign = Foreign::find(context, held, plugin)?;
-    let path = held.folder().path();
     match held.uninstall(plugin, foreign.keep.as_ref())? {
         Removed::Absent => Ok((Removed::Absent, None)),
         Removed::Gone(kept) => {

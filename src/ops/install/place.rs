@@ -36,22 +36,24 @@ pub(super) fn place(
     let mut verified = from_store(context, plugin, package)?;
     let folder = PluginsFolder::create(path)?;
     let held = folder.lock()?;
-    put(context, &held, plugin, &mut verified)
+    put(context, &held, path, plugin, &mut verified)
 }
 
 /// Puts a package in the place of whatever version is installed in a plugins folder that is locked already.
 pub(in crate::ops) fn place_in(
     context: &Context,
     held: &FolderLock<'_>,
+    path: &Path,
     plugin: &PluginId,
     package: Option<&PackageName>,
 ) -> Result<Placed, StepError> {
-    put(context, held, plugin, &mut from_store(context, plugin, package)?)
+    put(context, held, path, plugin, &mut from_store(context, plugin, package)?)
 }
 
 fn put(
     context: &Context,
     held: &FolderLock<'_>,
+    path: &Path,
     plugin: &PluginId,
     verified: &mut Verified,
 ) -> Result<Placed, StepError> {
@@ -62,7 +64,6 @@ fn put(
         warning = context.trust.decide(&verdict, plugin)?;
     }
     let foreign = Foreign::find(context, held, plugin)?;
-    let path = held.folder().path();
     let kept = held.put(staged, foreign.keep.as_ref())?.map(|below| path.join(below));
     Ok(Placed { warning, note: foreign.told(kept.as_ref()), kept })
 }

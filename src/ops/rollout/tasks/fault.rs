@@ -14,7 +14,7 @@ use crate::{
 /// An error that knows what kind of reason it is for a rollout.
 pub(in crate::ops::rollout) trait Causes: Diagnose + Sized {
     /// Returns what kind of reason it is.
-    fn cause(&self) -> Cause {
+    fn reason(&self) -> Cause {
         match self.kind() {
             Kind::Network => Cause::Network,
             Kind::Integrity => Cause::Integrity,
@@ -24,7 +24,7 @@ pub(in crate::ops::rollout) trait Causes: Diagnose + Sized {
 
     /// Returns it as the journal keeps it.
     fn fault(&self) -> Fault {
-        Fault { cause: self.cause(), message: Chain(self).to_string(), hint: self.hint() }
+        Fault { cause: self.reason(), message: Chain(self).to_string(), hint: self.hint() }
     }
 }
 
@@ -33,7 +33,7 @@ impl Causes for crate::ops::foreign::ForeignError {}
 impl Causes for crate::fleet::directory::DirectoryError {}
 
 impl Causes for WorkspaceError {
-    fn cause(&self) -> Cause {
+    fn reason(&self) -> Cause {
         match (self.status(), self.kind()) {
             (Some(401), _) => Cause::Token,
             (Some(403), _) => Cause::Refused,
@@ -44,18 +44,18 @@ impl Causes for WorkspaceError {
 }
 
 impl Causes for ChangeError {
-    fn cause(&self) -> Cause {
+    fn reason(&self) -> Cause {
         match self {
-            Self::Workspace(error) => error.cause(),
+            Self::Workspace(error) => error.reason(),
             Self::Drifted { .. } => Cause::Drift,
         }
     }
 }
 
 impl Causes for TargetError {
-    fn cause(&self) -> Cause {
+    fn reason(&self) -> Cause {
         match self {
-            Self::Server(error) => error.cause(),
+            Self::Server(error) => error.reason(),
             // Its secret cannot be fetched, or its address not be used: both are set right outside.
             Self::Access(_) => Cause::Token,
             Self::Slow(_) => Cause::Network,
@@ -65,7 +65,7 @@ impl Causes for TargetError {
 }
 
 impl Causes for Failure {
-    fn cause(&self) -> Cause {
+    fn reason(&self) -> Cause {
         match self {
             Self::Refused { status: 401, .. } => Cause::Token,
             Self::Refused { .. } => Cause::Refused,
@@ -76,7 +76,7 @@ impl Causes for Failure {
 }
 
 impl Causes for Doubt {
-    fn cause(&self) -> Cause {
+    fn reason(&self) -> Cause {
         Cause::Network
     }
 }

@@ -124,14 +124,15 @@ impl Change {
     }
 
     fn put(&self, held: &FolderLock<'_>) -> Result<Option<String>, StepError> {
-        let placed = install::place_in(&self.context, held, &self.plugin, self.package.as_ref())?;
+        let placed = install::place_in(&self.context, held, &self.path, &self.plugin, self.package.as_ref())?;
         let warning = placed.warning.map(|warning| crate::diagnostic::Chain(&warning).to_string());
         let told: Vec<String> = warning.into_iter().chain(placed.note).collect();
         Ok((!told.is_empty()).then(|| told.join("; ")))
     }
 
     fn remove(&self, held: &FolderLock<'_>) -> Result<Option<String>, Fault> {
-        let removed = remove::remove_in(&self.context, held, &self.plugin).map_err(|error| error.fault())?;
+        let removed =
+            remove::remove_in(&self.context, held, &self.path, &self.plugin).map_err(|error| error.fault())?;
         Ok(removed.1)
     }
 }
