@@ -7,8 +7,10 @@
 pub mod engine;
 pub mod gate;
 pub mod plan;
+pub mod planner;
 pub mod policy;
 pub mod record;
+pub mod waves;
 
 pub use engine::{Command, Engine, EngineError, Expected, StepOutcome, StepResult, WaveState, WaveStatus, WayBack};
 pub use gate::{DataSourceSeen, Observation, PluginSeen, Probe, judge};

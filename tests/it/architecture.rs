@@ -36,14 +36,14 @@ const MAP: &[(&str, &[&str])] = &[
     ("lockfile", &["diagnostic", "model"]),
     ("usage", &["model"]),
     ("upgrade", &["model", "resolver"]),
-    ("rollout", &["diagnostic", "duration", "model"]),
+    ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "rollout", "verifier"]),
     ("journal", &["diagnostic", "model", "rollout"]),
 
     ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "json", "lockfile", "model", "net", "progress",
-        "resolver", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
+        "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
-    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver",
+    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver", "rollout",
         "signature", "upgrade", "upstream", "usage"]),
 ];
 

@@ -8,6 +8,7 @@ mod content;
 mod error;
 mod expected;
 mod identity;
+mod preinstalled;
 mod probes;
 mod wire;
 
@@ -103,6 +104,11 @@ impl Grafana {
     ///
     /// Tokens of older servers may not ask for their own name; what is not told is `None`.
     pub async fn identity(&self) -> Result<Identity, WorkspaceError> {
+        Ok(self.told_of_us().await?.identity(self.service))
+    }
+
+    /// Asks everything that the server may tell of us, once.
+    async fn told_of_us(&self) -> Result<Told, WorkspaceError> {
         let user = self.told("user", &["api", "user"]).await?;
         // Every valid token may ask for its organisation: what is refused here is the token.
         let organisation = match self.get("organisation", &["api", "org"], &[]).await {
@@ -112,14 +118,13 @@ impl Grafana {
             Err(error) if error.status() == Some(404) && user.is_some() => None,
             Err(error) => return Err(error),
         };
-        let told = Told {
+        Ok(Told {
             organisations: self.told("organisations", &["api", "user", "orgs"]).await?,
             permissions: self.told("permissions", &["api", "access-control", "user", "permissions"]).await?,
             settings: self.told("frontend settings", &["api", "frontend", "settings"]).await?,
             user,
             organisation,
-        };
-        Ok(told.identity(self.service))
+        })
     }
 
     /// Returns whether the settings say that plugins may be managed, where they may be read: a server admin may.
