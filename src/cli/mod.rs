@@ -15,6 +15,7 @@ mod gc;
 mod install;
 mod list;
 mod outdated;
+mod plan;
 mod search;
 mod selection;
 mod setup;
@@ -81,6 +82,7 @@ enum Command {
     Why(why::Arguments),
     WhyNot(why::NotArguments),
     Adopt(adopt::Arguments),
+    Plan(plan::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -119,6 +121,7 @@ impl Command {
             Self::Why(_) => "why",
             Self::WhyNot(_) => "why-not",
             Self::Adopt(_) => "adopt",
+            Self::Plan(_) => "plan",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -146,6 +149,7 @@ impl Command {
             Self::Why(arguments) => arguments.run(session).await,
             Self::WhyNot(arguments) => arguments.run(session).await,
             Self::Adopt(arguments) => arguments.run(session).await,
+            Self::Plan(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,

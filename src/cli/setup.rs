@@ -173,6 +173,8 @@ pub(super) struct Session {
     pub(super) manifest_path: PathBuf,
     /// Whether the JSON document is wanted: a large one is not made for nothing.
     pub(super) wants_document: bool,
+    /// Whether people want to be told more.
+    pub(super) verbose: bool,
     sources: Sources,
     keys: Option<KeysOf>,
 }
@@ -207,7 +209,8 @@ impl Session {
         let keys = source.map(|source| KeysOf { source, remarks });
         let manifest_path = globals.manifest_path();
         let wants_document = ui.format != Format::Text;
-        Ok(Self { context, manifest, manifest_path, wants_document, sources, keys })
+        let verbose = globals.verbose > 0;
+        Ok(Self { context, manifest, manifest_path, wants_document, verbose, sources, keys })
     }
 
     /// Returns what is to be told of the keys that were kept.

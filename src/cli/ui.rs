@@ -103,7 +103,7 @@ impl Ui {
         let document = document(command, fields);
         match self.format {
             Format::Events => self.print(&event("result", document)),
-            _ => self.print(&format!("{document:#}\n")),
+            _ => self.print(&pretty(&document)),
         }
     }
 
@@ -139,9 +139,9 @@ impl Ui {
             return std::sync::Arc::new(Events { ui: self, state: Mutex::default() });
         }
         if self.progress && !self.quiet && io::stderr().is_terminal() {
-            std::sync::Arc::new(Bar::default())
+            std::sync::Arc::new(Bar { ui: self, bar: Mutex::default() })
         } else {
-            std::sync::Arc::new(crate::progress::Silent)
+            std::sync::Arc::new(Remarks(self))
         }
     }
 }
@@ -162,6 +162,15 @@ fn document(command: &str, fields: Value) -> Value {
         whole.extend(fields);
     }
     Value::Object(whole)
+}
+
+fn pretty(document: &Value) -> String {
+    format!("{document:#}\n")
+}
+
+/// Returns the document of a command as `--json` prints it.
+pub(super) fn document_text(command: &str, fields: Value) -> String {
+    pretty(&document(command, fields))
 }
 
 /// Returns a line of a stream: the name of the event before its fields.
@@ -242,13 +251,26 @@ pub(super) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
 
+/// Draws nothing, and prints remarks.
+#[derive(Debug)]
+struct Remarks(Ui);
+
+impl Reporter for Remarks {
+    fn remark(&self, text: &str) {
+        self.0.note(&format!("note: {text}"));
+    }
+}
+
 /// Draws a bar on stderr while something takes its time.
-#[derive(Debug, Default)]
-struct Bar(Mutex<Option<ProgressBar>>);
+#[derive(Debug)]
+struct Bar {
+    ui: Ui,
+    bar: Mutex<Option<ProgressBar>>,
+}
 
 impl Bar {
     fn with(&self, work: impl FnOnce(&ProgressBar)) {
-        if let Ok(bar) = self.0.lock()
+        if let Ok(bar) = self.bar.lock()
             && let Some(bar) = bar.as_ref()
         {
             work(bar);
@@ -270,7 +292,7 @@ impl Reporter for Bar {
         }
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
-        if let Ok(mut current) = self.0.lock() {
+        if let Ok(mut current) = self.bar.lock() {
             *current = Some(bar);
         }
     }
@@ -284,11 +306,15 @@ impl Reporter for Bar {
     }
 
     fn end(&self) {
-        if let Ok(mut current) = self.0.lock()
+        if let Ok(mut current) = self.bar.lock()
             && let Some(bar) = current.take()
         {
             bar.finish_and_clear();
         }
+    }
+
+    fn remark(&self, text: &str) {
+        self.ui.note(&format!("note: {text}"));
     }
 }
 
@@ -341,6 +367,10 @@ impl Reporter for Events {
 
     fn end(&self) {
         self.change("end", Duration::ZERO, |_| {});
+    }
+
+    fn remark(&self, text: &str) {
+        self.ui.note(&format!("note: {text}"));
     }
 }
 

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::{
-        directory::{DirectoryError, PluginsFolder, Removed},
+        directory::{DirectoryError, FolderLock, PluginsFolder, Removed},
         settle::PluginState,
     },
     model::{PluginId, PluginVersion},
@@ -20,7 +20,7 @@ use crate::{
         foreign::{Foreign, ForeignError},
         install::judge,
         target::{Place, State, Target},
-        usage::Guard,
+        usage::{Guard, StillUsed},
     },
 };
 
@@ -72,7 +72,8 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
     if !options.dry_run {
         target.put_right().await;
     }
-    let state = match target.read(false).await {
+    let (state, reach) = tokio::join!(target.read(false), target.reach());
+    let state = match state {
         Ok(state) => state,
         Err(error) => {
             let refused = |id: &PluginId| ChangeResult::refused(&target.name, id, "uninstall", &error);
@@ -80,11 +81,12 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
         }
     };
     let guard = Guard::new(context, target);
+    let gap = reach.gap();
     let mut results = Vec::new();
     // What is to go needs nothing any more, until it turns out to stay.
     let mut going: HashSet<_> = options.plugins.iter().collect();
     for id in in_order(&options.plugins, &state) {
-        let result = match plan_one((target, &guard), &state, id, &going, options).await {
+        let result = match plan_one((target, &guard, gap.as_deref()), &state, id, &going, options).await {
             ControlFlow::Continue(result) => carry_out(context, target, id, result).await,
             ControlFlow::Break(result) => result,
         };
@@ -124,9 +126,10 @@ fn in_order<'a>(plugins: &'a [PluginId], state: &State) -> Vec<&'a PluginId> {
     sorted
 }
 
-/// Returns the change that is to be made, or what became of one that is not.
+/// Returns the change that is to be made, or what became of one that is not; `gap` is why the list of plugins may lack
+/// some, and with them one that needs this.
 async fn plan_one(
-    (target, guard): (&Target, &Guard<'_>),
+    (target, guard, gap): (&Target, &Guard<'_>, Option<&str>),
     state: &State,
     id: &PluginId,
     going: &HashSet<&PluginId>,
@@ -153,6 +156,10 @@ async fn plan_one(
         && let Err(error) = guard.check(id, &state.plugins).await
     {
         return ControlFlow::Break(result.because(&error));
+    }
+    if let Some(gap) = gap.filter(|_| !options.force) {
+        let reason = format!("installed plugins: {gap}");
+        return ControlFlow::Break(result.because(&StillUsed::Unread { plugin: id.clone(), reason }));
     }
     if options.dry_run {
         return ControlFlow::Break(ChangeResult { outcome: ChangeOutcome::Planned, ..result });
@@ -182,8 +189,17 @@ async fn carry_out(context: &Context, target: &Target, id: &PluginId, result: Ch
 
 fn remove_folder(context: &Context, path: &Path, plugin: &PluginId) -> Result<(Removed, Option<String>), ForeignError> {
     let folder = PluginsFolder::open(path)?;
-    let held = folder.lock()?;
-    let foreign = Foreign::find(context, &held, plugin)?;
+    remove_in(context, &folder.lock()?, path, plugin)
+}
+
+/// Removes a plugin from a plugins folder that is locked already; returns what is to be told besides.
+pub(in crate::ops) fn remove_in(
+    context: &Context,
+    held: &FolderLock<'_>,
+    path: &Path,
+    plugin: &PluginId,
+) -> Result<(Removed, Option<String>), ForeignError> {
+    let foreign = Foreign::find(context, held, plugin)?;
     match held.uninstall(plugin, foreign.keep.as_ref())? {
         Removed::Absent => Ok((Removed::Absent, None)),
         Removed::Gone(kept) => {

@@ -22,13 +22,17 @@ pub use self::{
     explanation::{Explanation, Fact, FactKind},
     problem::{Installed, Offer, Problem, Provider, SignatureRule},
     refusal::{NoVersion, Refusal},
-    server::{Offering, ServerChoice, Surprise, server_would, surprises},
+    server::{Offering, ServerChoice, Surprise, brought_along, is_there, server_would, surprises},
     solve::{Reason, Resolved, Solution, SolveError, solve},
 };
 
 use crate::model::{
     GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Release, Timestamp, VersionRange, VersionRequest,
 };
+
+/// The first major version of Grafana that refuses what is made with Angular; the one before has it switched off unless
+/// its settings switch it on.
+pub const WITHOUT_ANGULAR: u64 = 12;
 
 /// One version that may be chosen.
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +142,7 @@ fn every_refusal<'a>(
     pardon: Pardon,
     surroundings: &'a Surroundings,
 ) -> impl Iterator<Item = Refusal> + 'a {
-    let checks = [too_new, withdrawn, other_grafana, other_platform];
+    let checks = [too_new, withdrawn, other_grafana, angular, other_platform];
     checks.into_iter().filter_map(move |check| check(candidate, pardon, surroundings))
 }
 
@@ -156,6 +160,11 @@ fn other_grafana(candidate: Candidate<'_>, _: Pardon, surroundings: &Surrounding
     let declared = candidate.release.grafana_dependency.as_deref();
     let works = works_with(declared, surroundings.grafana.as_ref()?);
     (!works).then(|| Refusal::Grafana(declared.unwrap_or_default().to_owned()))
+}
+
+fn angular(candidate: Candidate<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
+    let grafana = surroundings.grafana.as_ref().filter(|_| candidate.release.angular)?;
+    (grafana.major() >= WITHOUT_ANGULAR).then_some(Refusal::Angular)
 }
 
 fn other_platform(candidate: Candidate<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
@@ -271,6 +280,17 @@ mod tests {
         releases[1].created_at = Some(Timestamp::from_milliseconds(1_001));
         assert_eq!(chosen(&releases, ">=1", None, &[]).as_deref(), Ok("1.0.0"));
         assert_eq!(chosen(&releases, "2.0.0", None, &[]).as_deref(), Ok("2.0.0"));
+    }
+
+    #[test]
+    fn what_is_made_with_angular_is_not_chosen_for_a_grafana_without_it() {
+        let mut releases = [release("1.0.0", None, &[]), release("2.0.0", None, &[])];
+        releases[1].angular = true;
+        assert_eq!(chosen(&releases, "", None, &[]).as_deref(), Ok("2.0.0"));
+        assert_eq!(chosen(&releases, "", Some("11.6.0"), &[]).as_deref(), Ok("2.0.0"));
+        assert_eq!(chosen(&releases, "", Some("12.0.0"), &[]).as_deref(), Ok("1.0.0"));
+        let error = chosen(&releases, "2.0.0", Some("12.0.0"), &[]).expect_err("asked for by name or not");
+        assert!(error.to_string().contains("2.0.0 needs AngularJS, which Grafana 12.0.0 no longer has"), "{error}");
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! *Invariant:* pure; one function a decision of the server's.
 //! *Not for:* choosing: this says where the server will not follow.
 
+use std::collections::BTreeMap;
+
 use super::{Candidate, Problem, Provider, Reason, Resolved, Solution, works_with};
 use crate::model::{Dependency, GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion};
 
@@ -47,7 +49,7 @@ pub fn server_would(grafana: &GrafanaVersion, dependency: &Dependency, offering:
         return if version.0 >= 13 { ServerChoice::RefusesCore } else { ServerChoice::Brings };
     }
     match offering.installed {
-        Some(installed) if version < (11, 3) => return ServerChoice::RefusesInstalled(installed.clone()),
+        Some(installed) if refuses_installed(grafana) => return ServerChoice::RefusesInstalled(installed.clone()),
         Some(installed) if version.0 < 12 => return ServerChoice::Keeps(installed.clone()),
         _ => {}
     }
@@ -57,6 +59,12 @@ pub fn server_would(grafana: &GrafanaVersion, dependency: &Dependency, offering:
         Some(installed) if installed.cmp_precedence(found).is_ge() => ServerChoice::Keeps(installed.clone()),
         _ => ServerChoice::Takes(found.clone()),
     }
+}
+
+/// Returns whether a server of this version fails to install a plugin where what it needs is there already (before 11.3,
+/// protocol page 8).
+fn refuses_installed(grafana: &GrafanaVersion) -> bool {
+    (grafana.major(), grafana.semver().minor) < (11, 3)
 }
 
 /// Returns the version that a server before 12 looks for: without spaces and one leading `^` or `v`.
@@ -151,45 +159,93 @@ pub fn surprises<P: Provider>(provider: &P, problem: &Problem, solution: &Soluti
         found.extend(core);
     }
     for resolved in &solution.plugins {
-        found.extend(surprise(provider, problem, resolved)?);
+        found.extend(of_one(provider, problem, resolved)?);
     }
     Ok(found)
 }
 
 /// Returns whether a plugin has this version already, so that the server is not asked to install it.
-fn is_there(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -> bool {
+pub fn is_there(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -> bool {
     problem.installed.get(plugin).is_some_and(|installed| installed.version.same_release(version))
 }
 
-fn surprise<P: Provider>(provider: &P, problem: &Problem, resolved: &Resolved) -> Result<Option<Surprise>, P::Error> {
-    let needed = resolved.because.iter().find_map(|reason| match reason {
+/// Returns the plugins that a solution has this one for, and that the server is asked to install, with what they say of it.
+fn asking<'a>(problem: &'a Problem, resolved: &'a Resolved) -> impl Iterator<Item = (&'a PluginId, Dependency)> {
+    resolved.because.iter().filter_map(|reason| match reason {
         Reason::NeededBy { plugin, version, range } if !is_there(problem, plugin, version) => {
             Some((plugin, Dependency { id: resolved.plugin.clone(), range: range.clone() }))
         }
         _ => None,
-    });
-    let (Some(grafana), Some((needed_by, dependency))) = (&problem.surroundings.grafana, needed) else {
-        return Ok(None);
+    })
+}
+
+/// Returns which plugins of a solution a server brings along by itself, each with the plugin that it brings it for and that
+/// is to be asked for first.
+///
+/// A server before 11.3 refuses a plugin where something that it needs is there already (protocol page 8). So there is one
+/// way to get both: to ask for what needs the other while the other is missing, as long as the server finds any version
+/// of it; whether that is the right one is settled by asking for the other afterwards. What is there already, and what
+/// the server finds no version of, gets no better by waiting. Newer servers look whether it is there, and bring nothing.
+pub fn brought_along<P: Provider>(
+    provider: &P,
+    problem: &Problem,
+    solution: &Solution,
+) -> Result<BTreeMap<PluginId, PluginId>, P::Error> {
+    let mut brought: BTreeMap<PluginId, PluginId> = BTreeMap::new();
+    let Some(grafana) = problem.surroundings.grafana.as_ref().filter(|grafana| refuses_installed(grafana)) else {
+        return Ok(brought);
     };
-    let offers = provider.offers(&resolved.plugin)?.unwrap_or_default();
+    for resolved in &solution.plugins {
+        let asked = asking(problem, resolved).next();
+        let missing = !problem.installed.contains_key(&resolved.plugin);
+        let Some((needed_by, dependency)) = asked.filter(|_| missing) else { continue };
+        let choice = would(provider, problem, (grafana, &dependency), None)?;
+        // Of plugins that need each other one must be asked for by itself.
+        let circle = std::iter::successors(Some(needed_by), |plugin| brought.get(*plugin));
+        if matches!(choice, ServerChoice::Takes(_)) && !circle.into_iter().any(|plugin| *plugin == resolved.plugin) {
+            brought.insert(resolved.plugin.clone(), needed_by.clone());
+        }
+    }
+    Ok(brought)
+}
+
+fn would<P: Provider>(
+    provider: &P,
+    problem: &Problem,
+    (grafana, dependency): (&GrafanaVersion, &Dependency),
+    installed: Option<&PluginVersion>,
+) -> Result<ServerChoice, P::Error> {
+    let offers = provider.offers(&dependency.id)?.unwrap_or_default();
     let candidates: Vec<_> = offers.iter().map(super::Offer::candidate).collect();
-    // What is needed comes first, so that it is there when the server looks.
-    let offering = Offering {
-        candidates: &candidates,
-        installed: Some(&resolved.version),
-        is_core: false,
-        platform: problem.surroundings.platforms.first(),
-    };
-    let choice = server_would(grafana, &dependency, &offering);
-    let agrees = match &choice {
-        ServerChoice::Takes(version) | ServerChoice::Keeps(version) => version.same_release(&resolved.version),
-        ServerChoice::Brings => true,
-        // What it finds none of it leaves as it is, where that is there.
-        ServerChoice::FindsNone(_) => resolved.stays,
-        ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) => false,
-    };
-    let (plugin, needed_by, grafana) = (resolved.plugin.clone(), needed_by.clone(), grafana.clone());
-    Ok((!agrees).then(|| Surprise { plugin, needed_by, chosen: Some(resolved.version.clone()), grafana, choice }))
+    let platform = problem.surroundings.platforms.first();
+    let offering = Offering { candidates: &candidates, installed, is_core: false, platform };
+    Ok(server_would(grafana, dependency, &offering))
+}
+
+/// Returns where a server does something else with one plugin than was chosen.
+fn of_one<P: Provider>(provider: &P, problem: &Problem, resolved: &Resolved) -> Result<Vec<Surprise>, P::Error> {
+    let Some(grafana) = &problem.surroundings.grafana else { return Ok(Vec::new()) };
+    let before = problem.installed.get(&resolved.plugin).map(|installed| &installed.version);
+    // What is needed comes first, so that it is there when the server looks: it does the same for whatever needs it. Where
+    // that is refused, it is missing until the server has brought it for the first that needs it.
+    let (mut there, asked) =
+        if refuses_installed(grafana) { (before, usize::MAX) } else { (Some(&resolved.version), 1) };
+    let mut found = Vec::new();
+    for (needed_by, dependency) in asking(problem, resolved).take(asked) {
+        let choice = would(provider, problem, (grafana, &dependency), there)?;
+        let agrees = match &choice {
+            ServerChoice::Takes(version) | ServerChoice::Keeps(version) => version.same_release(&resolved.version),
+            ServerChoice::Brings => true,
+            // What it finds none of it leaves as it is, where that is there.
+            ServerChoice::FindsNone(_) => resolved.stays,
+            ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) => false,
+        };
+        let (plugin, chosen) = (resolved.plugin.clone(), Some(resolved.version.clone()));
+        let (needed_by, grafana) = (needed_by.clone(), grafana.clone());
+        found.extend((!agrees).then_some(Surprise { plugin, needed_by, chosen, grafana, choice }));
+        there = there.or(Some(&resolved.version));
+    }
+    Ok(found)
 }
 
 #[cfg(test)]

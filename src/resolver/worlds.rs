@@ -10,8 +10,8 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    Explanation, FactKind, Installed, Offer, Problem, Provider, Reason, SignatureRule, Solution, SolveError, solve,
-    surprises,
+    Explanation, FactKind, Installed, Offer, Problem, Provider, Reason, SignatureRule, Solution, SolveError,
+    brought_along, solve, surprises,
 };
 use crate::model::{
     Dependency, Package, Platform, PluginId, PluginSpec, PluginStatus, PluginVersion, Release, Timestamp, VersionRange,
@@ -417,8 +417,39 @@ fn a_server_that_will_not_follow_is_announced() {
     assert_eq!(announced("11.6.0"), Vec::<String>::new());
     assert_eq!(
         announced("10.4.0"),
-        ["prod-eu runs Grafana 10.4.0, which refuses to install a where x 2.4.1, which it needs, is installed already",]
+        ["prod-eu runs Grafana 10.4.0, which looks for x `2`, which a needs, by that very name and finds none",]
     );
+}
+
+#[test]
+fn a_server_that_refuses_what_is_there_is_asked_for_what_needs_it_first() {
+    let world = World::of(&["a 1.0.0: x@2.0.0 y", "b 1.0.0: x@^2.0.0", "x 2.0.0: y", "x 3.0.0", "y 1.0.0: a"]);
+    let asked = |grafana: &str, installed: &[&str]| {
+        let mut problem = asking(&["a", "b"]);
+        problem.surroundings.grafana = Some(grafana.parse().expect("a version"));
+        let there = |line: &&str| {
+            let (plugin, number) = line.split_once(' ').expect("an id and a version");
+            (id(plugin), Installed { version: version(number), dependencies: Vec::new() })
+        };
+        problem.installed = installed.iter().map(there).collect();
+        let solution = solve(&world, &problem).expect("a solution");
+        let Ok(found) = surprises(&world, &problem, &solution);
+        let Ok(brought) = brought_along(&world, &problem, &solution);
+        let brought: Vec<_> = brought.iter().map(|(plugin, by)| format!("{plugin} by {by}")).collect();
+        let sentence = |surprise: &super::Surprise| surprise.sentence("p").replace("p runs Grafana 10.4.0, which ", "");
+        (brought.join(", "), found.iter().map(sentence).collect::<Vec<_>>().join("; "))
+    };
+    let (brought, found) = asked("10.4.0", &[]);
+    assert_eq!(brought, "x by a, y by x");
+    assert_eq!(
+        found,
+        "refuses to install a where y 1.0.0, which it needs, is installed already; \
+         refuses to install b where x 2.0.0, which it needs, is installed already"
+    );
+    let (brought, found) = asked("10.4.0", &["x 2.0.0", "y 1.0.0"]);
+    assert_eq!(brought, "");
+    assert_eq!(found.matches("refuses to install").count(), 3, "{found}");
+    assert_eq!(asked("11.3.0", &[]), (String::new(), String::new()));
 }
 
 /// Plugins with versions `1` to `3`, each of which needs others in ranges.

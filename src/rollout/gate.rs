@@ -7,7 +7,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{PluginId, PluginVersion};
+use super::policy::HealthCheck;
+use crate::{
+    diagnostic::printable,
+    model::{PluginId, PluginVersion},
+};
 
 /// What was seen of a workspace at one look.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -64,4 +68,103 @@ pub enum Probe {
     NoAnswer(String),
     /// We may not ask.
     Forbidden,
+}
+
+/// Returns what is wrong after a change, one sentence each, worst first; nothing where all is well.
+///
+/// `baseline` is what was seen before the first change and `seen` what is seen now; `wanted` are the plugins that were
+/// changed, with the version that must be there, or nothing where the plugin must not be: the data sources of such a plugin
+/// are left out, and those that the plan itself removes must not be part of `baseline`. Custom commands are always part of it.
+pub fn judge(
+    baseline: &Observation,
+    seen: &Observation,
+    wanted: &BTreeMap<PluginId, Option<PluginVersion>>,
+    checks: &[HealthCheck],
+) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if checks.contains(&HealthCheck::Grafana)
+        && let Some(reason) = seen.grafana.as_ref().and_then(Probe::complaint)
+    {
+        reasons.push(format!("the workspace is not well: {}", printable(reason)));
+    }
+    if checks.contains(&HealthCheck::Plugin) {
+        for (id, version) in wanted {
+            let (before, now) = (baseline.plugins.get(id), seen.plugins.get(id));
+            reasons.extend(judge_plugin(id, version.as_ref(), before, now));
+        }
+    }
+    if checks.contains(&HealthCheck::Datasources) {
+        let stays = |before: &&DataSourceSeen| wanted.get(&before.plugin) != Some(&None);
+        let known = baseline.data_sources.iter().filter(|(_, before)| stays(before));
+        reasons.extend(known.filter_map(|(key, before)| judge_data_source(before, seen.data_sources.get(key))));
+    }
+    for probe in &seen.commands {
+        if *probe != Probe::Well {
+            let reason = probe.complaint().unwrap_or("it could not be run");
+            reasons.push(format!("a command of the gate is not well: {}", printable(reason)));
+        }
+    }
+    reasons
+}
+
+fn judge_plugin(
+    id: &PluginId,
+    wanted: Option<&PluginVersion>,
+    before: Option<&PluginSeen>,
+    now: Option<&PluginSeen>,
+) -> Option<String> {
+    let installed = now.filter(|plugin| plugin.installed);
+    let (Some(version), Some(now)) = (wanted, installed) else {
+        return match (wanted, installed) {
+            (None, Some(_)) => Some(format!("{id} is still there")),
+            (Some(version), None) => Some(format!("{id} is not there; {version} was expected{}", refused(now))),
+            _ => None,
+        };
+    };
+    if let Some(error) = &now.error {
+        return Some(format!("{id} was not loaded: {}", printable(error)));
+    }
+    match &now.version {
+        Some(found) if found.same_release(version) => {}
+        Some(found) => return Some(format!("{id} is there in version {found}, not {version}")),
+        None => return Some(format!("{id} is there, but not which version; {version} was expected")),
+    }
+    let reason = now.health.as_ref().and_then(Probe::complaint)?;
+    before.is_none_or(PluginSeen::was_well).then(|| format!("{id} is not well: {}", printable(reason)))
+}
+
+fn refused(plugin: Option<&PluginSeen>) -> String {
+    let error = plugin.and_then(|plugin| plugin.error.as_deref());
+    error.map_or_else(String::new, |error| format!(", and it was not loaded: {}", printable(error)))
+}
+
+fn judge_data_source(before: &DataSourceSeen, now: Option<&DataSourceSeen>) -> Option<String> {
+    let (name, plugin) = (printable(&before.name), &before.plugin);
+    let was_well = before.health == Probe::Well;
+    let worked = before.smoke == Some(Probe::Well);
+    let Some(now) = now else {
+        return (was_well || worked).then(|| format!("the data source {name} of {plugin} was well and is gone"));
+    };
+    if let Some(reason) = now.health.complaint().filter(|_| was_well) {
+        return Some(format!("the data source {name} of {plugin} was well and is not: {}", printable(reason)));
+    }
+    let reason = now.smoke.as_ref().and_then(Probe::complaint).filter(|_| worked)?;
+    Some(format!("the query of data source {name} of {plugin} worked and does not: {}", printable(reason)))
+}
+
+impl PluginSeen {
+    /// A plugin that was not there is a new one: it must be well. What could not tell before need not now.
+    fn was_well(&self) -> bool {
+        !self.installed || self.health == Some(Probe::Well)
+    }
+}
+
+impl Probe {
+    /// Returns why it is not well, where it says so or nothing was to be heard.
+    fn complaint(&self) -> Option<&str> {
+        match self {
+            Self::Ill(reason) | Self::NoAnswer(reason) => Some(reason),
+            Self::Well | Self::Unsupported | Self::Forbidden => None,
+        }
+    }
 }

@@ -4,12 +4,16 @@
 //! rollouts can be tried in a moment, and a rollout that was killed goes on where its journal ends.
 //! *Not for:* talking to a workspace, or choosing versions; a plan leaves no choice to whoever applies it.
 
+pub mod engine;
 pub mod gate;
 pub mod plan;
+pub mod planner;
 pub mod policy;
 pub mod record;
+pub mod waves;
 
-pub use gate::{DataSourceSeen, Observation, PluginSeen, Probe};
+pub use engine::{Command, Engine, EngineError, Expected, StepOutcome, StepResult, WaveState, WaveStatus, WayBack};
+pub use gate::{DataSourceSeen, Observation, PluginSeen, Probe, judge};
 pub use plan::{
     Action, Base, Blocked, Content, ContentItem, Ground, Plan, PlanError, PlanId, PlannedPackage, Step, Summary,
     Unmanaged, Verb, Warning, WavePlan,

@@ -171,8 +171,20 @@ pub enum TaskResult {
     Unchanged,
     /// Of `settle`: it turns out not to have been done, and what was there before still is.
     NotDone,
-    /// It was not done.
+    /// It was not done, and what was there before still is.
     Failed(Fault),
+    /// It was not done, and what was there before is not there any more: Grafana removes the old version before it unpacks
+    /// the new one. It counts as failed, and is taken back.
+    Damaged {
+        /// What was there before, as in [`TaskResult::Done`].
+        #[serde(default)]
+        before: Value,
+        /// What is there now, in the same form.
+        #[serde(default)]
+        left: Value,
+        /// Why.
+        fault: Fault,
+    },
     /// Nobody knows.
     Unknown(Fault),
     /// Of [`Task::Gate`]: well.
@@ -210,6 +222,8 @@ pub enum Cause {
     Network,
     /// A digest, a signature or an archive was refused.
     Integrity,
+    /// The workspace was not well after its changes.
+    Unhealthy,
     /// Anything else.
     Other,
 }

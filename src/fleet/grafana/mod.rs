@@ -8,6 +8,7 @@ mod content;
 mod error;
 mod expected;
 mod identity;
+mod preinstalled;
 mod probes;
 mod provisioning;
 mod wire;
@@ -15,7 +16,10 @@ mod wire;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, mpsc::UnboundedSender},
+    time::Instant,
+};
 
 pub use content::{DataSources, Entered, Listed, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
@@ -42,6 +46,8 @@ pub struct Grafana {
     site: Site,
     service: Service,
     changing: Arc<Mutex<()>>,
+    /// Who hears that it wants to be left alone, and under which name.
+    slowed: Option<(String, UnboundedSender<(String, Duration)>)>,
 }
 
 /// What became of a change, and how it came to that.
@@ -62,7 +68,14 @@ pub struct Settled {
 impl Grafana {
     /// Returns the Grafana at `site`.
     pub fn new(site: Site, service: Service) -> Self {
-        Self { site, service, changing: Arc::default() }
+        Self { site, service, changing: Arc::default(), slowed: None }
+    }
+
+    /// Returns this Grafana, telling under `name` whenever it answers a change by 429, and for how long it wants to be left
+    /// alone.
+    #[must_use]
+    pub fn telling(self, name: &str, slowed: UnboundedSender<(String, Duration)>) -> Self {
+        Self { slowed: Some((name.to_owned(), slowed)), ..self }
     }
 
     /// Returns the site, for other questions and for the traffic so far.
@@ -93,6 +106,11 @@ impl Grafana {
     ///
     /// Tokens of older servers may not ask for their own name; what is not told is `None`.
     pub async fn identity(&self) -> Result<Identity, WorkspaceError> {
+        Ok(self.told_of_us().await?.identity(self.service))
+    }
+
+    /// Asks everything that the server may tell of us, once.
+    async fn told_of_us(&self) -> Result<Told, WorkspaceError> {
         let user = self.told("user", &["api", "user"]).await?;
         // Every valid token may ask for its organisation: what is refused here is the token.
         let organisation = match self.get("organisation", &["api", "org"], &[]).await {
@@ -102,14 +120,20 @@ impl Grafana {
             Err(error) if error.status() == Some(404) && user.is_some() => None,
             Err(error) => return Err(error),
         };
-        let told = Told {
+        Ok(Told {
             organisations: self.told("organisations", &["api", "user", "orgs"]).await?,
             permissions: self.told("permissions", &["api", "access-control", "user", "permissions"]).await?,
             settings: self.told("frontend settings", &["api", "frontend", "settings"]).await?,
             user,
             organisation,
-        };
-        Ok(told.identity(self.service))
+        })
+    }
+
+    /// Returns whether the settings say that plugins may be managed, where they may be read: a server admin may.
+    pub async fn plugin_management(&self) -> Option<bool> {
+        let settings = self.get("settings", &["api", "admin", "settings"], &[]).await.ok()?;
+        let value = settings.get("plugins")?.get("plugin_admin_enabled")?;
+        value.as_bool().or_else(|| value.as_str()?.parse().ok())
     }
 
     /// Returns the plugins that were installed, those that were refused at loading included.
@@ -220,6 +244,12 @@ impl Grafana {
         let timeout = self.site.client().settings().change_timeout;
         match self.site.call(Method::POST, &path, Some(&body), timeout).await {
             Ok(Reply { status, message, retry_after }) => {
+                if let (429, Some((name, slowed))) = (status, &self.slowed) {
+                    let settings = self.site.client().settings();
+                    let pause = retry_after.unwrap_or(settings.settle_pause).min(settings.retry_after);
+                    // Nobody may listen any more.
+                    drop(slowed.send((name.clone(), pause)));
+                }
                 Heard { event: Event::Answered { status, message, retry_after }, trouble: None }
             }
             Err(error) => {

@@ -628,4 +628,21 @@ settle-timeout = "1m"
             assert!(text.starts_with("line ") && !text.contains('\n'), "{text}");
         }
     }
+
+    #[test]
+    fn workspaces_of_one_account_are_known_by_their_region_unless_an_account_is_told() {
+        let account = |lines: &str| {
+            let text = format!("[[workspace]]\nname = \"a\"\ntoken = {{ env = \"T\" }}\n{lines}");
+            Manifest::parse(&text, Path::new("plugport.toml")).map(|manifest| manifest.workspaces()[0].account())
+        };
+        let amazon = "kind = \"amg\"\nurl = \"https://g-0123456789.grafana-workspace.eu-west-1.amazonaws.com\"\n";
+        assert_eq!(account(amazon).expect("a manifest").as_deref(), Some("aws:eu-west-1"));
+        assert_eq!(account(&format!("{amazon}account = \"prod\"\n")).expect("a manifest").as_deref(), Some("prod"));
+        let elsewhere = "kind = \"amg\"\nurl = \"https://grafana.example\"\n";
+        assert_eq!(account(elsewhere).expect("a manifest").as_deref(), Some("aws"));
+        let own = "kind = \"grafana\"\nurl = \"https://grafana.example\"\n";
+        assert_eq!(account(own).expect("a manifest"), None);
+        let folder = "[[workspace]]\nname = \"a\"\nkind = \"directory\"\npath = \"p\"\naccount = \"x\"\n";
+        assert!(Manifest::parse(folder, Path::new("plugport.toml")).is_err());
+    }
 }

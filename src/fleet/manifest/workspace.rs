@@ -90,6 +90,7 @@ pub struct Workspace {
     name: WorkspaceName,
     labels: BTreeMap<String, String>,
     platform: Platform,
+    account: Option<String>,
     place: Place,
 }
 
@@ -112,6 +113,16 @@ impl Workspace {
     /// Returns where it is and how it is reached.
     pub fn place(&self) -> &Place {
         &self.place
+    }
+
+    /// Returns the account whose workspaces are slowed down together: the one that was told, and of Amazon's workspaces else
+    /// `aws:` with the region of their address, or `aws`.
+    pub fn account(&self) -> Option<String> {
+        match &self.place {
+            _ if self.account.is_some() => self.account.clone(),
+            Place::Server { service: Service::Amg, url, .. } => Some(amazon_account(url)),
+            _ => None,
+        }
     }
 
     /// Returns where the secret is, to change what it may see; folders have none.
@@ -160,6 +171,7 @@ pub(super) struct RawWorkspace {
     labels: BTreeMap<String, String>,
     allow_http: Option<bool>,
     platform: Option<Platform>,
+    account: Option<String>,
     grafana: Option<GrafanaVersion>,
 }
 
@@ -175,7 +187,8 @@ impl RawWorkspace {
             Kind::Grafana => (self.server(Service::Grafana, folder)?, Platform::linux_amd64()),
             Kind::Directory => (self.directory(folder)?, Platform::host()),
         };
-        Ok(Workspace { name: self.name, labels: self.labels, platform: self.platform.unwrap_or(platform), place })
+        let platform = self.platform.unwrap_or(platform);
+        Ok(Workspace { name: self.name, labels: self.labels, platform, account: self.account, place })
     }
 
     fn refuse_unfit(&self) -> Result<(), RuleError> {
@@ -186,6 +199,7 @@ impl RawWorkspace {
             ("url", self.url.is_some() && is_directory),
             ("token", self.token.is_some() && is_directory),
             ("allow-http", self.allow_http.is_some() && is_directory),
+            ("account", self.account.is_some() && is_directory),
             ("user", self.user.is_some() && self.kind != Kind::Grafana),
             ("password", self.password.is_some() && self.kind != Kind::Grafana),
         ];
@@ -222,6 +236,13 @@ impl RawWorkspace {
         let path = self.path.take().ok_or_else(|| self.missing("path"))?;
         Ok(Place::Directory { path: plain(&folder.join(path)), grafana: self.grafana.take() })
     }
+}
+
+/// Returns the account of an address like `g-0123456789.grafana-workspace.eu-west-1.amazonaws.com`.
+fn amazon_account(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    let region = host.strip_suffix(".amazonaws.com").and_then(|rest| rest.split_once(".grafana-workspace."));
+    region.map_or_else(|| "aws".to_owned(), |(_, region)| format!("aws:{region}"))
 }
 
 /// Returns a path without `.`, and without `..` where it goes back on a part that is there.

@@ -14,7 +14,7 @@ use super::catalog::{FakeCatalog, SharedCatalog};
 use super::health::Illness;
 use super::http::{Answer, Request};
 use super::server::lock;
-use super::{health, install, upstream, usage};
+use super::{health, install, range, upstream, usage};
 
 /// Plugins that are part of Grafana: id and type.
 pub(super) const CORE: [(&str, &str); 3] = [("prometheus", "datasource"), ("text", "panel"), ("timeseries", "panel")];
@@ -107,6 +107,11 @@ impl State {
         let header = request.header("x-grafana-org-id").filter(|_| self.heeds_header);
         let wanted = header.and_then(|id| id.parse().ok()).or(self.using);
         self.others.iter().find(|other| Some(other.organisation.0) == wanted).unwrap_or(self)
+    }
+
+    /// Returns whether its Grafana is this version or a newer one.
+    pub(super) fn since(&self, major: u64, minor: u64) -> bool {
+        range::order(&self.grafana) >= (major, minor, 0, false)
     }
 
     fn memberships(&self) -> Value {
@@ -242,6 +247,9 @@ fn frontend_settings(state: &State) -> Value {
         "appUrl": format!("https://{}.example/", state.name),
         "pluginAdminEnabled": true,
         "pluginAdminExternalManageEnabled": false,
+        "pluginCatalogPreinstalledPlugins": state.pinned.iter().map(|id| {
+            json!({ "id": id, "version": state.installed.get(id) })
+        }).collect::<Vec<_>>(),
         "buildInfo": {
             "hideVersion": false,
             "version": state.grafana,

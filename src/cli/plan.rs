@@ -1,0 +1,163 @@
+//! `plugport plan`.
+
+use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
+
+use clap::Args;
+
+use super::{
+    Failure, Report, Session,
+    selection::{connect, select},
+    setup::to_document,
+    ui,
+};
+use crate::{
+    diagnostic::Kind,
+    model::{Selector, WorkspaceName},
+    ops::plan::{PlanOptions, Planned, plan, save},
+    rollout::{Action, Plan, WavePlan},
+};
+
+/// How many workspaces of a wave are named.
+const NAMED: usize = 12;
+
+/// Show what a rollout would change, by the manifest and the lock
+///
+/// Every workspace is read, and nothing is changed. Nothing is removed because the manifest does not speak of it: only what it
+/// says is `absent`. With `--out` the plan is saved, to be applied as it is.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    #[arg(long, value_name = "WORKSPACE|SELECTOR")]
+    on: Option<Selector>,
+    /// Save the plan to this file, which nobody else may read
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Exit with 3 when there is something to do, or something is blocked
+    #[arg(long)]
+    exit_code: bool,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let planned = make(session, self.on.as_ref()).await?;
+        let plan = &planned.plan;
+        let mut notes = Vec::new();
+        if let Some(path) = &self.out {
+            save(path, &ui::document_text("plan", to_document(plan)))?;
+            notes.push(format!("written: {}", path.display()));
+        }
+        let has_findings = !plan.is_empty() || !plan.blocked.is_empty();
+        let document = if session.wants_document { to_document(plan) } else { serde_json::Value::Null };
+        Ok(Report {
+            document,
+            text: text(plan, session.verbose),
+            notes,
+            problems: problems(&planned),
+            kind: planned.kind().or((has_findings && self.exit_code).then_some(Kind::Findings)),
+        })
+    }
+}
+
+/// Plans what is to be done on the workspaces that a selector means, or on all.
+pub(super) async fn make(session: &Session, on: Option<&Selector>) -> Result<Planned, Failure> {
+    let selector = on.cloned().unwrap_or(Selector::All);
+    let mut targets = Vec::new();
+    for workspace in select(session, &selector)? {
+        targets.push((workspace.name().clone(), connect(session, workspace).await));
+    }
+    let options = PlanOptions { published_before: session.published_before(), ..PlanOptions::default() };
+    Ok(plan(&session.context, &session.manifest, &session.manifest_path, targets, options).await?)
+}
+
+/// Returns a plan as people read it; what stays as it is only where that is asked for, or nothing else is there.
+pub(super) fn text(plan: &Plan, verbose: bool) -> String {
+    let mut parts = Vec::new();
+    let everything = verbose || (plan.is_empty() && plan.blocked.is_empty());
+    let shown: Vec<_> = plan.actions.iter().filter(|action| everything || !action.is_nothing()).collect();
+    if !shown.is_empty() {
+        let header = ["workspace", "plugin", "action", "from", "to", "why"];
+        parts.push(ui::table(&header, shown.into_iter().map(row)));
+    }
+    if !plan.blocked.is_empty() {
+        let rows =
+            plan.blocked.iter().map(|one| vec![one.workspace.to_string(), one.plugin.to_string(), one.reason.clone()]);
+        parts.push(ui::table(&["workspace", "blocked", "why"], rows));
+    }
+    parts.push(remarks(plan));
+    parts.push(waves(&plan.waves));
+    parts.push(summary(plan));
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
+}
+
+fn row(action: &Action) -> Vec<String> {
+    let version = |version: &Option<_>| version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+    vec![
+        action.workspace.to_string(),
+        action.plugin.to_string(),
+        action.action.as_str().to_owned(),
+        version(&action.from),
+        version(&action.to),
+        action.reason.clone(),
+    ]
+}
+
+/// Returns what is worth knowing, a line each.
+fn remarks(plan: &Plan) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for warning in &plan.warnings {
+        let plugin = warning.plugin.as_ref().map_or_else(String::new, |plugin| format!("{plugin}: "));
+        lines.push(format!("warning: {}: {plugin}{}", warning.workspace, warning.text));
+    }
+    let drifted: BTreeSet<_> =
+        plan.actions.iter().filter(|action| action.drift).map(|action| (&action.workspace, &action.plugin)).collect();
+    if !drifted.is_empty() {
+        let count = ui::count(drifted.len() as u64, "plugin is", "plugins are");
+        lines.push(format!("drift: {count} not as the lock or the last rollout left it"));
+    }
+    if !plan.unmanaged.is_empty() {
+        let count = ui::count(plan.unmanaged.len() as u64, "plugin is", "plugins are");
+        lines.push(format!("unmanaged: {count} installed, neither wanted nor unwanted"));
+    }
+    lines.iter().fold(String::new(), |text, line| text + &ui::clean(line) + "\n")
+}
+
+fn waves(waves: &[WavePlan]) -> String {
+    let mut text = String::new();
+    for (at, WavePlan { name, workspaces }) in waves.iter().enumerate() {
+        let named: Vec<_> = workspaces.iter().take(NAMED).map(WorkspaceName::as_str).collect();
+        let more = match workspaces.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let _ = writeln!(text, "wave {} ({}): {}{more}", at + 1, ui::clean(name), named.join(", "));
+    }
+    text
+}
+
+fn summary(plan: &Plan) -> String {
+    let counts = plan.summary;
+    let said = [
+        (counts.install, "to install"),
+        (counts.upgrade, "to upgrade"),
+        (counts.downgrade, "to downgrade"),
+        (counts.reinstall, "to reinstall"),
+        (counts.uninstall, "to uninstall"),
+        (counts.unchanged, "unchanged"),
+        (counts.blocked, "blocked"),
+    ];
+    let said: Vec<_> =
+        said.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let said = if said.is_empty() { "nothing is wanted".to_owned() } else { said.join(", ") };
+    format!("plan {}: {said}\n", plan.plan_id)
+}
+
+/// Returns what could not be read, what was noticed, and what helps; each hint once.
+pub(super) fn problems(planned: &Planned) -> Vec<String> {
+    let mut problems: Vec<_> = planned.remarks.iter().map(|remark| format!("note: {remark}")).collect();
+    problems.extend(planned.unread.iter().map(|one| format!("failed: {}: {}", one.name, one.error)));
+    let of_rows = planned.plan.blocked.iter().filter_map(|blocked| blocked.hint.as_ref());
+    let hints: BTreeSet<_> = planned.unread.iter().filter_map(|one| one.hint.as_ref()).chain(of_rows).collect();
+    problems.extend(hints.into_iter().map(|hint| format!("hint: {hint}")));
+    problems
+}

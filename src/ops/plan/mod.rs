@@ -1,0 +1,253 @@
+//! What a rollout would do: every workspace is read, and compared with the manifest and the lock.
+//!
+//! *Invariant:* nothing is changed anywhere, and the plan depends on what was read alone, not on who answered first.
+//! *Not for:* the rules, which `rollout` has; here the values come together that they are about.
+
+mod catalog;
+mod error;
+mod foresight;
+mod save;
+mod survey;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use futures_util::{StreamExt, stream};
+use sha2::{Digest as _, Sha256};
+
+use self::{
+    catalog::Facts,
+    survey::{Survey, survey},
+};
+pub use self::{
+    error::PlanStartError,
+    save::{SaveError, save},
+    survey::Unread,
+};
+use crate::{
+    diagnostic::Kind,
+    fleet::{
+        Manifest, Workspace,
+        manifest::{Ensure, Kind as WorkspaceKind, Wish},
+    },
+    index::{Index, IndexError},
+    lockfile::{Lock, Reason},
+    model::{PluginId, PluginVersion, Sha256Digest, Timestamp, VersionRange, WorkspaceName},
+    ops::{
+        Context,
+        adopt::{lock_path, read_lock},
+        blocking,
+        target::Target,
+    },
+    progress::Unit,
+    rollout::{
+        Base, Content, Ground, Plan,
+        planner::{Asked, Decision, Obstacle, Place, Subject, assemble, decide},
+    },
+};
+
+/// How many plugins an Amazon Managed Grafana workspace may have beside those that it brings (protocol page 7).
+const AMAZON_QUOTA: usize = 50;
+
+/// How to plan.
+#[derive(Clone, Debug, Default)]
+pub struct PlanOptions {
+    /// Versions that were published later wait, unless they are asked for by name.
+    pub published_before: Option<Timestamp>,
+    /// The versions that the last rollout left on each workspace, where there was one.
+    pub last_known: BTreeMap<WorkspaceName, BTreeMap<PluginId, PluginVersion>>,
+}
+
+/// A plan, and what was noticed while it was made.
+#[derive(Debug)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// What is to be told of workspaces, each begins with a name.
+    pub remarks: Vec<String>,
+    /// The workspaces that could not be read.
+    pub unread: Vec<Unread>,
+}
+
+impl Planned {
+    /// Returns what kind of failure it is: the first one, where no workspace could be read.
+    pub fn kind(&self) -> Option<Kind> {
+        self.unread.first().filter(|_| self.plan.workspaces.is_empty()).map(|unread| unread.kind)
+    }
+}
+
+/// Returns the digest that a plan knows a lock by.
+pub fn lock_digest(lock: &Lock) -> Sha256Digest {
+    Sha256Digest::from_bytes(Sha256::digest(lock.to_text()).into())
+}
+
+/// Plans what is to be done on these workspaces, which are given in the order of the manifest.
+pub async fn plan(
+    context: &Context,
+    manifest: &Manifest,
+    manifest_path: &Path,
+    targets: Vec<(WorkspaceName, Target)>,
+    options: PlanOptions,
+) -> Result<Planned, PlanStartError> {
+    let path = lock_path(manifest_path);
+    let lock = read_lock(&path)?.ok_or(PlanStartError::NoLock { path })?;
+    let index_path = context.home.index_path();
+    // Found out before anybody is asked.
+    let index = blocking({
+        let index_path = index_path.clone();
+        move || Index::open_existing(&index_path)
+    });
+    drop(index.await?);
+    let surveys = read(context, manifest, targets).await;
+    let unread = surveys.iter().filter_map(Survey::unread).collect();
+    let remarks = surveys.iter().flat_map(Survey::told).collect();
+    let desk = Desk { manifest: manifest.clone(), lock, options, now: context.now(), index_path };
+    let plan = blocking(move || desk.plan(&surveys)).await?;
+    Ok(Planned { plan, remarks, unread })
+}
+
+async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceName, Target)>) -> Vec<Survey> {
+    context.reporter.begin("reading workspaces", Some(targets.len() as u64), Unit::Items);
+    let at_once = manifest.rollout().max_concurrent.get();
+    let mut reading = stream::iter(targets).map(|(name, target)| survey(name, target)).buffered(at_once);
+    let mut surveys = Vec::new();
+    while let Some(read) = reading.next().await {
+        context.reporter.advance(1);
+        surveys.push(read);
+    }
+    context.reporter.end();
+    surveys
+}
+
+/// What plans are made from besides the workspaces themselves.
+struct Desk {
+    manifest: Manifest,
+    lock: Lock,
+    options: PlanOptions,
+    now: Timestamp,
+    index_path: PathBuf,
+}
+
+impl Desk {
+    fn plan(&self, surveys: &[Survey]) -> Result<Plan, IndexError> {
+        let index = Index::open_existing(&self.index_path)?;
+        let _snapshot = index.snapshot()?;
+        let mut facts = Facts::new(&index);
+        let mut places = Vec::new();
+        for survey in surveys {
+            let Ok(workspace) = self.manifest.workspace(&survey.name) else { continue };
+            let subject = self.subject(workspace, survey, &mut facts)?;
+            let mut decision = decide(&subject);
+            decision.warnings.extend(foresight::warnings(survey, &subject, &decision, &mut facts)?);
+            places.push(place(workspace, survey, decision));
+        }
+        let sync = index.syncs()?.first().map(|sync| sync.id);
+        let base = Base { lock: Some(lock_digest(&self.lock)), sync };
+        Ok(assemble(base, self.now, self.manifest.rollout().clone(), places, content()))
+    }
+
+    fn subject(&self, workspace: &Workspace, survey: &Survey, facts: &mut Facts<'_>) -> Result<Subject, IndexError> {
+        let name = workspace.name();
+        let asked = asked(workspace, self.manifest.plugins());
+        let locked = self.lock.workspace(name).cloned();
+        let platform = workspace.platform().clone();
+        let (mut known, mut missing) = (BTreeMap::new(), BTreeMap::new());
+        for (id, plugin) in locked.iter().flat_map(|locked| &locked.plugins) {
+            known.insert(id.clone(), facts.known(id, &plugin.version, &platform)?.known);
+        }
+        for id in asked.keys().filter(|id| locked.as_ref().is_some_and(|locked| !locked.plugins.contains_key(*id))) {
+            missing.extend(self.why_not(facts, survey, id, &asked)?.map(|why| (id.clone(), why)));
+        }
+        let mut last_known = BTreeMap::new();
+        for (id, plugin) in locked.iter().flat_map(|locked| &locked.plugins) {
+            // What was adopted is locked as it was found.
+            if plugin.reason == Reason::Adopted {
+                last_known.insert(id.clone(), plugin.version.clone());
+            }
+        }
+        last_known
+            .extend(self.options.last_known.get(name).into_iter().flatten().map(|(id, at)| (id.clone(), at.clone())));
+        Ok(Subject {
+            name: name.clone(),
+            platform,
+            is_server: workspace.kind() != WorkspaceKind::Directory,
+            quota: (workspace.kind() == WorkspaceKind::Amg).then_some(AMAZON_QUOTA),
+            asked,
+            locked,
+            known,
+            missing,
+            there: survey.there(),
+            last_known,
+        })
+    }
+
+    /// Returns why no version of a plugin that is asked for can be in a lock, where the catalog tells.
+    fn why_not(
+        &self,
+        facts: &Facts<'_>,
+        survey: &Survey,
+        id: &PluginId,
+        asked: &BTreeMap<PluginId, Asked>,
+    ) -> Result<Option<Obstacle>, IndexError> {
+        let Some(Asked::Present(ranges)) = asked.get(id) else { return Ok(None) };
+        facts.why_not(survey, id, ranges.first().cloned(), self.options.published_before)
+    }
+}
+
+/// What is done besides plugins.
+fn content() -> Vec<Content> {
+    Vec::new()
+}
+
+/// Returns what the manifest says of each plugin on a workspace.
+fn asked(workspace: &Workspace, wishes: &[Wish]) -> BTreeMap<PluginId, Asked> {
+    let mut asked = BTreeMap::new();
+    for wish in wishes.iter().filter(|wish| workspace.is_meant_by(&wish.on)) {
+        let ranges: Vec<VersionRange> = wish.version.iter().cloned().collect();
+        let said = match (asked.remove(&wish.id), wish.ensure) {
+            (None, Ensure::Present) => Asked::Present(ranges),
+            (None | Some(Asked::Absent), Ensure::Absent) => Asked::Absent,
+            (Some(Asked::Present(mut earlier)), Ensure::Present) => {
+                earlier.extend(ranges);
+                Asked::Present(earlier)
+            }
+            _ => Asked::Both,
+        };
+        asked.insert(wish.id.clone(), said);
+    }
+    asked
+}
+
+fn place(workspace: &Workspace, survey: &Survey, decision: Decision) -> Place {
+    let ground = survey.state.as_ref().ok().map(|state| Ground {
+        place: workspace.place_text(),
+        grafana: state.grafana.clone(),
+        platform: workspace.platform().clone(),
+        account: workspace.account(),
+        plugins: state.plugins.iter().map(|(id, plugin)| (id.clone(), plugin.version.clone())).collect(),
+    });
+    Place { name: workspace.name().clone(), labels: workspace.labels().clone(), ground, decision }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_that_mean_one_workspace_are_put_together() {
+        let text = "[[workspace]]\nname = \"a\"\nkind = \"directory\"\npath = \"p\"\n\
+            [[plugin]]\nid = \"twice\"\nversion = \"^1\"\n[[plugin]]\nid = \"twice\"\nversion = \">=1.2\"\non = \"a\"\n\
+            [[plugin]]\nid = \"torn\"\n[[plugin]]\nid = \"torn\"\nensure = \"absent\"\n[[plugin]]\nid = \"torn\"\n\
+            [[plugin]]\nid = \"gone\"\nensure = \"absent\"\n[[plugin]]\nid = \"elsewhere\"\non = \"tier=prod\"\n";
+        let manifest = Manifest::parse(text, Path::new("plugport.toml")).expect("a manifest");
+        let asked = asked(&manifest.workspaces()[0], manifest.plugins());
+        let said: Vec<_> = asked.iter().map(|(id, asked)| format!("{id}: {asked:?}")).collect();
+        assert_eq!(said.len(), 3, "{said:?}");
+        assert_eq!(asked[&"gone".parse().expect("an id")], Asked::Absent);
+        assert_eq!(asked[&"torn".parse().expect("an id")], Asked::Both);
+        let Asked::Present(ranges) = &asked[&"twice".parse().expect("an id")] else { panic!("{said:?}") };
+        assert_eq!(ranges.len(), 2);
+    }
+}

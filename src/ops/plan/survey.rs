@@ -1,0 +1,134 @@
+//! What is on a workspace, as far as a plan rests on it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    diagnostic::{Chain, Diagnose, Kind},
+    fleet::{Grafana, grafana::Reach},
+    model::{PluginId, PluginVersion, WorkspaceName},
+    ops::target::{InstalledPlugin, Place, State, Target, TargetError},
+    rollout::planner::{Obstacle, Present, There},
+};
+
+/// A workspace as it was read.
+#[derive(Debug)]
+pub(super) struct Survey {
+    pub(super) name: WorkspaceName,
+    pub(super) target: Target,
+    pub(super) state: Result<State, Unread>,
+    pub(super) preinstalled: BTreeMap<PluginId, Option<PluginVersion>>,
+    remarks: Vec<String>,
+}
+
+/// A workspace that could not be read.
+#[derive(Clone, Debug)]
+pub struct Unread {
+    /// The workspace.
+    pub name: WorkspaceName,
+    /// Why, in one line.
+    pub error: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// What kind of failure it is.
+    pub kind: Kind,
+}
+
+/// Reads a workspace within its time.
+pub(super) async fn survey(name: WorkspaceName, target: Target) -> Survey {
+    let (state, extras) = tokio::join!(target.read(true), extras(&target));
+    let mut remarks = state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
+    remarks.extend(extras.remarks);
+    if let Place::Folder { path, .. } = &target.place
+        && !path.exists()
+    {
+        remarks.push("the folder is not there yet".to_owned());
+    }
+    let unread = |error: TargetError| Unread {
+        name: name.clone(),
+        error: Chain(&error).to_string(),
+        hint: error.hint(),
+        kind: error.kind(),
+    };
+    let mut state = state.map_err(unread);
+    if let Some(gap) = extras.gap.filter(|_| state.is_ok()) {
+        let error = format!("only a part of its plugins can be seen: {gap}");
+        let hint = Some("use a token that sees all plugins: one of an Admin, say".to_owned());
+        state = Err(Unread { name: name.clone(), error, hint, kind: Kind::Failed });
+    }
+    Survey { name, target, state, preinstalled: extras.preinstalled, remarks }
+}
+
+/// What a server tells beside its plugins.
+#[derive(Default)]
+struct Extras {
+    preinstalled: BTreeMap<PluginId, Option<PluginVersion>>,
+    /// Why the list of its plugins lacks some.
+    gap: Option<String>,
+    remarks: Vec<String>,
+}
+
+async fn extras(target: &Target) -> Extras {
+    let Place::Server(server) = &target.place else { return Extras::default() };
+    let settings = server.site().client().settings();
+    let limit = settings.change_timeout.max(settings.header_timeout);
+    let (reach, preinstalled) = tokio::join!(reach(server, limit), preinstalled(server, limit));
+    let (gap, remark) = match reach {
+        Reach::All => (None, None),
+        Reach::Part(gap) => (Some(gap), None),
+        Reach::Unknown => (None, Some("it does not tell whether the credential sees all plugins".to_owned())),
+    };
+    let (preinstalled, trouble) = match preinstalled {
+        Ok(preinstalled) => (preinstalled, None),
+        Err(trouble) => (BTreeMap::new(), Some(format!("which plugins its configuration pins: {trouble}"))),
+    };
+    Extras { preinstalled, gap, remarks: remark.into_iter().chain(trouble).collect() }
+}
+
+/// Grafana leaves out what a weak token may not see, and does not say so (protocol page 5.3).
+async fn reach(server: &Grafana, limit: Duration) -> Reach {
+    match tokio::time::timeout(limit, server.reach_of_plugins()).await {
+        Ok(Ok(reach)) => reach,
+        Ok(Err(error)) => Reach::Part(format!("what the credential may see: {}", Chain(&error))),
+        Err(_) => Reach::Part(TargetError::Slow(limit).to_string()),
+    }
+}
+
+async fn preinstalled(server: &Grafana, limit: Duration) -> Result<BTreeMap<PluginId, Option<PluginVersion>>, String> {
+    match tokio::time::timeout(limit, server.preinstalled()).await {
+        Ok(found) => found.map_err(|error| Chain(&error).to_string()),
+        Err(_) => Err(TargetError::Slow(limit).to_string()),
+    }
+}
+
+impl Survey {
+    pub(super) fn unread(&self) -> Option<Unread> {
+        self.state.as_ref().err().cloned()
+    }
+
+    /// Returns what is to be told of it; of one that could not be read that alone.
+    pub(super) fn told(&self) -> impl Iterator<Item = String> {
+        let remarks = self.remarks.iter().filter(|_| self.state.is_ok());
+        remarks.map(|remark| format!("{}: {remark}", self.name))
+    }
+
+    /// Returns what is there as the planner takes it.
+    pub(super) fn there(&self) -> Result<There, Obstacle> {
+        let state = self
+            .state
+            .as_ref()
+            .map_err(|unread| Obstacle { reason: unread.error.clone(), hint: unread.hint.clone() })?;
+        Ok(There {
+            grafana: state.grafana.clone(),
+            plugins: state.plugins.iter().map(|(id, plugin)| (id.clone(), present(plugin))).collect(),
+            preinstalled: self.preinstalled.clone(),
+        })
+    }
+}
+
+fn present(plugin: &InstalledPlugin) -> Present {
+    Present {
+        version: plugin.version.clone(),
+        fault: plugin.fault.clone(),
+        needs: plugin.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
+    }
+}

@@ -1,0 +1,228 @@
+//! What comes next: decisions first, then the tasks that are due.
+
+use super::{Command, Engine, Phase, Way, after, is_at_rest, site::Site, site::Stage};
+use crate::{
+    model::Timestamp,
+    rollout::{Ending, OnFailure, Record, Task},
+};
+
+impl Engine {
+    /// Returns what to do next. The same state and time give the same commands; nothing is returned while tasks are under
+    /// way of which the end must be awaited, and before [`Record::Started`]. A decision stands alone; a
+    /// [`Command::Wait`] comes last.
+    pub fn next(&self, now: Timestamp) -> Vec<Command> {
+        match self.decision(now) {
+            Some(command) => vec![command],
+            None if self.paused.is_some() => Vec::new(),
+            None => self.due(now),
+        }
+    }
+
+    fn decision(&self, now: Timestamp) -> Option<Command> {
+        if let Phase::Over(ending) = self.phase {
+            return Some(Command::Finish(ending));
+        }
+        if let Some(reason) = &self.paused {
+            return (self.under_way == 0).then(|| Command::Leave { reason: reason.clone() });
+        }
+        let record = match self.phase {
+            Phase::Running => self.failed_too_often().or_else(|| self.pausing()).or_else(|| self.wave_turn(now)),
+            Phase::Stopped => self.turning_back(),
+            Phase::GoingBack(_) if self.under_way == 0 && !self.has_returning(false) => self.pausing(),
+            _ => None,
+        };
+        let record = record.or_else(|| self.reached_ending().map(|ending| Record::Finished { ending }));
+        record.map(Command::Write)
+    }
+
+    fn failures(&self) -> usize {
+        self.sites.iter().filter(|site| site.failure.is_some()).count()
+    }
+
+    fn failed_too_often(&self) -> Option<Record> {
+        let (failures, most) = (self.failures(), self.plan.policy.max_failures);
+        if failures <= most {
+            return None;
+        }
+        let first = self.sites.iter().find_map(|site| Some((&site.name, site.failure.as_ref()?)));
+        let first = first.map_or_else(String::new, |(name, fault)| format!(": {name}: {}", fault.message));
+        let plural = if failures == 1 { "workspace" } else { "workspaces" };
+        Some(Record::Stopped { reason: format!("{failures} {plural} failed, and at most {most} may{first}") })
+    }
+
+    fn pausing(&self) -> Option<Record> {
+        let is_stuck = |site: &&Site| match self.phase {
+            Phase::GoingBack(_) => site.stage == Stage::Returning,
+            _ => true,
+        };
+        let mut stuck = self.sites.iter().filter(is_stuck);
+        let (name, fault) = stuck.find_map(|site| Some((&site.name, site.locked_out.as_ref()?)))?;
+        Some(Record::Paused { reason: format!("{name}: {}", fault.message) })
+    }
+
+    fn wave_turn(&self, now: Timestamp) -> Option<Record> {
+        if let Some(wave) = self.ended_wave() {
+            return Some(Record::WaveDone { wave });
+        }
+        let is_time = self.soak_end().is_none_or(|until| until <= now);
+        let wave = self.next_wave().filter(|_| is_time)?;
+        Some(Record::WaveOpened { wave })
+    }
+
+    fn turning_back(&self) -> Option<Record> {
+        let is_open = self.under_way > 0 || self.sites.iter().any(|site| self.doubt_of(site).is_some());
+        if is_open || self.plan.policy.on_failure == OnFailure::Stop {
+            return None;
+        }
+        Some(Record::GoingBack { reason: "too many workspaces failed".to_owned() })
+    }
+
+    /// Returns the open wave, if every workspace of it has come to a rest.
+    pub(super) fn ended_wave(&self) -> Option<usize> {
+        let wave = self.current?;
+        let progress = &self.waves[wave];
+        let is_ended = progress.done_at.is_none() && self.sites[progress.sites.clone()].iter().all(is_at_rest);
+        is_ended.then_some(wave)
+    }
+
+    /// Returns the wave that may be opened, as far as the workspaces go.
+    pub(super) fn next_wave(&self) -> Option<usize> {
+        let wave = self.current.map_or(0, |wave| wave + 1);
+        (wave < self.waves.len() && self.is_wave_over()).then_some(wave)
+    }
+
+    /// Returns whether the wave that was opened last is done, and its gates were looked at once more where they are to be.
+    fn is_wave_over(&self) -> bool {
+        let Some(wave) = self.current else { return true };
+        let mut sites = self.sites[self.waves[wave].sites.clone()].iter();
+        let is_rechecked = |site: &Site| is_at_rest(site) && !(self.is_rechecking() && site.stage == Stage::Passed);
+        self.waves[wave].done_at.is_some() && sites.all(is_rechecked)
+    }
+
+    /// Returns whether the gates of the current wave are looked at once more: after the pause before another wave.
+    fn is_rechecking(&self) -> bool {
+        self.soak_end().is_some() && self.rules().is_gated
+    }
+
+    /// Returns until when the next wave waits.
+    pub(super) fn soak_end(&self) -> Option<Timestamp> {
+        let wave = self.current.filter(|wave| wave + 1 < self.waves.len())?;
+        let soak = self.plan.policy.soak;
+        self.waves[wave].done_at.filter(|_| !soak.is_zero()).map(|at| after(at, soak))
+    }
+
+    /// Returns how it ends, once nothing is left to do.
+    pub(super) fn reached_ending(&self) -> Option<Ending> {
+        if self.under_way > 0 || self.paused.is_some() || !self.is_all_done() {
+            return None;
+        }
+        let ending = match self.phase {
+            Phase::Created | Phase::Over(_) => return None,
+            _ if self.steps().any(|step| step.state.is_unknown()) => Ending::Unknown,
+            Phase::Running if self.failures() > 0 => Ending::Partly,
+            Phase::Running => Ending::Done,
+            Phase::Stopped => Ending::Stopped,
+            Phase::Aborted => Ending::Aborted,
+            Phase::GoingBack(_) if self.steps().any(|step| step.state.is_left_changed()) => Ending::RollbackFailed,
+            Phase::GoingBack(Way::Rollback) => Ending::RolledBack,
+            Phase::GoingBack(Way::Undo) => Ending::Undone,
+        };
+        Some(ending)
+    }
+
+    fn is_all_done(&self) -> bool {
+        match self.phase {
+            Phase::Created | Phase::Over(_) => false,
+            Phase::Running => {
+                let is_last = self.current.map_or(0, |wave| wave + 1) == self.waves.len();
+                is_last && self.is_wave_over() && self.failures() <= self.plan.policy.max_failures
+            }
+            Phase::Stopped => {
+                let has_doubt = self.sites.iter().any(|site| self.doubt_of(site).is_some());
+                self.plan.policy.on_failure == OnFailure::Stop && !has_doubt
+            }
+            Phase::GoingBack(_) => !self.has_returning(true),
+            Phase::Aborted => true,
+        }
+    }
+
+    /// Returns whether workspaces are on their way back; those that are locked out count or not.
+    fn has_returning(&self, with_locked_out: bool) -> bool {
+        let counts = |site: &Site| with_locked_out || site.locked_out.is_none();
+        self.sites.iter().any(|site| site.stage == Stage::Returning && counts(site))
+    }
+
+    fn doubt_of(&self, site: &Site) -> Option<Task> {
+        site.next_in_doubt().filter(|_| site.locked_out.is_none())
+    }
+
+    pub(super) fn steps(&self) -> impl Iterator<Item = &super::step::Progress> {
+        self.sites.iter().flat_map(|site| &site.steps)
+    }
+
+    /// Returns the tasks that may begin now, and when more is due.
+    fn due(&self, now: Timestamp) -> Vec<Command> {
+        let most = self.plan.policy.max_concurrent.get();
+        let scope = self.scope();
+        let in_time = |site: &Site| self.held_until(site).is_none_or(|until| until <= now);
+        let mut active = self.sites[scope.clone()].iter().filter(|site| site.is_active() && in_time(site)).count();
+        let (mut commands, mut wait) = (Vec::new(), self.soak_end().filter(|until| *until > now));
+        let mut under_way = self.under_way;
+        for place in scope {
+            let site = &self.sites[place];
+            let Some((task, due)) = self.expected(place).filter(|_| site.task.is_none()) else { continue };
+            let due = self.held_until(site).map_or(due, |until| Some(due.map_or(until, |due| due.max(until))));
+            if let Some(due) = due.filter(|due| *due > now) {
+                wait = Some(wait.map_or(due, |wait| wait.min(due)));
+                continue;
+            }
+            if under_way >= most || (!site.is_active() && active >= most) {
+                continue;
+            }
+            active += usize::from(!site.is_active());
+            under_way += 1;
+            commands.push(Command::Run { workspace: site.name.clone(), task });
+        }
+        commands.extend(wait.map(|until| Command::Wait { until }));
+        commands
+    }
+
+    /// Returns the workspaces that may have something to do.
+    fn scope(&self) -> std::ops::Range<usize> {
+        match (self.phase, self.current) {
+            (Phase::Running, Some(wave)) => self.waves[wave].sites.clone(),
+            (Phase::Stopped | Phase::GoingBack(_), _) => 0..self.sites.len(),
+            _ => 0..0,
+        }
+    }
+
+    fn held_until(&self, site: &Site) -> Option<Timestamp> {
+        self.throttled.get(site.throttle_key()).copied()
+    }
+
+    /// Returns what comes next on a workspace and, where that is not at once, when.
+    pub(super) fn expected(&self, place: usize) -> Option<(Task, Option<Timestamp>)> {
+        let site = &self.sites[place];
+        if site.locked_out.is_some() {
+            return None;
+        }
+        let at_once = |task: Option<Task>| task.map(|task| (task, None));
+        match self.phase {
+            Phase::Running if self.current == Some(site.wave) => self.expected_forward(site),
+            Phase::Stopped => at_once(site.next_in_doubt()),
+            Phase::GoingBack(_) if site.stage == Stage::Returning => at_once(site.next_back()),
+            _ => None,
+        }
+    }
+
+    fn expected_forward(&self, site: &Site) -> Option<(Task, Option<Timestamp>)> {
+        match &site.stage {
+            Stage::Waiting | Stage::Preparing => Some((Task::Prepare, None)),
+            Stage::Stepping => site.next_forward().map(|task| (task, None)),
+            Stage::Gating(looks) | Stage::Rechecking(looks) => Some((Task::Gate, Some(looks.due))),
+            Stage::Passed if self.is_rechecking() => Some((Task::Gate, self.soak_end())),
+            Stage::Returning => site.next_back().map(|task| (task, None)),
+            Stage::Passed | Stage::Sound | Stage::Failed | Stage::Returned => None,
+        }
+    }
+}

@@ -1,0 +1,375 @@
+//! The engine of a rollout: it takes in what has happened, and says what to do next.
+//!
+//! *Invariant:* only [`Engine::apply`] changes it, so the journal alone brings a rollout back to where it was; and what it
+//! says next hangs on nothing but that and the time. A workspace sees one task at a time. What is not known counts as
+//! failed and is read before anything is changed over it; a done step is never begun again.
+//! *Not for:* carrying anything out, or telling the time: whoever drives it does.
+
+mod decision;
+mod error;
+mod report;
+mod site;
+mod step;
+#[cfg(test)]
+mod tests;
+
+use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+pub use error::EngineError;
+pub use report::{StepOutcome, StepResult, WaveState, WaveStatus};
+use site::{Rules, Site, Stage};
+
+use super::{Ending, Entry, OnFailure, Plan, Record, Task, TaskResult, Verb};
+use crate::model::{Timestamp, WorkspaceName};
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// A decision: write it to the journal, apply it, and ask again.
+    Write(Record),
+    /// Write [`Record::Intent`], apply it, carry the task out, write [`Record::Ended`], apply it.
+    Run {
+        /// The workspace.
+        workspace: WorkspaceName,
+        /// The task.
+        task: Task,
+    },
+    /// Ask again then, or when a task has ended: something is due then.
+    Wait {
+        /// When.
+        until: Timestamp,
+    },
+    /// It cannot go on without somebody's help, and nothing is under way: leave it, to be resumed.
+    Leave {
+        /// Why.
+        reason: String,
+    },
+    /// It is over; [`Record::Finished`] was applied.
+    Finish(Ending),
+}
+
+/// A rollout: a plan, and what has happened since it was begun.
+#[derive(Clone, Debug)]
+pub struct Engine {
+    plan: Arc<Plan>,
+    places: Arc<BTreeMap<WorkspaceName, usize>>,
+    /// In the order of the waves.
+    sites: Vec<Site>,
+    waves: Vec<Progress>,
+    /// The wave that was opened last.
+    current: Option<usize>,
+    phase: Phase,
+    /// Why it is paused.
+    paused: Option<String>,
+    /// Until when the workspaces of an account, or one that has none, are left alone.
+    throttled: BTreeMap<String, Timestamp>,
+    under_way: usize,
+}
+
+/// Where a rollout as a whole stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Phase {
+    Created,
+    Running,
+    Stopped,
+    GoingBack(Way),
+    Aborted,
+    Over(Ending),
+}
+
+/// Why workspaces go back.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Way {
+    /// The rollout was stopped.
+    Rollback,
+    /// Somebody wants it.
+    Undo,
+}
+
+/// How far a wave is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Progress {
+    sites: Range<usize>,
+    done_at: Option<Timestamp>,
+}
+
+/// What taking back a step takes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WayBack {
+    /// What is put there: of a plugin its version as a text, `null` where it goes; of content as whoever did it put it.
+    pub target: Value,
+    /// What must be there, or else somebody else changed it.
+    pub expected: Expected,
+}
+
+/// What must be there before a step is taken back.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// What the plan's step puts there.
+    AsPlanned,
+    /// That, or what the step left when it failed half-way.
+    AsPlannedOr(Value),
+    /// Whatever is there: a plugin that is held may have been changed along with another.
+    Anything,
+}
+
+/// Plans are compared by their address first: comparing them is dear, and engines of one rollout share theirs.
+impl PartialEq for Engine {
+    fn eq(&self, other: &Self) -> bool {
+        (Arc::ptr_eq(&self.plan, &other.plan) || self.plan == other.plan)
+            && self.sites == other.sites
+            && self.waves == other.waves
+            && (self.current, self.phase, self.under_way) == (other.current, other.phase, other.under_way)
+            && self.paused == other.paused
+            && self.throttled == other.throttled
+    }
+}
+
+impl Engine {
+    /// Returns a rollout of which nothing has happened yet: the first entry is [`Record::Started`].
+    pub fn new(plan: Arc<Plan>) -> Self {
+        let (sites, waves) = site::lay_out(&plan);
+        let places = sites.iter().enumerate().map(|(place, site)| (site.name.clone(), place)).collect();
+        Self {
+            plan,
+            places: Arc::new(places),
+            sites,
+            waves,
+            current: None,
+            phase: Phase::Created,
+            paused: None,
+            throttled: BTreeMap::new(),
+            under_way: 0,
+        }
+    }
+
+    /// Returns the plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// Takes in what has happened: the only thing that changes an engine. An entry that cannot follow leaves it as it was.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), EngineError> {
+        let at = entry.at;
+        if self.phase == Phase::Created && !matches!(entry.record, Record::Started { .. }) {
+            return Err(EngineError::NotStarted);
+        }
+        match &entry.record {
+            Record::Started { .. } => self.start(),
+            Record::Resumed { .. } => self.resume(at),
+            Record::Intent { workspace, task } => self.begin(workspace, *task, at),
+            Record::Ended { workspace, task, result } => self.end(workspace, *task, result, at),
+            Record::WaveOpened { wave } => self.open(*wave),
+            Record::WaveDone { wave } => self.close(*wave, at),
+            Record::Throttled { workspace, until } => self.throttle(workspace, *until),
+            Record::Stopped { .. } => self.stop(),
+            Record::Paused { reason } => self.pause(reason),
+            Record::GoingBack { .. } => self.go_back(),
+            Record::Aborted { .. } => self.abort(),
+            Record::Finished { ending } => self.finish(*ending),
+        }
+    }
+
+    /// Returns how it ended, once it has.
+    pub fn ending(&self) -> Option<Ending> {
+        match self.phase {
+            Phase::Over(ending) => Some(ending),
+            _ => None,
+        }
+    }
+
+    /// Returns whether [`Record::Finished`] was applied and nobody took it up again.
+    pub fn is_over(&self) -> bool {
+        self.ending().is_some()
+    }
+
+    /// Returns why it is paused, where it is.
+    pub fn paused(&self) -> Option<&str> {
+        self.paused.as_deref()
+    }
+
+    /// Returns what [`Task::Prepare`] found healthy on a workspace.
+    pub fn baseline(&self, workspace: &WorkspaceName) -> Option<&Value> {
+        self.site(workspace)?.baseline.as_ref()
+    }
+
+    /// Returns what taking back a step takes, for [`Task::Back`] and [`Task::SettleBack`]. What is held
+    /// ([`Verb::Hold`]) is set to the plan's version once more, since the steps taken back before it may have changed it.
+    pub fn way_back(&self, workspace: &WorkspaceName, step: usize) -> Option<WayBack> {
+        let progress = self.site(workspace)?.steps.get(step)?;
+        if let step::Place::Action(place, Verb::Hold) = progress.place {
+            let target = self.plan.actions[place].to.as_ref().map_or(Value::Null, |to| to.as_str().into());
+            return Some(WayBack { target, expected: Expected::Anything });
+        }
+        let change = progress.state.change()?;
+        let expected = change.left.clone().map_or(Expected::AsPlanned, Expected::AsPlannedOr);
+        Some(WayBack { target: change.before.clone(), expected })
+    }
+
+    fn site(&self, workspace: &WorkspaceName) -> Option<&Site> {
+        self.places.get(workspace).map(|place| &self.sites[*place])
+    }
+
+    fn place(&self, workspace: &WorkspaceName) -> Result<usize, EngineError> {
+        self.places.get(workspace).copied().ok_or_else(|| EngineError::NoSuchWorkspace(workspace.clone()))
+    }
+
+    fn rules(&self) -> Rules {
+        let policy = &self.plan.policy;
+        Rules {
+            is_gated: !policy.health.is_empty() || !policy.commands.is_empty(),
+            timeout: policy.gate_timeout,
+            pause: policy.gate_pause,
+            passes: policy.gate_passes.get(),
+            turns_back: match self.phase {
+                Phase::Running => policy.on_failure == OnFailure::Rollback,
+                _ => false,
+            },
+            goes_on: self.phase == Phase::Running,
+            goes_back: matches!(self.phase, Phase::GoingBack(_)),
+        }
+    }
+
+    fn start(&mut self) -> Result<(), EngineError> {
+        if self.phase != Phase::Created {
+            return Err(EngineError::StartedTwice);
+        }
+        self.phase = Phase::Running;
+        Ok(())
+    }
+
+    fn resume(&mut self, at: Timestamp) -> Result<(), EngineError> {
+        if self.is_over() {
+            return Err(EngineError::OutOfPlace { event: "resumed" });
+        }
+        for site in &mut self.sites {
+            site.resume(at);
+        }
+        self.paused = None;
+        self.under_way = 0;
+        Ok(())
+    }
+
+    fn begin(&mut self, workspace: &WorkspaceName, task: Task, at: Timestamp) -> Result<(), EngineError> {
+        let place = self.place(workspace)?;
+        let most = self.plan.policy.max_concurrent.get();
+        if self.sites[place].task.is_some() {
+            return Err(EngineError::Busy(workspace.clone()));
+        }
+        if self.under_way >= most {
+            return Err(EngineError::TooMany(most));
+        }
+        if self.paused.is_some() || self.expected(place).map(|(task, _)| task) != Some(task) {
+            return Err(EngineError::NotNext { workspace: workspace.clone(), task });
+        }
+        self.sites[place].begin(task, at);
+        self.under_way += 1;
+        Ok(())
+    }
+
+    fn end(
+        &mut self,
+        workspace: &WorkspaceName,
+        task: Task,
+        result: &TaskResult,
+        at: Timestamp,
+    ) -> Result<(), EngineError> {
+        let place = self.place(workspace)?;
+        if self.sites[place].task != Some(task) {
+            return Err(EngineError::NotUnderWay { workspace: workspace.clone(), task });
+        }
+        if !site::can_come_of(task, result) {
+            return Err(EngineError::WrongResult { workspace: workspace.clone(), task });
+        }
+        let rules = self.rules();
+        self.sites[place].end(task, result, at, &rules);
+        self.under_way -= 1;
+        Ok(())
+    }
+
+    fn open(&mut self, wave: usize) -> Result<(), EngineError> {
+        if self.phase != Phase::Running || self.next_wave() != Some(wave) {
+            return Err(EngineError::WrongWave(wave));
+        }
+        self.current = Some(wave);
+        Ok(())
+    }
+
+    fn close(&mut self, wave: usize, at: Timestamp) -> Result<(), EngineError> {
+        if self.phase != Phase::Running || self.ended_wave() != Some(wave) {
+            return Err(EngineError::WrongWave(wave));
+        }
+        self.waves[wave].done_at = Some(at);
+        Ok(())
+    }
+
+    fn throttle(&mut self, workspace: &WorkspaceName, until: Timestamp) -> Result<(), EngineError> {
+        let place = self.place(workspace)?;
+        let key = self.sites[place].throttle_key().to_owned();
+        let held = self.throttled.entry(key).or_insert(until);
+        *held = until.max(*held);
+        Ok(())
+    }
+
+    fn stop(&mut self) -> Result<(), EngineError> {
+        if self.phase != Phase::Running {
+            return Err(EngineError::OutOfPlace { event: "stopped" });
+        }
+        self.phase = Phase::Stopped;
+        Ok(())
+    }
+
+    fn pause(&mut self, reason: &str) -> Result<(), EngineError> {
+        if !matches!(self.phase, Phase::Running | Phase::Stopped | Phase::GoingBack(_)) {
+            return Err(EngineError::OutOfPlace { event: "paused" });
+        }
+        self.paused = Some(reason.to_owned());
+        Ok(())
+    }
+
+    fn go_back(&mut self) -> Result<(), EngineError> {
+        let way = match self.phase {
+            Phase::Stopped if self.plan.policy.on_failure == OnFailure::Rollback => Way::Rollback,
+            Phase::Running | Phase::Stopped | Phase::Over(_) => Way::Undo,
+            Phase::Created | Phase::GoingBack(_) | Phase::Aborted => {
+                return Err(EngineError::OutOfPlace { event: "going-back" });
+            }
+        };
+        self.phase = Phase::GoingBack(way);
+        self.paused = None;
+        for site in &mut self.sites {
+            site.go_back();
+        }
+        Ok(())
+    }
+
+    fn abort(&mut self) -> Result<(), EngineError> {
+        if self.is_over() {
+            return Err(EngineError::OutOfPlace { event: "aborted" });
+        }
+        self.phase = Phase::Aborted;
+        self.paused = None;
+        Ok(())
+    }
+
+    fn finish(&mut self, ending: Ending) -> Result<(), EngineError> {
+        if self.reached_ending() != Some(ending) {
+            return Err(EngineError::WrongEnding(ending));
+        }
+        self.phase = Phase::Over(ending);
+        Ok(())
+    }
+}
+
+/// Returns the point `pause` after `at`.
+fn after(at: Timestamp, pause: Duration) -> Timestamp {
+    let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_milliseconds(at.as_milliseconds().saturating_add(pause))
+}
+
+/// Returns whether a site stands still until somebody takes it up again.
+fn is_at_rest(site: &Site) -> bool {
+    matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::Returned)
+}

@@ -1,0 +1,238 @@
+//! What there is to tell of a rollout, at any time.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{
+    Engine, Phase, is_at_rest,
+    site::{Site, Stage},
+    step::{Place, Progress, State},
+};
+use crate::{
+    model::{PluginId, PluginVersion, Timestamp, WorkspaceName},
+    rollout::{ContentItem, Fault},
+};
+
+/// What became of a step of the plan, or of an action that has nothing to do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct StepResult {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// The plugin.
+    pub plugin: PluginId,
+    /// What is done: the word of the plan's verb, or the kind of content.
+    pub action: &'static str,
+    /// The content, where it is no plugin that is changed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content: Option<String>,
+    /// The version that was there before; before it is known, the one that the plan expects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<PluginVersion>,
+    /// The version that the plan puts there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<PluginVersion>,
+    /// What became of it.
+    pub outcome: StepOutcome,
+    /// Why it is not as planned: of the step, or else of its workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// What else is to be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// What became of a step.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepOutcome {
+    /// Nothing yet.
+    Planned,
+    /// The workspace was changed.
+    Changed,
+    /// It was so already.
+    Unchanged,
+    /// It failed, or could not be taken back.
+    Failed,
+    /// Nobody knows.
+    Unknown,
+    /// It was taken back.
+    RolledBack,
+    /// It was not tried.
+    Skipped,
+}
+
+/// Where a wave stands.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct WaveState {
+    /// How the manifest spells it.
+    pub name: String,
+    /// How far it is.
+    pub status: WaveStatus,
+    /// How many workspaces it has.
+    pub workspaces: usize,
+    /// How many of them were begun.
+    pub begun: usize,
+    /// How many of them are through their gate.
+    pub passed: usize,
+    /// How many of them failed.
+    pub failed: usize,
+}
+
+/// How far a wave is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "status")]
+pub enum WaveStatus {
+    /// It was not opened.
+    Waiting,
+    /// Its workspaces are worked on.
+    Open,
+    /// The next one waits, and then its gates are looked at once more.
+    Soaking {
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Nothing is left to do.
+    Done,
+}
+
+impl Engine {
+    /// Returns what became of each action and content of the plan so far, in the order of the plan.
+    pub fn results(&self) -> Vec<StepResult> {
+        let mut actions: Vec<Option<(&Site, &Progress)>> = vec![None; self.plan.actions.len()];
+        let mut contents = vec![None; self.plan.content.len()];
+        for site in &self.sites {
+            for step in &site.steps {
+                match step.place {
+                    Place::Action(place, _) => actions[place] = Some((site, step)),
+                    Place::Content(place) => contents[place] = Some((site, step)),
+                }
+            }
+        }
+        let actions = actions.into_iter().enumerate().map(|(place, found)| self.action_result(place, found));
+        let contents = contents.into_iter().enumerate().map(|(place, found)| self.content_result(place, found));
+        actions.chain(contents).collect()
+    }
+
+    /// Returns the state of each wave.
+    pub fn waves(&self) -> Vec<WaveState> {
+        let named = self.plan.waves.iter().zip(&self.waves).enumerate();
+        let state = |(wave, (planned, progress)): (usize, (&crate::rollout::WavePlan, &super::Progress))| {
+            let sites = &self.sites[progress.sites.clone()];
+            let count = |is: fn(&Site) -> bool| sites.iter().filter(|site| is(site)).count();
+            WaveState {
+                name: planned.name.clone(),
+                status: self.wave_status(wave, progress.done_at.is_some()),
+                workspaces: sites.len(),
+                begun: count(|site| site.stage != Stage::Waiting),
+                passed: count(|site| site.failure.is_none() && is_at_rest(site)),
+                failed: count(|site| site.failure.is_some()),
+            }
+        };
+        named.map(state).collect()
+    }
+
+    /// Returns why each workspace that failed did.
+    pub fn faults(&self) -> impl Iterator<Item = (&WorkspaceName, &Fault)> {
+        let fault = |site: &Site| site.failure.is_some() || site.locked_out.is_some();
+        let failed = self.sites.iter().filter(move |site| fault(site));
+        failed.filter_map(|site| Some((&site.name, site.failure.as_ref().or(site.locked_out.as_ref())?)))
+    }
+
+    /// Returns what [`crate::rollout::Task::Prepare`] told of each workspace: where dashboards were saved, and such.
+    pub fn notes(&self) -> impl Iterator<Item = (&WorkspaceName, &str)> {
+        self.sites.iter().flat_map(|site| site.notes.iter().map(|note| (&site.name, note.as_str())))
+    }
+
+    fn wave_status(&self, wave: usize, is_done: bool) -> WaveStatus {
+        match (self.current, is_done) {
+            (Some(current), false) if wave <= current => WaveStatus::Open,
+            (Some(current), true) if wave == current && self.phase == Phase::Running => {
+                self.soak_end().map_or(WaveStatus::Done, |until| WaveStatus::Soaking { until })
+            }
+            (_, true) => WaveStatus::Done,
+            _ => WaveStatus::Waiting,
+        }
+    }
+
+    fn action_result(&self, place: usize, found: Option<(&Site, &Progress)>) -> StepResult {
+        let action = &self.plan.actions[place];
+        let known = found.and_then(|(_, step)| step.state.change()).map(|change| &change.before);
+        let from = match known {
+            Some(Value::String(version)) => version.parse().ok(),
+            Some(_) => None,
+            None => action.from.clone(),
+        };
+        let result = StepResult {
+            workspace: action.workspace.clone(),
+            plugin: action.plugin.clone(),
+            action: action.action.as_str(),
+            content: None,
+            from,
+            to: action.to.clone(),
+            outcome: if action.is_nothing() { StepOutcome::Unchanged } else { self.untried() },
+            error: None,
+            hint: None,
+            note: None,
+        };
+        self.tell(result, found)
+    }
+
+    fn content_result(&self, place: usize, found: Option<(&Site, &Progress)>) -> StepResult {
+        let content = &self.plan.content[place];
+        let (action, name) = match &content.item {
+            ContentItem::Dashboards { folder_title, .. } => ("dashboards", folder_title),
+            ContentItem::DataSource { name, .. } => ("data-source", name),
+            ContentItem::NoDataSource { uid } => ("no-data-source", uid),
+        };
+        let result = StepResult {
+            workspace: content.workspace.clone(),
+            plugin: content.plugin.clone(),
+            action,
+            content: Some(name.clone()),
+            from: None,
+            to: None,
+            outcome: self.untried(),
+            error: None,
+            hint: None,
+            note: None,
+        };
+        self.tell(result, found)
+    }
+
+    fn tell(&self, mut result: StepResult, found: Option<(&Site, &Progress)>) -> StepResult {
+        let Some((site, step)) = found else { return result };
+        result.outcome = self.outcome(site, step);
+        result.note.clone_from(&step.note);
+        let is_well = step.state == State::Unchanged || result.outcome == StepOutcome::Planned;
+        let of_site = site.failure.as_ref().or(site.locked_out.as_ref()).filter(|_| !is_well);
+        if let Some(fault) = step.state.fault().or(of_site) {
+            result.error = Some(fault.message.clone());
+            result.hint.clone_from(&fault.hint);
+        }
+        result
+    }
+
+    /// A step of which nothing is known is still planned, unless nothing more is begun.
+    fn untried(&self) -> StepOutcome {
+        match self.phase {
+            Phase::Created | Phase::Running => StepOutcome::Planned,
+            _ => StepOutcome::Skipped,
+        }
+    }
+
+    fn outcome(&self, site: &Site, step: &Progress) -> StepOutcome {
+        match &step.state {
+            State::Planned if site.failure.is_some() => StepOutcome::Skipped,
+            State::Planned => self.untried(),
+            State::Unchanged => StepOutcome::Unchanged,
+            State::Changed(change) if change.fault.is_none() => StepOutcome::Changed,
+            State::Changed(_) | State::Failed(_) | State::Overtaken(_) | State::BackFailed(..) => StepOutcome::Failed,
+            State::RolledBack(_) => StepOutcome::RolledBack,
+            state if state.is_unknown() => StepOutcome::Unknown,
+            _ => StepOutcome::Skipped,
+        }
+    }
+}

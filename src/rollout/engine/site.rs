@@ -1,0 +1,372 @@
+//! One workspace of a rollout.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde_json::Value;
+
+use super::{
+    Progress as WaveProgress, after,
+    step::{Place, Progress, State},
+};
+use crate::{
+    model::{PluginId, Timestamp, WorkspaceName},
+    rollout::{Cause, Fault, Plan, Task, TaskResult, Verb},
+};
+
+/// A workspace, and what has happened to it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Site {
+    pub(super) name: WorkspaceName,
+    pub(super) wave: usize,
+    pub(super) steps: Vec<Progress>,
+    pub(super) stage: Stage,
+    /// What is under way.
+    pub(super) task: Option<Task>,
+    /// Why it failed, the first time.
+    pub(super) failure: Option<Fault>,
+    /// What its token was refused with; nothing begins here until somebody helps.
+    pub(super) locked_out: Option<Fault>,
+    pub(super) baseline: Option<Value>,
+    pub(super) notes: Vec<String>,
+    account: Option<String>,
+    /// The order in which its steps are taken back.
+    back: Vec<usize>,
+}
+
+/// Where a workspace stands.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Stage {
+    /// Not begun.
+    Waiting,
+    /// It is read.
+    Preparing,
+    /// Its steps are carried out.
+    Stepping,
+    /// Its gate is looked at.
+    Gating(Looks),
+    /// It is through its gate.
+    Passed,
+    /// Its gate is looked at once more, after the pause of its wave.
+    Rechecking(Looks),
+    /// It is through that too.
+    Sound,
+    /// It failed, and there is nothing to take back, or it stays as it is.
+    Failed,
+    /// What was done is taken back.
+    Returning,
+    /// What could be taken back is.
+    Returned,
+}
+
+/// The looks at a gate.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Looks {
+    began: Timestamp,
+    /// How many in a row were well.
+    passes: usize,
+    /// When the next look is due.
+    pub(super) due: Timestamp,
+}
+
+/// What the policy and the state of the whole mean for one workspace.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Rules {
+    pub(super) is_gated: bool,
+    pub(super) timeout: Duration,
+    pub(super) pause: Duration,
+    pub(super) passes: usize,
+    /// Whether a workspace that fails goes back at once.
+    pub(super) turns_back: bool,
+    /// Whether a workspace goes on to its next step.
+    pub(super) goes_on: bool,
+    /// Whether all workspaces go back.
+    pub(super) goes_back: bool,
+}
+
+/// Returns the workspaces in the order of the waves, and the waves.
+pub(super) fn lay_out(plan: &Plan) -> (Vec<Site>, Vec<WaveProgress>) {
+    let mut steps: BTreeMap<&WorkspaceName, Vec<(Place, &PluginId)>> = BTreeMap::new();
+    for (place, action) in plan.actions.iter().enumerate().filter(|(_, action)| !action.is_nothing()) {
+        steps.entry(&action.workspace).or_default().push((Place::Action(place, action.action), &action.plugin));
+    }
+    for (place, content) in plan.content.iter().enumerate() {
+        steps.entry(&content.workspace).or_default().push((Place::Content(place), &content.plugin));
+    }
+    let (mut sites, mut waves, mut seen) = (Vec::new(), Vec::new(), std::collections::BTreeSet::new());
+    for (wave, planned) in plan.waves.iter().enumerate() {
+        let first = sites.len();
+        let names = planned.workspaces.iter().filter(|name| seen.insert(*name));
+        sites.extend(names.map(|name| Site::new(plan, name, wave, steps.get(name).map_or(&[], Vec::as_slice))));
+        waves.push(WaveProgress { sites: first..sites.len(), done_at: None });
+    }
+    (sites, waves)
+}
+
+/// Returns the order in which steps are taken back: the reverse, but what is held is held again after all that may have
+/// moved it, and before what changed it on purpose.
+fn way_back(steps: &[(Place, &PluginId)]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(steps.len());
+    let mut held: Vec<usize> = Vec::new();
+    for (step, (place, plugin)) in steps.iter().enumerate().rev() {
+        if matches!(place, Place::Action(_, Verb::Hold)) {
+            held.push(step);
+            continue;
+        }
+        held.retain(|hold| {
+            let is_due = steps[*hold].1 == *plugin;
+            if is_due {
+                order.push(*hold);
+            }
+            !is_due
+        });
+        order.push(step);
+    }
+    order.append(&mut held);
+    order
+}
+
+/// Returns whether such a result can come of a task.
+pub(super) fn can_come_of(task: Task, result: &TaskResult) -> bool {
+    use TaskResult::{Damaged, Done, Failed, Healthy, NotDone, Ready, Unchanged, Unhealthy, Unknown};
+    match result {
+        Failed(_) | Unknown(_) => true,
+        Ready { .. } => task == Task::Prepare,
+        Healthy | Unhealthy { .. } => task == Task::Gate,
+        NotDone => matches!(task, Task::Settle { .. } | Task::SettleBack { .. }),
+        Done { .. } | Unchanged | Damaged { .. } => !matches!(task, Task::Prepare | Task::Gate),
+    }
+}
+
+impl Site {
+    fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(Place, &PluginId)]) -> Self {
+        let progress = |(place, _): &(Place, &PluginId)| Progress { place: *place, state: State::Planned, note: None };
+        Self {
+            name: name.clone(),
+            wave,
+            steps: steps.iter().map(progress).collect(),
+            stage: Stage::Waiting,
+            task: None,
+            failure: None,
+            locked_out: None,
+            baseline: None,
+            notes: Vec::new(),
+            account: plan.workspaces.get(name).and_then(|ground| ground.account.clone()),
+            back: way_back(steps),
+        }
+    }
+
+    /// Returns what is slowed down together: the account, or the workspace alone.
+    pub(super) fn throttle_key(&self) -> &str {
+        self.account.as_deref().unwrap_or(self.name.as_str())
+    }
+
+    /// Returns whether work on it has begun and not come to a rest.
+    pub(super) fn is_active(&self) -> bool {
+        use Stage::{Gating, Preparing, Rechecking, Returning, Stepping};
+        matches!(self.stage, Preparing | Stepping | Gating(_) | Rechecking(_) | Returning)
+    }
+
+    /// Returns the step that comes next on the way forward, or the one in doubt.
+    pub(super) fn next_forward(&self) -> Option<Task> {
+        self.steps.iter().enumerate().find_map(|(step, progress)| match progress.state {
+            State::Planned => Some(Task::Forward { step }),
+            State::InDoubt => Some(Task::Settle { step }),
+            _ => None,
+        })
+    }
+
+    /// Returns a step of which it is to be read whether it was done.
+    pub(super) fn next_in_doubt(&self) -> Option<Task> {
+        let step = self.steps.iter().position(|progress| progress.state == State::InDoubt)?;
+        Some(Task::Settle { step })
+    }
+
+    /// Returns what comes next on the way back.
+    pub(super) fn next_back(&self) -> Option<Task> {
+        self.back.iter().find_map(|&step| match &self.steps[step].state {
+            State::InDoubt | State::Unknown { asked: false, .. } => Some(Task::Settle { step }),
+            State::BackInDoubt(_) => Some(Task::SettleBack { step }),
+            State::Changed(_) => Some(Task::Back { step }),
+            State::Planned | State::Unchanged | State::Failed(_) if self.was_moved(step) => Some(Task::Back { step }),
+            _ => None,
+        })
+    }
+
+    /// Returns whether a step holds a plugin that earlier steps may have changed along with theirs.
+    fn was_moved(&self, step: usize) -> bool {
+        let is_hold = matches!(self.steps[step].place, Place::Action(_, Verb::Hold));
+        is_hold && self.steps[..step].iter().any(|earlier| earlier.state.is_touched())
+    }
+
+    pub(super) fn begin(&mut self, task: Task, at: Timestamp) {
+        match self.stage {
+            Stage::Waiting => self.stage = Stage::Preparing,
+            Stage::Passed => self.stage = Stage::Rechecking(Looks::begin(at)),
+            _ => {}
+        }
+        self.task = Some(task);
+    }
+
+    /// The rollout was left and is taken up again: what was under way is in doubt, and gates begin anew.
+    pub(super) fn resume(&mut self, at: Timestamp) {
+        self.locked_out = None;
+        if let Some(task) = self.task.take()
+            && let Some(step) = task.step()
+        {
+            self.steps[step].state.doubt(task);
+        }
+        if let Stage::Gating(looks) | Stage::Rechecking(looks) = &mut self.stage {
+            *looks = Looks::begin(at);
+        }
+    }
+
+    /// Everything goes back; what is under way ends first.
+    pub(super) fn go_back(&mut self) {
+        self.locked_out = None;
+        for step in &mut self.steps {
+            step.state.renew();
+        }
+        if self.task.is_none() && self.next_back().is_some() {
+            self.stage = Stage::Returning;
+        }
+    }
+
+    /// Takes in what came of a task; it fits.
+    pub(super) fn end(&mut self, task: Task, result: &TaskResult, at: Timestamp, rules: &Rules) {
+        self.task = None;
+        if let TaskResult::Failed(fault) | TaskResult::Unknown(fault) = result
+            && fault.cause == Cause::Token
+        {
+            self.lock_out(task, result, fault);
+        } else {
+            self.take_in(task, result, at, rules);
+        }
+        if rules.goes_back && self.stage != Stage::Returning && self.next_back().is_some() {
+            self.stage = Stage::Returning;
+        }
+    }
+
+    /// The token is refused: it goes on here, once there is another.
+    fn lock_out(&mut self, task: Task, result: &TaskResult, fault: &Fault) {
+        self.locked_out = Some(fault.clone());
+        if let (Some(step), TaskResult::Unknown(_)) = (task.step(), result) {
+            self.steps[step].state.doubt(task);
+        }
+    }
+
+    fn take_in(&mut self, task: Task, result: &TaskResult, at: Timestamp, rules: &Rules) {
+        match task {
+            Task::Prepare => self.prepared(result, at, rules),
+            Task::Forward { step } => self.stepped(step, result, false, (at, rules)),
+            Task::Settle { step } => self.stepped(step, result, true, (at, rules)),
+            Task::Gate => self.looked(result, at, rules),
+            Task::Back { step } | Task::SettleBack { step } => self.stepped_back(step, result),
+        }
+    }
+
+    fn prepared(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
+        match result {
+            TaskResult::Ready { baseline, notes } => {
+                self.baseline = Some(baseline.clone());
+                self.notes.clone_from(notes);
+                self.stage = Stage::Stepping;
+                self.go_on(at, rules);
+            }
+            TaskResult::Failed(fault) | TaskResult::Unknown(fault) => self.fail(fault.clone(), rules),
+            _ => {}
+        }
+    }
+
+    fn stepped(&mut self, step: usize, result: &TaskResult, is_settling: bool, (at, rules): (Timestamp, &Rules)) {
+        let progress = &mut self.steps[step];
+        progress.state.forward(result, is_settling);
+        if let TaskResult::Done { note: Some(note), .. } = result {
+            progress.note = Some(note.clone());
+        }
+        if self.stage == Stage::Returning {
+            self.return_on();
+            return;
+        }
+        match result {
+            TaskResult::Failed(fault) | TaskResult::Unknown(fault) | TaskResult::Damaged { fault, .. } => {
+                self.fail(fault.clone(), rules);
+            }
+            _ => self.go_on(at, rules),
+        }
+    }
+
+    fn stepped_back(&mut self, step: usize, result: &TaskResult) {
+        let change = self.steps[step].state.change().cloned().unwrap_or_default();
+        self.steps[step].state.back(result, change);
+        self.return_on();
+    }
+
+    /// Goes on with the way back. What nobody knows ends it: that workspace cannot be read.
+    fn return_on(&mut self) {
+        let gives_up = |state: &State| matches!(state, State::Unknown { asked: true, .. } | State::BackUnknown(..));
+        if self.next_back().is_none() || self.steps.iter().any(|step| gives_up(&step.state)) {
+            self.stage = Stage::Returned;
+        }
+    }
+
+    /// Goes on to the gate after the last step.
+    fn go_on(&mut self, at: Timestamp, rules: &Rules) {
+        if !rules.goes_on || self.stage != Stage::Stepping || self.next_forward().is_some() {
+            return;
+        }
+        self.stage = if rules.is_gated { Stage::Gating(Looks::begin(at)) } else { Stage::Passed };
+    }
+
+    fn looked(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
+        let (looks, passed) = match &mut self.stage {
+            Stage::Gating(looks) => (looks, Stage::Passed),
+            Stage::Rechecking(looks) => (looks, Stage::Sound),
+            _ => return,
+        };
+        looks.due = after(at, rules.pause);
+        if *result == TaskResult::Healthy {
+            looks.passes += 1;
+            if looks.passes >= rules.passes {
+                self.stage = passed;
+            }
+            return;
+        }
+        looks.passes = 0;
+        if at >= after(looks.began, rules.timeout) {
+            self.fail(gate_fault(result), rules);
+        }
+    }
+
+    fn fail(&mut self, fault: Fault, rules: &Rules) {
+        self.failure.get_or_insert(fault);
+        let goes_back = rules.turns_back && self.next_back().is_some();
+        self.stage = if goes_back { Stage::Returning } else { Stage::Failed };
+    }
+}
+
+impl Looks {
+    fn begin(at: Timestamp) -> Self {
+        Self { began: at, passes: 0, due: at }
+    }
+}
+
+impl Task {
+    /// Returns the place of the step that it is about, where it is about one.
+    pub fn step(self) -> Option<usize> {
+        match self {
+            Self::Prepare | Self::Gate => None,
+            Self::Forward { step } | Self::Settle { step } | Self::Back { step } | Self::SettleBack { step } => {
+                Some(step)
+            }
+        }
+    }
+}
+
+/// Returns why a workspace does not get through its gate.
+fn gate_fault(result: &TaskResult) -> Fault {
+    match result {
+        TaskResult::Failed(fault) | TaskResult::Unknown(fault) => fault.clone(),
+        TaskResult::Unhealthy { reasons } => Fault { cause: Cause::Unhealthy, message: reasons.join("; "), hint: None },
+        _ => Fault { cause: Cause::Other, message: "it is not well".to_owned(), hint: None },
+    }
+}

@@ -1,0 +1,147 @@
+//! One step on one workspace: what is known of it.
+
+use serde_json::Value;
+
+use crate::rollout::{Fault, Task, TaskResult, Verb};
+
+/// A step of the plan, and what became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Progress {
+    pub(super) place: Place,
+    pub(super) state: State,
+    pub(super) note: Option<String>,
+}
+
+/// Where the plan has it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Place {
+    /// Its place among the actions.
+    Action(usize, Verb),
+    /// Its place among the contents.
+    Content(usize),
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum State {
+    /// Nothing yet, or it turned out that nothing came of it.
+    Planned,
+    /// It was under way when the rollout was left, or could not be read for want of a token.
+    InDoubt,
+    /// It was so already.
+    Unchanged,
+    /// This rollout changed something.
+    Changed(Change),
+    /// Nothing was changed.
+    Failed(Fault),
+    /// Nobody knows; `asked` once settling it brought nothing either.
+    Unknown { fault: Fault, asked: bool },
+    /// What was sent may have had its effect, but something else is there now.
+    Overtaken(Fault),
+    /// Taking it back was under way when the rollout was left.
+    BackInDoubt(Change),
+    /// It could not be taken back.
+    BackFailed(Change, Fault),
+    /// Nobody knows whether it was taken back.
+    BackUnknown(Change, Fault),
+    /// It was taken back.
+    RolledBack(Change),
+}
+
+/// What a step did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Change {
+    /// What was there before.
+    pub(super) before: Value,
+    /// What is there now, where it is not what the plan says.
+    pub(super) left: Option<Value>,
+    /// Why it is not what the plan says.
+    pub(super) fault: Option<Fault>,
+}
+
+impl State {
+    /// Returns whether something on the workspace is, or was, this step's doing.
+    pub(super) fn is_touched(&self) -> bool {
+        !matches!(self, Self::Planned | Self::Unchanged | Self::Failed(_))
+    }
+
+    /// Returns whether nobody knows what is there.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::InDoubt | Self::Unknown { .. } | Self::BackInDoubt(_) | Self::BackUnknown(..))
+    }
+
+    /// Returns whether something is not as it was before this rollout.
+    pub(super) fn is_left_changed(&self) -> bool {
+        matches!(self, Self::Changed(_) | Self::BackFailed(..) | Self::Overtaken(_))
+    }
+
+    /// What it did, where it is known that it did something.
+    pub(super) fn change(&self) -> Option<&Change> {
+        match self {
+            Self::Changed(change)
+            | Self::BackInDoubt(change)
+            | Self::BackFailed(change, _)
+            | Self::BackUnknown(change, _)
+            | Self::RolledBack(change) => Some(change),
+            _ => None,
+        }
+    }
+
+    /// The fault that it shows.
+    pub(super) fn fault(&self) -> Option<&Fault> {
+        match self {
+            Self::Failed(fault) | Self::Unknown { fault, .. } | Self::Overtaken(fault) => Some(fault),
+            Self::BackFailed(_, fault) | Self::BackUnknown(_, fault) => Some(fault),
+            Self::Changed(change) | Self::RolledBack(change) => change.fault.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The task that was under way is in doubt.
+    pub(super) fn doubt(&mut self, task: Task) {
+        match task {
+            Task::Forward { .. } => *self = Self::InDoubt,
+            Task::Back { .. } => *self = Self::BackInDoubt(self.change().cloned().unwrap_or_default()),
+            Task::Prepare | Task::Settle { .. } | Task::Gate | Task::SettleBack { .. } => {}
+        }
+    }
+
+    /// Taking it back is tried anew, whatever came of it before.
+    pub(super) fn renew(&mut self) {
+        *self = match std::mem::replace(self, Self::Planned) {
+            Self::Unknown { fault, .. } => Self::Unknown { fault, asked: false },
+            Self::BackFailed(change, _) => Self::Changed(change),
+            Self::BackUnknown(change, _) => Self::BackInDoubt(change),
+            other => other,
+        };
+    }
+
+    /// Takes in what came of [`Task::Forward`] or [`Task::Settle`].
+    pub(super) fn forward(&mut self, result: &TaskResult, is_settling: bool) {
+        *self = match result {
+            TaskResult::Done { before, .. } => Self::Changed(Change { before: before.clone(), ..Change::default() }),
+            TaskResult::Damaged { before, left, fault } => {
+                Self::Changed(Change { before: before.clone(), left: Some(left.clone()), fault: Some(fault.clone()) })
+            }
+            TaskResult::Unchanged => Self::Unchanged,
+            TaskResult::Failed(fault) if is_settling => Self::Overtaken(fault.clone()),
+            TaskResult::Failed(fault) => Self::Failed(fault.clone()),
+            TaskResult::Unknown(fault) => Self::Unknown { fault: fault.clone(), asked: is_settling },
+            _ => Self::Planned,
+        };
+    }
+
+    /// Takes in what came of [`Task::Back`] or [`Task::SettleBack`]; `change` is what is taken back.
+    pub(super) fn back(&mut self, result: &TaskResult, mut change: Change) {
+        *self = match result {
+            TaskResult::Done { .. } | TaskResult::Unchanged => Self::RolledBack(change),
+            TaskResult::Damaged { left, fault, .. } => {
+                change.left = Some(left.clone());
+                Self::BackFailed(change, fault.clone())
+            }
+            TaskResult::Failed(fault) => Self::BackFailed(change, fault.clone()),
+            TaskResult::Unknown(fault) => Self::BackUnknown(change, fault.clone()),
+            _ => Self::Changed(change),
+        };
+    }
+}

@@ -1,0 +1,54 @@
+//! From decisions about workspaces to the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Decision;
+use crate::{
+    model::{Timestamp, WorkspaceName},
+    rollout::{Base, Content, Ground, Plan, PlanId, Rollout, Summary, waves::waves},
+};
+
+/// A workspace and what was decided about it.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// The name.
+    pub name: WorkspaceName,
+    /// The labels, which waves go by.
+    pub labels: BTreeMap<String, String>,
+    /// What it is now; nothing where it was not read.
+    pub ground: Option<Ground>,
+    /// What is done about it.
+    pub decision: Decision,
+}
+
+/// Returns the plan for workspaces in the order of the manifest.
+pub fn assemble(base: Base, made_at: Timestamp, policy: Rollout, places: Vec<Place>, content: Vec<Content>) -> Plan {
+    let with_content: BTreeSet<_> = content.iter().map(|content| content.workspace.clone()).collect();
+    let has_work = |place: &&Place| {
+        place.decision.actions.iter().any(|action| !action.is_nothing()) || with_content.contains(&place.name)
+    };
+    let members: Vec<_> = places.iter().filter(has_work).map(|place| (&place.name, &place.labels)).collect();
+    let waves = waves(&members, &policy.waves);
+    let mut plan = Plan {
+        plan_id: PlanId::default(),
+        made_at,
+        base,
+        actions: Vec::new(),
+        blocked: Vec::new(),
+        summary: Summary::default(),
+        content,
+        unmanaged: Vec::new(),
+        warnings: Vec::new(),
+        workspaces: BTreeMap::new(),
+        waves,
+        policy,
+    };
+    for Place { name, ground, decision, .. } in places {
+        plan.actions.extend(decision.actions);
+        plan.blocked.extend(decision.blocked);
+        plan.unmanaged.extend(decision.unmanaged);
+        plan.warnings.extend(decision.warnings);
+        plan.workspaces.extend(ground.map(|ground| (name, ground)));
+    }
+    plan.sealed()
+}

@@ -1,0 +1,366 @@
+//! The decision about one workspace that could be read.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeMap, BTreeSet},
+};
+
+use super::{Decision, Known, Obstacle, Present, Subject, There, blocked, links::Links, wants::Wants};
+use crate::{
+    lockfile::{LockedPlugin, Reason},
+    model::{PluginId, PluginVersion},
+    resolver::works_with,
+    rollout::{Action, PlannedPackage, Unmanaged, Verb, Warning},
+};
+
+/// Since this version a server sets what a plugin needs to the newest version, also where an older one is there (protocol
+/// page 8).
+const BRINGS_NEWEST: u32 = 12;
+
+/// One workspace while it is decided what is done about it.
+pub(super) struct Desk<'a> {
+    subject: &'a Subject,
+    there: &'a There,
+    wants: Wants<'a>,
+    /// What is to be there and what is done for that.
+    verbs: BTreeMap<&'a PluginId, Verb>,
+    /// Who needs whom once everything is as it is wanted.
+    links: Links<'a>,
+    blocked: BTreeMap<&'a PluginId, Obstacle>,
+    /// What is there and goes.
+    removed: BTreeSet<&'a PluginId>,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(subject: &'a Subject, there: &'a There, mut wants: Wants<'a>) -> Self {
+        let verb = |(id, locked): (&&'a PluginId, &&LockedPlugin)| (*id, verb(there.plugins.get(*id), &locked.version));
+        let verbs = wants.present.iter().map(verb).collect();
+        let blocked = std::mem::take(&mut wants.refused);
+        let links = links(subject, there, &wants);
+        Self { subject, there, wants, verbs, links, blocked, removed: BTreeSet::new() }
+    }
+
+    pub(super) fn decide(mut self) -> Decision {
+        self.block_changes();
+        self.spread();
+        self.remove();
+        self.keep_to_quota();
+        let mut decision = Decision {
+            actions: self.actions(),
+            unmanaged: self.unmanaged(),
+            warnings: self.warnings(),
+            ..Decision::default()
+        };
+        decision.blocked = self.blocked.iter().map(|(id, obstacle)| blocked(self.subject, id, obstacle)).collect();
+        decision
+    }
+
+    fn is_change(&self, id: &PluginId) -> bool {
+        self.verbs.get(id).is_some_and(|verb| *verb != Verb::Unchanged) && !self.blocked.contains_key(id)
+    }
+
+    fn known(&self, id: &PluginId) -> Option<&'a Known> {
+        self.subject.known.get(id)
+    }
+
+    fn block_changes(&mut self) {
+        let changes: Vec<_> = self.verbs.keys().copied().filter(|id| self.is_change(id)).collect();
+        for id in changes {
+            if let Some(obstacle) = self.obstacle(id, self.wants.present[id]) {
+                self.blocked.insert(id, obstacle);
+            }
+        }
+    }
+
+    /// Returns what stands against putting a version there.
+    fn obstacle(&self, id: &PluginId, locked: &LockedPlugin) -> Option<Obstacle> {
+        if let Some(stopped) = self.known(id).and_then(|known| known.stopped.clone()) {
+            return Some(stopped);
+        }
+        if let Some(Some(pinned)) = self.there.preinstalled.get(id) {
+            let text = format!("the configuration of Grafana preinstalls {pinned}, and refuses every other version");
+            return Some(pinned_hint(text));
+        }
+        self.other_platform(locked).or_else(|| self.other_grafana(id, locked))
+    }
+
+    fn other_platform(&self, locked: &LockedPlugin) -> Option<Obstacle> {
+        let platform = &self.subject.platform;
+        let lacks = !locked.packages.is_empty() && platform.choose(locked.packages.keys()).is_none();
+        let reason = format!("the lock has no package of {} for {platform}", locked.version);
+        lacks.then(|| Obstacle::of_lock(reason))
+    }
+
+    /// A lock is made for one version of Grafana, and that may be another by now.
+    fn other_grafana(&self, id: &PluginId, locked: &LockedPlugin) -> Option<Obstacle> {
+        let grafana = self.there.grafana.as_ref()?;
+        let declared = self.known(id)?.grafana_dependency.as_deref();
+        if works_with(declared, grafana) {
+            return None;
+        }
+        let range = declared.unwrap_or_default().escape_debug();
+        let then = self.subject.locked.as_ref().and_then(|locked| locked.grafana.as_ref());
+        let then = then
+            .filter(|then| *then != grafana)
+            .map_or_else(String::new, |then| format!("; the lock was made for {then}"));
+        let reason = format!("{} needs Grafana `{range}`, and this is {grafana}{then}", locked.version);
+        Some(Obstacle::of_lock(reason))
+    }
+
+    /// Blocks what needs something that is blocked, and what is there only for things that are.
+    fn spread(&mut self) {
+        loop {
+            let changes = self.verbs.keys().copied().filter(|id| self.is_change(id));
+            let found: Vec<_> = changes.filter_map(|id| Some((id, self.dragged_along(id)?))).collect();
+            if found.is_empty() {
+                return;
+            }
+            self.blocked.extend(found);
+        }
+    }
+
+    fn dragged_along(&self, id: &PluginId) -> Option<Obstacle> {
+        if let Some(need) = self.links.needs(id).find(|need| self.blocked.contains_key(need)) {
+            return Some(Obstacle::new(format!("it needs {need}, which is blocked")));
+        }
+        let Reason::NeededBy(by) = &self.wants.present.get(id)?.reason else { return None };
+        if self.subject.asked.contains_key(id) {
+            return None;
+        }
+        let wanted = by.iter().filter(|by| self.wants.present.contains_key(by) || self.blocked.contains_key(by));
+        let names: Vec<_> = wanted.map(|by| self.blocked.contains_key(by).then_some(by.as_str())).collect();
+        let names: Vec<_> = names.into_iter().collect::<Option<_>>().filter(|names: &Vec<_>| !names.is_empty())?;
+        let (verb, joined) = (if names.len() == 1 { "is" } else { "are" }, names.join(", "));
+        Some(Obstacle::new(format!("it is there for {joined} alone, which {verb} blocked")))
+    }
+
+    /// Finds out what goes: what is pinned does not, and neither does what is still needed.
+    fn remove(&mut self) {
+        let installed = |id: &&&PluginId| self.there.plugins.contains_key(**id);
+        let is_pinned = |id: &&PluginId| matches!(self.there.preinstalled.get(*id), Some(Some(_)));
+        let (pinned, removed): (Vec<_>, Vec<_>) =
+            self.wants.absent.iter().filter(installed).copied().partition(is_pinned);
+        self.removed = removed.into_iter().collect();
+        for id in pinned {
+            let reason = "the configuration of Grafana preinstalls it in this version, and refuses to remove it";
+            self.blocked.insert(id, pinned_hint(reason.to_owned()));
+        }
+        while let Some((id, by)) = self.removed.iter().find_map(|id| Some((*id, self.user_of(id)?))) {
+            self.removed.remove(id);
+            let hint = Some(format!("want {by} gone as well, or {id} there"));
+            self.blocked.insert(id, Obstacle { reason: format!("{by} needs it, and stays"), hint });
+        }
+    }
+
+    /// Returns a plugin that stays, or comes, and needs this one.
+    fn user_of(&self, id: &PluginId) -> Option<&'a PluginId> {
+        let stays = self.there.plugins.keys().filter(|other| !self.removed.contains(other));
+        let comes = self.verbs.keys().copied().filter(|other| self.is_change(other));
+        // What is blocked keeps its version, and what that one needs.
+        let still_needs = |other: &PluginId| {
+            self.blocked.contains_key(other)
+                && self.there.plugins.get(other).is_some_and(|there| there.needs.contains(id))
+        };
+        let needs = |other: &PluginId| self.links.needs(other).any(|need| need == id) || still_needs(other);
+        stays.chain(comes).find(|other| *other != id && needs(other))
+    }
+
+    /// Blocks the installations that go over the quota, the last ones.
+    fn keep_to_quota(&mut self) {
+        let Some(quota) = self.subject.quota else { return };
+        let counts = |id: &&PluginId| !self.there.preinstalled.contains_key(*id);
+        let there = self.there.plugins.keys().filter(counts).count();
+        let gone = self.removed.iter().copied().filter(counts).count();
+        let mut room = (quota + gone).saturating_sub(there);
+        for id in self.links.sorted(self.verbs.keys().copied()) {
+            if self.verbs[id] != Verb::Install || !self.is_change(id) {
+                continue;
+            }
+            if room > 0 {
+                room -= 1;
+                continue;
+            }
+            let reason = format!("the workspace may have {quota} plugins, and {there} are there");
+            let hint = Some("want others gone first, or ask AWS for a higher quota".to_owned());
+            self.blocked.insert(id, Obstacle { reason, hint });
+            self.spread();
+        }
+    }
+
+    fn actions(&self) -> Vec<Action> {
+        let open = self.verbs.keys().copied().filter(|id| !self.blocked.contains_key(id));
+        let order = self.links.sorted(open);
+        let mut actions: Vec<_> = order.iter().map(|id| self.action(id)).collect();
+        actions.extend(self.holds(&order));
+        let going = self.links.sorted(self.removed.iter().copied());
+        actions.extend(going.into_iter().rev().map(|id| self.removal(id)));
+        actions
+    }
+
+    fn action(&self, id: &PluginId) -> Action {
+        let (locked, verb) = (self.wants.present[id], self.verbs[id]);
+        let present = self.there.plugins.get(id);
+        let mut reason = locked.reason.to_string();
+        if verb == Verb::Reinstall
+            && let Some(fault) = present.and_then(|present| present.fault.as_deref())
+        {
+            reason = format!("{reason}; it does not work: {}", fault.escape_debug());
+        }
+        let drift = self.drift(id, Some(&locked.version));
+        if let Some(drift) = &drift {
+            reason = format!("{reason}; {drift}");
+        }
+        Action {
+            workspace: self.subject.name.clone(),
+            plugin: id.clone(),
+            action: verb,
+            from: present.and_then(|present| present.version.clone()),
+            to: Some(locked.version.clone()),
+            reason,
+            drift: drift.is_some(),
+            package: (verb != Verb::Unchanged).then(|| self.package(locked)),
+        }
+    }
+
+    fn package(&self, locked: &LockedPlugin) -> PlannedPackage {
+        let key = self.subject.platform.choose(locked.packages.keys());
+        PlannedPackage {
+            platform: key.unwrap_or(&self.subject.platform).clone(),
+            digest: key.and_then(|key| locked.packages.get(key)).map(ToString::to_string),
+        }
+    }
+
+    fn removal(&self, id: &PluginId) -> Action {
+        let drift = self.drift(id, None);
+        let mut reason = "the manifest wants it gone".to_owned();
+        if let Some(drift) = &drift {
+            reason = format!("{reason}; {drift}");
+        }
+        Action {
+            workspace: self.subject.name.clone(),
+            plugin: id.clone(),
+            action: Verb::Uninstall,
+            from: self.there.plugins.get(id).and_then(|present| present.version.clone()),
+            to: None,
+            reason,
+            drift: drift.is_some(),
+            package: None,
+        }
+    }
+
+    /// Returns what sets right again the versions that a server may bring along: what needs others first, since that brings
+    /// them along once more.
+    fn holds(&self, order: &[&'a PluginId]) -> Vec<Action> {
+        let brings = self.there.grafana.as_ref().is_none_or(|grafana| grafana.major() >= BRINGS_NEWEST.into());
+        if !self.subject.is_server || !brings {
+            return Vec::new();
+        }
+        let changed: Vec<_> = order.iter().copied().filter(|id| self.is_change(id)).collect();
+        let brought = self.links.all_needs(changed.iter().copied());
+        let held = order.iter().rev().filter(|id| brought.contains(*id));
+        held.map(|id| self.hold(id, &changed)).collect()
+    }
+
+    fn hold(&self, id: &'a PluginId, changed: &[&'a PluginId]) -> Action {
+        let by = changed.iter().find(|other| self.links.all_needs([**other]).contains(id));
+        let by = by.map_or("something that needs it", |by| by.as_str());
+        let locked = self.wants.present[id];
+        Action {
+            workspace: self.subject.name.clone(),
+            plugin: id.clone(),
+            action: Verb::Hold,
+            from: Some(locked.version.clone()),
+            to: Some(locked.version.clone()),
+            reason: format!("{by} is changed, and the server may bring another version along"),
+            drift: false,
+            package: Some(self.package(locked)),
+        }
+    }
+
+    /// Returns how what is there differs from the lock and from what was there when it was last known.
+    fn drift(&self, id: &PluginId, locked: Option<&PluginVersion>) -> Option<String> {
+        let last = self.subject.last_known.get(id)?;
+        let Some(present) = self.there.plugins.get(id) else {
+            return Some(format!("it is gone, and {last} was there when it was last known"));
+        };
+        let version = present.version.as_ref()?;
+        let is_known = version.same_release(last) || locked.is_some_and(|locked| version.same_release(locked));
+        (!is_known).then(|| format!("{version} is there, and {last} was when it was last known"))
+    }
+
+    fn unmanaged(&self) -> Vec<Unmanaged> {
+        let managed = |id: &PluginId| {
+            self.verbs.contains_key(id) || self.wants.absent.contains(id) || self.blocked.contains_key(id)
+        };
+        let others = self.there.plugins.iter().filter(|(id, _)| !managed(id));
+        let unmanaged = |(id, present): (&PluginId, &Present)| Unmanaged {
+            workspace: self.subject.name.clone(),
+            plugin: id.clone(),
+            version: present.version.clone(),
+        };
+        others.map(unmanaged).collect()
+    }
+
+    fn warnings(&self) -> Vec<Warning> {
+        let warning = |id: &PluginId, text: String| Warning {
+            workspace: self.subject.name.clone(),
+            plugin: Some(id.clone()),
+            text,
+        };
+        let unchanged = self.verbs.iter().filter(|(_, verb)| **verb == Verb::Unchanged).map(|(id, _)| *id);
+        let unfit = unchanged.filter_map(|id| Some((id, self.other_grafana(id, self.wants.present[id])?.reason)));
+        let mut warnings: Vec<_> = unfit.map(|(id, reason)| warning(id, reason)).collect();
+        let again = self.removed.iter().filter(|id| self.there.preinstalled.contains_key(**id));
+        warnings.extend(again.map(|id| {
+            warning(id, "the configuration of Grafana preinstalls it: it comes back when Grafana restarts".to_owned())
+        }));
+        warnings.extend(
+            self.wants.stale.iter().map(|id| {
+                warning(id, format!("the lock has it and nothing asks for it any more: {}", super::LOCK_HINT))
+            }),
+        );
+        warnings
+    }
+}
+
+fn pinned_hint(reason: String) -> Obstacle {
+    let hint = "take it out of `preinstall` under `[plugins]` in the configuration of Grafana".to_owned();
+    Obstacle { reason, hint: Some(hint) }
+}
+
+fn verb(present: Option<&Present>, to: &PluginVersion) -> Verb {
+    let Some(Present { version, fault, .. }) = present else { return Verb::Install };
+    match version {
+        Some(version) if version.same_release(to) && fault.is_some() => Verb::Reinstall,
+        Some(version) if version.same_release(to) => Verb::Unchanged,
+        Some(version) if version.cmp(to) == Ordering::Greater => Verb::Downgrade,
+        _ => Verb::Upgrade,
+    }
+}
+
+/// Returns who needs whom once everything is as it is wanted: by the catalog, by the lock, and by what is there.
+fn links<'a>(subject: &'a Subject, there: &'a There, wants: &Wants<'a>) -> Links<'a> {
+    let mut links = Links::default();
+    for (id, locked) in &wants.present {
+        if let Reason::NeededBy(by) = &locked.reason {
+            for by in by {
+                links.add(by, id);
+            }
+        }
+    }
+    for (id, present) in &there.plugins {
+        // What the wanted version needs counts, and not what the one needs that it takes the place of.
+        let of_wanted = subject.known.get(id).filter(|_| wants.present.contains_key(id));
+        let needs = of_wanted.and_then(|known| known.needs.as_ref()).unwrap_or(&present.needs);
+        for need in needs {
+            links.add(id, need);
+        }
+    }
+    for (id, _) in wants.present.iter().filter(|(id, _)| !there.plugins.contains_key(**id)) {
+        let needs = subject.known.get(*id).and_then(|known| known.needs.as_ref());
+        for need in needs.into_iter().flatten() {
+            links.add(id, need);
+        }
+    }
+    links
+}

@@ -1,0 +1,48 @@
+//! Who needs whom, and the order that follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::PluginId;
+
+/// Who needs whom.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Links<'a>(BTreeMap<&'a PluginId, BTreeSet<&'a PluginId>>);
+
+impl<'a> Links<'a> {
+    /// Notes that a plugin needs another; none needs itself.
+    pub(super) fn add(&mut self, plugin: &'a PluginId, needs: &'a PluginId) {
+        if plugin != needs {
+            self.0.entry(plugin).or_default().insert(needs);
+        }
+    }
+
+    /// Returns what a plugin needs.
+    pub(super) fn needs(&self, plugin: &PluginId) -> impl Iterator<Item = &'a PluginId> + '_ {
+        self.0.get(plugin).into_iter().flatten().copied()
+    }
+
+    /// Returns what these need, directly or not; they themselves only where they are in a circle.
+    pub(super) fn all_needs(&self, plugins: impl IntoIterator<Item = &'a PluginId>) -> BTreeSet<&'a PluginId> {
+        let mut found = BTreeSet::new();
+        let mut next: Vec<_> = plugins.into_iter().flat_map(|plugin| self.needs(plugin)).collect();
+        while let Some(plugin) = next.pop() {
+            if found.insert(plugin) {
+                next.extend(self.needs(plugin));
+            }
+        }
+        found
+    }
+
+    /// Returns these plugins, what is needed before what needs it, otherwise by their ids. In a circle the first id begins.
+    pub(super) fn sorted(&self, plugins: impl IntoIterator<Item = &'a PluginId>) -> Vec<&'a PluginId> {
+        let mut waiting: BTreeSet<_> = plugins.into_iter().collect();
+        let mut sorted = Vec::new();
+        while !waiting.is_empty() {
+            let is_ready = |plugin: &&&PluginId| !self.needs(plugin).any(|needed| waiting.contains(needed));
+            let Some(next) = waiting.iter().find(is_ready).or_else(|| waiting.first()).copied() else { break };
+            waiting.remove(next);
+            sorted.push(next);
+        }
+        sorted
+    }
+}

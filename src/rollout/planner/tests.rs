@@ -1,0 +1,386 @@
+//! Each rule of the planner, on a workspace that is written down in a few words.
+
+use super::*;
+use crate::{
+    lockfile::{LockedPlugin, PackageDigest, Reason},
+    model::Sha256Digest,
+    rollout::Verb,
+};
+
+fn id(text: &str) -> PluginId {
+    text.parse().expect("an id")
+}
+
+fn version(text: &str) -> PluginVersion {
+    text.parse().expect("a version")
+}
+
+fn ids(names: &[&str]) -> BTreeSet<PluginId> {
+    names.iter().map(|name| id(name)).collect()
+}
+
+/// A server with Grafana 12.1.0, and nothing wanted or there.
+fn subject() -> Subject {
+    let there = There { grafana: Some("12.1.0".parse().expect("a version")), ..There::default() };
+    Subject {
+        name: "prod".parse().expect("a name"),
+        platform: Platform::linux_amd64(),
+        is_server: true,
+        quota: None,
+        asked: BTreeMap::new(),
+        locked: Some(LockedWorkspace {
+            grafana: there.grafana.clone(),
+            platform: Platform::linux_amd64(),
+            plugins: BTreeMap::new(),
+        }),
+        known: BTreeMap::new(),
+        missing: BTreeMap::new(),
+        there: Ok(there),
+        last_known: BTreeMap::new(),
+    }
+}
+
+impl Subject {
+    fn there(&mut self) -> &mut There {
+        self.there.as_mut().expect("it was read")
+    }
+
+    fn locks(mut self, plugin: &str, at: &str, reason: Reason) -> Self {
+        let digest = PackageDigest::Sha256(Sha256Digest::from_bytes([7; 32]));
+        let packages = [(Platform::any(), digest)].into();
+        let plugin_at = LockedPlugin { version: version(at), reason, signer: None, packages };
+        self.locked.as_mut().expect("a lock").plugins.insert(id(plugin), plugin_at);
+        self
+    }
+
+    /// Asks for a plugin, and has it in the lock.
+    fn wants(mut self, plugin: &str, at: &str) -> Self {
+        self.asked.insert(id(plugin), Asked::Present(Vec::new()));
+        self.locks(plugin, at, Reason::AskedFor)
+    }
+
+    /// Has in the lock what others need.
+    fn needs(self, plugin: &str, at: &str, by: &[&str]) -> Self {
+        self.locks(plugin, at, Reason::NeededBy(by.iter().map(|name| id(name)).collect()))
+    }
+
+    fn unwanted(mut self, plugin: &str) -> Self {
+        self.asked.insert(id(plugin), Asked::Absent);
+        self
+    }
+
+    fn has(mut self, plugin: &str, at: &str, needs: &[&str]) -> Self {
+        let present = Present { version: Some(version(at)), fault: None, needs: ids(needs) };
+        self.there().plugins.insert(id(plugin), present);
+        self
+    }
+
+    fn declares(mut self, plugin: &str, range: &str) -> Self {
+        self.known.entry(id(plugin)).or_default().grafana_dependency = Some(range.to_owned());
+        self
+    }
+
+    fn pins(mut self, plugin: &str, at: Option<&str>) -> Self {
+        self.there().preinstalled.insert(id(plugin), at.map(version));
+        self
+    }
+
+    fn knew(mut self, plugin: &str, at: &str) -> Self {
+        self.last_known.insert(id(plugin), version(at));
+        self
+    }
+
+    /// Returns what is done, as `verb plugin`.
+    fn done(&self) -> Vec<String> {
+        let decision = decide(self);
+        decision.actions.iter().map(|action| format!("{} {}", action.action.as_str(), action.plugin)).collect()
+    }
+
+    fn blocked(&self) -> Vec<String> {
+        decide(self).blocked.iter().map(|row| format!("{}: {}", row.plugin, row.reason)).collect()
+    }
+}
+
+#[test]
+fn the_version_that_is_there_decides_what_is_done() {
+    let subject = subject()
+        .wants("new", "1.0.0")
+        .wants("older", "2.0.0")
+        .wants("newer", "2.0.0")
+        .wants("same", "v1.0.0")
+        .has("older", "1.0.0", &[])
+        .has("newer", "3.0.0", &[])
+        .has("same", "1.0.0", &[]);
+    assert_eq!(subject.done(), ["install new", "downgrade newer", "upgrade older", "unchanged same"].sorted());
+    let decision = decide(&subject);
+    let newer = decision.actions.iter().find(|action| action.plugin == id("newer")).expect("it is there");
+    assert_eq!((newer.from.clone(), newer.to.clone()), (Some(version("3.0.0")), Some(version("2.0.0"))));
+    let package = newer.package.clone().expect("one comes");
+    assert_eq!(package.digest, Some(format!("sha256:{}", "07".repeat(32))));
+    assert_eq!(package.platform, Platform::any());
+}
+
+/// Sorts by plugin, which is the order of those that do not need each other.
+trait Sorted {
+    fn sorted(self) -> Vec<String>;
+}
+
+impl<const N: usize> Sorted for [&str; N] {
+    fn sorted(self) -> Vec<String> {
+        let mut all = self.map(str::to_owned).to_vec();
+        all.sort_by(|left, right| left.split(' ').next_back().cmp(&right.split(' ').next_back()));
+        all
+    }
+}
+
+#[test]
+fn what_is_broken_is_put_there_again_and_what_has_no_version_is_upgraded() {
+    let mut subject = subject().wants("broken", "1.0.0").wants("dark", "1.0.0").has("broken", "1.0.0", &[]);
+    let there = subject.there();
+    there.plugins.get_mut(&id("broken")).expect("it is there").fault = Some("signatureInvalid".to_owned());
+    there.plugins.insert(id("dark"), Present::default());
+    assert_eq!(subject.done(), ["reinstall broken", "upgrade dark"]);
+    assert!(decide(&subject).actions[0].reason.contains("signatureInvalid"));
+}
+
+/// W32.
+#[test]
+fn what_is_needed_comes_first_and_circles_end() {
+    let subject =
+        subject().wants("app", "1.0.0").needs("source", "1.0.0", &["app"]).needs("base", "1.0.0", &["source"]);
+    let done = subject.done();
+    assert_eq!(done[..3], ["install base", "install source", "install app"]);
+    let circle =
+        super::tests::subject().wants("a", "1.0.0").needs("b", "1.0.0", &["a", "c"]).needs("c", "1.0.0", &["b"]);
+    assert_eq!(circle.done().iter().filter(|step| step.starts_with("install")).count(), 3);
+}
+
+#[test]
+fn what_others_need_is_wanted_only_while_they_are() {
+    let subject =
+        subject().needs("source", "1.0.0", &["app"]).locks("app", "1.0.0", Reason::AskedFor).has("app", "0.9.0", &[]);
+    let decision = decide(&subject);
+    assert_eq!((decision.actions.len(), decision.blocked.len()), (0, 0));
+    let told: Vec<_> = decision.warnings.iter().filter_map(|warning| warning.plugin.clone()).collect();
+    assert_eq!(told, [id("app"), id("source")]);
+    assert_eq!(decision.unmanaged.len(), 1);
+}
+
+#[test]
+fn what_is_not_wanted_goes_last_and_what_needs_others_goes_first() {
+    let subject = subject()
+        .wants("new", "1.0.0")
+        .unwanted("app")
+        .unwanted("source")
+        .unwanted("never-there")
+        .has("app", "1.0.0", &["source"])
+        .has("source", "1.0.0", &[]);
+    assert_eq!(subject.done(), ["install new", "uninstall app", "uninstall source"]);
+}
+
+#[test]
+fn nothing_goes_because_the_manifest_does_not_speak_of_it() {
+    let subject = subject().has("stranger", "1.0.0", &[]);
+    let decision = decide(&subject);
+    assert_eq!(decision.actions, []);
+    assert_eq!(decision.unmanaged[0].version, Some(version("1.0.0")));
+}
+
+#[test]
+fn what_something_needs_that_stays_does_not_go() {
+    let one = subject().unwanted("source").has("source", "1.0.0", &[]).has("app", "1.0.0", &["source"]);
+    assert_eq!((one.done().len(), one.blocked()), (0, vec!["source: app needs it, and stays".to_owned()]));
+    // What cannot go needs what it needs.
+    let chain = subject()
+        .unwanted("base")
+        .unwanted("source")
+        .has("base", "1.0.0", &[])
+        .has("source", "1.0.0", &["base"])
+        .pins("source", Some("1.0.0"));
+    assert_eq!((chain.done().len(), chain.blocked().len()), (0, 2));
+    let coming = subject().wants("app", "1.0.0").unwanted("source").has("source", "1.0.0", &[]);
+    let mut coming = coming;
+    coming.known.insert(id("app"), Known { needs: Some(ids(&["source"])), ..Known::default() });
+    assert_eq!(coming.blocked(), ["source: app needs it, and stays"]);
+}
+
+#[test]
+fn an_upgrade_that_no_longer_needs_a_plugin_lets_it_go() {
+    let mut subject = subject().wants("app", "2.0.0").unwanted("source");
+    subject = subject.has("app", "1.0.0", &["source"]).has("source", "1.0.0", &[]);
+    subject.known.insert(id("app"), Known { needs: Some(BTreeSet::new()), ..Known::default() });
+    assert_eq!(subject.done(), ["upgrade app", "uninstall source"]);
+    let kept = subject.pins("app", Some("1.0.0"));
+    assert_eq!(kept.done().len(), 0, "it stays at the version that needs it: {:?}", kept.blocked());
+}
+
+#[test]
+fn a_workspace_that_was_not_read_is_blocked_for_every_plugin() {
+    let mut subject = subject().wants("app", "1.0.0").needs("source", "1.0.0", &["app"]).unwanted("old");
+    subject.there = Err(Obstacle::new("the workspace gave no answer"));
+    let rows: Vec<_> = ["app", "old", "source"].map(|name| format!("{name}: the workspace gave no answer")).into();
+    assert_eq!(subject.blocked(), rows);
+    assert!(subject.done().is_empty());
+}
+
+#[test]
+fn a_lock_that_does_not_fit_the_manifest_blocks_what_it_is_about() {
+    let mut subject = subject().wants("app", "1.0.0").wants("fine", "1.0.0").unwanted("gone");
+    subject = subject.locks("gone", "1.0.0", Reason::AskedFor);
+    subject.asked.insert(id("app"), Asked::Present(vec!["^2".parse().expect("a range")]));
+    subject.asked.insert(id("new"), Asked::Present(Vec::new()));
+    subject.asked.insert(id("torn"), Asked::Both);
+    subject.asked.insert(id("never"), Asked::Present(Vec::new()));
+    subject.missing.insert(id("never"), Obstacle::new("no version works"));
+    let decision = decide(&subject);
+    let hints: Vec<_> = decision.blocked.iter().map(|row| row.hint.as_deref() == Some(LOCK_HINT)).collect();
+    assert_eq!(hints, [true, true, true, true, false]);
+    assert_eq!(
+        subject.blocked(),
+        [
+            "app: the manifest asks for `^2`, and the lock has 1.0.0",
+            "gone: the manifest wants it gone, and the lock still has 1.0.0",
+            "never: the lock has no version of it: no version works",
+            "new: the lock has no version of it",
+            "torn: one entry of the manifest wants it there, and another wants it gone",
+        ]
+    );
+    assert_eq!(subject.done(), ["install fine"]);
+    subject.locked = None;
+    assert!(subject.blocked().contains(&"fine: the lock says nothing of this workspace".to_owned()));
+}
+
+/// W31.
+#[test]
+fn a_version_that_does_not_work_with_this_grafana_is_not_installed_and_warned_of_where_it_is() {
+    let mut subject = subject().wants("app", "1.0.0").declares("app", ">=12.4");
+    subject.locked.as_mut().expect("a lock").grafana = Some("12.4.0".parse().expect("a version"));
+    let reason = "app: 1.0.0 needs Grafana `>=12.4`, and this is 12.1.0; the lock was made for 12.4.0";
+    assert_eq!((subject.done().len(), subject.blocked()), (0, vec![reason.to_owned()]));
+    let subject = subject.has("app", "1.0.0", &[]);
+    assert_eq!((subject.done(), subject.blocked().len()), (vec!["unchanged app".to_owned()], 0));
+    assert_eq!(decide(&subject).warnings.len(), 1);
+}
+
+#[test]
+fn what_needs_something_that_is_blocked_is_blocked_and_so_is_what_is_only_there_for_it() {
+    let subject = subject()
+        .wants("top", "1.0.0")
+        .needs("middle", "1.0.0", &["top"])
+        .needs("alone", "1.0.0", &["top"])
+        .needs("shared", "1.0.0", &["other", "top"])
+        .wants("other", "1.0.0")
+        .declares("middle", ">=13");
+    assert_eq!(subject.done()[..2], ["install shared", "install other"]);
+    assert_eq!(
+        subject.blocked(),
+        [
+            "alone: it is there for top alone, which is blocked",
+            "middle: 1.0.0 needs Grafana `>=13`, and this is 12.1.0",
+            "top: it needs middle, which is blocked",
+        ]
+    );
+}
+
+#[test]
+fn what_must_not_be_used_is_blocked_but_may_stay() {
+    let mut subject = subject().wants("app", "1.0.0");
+    let stopped = Some(Obstacle::new("an alert stops it"));
+    subject.known.insert(id("app"), Known { stopped, ..Known::default() });
+    assert_eq!(subject.blocked(), ["app: an alert stops it"]);
+    assert_eq!(subject.has("app", "1.0.0", &[]).blocked().len(), 0);
+}
+
+#[test]
+fn a_lock_for_another_platform_brings_no_package() {
+    let mut subject = subject().wants("app", "1.0.0");
+    let packages = &mut subject.locked.as_mut().expect("a lock").plugins.get_mut(&id("app")).expect("it").packages;
+    *packages = std::mem::take(packages).into_values().map(|digest| (Platform::linux_amd64(), digest)).collect();
+    assert_eq!(subject.done(), ["install app"]);
+    subject.platform = "linux-arm64".parse().expect("a platform");
+    assert_eq!(subject.blocked(), ["app: the lock has no package of 1.0.0 for linux-arm64"]);
+}
+
+#[test]
+fn the_quota_blocks_the_installations_that_go_over_it() {
+    let mut subject = subject().wants("a", "1.0.0").wants("b", "1.0.0").wants("c", "1.0.0").needs("d", "1.0.0", &["c"]);
+    subject =
+        subject.has("one", "1.0.0", &[]).has("two", "1.0.0", &[]).has("brought", "1.0.0", &[]).pins("brought", None);
+    subject.quota = Some(4);
+    assert_eq!(subject.done(), ["install a", "install b"]);
+    assert_eq!(
+        subject.blocked(),
+        ["c: it needs d, which is blocked", "d: the workspace may have 4 plugins, and 2 are there",]
+    );
+    let roomier = subject.unwanted("one");
+    assert_eq!(roomier.done(), ["install a", "install b", "uninstall one"], "{:?}", roomier.blocked());
+    let mut wide = roomier;
+    wide.quota = Some(5);
+    assert_eq!(wide.blocked().len(), 0);
+}
+
+#[test]
+fn what_grafana_preinstalls_in_a_version_is_not_changed_and_otherwise_comes_back() {
+    let subject = subject()
+        .wants("pinned", "2.0.0")
+        .wants("same", "1.0.0")
+        .unwanted("kept")
+        .unwanted("loose")
+        .has("pinned", "1.0.0", &[])
+        .has("same", "1.0.0", &[])
+        .has("kept", "1.0.0", &[])
+        .has("loose", "1.0.0", &[])
+        .pins("pinned", Some("1.0.0"))
+        .pins("same", Some("1.0.0"))
+        .pins("kept", Some("1.0.0"))
+        .pins("loose", None);
+    assert_eq!(subject.done(), ["unchanged same", "uninstall loose"]);
+    let decision = decide(&subject);
+    let rows: Vec<_> = decision.blocked.iter().map(|row| row.plugin.as_str()).collect();
+    assert_eq!(rows, ["kept", "pinned"]);
+    assert!(decision.blocked.iter().all(|row| row.hint.as_deref().is_some_and(|hint| hint.contains("`preinstall`"))));
+    assert_eq!(decision.warnings.len(), 1);
+    assert!(decision.warnings[0].text.contains("comes back"));
+}
+
+#[test]
+fn drift_is_what_neither_the_lock_nor_we_put_there() {
+    let subject = subject().wants("app", "2.0.0").has("app", "1.5.0", &[]);
+    assert!(!decide(&subject).actions[0].drift, "nothing was known");
+    let drifted = subject.clone().knew("app", "1.0.0");
+    let action = &decide(&drifted).actions[0];
+    assert!(action.drift && action.reason.contains("1.5.0 is there, and 1.0.0 was"), "{action:?}");
+    assert!(!decide(&subject.clone().knew("app", "1.5.0")).actions[0].drift, "it is as we left it");
+    let there_already = super::tests::subject().wants("app", "2.0.0").has("app", "2.0.0", &[]).knew("app", "1.0.0");
+    assert!(!decide(&there_already).actions[0].drift, "it is as the lock says");
+    let gone = super::tests::subject().wants("app", "2.0.0").knew("app", "1.0.0");
+    assert!(decide(&gone).actions[0].drift);
+    let unwanted = super::tests::subject().unwanted("app").has("app", "3.0.0", &[]).knew("app", "1.0.0");
+    assert!(decide(&unwanted).actions[0].drift);
+}
+
+#[test]
+fn servers_are_held_to_what_they_may_bring_along_and_what_needs_others_is_held_first() {
+    let subject = subject()
+        .wants("app", "2.0.0")
+        .needs("source", "1.0.0", &["app"])
+        .needs("base", "1.0.0", &["source"])
+        .wants("other", "1.0.0")
+        .has("source", "1.0.0", &[])
+        .has("base", "1.0.0", &[])
+        .has("other", "1.0.0", &[]);
+    assert_eq!(
+        subject.done(),
+        ["unchanged base", "unchanged other", "unchanged source", "install app", "hold source", "hold base"]
+    );
+    let hold = &decide(&subject).actions[4];
+    assert_eq!((hold.from.clone(), hold.action), (hold.to.clone(), Verb::Hold));
+    assert!(hold.package.is_some() && hold.reason.starts_with("app is changed"), "{hold:?}");
+    let mut old = subject.clone();
+    old.there().grafana = Some("11.6.0".parse().expect("a version"));
+    assert!(old.done().iter().all(|step| !step.starts_with("hold")), "it keeps what is there");
+    let folder = Subject { is_server: false, ..subject.clone() };
+    assert!(folder.done().iter().all(|step| !step.starts_with("hold")));
+    let still = subject.has("app", "2.0.0", &[]);
+    assert!(still.done().iter().all(|step| step.starts_with("unchanged")), "{:?}", still.done());
+}

@@ -1,0 +1,113 @@
+//! Who comes first, and who then: the workspaces with something to do, spread over the waves of the policy.
+//!
+//! *Invariant:* every workspace stands in exactly one wave, in the order in which it was given; no wave is empty.
+//! *Not for:* deciding who has something to do.
+
+use std::collections::BTreeMap;
+
+use super::{Wave, WavePlan};
+use crate::model::WorkspaceName;
+
+/// The name of the wave of those that no wave of the policy takes.
+pub const REST: &str = "the rest";
+
+/// Returns the waves of these workspaces, each given with its labels.
+///
+/// A selector takes those that it means and that were in no wave before. A share, rounded up, and a number count those of
+/// earlier waves in: `10%`, `50%` makes waves of a tenth and of four tenths.
+pub fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], policy: &[Wave]) -> Vec<WavePlan> {
+    let mut left = members.to_vec();
+    let mut planned = Vec::new();
+    for wave in policy {
+        let taken = members.len() - left.len();
+        let (now, later) = match wave {
+            Wave::Selector(selector) => left.into_iter().partition(|(name, labels)| selector.selects(name, labels)),
+            Wave::Share(percent) => {
+                split(left, (members.len() * usize::from(percent.get())).div_ceil(100).saturating_sub(taken))
+            }
+            Wave::Count(count) => split(left, count.get().saturating_sub(taken)),
+        };
+        planned.push((wave.to_string(), now));
+        left = later;
+    }
+    planned.push((REST.to_owned(), left));
+    let wave = |(name, members): (String, Vec<(&WorkspaceName, _)>)| WavePlan {
+        name,
+        workspaces: members.into_iter().map(|(name, _)| name.clone()).collect(),
+    };
+    planned.into_iter().filter(|(_, members)| !members.is_empty()).map(wave).collect()
+}
+
+/// Returns the first so many, and the others.
+fn split<T>(mut all: Vec<T>, count: usize) -> (Vec<T>, Vec<T>) {
+    let later = all.split_off(count.min(all.len()));
+    (all, later)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spreads `w0`, `w1`, ... over waves; the first workspaces have the given tiers.
+    fn spread(count: usize, tiers: &[&str], policy: &[&str]) -> Vec<String> {
+        let member = |at: usize| {
+            let name: WorkspaceName = format!("w{at}").parse().expect("a name");
+            let tier = tiers.get(at).map(|tier| ("tier".to_owned(), (*tier).to_owned()));
+            (name, tier.into_iter().collect::<BTreeMap<_, _>>())
+        };
+        let members: Vec<_> = (0..count).map(member).collect();
+        let members: Vec<_> = members.iter().map(|(name, labels)| (name, labels)).collect();
+        let policy: Vec<Wave> = policy.iter().map(|wave| wave.parse().expect("a wave")).collect();
+        let told = |wave: WavePlan| {
+            let names: Vec<_> = wave.workspaces.iter().map(WorkspaceName::as_str).collect();
+            format!("{}: {}", wave.name, names.join(" "))
+        };
+        waves(&members, &policy).into_iter().map(told).collect()
+    }
+
+    #[test]
+    fn a_share_is_of_all_and_counts_earlier_waves_in() {
+        assert_eq!(spread(10, &[], &["10%", "50%", "100%"]), ["10%: w0", "50%: w1 w2 w3 w4", "100%: w5 w6 w7 w8 w9"]);
+        assert_eq!(
+            spread(3, &["", "canary"], &["tier=canary", "50%", "100%"]),
+            ["tier=canary: w1", "50%: w0", "100%: w2"]
+        );
+    }
+
+    #[test]
+    fn a_share_is_rounded_up_so_that_it_is_never_nobody() {
+        assert_eq!(spread(3, &[], &["1%", "34%"]), ["1%: w0", "34%: w1", "the rest: w2"]);
+        assert_eq!(spread(1, &[], &["1%", "100%"]), ["1%: w0"]);
+    }
+
+    #[test]
+    fn a_number_counts_earlier_waves_in_and_may_be_more_than_there_are() {
+        assert_eq!(spread(4, &[], &["1", "3", "9"]), ["1: w0", "3: w1 w2", "9: w3"]);
+    }
+
+    #[test]
+    fn waves_of_nobody_are_left_out_and_nobody_is() {
+        assert_eq!(spread(3, &[], &["tier=canary", "2", "1", "10%"]), ["2: w0 w1", "the rest: w2"]);
+        assert_eq!(spread(2, &[], &[]), ["the rest: w0 w1"]);
+        assert_eq!(spread(0, &[], &["100%"]), Vec::<String>::new());
+        assert_eq!(spread(3, &["a", "b", "a"], &["all", "tier=a"]), ["all: w0 w1 w2"]);
+    }
+
+    #[test]
+    fn every_workspace_is_in_exactly_one_wave_whatever_the_policy_says() {
+        let policies: [&[&str]; 5] = [
+            &["33%", "tier=a", "66%"],
+            &["tier=a", "2", "tier=b", "7"],
+            &["w3", "w3", "5%"],
+            &["100%", "100%"],
+            &["1", "1%"],
+        ];
+        for (count, policy) in (0..12).flat_map(|count| policies.map(|policy| (count, policy))) {
+            let told = spread(count, &["a", "b", "a", "b", "b"], policy).join(" ");
+            for at in 0..count {
+                let name = format!("w{at}");
+                assert_eq!(told.split(' ').filter(|word| *word == name).count(), 1, "{name} in {told} of {policy:?}");
+            }
+        }
+    }
+}
