@@ -26,7 +26,7 @@ pub use error::WorkspaceError;
 pub use expected::{ChangeError, Expected};
 pub use identity::{Identity, MayInstall, Obstacle};
 pub use probes::{Known, Look};
-pub use provisioning::{Bundled, Changed, ContentError, Saved};
+pub use provisioning::{Bundled, Changed, ContentError, Saved, has_settings, is_as_it_was};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};
 
 use super::{

@@ -74,6 +74,18 @@ impl Saved {
         self.0.pointer("/meta/folderUid").and_then(Value::as_str).filter(|uid| !uid.is_empty())
     }
 
+    /// Returns whether two are the same but for what each saving counts up.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let bare = |saved: &Self| {
+            let mut dashboard = saved.0.get("dashboard").cloned().unwrap_or_default();
+            for key in ["id", "version"] {
+                dashboard.as_object_mut().map(|object| object.remove(key));
+            }
+            dashboard
+        };
+        self.folder_uid() == other.folder_uid() && bare(self) == bare(other)
+    }
+
     fn is_provisioned(&self) -> bool {
         self.0.pointer("/meta/provisioned").and_then(Value::as_bool).unwrap_or_default()
     }
@@ -138,7 +150,7 @@ impl Grafana {
     }
 
     /// Returns whether the plugin's present dashboard lies in that folder.
-    pub(super) async fn is_imported(&self, bundled: &Bundled, folder_uid: &str) -> Result<bool, WorkspaceError> {
+    pub async fn is_imported(&self, bundled: &Bundled, folder_uid: &str) -> Result<bool, WorkspaceError> {
         let Some(uid) = bundled.uid.as_ref().filter(|_| bundled.is_current) else { return Ok(false) };
         Ok(self.saved(uid).await?.is_some_and(|saved| saved.folder_uid() == Some(folder_uid)))
     }
@@ -152,7 +164,7 @@ impl Grafana {
             return Err(WorkspaceError::Shape { what: "a dashboard", lacks: "uid" }.into());
         };
         let now = self.saved(&uid).await?;
-        if now.as_ref().is_some_and(|now| now.version() == saved.version()) {
+        if now.as_ref().is_some_and(|now| now.is_same(saved)) {
             return Ok(Changed::Unchanged);
         }
         // Its number is another one if it was removed meanwhile; by its unique id it is found.
@@ -189,11 +201,10 @@ impl Grafana {
     pub async fn snapshot(&self, dashboard: &Value, name: &str, seconds: u64) -> Result<String, ContentError> {
         let _only_one = self.changing.lock().await;
         let what = || format!("snapshot `{}`", name.escape_debug());
-        let goal = Goal::NoDashboard(name);
         let body = json!({ "dashboard": dashboard, "name": name, "expires": seconds });
         let path = ["api", "snapshots"];
         let request = Request { method: Method::POST, path: &path, body, hidden: &[] };
-        match self.tell(request, goal).await? {
+        match self.tell(request, &what()).await? {
             Told::Accepted(answer) => {
                 let url = answer.get("url").and_then(Value::as_str);
                 url.map(str::to_owned).ok_or_else(|| ContentError::NoEffect { what: what() })

@@ -10,7 +10,8 @@ use crate::{
 };
 
 /// What the server adds to a data source by itself, and does not take.
-const OWN: [&str; 7] = ["accessControl", "apiVersion", "orgId", "readOnly", "secureJsonFields", "typeLogoUrl", "typeName"];
+const OWN: [&str; 7] =
+    ["accessControl", "apiVersion", "orgId", "readOnly", "secureJsonFields", "typeLogoUrl", "typeName"];
 
 impl Grafana {
     /// Returns a data source: by its unique id, or on servers that do not know those, by its name.
@@ -22,8 +23,11 @@ impl Grafana {
             None => {}
         }
         let found = self.found(what, &["api", "datasources", "name", name]).await?;
-        // On newer servers the one of that name is another one.
-        Ok(found.filter(|found| found.get("uid").and_then(Value::as_str).is_none_or(str::is_empty)))
+        // One with another unique id is another one.
+        let is_it = |found: &Value| {
+            found.get("uid").and_then(Value::as_str).is_none_or(|found| found.is_empty() || found == uid)
+        };
+        Ok(found.filter(is_it))
     }
 
     /// Makes a data source, or changes the settings that are given of the one that is there; the others stay. `settings` is
@@ -125,6 +129,16 @@ fn is_read_only(found: &Value) -> bool {
 /// Returns what tells a data source from others, and this state of it from others.
 fn identity(found: &Value) -> impl Iterator<Item = (String, Value)> {
     ["id", "uid", "version"].into_iter().filter_map(|key| Some((key.to_owned(), found.get(key)?.clone())))
+}
+
+/// Returns whether a data source has the settings that it is to have, without regard to secrets.
+pub fn has_settings(found: &Value, name: &str, settings: &Value) -> bool {
+    found.get("name").is_some_and(|found| found == name) && is_as(found, settings)
+}
+
+/// Returns whether a data source is as it was, without regard to secrets.
+pub fn is_as_it_was(found: &Value, before: &Value) -> bool {
+    is_as(found, &comparable(before)) && is_as(before, &comparable(found))
 }
 
 /// Returns what there is of a data source that can be sent and read back.

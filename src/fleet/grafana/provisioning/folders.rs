@@ -77,7 +77,8 @@ impl Grafana {
             let hits = hits.as_array().ok_or(WorkspaceError::Shape { what: "a folder", lacks: "list" })?;
             let inside = |hit: &&Value| {
                 let of = |key: &str| hit.get(key).filter(|found| !found.is_null());
-                of("folderUid").is_some_and(|found| found == uid) || of("folderId").is_some_and(|found| found.to_string() == id)
+                of("folderUid").is_some_and(|found| found == uid)
+                    || of("folderId").is_some_and(|found| found.to_string() == id)
             };
             if hits.iter().any(|hit| inside(&hit)) {
                 return Ok(true);

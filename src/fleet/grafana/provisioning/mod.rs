@@ -15,6 +15,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 pub use dashboards::{Bundled, Saved};
+pub use data_sources::{has_settings, is_as_it_was};
 pub use error::ContentError;
 
 use super::{Grafana, WorkspaceError};
@@ -85,8 +86,8 @@ enum Told {
 impl Grafana {
     /// Sends a change and reads until it shows, or until the time for that is over; the answer is handed out.
     async fn bring_about(&self, request: Request<'_>, goal: Goal<'_>) -> Result<Value, ContentError> {
-        let told = self.tell(request, goal).await?;
         let what = || goal.what();
+        let told = self.tell(request, &what()).await?;
         match told {
             Told::Refused { status: status @ (409 | 412), message } => match self.shows(goal).await {
                 Ok(true) => Ok(Value::Null),
@@ -106,7 +107,7 @@ impl Grafana {
     }
 
     /// Sends a change; again only where the server says that it left it alone for now.
-    async fn tell(&self, request: Request<'_>, goal: Goal<'_>) -> Result<Told, ContentError> {
+    async fn tell(&self, request: Request<'_>, what: &str) -> Result<Told, ContentError> {
         let settings = self.site.client().settings();
         let Request { method, path, body, hidden } = request;
         let mut tries = settings.tries.max(1);
@@ -118,7 +119,7 @@ impl Grafana {
                 Ok(spoken) => spoken,
                 Err(error @ (NetError::Offline { .. } | NetError::Unreachable { .. })) => {
                     let source = WorkspaceError::NotReached(Box::new(error));
-                    return Err(ContentError::NotSent { what: goal.what(), source });
+                    return Err(ContentError::NotSent { what: what.to_owned(), source });
                 }
                 Err(_) => return Ok(Told::Unclear { status: None, message: None }),
             };
@@ -176,7 +177,9 @@ impl Grafana {
 
     async fn shows(&self, goal: Goal<'_>) -> Result<bool, WorkspaceError> {
         Ok(match goal {
-            Goal::Folder { uid, title } => self.folder(uid).await?.is_some_and(|folder| folders::has_title(&folder, title)),
+            Goal::Folder { uid, title } => {
+                self.folder(uid).await?.is_some_and(|folder| folders::has_title(&folder, title))
+            }
             Goal::NoFolder(uid) => self.folder(uid).await?.is_none(),
             Goal::Imported { bundled, folder_uid } => {
                 let now = self.bundled(&bundled.plugin).await?.into_iter().find(|one| one.path == bundled.path);
