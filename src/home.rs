@@ -7,6 +7,9 @@
 //! ├── index.snapshot-N-H  a copy of it after sync N, to go back to
 //! ├── keys.json           the keys that the upstream published, where they are believed
 //! ├── lock                held while something is changed
+//! ├── rollouts.sqlite     the journal of rollouts, see `journal`
+//! ├── rollouts.lock       held while a rollout is carried out
+//! ├── rollouts/ID/        what was saved before a rollout changed it, a folder for each workspace
 //! └── store/              packages, see `store`
 //! ```
 
@@ -147,6 +150,16 @@ impl Home {
         self.root.join("store")
     }
 
+    /// Returns where the journal of rollouts lies.
+    pub fn journal_path(&self) -> PathBuf {
+        self.root.join("rollouts.sqlite")
+    }
+
+    /// Returns where the files of rollouts lie.
+    pub fn rollouts_path(&self) -> PathBuf {
+        self.root.join("rollouts")
+    }
+
     /// Tries whether locks keep a second handle out, with a file of its own that is gone afterwards.
     pub fn locking(&self) -> io::Result<Locking> {
         let kind = rustix::fs::statfs(&self.root)?.f_type;
@@ -214,12 +227,23 @@ impl Home {
 
     /// Makes the folder where it is missing, and takes the lock for `command`; does not wait.
     pub fn lock(&self, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {
+        let held = self.hold("lock", command, now)?;
+        self.sweep_temporary_files();
+        Ok(held)
+    }
+
+    /// Makes the folder where it is missing, and takes the lock of whoever carries out a rollout; does not wait.
+    pub fn lock_rollouts(&self, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {
+        self.hold("rollouts.lock", command, now)
+    }
+
+    fn hold(&self, name: &str, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {
         let unusable = |source| HomeError::Unusable { path: self.root.clone(), source };
         disk::create_dirs(&self.root).map_err(unusable)?;
         self.check_exposure()?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o644);
-        let mut file = options.open(self.root.join("lock")).map_err(unusable)?;
+        let mut file = options.open(self.root.join(name)).map_err(unusable)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -230,11 +254,10 @@ impl Home {
             }
             Err(TryLockError::Error(source)) => return Err(unusable(source)),
         }
-        let second = File::open(self.root.join("lock")).map_err(unusable)?;
+        let second = File::open(self.root.join(name)).map_err(unusable)?;
         if second.try_lock().is_ok() {
             return Err(HomeError::NoLocks(self.root.clone()));
         }
-        self.sweep_temporary_files();
         // Only for the message that others see: the lock holds without it.
         drop(write_holder(&mut file, command, now));
         Ok(WriteLock { _file: file })

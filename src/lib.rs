@@ -54,6 +54,7 @@ pub mod duration;
 pub mod fleet;
 pub mod home;
 pub mod index;
+pub mod journal;
 pub mod json;
 pub mod lockfile;
 pub mod model;

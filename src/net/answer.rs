@@ -55,6 +55,15 @@ pub struct Reply {
     pub retry_after: Option<Duration>,
 }
 
+/// An answer of any status with its body.
+#[derive(Debug)]
+pub struct Spoken {
+    /// The status, and what the server said.
+    pub reply: Reply,
+    /// The body as it came, secrets that it repeats included; of an answer that is no success at most the first 16 KiB.
+    pub bytes: Vec<u8>,
+}
+
 /// One body on its way in, measured.
 pub(super) struct Body {
     response: Response,
@@ -143,6 +152,17 @@ pub(super) async fn read_reply(
     credential: Option<&Credential>,
     settings: &NetSettings,
 ) -> Reply {
+    let mask = |text: &str| credential.map_or_else(|| text.to_owned(), |credential| credential.mask(text));
+    read_start(response, url, &mask, settings).await.0
+}
+
+/// Reads an answer as [`read_reply`] does, and returns the start of its body too, at most 16 KiB and as it came.
+pub(super) async fn read_start(
+    response: Response,
+    url: Url,
+    mask: &(dyn Fn(&str) -> String + Sync),
+    settings: &NetSettings,
+) -> (Reply, Vec<u8>) {
     let status = response.status();
     let retry_after = response
         .headers()
@@ -157,7 +177,7 @@ pub(super) async fn read_reply(
         };
         drop(body.read(u64::MAX, settings, keep).await);
     }
-    Reply { status: status.as_u16(), message: message(&bytes, credential), retry_after }
+    (Reply { status: status.as_u16(), message: message(&bytes, mask), retry_after }, bytes)
 }
 
 /// Turns a reply that is no success into an error.
@@ -172,8 +192,7 @@ pub(super) async fn refuse(
 }
 
 /// Returns what an error's body says, secrets masked before anything is cut.
-fn message(bytes: &[u8], credential: Option<&Credential>) -> Option<String> {
-    let mask = |text: &str| credential.map_or_else(|| text.to_owned(), |credential| credential.mask(text));
+fn message(bytes: &[u8], mask: &(dyn Fn(&str) -> String + Sync)) -> Option<String> {
     let text = mask(&String::from_utf8_lossy(bytes));
     let said = match serde_json::from_str::<serde_json::Value>(&text) {
         // JSON may spell a secret with escapes, which only reading undoes.
@@ -198,7 +217,7 @@ mod tests {
     #[test]
     fn a_message_is_cut_and_masked() {
         let credential = Credential::Bearer(Secret::new("canary".to_owned()));
-        let said = |body: &str| message(body.as_bytes(), Some(&credential));
+        let said = |body: &str| message(body.as_bytes(), &|text| credential.mask(text));
         assert_eq!(said(r#"{"message":"token canary is bad","code":"X"}"#), Some("token **** is bad".to_owned()));
         assert_eq!(said(r#"{"message":"token can\u0061ry is bad"}"#), Some("token **** is bad".to_owned()));
         assert_eq!(said("<html>canary</html>"), Some("a web page".to_owned()));

@@ -22,12 +22,12 @@ use reqwest::ClientBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use answer::{Answer, Document, Reply};
+pub use answer::{Answer, Document, Reply, Spoken};
 pub use download::{Download, Sink};
 pub use error::{NetError, SiteError};
 pub use redirect::RedirectRule;
 pub use reqwest::Method;
-pub use site::{Form, Site, Traffic, parse_address};
+pub use site::{Form, Question, Site, Traffic, parse_address};
 
 /// The bounds of every conversation; the defaults are those of the design page.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

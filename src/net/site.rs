@@ -17,12 +17,12 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::{
-    Answer, Client, NetError, RedirectRule, Reply, SiteError,
-    answer::{is_redirect, read_document, read_reply, refuse},
+    Answer, Client, NetError, RedirectRule, Reply, SiteError, Spoken,
+    answer::{is_redirect, read_document, read_reply, read_start, refuse},
     redirect::{Hop, MAX_HOPS, decide},
     retry::{FullJitter, pause},
 };
-use crate::model::Credential;
+use crate::model::{Credential, Secret};
 
 /// A server that was named in a setting or on the command line, and who we are to it.
 #[derive(Clone, Debug)]
@@ -61,6 +61,23 @@ impl Form {
             Self::Metadata => "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
         })
     }
+}
+
+/// A request that is sent once, and whose answer is read whatever its status.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// The method.
+    pub method: Method,
+    /// The path below the site.
+    pub path: &'a [&'a str],
+    /// The JSON that is sent.
+    pub body: Option<&'a Value>,
+    /// The secrets that the body has, which no message may repeat.
+    pub hidden: &'a [Secret],
+    /// How long the answer may take to begin.
+    pub timeout: Duration,
+    /// The greatest length of a success, in decoded bytes.
+    pub limit: u64,
 }
 
 /// Asks Grafana about another organisation than the one that the caller is in, and leaves no trace there.
@@ -156,27 +173,59 @@ impl Site {
         timeout: Duration,
     ) -> Result<Reply, NetError> {
         let url = self.address(path, &[]);
-        let mut headers = HeaderMap::new();
-        let body = body.map(|body| {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            body.to_string()
-        });
-        let response = {
-            let request = self.request(method, &url)?.headers(headers);
-            let request = match body {
-                Some(body) => request.body(body),
-                None => request,
-            };
-            self.dispatch(request, &url, timeout).await?
-        };
+        let response = self.send_once(method, &url, body, timeout).await?;
         if is_redirect(response.status()) {
-            let to = self.masked(&location(&response).unwrap_or_default());
-            // A login page's query may hold a session.
-            let to = hide_user(to.split(['?', '#']).next().unwrap_or_default());
-            let message = Some(format!("a redirect to `{}`, which a change does not follow", to.escape_debug()));
-            return Ok(Reply { status: response.status().as_u16(), message, retry_after: None });
+            return Ok(self.not_followed(&response));
         }
         Ok(read_reply(response, url, self.0.credential.as_ref(), self.0.client.settings()).await)
+    }
+
+    /// Sends one request, once, and returns whatever status comes with its body; only a missing answer is an error, and a
+    /// success of more than `question.limit` decoded bytes.
+    pub async fn ask_once(&self, question: Question<'_>) -> Result<Spoken, NetError> {
+        let url = self.address(question.path, &[]);
+        let response = self.send_once(question.method, &url, question.body, question.timeout).await?;
+        if is_redirect(response.status()) {
+            return Ok(Spoken { reply: self.not_followed(&response), bytes: Vec::new() });
+        }
+        let settings = self.0.client.settings();
+        if !response.status().is_success() {
+            let mask = |text: &str| self.mask(text, question.hidden);
+            let (reply, bytes) = read_start(response, url, &mask, settings).await;
+            return Ok(Spoken { reply, bytes });
+        }
+        let reply = Reply { status: response.status().as_u16(), message: None, retry_after: None };
+        let bytes = read_document(response, url, question.limit, settings).await?.bytes;
+        self.count_bytes(bytes.len() as u64);
+        Ok(Spoken { reply, bytes })
+    }
+
+    /// Returns what a server said without our own secret and without these, should it repeat one.
+    pub fn mask(&self, text: &str, hidden: &[Secret]) -> String {
+        hidden.iter().fold(self.masked(text), |text, secret| Credential::Bearer(secret.clone()).mask(&text))
+    }
+
+    async fn send_once(
+        &self,
+        method: Method,
+        url: &Url,
+        body: Option<&Value>,
+        timeout: Duration,
+    ) -> Result<Response, NetError> {
+        let mut request = self.request(method, url)?.header(header::ACCEPT, Form::Whole.accept());
+        if let Some(body) = body {
+            request = request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request = request.body(body.to_string());
+        }
+        self.dispatch(request, url, timeout).await
+    }
+
+    fn not_followed(&self, response: &Response) -> Reply {
+        let to = self.masked(&location(response).unwrap_or_default());
+        // A login page's query may hold a session.
+        let to = hide_user(to.split(['?', '#']).next().unwrap_or_default());
+        let message = Some(format!("a redirect to `{}`, which is not followed here", to.escape_debug()));
+        Reply { status: response.status().as_u16(), message, retry_after: None }
     }
 
     /// Returns the address of `path` below the site, every part percent-encoded.

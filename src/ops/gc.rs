@@ -10,8 +10,9 @@ use serde::Serialize;
 use crate::{
     home::HomeError,
     index::{Blob, Index, IndexError},
+    journal::JournalError,
     model::{Platform, PluginId, PluginVersion, Sha256Digest},
-    ops::{Context, usage::memory_files},
+    ops::{Context, rollout, usage::memory_files},
     store::{Store, StoreError, StoredFile},
 };
 
@@ -67,9 +68,12 @@ pub enum GcError {
     /// The store cannot be used.
     #[error("the rest was not removed")]
     Store(#[from] StoreError),
+    /// Which packages rollouts need cannot be read.
+    #[error("nothing was removed")]
+    Journal(#[from] JournalError),
 }
 
-crate::diagnostic::diagnose_by_source!(GcError { Home, Index, Store });
+crate::diagnostic::diagnose_by_source!(GcError { Home, Index, Store, Journal });
 
 /// Removes incomplete downloads, files that the index does not speak of, versions beyond those to keep, and scans of
 /// dashboards that nobody used for 90 days.
@@ -81,7 +85,10 @@ pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let long_ago = context.now().as_milliseconds().saturating_sub(REST_MS);
     let old = set_aside(context).into_iter().filter(|(_, since)| *since < long_ago).map(|(name, _)| name).collect();
     let blobs = index.blobs()?;
-    let (superseded, kept) = split(blobs, options.keep);
+    let needed = rollout::needed(&context.home)?;
+    let (mut superseded, mut kept) = split(blobs, options.keep);
+    // A rollout that is unfinished, or may be taken back, needs its packages however old they are.
+    kept.extend(superseded.extract_if(.., |blob| needed.contains(&(blob.plugin.clone(), blob.version.clone()))));
     let mut outcome = GcOutcome { kept: kept.len(), set_aside: old, ..GcOutcome::default() };
     for blob in &superseded {
         let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);

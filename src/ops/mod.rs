@@ -20,6 +20,7 @@ pub mod locking;
 pub mod outdated;
 pub mod plan;
 pub mod remove;
+pub mod rollout;
 pub mod sources;
 pub mod surprises;
 pub mod sync;

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::{
-        directory::{DirectoryError, PluginsFolder, Removed},
+        directory::{DirectoryError, FolderLock, PluginsFolder, Removed},
         settle::PluginState,
     },
     model::{PluginId, PluginVersion},
@@ -189,8 +189,17 @@ async fn carry_out(context: &Context, target: &Target, id: &PluginId, result: Ch
 
 fn remove_folder(context: &Context, path: &Path, plugin: &PluginId) -> Result<(Removed, Option<String>), ForeignError> {
     let folder = PluginsFolder::open(path)?;
-    let held = folder.lock()?;
-    let foreign = Foreign::find(context, &held, plugin)?;
+    remove_in(context, &folder.lock()?, path, plugin)
+}
+
+/// Removes a plugin from a plugins folder that is locked already; returns what is to be told besides.
+pub(in crate::ops) fn remove_in(
+    context: &Context,
+    held: &FolderLock<'_>,
+    path: &Path,
+    plugin: &PluginId,
+) -> Result<(Removed, Option<String>), ForeignError> {
+    let foreign = Foreign::find(context, held, plugin)?;
     match held.uninstall(plugin, foreign.keep.as_ref())? {
         Removed::Absent => Ok((Removed::Absent, None)),
         Removed::Gone(kept) => {

@@ -6,18 +6,27 @@
 
 mod content;
 mod error;
+mod expected;
 mod identity;
 mod preinstalled;
+mod probes;
+mod provisioning;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, mpsc::UnboundedSender},
+    time::Instant,
+};
 
 pub use content::{DataSources, Entered, Group, Listed, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
+pub use expected::{ChangeError, Expected};
 pub use identity::{Identity, MayInstall, Obstacle};
+pub use probes::{Known, Look};
+pub use provisioning::{Bundled, Changed, ContentError, Saved, has_settings, is_as_it_was};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};
 
 use super::{
@@ -37,6 +46,8 @@ pub struct Grafana {
     site: Site,
     service: Service,
     changing: Arc<Mutex<()>>,
+    /// Who hears that it wants to be left alone, and under which name.
+    slowed: Option<(String, UnboundedSender<(String, Duration)>)>,
 }
 
 /// What became of a change, and how it came to that.
@@ -57,7 +68,14 @@ pub struct Settled {
 impl Grafana {
     /// Returns the Grafana at `site`.
     pub fn new(site: Site, service: Service) -> Self {
-        Self { site, service, changing: Arc::default() }
+        Self { site, service, changing: Arc::default(), slowed: None }
+    }
+
+    /// Returns this Grafana, telling under `name` whenever it answers a change by 429, and for how long it wants to be left
+    /// alone.
+    #[must_use]
+    pub fn telling(self, name: &str, slowed: UnboundedSender<(String, Duration)>) -> Self {
+        Self { slowed: Some((name.to_owned(), slowed)), ..self }
     }
 
     /// Returns the site, for other questions and for the traffic so far.
@@ -109,6 +127,13 @@ impl Grafana {
             user,
             organisation,
         })
+    }
+
+    /// Returns whether the settings say that plugins may be managed, where they may be read: a server admin may.
+    pub async fn plugin_management(&self) -> Option<bool> {
+        let settings = self.get("settings", &["api", "admin", "settings"], &[]).await.ok()?;
+        let value = settings.get("plugins")?.get("plugin_admin_enabled")?;
+        value.as_bool().or_else(|| value.as_str()?.parse().ok())
     }
 
     /// Returns the plugins that were installed, those that were refused at loading included.
@@ -164,9 +189,32 @@ impl Grafana {
         self.change(id, Wanted::Absent).await
     }
 
+    /// Brings about what is wanted, but not over what is neither that nor `expected`: then nothing is sent (fault W22).
+    ///
+    /// An error means that nothing was sent. What is wanted and there already is [`Outcome::Unchanged`], whoever put it
+    /// there.
+    pub async fn change_expecting(
+        &self,
+        id: &PluginId,
+        wanted: Wanted,
+        expected: &Expected,
+    ) -> Result<Settled, ChangeError> {
+        let _only_one = self.changing.lock().await;
+        let before = self.state(id).await?;
+        if !expected.is_met_by(&before) && !wanted.is_met_by(&before) {
+            return Err(ChangeError::Drifted { expected: expected.clone(), found: before });
+        }
+        Ok(self.settle(id, wanted, before).await)
+    }
+
     async fn change(&self, id: &PluginId, wanted: Wanted) -> Result<Settled, WorkspaceError> {
         let _only_one = self.changing.lock().await;
         let before = self.state(id).await?;
+        Ok(self.settle(id, wanted, before).await)
+    }
+
+    /// Sends and reads back until it is known what became of it. The caller keeps other changes away.
+    async fn settle(&self, id: &PluginId, wanted: Wanted, before: PluginState) -> Settled {
         let bounds = Bounds::from(self.site.client().settings());
         let (mut settling, mut step) = Settling::begin(wanted.clone(), before.clone(), bounds);
         let mut trouble = None;
@@ -178,7 +226,7 @@ impl Grafana {
                 Step::Finish(outcome) => {
                     tracing::debug!(plugin = %id, ?outcome, attempts = settling.attempts(), "change settled");
                     let (after, attempts) = (settling.seen().cloned(), settling.attempts());
-                    return Ok(Settled { outcome, before, after, attempts, trouble });
+                    return Settled { outcome, before, after, attempts, trouble };
                 }
             };
             trouble = heard.trouble.or(trouble);
@@ -196,6 +244,12 @@ impl Grafana {
         let timeout = self.site.client().settings().change_timeout;
         match self.site.call(Method::POST, &path, Some(&body), timeout).await {
             Ok(Reply { status, message, retry_after }) => {
+                if let (429, Some((name, slowed))) = (status, &self.slowed) {
+                    let settings = self.site.client().settings();
+                    let pause = retry_after.unwrap_or(settings.settle_pause).min(settings.retry_after);
+                    // Nobody may listen any more.
+                    drop(slowed.send((name.clone(), pause)));
+                }
                 Heard { event: Event::Answered { status, message, retry_after }, trouble: None }
             }
             Err(error) => {
@@ -401,6 +455,28 @@ mod tests {
             let again = grafana.install(&id(), &version()).await.expect("settled");
             assert_eq!((again.outcome, posts(&heard).len()), (Outcome::Unchanged, 1));
         }
+    }
+
+    #[tokio::test]
+    async fn w22_nothing_is_sent_over_what_somebody_else_put_there() {
+        let answer = |line: &str, _: &str| match line {
+            line if line.ends_with("/settings") => settings("1.1.0"),
+            _ => (200, "[]".to_owned()),
+        };
+        let (grafana, heard) = serve(Box::new(answer)).await;
+        let id = id();
+        let expected = [Expected::Absent, Expected::Version("1.0.0".parse().expect("a version"))];
+        for expected in expected {
+            let error = grafana.change_expecting(&id, Wanted::Version(version()), &expected).await.expect_err("drift");
+            assert!(matches!(error, ChangeError::Drifted { .. }), "{error}");
+            let there = Wanted::Version("1.1.0".parse().expect("a version"));
+            let settled = grafana.change_expecting(&id, there, &expected).await.expect("as wanted");
+            assert_eq!(settled.outcome, Outcome::Unchanged);
+        }
+        assert_eq!(posts(&heard), []);
+        let expected = Expected::Version("1.1.0".parse().expect("a version"));
+        let settled = grafana.change_expecting(&id, Wanted::Version(version()), &expected).await.expect("sent");
+        assert_eq!((settled.attempts, posts(&heard).len()), (1, 1));
     }
 
     #[tokio::test]

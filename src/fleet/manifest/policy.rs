@@ -10,7 +10,9 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
+use super::content::{DashboardsWish, Uid, some_object};
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::reference::SecretReference,
@@ -190,9 +192,23 @@ pub struct Wish {
     /// Whether it is to be there.
     #[serde(default)]
     pub ensure: Ensure,
+    /// Where the dashboards that it bundles are imported, if they are.
+    pub dashboards: Option<DashboardsWish>,
+    /// A query that each of its data sources must answer when gates are looked at.
+    #[serde(default, deserialize_with = "some_object")]
+    #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
+    pub smoke: Option<Map<String, Value>>,
 }
 
-fn everywhere() -> Selector {
+impl Wish {
+    /// Returns the unique id and the title of the folder for its dashboards.
+    pub fn folder(&self) -> Option<(Uid, &str)> {
+        let wish = self.dashboards.as_ref()?;
+        Some((wish.uid.clone().unwrap_or_else(|| Uid::of_folder(&self.id)), wish.folder.as_str()))
+    }
+}
+
+pub(super) fn everywhere() -> Selector {
     Selector::All
 }
 

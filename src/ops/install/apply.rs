@@ -226,21 +226,13 @@ impl Work<'_> {
         match &self.target.place {
             Place::Folder { .. } => Begun::Ready(result),
             Place::Closed(error) => Begun::Ended(result.because(error.as_ref())),
-            Place::Server(server) => match self.permit(step, server).await {
-                Ok(warning) => Begun::Ready(result.noting(warning.map(|warning| Chain(&warning).to_string()))),
-                Err(error) => Begun::Ended(result.because(&error)),
-            },
+            Place::Server(server) => {
+                match check_for_server(self.context, server, &step.plugin, step.package.clone(), self.preflight).await {
+                    Ok(warning) => Begun::Ready(result.noting(warning.map(|warning| Chain(&warning).to_string()))),
+                    Err(error) => Begun::Ended(result.because(&error)),
+                }
+            }
         }
-    }
-
-    /// Decides by a package's signature, or by the catalog's word, whether a server may be asked for it.
-    async fn permit(&self, step: &Step, server: &Grafana) -> Result<Option<PolicyError>, StepError> {
-        if !self.preflight {
-            return promised_signature(self.context, &step.plugin);
-        }
-        let (context, package, plugin) = (self.context.clone(), step.package.clone(), step.plugin.clone());
-        let root_url = server.site().base().to_owned();
-        blocking(move || trusted(&context, &plugin, package.as_ref(), &root_url)).await
     }
 
     /// Makes a change that may be made.
@@ -267,6 +259,23 @@ impl Work<'_> {
             Place::Closed(error) => result.because(error.as_ref()),
         }
     }
+}
+
+/// Returns what is to be told of the signature of a package that a server may be asked to install; it is that of the store
+/// where `preflight` says that it must be, else the catalog's word counts.
+pub(in crate::ops) async fn check_for_server(
+    context: &Context,
+    server: &Grafana,
+    plugin: &PluginId,
+    package: Option<PackageName>,
+    preflight: bool,
+) -> Result<Option<PolicyError>, StepError> {
+    let (context, plugin, root_url) = (context.clone(), plugin.clone(), server.site().base().to_owned());
+    blocking(move || match preflight {
+        true => trusted(&context, &plugin, package.as_ref(), &root_url),
+        false => promised_signature(&context, &plugin),
+    })
+    .await
 }
 
 /// Returns what is to be told of the signature of a package of the store that a server may be asked to install.

@@ -13,7 +13,8 @@ mod versions;
 use futures_util::{StreamExt, stream};
 
 pub use apply::StepError;
-pub(in crate::ops) use apply::judge;
+pub(in crate::ops) use apply::{check_for_server, judge};
+pub(in crate::ops) use place::place_in;
 
 use self::{
     apply::{Work, apply},

@@ -7,22 +7,23 @@ use std::path::{Path, PathBuf};
 
 use super::apply::{StepError, from_store};
 use crate::{
-    fleet::directory::PluginsFolder,
+    fleet::directory::{FolderLock, PluginsFolder},
     model::PluginId,
     ops::{Context, foreign::Foreign},
     signature::{Enforcement, PolicyError},
     upstream::PackageName,
+    verifier::Verified,
 };
 
 /// What is to be told of a package that was put in its place.
 #[derive(Debug, Default)]
-pub(super) struct Placed {
+pub(in crate::ops) struct Placed {
     /// What is to be said of its signature.
-    pub(super) warning: Option<PolicyError>,
+    pub(in crate::ops) warning: Option<PolicyError>,
     /// What is to be said of the files that were there.
-    pub(super) note: Option<String>,
+    pub(in crate::ops) note: Option<String>,
     /// Where those are that were kept.
-    pub(super) kept: Option<PathBuf>,
+    pub(in crate::ops) kept: Option<PathBuf>,
 }
 
 /// Puts a package in the place of whatever version is installed in the plugins folder at `path`.
@@ -35,13 +36,34 @@ pub(super) fn place(
     let mut verified = from_store(context, plugin, package)?;
     let folder = PluginsFolder::create(path)?;
     let held = folder.lock()?;
-    let staged = held.stage(&mut verified)?;
+    put(context, &held, path, plugin, &mut verified)
+}
+
+/// Puts a package in the place of whatever version is installed in a plugins folder that is locked already.
+pub(in crate::ops) fn place_in(
+    context: &Context,
+    held: &FolderLock<'_>,
+    path: &Path,
+    plugin: &PluginId,
+    package: Option<&PackageName>,
+) -> Result<Placed, StepError> {
+    put(context, held, path, plugin, &mut from_store(context, plugin, package)?)
+}
+
+fn put(
+    context: &Context,
+    held: &FolderLock<'_>,
+    path: &Path,
+    plugin: &PluginId,
+    verified: &mut Verified,
+) -> Result<Placed, StepError> {
+    let staged = held.stage(verified)?;
     let mut warning = None;
     if context.trust.enforcement != Enforcement::Off {
         let verdict = context.trust.judge_unpacked(verified.archive(), staged.files(), None);
         warning = context.trust.decide(&verdict, plugin)?;
     }
-    let foreign = Foreign::find(context, &held, plugin)?;
+    let foreign = Foreign::find(context, held, plugin)?;
     let kept = held.put(staged, foreign.keep.as_ref())?.map(|below| path.join(below));
     Ok(Placed { warning, note: foreign.told(kept.as_ref()), kept })
 }

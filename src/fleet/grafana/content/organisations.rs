@@ -50,15 +50,10 @@ impl Grafana {
     /// Returns the server, asked about another organisation: by a header that leaves no trace, or where the server does
     /// not heed it, by switching the login over.
     pub async fn enter(&self, organisation: &OrganisationInfo) -> Result<Entered, WorkspaceError> {
-        let before = self.current_organisation().await?;
-        if before == organisation.id {
-            return Ok(Entered { grafana: self.clone(), left: None });
-        }
-        let site = self.site.of_organisation(organisation.id);
-        let grafana = Self { site, ..self.clone() };
-        if grafana.current_organisation().await? == organisation.id {
+        if let Some(grafana) = self.look_into(organisation).await? {
             return Ok(Entered { grafana, left: None });
         }
+        let before = self.current_organisation().await?;
         self.switch(organisation.id).await?;
         match self.current_organisation().await {
             Ok(now) if now == organisation.id => Ok(Entered { grafana: self.clone(), left: Some(before) }),
@@ -69,6 +64,16 @@ impl Grafana {
                 Err(WorkspaceError::Shape { what: "organisation", lacks: "switch to it" })
             }
         }
+    }
+
+    /// Returns the server, asked about another organisation without a trace, where it can be asked so.
+    pub async fn look_into(&self, organisation: &OrganisationInfo) -> Result<Option<Self>, WorkspaceError> {
+        if self.current_organisation().await? == organisation.id {
+            return Ok(Some(self.clone()));
+        }
+        let site = self.site.of_organisation(organisation.id);
+        let grafana = Self { site, ..self.clone() };
+        Ok((grafana.current_organisation().await? == organisation.id).then_some(grafana))
     }
 
     /// Switches the caller's login to an organisation, as its user menu does (`POST /api/user/using/:id`).

@@ -5,8 +5,9 @@
 
 use serde_json::{Value, json};
 
+use super::health;
 use super::http::{Answer, Request};
-use super::workspace::{CORE, State};
+use super::workspace::State;
 
 /// Returns a data source as the list and its own page have it.
 pub(super) fn data_source(number: usize, name: &str, plugin: &str) -> Value {
@@ -56,6 +57,8 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
     let source = |key: &str, value: &str| found(&state.data_sources, key, value, "Data source not found");
     Some(match parts {
         ["datasources", ..] if !state.reads_sources => Answer::message(403, "You'll need additional permissions"),
+        // By unique id since version 8.
+        ["datasources", "uid", ..] if health::major(state) < 8 => Answer::message(404, "Not found"),
         ["datasources"] => Answer::json(200, &json!(state.data_sources)),
         ["datasources", "uid", uid] => source("uid", uid),
         ["datasources", "name", name] => source("name", name),
@@ -63,8 +66,6 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
             Some(item) => Answer::json(200, &json!({ "id": item["id"] })),
             None => Answer::message(404, "Data source not found"),
         },
-        ["datasources", "uid", uid, "health"] => data_source_health(state, "uid", uid),
-        ["datasources", id, "health"] => data_source_health(state, "id", id),
         ["datasources", id] => source("id", id),
         ["folders"] => Answer::json(200, &page(folder_lines(state), request, 1000)),
         ["folders", uid] => found(&state.folders, "uid", uid, "folder not found"),
@@ -72,7 +73,8 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
         ["dashboards", "uid", uid] => {
             let mut seen = state.dashboards.iter().filter(|dashboard| readable(state, &dashboard["meta"]));
             let dashboard = seen.find(|dashboard| dashboard["dashboard"]["uid"] == **uid);
-            dashboard.map_or_else(|| Answer::message(404, "Dashboard not found"), |item| Answer::json(200, item))
+            let shown = |item: &Value| Answer::json(200, &in_folder(state, item));
+            dashboard.map_or_else(|| Answer::message(404, "Dashboard not found"), shown)
         }
         ["library-elements"] => Answer::json(200, &library(state, request)),
         ["v1", "provisioning", "alert-rules"] if state.role != "Admin" => Answer::message(403, "Permission denied"),
@@ -80,6 +82,19 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
         ["ruler", "grafana", "api", "v1", "rules"] => Answer::json(200, &ruler(state)),
         _ => return None,
     })
+}
+
+/// Returns a dashboard with the number of its folder; before version 8 without its unique id.
+fn in_folder(state: &State, dashboard: &Value) -> Value {
+    let mut dashboard = dashboard.clone();
+    let uid = dashboard["meta"]["folderUid"].clone();
+    if let Some(folder) = state.folders.iter().find(|folder| folder["uid"] == uid) {
+        dashboard["meta"]["folderId"] = folder["id"].clone();
+    }
+    if health::major(state) < 8 {
+        dashboard["meta"].as_object_mut().expect("an object").remove("folderUid");
+    }
+    dashboard
 }
 
 /// Returns the namespace of an organisation below `/apis`.
@@ -151,24 +166,13 @@ pub(super) fn alert_rule(uid: &str, folder: &str, sources: &[&str]) -> Value {
     json!({ "uid": uid, "title": uid, "folderUID": folder, "ruleGroup": "group", "orgID": 1, "data": data })
 }
 
-fn item<'a>(items: &'a [Value], key: &str, value: &str) -> Option<&'a Value> {
+pub(super) fn item<'a>(items: &'a [Value], key: &str, value: &str) -> Option<&'a Value> {
     let number = value.parse::<u64>().ok();
     items.iter().find(|item| item[key] == value || number.is_some() && item[key].as_u64() == number)
 }
 
 fn found(items: &[Value], key: &str, value: &str, missing: &str) -> Answer {
     item(items, key, value).map_or_else(|| Answer::message(404, missing), |item| Answer::json(200, item))
-}
-
-fn data_source_health(state: &State, key: &str, value: &str) -> Answer {
-    let Some(source) = item(&state.data_sources, key, value) else {
-        return Answer::message(404, "Data source not found");
-    };
-    let plugin = source["type"].as_str().unwrap_or_default();
-    if state.installed.contains_key(plugin) || CORE.iter().any(|(core, _)| *core == plugin) {
-        return Answer::json(200, &json!({ "message": "Data source is working", "status": "OK" }));
-    }
-    Answer::message(404, "Plugin not found")
 }
 
 fn folder_lines(state: &State) -> Vec<Value> {

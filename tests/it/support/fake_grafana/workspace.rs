@@ -11,9 +11,11 @@ use serde_json::{Value, json};
 
 use super::super::fake_plugin::FakePlugin;
 use super::catalog::{FakeCatalog, SharedCatalog};
+use super::health::Illness;
 use super::http::{Answer, Request};
+use super::provisioning::Provisioned;
 use super::server::lock;
-use super::{install, range, upstream, usage};
+use super::{health, install, provisioning, range, upstream, usage};
 
 /// Plugins that are part of Grafana: id and type.
 pub(super) const CORE: [(&str, &str); 3] = [("prometheus", "datasource"), ("text", "panel"), ("timeseries", "panel")];
@@ -63,6 +65,8 @@ pub(super) struct State {
     pub(super) using: Option<i64>,
     /// Whether `X-Grafana-Org-Id` is heeded.
     pub(super) heeds_header: bool,
+    pub(super) illness: Illness,
+    pub(super) provisioned: Provisioned,
 }
 
 impl State {
@@ -96,6 +100,8 @@ impl State {
             others: Vec::new(),
             using: None,
             heeds_header: true,
+            illness: Illness::default(),
+            provisioned: Provisioned::default(),
         }
     }
 
@@ -145,11 +151,21 @@ impl Workspace {
             ("GET" | "HEAD", ["gnet", ..]) => self.proxied(request),
             ("GET" | "HEAD", ["plugins", rest @ ..]) => self.plugins(request, rest),
             ("POST", ["user", "using", id]) => self.switch(id),
+            ("POST", [kind @ ("ds" | "tsdb"), "query"]) => {
+                let state = self.state();
+                health::query(&state, state.asked(request), request, *kind == "tsdb")
+            }
             ("GET" | "HEAD", parts) => {
                 let state = self.state();
-                about(&state, state.asked(request), parts)
-                    .or_else(|| usage::answer(state.asked(request), request, parts))
+                let asked = state.asked(request);
+                about(&state, asked, parts)
+                    .or_else(|| source_health(&state, asked, parts))
+                    .or_else(|| usage::answer(asked, request, parts))
                     .unwrap_or_else(|| Answer::message(404, "Not found"))
+            }
+            ("POST" | "PUT" | "DELETE", parts) => {
+                let answered = provisioning::answer(&mut self.state(), request, parts);
+                answered.unwrap_or_else(|| Answer::message(404, "Not found"))
             }
             _ => Answer::message(404, "Not found"),
         }
@@ -203,7 +219,8 @@ impl Workspace {
                 || Answer::message(404, "Plugin not found, no installed plugin with that id"),
                 |version| Answer::json(200, &settings(&installed_plugin(&catalog, id, version))),
             ),
-            [id, "health"] => health(&state, &catalog, id),
+            [id, "dashboards"] => provisioning::bundled(&state, id),
+            [id, "health"] => plugin_health(&state, &catalog, id),
             _ => Answer::message(404, "Not found"),
         }
     }
@@ -342,11 +359,20 @@ fn settings(plugin: &FakePlugin) -> Value {
     settings
 }
 
-fn health(state: &State, catalog: &FakeCatalog, id: &str) -> Answer {
+fn plugin_health(state: &State, catalog: &FakeCatalog, id: &str) -> Answer {
     let plugin = state.installed.get(id).map(|version| installed_plugin(catalog, id, version));
     match plugin {
-        Some(plugin) if plugin.backend.is_some() => Answer::json(200, &json!({ "message": "", "status": "OK" })),
+        Some(plugin) if plugin.backend.is_some() => health::plugin(state, id),
         _ => Answer::message(404, "Plugin not found"),
+    }
+}
+
+fn source_health(state: &State, asked: &State, parts: &[&str]) -> Option<Answer> {
+    match parts {
+        ["datasources", ..] if !asked.reads_sources => None,
+        ["datasources", "uid", uid, "health"] => Some(health::data_source(state, asked, "uid", uid)),
+        ["datasources", id, "health"] => Some(health::data_source(state, asked, "id", id)),
+        _ => None,
     }
 }
 

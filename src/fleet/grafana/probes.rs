@@ -1,0 +1,385 @@
+//! What gates ask a workspace: its own health, that of plugins and of data sources, and a query that must succeed.
+//!
+//! *Invariant:* it only reads; one question at a time, each asked once, all of them bounded. A question that comes to
+//! nothing is a [`Probe`] that says so; as a whole it fails only for a token that is refused.
+//! *Not for:* judging what was seen: see [`crate::rollout::gate`].
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use super::{Grafana, WorkspaceError, wire};
+use crate::{
+    diagnostic::{Chain, printable},
+    fleet::settle::PluginState,
+    json::{self, Keys, Limits},
+    model::{DataSourceInfo, GrafanaVersion, OrganisationInfo, PluginId},
+    net::{Method, Question, Spoken},
+    rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},
+};
+
+/// How many data sources are looked at on one workspace.
+const MAX_SOURCES: usize = 500;
+/// After so many questions in a row without any answer the others are not asked.
+const MAX_SILENT: u32 = 2;
+/// Nor after so many altogether: a look must end within a few times the longest answer (fault W30).
+const MAX_SILENT_IN_ALL: u32 = 3;
+/// How much of what a workspace says is kept, in characters.
+const SHOWN: usize = 300;
+/// The greatest answer to a query, in bytes.
+const QUERY_BYTES: u64 = 16 << 20;
+/// Data sources are asked by uid, and queries go to `/api/ds/query`, from this version on.
+const BY_UID: u64 = 9;
+
+/// What is to be looked at.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Look {
+    /// Which checks are made.
+    pub checks: Vec<HealthCheck>,
+    /// The plugins, and what is known of each.
+    pub plugins: BTreeMap<PluginId, Known>,
+    /// Whether every organisation is looked at that can be without a trace, or the credential's own alone.
+    pub all_organisations: bool,
+}
+
+/// What is known of a plugin beforehand; what is not known is asked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Known {
+    /// Whether it has a backend: one without has no health.
+    pub has_backend: Option<bool>,
+    /// Whether it is a data source.
+    pub is_data_source: Option<bool>,
+    /// The query that each of its data sources must answer.
+    pub smoke: Option<Value>,
+}
+
+impl Grafana {
+    /// Returns what is to be seen of the workspace now.
+    ///
+    /// An error is a refused token ([`WorkspaceError::Refused`] with status 401): nothing that follows would be answered.
+    /// Source: protocol page 5.3; Data Source API, "Check data source health" and "Query a data source".
+    pub async fn observe(&self, look: &Look) -> Result<Observation, WorkspaceError> {
+        let mut asker = Asker { grafana: self, silent: 0, silent_in_all: 0, version: None };
+        let mut seen = Observation::default();
+        if look.checks.contains(&HealthCheck::Grafana) {
+            seen.grafana = Some(asker.own_health().await?);
+        }
+        if look.checks.contains(&HealthCheck::Plugin) {
+            for (id, known) in &look.plugins {
+                let plugin = asker.plugin(id, known).await?;
+                seen.plugins.insert(id.clone(), plugin);
+            }
+        }
+        let sources = look.plugins.values().any(|known| known.is_data_source != Some(false));
+        if sources && look.checks.contains(&HealthCheck::Datasources) {
+            seen.data_sources = asker.all_data_sources(look).await?;
+        }
+        Ok(seen)
+    }
+}
+
+/// What an answer says, taken apart as far as questions about health need it.
+enum Heard {
+    /// JSON came, with this status.
+    Json(u16, Value, Option<String>),
+    /// We may not ask.
+    Forbidden,
+    /// Nothing that can be believed; or nothing at all.
+    Nothing(String),
+}
+
+/// One round of questions.
+struct Asker<'a> {
+    grafana: &'a Grafana,
+    /// Questions in a row without any answer.
+    silent: u32,
+    /// Those altogether.
+    silent_in_all: u32,
+    version: Option<GrafanaVersion>,
+}
+
+impl Asker<'_> {
+    fn is_given_up(&self) -> bool {
+        self.silent >= MAX_SILENT || self.silent_in_all >= MAX_SILENT_IN_ALL
+    }
+
+    fn note_silence(&mut self) {
+        self.silent += 1;
+        self.silent_in_all += 1;
+    }
+
+    fn not_asked() -> Probe {
+        Probe::NoAnswer("it was not asked any more, since the workspace does not answer".to_owned())
+    }
+
+    /// Asks once. A 401 is believed to be about the token only when every other question is answered so too.
+    async fn ask(&mut self, grafana: &Grafana, path: &[&str], body: Option<&Value>) -> Result<Heard, WorkspaceError> {
+        let settings = grafana.site.client().settings();
+        let method = if body.is_some() { Method::POST } else { Method::GET };
+        let question =
+            Question { method, path, body, hidden: &[], timeout: settings.header_timeout, limit: QUERY_BYTES };
+        let Spoken { reply, bytes } = match grafana.site.ask_once(question).await {
+            Ok(spoken) => spoken,
+            Err(error) => {
+                self.note_silence();
+                return Ok(Heard::Nothing(shown(&Chain(&error).to_string())));
+            }
+        };
+        self.silent = 0;
+        match reply.status {
+            401 => {
+                self.check_token().await?;
+                Ok(Heard::Forbidden)
+            }
+            403 => Ok(Heard::Forbidden),
+            status => Ok(match json::parse(&bytes, Limits::CATALOG, Keys::Exact) {
+                Ok(document) => Heard::Json(status, document, reply.message),
+                Err(_) if status < 300 => Heard::Nothing("what answers there is not Grafana".to_owned()),
+                Err(_) => Heard::Nothing(said(status, reply.message.as_deref())),
+            }),
+        }
+    }
+
+    /// Every valid token may ask for its organisation: what is refused there is the token.
+    async fn check_token(&self) -> Result<(), WorkspaceError> {
+        match self.grafana.get("organisation", &["api", "org"], &[]).await {
+            Err(error @ WorkspaceError::Refused { status: 401, .. }) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    async fn own_health(&mut self) -> Result<Probe, WorkspaceError> {
+        let (status, document, message) = match self.ask(self.grafana, &["api", "health"], None).await? {
+            Heard::Json(status, document, message) => (status, document, message),
+            Heard::Forbidden => return Ok(Probe::Forbidden),
+            Heard::Nothing(why) => return Ok(Probe::NoAnswer(why)),
+        };
+        self.version = wire::health_version(&document);
+        Ok(match document.get("database").and_then(Value::as_str) {
+            Some("ok") if status < 300 => Probe::Well,
+            Some(state) => Probe::Ill(format!("its database is `{}`", shown(state))),
+            None => Probe::NoAnswer(said(status, message.as_deref())),
+        })
+    }
+
+    async fn plugin(&mut self, id: &PluginId, known: &Known) -> Result<PluginSeen, WorkspaceError> {
+        let mut seen = match self.state(id).await? {
+            Ok(PluginState::Absent) => {
+                return Ok(PluginSeen { installed: false, version: None, error: None, health: None });
+            }
+            Ok(PluginState::Loaded { version }) => PluginSeen { installed: true, version, error: None, health: None },
+            Ok(PluginState::Broken { code, version }) => {
+                PluginSeen { installed: true, version, error: Some(shown(&code)), health: None }
+            }
+            // Neither there nor away: whichever is wanted, this is not it.
+            Err(why) => {
+                let error = Some(format!("it could not be read: {why}"));
+                let health = Some(Probe::NoAnswer(why));
+                return Ok(PluginSeen { installed: true, version: None, error, health });
+            }
+        };
+        seen.health = Some(if known.has_backend == Some(false) {
+            Probe::Unsupported
+        } else {
+            let path = ["api", "plugins", id.as_str(), "health"];
+            let heard = self.ask(self.grafana, &path, None).await?;
+            self.grafana.health(heard)
+        });
+        Ok(seen)
+    }
+
+    /// Returns the state of a plugin, or why it cannot be read.
+    async fn state(&mut self, id: &PluginId) -> Result<Result<PluginState, String>, WorkspaceError> {
+        if self.is_given_up() {
+            return Ok(Err("the workspace does not answer".to_owned()));
+        }
+        match self.grafana.state(id).await {
+            Ok(state) => {
+                self.silent = 0;
+                Ok(Ok(state))
+            }
+            Err(error) => {
+                if matches!(error, WorkspaceError::Refused { status: 401, .. }) {
+                    self.check_token().await?;
+                }
+                if error.status().is_none() {
+                    self.note_silence();
+                }
+                Ok(Err(shown(&Chain(&error).to_string())))
+            }
+        }
+    }
+
+    async fn all_data_sources(&mut self, look: &Look) -> Result<BTreeMap<String, DataSourceSeen>, WorkspaceError> {
+        let mut seen = BTreeMap::new();
+        if self.is_given_up() {
+            return Ok(seen);
+        }
+        if self.version.is_none() {
+            self.version = self.grafana.grafana_version().await.ok();
+        }
+        for (organisation, grafana) in self.organisations(look.all_organisations).await? {
+            self.data_sources_of(&grafana, organisation, look, &mut seen).await?;
+        }
+        Ok(seen)
+    }
+
+    /// Returns the organisations to look at; where they are not told, the credential's own, as the first.
+    async fn organisations(&mut self, all: bool) -> Result<Vec<(i64, Grafana)>, WorkspaceError> {
+        let own = |id: i64| vec![(id, self.grafana.clone())];
+        let found = match self.grafana.organisations().await {
+            Ok(found) => found.readable,
+            Err(error @ WorkspaceError::Refused { status: 401, .. }) => return Err(error),
+            Err(_) => return Ok(own(1)),
+        };
+        let mut entered = found.first().map(|first| own(first.id)).unwrap_or_default();
+        for OrganisationInfo { id, name } in found.into_iter().skip(1).filter(|_| all) {
+            let organisation = OrganisationInfo { id, name };
+            // To switch the login over would be a change.
+            if let Ok(Some(grafana)) = self.grafana.look_into(&organisation).await {
+                entered.push((id, grafana));
+            }
+        }
+        Ok(entered)
+    }
+
+    async fn data_sources_of(
+        &mut self,
+        grafana: &Grafana,
+        organisation: i64,
+        look: &Look,
+        seen: &mut BTreeMap<String, DataSourceSeen>,
+    ) -> Result<(), WorkspaceError> {
+        let sources = match grafana.data_sources().await {
+            Ok(found) => found.sources,
+            Err(error) => {
+                if matches!(error, WorkspaceError::Refused { status: 401, .. }) {
+                    self.check_token().await?;
+                }
+                seen.extend(unread(look, organisation, &error));
+                return Ok(());
+            }
+        };
+        for source in sources {
+            let Some((id, known)) = look.plugins.iter().find(|(id, _)| id.as_str() == source.plugin) else { continue };
+            if seen.len() >= MAX_SOURCES {
+                break;
+            }
+            let key = format!("{organisation}/{}", source.uid.as_ref().unwrap_or(&source.name));
+            let health = self.source_health(grafana, &source).await?;
+            let smoke = match &known.smoke {
+                Some(query) => Some(self.query(grafana, &source, query).await?),
+                None => None,
+            };
+            seen.insert(key, DataSourceSeen { plugin: id.clone(), name: source.name, health, smoke });
+        }
+        Ok(())
+    }
+
+    fn is_old(&self) -> bool {
+        self.version.as_ref().is_some_and(|version| version.major() < BY_UID)
+    }
+
+    async fn source_health(&mut self, grafana: &Grafana, source: &DataSourceInfo) -> Result<Probe, WorkspaceError> {
+        if self.is_given_up() {
+            return Ok(Self::not_asked());
+        }
+        let number = source.id.map(|id| id.to_string());
+        let heard = match (source.uid.as_deref().filter(|_| !self.is_old()), number.as_deref()) {
+            (Some(uid), _) => self.ask(grafana, &["api", "datasources", "uid", uid, "health"], None).await?,
+            (None, Some(id)) => self.ask(grafana, &["api", "datasources", id, "health"], None).await?,
+            (None, None) => return Ok(Probe::Unsupported),
+        };
+        Ok(self.grafana.health(heard))
+    }
+
+    async fn query(
+        &mut self,
+        grafana: &Grafana,
+        source: &DataSourceInfo,
+        query: &Value,
+    ) -> Result<Probe, WorkspaceError> {
+        if self.is_given_up() {
+            return Ok(Self::not_asked());
+        }
+        let mut query = query.as_object().cloned().unwrap_or_default();
+        query.insert("refId".to_owned(), json!("A"));
+        let path = match (source.uid.as_deref().filter(|_| !self.is_old()), source.id) {
+            (Some(uid), _) => {
+                query.insert("datasource".to_owned(), json!({ "uid": uid, "type": source.plugin }));
+                ["api", "ds", "query"]
+            }
+            (None, Some(id)) => {
+                query.insert("datasourceId".to_owned(), json!(id));
+                ["api", "tsdb", "query"]
+            }
+            (None, None) => return Ok(Probe::Unsupported),
+        };
+        let body = json!({ "from": "now-5m", "to": "now", "queries": [query] });
+        let heard = self.ask(grafana, &path, Some(&body)).await?;
+        Ok(self.grafana.result(heard))
+    }
+}
+
+impl Grafana {
+    /// Reads the answer of a health route: 503 in Grafana 9 and 400 in newer ones where it is ill (protocol page 5.3).
+    fn health(&self, heard: Heard) -> Probe {
+        let (status, document, message) = match heard {
+            Heard::Json(status, document, message) => (status, document, message),
+            Heard::Forbidden => return Probe::Forbidden,
+            Heard::Nothing(why) => return Probe::NoAnswer(why),
+        };
+        let state = document.get("status").and_then(Value::as_str).unwrap_or_default();
+        match status {
+            200..=299 if state.is_empty() || state.eq_ignore_ascii_case("ok") => Probe::Well,
+            404 => Probe::Unsupported,
+            408 | 429 | 502 | 504 => Probe::NoAnswer(said(status, message.as_deref())),
+            200..=299 => {
+                let told = document.get("message").and_then(Value::as_str).unwrap_or(state);
+                Probe::Ill(shown(&self.site.mask(told, &[])))
+            }
+            _ => Probe::Ill(message.as_deref().map_or_else(|| said(status, None), shown)),
+        }
+    }
+
+    /// Reads the answer to a query: an error may stand in a result although the whole is a success.
+    fn result(&self, heard: Heard) -> Probe {
+        let (status, document, message) = match heard {
+            Heard::Json(status, document, message) => (status, document, message),
+            Heard::Forbidden => return Probe::Forbidden,
+            Heard::Nothing(why) => return Probe::NoAnswer(why),
+        };
+        let results = document.get("results").and_then(Value::as_object);
+        let error = results
+            .into_iter()
+            .flat_map(|results| results.values())
+            .find_map(|result| result.get("error").and_then(Value::as_str).filter(|error| !error.is_empty()));
+        match (error, status) {
+            (Some(error), _) => Probe::Ill(shown(&self.site.mask(error, &[]))),
+            (None, 200..=299) if results.is_some() => Probe::Well,
+            (None, 200..=299) => Probe::Ill("the answer has no results".to_owned()),
+            (None, 408 | 429 | 502 | 504) => Probe::NoAnswer(said(status, message.as_deref())),
+            (None, _) => Probe::Ill(said(status, message.as_deref())),
+        }
+    }
+}
+
+/// Stands for the data sources that could not be listed, so that they do not pass for well by being left out.
+fn unread(look: &Look, organisation: i64, error: &WorkspaceError) -> Vec<(String, DataSourceSeen)> {
+    let asked = look.plugins.iter().filter(|(_, known)| known.is_data_source != Some(false));
+    let line = |(id, _): (&PluginId, &Known)| {
+        let health = Probe::NoAnswer(shown(&Chain(error).to_string()));
+        let name = "the list of data sources".to_owned();
+        (format!("{organisation}/*{id}"), DataSourceSeen { plugin: id.clone(), name, health, smoke: None })
+    };
+    asked.map(line).collect()
+}
+
+fn shown(text: &str) -> String {
+    printable(&text.chars().take(SHOWN).collect::<String>())
+}
+
+fn said(status: u16, message: Option<&str>) -> String {
+    message
+        .map_or_else(|| format!("it answered {status}"), |message| format!("it answered {status}: {}", shown(message)))
+}

@@ -1,0 +1,187 @@
+//! What can go wrong with the journal.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::ErrorCode;
+
+use super::{RolloutId, operator::Holder};
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    rollout::PlanError,
+};
+
+/// The journal could not do what was asked of it.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// A newer program made it.
+    #[error(
+        "the journal at `{}` has the schema version {found}, this program knows versions up to {known}",
+        path.display().to_string().escape_debug()
+    )]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// The version of its schema.
+        found: i64,
+        /// The newest version this program knows.
+        known: i64,
+    },
+    /// It is no database, its pages do not fit together, or what it says is not what was written.
+    #[error("the journal at `{}` is damaged", path.display().to_string().escape_debug())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What shows it.
+        source: Damage,
+    },
+    /// It cannot be opened or written.
+    #[error("the journal at `{}` cannot be opened or written", path.display().to_string().escape_debug())]
+    NotWritable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite met.
+        source: rusqlite::Error,
+    },
+    /// There is no room for it on the disk.
+    #[error("the disk is full: there is no room for the journal")]
+    Full,
+    /// Another process wrote for longer than the waiting time.
+    #[error("another process is writing to the journal")]
+    Busy,
+    /// A statement failed.
+    #[error("{doing} failed")]
+    Sql {
+        /// What was being done.
+        doing: &'static str,
+        /// Why it failed.
+        source: rusqlite::Error,
+    },
+    /// An entry could not be put into words.
+    #[error("an entry of the journal cannot be written")]
+    Words(#[source] serde_json::Error),
+    /// Somebody else carries out a rollout.
+    #[error("{holder}")]
+    Held {
+        /// Who.
+        holder: Box<Holder>,
+    },
+    /// Somebody took the lock with `--take-lock` while this process held it.
+    #[error("the lock {lock} was taken by somebody else: nothing more is begun here")]
+    Taken {
+        /// The lock that was held.
+        lock: String,
+    },
+    /// The lock that was to be taken is not the one that is held.
+    #[error("no lock `{}` is held", .0.escape_debug())]
+    NoSuchLock(String),
+    /// There is a rollout that did not come to its end.
+    #[error("rollout {0} is unfinished")]
+    Unfinished(RolloutId),
+    /// There is no such rollout.
+    #[error("there is no rollout `{}`", .0.escape_debug())]
+    NoSuchRollout(String),
+    /// There is no rollout at all.
+    #[error("there is no rollout yet")]
+    Nothing,
+    /// Several rollouts begin like that.
+    #[error("several rollouts begin with `{}`", .0.escape_debug())]
+    Ambiguous(String),
+}
+
+/// What shows that a journal is damaged.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// SQLite found it.
+    #[error(transparent)]
+    Pages(#[from] rusqlite::Error),
+    /// The entries are not those that were written.
+    #[error("the entries of rollout {0} are not what was written")]
+    Entries(RolloutId),
+    /// An entry cannot be read.
+    #[error("entry {number} of rollout {rollout} cannot be read")]
+    Entry {
+        /// The rollout.
+        rollout: RolloutId,
+        /// The place of the entry, from 0.
+        number: u32,
+        /// Why not.
+        source: serde_json::Error,
+    },
+    /// The plan cannot be read.
+    #[error("the plan of rollout {rollout} cannot be read")]
+    Plan {
+        /// The rollout.
+        rollout: RolloutId,
+        /// Why not.
+        source: PlanError,
+    },
+    /// A row has a value that this program would not have written.
+    #[error("a row makes no sense: `{}`", .0.escape_debug())]
+    Row(String),
+}
+
+impl JournalError {
+    /// Returns the error that a failure of SQLite amounts to.
+    pub(super) fn of(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
+        use rusqlite::Error as Sql;
+        let path = path.to_owned();
+        match &source {
+            Sql::FromSqlConversionFailure(..)
+            | Sql::IntegralValueOutOfRange(..)
+            | Sql::InvalidColumnType(..)
+            | Sql::Utf8Error(..) => return Self::Damaged { path, source: Damage::Pages(source) },
+            _ => {}
+        }
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path, source: Damage::Pages(source) }
+            }
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
+            Some(ErrorCode::DiskFull) => Self::Full,
+            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+                Self::NotWritable { path, source }
+            }
+            _ => Self::Sql { doing, source },
+        }
+    }
+}
+
+impl Diagnose for JournalError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Busy | Self::Held { .. } | Self::Taken { .. } => Kind::Locked,
+            Self::Unfinished(_) => Kind::Failed,
+            Self::NoSuchLock(_) | Self::NoSuchRollout(_) | Self::Nothing | Self::Ambiguous(_) => Kind::Usage,
+            _ => Kind::Storage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Newer { .. } => "use the newer program, or another cache folder with `--cache`".to_owned(),
+            Self::Damaged { .. } => {
+                "move the file out of the way to begin anew; what it told of earlier rollouts, and the way back from them, \
+                 is lost with it"
+                    .to_owned()
+            }
+            Self::NotWritable { .. } => {
+                "check the permissions of the cache folder, or name another one with `--cache`".to_owned()
+            }
+            Self::Full => "free some room; then `plugport rollout resume` goes on".to_owned(),
+            Self::Busy => "wait until the other `plugport` is done".to_owned(),
+            Self::Held { holder } => format!(
+                "wait until it is done; or, when that process is gone for certain, take its place with `--take-lock {}`",
+                holder.lock
+            ),
+            Self::Taken { .. } => "`plugport rollout list` tells who goes on with it".to_owned(),
+            Self::NoSuchLock(_) => "leave `--take-lock` out: who holds the lock is told where somebody does".to_owned(),
+            Self::Unfinished(id) => format!(
+                "`plugport rollout resume {id}` goes on with it, `plugport rollout undo {id}` takes it back, \
+                 `plugport rollout abort {id}` leaves everything as it is"
+            ),
+            Self::NoSuchRollout(_) | Self::Ambiguous(_) => "`plugport rollout list` lists them".to_owned(),
+            Self::Nothing => "`plugport apply` begins one".to_owned(),
+            Self::Sql { .. } | Self::Words(_) => return None,
+        })
+    }
+}

@@ -1,0 +1,313 @@
+//! The journal of rollouts: plans that are being applied, entry by entry, in a SQLite file of their own.
+//!
+//! *Invariant:* what was appended is on the disk before the call returns, and stays as it was written: each entry carries
+//! the digest of all before it, and whatever does not fit is an error, never a panic and never believed. Only the holder of
+//! the lock writes.
+//! *Not for:* deciding what is written, or secrets: entries have none. All calls block.
+
+mod error;
+mod id;
+mod operator;
+mod schema;
+mod stop;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use sha2::{Digest as _, Sha256};
+
+pub use self::{
+    error::{Damage, JournalError},
+    id::{ParseRolloutIdError, RolloutId},
+    operator::{Fence, Holder, Liveness, Operator},
+    stop::StopAfter,
+};
+use crate::{
+    model::Timestamp,
+    rollout::{Ending, Entry, Plan, Record},
+};
+
+/// An open journal: one connection, for one thread at a time.
+#[derive(Debug)]
+pub struct Journal {
+    connection: Connection,
+    path: PathBuf,
+    stop: Option<StopAfter>,
+}
+
+/// A rollout in a list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listed {
+    /// The rollout.
+    pub id: RolloutId,
+    /// When it was begun.
+    pub begun_at: Timestamp,
+    /// Who began it.
+    pub begun_by: String,
+    /// How it ended; nothing where it did not.
+    pub ending: Option<Ending>,
+    /// How many entries it has.
+    pub entries: u32,
+}
+
+/// A rollout, as far as it came.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// The plan.
+    pub plan: Plan,
+    /// What happened, in order.
+    pub entries: Vec<Entry>,
+}
+
+/// The row of a rollout that entries are added to.
+struct Tail {
+    number: i64,
+    entries: u32,
+    head: [u8; 32],
+}
+
+impl Journal {
+    /// Opens the journal for writing; makes it where there is none. The folder must exist.
+    pub fn open(path: &Path) -> Result<Self, JournalError> {
+        Ok(Self { connection: schema::open(path)?, path: path.to_owned(), stop: None })
+    }
+
+    /// Opens the journal for reading; nothing where there is none.
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, JournalError> {
+        let connection = schema::open_existing(path)?;
+        Ok(connection.map(|connection| Self { connection, path: path.to_owned(), stop: None }))
+    }
+
+    /// Ends the process in the middle of its work, as a power cut would: for tests of just that.
+    pub fn stop_after(&mut self, stop: Option<StopAfter>) {
+        self.stop = stop;
+    }
+
+    /// Takes the lock for `rollout`, where it is free, or where it is that of a process that is known to be gone.
+    ///
+    /// `instead` names a lock that is taken although it is held; only who knows that its holder is gone should say so.
+    pub fn take(
+        &mut self,
+        rollout: &RolloutId,
+        me: &Operator,
+        others: Liveness,
+        instead: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Fence, JournalError> {
+        let path = self.path.clone();
+        let fault = |source| JournalError::of(&path, "taking the lock", source);
+        let transaction = self.connection.transaction().map_err(fault)?;
+        let held = operator::holder(&transaction).map_err(fault)?;
+        match (held, instead) {
+            (Some((_, Err(text))), _) => return Err(damaged(&path, Damage::Row(text))),
+            (Some((_, Ok(holder))), Some(lock)) if holder.lock == lock => {}
+            (_, Some(lock)) => return Err(JournalError::NoSuchLock(lock.chars().take(40).collect())),
+            (Some((_, Ok(holder))), None) if others == Liveness::Alone && holder.operator.host == me.host => {}
+            (Some((_, Ok(holder))), None) => return Err(JournalError::Held { holder: Box::new(holder) }),
+            (None, None) => {}
+        }
+        let fence = operator::take(&transaction, rollout, me, now).map_err(fault)?;
+        transaction.commit().map_err(fault)?;
+        Ok(fence)
+    }
+
+    /// Gives the lock back; where somebody took it meanwhile, nothing happens.
+    pub fn give_back(&mut self, fence: &Fence, now: Timestamp) -> Result<(), JournalError> {
+        let fault = |source| JournalError::of(&self.path, "giving the lock back", source);
+        let sql = "UPDATE operator SET given_back_at = ?2 WHERE number = ?1 AND given_back_at IS NULL";
+        self.connection.execute(sql, params![fence.number, now.as_milliseconds()]).map_err(fault)?;
+        Ok(())
+    }
+
+    /// Returns who holds the lock.
+    pub fn holder(&self) -> Result<Option<Holder>, JournalError> {
+        let held = operator::holder(&self.connection);
+        match held.map_err(|source| JournalError::of(&self.path, "reading the lock", source))? {
+            None => Ok(None),
+            Some((_, Ok(holder))) => Ok(Some(holder)),
+            Some((_, Err(text))) => Err(damaged(&self.path, Damage::Row(text))),
+        }
+    }
+
+    /// Writes down a new rollout and its first entry. While one is unfinished, there is no second.
+    pub fn create(&mut self, id: &RolloutId, plan: &Plan, fence: &Fence, first: &Entry) -> Result<(), JournalError> {
+        let text = serde_json::to_string(plan).map_err(JournalError::Words)?;
+        let by = match &first.record {
+            Record::Started { by } => by.clone(),
+            _ => String::new(),
+        };
+        let path = self.path.clone();
+        let fault = |source| JournalError::of(&path, "writing down the rollout", source);
+        let transaction = self.connection.transaction().map_err(fault)?;
+        fence.check(&transaction).map_err(fault)??;
+        if let Some(unfinished) = unfinished(&transaction, &path)? {
+            return Err(JournalError::Unfinished(unfinished));
+        }
+        let head: [u8; 32] = Sha256::digest(&text).into();
+        let row = params![id.as_str(), first.at.as_milliseconds(), by, text, head];
+        transaction
+            .execute(
+                "INSERT INTO rollout (id, begun_at, begun_by, plan, entries, head) VALUES (?1, ?2, ?3, ?4, 0, ?5)",
+                row,
+            )
+            .map_err(fault)?;
+        let tail = Tail { number: transaction.last_insert_rowid(), entries: 0, head };
+        add(&transaction, &path, tail, std::slice::from_ref(first))?;
+        transaction.commit().map_err(fault)?;
+        self.count(1);
+        Ok(())
+    }
+
+    /// Writes entries down, all or none; they are on the disk when this returns.
+    pub fn append(&mut self, id: &RolloutId, fence: &Fence, entries: &[Entry]) -> Result<(), JournalError> {
+        let path = self.path.clone();
+        let entries = self.stop.as_ref().map_or(entries, |stop| stop.up_to(entries));
+        let fault = |source| JournalError::of(&path, "writing to the journal", source);
+        let transaction = self.connection.transaction().map_err(fault)?;
+        fence.check(&transaction).map_err(fault)??;
+        let tail = transaction
+            .prepare_cached("SELECT number, entries, head FROM rollout WHERE id = ?1")
+            .and_then(|mut statement| {
+                let read =
+                    |row: &rusqlite::Row<'_>| Ok(Tail { number: row.get(0)?, entries: row.get(1)?, head: row.get(2)? });
+                statement.query_row([id.as_str()], read).optional()
+            })
+            .map_err(fault)?;
+        let tail = tail.ok_or_else(|| JournalError::NoSuchRollout(id.to_string()))?;
+        add(&transaction, &path, tail, entries)?;
+        transaction.commit().map_err(fault)?;
+        self.count(entries.len());
+        Ok(())
+    }
+
+    fn count(&mut self, entries: usize) {
+        if let Some(stop) = &mut self.stop {
+            stop.written(entries);
+        }
+    }
+
+    /// Returns a rollout with all that happened.
+    pub fn load(&self, id: &RolloutId) -> Result<Told, JournalError> {
+        let fault = |source| JournalError::of(&self.path, "reading the journal", source);
+        let snapshot = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred).map_err(fault)?;
+        let found: Option<(i64, String, u32, [u8; 32])> = snapshot
+            .query_row("SELECT number, plan, entries, head FROM rollout WHERE id = ?1", [id.as_str()], |row| {
+                Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+            })
+            .optional()
+            .map_err(fault)?;
+        let (number, text, count, head) = found.ok_or_else(|| JournalError::NoSuchRollout(id.to_string()))?;
+        let mut last: [u8; 32] = Sha256::digest(&text).into();
+        let (mut entries, mut read) = (Vec::new(), 0);
+        let mut statement = snapshot
+            .prepare_cached("SELECT number, text, digest FROM entry WHERE rollout = ?1 ORDER BY number")
+            .map_err(fault)?;
+        let mut rows = statement.query([number]).map_err(fault)?;
+        while let Some(row) = rows.next().map_err(fault)? {
+            let values = || Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let (place, text, digest): (u32, String, [u8; 32]) = values().map_err(fault)?;
+            last = chained(&last, &text);
+            if place != read || digest != last {
+                return Err(damaged(&self.path, Damage::Entries(id.clone())));
+            }
+            entries.push(serde_json::from_str(&text).map_err(|source| {
+                let (rollout, number) = (id.clone(), place);
+                damaged(&self.path, Damage::Entry { rollout, number, source })
+            })?);
+            read += 1;
+        }
+        if read != count || head != last {
+            return Err(damaged(&self.path, Damage::Entries(id.clone())));
+        }
+        let plan =
+            Plan::parse(&text).map_err(|source| damaged(&self.path, Damage::Plan { rollout: id.clone(), source }))?;
+        Ok(Told { plan, entries })
+    }
+
+    /// Returns all rollouts, the newest first.
+    pub fn list(&self) -> Result<Vec<Listed>, JournalError> {
+        let fault = |source| JournalError::of(&self.path, "listing the rollouts", source);
+        let sql = "SELECT id, begun_at, begun_by, ending, entries FROM rollout ORDER BY number DESC";
+        let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
+        let mut rows = statement.query([]).map_err(fault)?;
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().map_err(fault)? {
+            let read = || Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
+            let (id, begun_at, begun_by, ending, entries): (String, i64, String, Option<String>, u32) =
+                read().map_err(fault)?;
+            found.push(Listed {
+                id: id.parse().map_err(|_| damaged(&self.path, Damage::Row(id.clone())))?,
+                begun_at: Timestamp::from_milliseconds(begun_at),
+                begun_by,
+                ending: ending.map(|text| parse_ending(&self.path, text)).transpose()?,
+                entries,
+            });
+        }
+        Ok(found)
+    }
+
+    /// Returns the rollout whose name begins like this; without a name the unfinished one, or else the last.
+    pub fn find(&self, start: Option<&str>) -> Result<Listed, JournalError> {
+        let all = self.list()?;
+        let Some(start) = start else {
+            let unfinished = all.iter().find(|listed| listed.ending.is_none());
+            return unfinished.or(all.first()).cloned().ok_or(JournalError::Nothing);
+        };
+        let mut found = all.into_iter().filter(|listed| listed.id.as_str().starts_with(start));
+        let shown = || start.chars().take(40).collect();
+        match (found.next(), found.next()) {
+            (Some(listed), None) => Ok(listed),
+            (Some(_), Some(_)) => Err(JournalError::Ambiguous(shown())),
+            (None, _) => Err(JournalError::NoSuchRollout(shown())),
+        }
+    }
+}
+
+fn damaged(path: &Path, source: Damage) -> JournalError {
+    JournalError::Damaged { path: path.to_owned(), source }
+}
+
+fn parse_ending(path: &Path, text: String) -> Result<Ending, JournalError> {
+    serde_json::from_value(text.clone().into()).map_err(|_| damaged(path, Damage::Row(text)))
+}
+
+fn unfinished(transaction: &Transaction<'_>, path: &Path) -> Result<Option<RolloutId>, JournalError> {
+    let found: Option<String> = transaction
+        .query_row("SELECT id FROM rollout WHERE ending IS NULL LIMIT 1", [], |row| row.get(0))
+        .optional()
+        .map_err(|source| JournalError::of(path, "looking for an unfinished rollout", source))?;
+    found.map(|id| id.parse().map_err(|_| damaged(path, Damage::Row(id)))).transpose()
+}
+
+/// Returns the digest of an entry: of the one before it and its own text.
+fn chained(last: &[u8; 32], text: &str) -> [u8; 32] {
+    Sha256::new().chain_update(last).chain_update(text).finalize().into()
+}
+
+fn add(transaction: &Transaction<'_>, path: &Path, tail: Tail, entries: &[Entry]) -> Result<(), JournalError> {
+    let fault = |source| JournalError::of(path, "writing to the journal", source);
+    let Tail { number, entries: mut count, mut head } = tail;
+    let mut insert = transaction
+        .prepare_cached("INSERT INTO entry (rollout, number, text, digest) VALUES (?1, ?2, ?3, ?4)")
+        .map_err(fault)?;
+    for entry in entries {
+        let text = serde_json::to_string(entry).map_err(JournalError::Words)?;
+        head = chained(&head, &text);
+        insert.execute(params![number, count, text, head]).map_err(fault)?;
+        count += 1;
+    }
+    let ending = match entries.last().map(|entry| &entry.record) {
+        Some(Record::Finished { ending }) => {
+            serde_json::to_value(ending).map_err(JournalError::Words)?.as_str().map(str::to_owned)
+        }
+        _ => None,
+    };
+    transaction
+        .prepare_cached("UPDATE rollout SET entries = ?2, head = ?3, ending = ?4 WHERE number = ?1")
+        .and_then(|mut statement| statement.execute(params![number, count, head, ending]))
+        .map_err(fault)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

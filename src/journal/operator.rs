@@ -1,0 +1,123 @@
+//! Who carries out a rollout: one operator at a time, by a lock whose number fences off whoever held it before.
+//!
+//! *Invariant:* every entry is written under the number of the lock, checked in the same transaction: a process whose lock
+//! was taken writes nothing more.
+//! *Not for:* knowing whether another process still lives; that is handed in, as [`Liveness`].
+
+use std::fmt;
+
+use rusqlite::{OptionalExtension as _, Transaction, params};
+
+use super::{JournalError, RolloutId};
+use crate::model::Timestamp;
+
+/// Somebody who carries out a rollout.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Operator {
+    /// The login name.
+    pub user: String,
+    /// The machine.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}, process {}", self.user.escape_debug(), self.host.escape_debug(), self.pid)
+    }
+}
+
+/// Who holds the lock.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Holder {
+    /// The id of the lock, for `--take-lock`.
+    pub lock: String,
+    /// The rollout that is carried out.
+    pub rollout: RolloutId,
+    /// Who.
+    pub operator: Operator,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { lock, rollout, operator, since } = self;
+        write!(formatter, "rollout {rollout} is being carried out by {operator}, since {since} (lock {lock})")
+    }
+}
+
+/// What is known of other processes that may hold the lock.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Liveness {
+    /// None on this machine does: the lock of its file system is ours.
+    Alone,
+    /// One on this machine does.
+    Taken,
+    /// Locks of this file system tell nothing of other machines.
+    Unknown,
+}
+
+/// The right to write to the journal, until somebody takes it.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    /// Counts up with every holder.
+    pub(super) number: i64,
+    /// The id of the lock.
+    pub(super) lock: String,
+}
+
+impl Fence {
+    /// Returns the id of the lock.
+    pub fn lock(&self) -> &str {
+        &self.lock
+    }
+
+    /// Checks within a transaction that the lock is still held by this process.
+    pub(super) fn check(&self, transaction: &Transaction<'_>) -> Result<Result<(), JournalError>, rusqlite::Error> {
+        let last: Option<(i64, Option<i64>)> = transaction
+            .prepare_cached("SELECT number, given_back_at FROM operator ORDER BY number DESC LIMIT 1")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .optional()?;
+        let held = last == Some((self.number, None));
+        Ok(if held { Ok(()) } else { Err(JournalError::Taken { lock: self.lock.clone() }) })
+    }
+}
+
+/// Returns who holds the lock now, with its number.
+pub(super) fn holder(connection: &rusqlite::Connection) -> rusqlite::Result<Option<(i64, Result<Holder, String>)>> {
+    connection
+        .prepare_cached(
+            "SELECT number, lock, rollout, user, host, pid, since FROM operator
+             WHERE given_back_at IS NULL AND number = (SELECT max(number) FROM operator)",
+        )?
+        .query_row([], |row| {
+            let (lock, rollout): (String, String) = (row.get(1)?, row.get(2)?);
+            let operator = Operator { user: row.get(3)?, host: row.get(4)?, pid: row.get(5)? };
+            let since = Timestamp::from_milliseconds(row.get(6)?);
+            let holder = match rollout.parse() {
+                Ok(rollout) => Ok(Holder { lock, rollout, operator, since }),
+                Err(_) => Err(rollout),
+            };
+            Ok((row.get(0)?, holder))
+        })
+        .optional()
+}
+
+/// Writes down who holds the lock from now on.
+pub(super) fn take(
+    transaction: &Transaction<'_>,
+    rollout: &RolloutId,
+    me: &Operator,
+    now: Timestamp,
+) -> rusqlite::Result<Fence> {
+    let next: i64 = transaction.query_row("SELECT coalesce(max(number), 0) + 1 FROM operator", [], |row| row.get(0))?;
+    let lock = format!("{next}-{:04x}", fastrand::u16(..));
+    let since = now.as_milliseconds();
+    transaction.execute(
+        "INSERT INTO operator (number, lock, rollout, user, host, pid, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![next, lock, rollout.as_str(), me.user, me.host, me.pid, since],
+    )?;
+    Ok(Fence { number: next, lock })
+}

@@ -1,0 +1,104 @@
+//! Whether a plan still fits: a plan is refused once its ground has shifted.
+//!
+//! *Invariant:* it only reads; every difference is named.
+
+use std::collections::BTreeMap;
+
+use futures_util::{StreamExt, stream};
+
+use super::Crew;
+use crate::{
+    diagnostic::Chain,
+    model::{PluginId, PluginVersion, Sha256Digest, WorkspaceName},
+    ops::target::State,
+    rollout::{Ground, Plan},
+};
+
+/// Returns what has changed since the plan was made, one sentence each.
+pub(super) async fn shifts(plan: &Plan, crew: &Crew, lock: Option<Sha256Digest>, concurrency: usize) -> Vec<String> {
+    let mut found = Vec::new();
+    if plan.base.lock.is_some() && plan.base.lock != lock {
+        found.push("the lock is another one than the plan was made from".to_owned());
+    }
+    let concerned: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
+    let of_each: Vec<Vec<String>> = stream::iter(concerned)
+        .map(|name| async move {
+            match plan.workspaces.get(name) {
+                Some(ground) => of_one(name, ground, crew).await,
+                None => Vec::new(),
+            }
+        })
+        .buffered(concurrency.max(1))
+        .collect()
+        .await;
+    found.extend(of_each.into_iter().flatten());
+    found
+}
+
+/// Returns the workspaces that are not where the plan has them: enough for going on with a rollout.
+pub(super) fn moved(plan: &Plan, crew: &Crew) -> Vec<String> {
+    let concerned = plan.waves.iter().flat_map(|wave| &wave.workspaces);
+    let moved = concerned.filter_map(|name| {
+        let ground = plan.workspaces.get(name)?;
+        match crew.get(name) {
+            None => Some(format!("{name}: it is not in the manifest any more")),
+            Some(member) if member.place != ground.place => {
+                Some(format!("{name}: the manifest has it at `{}`, the plan at `{}`", member.place, ground.place))
+            }
+            Some(_) => None,
+        }
+    });
+    moved.collect()
+}
+
+async fn of_one(name: &WorkspaceName, ground: &Ground, crew: &Crew) -> Vec<String> {
+    let Some(member) = crew.get(name) else { return vec![format!("{name}: it is not in the manifest any more")] };
+    if member.place != ground.place {
+        return vec![format!("{name}: the manifest has it at `{}`, the plan at `{}`", member.place, ground.place)];
+    }
+    if member.target.platform != ground.platform {
+        let (now, then) = (&member.target.platform, &ground.platform);
+        return vec![format!("{name}: it is for {now} now, and was for {then}")];
+    }
+    match member.target.read(true).await {
+        // Whether that stands in the way is found out by the preflight.
+        Err(error) => vec![format!("{name}: it cannot be read: {}", Chain(&error))],
+        Ok(state) => compare(name, ground, &state),
+    }
+}
+
+fn compare(name: &WorkspaceName, ground: &Ground, state: &State) -> Vec<String> {
+    let now: BTreeMap<&PluginId, Option<&PluginVersion>> =
+        state.plugins.iter().map(|(id, plugin)| (id, plugin.version.as_ref())).collect();
+    let mut found = Vec::new();
+    if ground.grafana.is_some() && state.grafana.is_some() && ground.grafana != state.grafana {
+        let text = |version: &Option<crate::model::GrafanaVersion>| {
+            version.as_ref().map_or_else(String::new, ToString::to_string)
+        };
+        let (now, then) = (text(&state.grafana), text(&ground.grafana));
+        found.push(format!("{name}: Grafana was {then} and is {now}"));
+    }
+    for (id, then) in &ground.plugins {
+        match now.get(id) {
+            None => found.push(format!("{name}: {id} was there and is not")),
+            Some(now) if !is_same(then.as_ref(), *now) => {
+                found.push(format!("{name}: {id} was {} and is {}", shown(then.as_ref()), shown(*now)));
+            }
+            Some(_) => {}
+        }
+    }
+    let new = now.keys().filter(|id| !ground.plugins.contains_key(**id));
+    found.extend(new.map(|id| format!("{name}: {id} was not there and is")));
+    found
+}
+
+fn is_same(one: Option<&PluginVersion>, other: Option<&PluginVersion>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.same_release(other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+fn shown(version: Option<&PluginVersion>) -> String {
+    version.map_or_else(|| "in a version that cannot be made out".to_owned(), |version| format!("at {version}"))
+}

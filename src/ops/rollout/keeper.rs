@@ -1,0 +1,99 @@
+//! Whoever may write to the journal: the locks that are held for that, and the way to write without keeping others waiting.
+//!
+//! *Invariant:* an entry is on the disk before the next thing is done; without the lock nothing is written.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{RolloutError, RolloutOptions};
+use crate::{
+    diagnostic::Chain,
+    home::{HomeError, Locking, WriteLock},
+    journal::{Fence, Journal, JournalError, Liveness, RolloutId},
+    ops::{Context, blocking},
+    rollout::{Entry, Plan},
+};
+
+/// The right to carry out one rollout.
+#[derive(Debug)]
+pub(super) struct Keeper {
+    journal: Arc<Mutex<Journal>>,
+    id: RolloutId,
+    fence: Fence,
+    context: Context,
+    /// The lock by which others on this machine know that this process lives.
+    _alive: Option<WriteLock>,
+}
+
+impl Keeper {
+    /// Takes the lock for a rollout.
+    pub(super) async fn take(
+        context: &Context,
+        id: &RolloutId,
+        options: &RolloutOptions,
+    ) -> Result<Self, RolloutError> {
+        let (context, id, options) = (context.clone(), id.clone(), options.clone());
+        blocking(move || {
+            let alive = match context.home.lock_rollouts(&context.command, context.now()) {
+                Ok(lock) => Some(lock),
+                Err(HomeError::Locked { .. }) => None,
+                Err(error) => return Err(error.into()),
+            };
+            let others = liveness(&context, alive.as_ref());
+            let mut journal = Journal::open(&context.home.journal_path())?;
+            journal.stop_after(options.stop);
+            let instead = options.take_lock.as_deref();
+            let fence = match journal.take(&id, &options.operator, others, instead, context.now()) {
+                Ok(fence) if others == Liveness::Taken && instead.is_none() => {
+                    // Nobody has the lock by its row, but somebody lives who is about to take it, or to end.
+                    journal.give_back(&fence, context.now())?;
+                    return Err(RolloutError::Busy);
+                }
+                fence => fence?,
+            };
+            Ok(Self { journal: Arc::new(Mutex::new(journal)), id, fence, context, _alive: alive })
+        })
+        .await
+    }
+
+    /// Returns the rollout.
+    pub(super) fn id(&self) -> &RolloutId {
+        &self.id
+    }
+
+    /// Writes down a new rollout.
+    pub(super) async fn create(&self, plan: Arc<Plan>, first: Entry) -> Result<(), JournalError> {
+        let (journal, id, fence) = (Arc::clone(&self.journal), self.id.clone(), self.fence.clone());
+        blocking(move || with(&journal, |journal| journal.create(&id, &plan, &fence, &first))).await
+    }
+
+    /// Writes entries down, all or none.
+    pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<(), JournalError> {
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let (journal, id, fence) = (Arc::clone(&self.journal), self.id.clone(), self.fence.clone());
+        blocking(move || with(&journal, |journal| journal.append(&id, &fence, &entries))).await
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        let now = self.context.now();
+        if let Err(error) = with(&self.journal, |journal| journal.give_back(&self.fence, now)) {
+            tracing::warn!(error = %Chain(&error), "the lock of the rollout was not given back");
+        }
+    }
+}
+
+/// Works on the journal; a panic while it was held left it whole, since its writes are transactions.
+fn with<T>(journal: &Mutex<Journal>, work: impl FnOnce(&mut Journal) -> T) -> T {
+    work(&mut journal.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn liveness(context: &Context, alive: Option<&WriteLock>) -> Liveness {
+    match (alive, context.home.locking()) {
+        (None, _) => Liveness::Taken,
+        (Some(_), Ok(Locking::Works)) => Liveness::Alone,
+        (Some(_), _) => Liveness::Unknown,
+    }
+}

@@ -1,0 +1,202 @@
+//! Carries out plans over a fleet: begins rollouts, goes on with them, takes them back, and tells of them.
+//!
+//! *Invariant:* before the first workspace is changed everything that comes, and everything of the way back, is here and
+//! checked; after that, whatever happens, the journal says where things stand, and another process can go on from it.
+//! *Not for:* deciding what comes next: the engine does, from the journal alone.
+
+pub mod content;
+mod driver;
+mod error;
+mod ground;
+mod interrupt;
+mod keeper;
+mod kept;
+mod packages;
+mod preflight;
+mod report;
+mod story;
+mod tasks;
+
+use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+
+use serde_json::Value;
+
+pub use self::{
+    error::RolloutError,
+    interrupt::Interrupt,
+    report::{Left, Outcome, WorkspaceFailure},
+    story::{Story, list, story},
+};
+pub(in crate::ops) use kept::needed;
+
+use self::{driver::Driver, keeper::Keeper, packages::Needs};
+use crate::{
+    journal::{Operator, RolloutId, StopAfter, Told},
+    model::{PluginId, Sha256Digest, Timestamp, WorkspaceName},
+    ops::{Context, sources::Sources, target::Target},
+    rollout::{Ending, Engine, Entry, Plan, Record},
+};
+
+/// How many workspaces are asked at once before anything is changed, at least.
+const ASKED_AT_ONCE: usize = 32;
+
+/// A workspace as it can be reached now.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// What plugins are installed on.
+    pub target: Target,
+    /// Where it is, as the manifest has it.
+    pub place: String,
+}
+
+/// The workspaces of a rollout.
+pub type Crew = BTreeMap<WorkspaceName, Member>;
+
+/// How a rollout is carried out.
+#[derive(Clone, Debug)]
+pub struct RolloutOptions {
+    /// Who carries it out.
+    pub operator: Operator,
+    /// The lock that is taken although somebody holds it.
+    pub take_lock: Option<String>,
+    /// Whether it may begin where there is no way back.
+    pub no_way_back: bool,
+    /// Whether packages are fetched and checked here before a server is asked to install them.
+    pub preflight: bool,
+    /// The query that each data source of a plugin must answer.
+    pub smoke: Arc<BTreeMap<PluginId, Value>>,
+    /// How long what is under way may take to end once the rollout is to be left.
+    pub grace: Duration,
+    /// Looks up a variable of the environment, for commands of gates.
+    pub environment: fn(&str) -> Option<String>,
+    /// When the process ends by itself: only for tests.
+    pub stop: Option<StopAfter>,
+}
+
+/// Who hears of a rollout while it goes on.
+pub trait Witness: fmt::Debug + Send + Sync {
+    /// An entry was written.
+    fn written(&self, rollout: &RolloutId, entry: &Entry);
+}
+
+/// What a rollout is carried out with.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting<'a> {
+    /// The cache, the network and the clock.
+    pub context: &'a Context,
+    /// The upstreams that packages come from.
+    pub sources: &'a Sources,
+    /// How.
+    pub options: &'a RolloutOptions,
+    /// Who may want it to end.
+    pub interrupt: &'a Interrupt,
+    /// Who hears of it.
+    pub witness: &'a dyn Witness,
+}
+
+/// What is done with a rollout that was begun.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Onward {
+    /// It goes on where it was left.
+    Resume,
+    /// It is taken back.
+    Undo,
+    /// It ends where it is.
+    Abort,
+}
+
+/// Carries out a plan.
+pub async fn apply(
+    setting: Setting<'_>,
+    plan: Plan,
+    crew: Crew,
+    lock: Option<Sha256Digest>,
+) -> Result<Outcome, RolloutError> {
+    let Setting { context, options, .. } = setting;
+    let id = RolloutId::new(context.now(), fastrand::u16(..));
+    let keeper = Keeper::take(context, &id, options).await?;
+    story::refuse_second(context)?;
+    let asked = plan.policy.max_concurrent.get().max(ASKED_AT_ONCE);
+    let shifts = ground::shifts(&plan, &crew, lock, asked).await;
+    if !shifts.is_empty() {
+        return Err(RolloutError::Stale(shifts));
+    }
+    let readiness = preflight::ask(&plan, &crew, asked).await;
+    if !readiness.obstacles.is_empty() {
+        let (obstacles, hints) = (readiness.obstacles, readiness.hints);
+        return Err(RolloutError::NotReady { obstacles, hints });
+    }
+    let mut lacking = Needs::of(&plan, &crew, options.preflight).fetch(context, setting.sources).await?;
+    if lacking.targets.is_empty() {
+        packages::judge(context, &plan, &crew, options.preflight, &mut lacking).await;
+    }
+    if !lacking.targets.is_empty() {
+        return Err(RolloutError::NoPackages(lacking.targets));
+    }
+    if !lacking.way_back.is_empty() && !options.no_way_back {
+        return Err(RolloutError::NoWayBack(lacking.way_back));
+    }
+    let mut remarks: Vec<String> = readiness.remarks.into_iter().chain(lacking.remarks).collect();
+    remarks.extend(lacking.way_back.into_iter().map(|what| format!("there is no way back to {what}")));
+    let plan = Arc::new(plan);
+    let first = Entry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
+    keeper.create(Arc::clone(&plan), first.clone()).await?;
+    setting.witness.written(&id, &first);
+    let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), crew);
+    driver.replay(&[first])?;
+    let left = driver.drive().await?;
+    Ok(Outcome::of(id, driver.engine(), left, remarks))
+}
+
+/// Goes on with a rollout, takes it back, or ends it where it is.
+pub async fn go_on(setting: Setting<'_>, id: &RolloutId, crew: Crew, way: Onward) -> Result<Outcome, RolloutError> {
+    let Setting { context, options, .. } = setting;
+    let keeper = Keeper::take(context, id, options).await?;
+    // Read only now: until the lock was taken somebody else may have gone on.
+    let Told { plan, entries } = story::load(context, id)?;
+    let plan = Arc::new(plan);
+    let mut remarks = Vec::new();
+    let mut engine = Engine::new(Arc::clone(&plan));
+    for entry in &entries {
+        engine.apply(entry)?;
+    }
+    refuse_useless(&engine, id, way)?;
+    if way != Onward::Abort {
+        let moved = ground::moved(&plan, &crew);
+        if !moved.is_empty() {
+            return Err(RolloutError::Stale(moved));
+        }
+        // As far as that goes: what is not there fails where it is needed.
+        let lacking = Needs::of(&plan, &crew, options.preflight).fetch(context, setting.sources).await?;
+        remarks.extend(lacking.targets.into_iter().chain(lacking.way_back));
+    }
+    let is_over = engine.is_over();
+    let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), crew);
+    driver.replay(&entries)?;
+    let by = options.operator.to_string();
+    if !is_over {
+        driver.note(Record::Resumed { by: by.clone() })?;
+    }
+    match way {
+        Onward::Resume => {}
+        Onward::Undo => driver.note(Record::GoingBack { reason: format!("{by} takes it back") })?,
+        Onward::Abort => driver.note(Record::Aborted { by })?,
+    }
+    let left = driver.drive().await?;
+    Ok(Outcome::of(id.clone(), driver.engine(), left, remarks))
+}
+
+/// Refuses what has nothing to do.
+fn refuse_useless(engine: &Engine, id: &RolloutId, way: Onward) -> Result<(), RolloutError> {
+    match (engine.ending(), way) {
+        (Some(Ending::Undone | Ending::RolledBack), Onward::Undo) => Err(RolloutError::Undone(id.clone())),
+        (Some(_), Onward::Resume | Onward::Abort) => Err(RolloutError::Over(id.clone())),
+        _ => Ok(()),
+    }
+}
+
+/// Returns the time at which something was written, for people.
+#[must_use]
+pub fn clock_time(at: Timestamp) -> String {
+    at.to_string().get(11..19).unwrap_or_default().to_owned()
+}

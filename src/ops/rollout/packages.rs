@@ -1,0 +1,234 @@
+//! The packages of a rollout: those that come, and those of the way back.
+//!
+//! *Invariant:* what a workspace is to get is in the store and verified before the first workspace is changed, and is the
+//! package that the plan names.
+//! *Not for:* putting them anywhere.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Crew;
+use crate::{
+    diagnostic::Chain,
+    index::{Index, IndexError},
+    model::{Platform, PluginId, PluginSpec, PluginVersion, VersionRequest, WorkspaceName},
+    ops::{
+        Context, blocking,
+        fetch::{self, FetchOptions, FetchStartError, Subject},
+        install,
+        sources::Sources,
+        target::Place,
+    },
+    resolver::Surroundings,
+    rollout::{Action, Plan, Step},
+    upstream::PackageName,
+};
+
+/// A version for a platform.
+type Wanted = (PluginId, PluginVersion, Platform);
+
+/// What stands in the way of a rollout, as far as packages go.
+#[derive(Debug, Default)]
+pub(super) struct Lacking {
+    /// Packages that would come, and why they cannot.
+    pub(super) targets: Vec<String>,
+    /// Packages of the way back, and why they cannot be had.
+    pub(super) way_back: Vec<String>,
+    /// What is to be told of those that are there.
+    pub(super) remarks: Vec<String>,
+}
+
+/// What a plan needs.
+#[derive(Debug, Default)]
+pub(super) struct Needs {
+    targets: BTreeMap<Wanted, Vec<(WorkspaceName, Option<String>)>>,
+    way_back: BTreeMap<Wanted, Vec<WorkspaceName>>,
+}
+
+impl Needs {
+    /// Returns what a plan needs here; servers that take their packages unchecked need none.
+    pub(super) fn of(plan: &Plan, crew: &Crew, preflight: bool) -> Self {
+        let mut needs = Self::default();
+        for (name, member) in crew {
+            if matches!(member.target.place, Place::Server(_)) && !preflight {
+                continue;
+            }
+            let Some(ground) = plan.workspaces.get(name) else { continue };
+            for action in actions(plan, name) {
+                let key = |version: &PluginVersion| (action.plugin.clone(), version.clone(), ground.platform.clone());
+                if let Some(to) = &action.to {
+                    let digest = action.package.as_ref().and_then(|package| package.digest.clone());
+                    needs.targets.entry(key(to)).or_default().push((name.clone(), digest));
+                }
+                if let Some(from) = action.from.as_ref().filter(|from| action.to.as_ref() != Some(*from)) {
+                    needs.way_back.entry(key(from)).or_default().push(name.clone());
+                }
+            }
+        }
+        needs
+    }
+
+    /// Brings everything into the store, and says what cannot be had. Takes the lock of the cache for that time.
+    pub(super) async fn fetch(&self, context: &Context, sources: &Sources) -> Result<Lacking, FetchStartError> {
+        let mut lacking = Lacking::default();
+        if self.targets.is_empty() && self.way_back.is_empty() {
+            return Ok(lacking);
+        }
+        let _lock = context.home.lock(&context.command, context.now())?;
+        let mut failures: BTreeMap<Wanted, String> = BTreeMap::new();
+        let all: BTreeSet<&Wanted> = self.targets.keys().chain(self.way_back.keys()).collect();
+        let platforms: BTreeSet<&Platform> = all.iter().map(|(_, _, platform)| platform).collect();
+        for platform in platforms {
+            let here: Vec<&Wanted> = all.iter().copied().filter(|(_, _, its)| its == platform).collect();
+            let exact = |(plugin, version, _): &&Wanted| PluginSpec {
+                id: plugin.clone(),
+                version: VersionRequest::Text { version: version.clone(), range: None },
+            };
+            let options = FetchOptions {
+                subject: Subject::Plugins(here.iter().map(exact).collect()),
+                surroundings: Surroundings { platforms: vec![platform.clone()], ..Surroundings::default() },
+                dependencies: false,
+                concurrency: 8,
+            };
+            let path = context.home.index_path();
+            let writer =
+                blocking(move || Index::open_proven(&path).and_then(|index| Index::open(index.path()))).await?;
+            for failure in fetch::fetch_locked(context, sources, writer, &options).await?.failed {
+                let same = |(plugin, version, _): &&&Wanted| {
+                    *plugin == failure.plugin && failure.version.as_ref().is_none_or(|failed| failed == version)
+                };
+                // A failure without a version is that of whatever is not in the store.
+                for wanted in here.iter().filter(same) {
+                    if failure.version.is_some() || !is_stored(context, wanted).unwrap_or(false) {
+                        failures.entry((*wanted).clone()).or_insert_with(|| failure.reason.clone());
+                    }
+                }
+            }
+        }
+        self.sort_failures(context, &failures, &mut lacking)?;
+        Ok(lacking)
+    }
+
+    fn sort_failures(
+        &self,
+        context: &Context,
+        failures: &BTreeMap<Wanted, String>,
+        lacking: &mut Lacking,
+    ) -> Result<(), IndexError> {
+        for (wanted, asked) in &self.targets {
+            let reason = match failures.get(wanted) {
+                Some(reason) => Some(reason.clone()),
+                None => mismatch(context, wanted, asked)?,
+            };
+            if let Some(reason) = reason {
+                let names = names(asked.iter().map(|(name, _)| name));
+                lacking.targets.push(format!("{}@{} for {names}: {reason}", wanted.0, wanted.1));
+            }
+        }
+        for (wanted, asked) in &self.way_back {
+            let gone = failures.get(wanted).cloned().or(not_listed(context, wanted)?);
+            if let Some(reason) = gone {
+                lacking.way_back.push(format!("{}@{} for {}: {reason}", wanted.0, wanted.1, names(asked.iter())));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Judges the signature of each package that a server is to install by itself, for that server's address.
+pub(super) async fn judge(context: &Context, plan: &Plan, crew: &Crew, preflight: bool, lacking: &mut Lacking) {
+    let mut told = BTreeSet::new();
+    for (name, member) in crew {
+        let Place::Server(server) = &member.target.place else { continue };
+        let Some(ground) = plan.workspaces.get(name) else { continue };
+        for action in actions(plan, name) {
+            let Some(to) = &action.to else { continue };
+            let package = name_of(context, &action.plugin, to, &ground.platform);
+            match install::check_for_server(context, server, &action.plugin, package, preflight).await {
+                Ok(None) => {}
+                Ok(Some(warning)) => drop(told.insert(Chain(&warning).to_string())),
+                Err(error) => lacking.targets.push(format!("{}@{to} for {name}: {}", action.plugin, Chain(&error))),
+            }
+        }
+    }
+    lacking.remarks.extend(told);
+}
+
+/// Returns the name of the package of a version for a platform, where the catalog or the store has one.
+pub(super) fn name_of(
+    context: &Context,
+    plugin: &PluginId,
+    version: &PluginVersion,
+    platform: &Platform,
+) -> Option<PackageName> {
+    let index = Index::open_existing(&context.home.index_path()).ok()?;
+    let named = |version: &PluginVersion, platform: &Platform| PackageName {
+        plugin: plugin.clone(),
+        version: version.clone(),
+        platform: platform.clone(),
+    };
+    let releases = index.releases(plugin).ok()?;
+    let listed = releases.iter().find(|stored| stored.release.version.same_release(version));
+    if let Some(stored) = listed
+        && let Some(key) = platform.choose(stored.release.packages.keys())
+        && index.blob(plugin, &stored.release.version, key).ok()?.is_some()
+    {
+        return Some(named(&stored.release.version, key));
+    }
+    // What is no longer listed may still be in the store.
+    let blobs = index.blobs_of(plugin).ok()?;
+    let same: Vec<_> = blobs.iter().filter(|blob| blob.version.same_release(version)).collect();
+    let key = platform.choose(same.iter().map(|blob| &blob.platform))?;
+    let found = same.iter().find(|blob| blob.platform == *key)?;
+    Some(named(&found.version, &found.platform))
+}
+
+fn actions<'a>(plan: &'a Plan, name: &'a WorkspaceName) -> impl Iterator<Item = &'a Action> {
+    plan.steps(name).filter_map(|step| match step {
+        Step::Plugin(action) => Some(action),
+        Step::Content(_) => None,
+    })
+}
+
+fn names<'a>(all: impl ExactSizeIterator<Item = &'a WorkspaceName>) -> String {
+    const NAMED: usize = 3;
+    let count = all.len();
+    let first: Vec<_> = all.take(NAMED).map(WorkspaceName::as_str).collect();
+    let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
+    format!("{}{more}", first.join(", "))
+}
+
+fn is_stored(context: &Context, (plugin, version, platform): &Wanted) -> Option<bool> {
+    let name = name_of(context, plugin, version, platform)?;
+    let index = Index::open_existing(&context.home.index_path()).ok()?;
+    let blob = index.blob(&name.plugin, &name.version, &name.platform).ok()??;
+    Some(context.store().has(&blob.sha256, blob.size))
+}
+
+/// Returns why the package in the store is not the one that the plan names.
+fn mismatch(
+    context: &Context,
+    (plugin, version, platform): &Wanted,
+    asked: &[(WorkspaceName, Option<String>)],
+) -> Result<Option<String>, IndexError> {
+    let index = Index::open_existing(&context.home.index_path())?;
+    let blob = match name_of(context, plugin, version, platform) {
+        Some(name) => index.blob(&name.plugin, &name.version, &name.platform)?,
+        None => None,
+    };
+    let Some(blob) = blob else { return Ok(Some("its package is not in the store".to_owned())) };
+    let sha256 = format!("sha256:{}", blob.sha256);
+    let md5 = blob.md5.map(|md5| format!("md5:{md5}"));
+    let differs = |digest: &&String| **digest != sha256 && Some(*digest) != md5.as_ref();
+    let other = asked.iter().filter_map(|(_, digest)| digest.as_ref()).find(differs);
+    Ok(other.map(|digest| format!("the plan names the package {digest}, and the store has {sha256}")))
+}
+
+/// Returns why a former version cannot be had from upstream again.
+fn not_listed(context: &Context, (plugin, version, _): &Wanted) -> Result<Option<String>, IndexError> {
+    let index = Index::open_existing(&context.home.index_path())?;
+    let gone = index.plugin(plugin)?.is_none_or(|stored| stored.withdrawn_at.is_some());
+    let releases = index.releases(plugin)?;
+    let listed =
+        releases.iter().any(|stored| stored.withdrawn_at.is_none() && stored.release.version.same_release(version));
+    Ok((gone || !listed).then(|| "the catalog does not list it any more".to_owned()))
+}

@@ -1,0 +1,130 @@
+//! What became of a rollout, in the words of the command line.
+
+use serde::Serialize;
+
+use crate::{
+    diagnostic::Kind,
+    journal::RolloutId,
+    ops::changes::Summary,
+    rollout::{Blocked, Ending, Engine, StepOutcome, StepResult, WaveState},
+};
+
+/// How a rollout was left.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Left {
+    /// It is over.
+    Finished(Ending),
+    /// It cannot go on without somebody's help.
+    Paused(String),
+    /// Somebody wanted it to end.
+    Interrupted,
+}
+
+/// What became of a rollout.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// Its name.
+    pub rollout: RolloutId,
+    /// How it ended; nothing where it can still be resumed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Why it is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+    /// What became of each action.
+    pub results: Vec<StepResult>,
+    /// How many came to what.
+    pub summary: Summary,
+    /// How many were not come to yet.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub planned: usize,
+    /// What the plan could not do from the start.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub blocked: Vec<Blocked>,
+    /// Where each wave stands.
+    pub waves: Vec<WaveState>,
+    /// Why workspaces failed that were changed as planned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub failures: Vec<WorkspaceFailure>,
+    /// What is to be told besides.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub remarks: Vec<String>,
+    /// How it was left.
+    #[serde(skip)]
+    pub left: Left,
+}
+
+/// Why a workspace failed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct WorkspaceFailure {
+    /// The workspace.
+    pub workspace: crate::model::WorkspaceName,
+    /// Why.
+    pub reason: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
+}
+
+impl Outcome {
+    /// Returns what an engine has to tell.
+    pub(super) fn of(rollout: RolloutId, engine: &Engine, left: Left, mut remarks: Vec<String>) -> Self {
+        let results = engine.results();
+        let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
+        let summary = Summary {
+            changed: count(StepOutcome::Changed),
+            unchanged: count(StepOutcome::Unchanged),
+            failed: count(StepOutcome::Failed),
+            unknown: count(StepOutcome::Unknown),
+            rolled_back: count(StepOutcome::RolledBack),
+            skipped: count(StepOutcome::Skipped),
+        };
+        let failure = |(workspace, fault): (&crate::model::WorkspaceName, &crate::rollout::Fault)| WorkspaceFailure {
+            workspace: workspace.clone(),
+            reason: fault.message.clone(),
+            hint: fault.hint.clone(),
+        };
+        remarks.extend(engine.notes().map(|(workspace, note)| format!("{workspace}: {note}")));
+        Self {
+            rollout,
+            ending: engine.ending(),
+            paused: engine.paused().map(str::to_owned),
+            planned: count(StepOutcome::Planned),
+            blocked: engine.plan().blocked.clone(),
+            waves: engine.waves(),
+            failures: engine.faults().map(failure).collect(),
+            results,
+            summary,
+            remarks,
+            left,
+        }
+    }
+
+    /// Returns what it means for whoever wanted the plan to be carried out; nothing where all of it was.
+    pub fn kind(&self) -> Option<Kind> {
+        let some = self.summary.changed > 0;
+        let partly = if some { Kind::Partly } else { Kind::Failed };
+        match self.ending {
+            _ if self.summary.unknown > 0 && self.ending.is_some() => Some(Kind::Unknown),
+            Some(Ending::Unknown) => Some(Kind::Unknown),
+            Some(Ending::Done) if self.blocked.is_empty() => None,
+            Some(Ending::Done | Ending::Partly) => Some(Kind::Partly),
+            Some(Ending::RollbackFailed) => Some(Kind::Partly),
+            Some(Ending::RolledBack | Ending::Undone) => Some(Kind::Failed),
+            Some(Ending::Stopped | Ending::Aborted) | None => Some(partly),
+        }
+    }
+
+    /// Returns what it means for whoever wanted it to be taken back, or left where it is.
+    pub fn kind_of_end(&self) -> Option<Kind> {
+        match self.ending {
+            Some(Ending::Undone | Ending::RolledBack | Ending::Aborted) => None,
+            _ => self.kind().or(Some(Kind::Failed)),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! What the journal tells of rollouts.
+
+use std::sync::Arc;
+
+use super::RolloutError;
+use crate::{
+    home::Home,
+    journal::{Holder, Journal, JournalError, Listed, RolloutId, Told},
+    ops::Context,
+    rollout::{Engine, Entry, Plan},
+};
+
+/// Everything that is known of one rollout.
+#[derive(Debug)]
+pub struct Story {
+    /// The rollout.
+    pub listed: Listed,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// What happened, in order.
+    pub entries: Vec<Entry>,
+    /// Where it stands.
+    pub engine: Engine,
+    /// Who carries it out now.
+    pub holder: Option<Holder>,
+}
+
+/// Returns all rollouts, the newest first, and who carries one out.
+pub fn list(home: &Home) -> Result<(Vec<Listed>, Option<Holder>), JournalError> {
+    match Journal::open_existing(&home.journal_path())? {
+        None => Ok((Vec::new(), None)),
+        Some(journal) => Ok((journal.list()?, journal.holder()?)),
+    }
+}
+
+/// Returns the rollout whose name begins like this; without a name the unfinished one, or else the last.
+pub fn story(home: &Home, start: Option<&str>) -> Result<Story, RolloutError> {
+    let journal = Journal::open_existing(&home.journal_path())?.ok_or(JournalError::Nothing)?;
+    let listed = journal.find(start)?;
+    let holder = journal.holder()?.filter(|holder| holder.rollout == listed.id);
+    let Told { plan, entries } = journal.load(&listed.id)?;
+    let plan = Arc::new(plan);
+    let mut engine = Engine::new(Arc::clone(&plan));
+    for entry in &entries {
+        engine.apply(entry)?;
+    }
+    Ok(Story { listed, plan, entries, engine, holder })
+}
+
+/// Returns what the journal has of a rollout.
+pub(super) fn load(context: &Context, id: &RolloutId) -> Result<Told, JournalError> {
+    let journal = Journal::open_existing(&context.home.journal_path())?.ok_or(JournalError::Nothing)?;
+    journal.load(id)
+}
+
+/// Refuses to begin a rollout while one is unfinished.
+pub(super) fn refuse_second(context: &Context) -> Result<(), JournalError> {
+    let Some(journal) = Journal::open_existing(&context.home.journal_path())? else { return Ok(()) };
+    match journal.list()?.into_iter().find(|listed| listed.ending.is_none()) {
+        Some(unfinished) => Err(JournalError::Unfinished(unfinished.id)),
+        None => Ok(()),
+    }
+}
