@@ -83,6 +83,11 @@ pub fn lock_digest(lock: &Lock) -> Sha256Digest {
     Sha256Digest::from_bytes(Sha256::digest(lock.to_text()).into())
 }
 
+/// Returns the digest of the lock that lies beside a manifest, where there is one.
+pub fn current_lock(manifest_path: &Path) -> Result<Option<Sha256Digest>, PlanStartError> {
+    Ok(read_lock(&lock_path(manifest_path))?.as_ref().map(lock_digest))
+}
+
 /// Plans what is to be done on these workspaces, which are given in the order of the manifest.
 pub async fn plan(
     context: &Context,

@@ -209,6 +209,7 @@ impl<'a> Driver<'a> {
             self.write().await?;
         }
         self.write().await?;
+        self.setting.interrupt.leave(self.keeper.id());
         Ok(Left::Interrupted)
     }
 
