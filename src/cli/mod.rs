@@ -15,6 +15,7 @@ mod fetch;
 mod gc;
 mod install;
 mod list;
+mod lock;
 mod outdated;
 mod plan;
 mod rollout;
@@ -85,6 +86,7 @@ enum Command {
     Why(why::Arguments),
     WhyNot(why::NotArguments),
     Adopt(adopt::Arguments),
+    Lock(lock::Arguments),
     Plan(plan::Arguments),
     Apply(apply::Arguments),
     Rollout(rollout::Arguments),
@@ -131,6 +133,7 @@ impl Command {
             Self::Why(_) => "why",
             Self::WhyNot(_) => "why-not",
             Self::Adopt(_) => "adopt",
+            Self::Lock(_) => "lock",
             Self::Plan(_) => "plan",
             Self::Apply(_) => "apply",
             Self::Rollout(_) => "rollout",
@@ -161,6 +164,7 @@ impl Command {
             Self::Why(arguments) => arguments.run(session).await,
             Self::WhyNot(arguments) => arguments.run(session).await,
             Self::Adopt(arguments) => arguments.run(session).await,
+            Self::Lock(arguments) => arguments.run(session).await,
             Self::Plan(arguments) => arguments.run(session).await,
             Self::Apply(arguments) => arguments.run(session).await,
             Self::Rollout(arguments) => arguments.run(session).await,

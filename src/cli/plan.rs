@@ -66,7 +66,8 @@ pub(super) async fn make(session: &Session, on: Option<&Selector>) -> Result<Pla
         targets.push((workspace.name().clone(), connect(session, workspace).await));
     }
     let options = PlanOptions { published_before: session.published_before(), ..PlanOptions::default() };
-    Ok(plan(&session.context, &session.manifest, &session.manifest_path, targets, options).await?)
+    let files = (&session.manifest, session.manifest_path.as_path());
+    Ok(plan(&session.context, session.sources(), files, targets, options).await?)
 }
 
 /// Returns a plan as people read it; what stays as it is only where that is asked for, or nothing else is there.
@@ -155,9 +156,9 @@ fn summary(plan: &Plan) -> String {
 /// Returns what could not be read, what was noticed, and what helps; each hint once.
 pub(super) fn problems(planned: &Planned) -> Vec<String> {
     let mut problems: Vec<_> = planned.remarks.iter().map(|remark| format!("note: {remark}")).collect();
-    problems.extend(planned.unread.iter().map(|one| format!("failed: {}: {}", one.name, one.error)));
+    problems.extend(planned.unread.iter().map(|(name, one)| format!("failed: {name}: {}", one.error)));
     let of_rows = planned.plan.blocked.iter().filter_map(|blocked| blocked.hint.as_ref());
-    let hints: BTreeSet<_> = planned.unread.iter().filter_map(|one| one.hint.as_ref()).chain(of_rows).collect();
+    let hints: BTreeSet<_> = planned.unread.iter().filter_map(|(_, one)| one.hint.as_ref()).chain(of_rows).collect();
     problems.extend(hints.into_iter().map(|hint| format!("hint: {hint}")));
     problems
 }

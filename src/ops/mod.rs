@@ -15,6 +15,8 @@ pub mod foreign;
 pub mod gc;
 pub mod install;
 pub mod keys;
+pub mod lock;
+pub mod locking;
 pub mod outdated;
 pub mod plan;
 pub mod remove;

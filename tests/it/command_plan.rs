@@ -232,13 +232,34 @@ fn offline_only_folders_are_planned_and_no_socket_is_opened() {
 }
 
 #[test]
-fn without_a_lock_or_with_a_damaged_one_nothing_is_planned() {
+fn a_lock_that_cannot_be_read_stops_the_plan_before_anybody_is_asked() {
     let (world, workspaces) = fleet();
-    fs::remove_file(world.path("plugport.lock")).expect("it was there");
-    world.run(&["plan"]).expect_code(2).expect_stderr("plugport.lock").expect_stderr("hint: run `plugport lock`");
     world.sandbox.write("plugport.lock", "format = 99\n");
     world.run(&["plan"]).expect_code(2).expect_stderr("has the format 99");
     assert!(workspaces.iter().all(|workspace| workspace.requests().is_empty()));
+    let unsynced = World::unsynced(catalog()).manifest(&wish(CLOCK, ""));
+    unsynced.run(&["plan"]).expect_code(6).expect_stderr("hint: ");
+}
+
+#[test]
+fn without_a_lock_versions_are_chosen_for_the_plan_alone() {
+    let (world, workspaces) = fleet();
+    let with = world.json(0, &["plan"]);
+    fs::remove_file(world.path("plugport.lock")).expect("it was there");
+    let document = world.json(0, &["plan"]);
+    assert_eq!(actions(&document), actions(&with));
+    assert_eq!(document["base"]["lock"], Value::Null);
+    assert_ne!(document["actions"][0]["package"]["digest"], with["actions"][0]["package"]["digest"]);
+    assert_eq!(document["plan_id"], world.json(0, &["plan"])["plan_id"]);
+    world
+        .run(&["plan"])
+        .expect_code(0)
+        .expect_stderr("note: there is no lock: versions are chosen for this plan alone");
+    assert!(!world.path("plugport.lock").exists());
+    assert!(workspaces.iter().all(|workspace| workspace.requests().iter().all(|request| request.method == "GET")));
+    let world = world.manifest(&wish(OLD, "on = \"us\"\nversion = \"^7\""));
+    let rows = blocked(&world.json(0, &["plan", "--on", "us"]));
+    assert!(rows.iter().any(|row| row.starts_with("us acme-old-panel: ")), "{rows:?}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod command_diff;
 mod command_doctor;
 mod command_fetch;
 mod command_install;
+mod command_lock;
 mod command_plan;
 mod command_search;
 mod command_show;

@@ -21,9 +21,7 @@ use serde::Serialize;
 
 pub use draft::Draft;
 pub use error::AdoptError;
-pub use files::{lock_path, read_lock};
 pub use grouping::Group;
-pub use locking::Undigested;
 pub use merge::Difference;
 pub use survey::{Doubt, Outlier, Spread, Subject, read_subjects};
 
@@ -33,9 +31,12 @@ use crate::{
     index::Index,
     lockfile::{Lock, LockDifference, LockedWorkspace, Reason},
     model::{PluginId, PluginVersion, WorkspaceName},
-    ops::target::Unread,
+    ops::{
+        locking::{Catalog, Undigested, lock_path, read_lock},
+        target::Unread,
+    },
 };
-use locking::Catalog;
+use locking::lock_workspace;
 use merge::Claims;
 
 /// How to adopt.
@@ -211,7 +212,7 @@ fn find(index: &Index, draft: &Draft, subjects: &[Subject], former: &Lock) -> Re
     for subject in subjects {
         let Ok(state) = &subject.state else { continue };
         let own = survey::reasons(state, &asked(draft, &subject.name));
-        workspaces.insert(subject.name.clone(), catalog.workspace(subject, state, &own, former)?);
+        workspaces.insert(subject.name.clone(), lock_workspace(&mut catalog, subject, state, &own, former)?);
         claims.read.insert(subject.name.clone());
         for plugin in state.plugins.values() {
             if !catalog.has(&plugin.id)? {

@@ -1,12 +1,8 @@
 //! Why there is no plan at all.
 
-use std::path::PathBuf;
-
 use crate::{
-    diagnostic::{Diagnose, Kind},
     index::IndexError,
-    ops::adopt::AdoptError,
-    rollout::planner::LOCK_HINT,
+    ops::{lock::LockStartError, locking::LockFileError},
 };
 
 /// Nothing was planned.
@@ -14,32 +10,13 @@ use crate::{
 pub enum PlanStartError {
     /// The lock cannot be used.
     #[error("nothing was planned")]
-    Lock(#[from] AdoptError),
-    /// There is no lock.
-    #[error("there is no lock: `{}`", path.display().to_string().escape_debug())]
-    NoLock {
-        /// Where it would be.
-        path: PathBuf,
-    },
+    Lock(#[from] LockFileError),
+    /// There is no lock, and no versions can be chosen without one.
+    #[error("nothing was planned: there is no lock")]
+    NoLock(#[from] LockStartError),
     /// The catalog cannot be used.
     #[error("nothing was planned")]
     Index(#[from] IndexError),
 }
 
-impl Diagnose for PlanStartError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Lock(error) => error.kind(),
-            Self::NoLock { .. } => Kind::Usage,
-            Self::Index(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Lock(error) => error.hint(),
-            Self::NoLock { .. } => Some(LOCK_HINT.to_owned()),
-            Self::Index(error) => error.hint(),
-        }
-    }
-}
+crate::diagnostic::diagnose_by_source!(PlanStartError { Lock, NoLock, Index });

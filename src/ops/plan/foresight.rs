@@ -7,8 +7,8 @@ use super::{
 use crate::{
     index::IndexError,
     model::VersionRequest,
-    ops::candidates::{Catalog, installed},
-    resolver::{Problem, Reason, Resolved, Solution, Surroundings, surprises},
+    ops::{candidates::installed, surprises},
+    resolver::{Problem, Reason, Resolved, Solution, Surroundings},
     rollout::{
         Action, Verb, Warning,
         planner::{Decision, Subject},
@@ -36,11 +36,11 @@ pub(super) fn warnings(
     };
     let problem = Problem { surroundings, installed: installed(state.plugins.values()), ..Problem::default() };
     let solution = Solution { plugins: resolved.iter().filter_map(|one| solved(one, &resolved)).collect() };
-    let found = surprises(&Catalog::new(facts.index, &problem.surroundings), &problem, &solution)?;
-    let warning = |surprise: crate::resolver::Surprise| Warning {
+    let found = surprises::warnings(facts.index, &problem, &solution, subject.name.as_str())?;
+    let warning = |found: surprises::Warning| Warning {
         workspace: subject.name.clone(),
-        text: surprise.sentence(subject.name.as_str()),
-        plugin: Some(surprise.plugin),
+        text: found.text,
+        plugin: Some(found.plugin),
     };
     Ok(found.into_iter().map(warning).collect())
 }

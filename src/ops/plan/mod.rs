@@ -24,7 +24,6 @@ use self::{
 pub use self::{
     error::PlanStartError,
     save::{SaveError, save},
-    survey::Unread,
 };
 use crate::{
     diagnostic::Kind,
@@ -36,10 +35,11 @@ use crate::{
     lockfile::{Lock, Reason},
     model::{PluginId, PluginVersion, Sha256Digest, Timestamp, VersionRange, WorkspaceName},
     ops::{
-        Context,
-        adopt::{lock_path, read_lock},
-        blocking,
-        target::Target,
+        Context, blocking,
+        lock::{LockOptions, LockRequest, resolve_lock},
+        locking::{lock_path, read_lock},
+        sources::Sources,
+        target::{Target, Unread},
     },
     progress::Unit,
     rollout::{
@@ -68,13 +68,13 @@ pub struct Planned {
     /// What is to be told of workspaces, each begins with a name.
     pub remarks: Vec<String>,
     /// The workspaces that could not be read.
-    pub unread: Vec<Unread>,
+    pub unread: Vec<(WorkspaceName, Unread)>,
 }
 
 impl Planned {
     /// Returns what kind of failure it is: the first one, where no workspace could be read.
     pub fn kind(&self) -> Option<Kind> {
-        self.unread.first().filter(|_| self.plan.workspaces.is_empty()).map(|unread| unread.kind)
+        self.unread.first().filter(|_| self.plan.workspaces.is_empty()).map(|(_, unread)| unread.kind)
     }
 }
 
@@ -89,15 +89,16 @@ pub fn current_lock(manifest_path: &Path) -> Result<Option<Sha256Digest>, PlanSt
 }
 
 /// Plans what is to be done on these workspaces, which are given in the order of the manifest.
+///
+/// Where there is no lock, versions are chosen for this plan alone, and packages may be fetched to learn what they need.
 pub async fn plan(
     context: &Context,
-    manifest: &Manifest,
-    manifest_path: &Path,
+    sources: &Sources,
+    (manifest, path): (&Manifest, &Path),
     targets: Vec<(WorkspaceName, Target)>,
     options: PlanOptions,
 ) -> Result<Planned, PlanStartError> {
-    let path = lock_path(manifest_path);
-    let lock = read_lock(&path)?.ok_or(PlanStartError::NoLock { path })?;
+    let former = read_lock(&lock_path(path))?;
     let index_path = context.home.index_path();
     // Found out before anybody is asked.
     let index = blocking({
@@ -107,10 +108,49 @@ pub async fn plan(
     drop(index.await?);
     let surveys = read(context, manifest, targets).await;
     let unread = surveys.iter().filter_map(Survey::unread).collect();
-    let remarks = surveys.iter().flat_map(Survey::told).collect();
-    let desk = Desk { manifest: manifest.clone(), lock, options, now: context.now(), index_path };
+    let mut remarks: Vec<_> = surveys.iter().flat_map(Survey::told).collect();
+    let chosen = match former {
+        Some(lock) => Chosen { digest: Some(lock_digest(&lock)), lock, failed: BTreeMap::new() },
+        None => {
+            let (chosen, more) = choose(context, sources, manifest, &surveys, options.published_before).await?;
+            remarks.extend(more);
+            chosen
+        }
+    };
+    let desk = Desk { manifest: manifest.clone(), chosen, options, now: context.now(), index_path };
     let plan = blocking(move || desk.plan(&surveys)).await?;
     Ok(Planned { plan, remarks, unread })
+}
+
+/// The versions that are wanted.
+struct Chosen {
+    lock: Lock,
+    /// The digest of the file; nothing where there is none.
+    digest: Option<Sha256Digest>,
+    /// The workspaces that no versions go together for, and why.
+    failed: BTreeMap<WorkspaceName, Obstacle>,
+}
+
+/// Chooses versions for this plan alone.
+async fn choose(
+    context: &Context,
+    sources: &Sources,
+    manifest: &Manifest,
+    surveys: &[Survey],
+    published_before: Option<Timestamp>,
+) -> Result<(Chosen, Vec<String>), PlanStartError> {
+    let states: Vec<_> = surveys.iter().filter_map(Survey::read).collect();
+    let concurrency = manifest.rollout().max_concurrent.get();
+    let options = LockOptions { published_before, concurrency, ..LockOptions::default() };
+    let request = LockRequest { manifest, former: &Lock::default(), states: &states, options: &options };
+    let resolved = resolve_lock(context, sources, &request).await?;
+    let failed = resolved.failures.into_iter().map(|failure| {
+        let obstacle = Obstacle { reason: failure.reason(), hint: failure.fault.hint() };
+        (failure.workspace, obstacle)
+    });
+    let chosen = Chosen { lock: resolved.lock, digest: None, failed: failed.collect() };
+    let note = "there is no lock: versions are chosen for this plan alone, and `plugport lock` keeps them".to_owned();
+    Ok((chosen, std::iter::once(note).chain(resolved.remarks).collect()))
 }
 
 async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceName, Target)>) -> Vec<Survey> {
@@ -129,7 +169,7 @@ async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceNam
 /// What plans are made from besides the workspaces themselves.
 struct Desk {
     manifest: Manifest,
-    lock: Lock,
+    chosen: Chosen,
     options: PlanOptions,
     now: Timestamp,
     index_path: PathBuf,
@@ -149,14 +189,14 @@ impl Desk {
             places.push(place(workspace, survey, decision));
         }
         let sync = index.syncs()?.first().map(|sync| sync.id);
-        let base = Base { lock: Some(lock_digest(&self.lock)), sync };
+        let base = Base { lock: self.chosen.digest, sync };
         Ok(assemble(base, self.now, self.manifest.rollout().clone(), places, content()))
     }
 
     fn subject(&self, workspace: &Workspace, survey: &Survey, facts: &mut Facts<'_>) -> Result<Subject, IndexError> {
         let name = workspace.name();
         let asked = asked(workspace, self.manifest.plugins());
-        let locked = self.lock.workspace(name).cloned();
+        let locked = self.chosen.lock.workspace(name).cloned();
         let platform = workspace.platform().clone();
         let (mut known, mut missing) = (BTreeMap::new(), BTreeMap::new());
         for (id, plugin) in locked.iter().flat_map(|locked| &locked.plugins) {
@@ -164,6 +204,9 @@ impl Desk {
         }
         for id in asked.keys().filter(|id| locked.as_ref().is_some_and(|locked| !locked.plugins.contains_key(*id))) {
             missing.extend(self.why_not(facts, survey, id, &asked)?.map(|why| (id.clone(), why)));
+        }
+        if let Some(failed) = self.chosen.failed.get(name) {
+            missing.extend(asked.keys().map(|id| (id.clone(), failed.clone())));
         }
         let mut last_known = BTreeMap::new();
         for (id, plugin) in locked.iter().flat_map(|locked| &locked.plugins) {

@@ -3,10 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Kind},
     fleet::{Grafana, grafana::Reach},
     model::{PluginId, PluginVersion, WorkspaceName},
-    ops::target::{InstalledPlugin, Place, State, Target, TargetError},
+    ops::{
+        lock::WorkspaceState,
+        target::{InstalledPlugin, Place, State, Target, TargetError, Unread},
+    },
     rollout::planner::{Obstacle, Present, There},
 };
 
@@ -20,19 +23,6 @@ pub(super) struct Survey {
     remarks: Vec<String>,
 }
 
-/// A workspace that could not be read.
-#[derive(Clone, Debug)]
-pub struct Unread {
-    /// The workspace.
-    pub name: WorkspaceName,
-    /// Why, in one line.
-    pub error: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-    /// What kind of failure it is.
-    pub kind: Kind,
-}
-
 /// Reads a workspace within its time.
 pub(super) async fn survey(name: WorkspaceName, target: Target) -> Survey {
     let (state, extras) = tokio::join!(target.read(true), extras(&target));
@@ -43,17 +33,11 @@ pub(super) async fn survey(name: WorkspaceName, target: Target) -> Survey {
     {
         remarks.push("the folder is not there yet".to_owned());
     }
-    let unread = |error: TargetError| Unread {
-        name: name.clone(),
-        error: Chain(&error).to_string(),
-        hint: error.hint(),
-        kind: error.kind(),
-    };
-    let mut state = state.map_err(unread);
+    let mut state = state.map_err(|error| Unread::from(&error));
     if let Some(gap) = extras.gap.filter(|_| state.is_ok()) {
         let error = format!("only a part of its plugins can be seen: {gap}");
         let hint = Some("use a token that sees all plugins: one of an Admin, say".to_owned());
-        state = Err(Unread { name: name.clone(), error, hint, kind: Kind::Failed });
+        state = Err(Unread { error, hint, kind: Kind::Failed });
     }
     Survey { name, target, state, preinstalled: extras.preinstalled, remarks }
 }
@@ -71,7 +55,7 @@ async fn extras(target: &Target) -> Extras {
     let Place::Server(server) = &target.place else { return Extras::default() };
     let settings = server.site().client().settings();
     let limit = settings.change_timeout.max(settings.header_timeout);
-    let (reach, preinstalled) = tokio::join!(reach(server, limit), preinstalled(server, limit));
+    let (reach, preinstalled) = tokio::join!(reach(target, limit), preinstalled(server, limit));
     let (gap, remark) = match reach {
         Reach::All => (None, None),
         Reach::Part(gap) => (Some(gap), None),
@@ -84,13 +68,9 @@ async fn extras(target: &Target) -> Extras {
     Extras { preinstalled, gap, remarks: remark.into_iter().chain(trouble).collect() }
 }
 
-/// Grafana leaves out what a weak token may not see, and does not say so (protocol page 5.3).
-async fn reach(server: &Grafana, limit: Duration) -> Reach {
-    match tokio::time::timeout(limit, server.reach_of_plugins()).await {
-        Ok(Ok(reach)) => reach,
-        Ok(Err(error)) => Reach::Part(format!("what the credential may see: {}", Chain(&error))),
-        Err(_) => Reach::Part(TargetError::Slow(limit).to_string()),
-    }
+async fn reach(target: &Target, limit: Duration) -> Reach {
+    let reach = tokio::time::timeout(limit, target.reach()).await;
+    reach.unwrap_or_else(|_| Reach::Part(TargetError::Slow(limit).to_string()))
 }
 
 async fn preinstalled(server: &Grafana, limit: Duration) -> Result<BTreeMap<PluginId, Option<PluginVersion>>, String> {
@@ -101,8 +81,13 @@ async fn preinstalled(server: &Grafana, limit: Duration) -> Result<BTreeMap<Plug
 }
 
 impl Survey {
-    pub(super) fn unread(&self) -> Option<Unread> {
-        self.state.as_ref().err().cloned()
+    pub(super) fn unread(&self) -> Option<(WorkspaceName, Unread)> {
+        Some((self.name.clone(), self.state.as_ref().err()?.clone()))
+    }
+
+    /// Returns what was read as the lock takes it; nothing where that was nothing.
+    pub(super) fn read(&self) -> Option<WorkspaceState> {
+        Some((self.name.clone(), Ok(self.state.as_ref().ok()?.clone())))
     }
 
     /// Returns what is to be told of it; of one that could not be read that alone.

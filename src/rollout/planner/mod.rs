@@ -41,7 +41,7 @@ pub struct Subject {
     pub locked: Option<LockedWorkspace>,
     /// What the catalog says of the locked versions.
     pub known: BTreeMap<PluginId, Known>,
-    /// Why the lock has no version of what is asked for, where more is known than that.
+    /// Why there is no version of what is asked for, where more is known than that the lock has none.
     pub missing: BTreeMap<PluginId, Obstacle>,
     /// What is there, or why that is not known.
     pub there: Result<There, Obstacle>,

@@ -93,7 +93,8 @@ fn two_minds() -> Obstacle {
 
 fn not_locked(subject: &Subject, id: &PluginId) -> Obstacle {
     match (&subject.locked, subject.missing.get(id)) {
-        (None, _) => Obstacle::of_lock("the lock says nothing of this workspace"),
+        (None, Some(why)) => why.clone(),
+        (None, None) => Obstacle::of_lock("the lock says nothing of this workspace"),
         (Some(_), None) => Obstacle::of_lock("the lock has no version of it"),
         (Some(_), Some(why)) => Obstacle {
             reason: format!("the lock has no version of it: {}", why.reason),
