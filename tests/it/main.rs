@@ -14,6 +14,7 @@ mod command_fetch;
 mod command_install;
 mod command_lock;
 mod command_plan;
+mod command_rollout;
 mod command_search;
 mod command_show;
 mod command_signatures;
