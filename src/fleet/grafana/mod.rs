@@ -10,6 +10,7 @@ mod expected;
 mod identity;
 mod preinstalled;
 mod probes;
+mod provisioning;
 mod wire;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
@@ -25,6 +26,7 @@ pub use error::WorkspaceError;
 pub use expected::{ChangeError, Expected};
 pub use identity::{Identity, MayInstall, Obstacle};
 pub use probes::{Known, Look};
+pub use provisioning::{Bundled, Changed, ContentError, Saved, has_settings, is_as_it_was};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};
 
 use super::{

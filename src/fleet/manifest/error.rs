@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::workspace::Kind as WorkspaceKind;
+use super::{Uid, workspace::Kind as WorkspaceKind};
 use crate::{
     diagnostic::{Diagnose, Kind, nearest},
     fleet::reference::ParseReferenceError,
@@ -110,6 +110,28 @@ pub enum RuleError {
     /// An address cannot be that of a catalog or a workspace.
     #[error("the address cannot be used")]
     Address(#[source] SiteError),
+    /// A data source has no name.
+    #[error("the data source `{0}` has no `name`")]
+    Unnamed(Uid),
+    /// Two entries are about one data source, or two data sources have one name.
+    #[error("the data source `{}` of workspace `{workspace}` is there twice", name.escape_debug())]
+    SameDataSource {
+        /// The unique id or the name.
+        name: String,
+        /// A workspace that both entries mean.
+        workspace: WorkspaceName,
+    },
+    /// One folder is to have two titles.
+    #[error("the folder `{uid}` of workspace `{workspace}` is given two titles")]
+    TwoTitles {
+        /// The unique id.
+        uid: Uid,
+        /// A workspace that both entries mean.
+        workspace: WorkspaceName,
+    },
+    /// A folder of plugins is to have a data source or dashboards.
+    #[error("the workspace `{0}` is a folder of plugins, which has neither data sources nor dashboards")]
+    NoServer(WorkspaceName),
     /// A selector names nothing.
     #[error("a workspace is named that is not there")]
     Selector(#[source] SelectError),

@@ -4,6 +4,7 @@
 //! one place, and every workspace that is named somewhere is there. It holds references to secrets, never secrets.
 //! *Not for:* what was chosen for each workspace (the lock), or reaching one.
 
+mod content;
 mod error;
 mod policy;
 mod workspace;
@@ -17,6 +18,7 @@ use std::{
 use serde::Deserialize;
 use toml::Spanned;
 
+pub use content::{Access, DashboardsWish, DataSourceWish, ParseUidError, Uid};
 pub use error::{ManifestError, RuleError, SelectError};
 pub use policy::{Catalog, Ensure, Keys, ParseSourceError, Signatures, Source, Trust, Wish};
 pub use workspace::{Kind, Login, Place, Service, Workspace};
@@ -37,6 +39,7 @@ pub struct Manifest {
     trust: Trust,
     workspaces: Vec<Workspace>,
     plugins: Vec<Wish>,
+    data_sources: Vec<DataSourceWish>,
     rollout: Rollout,
     network: NetSettings,
 }
@@ -52,6 +55,8 @@ struct RawManifest {
     workspace: Vec<Spanned<RawWorkspace>>,
     #[serde(default)]
     plugin: Vec<Spanned<Wish>>,
+    #[serde(default)]
+    datasource: Vec<Spanned<DataSourceWish>>,
     rollout: Option<Spanned<Rollout>>,
     #[serde(default)]
     network: NetSettings,
@@ -81,15 +86,22 @@ impl Manifest {
         let workspaces = check_workspaces(raw.workspace, folder, &place)?;
         let (catalog, catalog_at) = split(raw.catalog);
         let (rollout, rollout_at) = split(raw.rollout);
-        let mut manifest =
-            Self { catalog, trust: raw.trust, workspaces, plugins: Vec::new(), rollout, network: raw.network };
+        let (trust, network) = (raw.trust, raw.network);
+        let (plugins, data_sources) = (Vec::new(), Vec::new());
+        let mut manifest = Self { catalog, trust, workspaces, plugins, data_sources, rollout, network };
         manifest.check_catalog().map_err(|source| place.broken(catalog_at, source))?;
         manifest.check_waves().map_err(|source| place.broken(rollout_at, source))?;
         for wish in raw.plugin {
             let at = wish.span().start;
             let wish = wish.into_inner();
-            manifest.check_name(&wish.on).map_err(|source| place.broken(at, source))?;
+            manifest.check_wish(&wish).map_err(|source| place.broken(at, source))?;
             manifest.plugins.push(wish);
+        }
+        for entry in raw.datasource {
+            let at = entry.span().start;
+            let wish = entry.into_inner().check(folder).map_err(|source| place.broken(at, source))?;
+            manifest.check_data_source(&wish).map_err(|source| place.broken(at, source))?;
+            manifest.data_sources.push(wish);
         }
         let Catalog { source, token, allow_http } = manifest.catalog;
         let token = token.map(|token| token.below(folder));
@@ -101,7 +113,8 @@ impl Manifest {
     /// Keeps from every command that prints a secret the variables that hold the others.
     fn keep_secrets_apart(&mut self) {
         let workspaces = self.workspaces.iter_mut().filter_map(Workspace::secret_mut);
-        let mut secrets: Vec<_> = self.catalog.token.iter_mut().chain(workspaces).collect();
+        let data_sources = self.data_sources.iter_mut().flat_map(|wish| wish.secrets.values_mut());
+        let mut secrets: Vec<_> = self.catalog.token.iter_mut().chain(workspaces).chain(data_sources).collect();
         let variables: BTreeSet<_> = secrets.iter().filter_map(|secret| secret.variable()).map(str::to_owned).collect();
         for secret in &mut secrets {
             secret.withhold(&variables);
@@ -126,6 +139,11 @@ impl Manifest {
     /// Returns what is wanted of plugins, in the order of the file.
     pub fn plugins(&self) -> &[Wish] {
         &self.plugins
+    }
+
+    /// Returns what is wanted of data sources, in the order of the file.
+    pub fn data_sources(&self) -> &[DataSourceWish] {
+        &self.data_sources
     }
 
     /// Returns how a rollout goes.
@@ -175,6 +193,49 @@ impl Manifest {
             Wave::Selector(selector) => self.check_name(selector),
             Wave::Share(_) | Wave::Count(_) => Ok(()),
         })
+    }
+
+    fn check_wish(&self, wish: &Wish) -> Result<(), RuleError> {
+        self.check_name(&wish.on)?;
+        let Some((uid, title)) = wish.folder() else { return Ok(()) };
+        self.check_is_server(&wish.on)?;
+        let others = self.plugins.iter().filter(|other| other.folder().is_some_and(|(known, _)| known == uid));
+        let mut others = others.filter(|other| other.folder().is_some_and(|(_, known)| known != title));
+        match others.find_map(|other| self.meant_by_both(&other.on, &wish.on)) {
+            Some(workspace) => Err(RuleError::TwoTitles { uid, workspace }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_data_source(&self, wish: &DataSourceWish) -> Result<(), RuleError> {
+        self.check_name(&wish.on)?;
+        self.check_is_server(&wish.on)?;
+        for other in &self.data_sources {
+            let name = match (&other.name, &wish.name) {
+                _ if other.uid == wish.uid => wish.uid.to_string(),
+                (Some(known), Some(name)) if known == name => name.clone(),
+                _ => continue,
+            };
+            if let Some(workspace) = self.meant_by_both(&other.on, &wish.on) {
+                return Err(RuleError::SameDataSource { name, workspace });
+            }
+        }
+        Ok(())
+    }
+
+    fn meant_by_both(&self, first: &Selector, second: &Selector) -> Option<WorkspaceName> {
+        let meant = |workspace: &&Workspace| workspace.is_meant_by(first) && workspace.is_meant_by(second);
+        self.workspaces.iter().find(meant).map(|workspace| workspace.name().clone())
+    }
+
+    /// A selector that means several workspaces may mean folders too, which are passed over; a name means that one.
+    fn check_is_server(&self, selector: &Selector) -> Result<(), RuleError> {
+        match selector {
+            Selector::Name(name) if self.workspace(name).is_ok_and(|found| found.kind() == Kind::Directory) => {
+                Err(RuleError::NoServer(name.clone()))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A name that is not there is a slip of the pen; labels that nobody has yet may be meant for later.
@@ -462,6 +523,89 @@ settle-timeout = "1m"
             "[catalog]\nsource = \"workspace:prod-ue\"",
         ] {
             assert!(refused(text).contains("there is no workspace `prod-ue`"), "{}", refused(text));
+        }
+    }
+
+    const SERVERS: &str = concat!(
+        "[[workspace]]\nname = \"a\"\nkind = \"grafana\"\nurl = \"https://a\"\ntoken = { env = \"A\" }\nlabels = { t = \"x\" }\n",
+        "[[workspace]]\nname = \"b\"\nkind = \"grafana\"\nurl = \"https://b\"\ntoken = { env = \"B\" }\n",
+        "[[workspace]]\nname = \"d\"\nkind = \"directory\"\npath = \"p\"\n"
+    );
+
+    fn source(rest: &str) -> String {
+        format!("[[datasource]]\nplugin = \"acme-sql-datasource\"\n{rest}\n")
+    }
+
+    #[test]
+    fn content_is_read_and_secrets_stay_references() {
+        let text = format!(
+            "{SERVERS}[[plugin]]\nid = \"acme-sql-datasource\"\ndashboards = {{ folder = \"SQL\" }}\n\
+             smoke = {{ rawSql = \"SELECT 1\", format = \"table\" }}\n{}",
+            source(
+                "uid = \"sql\"\nname = \"SQL\"\non = \"t=x\"\nurl = \"db:5432\"\nbasic-auth = true\n\
+                 json-data = { maxOpenConns = 5, tls = { mode = \"off\" } }\n\
+                 secrets = { password = { file = \"pw\" }, key = { env = \"KEY\" } }"
+            )
+        );
+        let manifest = parse(&text).expect("sound");
+        let (uid, title) = manifest.plugins()[0].folder().expect("a folder");
+        assert_eq!((uid.as_str(), title), ("plugport-acme-sql-datasource", "SQL"));
+        assert_eq!(manifest.plugins()[0].smoke.as_ref().expect("a query")["rawSql"], "SELECT 1");
+        let wish = &manifest.data_sources()[0];
+        let wanted = serde_json::json!({"type": "acme-sql-datasource", "access": "proxy", "url": "db:5432",
+            "basicAuth": true, "jsonData": {"maxOpenConns": 5, "tls": {"mode": "off"}}});
+        assert_eq!(wish.settings(), wanted);
+        assert_eq!(wish.secrets["password"], SecretReference::File("/etc/fleet/pw".into()));
+    }
+
+    #[test]
+    fn a_secret_of_a_data_source_is_withheld_from_commands_and_not_repeated() {
+        let secrets = |text: &str| source(&format!("uid = \"x\"\nname = \"X\"\nsecrets = {text}"));
+        for text in ["\"canary\"", "{ password = \"canary\" }", "{ password = { value = \"canary\" } }", "[\"canary\"]"]
+        {
+            let refused = refused(&secrets(text));
+            assert!(refused.contains("{ env = \"NAME\" }") && !refused.contains("canary"), "{refused}");
+        }
+        let text = secrets("{ a = { command = \"pass show x\" }, b = { env = \"SOURCE_KEY\" } }");
+        let manifest = parse(&text).expect("sound");
+        let shown = format!("{:?}", manifest.data_sources()[0].secrets["a"]);
+        assert!(shown.contains("SOURCE_KEY"), "{shown}");
+    }
+
+    #[test]
+    fn content_that_cannot_be_meant_is_refused() {
+        let named =
+            |uid: &str, name: &str, on: &str| source(&format!("uid = \"{uid}\"\nname = \"{name}\"\non = \"{on}\""));
+        let folder = |id: &str, title: &str| {
+            format!("[[plugin]]\nid = \"{id}\"\ndashboards = {{ folder = \"{title}\", uid = \"f\" }}\n")
+        };
+        for (text, wanted) in [
+            (source("uid = \"x\""), "no `name`"),
+            (source("uid = \"a b\"\nname = \"X\""), "no unique id"),
+            (source("uid = \"x\"\nname = \"X\"\npassword = \"p\""), "unknown key `password`"),
+            (source("uid = \"x\"\nname = \"X\"\njson-dta = {}"), "`json-data`?"),
+            (named("x", "X", "d"), "folder of plugins"),
+            (named("x", "X", "q"), "no workspace `q`"),
+            (named("x", "X", "a") + &named("x", "Y", "all"), "`x` of workspace `a`"),
+            (named("x", "X", "all") + &named("y", "X", "t=x"), "`X` of workspace `a`"),
+            (folder("a-app", "One") + &folder("b-app", "Two"), "two titles"),
+            (folder("a-app", " "), "has a title"),
+            ("[[plugin]]\nid = \"a-app\"\nsmoke = { x = nan }\n".to_owned(), "JSON does not have"),
+        ] {
+            let text = refused(&format!("{SERVERS}{text}"));
+            assert!(text.contains(wanted), "{wanted}: {text}");
+        }
+        assert!(parse(&format!("{SERVERS}{}{}", named("x", "X", "a"), named("x", "X", "b"))).is_ok());
+        assert!(parse(&(SERVERS.to_owned() + &source("uid = \"x\"\nensure = \"absent\""))).is_ok());
+    }
+
+    #[test]
+    fn the_folder_of_a_plugin_has_a_uid_that_fits_and_is_its_own() {
+        let of = |id: &str| Uid::of_folder(&id.parse().expect("an id"));
+        let long = |end: &str| format!("acme-{}-{end}", "x".repeat(40));
+        assert_ne!(of(&long("app")), of(&long("panel")));
+        for id in ["a-app", &long("app")] {
+            assert_eq!((of(id).as_str().parse::<Uid>(), of(id)), (Ok(of(id)), of(id)));
         }
     }
 

@@ -9,7 +9,9 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
+use super::content::{DashboardsWish, Uid, some_object};
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::reference::SecretReference,
@@ -182,9 +184,22 @@ pub struct Wish {
     /// Whether it is to be there.
     #[serde(default)]
     pub ensure: Ensure,
+    /// Where the dashboards that it bundles are imported, if they are.
+    pub dashboards: Option<DashboardsWish>,
+    /// A query that each of its data sources must answer when gates are looked at.
+    #[serde(default, deserialize_with = "some_object")]
+    pub smoke: Option<Map<String, Value>>,
 }
 
-fn everywhere() -> Selector {
+impl Wish {
+    /// Returns the unique id and the title of the folder for its dashboards.
+    pub fn folder(&self) -> Option<(Uid, &str)> {
+        let wish = self.dashboards.as_ref()?;
+        Some((wish.uid.clone().unwrap_or_else(|| Uid::of_folder(&self.id)), wish.folder.as_str()))
+    }
+}
+
+pub(super) fn everywhere() -> Selector {
     Selector::All
 }
 

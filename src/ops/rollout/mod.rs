@@ -4,6 +4,7 @@
 //! checked; after that, whatever happens, the journal says where things stand, and another process can go on from it.
 //! *Not for:* deciding what comes next: the engine does, from the journal alone.
 
+pub mod content;
 mod driver;
 mod error;
 mod ground;

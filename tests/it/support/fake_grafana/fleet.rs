@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::catalog::{FakeCatalog, SharedCatalog};
 use super::health::Illness;
+use super::provisioning::Bundle;
 use super::server::{Role, Server};
 use super::usage;
 use super::workspace::{State, Workspace};
@@ -234,6 +235,51 @@ impl FakeWorkspace {
         self.workspace.state().alert_rules.push(usage::alert_rule(uid, folder, sources));
     }
 
+    /// Lets a plugin bundle a dashboard; a later revision of one path replaces the earlier. The model may have a uid.
+    pub fn bundles(&self, plugin: &str, path: &str, revision: u64, model: Value) {
+        let mut state = self.workspace.state();
+        state.provisioned.bundled.retain(|bundle| bundle.plugin != plugin || bundle.path != path);
+        let (plugin, path) = (plugin.to_owned(), path.to_owned());
+        state.provisioned.bundled.push(Bundle { plugin, path, revision, model });
+    }
+
+    /// Lets somebody else give a folder this title just before the next change of one.
+    pub fn rival_title(&self, title: &str) {
+        self.workspace.state().provisioned.rival_titles.push(title.to_owned());
+    }
+
+    /// Returns the data sources as they are.
+    pub fn data_sources(&self) -> Vec<Value> {
+        self.workspace.state().data_sources.clone()
+    }
+
+    /// Changes a data source behind the back of the caller.
+    pub fn change_data_source(&self, uid: &str, key: &str, value: Value) {
+        let mut state = self.workspace.state();
+        let found = state.data_sources.iter_mut().find(|source| source["uid"] == uid);
+        found.expect("a data source that is there")[key] = value;
+    }
+
+    /// Returns the secrets that data sources were given, by unique id, in their order.
+    pub fn given_secrets(&self) -> Vec<(String, Value)> {
+        self.workspace.state().provisioned.secrets.clone()
+    }
+
+    /// Returns the folders as they are.
+    pub fn folders(&self) -> Vec<Value> {
+        self.workspace.state().folders.clone()
+    }
+
+    /// Returns the dashboards as they are: `dashboard` and `meta`.
+    pub fn dashboards(&self) -> Vec<Value> {
+        self.workspace.state().dashboards.clone()
+    }
+
+    /// Returns the bodies of the snapshots that were made.
+    pub fn snapshots(&self) -> Vec<Value> {
+        self.workspace.state().provisioned.snapshots.clone()
+    }
+
     /// Adds an organisation that the caller belongs to, with one dashboard.
     pub fn organisation(&self, id: i64, name: &str, uid: &str, model: Value) {
         let mut state = self.workspace.state();
@@ -257,7 +303,7 @@ impl FakeWorkspace {
     }
 }
 
-fn save(state: &mut State, (uid, title): (&str, &str), folder: &str, model: Value) {
+pub(super) fn save(state: &mut State, (uid, title): (&str, &str), folder: &str, model: Value) {
     let place = state.dashboards.iter().position(|dashboard| dashboard["dashboard"]["uid"] == uid);
     let number = place.unwrap_or(state.dashboards.len()) + 1;
     let mut dashboard = usage::dashboard(number, (uid, title), folder, model);

@@ -11,6 +11,7 @@ pub mod fleet;
 mod health;
 pub mod http;
 mod install;
+mod provisioning;
 mod range;
 pub mod server;
 mod upstream;

@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::health;
 use super::http::{Answer, Request};
 use super::workspace::State;
 
@@ -56,6 +57,8 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
     let source = |key: &str, value: &str| found(&state.data_sources, key, value, "Data source not found");
     Some(match parts {
         ["datasources", ..] if !state.reads_sources => Answer::message(403, "You'll need additional permissions"),
+        // By unique id since version 8.
+        ["datasources", "uid", ..] if health::major(state) < 8 => Answer::message(404, "Not found"),
         ["datasources"] => Answer::json(200, &json!(state.data_sources)),
         ["datasources", "uid", uid] => source("uid", uid),
         ["datasources", "name", name] => source("name", name),

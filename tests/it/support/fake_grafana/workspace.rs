@@ -65,6 +65,7 @@ pub(super) struct State {
     /// Whether `X-Grafana-Org-Id` is heeded.
     pub(super) heeds_header: bool,
     pub(super) illness: Illness,
+    pub(super) provisioned: Provisioned,
 }
 
 impl State {
@@ -99,6 +100,7 @@ impl State {
             using: None,
             heeds_header: true,
             illness: Illness::default(),
+            provisioned: Provisioned::default(),
         }
     }
 
@@ -160,6 +162,10 @@ impl Workspace {
                     .or_else(|| usage::answer(asked, request, parts))
                     .unwrap_or_else(|| Answer::message(404, "Not found"))
             }
+            ("POST" | "PUT" | "DELETE", parts) => {
+                let answered = provisioning::answer(&mut self.state(), request, parts);
+                answered.unwrap_or_else(|| Answer::message(404, "Not found"))
+            }
             _ => Answer::message(404, "Not found"),
         }
     }
@@ -212,6 +218,7 @@ impl Workspace {
                 || Answer::message(404, "Plugin not found, no installed plugin with that id"),
                 |version| Answer::json(200, &settings(&installed_plugin(&catalog, id, version))),
             ),
+            [id, "dashboards"] => provisioning::bundled(&state, id),
             [id, "health"] => plugin_health(&state, &catalog, id),
             _ => Answer::message(404, "Not found"),
         }

@@ -1,0 +1,116 @@
+//! What can become of a change besides success.
+
+use super::super::WorkspaceError;
+use crate::diagnostic::{Diagnose, Kind, printable};
+
+/// A change to folders, dashboards or data sources was not made, or is not known to have been.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentError {
+    /// The workspace could not be read beforehand: nothing was sent.
+    #[error(transparent)]
+    Workspace(#[from] WorkspaceError),
+    /// No connection came about: nothing was sent.
+    #[error("the {what} was not changed")]
+    NotSent {
+        /// What was to be changed.
+        what: String,
+        /// Why not.
+        source: WorkspaceError,
+    },
+    /// The workspace said no.
+    #[error("the workspace refused to change the {what} ({status}{})", said(message.as_ref()))]
+    Refused {
+        /// What was to be changed.
+        what: String,
+        /// The HTTP status.
+        status: u16,
+        /// What it said, cut short, secrets masked.
+        message: Option<String>,
+    },
+    /// The workspace said yes, and does not show it.
+    #[error("the workspace said yes to changing the {what}, but reading it back does not show it")]
+    NoEffect {
+        /// What was to be changed.
+        what: String,
+    },
+    /// The workspace failed at it, or gave no answer, and does not have it.
+    #[error("the workspace did not manage to change the {what}{}, and reading it back shows no change", status.map_or_else(String::new, |status| format!(" ({status}{})", said(message.as_ref()))))]
+    Fruitless {
+        /// What was to be changed.
+        what: String,
+        /// The HTTP status, where an answer came.
+        status: Option<u16>,
+        /// What it said, cut short, secrets masked.
+        message: Option<String>,
+    },
+    /// It was sent, and the workspace cannot be read: nobody knows what became of it.
+    #[error("the workspace could not be read after the change of the {what} was sent")]
+    Unknown {
+        /// What was to be changed.
+        what: String,
+        /// Why it cannot be read, where that is known.
+        source: Option<Box<WorkspaceError>>,
+    },
+    /// It comes from a file on the server, and cannot be changed over the API: nothing was sent.
+    #[error("the {what} is provisioned from a file on the server")]
+    ReadOnly {
+        /// What was to be changed.
+        what: String,
+    },
+    /// Somebody else changed it meanwhile: nothing was sent.
+    #[error("somebody else changed the {what} meanwhile")]
+    Drifted {
+        /// What was to be changed.
+        what: String,
+    },
+}
+
+fn said(message: Option<&String>) -> String {
+    message.map_or_else(String::new, |message| format!(": {}", printable(message)))
+}
+
+impl ContentError {
+    /// Returns the HTTP status, where the workspace gave one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Workspace(error) | Self::NotSent { source: error, .. } => error.status(),
+            Self::Refused { status, .. } => Some(*status),
+            Self::Fruitless { status, .. } => *status,
+            Self::Unknown { source, .. } => source.as_ref().and_then(|error| error.status()),
+            Self::NoEffect { .. } | Self::ReadOnly { .. } | Self::Drifted { .. } => None,
+        }
+    }
+
+    /// Returns whether it is not known what became of the change.
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::Unknown { .. })
+    }
+}
+
+impl Diagnose for ContentError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Workspace(error) | Self::NotSent { source: error, .. } => error.kind(),
+            Self::Unknown { .. } => Kind::Unknown,
+            _ => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Workspace(error) | Self::NotSent { source: error, .. } => return error.hint(),
+            Self::Refused { status: 401, .. } => "the token of this workspace is wrong or expired",
+            Self::Refused { status: 403, .. } => {
+                "the token needs the right to change folders, dashboards and data sources: the Admin role"
+            }
+            Self::Refused { status: 409 | 412, .. } => {
+                "something of that name or unique id is there already, or somebody else changes it now"
+            }
+            Self::Unknown { .. } => "ask the workspace again when it is back, before anything else is changed there",
+            Self::ReadOnly { .. } => "change the file on the server, or take the entry out of the manifest",
+            Self::Drifted { .. } => "nothing was sent; find out who changes it, then plan again",
+            _ => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

@@ -1,0 +1,238 @@
+//! What the manifest asks for besides plugins: the dashboards they bundle, queries that must succeed, and data sources.
+//!
+//! *Invariant:* a [`DataSourceWish`] has what its `ensure` needs; its secrets are references.
+//! *Not for:* which of it a workspace has already.
+
+use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256};
+
+use super::{Ensure, RuleError};
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    fleet::reference::{ParseReferenceError, SecretReference},
+    model::{PluginId, Selector},
+};
+
+/// The longest unique id (Folder API: "The uid can have a maximum length of 40 characters").
+const MAX_UID: usize = 40;
+
+/// The unique id of a folder or a data source: 1 to 40 ASCII letters, digits, `-` and `_`.
+#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Uid(String);
+
+impl Uid {
+    /// Returns the id as it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Returns the id of the folder for a plugin's dashboards, always the same for the same plugin.
+    pub fn of_folder(plugin: &PluginId) -> Self {
+        let fits = |sign: char| if is_uid_sign(sign) { sign } else { '-' };
+        let whole: String = format!("plugport-{plugin}").chars().map(fits).collect();
+        if whole.len() <= MAX_UID && whole.ends_with(plugin.as_str()) {
+            return Self(whole);
+        }
+        // What is cut off tells plugins apart.
+        let digest = hex::encode(&Sha256::digest(plugin.as_str())[..4]);
+        let start: String = whole.chars().take(MAX_UID - digest.len() - 1).collect();
+        Self(format!("{start}-{digest}"))
+    }
+}
+
+fn is_uid_sign(sign: char) -> bool {
+    sign.is_ascii_alphanumeric() || matches!(sign, '-' | '_')
+}
+
+impl FromStr for Uid {
+    type Err = ParseUidError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let valid = (1..=MAX_UID).contains(&text.len()) && text.chars().all(is_uid_sign);
+        if valid { Ok(Self(text.to_owned())) } else { Err(ParseUidError(text.chars().take(80).collect())) }
+    }
+}
+
+impl TryFrom<String> for Uid {
+    type Error = ParseUidError;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Uid> for String {
+    fn from(uid: Uid) -> Self {
+        uid.0
+    }
+}
+
+impl fmt::Display for Uid {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.pad(&self.0)
+    }
+}
+
+/// A text is not a unique id.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("`{}` is no unique id: expected up to 40 letters, digits, `-` and `_`", .0.escape_debug())]
+pub struct ParseUidError(String);
+
+impl Diagnose for ParseUidError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+}
+
+/// `dashboards = { folder = "Title", uid = "stable" }`: where the dashboards that a plugin bundles are imported.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DashboardsWish {
+    /// The title of the folder.
+    #[serde(deserialize_with = "title")]
+    pub folder: String,
+    /// Its unique id; left out, one that follows from the plugin.
+    pub uid: Option<Uid>,
+}
+
+/// `[[datasource]]`: a data source that is to be there, or not.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct DataSourceWish {
+    /// The plugin that reads it.
+    pub plugin: PluginId,
+    /// Its unique id.
+    pub uid: Uid,
+    /// Its name; one that is to be there has one.
+    pub name: Option<String>,
+    /// The workspaces that are meant.
+    #[serde(default = "super::policy::everywhere")]
+    pub on: Selector,
+    /// Whether it is to be there.
+    #[serde(default)]
+    pub ensure: Ensure,
+    /// Where it is.
+    pub url: Option<String>,
+    /// Whether the server asks it, or the browser.
+    #[serde(default)]
+    pub access: Access,
+    /// The database.
+    pub database: Option<String>,
+    /// The user.
+    pub user: Option<String>,
+    /// Whether basic authentication is used.
+    pub basic_auth: Option<bool>,
+    /// The user of basic authentication; its password is the secret `basicAuthPassword`.
+    pub basic_auth_user: Option<String>,
+    /// Whether cookies and the like are sent along.
+    pub with_credentials: Option<bool>,
+    /// Whether panels that name none use it.
+    pub is_default: Option<bool>,
+    /// What the plugin wants to know besides: `jsonData`.
+    #[serde(default, deserialize_with = "object")]
+    pub json_data: Map<String, Value>,
+    /// Its secrets by name: `secureJsonData`.
+    #[serde(default, deserialize_with = "references")]
+    pub secrets: BTreeMap<String, SecretReference>,
+}
+
+/// Who asks a data source.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// The Grafana server.
+    #[default]
+    Proxy,
+    /// The browser.
+    Direct,
+}
+
+impl DataSourceWish {
+    /// Returns the entry if it can be meant, files of secrets put under `folder`.
+    pub(super) fn check(mut self, folder: &Path) -> Result<Self, RuleError> {
+        let is_named = self.name.as_ref().is_some_and(|name| !name.trim().is_empty());
+        if self.ensure == Ensure::Present && !is_named {
+            return Err(RuleError::Unnamed(self.uid));
+        }
+        let secrets = std::mem::take(&mut self.secrets);
+        self.secrets = secrets.into_iter().map(|(name, secret)| (name, secret.below(folder))).collect();
+        Ok(self)
+    }
+
+    /// Returns the settings as the Data Source API takes them, without uid, name and secrets.
+    pub fn settings(&self) -> Value {
+        let access = match self.access {
+            Access::Proxy => "proxy",
+            Access::Direct => "direct",
+        };
+        let mut settings =
+            Map::from_iter([("type".to_owned(), json!(self.plugin)), ("access".to_owned(), json!(access))]);
+        let texts = [
+            ("url", &self.url),
+            ("database", &self.database),
+            ("user", &self.user),
+            ("basicAuthUser", &self.basic_auth_user),
+        ];
+        let flags = [
+            ("basicAuth", self.basic_auth),
+            ("withCredentials", self.with_credentials),
+            ("isDefault", self.is_default),
+        ];
+        let texts = texts.into_iter().filter_map(|(key, text)| Some((key.to_owned(), json!(text.as_ref()?))));
+        settings.extend(texts.chain(flags.into_iter().filter_map(|(key, flag)| Some((key.to_owned(), json!(flag?))))));
+        if !self.json_data.is_empty() {
+            settings.insert("jsonData".to_owned(), Value::Object(self.json_data.clone()));
+        }
+        Value::Object(settings)
+    }
+}
+
+fn title<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    if text.trim().is_empty() { Err(D::Error::custom("a folder has a title")) } else { Ok(text) }
+}
+
+/// Reads a table as the object that is sent.
+pub(super) fn object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Map<String, Value>, D::Error> {
+    let table = toml::Table::deserialize(deserializer)?;
+    members(table).map_err(D::Error::custom)
+}
+
+/// As [`object`], for a key that may be left out.
+pub(super) fn some_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Map<String, Value>>, D::Error> {
+    object(deserializer).map(Some)
+}
+
+fn members(table: toml::Table) -> Result<Map<String, Value>, &'static str> {
+    table.into_iter().map(|(key, value)| Ok((key, json_of(value)?))).collect()
+}
+
+fn json_of(value: toml::Value) -> Result<Value, &'static str> {
+    Ok(match value {
+        toml::Value::String(text) => json!(text),
+        toml::Value::Integer(number) => json!(number),
+        toml::Value::Float(number) if number.is_finite() => json!(number),
+        toml::Value::Float(_) => return Err("a number that JSON does not have"),
+        toml::Value::Boolean(flag) => json!(flag),
+        toml::Value::Datetime(time) => json!(time.to_string()),
+        toml::Value::Array(list) => list.into_iter().map(json_of).collect::<Result<_, _>>()?,
+        toml::Value::Table(table) => Value::Object(members(table)?),
+    })
+}
+
+/// By way of a value, since the errors of a derived reader quote what they did not expect, which may be a secret.
+fn references<'de, D: Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, SecretReference>, D::Error> {
+    let literal = || D::Error::custom(ParseReferenceError::Literal);
+    let toml::Value::Table(table) = toml::Value::deserialize(deserializer).map_err(|_| literal())? else {
+        return Err(literal());
+    };
+    let read = |(name, value): (String, toml::Value)| {
+        let secret = SecretReference::deserialize(value).map_err(|error| D::Error::custom(error.message()))?;
+        Ok((name, secret))
+    };
+    table.into_iter().map(read).collect()
+}

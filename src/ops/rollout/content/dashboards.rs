@@ -1,0 +1,219 @@
+//! The dashboards that a plugin bundles: imported, and taken back.
+//!
+//! *Invariant:* what somebody saved since is neither removed nor replaced.
+
+use serde_json::{Map, Value, json};
+
+use super::{Came, ContentFault};
+use crate::{
+    fleet::{
+        Grafana, WorkspaceError,
+        grafana::{Bundled, Changed, ContentError, Saved},
+    },
+    model::PluginId,
+    rollout::TaskResult,
+};
+
+/// How far dashboards were taken back.
+#[derive(Default)]
+pub(super) struct Back {
+    changed: usize,
+    notes: Vec<String>,
+    pub(super) faults: Vec<ContentFault>,
+}
+
+impl Back {
+    fn note(&mut self, came: Result<Changed, ContentError>) {
+        match came {
+            Ok(Changed::Done) => self.changed += 1,
+            Ok(Changed::Unchanged) => {}
+            Err(error) => self.faults.push(error.into()),
+        }
+    }
+
+    /// Returns what the journal says: the worst of it, and where all is well what was done.
+    pub(super) fn result(mut self) -> TaskResult {
+        if let Some(place) = self.faults.iter().position(ContentFault::is_unknown) {
+            return self.faults.swap_remove(place).result();
+        }
+        if let Some(first) = self.faults.first() {
+            return first.result();
+        }
+        if self.changed == 0 && self.notes.is_empty() {
+            return TaskResult::Unchanged;
+        }
+        let note = (!self.notes.is_empty()).then(|| self.notes.join("; "));
+        TaskResult::Done { before: Value::Null, note }
+    }
+}
+
+/// Returns the folder, and each dashboard that the plugin bundles, as they are now: dashboards whole.
+pub(super) async fn former(server: &Grafana, plugin: &PluginId, folder_uid: &str) -> Result<Value, WorkspaceError> {
+    let mut dashboards = Map::new();
+    for bundled in server.bundled(plugin).await? {
+        let saved = match &bundled.uid {
+            Some(uid) => server.saved(uid).await?.map(|saved| saved.document().clone()),
+            None => None,
+        };
+        dashboards.insert(bundled.path, saved.unwrap_or_default());
+    }
+    Ok(json!({ "folder": server.folder(folder_uid).await?, "dashboards": dashboards }))
+}
+
+/// Imports all dashboards that a plugin bundles into a folder. One that bundles none has no folder either.
+pub(super) async fn import_all(
+    server: &Grafana,
+    plugin: &PluginId,
+    folder_uid: &str,
+    title: &str,
+) -> Result<Came, ContentFault> {
+    let bundled = server.bundled(plugin).await?;
+    if bundled.is_empty() {
+        return Ok(Came { changed: Changed::Unchanged, note: None });
+    }
+    let mut changed = server.put_folder(folder_uid, title).await?;
+    let mut count = 0;
+    for one in &bundled {
+        if server.import(one, folder_uid).await? == Changed::Done {
+            changed = Changed::Done;
+            count += 1;
+        }
+    }
+    let note =
+        format!("{count} of {} dashboards were imported into the folder `{}`", bundled.len(), title.escape_debug());
+    Ok(Came { changed, note: Some(note) })
+}
+
+/// Returns whether every dashboard is imported into the folder.
+pub(super) async fn is_done(
+    server: &Grafana,
+    plugin: &PluginId,
+    folder_uid: &str,
+    title: &str,
+) -> Result<bool, WorkspaceError> {
+    let bundled = server.bundled(plugin).await?;
+    if bundled.is_empty() {
+        return Ok(true);
+    }
+    let folder = server.folder(folder_uid).await?;
+    if folder.as_ref().and_then(|folder| folder.get("title")).is_none_or(|found| found != title) {
+        return Ok(false);
+    }
+    for one in &bundled {
+        if !server.is_imported(one, folder_uid).await? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// A dashboard as it was and as it is.
+struct Pair {
+    before: Option<Saved>,
+    now: Option<(String, Saved)>,
+}
+
+/// Returns the dashboards that are kept, each with what is there now.
+async fn pairs(server: &Grafana, plugin: &PluginId, before: &Value) -> Result<Vec<Pair>, ContentFault> {
+    let kept = before.get("dashboards").and_then(Value::as_object).ok_or(ContentFault::Former)?;
+    // A plugin that is gone or another one bundles other dashboards; those that were there before are known all the same.
+    let bundled = match server.bundled(plugin).await {
+        Ok(bundled) => bundled,
+        Err(error) if error.status() == Some(404) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let mut pairs = Vec::new();
+    for (path, document) in kept {
+        let before = Saved::of(document.clone());
+        let uid = before.as_ref().and_then(uid_of).or_else(|| imported(&bundled, path));
+        let now = match uid {
+            Some(uid) => server.saved(&uid).await?.map(|saved| (uid, saved)),
+            None => None,
+        };
+        pairs.push(Pair { before, now });
+    }
+    Ok(pairs)
+}
+
+fn uid_of(saved: &Saved) -> Option<String> {
+    saved.document().pointer("/dashboard/uid").and_then(Value::as_str).map(str::to_owned)
+}
+
+fn imported(bundled: &[Bundled], path: &str) -> Option<String> {
+    bundled.iter().find(|one| one.path == path && one.is_imported)?.uid.clone()
+}
+
+/// Removes what was imported, restores what was replaced, and lastly the folder.
+pub(super) async fn take_back(server: &Grafana, plugin: &PluginId, folder_uid: &str, before: &Value) -> Back {
+    let mut back = Back::default();
+    let pairs = match pairs(server, plugin, before).await {
+        Ok(pairs) => pairs,
+        Err(fault) => {
+            back.faults.push(fault);
+            return back;
+        }
+    };
+    for Pair { before, now } in pairs {
+        match (before, now) {
+            (None, None) => {}
+            (Some(before), now) if now.as_ref().is_some_and(|(_, now)| now.is_same(&before)) => {}
+            (before, Some((uid, now))) if is_edited(before.as_ref(), &now) => {
+                let what = format!("dashboard `{}`", uid.escape_debug());
+                back.faults.push(ContentError::Drifted { what }.into());
+            }
+            (None, Some((uid, _))) => back.note(server.delete_dashboard(&uid).await),
+            (Some(before), _) => back.note(server.restore_dashboard(&before).await),
+        }
+    }
+    if back.faults.is_empty() {
+        take_back_folder(server, folder_uid, before, &mut back).await;
+    }
+    back
+}
+
+/// One saving is ours; a further one is somebody else's.
+fn is_edited(before: Option<&Saved>, now: &Saved) -> bool {
+    let ours = before.and_then(Saved::version).unwrap_or(0) + 1;
+    now.version().is_some_and(|version| version > ours)
+}
+
+async fn take_back_folder(server: &Grafana, folder_uid: &str, before: &Value, back: &mut Back) {
+    let former = before.pointer("/folder/title").and_then(Value::as_str);
+    if let Some(title) = former {
+        back.note(server.put_folder(folder_uid, title).await);
+        return;
+    }
+    match server.folder(folder_uid).await {
+        Ok(None) => {}
+        Err(error) => back.faults.push(error.into()),
+        Ok(Some(_)) => match server.delete_empty_folder(folder_uid).await {
+            Ok(true) => back.changed += 1,
+            Ok(false) => {
+                back.notes.push(format!("the folder `{folder_uid}` stays, since somebody else put something into it"))
+            }
+            Err(error) => back.faults.push(error.into()),
+        },
+    }
+}
+
+/// Returns whether everything is as it was. A folder that somebody else filled may stay.
+pub(super) async fn is_back(
+    server: &Grafana,
+    plugin: &PluginId,
+    folder_uid: &str,
+    before: &Value,
+) -> Result<bool, WorkspaceError> {
+    let pairs = match pairs(server, plugin, before).await {
+        Ok(pairs) => pairs,
+        Err(ContentFault::Change(ContentError::Workspace(error))) => return Err(error),
+        Err(_) => return Ok(false),
+    };
+    let is_same = |pair: &Pair| match (&pair.before, &pair.now) {
+        (None, None) => true,
+        (Some(before), Some((_, now))) => now.is_same(before),
+        _ => false,
+    };
+    let title = |folder: Option<&Value>| folder.and_then(|folder| folder.get("title")).cloned();
+    let folder = server.folder(folder_uid).await?;
+    Ok(pairs.iter().all(is_same) && title(folder.as_ref()) == title(before.get("folder")))
+}

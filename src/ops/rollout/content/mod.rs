@@ -1,0 +1,330 @@
+//! What a rollout does besides plugins: dashboards are imported, data sources made, changed and removed, and taken back.
+//!
+//! *Invariant:* what was there before is on the disk before the first change, so that it is known also after a crash; what
+//! fails half done is taken back at once, and nothing is taken back over what somebody else put there.
+//! *Not for:* the order of steps, or single requests: see [`crate::fleet::grafana`].
+
+mod dashboards;
+mod data_sources;
+mod planned;
+mod saving;
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+};
+
+use serde_json::Value;
+
+pub use planned::planned;
+pub use saving::save_dashboards;
+
+use crate::{
+    diagnostic::{Chain, Diagnose, Kind},
+    disk,
+    fleet::{
+        Environment, Grafana, ReferenceError, WorkspaceError,
+        grafana::{Changed, ContentError},
+        manifest::{DataSourceWish, Workspace},
+    },
+    model::Secret,
+    rollout::{Cause, Content, ContentItem, Fault, TaskResult},
+};
+
+/// The greatest length of what is kept of one step, in bytes.
+const MAX_KEPT: u64 = 256 << 20;
+
+/// Something was not carried out, or is not known to have been.
+#[derive(Debug, thiserror::Error)]
+pub enum ContentFault {
+    /// The workspace.
+    #[error(transparent)]
+    Change(#[from] ContentError),
+    /// A secret cannot be fetched.
+    #[error("the secret `{}` of data source `{uid}` cannot be fetched", name.escape_debug())]
+    Secret {
+        /// The data source.
+        uid: String,
+        /// The name of the secret.
+        name: String,
+        /// Why not.
+        source: ReferenceError,
+    },
+    /// The manifest has the secret no more.
+    #[error("the manifest no longer says where the secret `{}` of data source `{uid}` is", name.escape_debug())]
+    NoReference {
+        /// The data source.
+        uid: String,
+        /// The name of the secret.
+        name: String,
+    },
+    /// What was there before cannot be kept or read.
+    #[error("what was there before cannot be kept at `{}`", path.display().to_string().escape_debug())]
+    Kept {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// What is kept of the former state is not what this program writes.
+    #[error("what is kept of the former state cannot be read")]
+    Former,
+    /// It failed, and not all that was done before could be taken back.
+    #[error("{first}; and not everything could be taken back: {}", left.join("; "))]
+    Left {
+        /// What failed first.
+        #[source]
+        first: Box<ContentFault>,
+        /// What could not be taken back, and why.
+        left: Vec<String>,
+    },
+}
+
+impl From<WorkspaceError> for ContentFault {
+    fn from(error: WorkspaceError) -> Self {
+        Self::Change(error.into())
+    }
+}
+
+impl ContentFault {
+    fn is_unknown(&self) -> bool {
+        match self {
+            Self::Change(error) => error.is_unknown(),
+            Self::Left { first, .. } => first.is_unknown(),
+            _ => false,
+        }
+    }
+
+    fn cause(&self) -> Cause {
+        match self {
+            Self::Change(ContentError::Drifted { .. }) => Cause::Drift,
+            Self::Change(error) => match (error.status(), error.kind()) {
+                (Some(401), _) => Cause::Token,
+                (_, Kind::Network | Kind::Unknown) => Cause::Network,
+                (Some(_), _) => Cause::Refused,
+                _ if matches!(error, ContentError::ReadOnly { .. }) => Cause::Refused,
+                _ => Cause::Other,
+            },
+            Self::Left { first, .. } => first.cause(),
+            _ => Cause::Other,
+        }
+    }
+
+    /// Returns what the journal says of it.
+    fn result(&self) -> TaskResult {
+        let fault = Fault { cause: self.cause(), message: Chain(self).to_string(), hint: self.hint() };
+        if self.is_unknown() { TaskResult::Unknown(fault) } else { TaskResult::Failed(fault) }
+    }
+}
+
+impl Diagnose for ContentFault {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Change(error) => error.kind(),
+            Self::Secret { source, .. } => source.kind(),
+            Self::NoReference { .. } => Kind::Usage,
+            Self::Kept { .. } | Self::Former => Kind::Storage,
+            Self::Left { first, .. } => first.kind(),
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Change(error) => error.hint(),
+            Self::Secret { source, .. } => source.hint(),
+            Self::NoReference { .. } => Some("plan again: the manifest has changed".to_owned()),
+            Self::Kept { .. } | Self::Former => None,
+            Self::Left { first, .. } => first.hint(),
+        }
+    }
+}
+
+/// Where the secrets of data sources are.
+#[derive(Clone, Copy)]
+pub struct Secrets<'a> {
+    /// What the manifest wants of data sources.
+    pub wishes: &'a [DataSourceWish],
+    /// The workspace.
+    pub workspace: &'a Workspace,
+    /// The environment.
+    pub environment: Environment<'a>,
+}
+
+impl fmt::Debug for Secrets<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Secrets").field("workspace", self.workspace.name()).finish_non_exhaustive()
+    }
+}
+
+impl Secrets<'_> {
+    /// Fetches the secrets of one data source by their names.
+    async fn fetch(self, uid: &str, names: &[String]) -> Result<Vec<(String, Secret)>, ContentFault> {
+        let mut wishes = self.wishes.iter().filter(|wish| self.workspace.is_meant_by(&wish.on));
+        let wish = wishes.find(|wish| wish.uid.as_str() == uid);
+        let mut secrets = Vec::new();
+        for name in names {
+            let (uid, name) = (uid.to_owned(), name.clone());
+            let Some(reference) = wish.and_then(|wish| wish.secrets.get(&name)) else {
+                return Err(ContentFault::NoReference { uid, name });
+            };
+            match reference.resolve(self.environment).await {
+                Ok(secret) => secrets.push((name, secret)),
+                Err(source) => return Err(ContentFault::Secret { uid, name, source }),
+            }
+        }
+        Ok(secrets)
+    }
+}
+
+/// What came of a change, and what is told of it.
+struct Came {
+    changed: Changed,
+    note: Option<String>,
+}
+
+/// Carries a step out. What was there before is written to `kept` first; where that file is there already, an earlier try
+/// wrote it, and it holds.
+pub async fn carry_out(server: &Grafana, content: &Content, secrets: Secrets<'_>, kept: &Path) -> TaskResult {
+    let came = async {
+        let earlier = read_kept(kept)?;
+        let before = match &earlier {
+            Some(before) => before.clone(),
+            None => read_former(server, content).await?,
+        };
+        if earlier.is_none() {
+            write_kept(kept, &before)?;
+        }
+        let came = change(server, content, secrets, &before).await?;
+        Ok::<_, ContentFault>((came, before, earlier.is_some()))
+    };
+    match came.await {
+        // An earlier try may have done what needs no doing now.
+        Ok((Came { changed: Changed::Unchanged, .. }, _, false)) => {
+            // Nothing was changed, so nothing is ever taken back: the file has no use.
+            drop(std::fs::remove_file(kept));
+            TaskResult::Unchanged
+        }
+        Ok((came, before, _)) => TaskResult::Done { before, note: came.note },
+        Err(fault) => fault.result(),
+    }
+}
+
+async fn change(
+    server: &Grafana,
+    content: &Content,
+    secrets: Secrets<'_>,
+    before: &Value,
+) -> Result<Came, ContentFault> {
+    match &content.item {
+        ContentItem::Dashboards { folder_uid, folder_title } => {
+            let done = dashboards::import_all(server, &content.plugin, folder_uid, folder_title).await;
+            let Err(first) = done else { return done };
+            // What is not known is settled first, and a token that is refused takes nothing back.
+            if first.is_unknown() || first.cause() == Cause::Token {
+                return Err(first);
+            }
+            let left = dashboards::take_back(server, &content.plugin, folder_uid, before).await;
+            if left.faults.is_empty() {
+                return Err(first);
+            }
+            let left = left.faults.iter().map(|fault| Chain(fault).to_string()).collect();
+            Err(ContentFault::Left { first: Box::new(first), left })
+        }
+        ContentItem::DataSource { uid, name, settings, secrets: names } => {
+            let fetched = secrets.fetch(uid, names).await?;
+            data_sources::put(server, (uid, name), settings, &fetched).await
+        }
+        ContentItem::NoDataSource { uid } => {
+            Ok(Came { changed: server.delete_data_source(uid, "").await?, note: None })
+        }
+    }
+}
+
+/// Reads whether a step that was under way took effect; sends nothing.
+pub async fn settle(server: &Grafana, content: &Content, kept: &Path) -> TaskResult {
+    let before = match read_kept(kept) {
+        // It is written before anything is sent.
+        Ok(None) => return TaskResult::NotDone,
+        Ok(Some(before)) => before,
+        Err(fault) => return fault.result(),
+    };
+    let is_done = match &content.item {
+        ContentItem::Dashboards { folder_uid, folder_title } => {
+            dashboards::is_done(server, &content.plugin, folder_uid, folder_title).await
+        }
+        ContentItem::DataSource { uid, name, settings, secrets } => {
+            data_sources::is_put(server, (uid, name), settings, (!secrets.is_empty()).then_some(&before)).await
+        }
+        ContentItem::NoDataSource { uid } => server.data_source(uid, "").await.map(|found| found.is_none()),
+    };
+    match is_done {
+        Ok(true) => TaskResult::Done { before, note: None },
+        Ok(false) => TaskResult::NotDone,
+        Err(error) => unreadable(&error),
+    }
+}
+
+/// Takes a step back: `before` is what [`carry_out`] said was there.
+pub async fn take_back(server: &Grafana, content: &Content, before: &Value) -> TaskResult {
+    let came = match &content.item {
+        ContentItem::Dashboards { folder_uid, .. } => {
+            return dashboards::take_back(server, &content.plugin, folder_uid, before).await.result();
+        }
+        ContentItem::DataSource { uid, name, settings, secrets } => {
+            data_sources::take_back(server, (uid, name), settings, before, !secrets.is_empty()).await
+        }
+        ContentItem::NoDataSource { uid } => data_sources::bring_back(server, uid, before).await,
+    };
+    match came {
+        Ok(Came { changed: Changed::Unchanged, .. }) => TaskResult::Unchanged,
+        Ok(Came { changed: Changed::Done, note }) => TaskResult::Done { before: Value::Null, note },
+        Err(fault) => fault.result(),
+    }
+}
+
+/// Reads whether taking a step back took effect; sends nothing.
+pub async fn settle_back(server: &Grafana, content: &Content, before: &Value) -> TaskResult {
+    let is_back = match &content.item {
+        ContentItem::Dashboards { folder_uid, .. } => {
+            dashboards::is_back(server, &content.plugin, folder_uid, before).await
+        }
+        ContentItem::DataSource { uid, .. } | ContentItem::NoDataSource { uid } => {
+            data_sources::is_back(server, uid, before).await
+        }
+    };
+    match is_back {
+        Ok(true) => TaskResult::Done { before: Value::Null, note: None },
+        Ok(false) => TaskResult::NotDone,
+        Err(error) => unreadable(&error),
+    }
+}
+
+fn unreadable(error: &WorkspaceError) -> TaskResult {
+    let cause = if error.status() == Some(401) { Cause::Token } else { Cause::Network };
+    TaskResult::Unknown(Fault { cause, message: Chain(error).to_string(), hint: error.hint() })
+}
+
+async fn read_former(server: &Grafana, content: &Content) -> Result<Value, ContentFault> {
+    match &content.item {
+        ContentItem::Dashboards { folder_uid, .. } => {
+            Ok(dashboards::former(server, &content.plugin, folder_uid).await?)
+        }
+        ContentItem::DataSource { uid, name, .. } => Ok(server.data_source(uid, name).await?.unwrap_or_default()),
+        ContentItem::NoDataSource { uid } => Ok(server.data_source(uid, "").await?.unwrap_or_default()),
+    }
+}
+
+fn read_kept(path: &Path) -> Result<Option<Value>, ContentFault> {
+    match disk::read_regular(path, MAX_KEPT) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| ContentFault::Former),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ContentFault::Kept { path: path.to_owned(), source }),
+    }
+}
+
+/// What is kept may hold what only some may see: it is for its owner alone.
+fn write_kept(path: &Path, before: &Value) -> Result<(), ContentFault> {
+    let kept = |source| ContentFault::Kept { path: path.to_owned(), source };
+    disk::create_dirs(disk::folder_of(path)).map_err(kept)?;
+    disk::write_atomic(path, before.to_string().as_bytes(), 0o600).map_err(kept)
+}
