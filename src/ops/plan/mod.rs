@@ -109,13 +109,12 @@ pub async fn plan(
     let surveys = read(context, manifest, targets).await;
     let unread = surveys.iter().filter_map(Survey::unread).collect();
     let mut remarks: Vec<_> = surveys.iter().flat_map(Survey::told).collect();
-    let chosen = match former {
-        Some(lock) => Chosen { digest: Some(lock_digest(&lock)), lock, failed: BTreeMap::new() },
-        None => {
-            let (chosen, more) = choose(context, sources, manifest, &surveys, options.published_before).await?;
-            remarks.extend(more);
-            chosen
-        }
+    let chosen = if let Some(lock) = former {
+        Chosen { digest: Some(lock_digest(&lock)), lock, failed: BTreeMap::new() }
+    } else {
+        let (chosen, more) = choose(context, sources, manifest, &surveys, options.published_before).await?;
+        remarks.extend(more);
+        chosen
     };
     let desk = Desk { manifest: manifest.clone(), chosen, options, now: context.now(), index_path };
     let plan = blocking(move || desk.plan(&surveys)).await?;
