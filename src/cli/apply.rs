@@ -139,7 +139,7 @@ pub(super) async fn crew(session: &Session, plan: &Plan) -> Crew {
     for name in names {
         if let Ok(workspace) = session.manifest.workspace(name) {
             let target = super::selection::connect(session, workspace).await;
-            crew.insert(name.clone(), Member { target, place: workspace.place_text() });
+            crew.insert(name.clone(), Member { target, workspace: workspace.clone() });
         }
     }
     crew

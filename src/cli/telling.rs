@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{
-    Report,
+    Report, plan,
     setup::to_document,
     ui::{self, Format, Ui},
 };
@@ -19,7 +19,7 @@ use crate::{
         changes::Summary,
         rollout::{Left, Outcome, Witness, clock_time},
     },
-    rollout::{ContentItem, Ending, Entry, Plan, Record, Step, StepOutcome, StepResult, Task, TaskResult, WavePlan},
+    rollout::{Ending, Entry, Plan, Record, Step, StepOutcome, StepResult, Task, TaskResult, WavePlan},
 };
 
 /// How many results are shown that are as they were.
@@ -127,13 +127,7 @@ fn subject(step: &Step<'_>) -> String {
                 (_, None) => format!("{plugin} removed"),
             }
         }
-        Step::Content(content) => match &content.item {
-            ContentItem::Dashboards { folder_title, .. } => {
-                format!("dashboards of {} in `{}`", content.plugin, folder_title.escape_debug())
-            }
-            ContentItem::DataSource { name, .. } => format!("data source `{}`", name.escape_debug()),
-            ContentItem::NoDataSource { uid } => format!("data source `{}` removed", uid.escape_debug()),
-        },
+        Step::Content(content) => format!("{}: {}", content.plugin, plan::content(&content.item)),
     }
 }
 
