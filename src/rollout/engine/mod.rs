@@ -190,6 +190,11 @@ impl Engine {
         self.paused.as_deref()
     }
 
+    /// Returns whether its workspaces are on their way back.
+    pub fn is_going_back(&self) -> bool {
+        matches!(self.phase, Phase::GoingBack(_))
+    }
+
     /// Returns what [`Task::Prepare`] found healthy on a workspace.
     pub fn baseline(&self, workspace: &WorkspaceName) -> Option<&Value> {
         self.site(workspace)?.baseline.as_ref()
@@ -206,6 +211,12 @@ impl Engine {
         let change = progress.state.change()?;
         let expected = change.left.clone().map_or(Expected::AsPlanned, Expected::AsPlannedOr);
         Some(WayBack { target: change.before.clone(), expected })
+    }
+
+    /// Returns when the last change of a step was begun. After a kill, what was sent then may still take effect for as long
+    /// as a call may last: [`Task::Settle`] and [`Task::SettleBack`] must read on until that is over.
+    pub fn begun_at(&self, workspace: &WorkspaceName, step: usize) -> Option<Timestamp> {
+        self.site(workspace)?.steps.get(step)?.begun_at
     }
 
     fn site(&self, workspace: &WorkspaceName) -> Option<&Site> {

@@ -139,7 +139,14 @@ pub(super) fn can_come_of(task: Task, result: &TaskResult) -> bool {
 
 impl Site {
     fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(Place, &PluginId)]) -> Self {
-        let progress = |(place, _): &(Place, &PluginId)| Progress { place: *place, state: State::Planned, note: None };
+        let first = |plugin: &PluginId| steps.iter().position(|(_, other)| *other == plugin).unwrap_or_default();
+        let progress = |(place, plugin): &(Place, &PluginId)| Progress {
+            place: *place,
+            first: first(plugin),
+            state: State::Planned,
+            note: None,
+            begun_at: None,
+        };
         Self {
             name: name.clone(),
             wave,
@@ -181,21 +188,41 @@ impl Site {
         Some(Task::Settle { step })
     }
 
-    /// Returns what comes next on the way back.
+    /// Returns what comes next on the way back: what nobody knows is read first.
     pub(super) fn next_back(&self) -> Option<Task> {
-        self.back.iter().find_map(|&step| match &self.steps[step].state {
+        let settling = self.back.iter().find_map(|&step| match &self.steps[step].state {
             State::InDoubt | State::Unknown { asked: false, .. } => Some(Task::Settle { step }),
             State::BackInDoubt(_) => Some(Task::SettleBack { step }),
-            State::Changed(_) => Some(Task::Back { step }),
-            State::Planned | State::Unchanged | State::Failed(_) if self.was_moved(step) => Some(Task::Back { step }),
             _ => None,
-        })
+        });
+        let is_back = |step: &&usize| self.is_to_go_back(**step);
+        settling.or_else(|| self.back.iter().find(is_back).map(|&step| Task::Back { step }))
     }
 
-    /// Returns whether a step holds a plugin that earlier steps may have changed along with theirs.
-    fn was_moved(&self, step: usize) -> bool {
-        let is_hold = matches!(self.steps[step].place, Place::Action(_, Verb::Hold));
-        is_hold && self.steps[..step].iter().any(|earlier| earlier.state.is_touched())
+    fn is_to_go_back(&self, step: usize) -> bool {
+        match self.steps[step].state {
+            State::Changed(_) => !self.is_without_use(step),
+            State::Planned | State::Unchanged | State::Failed(_) => self.was_moved(step) && !self.is_without_use(step),
+            _ => false,
+        }
+    }
+
+    fn is_hold(&self, step: usize) -> bool {
+        matches!(self.steps[step].place, Place::Action(_, Verb::Hold))
+    }
+
+    /// Returns whether a step is a hold, and steps before it may have changed its plugin along with theirs.
+    fn was_moved(&self, hold: usize) -> bool {
+        let first = self.steps[hold].first;
+        self.is_hold(hold)
+            && self.steps[..hold].iter().any(|earlier| earlier.first != first && earlier.state.may_have_moved_others())
+    }
+
+    /// Returns whether a step is a hold, and what it holds was taken back already.
+    fn is_without_use(&self, hold: usize) -> bool {
+        let first = self.steps[hold].first;
+        let is_own = |earlier: &Progress| earlier.first == first && matches!(earlier.state, State::RolledBack(_));
+        self.is_hold(hold) && self.steps[..hold].iter().any(is_own)
     }
 
     pub(super) fn begin(&mut self, task: Task, at: Timestamp) {
@@ -203,6 +230,9 @@ impl Site {
             Stage::Waiting => self.stage = Stage::Preparing,
             Stage::Passed => self.stage = Stage::Rechecking(Looks::begin(at)),
             _ => {}
+        }
+        if let Task::Forward { step } | Task::Back { step } = task {
+            self.steps[step].begun_at = Some(at);
         }
         self.task = Some(task);
     }
@@ -223,8 +253,11 @@ impl Site {
     /// Everything goes back; what is under way ends first.
     pub(super) fn go_back(&mut self) {
         self.locked_out = None;
-        for step in &mut self.steps {
-            step.state.renew();
+        for step in 0..self.steps.len() {
+            self.steps[step].state.renew();
+            if let (State::Changed(change), true) = (&self.steps[step].state, self.is_without_use(step)) {
+                self.steps[step].state = State::RolledBack(change.clone());
+            }
         }
         if self.task.is_none() && self.next_back().is_some() {
             self.stage = Stage::Returning;
@@ -260,7 +293,8 @@ impl Site {
             Task::Forward { step } => self.stepped(step, result, false, (at, rules)),
             Task::Settle { step } => self.stepped(step, result, true, (at, rules)),
             Task::Gate => self.looked(result, at, rules),
-            Task::Back { step } | Task::SettleBack { step } => self.stepped_back(step, result),
+            Task::Back { step } => self.stepped_back(step, result, false),
+            Task::SettleBack { step } => self.stepped_back(step, result, true),
         }
     }
 
@@ -295,9 +329,9 @@ impl Site {
         }
     }
 
-    fn stepped_back(&mut self, step: usize, result: &TaskResult) {
+    fn stepped_back(&mut self, step: usize, result: &TaskResult, is_settling: bool) {
         let change = self.steps[step].state.change().cloned().unwrap_or_default();
-        self.steps[step].state.back(result, change);
+        self.steps[step].state.back(result, change, is_settling);
         self.return_on();
     }
 

@@ -2,14 +2,21 @@
 
 use serde_json::Value;
 
-use crate::rollout::{Fault, Task, TaskResult, Verb};
+use crate::{
+    model::Timestamp,
+    rollout::{Cause, Fault, Task, TaskResult, Verb},
+};
 
 /// A step of the plan, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Progress {
     pub(super) place: Place,
+    /// The first step of its workspace that is about the same plugin.
+    pub(super) first: usize,
     pub(super) state: State,
     pub(super) note: Option<String>,
+    /// When it was last begun to be carried out or taken back.
+    pub(super) begun_at: Option<Timestamp>,
 }
 
 /// Where the plan has it.
@@ -60,9 +67,13 @@ pub(super) struct Change {
 }
 
 impl State {
-    /// Returns whether something on the workspace is, or was, this step's doing.
-    pub(super) fn is_touched(&self) -> bool {
-        !matches!(self, Self::Planned | Self::Unchanged | Self::Failed(_))
+    /// Returns whether it may have changed another plugin along with its own: also when it failed, if it was sent.
+    pub(super) fn may_have_moved_others(&self) -> bool {
+        match self {
+            Self::Planned | Self::Unchanged => false,
+            Self::Failed(fault) => !matches!(fault.cause, Cause::Drift | Cause::Token),
+            _ => true,
+        }
     }
 
     /// Returns whether nobody knows what is there.
@@ -132,9 +143,14 @@ impl State {
     }
 
     /// Takes in what came of [`Task::Back`] or [`Task::SettleBack`]; `change` is what is taken back.
-    pub(super) fn back(&mut self, result: &TaskResult, mut change: Change) {
+    pub(super) fn back(&mut self, result: &TaskResult, mut change: Change, is_settling: bool) {
         *self = match result {
             TaskResult::Done { .. } | TaskResult::Unchanged => Self::RolledBack(change),
+            // What was taken away before the rollout was left is put there by the next try.
+            TaskResult::Damaged { left, .. } if is_settling => {
+                change.left = Some(left.clone());
+                Self::Changed(change)
+            }
             TaskResult::Damaged { left, fault, .. } => {
                 change.left = Some(left.clone());
                 Self::BackFailed(change, fault.clone())

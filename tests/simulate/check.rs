@@ -1,0 +1,349 @@
+//! What must be true in every run, judged from the world and from the entries, not from what the engine thinks.
+
+use std::collections::BTreeMap;
+
+use plugport::{
+    fleet::settle::Wanted,
+    model::WorkspaceName,
+    rollout::{
+        Ending, Engine, Entry, Expected, Fault, OnFailure, Plan, Record, StepOutcome, StepResult, Task, TaskResult,
+        Verb,
+    },
+};
+
+use crate::{
+    scene::{PLUGINS, Scene, StepScene, THEIRS, name, place_of, site_of, version},
+    world::{Cell, Time, Truth, Who, World},
+};
+
+/// A promise that was broken.
+#[derive(Debug)]
+pub(crate) struct Violation(pub(crate) String);
+
+/// Returns a violation unless `holds`.
+pub(crate) fn ensure(holds: bool, say: impl FnOnce() -> String) -> Result<(), Violation> {
+    if holds { Ok(()) } else { Err(Violation(say())) }
+}
+
+/// What the entries say of a step.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    is_done: bool,
+    is_unknown: bool,
+}
+
+/// What the entries say of a workspace.
+#[derive(Clone, Debug, Default)]
+struct Site {
+    marks: Vec<Mark>,
+    task: Option<Task>,
+    /// The looks in a row that found it well, since its last step.
+    streak: Vec<Time>,
+    /// When each plugin was read first in its task, and last.
+    reads: [(Time, Time); PLUGINS],
+}
+
+/// The checks, with what they remember.
+#[derive(Debug)]
+pub(crate) struct Check {
+    sites: Vec<Site>,
+    wave_done_at: Vec<Option<Time>>,
+    opened: usize,
+    /// Whether no further step may begin.
+    is_turned: bool,
+    most: usize,
+}
+
+impl Check {
+    pub(crate) fn new(scene: &Scene) -> Self {
+        let site = |steps: usize| Site { marks: vec![Mark::default(); steps], ..Site::default() };
+        Self {
+            sites: scene.sites.iter().map(|scene| site(scene.steps.len())).collect(),
+            wave_done_at: vec![None; scene.plan.waves.len()],
+            opened: 0,
+            is_turned: false,
+            most: scene.plan.policy.max_concurrent.get(),
+        }
+    }
+
+    /// Checks an entry that is about to be written.
+    pub(crate) fn before(&mut self, entry: &Entry, scene: &Scene, engine: &Engine) -> Result<(), Violation> {
+        match &entry.record {
+            Record::Intent { workspace, task } => self.intent(site_of(workspace), *task, scene),
+            Record::Ended { workspace, task, result } => {
+                let at = entry.at.as_milliseconds();
+                self.ended(site_of(workspace), *task, result, at);
+                Ok(())
+            }
+            Record::Resumed { .. } => {
+                self.sites.iter_mut().for_each(Site::leave_in_doubt);
+                Ok(())
+            }
+            Record::WaveOpened { wave } => self.wave_opened(*wave, scene, engine),
+            Record::WaveDone { wave } => {
+                self.wave_done_at[*wave] = Some(entry.at.as_milliseconds());
+                Ok(())
+            }
+            Record::Stopped { .. } | Record::GoingBack { .. } | Record::Aborted { .. } => {
+                self.is_turned = true;
+                Ok(())
+            }
+            Record::Started { .. } | Record::Throttled { .. } | Record::Paused { .. } | Record::Finished { .. } => {
+                Ok(())
+            }
+        }
+    }
+
+    fn intent(&mut self, site: usize, task: Task, scene: &Scene) -> Result<(), Violation> {
+        let busy = self.sites.iter().filter(|site| site.task.is_some()).count();
+        ensure(busy < self.most, || format!("more than {} workspaces at once", self.most))?;
+        let mine = &mut self.sites[site];
+        ensure(mine.task.is_none(), || format!("{task:?} on {} while {:?} is under way", name(site), mine.task))?;
+        mine.task = Some(task);
+        match task {
+            Task::Prepare => {
+                ensure(!self.is_turned, || format!("{} is begun after the end", name(site)))?;
+                ensure(scene.sites[site].wave < self.opened, || format!("{} is begun before its wave", name(site)))
+            }
+            Task::Forward { step } => {
+                ensure(!self.is_turned, || format!("step {step} on {} after the end", name(site)))?;
+                ensure(!mine.marks[step].is_done, || format!("step {step} on {} is repeated", name(site)))?;
+                ensure(!mine.marks[step].is_unknown, || format!("step {step} on {} before it is settled", name(site)))?;
+                let skipped = mine.marks[..step].iter().position(|mark| !mark.is_done);
+                mine.streak.clear();
+                ensure(skipped.is_none(), || format!("step {skipped:?} on {} is skipped", name(site)))
+            }
+            Task::Back { step } => {
+                ensure(!mine.marks[step].is_unknown, || format!("back {step} on {} before it is settled", name(site)))
+            }
+            Task::Settle { .. } | Task::SettleBack { .. } | Task::Gate => Ok(()),
+        }
+    }
+
+    fn ended(&mut self, site: usize, task: Task, result: &TaskResult, at: Time) {
+        let mine = &mut self.sites[site];
+        mine.task = None;
+        if task == Task::Gate {
+            if *result == TaskResult::Healthy { mine.streak.push(at) } else { mine.streak.clear() }
+        }
+        let Some(step) = task.step() else { return };
+        let is_back = matches!(task, Task::Back { .. } | Task::SettleBack { .. });
+        let mark = &mut mine.marks[step];
+        match result {
+            TaskResult::Done { .. } | TaskResult::Unchanged => *mark = Mark { is_done: !is_back, is_unknown: false },
+            TaskResult::Damaged { .. } => *mark = Mark { is_done: true, is_unknown: false },
+            TaskResult::NotDone => *mark = Mark { is_done: is_back, is_unknown: false },
+            TaskResult::Unknown(_) => mark.is_unknown = true,
+            TaskResult::Failed(fault) if !is_locked_out(task, fault) => mark.is_unknown = false,
+            _ => {}
+        }
+    }
+
+    fn wave_opened(&mut self, wave: usize, scene: &Scene, engine: &Engine) -> Result<(), Violation> {
+        ensure(!self.is_turned, || format!("wave {wave} is begun after the end"))?;
+        ensure(wave == self.opened, || format!("wave {wave} is begun instead of {}", self.opened))?;
+        self.opened += 1;
+        let faults: BTreeMap<&WorkspaceName, &Fault> = engine.faults().collect();
+        let mut red = 0;
+        for (place, site) in scene.sites.iter().enumerate().filter(|(_, site)| site.wave < wave) {
+            if self.sites[place].is_green(&scene.plan, self.wave_done_at[site.wave]) {
+                continue;
+            }
+            red += 1;
+            ensure(faults.contains_key(name(place)), || format!("wave {wave} is begun past {}", name(place)))?;
+        }
+        let most = scene.plan.policy.max_failures;
+        ensure(red <= most, || format!("wave {wave} is begun after {red} failures"))
+    }
+
+    /// Checks that a change is about to be sent over what may be changed, and goes back to what was there.
+    pub(crate) fn sends(
+        &self,
+        (site, is_back): (usize, bool),
+        step: StepScene,
+        wanted: &Wanted,
+        expected: &Expected,
+        world: &World,
+    ) -> Result<(), Violation> {
+        let cell = &world.sites[site].cells[step.plugin];
+        let (first, last) = self.sites[site].reads[step.plugin];
+        let is_seen = match cell.truth {
+            Truth::Loaded(THEIRS) => cell.theirs_at <= last,
+            Truth::Absent => cell.theirs_at <= first && (!is_back || *expected == Expected::AsPlanned),
+            _ => false,
+        };
+        let is_theirs = cell.by == Who::Them && step.verb != Verb::Hold && is_seen;
+        ensure(!is_theirs, || format!("{} is changed over somebody else's change", name(site)))?;
+        if !is_back {
+            return Ok(());
+        }
+        let wanted = match wanted {
+            Wanted::Absent => None,
+            Wanted::Version(version) => place_of(version),
+        };
+        let right = if step.verb == Verb::Hold { Some(step.to) } else { cell.former.map(Truth::version) };
+        ensure(right == Some(wanted), || format!("{} goes back to {wanted:?}, and it was {right:?}", name(site)))
+    }
+
+    /// Remembers a reading.
+    pub(crate) fn read(&mut self, site: usize, plugin: usize, now: Time, is_first: bool) {
+        let reads = &mut self.sites[site].reads[plugin];
+        *reads = (if is_first { now } else { reads.0 }, now);
+    }
+
+    /// Checks a result that claims that something is as wanted.
+    pub(crate) fn is_true(
+        site: usize,
+        task: Task,
+        result: &TaskResult,
+        scene: &Scene,
+        world: &World,
+    ) -> Result<(), Violation> {
+        let (Some(step), TaskResult::Done { .. } | TaskResult::Unchanged) = (task.step(), result) else {
+            return Ok(());
+        };
+        let step = scene.sites[site].steps[step];
+        let cell = &world.sites[site].cells[step.plugin];
+        let is_back = matches!(task, Task::Back { .. } | Task::SettleBack { .. }) && step.verb != Verb::Hold;
+        let right = if is_back { cell.former.and_then(Truth::version) } else { step.to };
+        ensure(cell.by == Who::Them || same(right, cell.truth), || {
+            format!("{task:?} on {} is said to be {result:?}, and it is {:?}", name(site), cell.truth)
+        })
+    }
+
+    /// Checks what a rollout leaves.
+    pub(crate) fn at_end(
+        &self,
+        ending: Ending,
+        scene: &Scene,
+        engine: &Engine,
+        world: &World,
+    ) -> Result<(), Violation> {
+        let has_unknown = self.sites.iter().flat_map(|site| &site.marks).any(|mark| mark.is_unknown);
+        ensure(has_unknown == (ending == Ending::Unknown), || {
+            format!("it ends as {ending:?}, unknown: {has_unknown}")
+        })?;
+        let results = engine.results();
+        let mut results = results.iter();
+        for (place, site) in scene.sites.iter().enumerate() {
+            for (step, scene) in site.steps.iter().enumerate() {
+                let Some(result) = results.next() else { return Err(Violation("a step without a result".to_owned())) };
+                let mark = self.sites[place].marks[step];
+                let cell = &world.sites[place].cells[scene.plugin];
+                let start = site.start[scene.plugin];
+                let is_true = Self::is_result_true(ending, mark, result, *scene, (cell, start));
+                ensure(is_true, || {
+                    format!("step {step} on {} is told as {result:?}, and it is {cell:?}", name(place))
+                })?;
+            }
+        }
+        let is_back = matches!(ending, Ending::RolledBack | Ending::Undone);
+        if let Some(other) = not_as_before(scene, world).filter(|_| is_back) {
+            return Err(Violation(format!("it is said to be as before, and {other}")));
+        }
+        self.no_failed_one_stays(ending, scene, engine)
+    }
+
+    fn is_result_true(
+        ending: Ending,
+        mark: Mark,
+        result: &StepResult,
+        step: StepScene,
+        (cell, start): (&Cell, Truth),
+    ) -> bool {
+        if mark.is_unknown != (result.outcome == StepOutcome::Unknown) {
+            return false;
+        }
+        if cell.by == Who::Them {
+            return true;
+        }
+        let is_as_planned = cell.truth.version().is_some() == step.to.is_some()
+            && (same(step.to, cell.truth) || matches!(cell.truth, Truth::Broken(found) if Some(found) == step.to));
+        let may_be_moved = cell.by == Who::Along && ending != Ending::Done;
+        match result.outcome {
+            StepOutcome::Changed | StepOutcome::Unchanged => is_as_planned || may_be_moved,
+            StepOutcome::RolledBack if step.verb == Verb::Hold => true,
+            StepOutcome::RolledBack | StepOutcome::Skipped => {
+                let is_held = matches!(cell.by, Who::Along) || step.verb == Verb::Hold;
+                ending != Ending::Done && (is_held || cell.truth.version() == start.version())
+            }
+            StepOutcome::Planned => false,
+            StepOutcome::Failed | StepOutcome::Unknown => ending != Ending::Done,
+        }
+    }
+
+    fn no_failed_one_stays(&self, ending: Ending, scene: &Scene, engine: &Engine) -> Result<(), Violation> {
+        let failed = engine.faults().count();
+        match ending {
+            Ending::Done => {
+                let is_whole = self.sites.iter().all(|site| site.marks.iter().all(|mark| mark.is_done));
+                ensure(failed == 0 && is_whole, || "done, and something is not".to_owned())
+            }
+            Ending::Partly => {
+                ensure(failed <= scene.plan.policy.max_failures, || "partly done past the budget".to_owned())?;
+                let stays = |site: &WorkspaceName| {
+                    let mut results = engine.results().into_iter().filter(|result| result.workspace == *site);
+                    results.any(|result| result.outcome == StepOutcome::Changed && result.action != Verb::Hold.as_str())
+                };
+                let goes_back = scene.plan.policy.on_failure == OnFailure::Rollback;
+                let left =
+                    engine.faults().find(|(site, _)| goes_back && stays(site) && !self.is_given_up(engine, site));
+                ensure(left.is_none(), || format!("{left:?} failed and was not taken back"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns whether something of a workspace could not be taken back.
+    fn is_given_up(&self, engine: &Engine, site: &WorkspaceName) -> bool {
+        let is_failed = |result: &StepResult| result.workspace == *site && result.outcome == StepOutcome::Failed;
+        self.sites[site_of(site)].marks.iter().any(|mark| mark.is_unknown) && engine.results().iter().any(is_failed)
+    }
+}
+
+impl Site {
+    fn leave_in_doubt(&mut self) {
+        if let Some(Task::Forward { step } | Task::Back { step }) = self.task.take() {
+            self.marks[step].is_unknown = true;
+        }
+    }
+
+    /// Returns whether everything was done here and the looks that the policy wants were well.
+    fn is_green(&self, plan: &Plan, wave_done_at: Option<Time>) -> bool {
+        let policy = &plan.policy;
+        if !self.marks.iter().all(|mark| mark.is_done && !mark.is_unknown) {
+            return false;
+        }
+        if policy.health.is_empty() && policy.commands.is_empty() {
+            return true;
+        }
+        let soak = Time::try_from(policy.soak.as_millis()).unwrap_or(Time::MAX);
+        let since = if soak == 0 { Some(0) } else { wave_done_at.map(|at| at + soak) };
+        let passes = policy.gate_passes.get();
+        let begun = self.streak.len().checked_sub(passes).and_then(|first| self.streak.get(first));
+        since.zip(begun).is_some_and(|(since, begun)| *begun >= since)
+    }
+}
+
+/// Returns whether a token was refused before anything was sent or read: nothing is known that was not before.
+fn is_locked_out(task: Task, fault: &Fault) -> bool {
+    fault.cause == plugport::rollout::Cause::Token && matches!(task, Task::Settle { .. } | Task::SettleBack { .. })
+}
+
+fn same(wanted: Option<u8>, truth: Truth) -> bool {
+    match (wanted, truth) {
+        (None, truth) => truth == Truth::Absent,
+        (Some(wanted), Truth::Loaded(found)) => version(wanted).same_release(version(found)),
+        _ => false,
+    }
+}
+
+/// Returns a plugin that is not as it was before the rollout.
+fn not_as_before(scene: &Scene, world: &World) -> Option<String> {
+    scene.sites.iter().zip(&world.sites).enumerate().find_map(|(place, (scene, site))| {
+        let mut cells = scene.start.iter().zip(&site.cells).enumerate();
+        let is_other = |start: &Truth, cell: &Cell| cell.by != Who::Them && start.version() != cell.truth.version();
+        let (plugin, (start, cell)) = cells.find(|(_, (start, cell))| is_other(start, cell))?;
+        Some(format!("plugin {plugin} of {} was {start:?} and is {cell:?}", name(place)))
+    })
+}

@@ -1,0 +1,226 @@
+//! A plan, and the fleet that it is for, drawn from a seed.
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroUsize,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use fastrand::Rng;
+use plugport::{
+    model::{Platform, PluginId, PluginVersion, Timestamp, WorkspaceName},
+    rollout::{Action, Base, Ground, HealthCheck, OnFailure, Plan, PlanId, Rollout, Summary, Verb, WavePlan},
+};
+
+use crate::world::Truth;
+
+/// How many plugins there are.
+pub(crate) const PLUGINS: usize = 6;
+/// The version that somebody else installs.
+pub(crate) const THEIRS: u8 = 3;
+/// The version that comes along with another plugin.
+pub(crate) const ALONG: u8 = 4;
+/// The same release as the first version, told in another way.
+const SAME_AS_FIRST: u8 = 5;
+
+static VERSIONS: LazyLock<Vec<PluginVersion>> = LazyLock::new(|| {
+    let texts = ["1.0.0", "1.1.0", "2.0.0", "7.7.7", "9.9.9", "v1.0.0"];
+    texts.iter().map(|text| text.parse().expect("a version")).collect()
+});
+static IDS: LazyLock<Vec<PluginId>> =
+    LazyLock::new(|| (0..PLUGINS).map(|place| format!("acme-p{place}-panel").parse().expect("an id")).collect());
+static NAMES: LazyLock<Vec<WorkspaceName>> =
+    LazyLock::new(|| (0..30).map(|place| format!("w{place:02}").parse().expect("a name")).collect());
+static PLATFORM: LazyLock<Platform> = LazyLock::new(|| "linux-amd64".parse().expect("a platform"));
+
+/// Returns a version by its place.
+pub(crate) fn version(place: u8) -> &'static PluginVersion {
+    &VERSIONS[usize::from(place)]
+}
+
+/// Returns the place of a version.
+pub(crate) fn place_of(version: &PluginVersion) -> Option<u8> {
+    VERSIONS.iter().position(|known| known == version).and_then(|place| u8::try_from(place).ok())
+}
+
+/// Returns a plugin by its place.
+pub(crate) fn plugin(place: usize) -> &'static PluginId {
+    &IDS[place]
+}
+
+/// Returns the name of a workspace.
+pub(crate) fn name(place: usize) -> &'static WorkspaceName {
+    &NAMES[place]
+}
+
+/// Returns the place of a workspace.
+pub(crate) fn site_of(name: &WorkspaceName) -> usize {
+    name.as_str()[1..].parse().expect("a name of ours")
+}
+
+/// A plan, and what its fleet is before it.
+#[derive(Debug)]
+pub(crate) struct Scene {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) sites: Vec<SiteScene>,
+}
+
+/// A workspace before the rollout.
+#[derive(Debug)]
+pub(crate) struct SiteScene {
+    pub(crate) start: [Truth; PLUGINS],
+    pub(crate) steps: Vec<StepScene>,
+    /// Whoever installs the first changes the second along with it.
+    pub(crate) brings: Option<(usize, usize)>,
+    pub(crate) account: Option<usize>,
+    pub(crate) wave: usize,
+}
+
+/// A step of the plan.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StepScene {
+    pub(crate) plugin: usize,
+    pub(crate) to: Option<u8>,
+    pub(crate) verb: Verb,
+}
+
+impl Scene {
+    /// Draws a scene.
+    pub(crate) fn draw(rng: &mut Rng) -> Self {
+        let count = if rng.u8(..8) == 0 { rng.usize(1..=30) } else { rng.usize(1..=10) };
+        let mut sites: Vec<SiteScene> = (0..count).map(|_| SiteScene::draw(rng)).collect();
+        let waves = draw_waves(rng, &mut sites);
+        let mut plan = Plan {
+            plan_id: PlanId::default(),
+            made_at: Timestamp::from_milliseconds(0),
+            base: Base::default(),
+            actions: Vec::new(),
+            blocked: Vec::new(),
+            summary: Summary::default(),
+            content: Vec::new(),
+            unmanaged: Vec::new(),
+            warnings: Vec::new(),
+            workspaces: BTreeMap::new(),
+            waves,
+            policy: draw_policy(rng),
+        };
+        for (place, site) in sites.iter().enumerate() {
+            site.describe(rng, place, &mut plan);
+        }
+        Self { plan: Arc::new(plan), sites }
+    }
+}
+
+impl SiteScene {
+    fn draw(rng: &mut Rng) -> Self {
+        let mut places: [usize; PLUGINS] = std::array::from_fn(|place| place);
+        rng.shuffle(&mut places);
+        let mut start = [Truth::Absent; PLUGINS];
+        let mut steps: Vec<StepScene> = Vec::new();
+        for &plugin in places.iter().take(rng.usize(1..=4)) {
+            let (verb, before, to) = draw_step(rng);
+            start[plugin] = before;
+            steps.push(StepScene { plugin, to, verb });
+        }
+        let brings = if rng.u8(..6) == 0 { hold(rng, &mut start, &mut steps, places[PLUGINS - 1]) } else { None };
+        let account = (rng.u8(..3) == 0).then(|| rng.usize(..2));
+        Self { start, steps, brings, account, wave: 0 }
+    }
+
+    fn describe(&self, rng: &mut Rng, place: usize, plan: &mut Plan) {
+        let name = name(place);
+        let told = |truth: Truth| truth.version().map(|place| Some(version(place).clone()));
+        let mut plugins = BTreeMap::new();
+        for (place, truth) in self.start.iter().enumerate() {
+            if let Some(version) = told(*truth) {
+                plugins.insert(plugin(place).clone(), version);
+            }
+        }
+        for step in &self.steps {
+            let mut from = self.start[step.plugin].version();
+            let is_told_otherwise = from == Some(SAME_AS_FIRST) || (step.verb == Verb::Upgrade && rng.u8(..6) == 0);
+            if is_told_otherwise {
+                from = if rng.bool() { Some(0).filter(|_| from == Some(SAME_AS_FIRST)) } else { None };
+            }
+            plan.actions.push(Action {
+                workspace: name.clone(),
+                plugin: plugin(step.plugin).clone(),
+                action: step.verb,
+                from: from.map(|place| version(place).clone()),
+                to: step.to.map(|place| version(place).clone()),
+                reason: String::new(),
+                drift: false,
+                package: None,
+            });
+        }
+        let account = self.account.map(|account| format!("account-{account}"));
+        let ground = Ground { place: String::new(), grafana: None, platform: PLATFORM.clone(), account, plugins };
+        plan.workspaces.insert(name.clone(), ground);
+    }
+}
+
+fn draw_step(rng: &mut Rng) -> (Verb, Truth, Option<u8>) {
+    match rng.u8(..12) {
+        0..4 => (Verb::Install, Truth::Absent, Some(rng.u8(..3))),
+        4..7 => (Verb::Upgrade, Truth::Loaded(0), Some(rng.u8(1..3))),
+        7 => (Verb::Upgrade, Truth::Loaded(SAME_AS_FIRST), Some(rng.u8(1..3))),
+        8 => (Verb::Downgrade, Truth::Loaded(2), Some(rng.u8(..2))),
+        9 => (Verb::Reinstall, Truth::Broken(1), Some(1)),
+        _ => (Verb::Uninstall, Truth::Loaded(rng.u8(..3)), None),
+    }
+}
+
+/// A plugin that comes along with the first one that is installed, and is held where it should be (W32).
+fn hold(
+    rng: &mut Rng,
+    start: &mut [Truth; PLUGINS],
+    steps: &mut Vec<StepScene>,
+    held: usize,
+) -> Option<(usize, usize)> {
+    let bringing = steps.iter().position(|step| step.to.is_some())?;
+    let bringer = steps[bringing].plugin;
+    start[held] = Truth::Loaded(0);
+    let to = if rng.bool() {
+        steps.insert(0, StepScene { plugin: held, to: Some(1), verb: Verb::Upgrade });
+        1
+    } else {
+        0
+    };
+    steps.push(StepScene { plugin: held, to: Some(to), verb: Verb::Hold });
+    Some((bringer, held))
+}
+
+fn draw_waves(rng: &mut Rng, sites: &mut [SiteScene]) -> Vec<WavePlan> {
+    let count = rng.usize(1..=4);
+    let mut waves: Vec<WavePlan> =
+        (0..count).map(|wave| WavePlan { name: format!("{wave}"), workspaces: Vec::new() }).collect();
+    for (place, site) in sites.iter_mut().enumerate() {
+        site.wave = rng.usize(..count);
+        waves[site.wave].workspaces.push(name(place).clone());
+    }
+    waves
+}
+
+fn draw_policy(rng: &mut Rng) -> Rollout {
+    let some = |number: usize| NonZeroUsize::new(number).unwrap_or(NonZeroUsize::MIN);
+    let seconds = |rng: &mut Rng, most: u64| Duration::from_secs(rng.u64(..=most));
+    let all = vec![HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources];
+    Rollout {
+        waves: Vec::new(),
+        max_concurrent: some(rng.usize(1..=6)),
+        max_failures: rng.usize(..4) * rng.usize(..2),
+        soak: if rng.bool() { Duration::ZERO } else { seconds(rng, 60) },
+        health: match rng.u8(..8) {
+            0 => Vec::new(),
+            1 => vec![HealthCheck::Grafana],
+            _ => all,
+        },
+        on_failure: if rng.u8(..3) == 0 { OnFailure::Stop } else { OnFailure::Rollback },
+        gate_timeout: seconds(rng, 60),
+        gate_pause: seconds(rng, 10),
+        gate_passes: some(rng.usize(1..=3)),
+        commands: if rng.u8(..6) == 0 { vec![vec!["true".to_owned()]] } else { Vec::new() },
+        snapshot: false,
+    }
+}

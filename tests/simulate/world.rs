@@ -1,0 +1,504 @@
+//! The fleet: what is true of it, what it answers, and what goes wrong.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use fastrand::Rng;
+use plugport::{
+    fleet::settle::{Event, PluginState, Wanted},
+    model::{PluginId, PluginVersion},
+    rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe, Verb},
+};
+
+use crate::scene::{ALONG, PLUGINS, Scene, SiteScene, THEIRS, plugin, version};
+
+/// Milliseconds since the rollout began.
+pub(crate) type Time = i64;
+
+const SECOND: Time = 1000;
+/// For how long an answer is waited for.
+const PATIENCE: Time = 30 * SECOND;
+/// A late effect comes within this time: readings go on for longer.
+const LATEST_EFFECT: Time = 15 * SECOND;
+
+/// What is true of a plugin on a workspace.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Truth {
+    Absent,
+    Loaded(u8),
+    Broken(u8),
+}
+
+/// Whose doing it is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) enum Who {
+    Nobody,
+    Us,
+    Them,
+    /// It came along with another plugin.
+    Along,
+}
+
+impl Truth {
+    pub(crate) fn version(self) -> Option<u8> {
+        match self {
+            Self::Absent => None,
+            Self::Loaded(version) | Self::Broken(version) => Some(version),
+        }
+    }
+
+    pub(crate) fn state(self) -> PluginState {
+        match self {
+            Self::Absent => PluginState::Absent,
+            Self::Loaded(place) => PluginState::Loaded { version: Some(version(place).clone()) },
+            Self::Broken(place) => {
+                PluginState::Broken { code: "signatureInvalid".to_owned(), version: Some(version(place).clone()) }
+            }
+        }
+    }
+
+    fn of(wanted: &Wanted) -> Self {
+        match wanted {
+            Wanted::Absent => Self::Absent,
+            Wanted::Version(version) => Self::Loaded(crate::scene::place_of(version).expect("a version of ours")),
+        }
+    }
+}
+
+/// One plugin on one workspace.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cell {
+    pub(crate) truth: Truth,
+    pub(crate) by: Who,
+    /// When somebody else changed it.
+    pub(crate) theirs_at: Time,
+    /// What it was when it was last read.
+    read: Truth,
+    /// What the first change of this rollout found.
+    pub(crate) former: Option<Truth>,
+    /// Whether it says that it is not well, though it runs.
+    is_ill: bool,
+}
+
+/// A fault that waits for its moment.
+#[derive(Clone, Copy, Debug)]
+struct Trick {
+    row: u8,
+    kind: Kind,
+    left: u32,
+    /// Whether it comes up when steps are taken back, or when they are done.
+    on_way_back: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Refuse(u16),
+    AlreadyTheirs,
+    Busy,
+    Throttle,
+    ThrottleAccount,
+    Fail(u16),
+    /// The old version is removed, and then it fails.
+    Damage,
+    FailAfter(u16),
+    LoseAnswer,
+    Late,
+    LoseRequest,
+    NotSent,
+    Unreadable,
+    Restart,
+    Break,
+    Flap,
+    Ill,
+    Pretend,
+    Hang,
+    GoneAlready,
+}
+
+/// What is changed later.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Effect {
+    pub(crate) plugin: usize,
+    pub(crate) truth: Truth,
+    pub(crate) by: Who,
+    /// Whether it runs and says that it is not well.
+    pub(crate) is_ill: bool,
+}
+
+/// A workspace.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) cells: [Cell; PLUGINS],
+    tricks: Vec<Trick>,
+    brings: Option<(usize, usize)>,
+    account: Option<usize>,
+    busy_until: Time,
+    unreadable_until: Time,
+    restarts_until: Time,
+    flaps_until: Time,
+    hangs: std::ops::Range<Time>,
+    token_bad_from: Time,
+    token_row: u8,
+    /// Calls that were begun and not answered.
+    pub(crate) calls: u32,
+}
+
+/// All workspaces.
+#[derive(Debug)]
+pub(crate) struct World {
+    pub(crate) sites: Vec<Workspace>,
+    limited_until: [Time; 2],
+    /// How often each row came up.
+    pub(crate) rows: [u64; 33],
+    pub(crate) rng: Rng,
+}
+
+/// What a look, a reading or a sending came to.
+#[derive(Clone, Debug)]
+pub(crate) enum Heard {
+    Observation(Box<Observation>),
+    State(PluginState),
+    Answer(Event),
+    TokenRefused,
+    Unreachable,
+}
+
+/// What comes of a sending.
+#[derive(Debug)]
+pub(crate) struct Sent {
+    pub(crate) heard: Heard,
+    pub(crate) latency: Time,
+    pub(crate) effect: Option<(Time, Effect)>,
+}
+
+impl World {
+    /// Draws the faults of a fleet; `drifts` are handed back with their times.
+    pub(crate) fn draw(scene: &Scene, mut rng: Rng) -> (Self, Vec<(Time, usize, Effect)>) {
+        let mut drifts = Vec::new();
+        let is_calm = rng.u8(..6) == 0;
+        let mut sites = Vec::new();
+        for (place, site) in scene.sites.iter().enumerate() {
+            let mut workspace = Workspace::new(site);
+            if !is_calm && rng.u8(..3) == 0 {
+                workspace.draw_faults(&mut rng);
+            }
+            if !is_calm && rng.u8(..25) == 0 {
+                let plugin = rng.usize(..PLUGINS);
+                let truth = if rng.u8(..4) == 0 { Truth::Absent } else { Truth::Loaded(THEIRS) };
+                drifts.push((rng.i64(0..120 * SECOND), place, Effect { plugin, truth, by: Who::Them, is_ill: false }));
+            }
+            sites.push(workspace);
+        }
+        (Self { sites, limited_until: [0; 2], rows: [0; 33], rng }, drifts)
+    }
+
+    /// Applies what comes about.
+    pub(crate) fn take_effect(&mut self, site: usize, effect: Effect, now: Time) {
+        let workspace = &mut self.sites[site];
+        let cell = &mut workspace.cells[effect.plugin];
+        if effect.by == Who::Them {
+            if cell.truth == effect.truth {
+                return;
+            }
+            self.rows[22] += 1;
+            cell.theirs_at = now;
+        }
+        (cell.truth, cell.by) = (effect.truth, effect.by);
+        cell.is_ill = effect.is_ill;
+        let brings = workspace.brings.filter(|(bringer, _)| *bringer == effect.plugin && effect.truth != Truth::Absent);
+        if let Some((_, brought)) = brings
+            && workspace.cells[brought].by != Who::Them
+            && matches!(workspace.cells[brought].truth, Truth::Loaded(found) if found != ALONG)
+        {
+            self.rows[32] += 1;
+            workspace.cells[brought].truth = Truth::Loaded(ALONG);
+            workspace.cells[brought].by = if effect.by == Who::Them { Who::Them } else { Who::Along };
+            workspace.cells[brought].theirs_at = now;
+        }
+    }
+
+    /// Every workspace gets a new token.
+    pub(crate) fn renew_tokens(&mut self) {
+        for site in &mut self.sites {
+            site.token_bad_from = Time::MAX;
+        }
+    }
+
+    /// Reads one plugin.
+    pub(crate) fn read(&mut self, site: usize, plugin: usize, now: Time) -> (Heard, Time) {
+        if let Some(fault) = self.unreachable(site, now) {
+            return fault;
+        }
+        let cell = &mut self.sites[site].cells[plugin];
+        cell.read = cell.truth;
+        (Heard::State(cell.truth.state()), 50)
+    }
+
+    fn unreachable(&mut self, site: usize, now: Time) -> Option<(Heard, Time)> {
+        let workspace = &self.sites[site];
+        if workspace.hangs.contains(&now) {
+            self.rows[30] += 1;
+            return Some((Heard::Unreachable, PATIENCE));
+        }
+        if now < workspace.unreadable_until || now < workspace.restarts_until {
+            self.rows[if now < workspace.restarts_until { 14 } else { 13 }] += 1;
+            return Some((Heard::Unreachable, 20));
+        }
+        if now >= workspace.token_bad_from {
+            self.rows[usize::from(workspace.token_row)] += 1;
+            return Some((Heard::TokenRefused, 20));
+        }
+        None
+    }
+
+    /// Looks at the health, with what is true of it: `None` where nothing can be seen.
+    pub(crate) fn look(&mut self, site: usize, scene: &SiteScene, has_command: bool, now: Time) -> (Heard, Time) {
+        match self.unreachable(site, now) {
+            Some((Heard::Unreachable, latency)) => {
+                let ill = Probe::NoAnswer("502".to_owned());
+                let commands = if has_command { vec![ill.clone()] } else { Vec::new() };
+                let seen = Observation { grafana: Some(ill), commands, ..Observation::default() };
+                (Heard::Observation(Box::new(seen)), latency)
+            }
+            Some(fault) => fault,
+            None => (Heard::Observation(Box::new(self.observe(site, scene, has_command, now))), 100),
+        }
+    }
+
+    fn observe(&mut self, site: usize, scene: &SiteScene, has_command: bool, now: Time) -> Observation {
+        let is_flapping = self.is_flapping(site, now);
+        let workspace = &self.sites[site];
+        let grafana = Some(if is_flapping { Probe::Ill("database".to_owned()) } else { Probe::Well });
+        let mut seen = Observation { grafana, ..Observation::default() };
+        for step in &scene.steps {
+            let cell = workspace.cells[step.plugin];
+            let id: &PluginId = plugin(step.plugin);
+            seen.plugins.insert(id.clone(), cell.seen());
+            if step.verb == Verb::Upgrade {
+                let is_well = matches!(cell.truth, Truth::Loaded(_)) && !cell.is_ill;
+                let health = if is_well { Probe::Well } else { Probe::Ill("no plugin".to_owned()) };
+                let name = "metrics".to_owned();
+                let source = DataSourceSeen { plugin: id.clone(), name, health, smoke: None };
+                seen.data_sources.insert(format!("1/{}", step.plugin), source);
+            }
+        }
+        if has_command {
+            seen.commands.push(if is_flapping { Probe::Ill("exit 1".to_owned()) } else { Probe::Well });
+        }
+        seen
+    }
+
+    fn is_flapping(&mut self, site: usize, now: Time) -> bool {
+        let flaps = now < self.sites[site].flaps_until && self.rng.bool();
+        self.rows[16] += u64::from(flaps);
+        flaps
+    }
+
+    /// Sends a change.
+    pub(crate) fn send(&mut self, site: usize, plugin: usize, wanted: &Wanted, is_back: bool, now: Time) -> Sent {
+        if let Some((heard, latency)) = self.before_sending(site, now) {
+            return Sent { heard, latency, effect: None };
+        }
+        let cell = &mut self.sites[site].cells[plugin];
+        if cell.former.is_none() {
+            cell.former = Some(cell.read);
+        }
+        let tricks = &mut self.sites[site].tricks;
+        let trick = tricks.iter_mut().find(|trick| trick.left > 0 && trick.on_way_back == is_back);
+        let Some(trick) = trick else { return Sent::well(plugin, Truth::of(wanted)) };
+        trick.left -= 1;
+        let trick = *trick;
+        self.rows[usize::from(trick.row)] += 1;
+        self.play(trick.kind, site, plugin, Truth::of(wanted), now)
+    }
+
+    fn before_sending(&mut self, site: usize, now: Time) -> Option<(Heard, Time)> {
+        let workspace = &self.sites[site];
+        if workspace.hangs.contains(&now) || now < workspace.restarts_until {
+            self.rows[if workspace.hangs.contains(&now) { 30 } else { 14 }] += 1;
+            return Some((Heard::Answer(Event::NoAnswer), PATIENCE));
+        }
+        if now >= workspace.token_bad_from {
+            self.rows[usize::from(workspace.token_row)] += 1;
+            return Some((answer(401, None), 20));
+        }
+        if workspace.account.is_some_and(|account| now < self.limited_until[account]) {
+            self.rows[29] += 1;
+            return Some((answer(429, Some(5 * SECOND)), 20));
+        }
+        if now < workspace.busy_until {
+            self.rows[5] += 1;
+            return Some((answer(409, None), 20));
+        }
+        None
+    }
+
+    fn play(&mut self, kind: Kind, site: usize, plugin: usize, wanted: Truth, now: Time) -> Sent {
+        let well = Sent::well(plugin, wanted);
+        let only = |heard: Heard| Sent { heard, latency: 100, effect: None };
+        let lost = |effect| Sent { heard: Heard::Answer(Event::NoAnswer), latency: PATIENCE, effect };
+        let effect = |truth, by| Some((50, Effect { plugin, truth, by, is_ill: false }));
+        let span = self.rng.i64(5 * SECOND..60 * SECOND);
+        let rng = &mut self.rng;
+        let workspace = &mut self.sites[site];
+        match kind {
+            Kind::Refuse(status) | Kind::Fail(status) => only(answer(status, None)),
+            Kind::AlreadyTheirs if wanted == Truth::Absent => well,
+            Kind::AlreadyTheirs => Sent { effect: effect(wanted, Who::Them), ..only(answer(409, None)) },
+            Kind::Busy => {
+                workspace.busy_until = now + span / 2;
+                only(answer(409, None))
+            }
+            Kind::Throttle => only(answer(429, Some(span))),
+            Kind::ThrottleAccount => {
+                if let Some(account) = workspace.account {
+                    self.limited_until[account] = now + span;
+                }
+                only(answer(429, Some(span)))
+            }
+            Kind::Damage => Sent { effect: effect(Truth::Absent, Who::Us), ..only(answer(500, None)) },
+            Kind::FailAfter(status) => Sent { heard: answer(status, None), ..well },
+            Kind::GoneAlready if wanted != Truth::Absent => well,
+            Kind::GoneAlready => Sent { heard: answer(404, None), ..well },
+            Kind::LoseAnswer => lost(effect(wanted, Who::Us)),
+            Kind::Late => {
+                let delay = PATIENCE + rng.i64(SECOND..LATEST_EFFECT);
+                lost(Some((delay, Effect { plugin, truth: wanted, by: Who::Us, is_ill: false })))
+            }
+            Kind::LoseRequest => lost(None),
+            Kind::NotSent => only(Heard::Answer(Event::NotSent)),
+            Kind::Unreadable => {
+                workspace.unreadable_until = now + 5 * span;
+                let has_effect = rng.bool();
+                Sent { effect: well.effect.filter(|_| has_effect), ..only(answer(502, None)) }
+            }
+            Kind::Restart => {
+                workspace.restarts_until = now + 200 + span / 3;
+                well
+            }
+            Kind::Break => Sent { effect: effect(wanted.broken(), Who::Us), ..well },
+            Kind::Flap => {
+                workspace.flaps_until = now + span;
+                well
+            }
+            Kind::Ill => {
+                let sicken = |(delay, effect)| (delay, Effect { is_ill: true, ..effect });
+                Sent { effect: well.effect.map(sicken), ..well }
+            }
+            Kind::Pretend => only(answer(200, None)),
+            Kind::Hang => {
+                workspace.hangs = now..now + if rng.bool() { 20 * span } else { Time::MAX / 4 };
+                lost(None)
+            }
+        }
+    }
+
+    /// Returns whether a gate must be well, from what is true.
+    pub(crate) fn is_well(&self, site: usize, scene: &SiteScene, seen: &Observation, checks: &[HealthCheck]) -> bool {
+        let answers = seen.grafana == Some(Probe::Well);
+        if !answers {
+            return false;
+        }
+        let as_wanted = |step: &crate::scene::StepScene| {
+            let cell = self.sites[site].cells[step.plugin];
+            match (step.to, cell.truth) {
+                (None, truth) => truth == Truth::Absent,
+                (Some(to), Truth::Loaded(found)) => version(to).same_release(version(found)) && !cell.is_ill,
+                _ => false,
+            }
+        };
+        !checks.contains(&HealthCheck::Plugin) || scene.steps.iter().all(as_wanted)
+    }
+}
+
+impl Truth {
+    fn broken(self) -> Self {
+        self.version().map_or(Self::Absent, Self::Broken)
+    }
+}
+
+impl Cell {
+    fn seen(self) -> PluginSeen {
+        let told: Option<PluginVersion> = self.truth.version().map(|place| version(place).clone());
+        let error = matches!(self.truth, Truth::Broken(_)).then(|| "signatureInvalid".to_owned());
+        let health = Some(if self.is_ill { Probe::Ill("ill".to_owned()) } else { Probe::Well });
+        PluginSeen { installed: self.truth != Truth::Absent, version: told, error, health }
+    }
+}
+
+impl Sent {
+    fn well(plugin: usize, truth: Truth) -> Self {
+        Self {
+            heard: answer(200, None),
+            latency: 200,
+            effect: Some((100, Effect { plugin, truth, by: Who::Us, is_ill: false })),
+        }
+    }
+}
+
+fn answer(status: u16, retry_after: Option<Time>) -> Heard {
+    let retry_after = retry_after.map(|time| Duration::from_millis(time.unsigned_abs()));
+    Heard::Answer(Event::Answered { status, message: None, retry_after })
+}
+
+impl Workspace {
+    fn new(scene: &SiteScene) -> Self {
+        let cell =
+            |truth| Cell { truth, by: Who::Nobody, theirs_at: Time::MAX, read: truth, former: None, is_ill: false };
+        Self {
+            cells: scene.start.map(cell),
+            tricks: Vec::new(),
+            brings: scene.brings,
+            account: scene.account,
+            busy_until: 0,
+            unreadable_until: 0,
+            restarts_until: 0,
+            flaps_until: 0,
+            hangs: 0..0,
+            token_bad_from: Time::MAX,
+            token_row: 1,
+            calls: 0,
+        }
+    }
+
+    fn draw_faults(&mut self, rng: &mut Rng) {
+        for _ in 0..rng.usize(1..=3) {
+            let on_way_back = rng.u8(..4) == 0;
+            let few = rng.u32(1..=4);
+            let mut add = |row, kind, left| self.tricks.push(Trick { row, kind, left, on_way_back });
+            match rng.u8(..26) {
+                0 => (self.token_bad_from, self.token_row) = (0, 1),
+                1 => add(2, Kind::Refuse(403), 1000),
+                2 => add(3, Kind::Refuse(404), 1000),
+                3 => add(3, Kind::GoneAlready, 1),
+                4 => add(4, Kind::AlreadyTheirs, 1),
+                5 => add(4, Kind::Refuse(409), few),
+                6 => add(5, Kind::Busy, 1),
+                7 => add(6, Kind::Refuse([400, 412, 422][rng.usize(..3)]), 1000),
+                8 => add(7, Kind::Throttle, few),
+                9 => add(8, Kind::Fail([500, 502, 503, 504][rng.usize(..4)]), few),
+                10 => add(8, Kind::Damage, few),
+                11 => add(9, Kind::FailAfter([500, 502, 503, 504][rng.usize(..4)]), 1),
+                12 => add(10, Kind::LoseAnswer, few),
+                13 => add(11, Kind::Late, 1),
+                14 => add(12, Kind::LoseRequest, few),
+                15 => add(12, Kind::NotSent, few),
+                16 => add(13, Kind::Unreadable, 1),
+                17 => add(14, Kind::Restart, few),
+                18 => add(15, Kind::Break, 1),
+                19 => add(16, Kind::Flap, 1),
+                20 => add(17, Kind::Ill, 1),
+                21 => self.tricks.push(Trick { row: 18, kind: Kind::Refuse(403), left: 1000, on_way_back: true }),
+                22 => (self.token_bad_from, self.token_row) = (rng.i64(0..90 * SECOND), 20),
+                23 => add(27, Kind::Pretend, few),
+                24 => add(29, Kind::ThrottleAccount, few),
+                _ => add(30, Kind::Hang, 1),
+            }
+        }
+    }
+}
+
+/// Returns what a gate wants of a workspace.
+pub(crate) fn wanted_of(scene: &SiteScene) -> BTreeMap<PluginId, Option<PluginVersion>> {
+    let told = |to: Option<u8>| to.map(|place| version(place).clone());
+    scene.steps.iter().map(|step| (plugin(step.plugin).clone(), told(step.to))).collect()
+}
