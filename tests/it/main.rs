@@ -32,6 +32,7 @@ mod fleet_probes;
 mod folder_faults;
 mod index_damage;
 mod install_faults;
+mod provisioning;
 mod readme;
 mod secrets;
 mod signatures;

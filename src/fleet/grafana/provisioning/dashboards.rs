@@ -74,6 +74,18 @@ impl Saved {
         self.0.pointer("/meta/folderUid").and_then(Value::as_str).filter(|uid| !uid.is_empty())
     }
 
+    /// Returns whether it lies in this folder. Before Grafana 8 a dashboard names its folder by number alone.
+    fn is_in(&self, folder: &Value) -> bool {
+        match self.folder_uid() {
+            Some(uid) => folder.get("uid").is_some_and(|found| found == uid),
+            None => self.folder_id().is_some_and(|id| folder.get("id") == Some(id)),
+        }
+    }
+
+    fn folder_id(&self) -> Option<&Value> {
+        self.0.pointer("/meta/folderId").filter(|id| **id != 0 && !id.is_null())
+    }
+
     /// Returns whether two are the same but for what each saving counts up.
     pub fn is_same(&self, other: &Self) -> bool {
         let bare = |saved: &Self| {
@@ -83,7 +95,11 @@ impl Saved {
             }
             dashboard
         };
-        self.folder_uid() == other.folder_uid() && bare(self) == bare(other)
+        let is_there = match (self.folder_uid(), other.folder_uid()) {
+            (None, None) => self.folder_id() == other.folder_id(),
+            (one, another) => one == another,
+        };
+        is_there && bare(self) == bare(other)
     }
 
     fn is_provisioned(&self) -> bool {
@@ -152,7 +168,10 @@ impl Grafana {
     /// Returns whether the plugin's present dashboard lies in that folder.
     pub async fn is_imported(&self, bundled: &Bundled, folder_uid: &str) -> Result<bool, WorkspaceError> {
         let Some(uid) = bundled.uid.as_ref().filter(|_| bundled.is_current) else { return Ok(false) };
-        Ok(self.saved(uid).await?.is_some_and(|saved| saved.folder_uid() == Some(folder_uid)))
+        let (Some(saved), Some(folder)) = (self.saved(uid).await?, self.folder(folder_uid).await?) else {
+            return Ok(false);
+        };
+        Ok(saved.is_in(&folder))
     }
 
     /// Puts a dashboard back as it was, into the folder where it was.
@@ -171,10 +190,14 @@ impl Grafana {
         if let Some(object) = dashboard.as_object_mut() {
             object.insert("id".to_owned(), Value::Null);
         }
+        let folder = match saved.folder_uid() {
+            Some(uid) => self.folder(uid).await?.and_then(|folder| folder.get("id").cloned()),
+            None => saved.folder_id().cloned(),
+        };
         let body = json!({
             "dashboard": dashboard,
             "folderUid": saved.folder_uid().unwrap_or_default(),
-            "folderId": document.pointer("/meta/folderId").cloned().unwrap_or(json!(0)),
+            "folderId": folder.unwrap_or(json!(0)),
             "overwrite": true,
             "message": "put back by plugport",
         });

@@ -73,7 +73,8 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
         ["dashboards", "uid", uid] => {
             let mut seen = state.dashboards.iter().filter(|dashboard| readable(state, &dashboard["meta"]));
             let dashboard = seen.find(|dashboard| dashboard["dashboard"]["uid"] == **uid);
-            dashboard.map_or_else(|| Answer::message(404, "Dashboard not found"), |item| Answer::json(200, item))
+            let shown = |item: &Value| Answer::json(200, &in_folder(state, item));
+            dashboard.map_or_else(|| Answer::message(404, "Dashboard not found"), shown)
         }
         ["library-elements"] => Answer::json(200, &library(state, request)),
         ["v1", "provisioning", "alert-rules"] if state.role != "Admin" => Answer::message(403, "Permission denied"),
@@ -81,6 +82,19 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
         ["ruler", "grafana", "api", "v1", "rules"] => Answer::json(200, &ruler(state)),
         _ => return None,
     })
+}
+
+/// Returns a dashboard with the number of its folder; before version 8 without its unique id.
+fn in_folder(state: &State, dashboard: &Value) -> Value {
+    let mut dashboard = dashboard.clone();
+    let uid = dashboard["meta"]["folderUid"].clone();
+    if let Some(folder) = state.folders.iter().find(|folder| folder["uid"] == uid) {
+        dashboard["meta"]["folderId"] = folder["id"].clone();
+    }
+    if health::major(state) < 8 {
+        dashboard["meta"].as_object_mut().expect("an object").remove("folderUid");
+    }
+    dashboard
 }
 
 /// Returns the namespace of an organisation below `/apis`.

@@ -13,8 +13,9 @@ use super::super::fake_plugin::FakePlugin;
 use super::catalog::{FakeCatalog, SharedCatalog};
 use super::health::Illness;
 use super::http::{Answer, Request};
+use super::provisioning::Provisioned;
 use super::server::lock;
-use super::{health, install, range, upstream, usage};
+use super::{health, install, provisioning, range, upstream, usage};
 
 /// Plugins that are part of Grafana: id and type.
 pub(super) const CORE: [(&str, &str); 3] = [("prometheus", "datasource"), ("text", "panel"), ("timeseries", "panel")];
