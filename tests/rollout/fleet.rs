@@ -79,7 +79,8 @@ impl Fleet {
     pub(crate) fn start_anew(&self) {
         for (number, workspace) in self.workspaces.iter().enumerate() {
             let clock = (CLOCK, FORMER[number % FORMER.len()]);
-            workspace.starts_anew(if number % 2 == 0 { &[clock] } else { &[(MAP, "3.0.0"), clock] });
+            let both = [clock, (MAP, "3.0.0")];
+            workspace.starts_anew(&both[..1 + number % 2]);
         }
         for name in ["rollouts.sqlite", "rollouts.sqlite-wal", "rollouts.sqlite-shm"] {
             drop(fs::remove_file(self.sandbox.path().join("cache").join(name)));
