@@ -168,3 +168,90 @@ impl Probe {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: &[HealthCheck] = &[HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources];
+
+    fn id() -> PluginId {
+        "acme-clock-panel".parse().expect("an id")
+    }
+
+    fn seen(version: &str, health: Probe) -> PluginSeen {
+        let version = Some(version.parse().expect("a version"));
+        PluginSeen { installed: true, version, error: None, health: Some(health) }
+    }
+
+    fn with_plugin(plugin: PluginSeen) -> Observation {
+        Observation { plugins: BTreeMap::from([(id(), plugin)]), ..Observation::default() }
+    }
+
+    fn with_source(health: Probe, smoke: Option<Probe>) -> Observation {
+        let source = DataSourceSeen { plugin: id(), name: "metrics".to_owned(), health, smoke };
+        Observation { data_sources: BTreeMap::from([("1/abc".to_owned(), source)]), ..Observation::default() }
+    }
+
+    fn ill() -> Probe {
+        Probe::Ill("it hurts".to_owned())
+    }
+
+    fn judge_version(baseline: &Observation, seen: &Observation, version: Option<&str>) -> usize {
+        let wanted = BTreeMap::from([(id(), version.map(|text| text.parse().expect("a version")))]);
+        judge(baseline, seen, &wanted, ALL).len()
+    }
+
+    fn judge_alone(baseline: &Observation, seen: &Observation) -> usize {
+        judge(baseline, seen, &BTreeMap::new(), ALL).len()
+    }
+
+    #[test]
+    fn w15_the_plugin_must_be_loaded_in_its_version() {
+        let before = Observation::default();
+        assert_eq!(judge_version(&before, &with_plugin(seen("v1.1.0", Probe::Well)), Some("1.1.0")), 0);
+        assert_eq!(judge_version(&before, &with_plugin(seen("1.0.0", Probe::Well)), Some("1.1.0")), 1);
+        let broken = PluginSeen { error: Some("signatureInvalid".to_owned()), ..seen("1.1.0", Probe::Well) };
+        assert_eq!(judge_version(&before, &with_plugin(broken), Some("1.1.0")), 1);
+        assert_eq!(judge_version(&before, &before, Some("1.1.0")), 1);
+        assert_eq!(judge_version(&before, &before, None), 0);
+        assert_eq!(judge_version(&before, &with_plugin(seen("1.1.0", Probe::Well)), None), 1);
+    }
+
+    #[test]
+    fn what_was_ill_before_or_cannot_tell_fails_no_gate() {
+        let now = with_plugin(seen("1.1.0", ill()));
+        assert_eq!(judge_version(&with_plugin(seen("1.0.0", Probe::Well)), &now, Some("1.1.0")), 1);
+        assert_eq!(judge_version(&Observation::default(), &now, Some("1.1.0")), 1, "a new plugin must be well");
+        for before in [ill(), Probe::Unsupported, Probe::Forbidden] {
+            assert_eq!(judge_version(&with_plugin(seen("1.0.0", before)), &now, Some("1.1.0")), 0);
+        }
+        for cannot_tell in [Probe::Unsupported, Probe::Forbidden] {
+            let now = with_plugin(seen("1.1.0", cannot_tell));
+            assert_eq!(judge_version(&with_plugin(seen("1.0.0", Probe::Well)), &now, Some("1.1.0")), 0);
+        }
+    }
+
+    #[test]
+    fn a_data_source_that_was_well_must_be_and_so_must_its_query() {
+        let well = with_source(Probe::Well, Some(Probe::Well));
+        assert_eq!(judge_alone(&well, &well), 0);
+        assert_eq!(judge_alone(&well, &with_source(ill(), None)), 1);
+        assert_eq!(judge_alone(&well, &with_source(Probe::Unsupported, Some(ill()))), 1);
+        assert_eq!(judge_alone(&well, &Observation::default()), 1, "it is gone");
+        assert_eq!(judge_alone(&with_source(ill(), Some(ill())), &with_source(ill(), Some(ill()))), 0);
+        assert_eq!(judge_version(&well, &with_source(ill(), None), None), 0, "its plugin was to go");
+    }
+
+    #[test]
+    fn the_workspace_and_the_commands_must_be_well() {
+        let before = Observation::default();
+        for grafana in [ill(), Probe::NoAnswer("502".to_owned())] {
+            assert_eq!(judge_alone(&before, &Observation { grafana: Some(grafana), ..Observation::default() }), 1);
+        }
+        for command in [ill(), Probe::Unsupported] {
+            let seen = Observation { commands: vec![Probe::Well, command], ..Observation::default() };
+            assert_eq!(judge(&before, &seen, &BTreeMap::new(), &[]).len(), 1);
+        }
+    }
+}

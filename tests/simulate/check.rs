@@ -114,7 +114,8 @@ impl Check {
                 ensure(skipped.is_none(), || format!("step {skipped:?} on {} is skipped", name(site)))
             }
             Task::Back { step } => {
-                ensure(!mine.marks[step].is_unknown, || format!("back {step} on {} before it is settled", name(site)))
+                let unknown = mine.marks.iter().position(|mark| mark.is_unknown);
+                ensure(unknown.is_none(), || format!("back {step} on {} while {unknown:?} is unknown", name(site)))
             }
             Task::Settle { .. } | Task::SettleBack { .. } | Task::Gate => Ok(()),
         }

@@ -28,7 +28,12 @@ use simulation::Simulation;
 use summary::Summary;
 
 /// Seeds that failed once, each with what it showed.
-const REGRESSIONS: &[(u64, &str)] = &[];
+const REGRESSIONS: &[(u64, &str)] = &[
+    (561, "a held plugin that was held again after its own way back, which put the rollout's version there once more"),
+    (1272, "settling, after a kill, that ended before what was sent last could have taken effect"),
+    (1885, "a step that failed and had changed a held plugin along with its own"),
+    (5776, "a second way back that moved a held plugin, and did not hold it again"),
+];
 const SIMULATIONS: u64 = 10_000;
 
 fn main() -> ExitCode {

@@ -197,7 +197,7 @@ impl Engine {
 
     /// Returns what [`Task::Prepare`] found healthy on a workspace.
     pub fn baseline(&self, workspace: &WorkspaceName) -> Option<&Value> {
-        self.site(workspace)?.baseline.as_ref()
+        self.site(workspace)?.baseline.as_deref()
     }
 
     /// Returns what taking back a step takes, for [`Task::Back`] and [`Task::SettleBack`]. What is held

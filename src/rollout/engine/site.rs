@@ -1,6 +1,10 @@
 //! One workspace of a rollout.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -26,7 +30,8 @@ pub(super) struct Site {
     pub(super) failure: Option<Fault>,
     /// What its token was refused with; nothing begins here until somebody helps.
     pub(super) locked_out: Option<Fault>,
-    pub(super) baseline: Option<Value>,
+    /// Shared, since comparing two engines would else compare it each time.
+    pub(super) baseline: Option<Arc<Value>>,
     pub(super) notes: Vec<String>,
     account: Option<String>,
     /// The order in which its steps are taken back.
@@ -92,7 +97,7 @@ pub(super) fn lay_out(plan: &Plan) -> (Vec<Site>, Vec<WaveProgress>) {
     for (place, content) in plan.content.iter().enumerate() {
         steps.entry(&content.workspace).or_default().push((Place::Content(place), &content.plugin));
     }
-    let (mut sites, mut waves, mut seen) = (Vec::new(), Vec::new(), std::collections::BTreeSet::new());
+    let (mut sites, mut waves, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (wave, planned) in plan.waves.iter().enumerate() {
         let first = sites.len();
         let names = planned.workspaces.iter().filter(|name| seen.insert(*name));
@@ -255,12 +260,25 @@ impl Site {
         self.locked_out = None;
         for step in 0..self.steps.len() {
             self.steps[step].state.renew();
-            if let (State::Changed(change), true) = (&self.steps[step].state, self.is_without_use(step)) {
-                self.steps[step].state = State::RolledBack(change.clone());
-            }
+            self.renew_hold(step);
         }
-        if self.task.is_none() && self.next_back().is_some() {
+        if self.task.is_none() && self.can_go_back() {
             self.stage = Stage::Returning;
+        }
+    }
+
+    /// What is held is held once more after others go back now, but not after its own way back.
+    fn renew_hold(&mut self, step: usize) {
+        let is_moved = (0..step).any(|earlier| self.is_to_go_back(earlier) || self.steps[earlier].state.is_unknown());
+        let is_without_use = self.is_without_use(step);
+        let is_hold = self.is_hold(step);
+        let state = &mut self.steps[step].state;
+        match state {
+            State::Changed(change) if is_without_use => *state = State::RolledBack(std::mem::take(change)),
+            State::RolledBack(change) if is_hold && is_moved && !is_without_use => {
+                *state = State::Changed(std::mem::take(change));
+            }
+            _ => {}
         }
     }
 
@@ -274,7 +292,8 @@ impl Site {
         } else {
             self.take_in(task, result, at, rules);
         }
-        if rules.goes_back && self.stage != Stage::Returning && self.next_back().is_some() {
+        let is_on_its_way = matches!(self.stage, Stage::Returning | Stage::Returned);
+        if rules.goes_back && !is_on_its_way && self.can_go_back() {
             self.stage = Stage::Returning;
         }
     }
@@ -301,7 +320,7 @@ impl Site {
     fn prepared(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
         match result {
             TaskResult::Ready { baseline, notes } => {
-                self.baseline = Some(baseline.clone());
+                self.baseline = Some(Arc::new(baseline.clone()));
                 self.notes.clone_from(notes);
                 self.stage = Stage::Stepping;
                 self.go_on(at, rules);
@@ -335,12 +354,17 @@ impl Site {
         self.return_on();
     }
 
-    /// Goes on with the way back. What nobody knows ends it: that workspace cannot be read.
     fn return_on(&mut self) {
-        let gives_up = |state: &State| matches!(state, State::Unknown { asked: true, .. } | State::BackUnknown(..));
-        if self.next_back().is_none() || self.steps.iter().any(|step| gives_up(&step.state)) {
+        if !self.can_go_back() {
             self.stage = Stage::Returned;
         }
+    }
+
+    /// Returns whether something is to be taken back, and can be: what nobody knows, though it was asked, ends the way
+    /// back, for that workspace cannot be read.
+    fn can_go_back(&self) -> bool {
+        let gives_up = |state: &State| matches!(state, State::Unknown { asked: true, .. } | State::BackUnknown(..));
+        self.next_back().is_some() && !self.steps.iter().any(|step| gives_up(&step.state))
     }
 
     /// Goes on to the gate after the last step.
@@ -373,7 +397,7 @@ impl Site {
 
     fn fail(&mut self, fault: Fault, rules: &Rules) {
         self.failure.get_or_insert(fault);
-        let goes_back = rules.turns_back && self.next_back().is_some();
+        let goes_back = rules.turns_back && self.can_go_back();
         self.stage = if goes_back { Stage::Returning } else { Stage::Failed };
     }
 }

@@ -1,1 +1,430 @@
 //! Rules of the engine, one by one.
+
+use std::num::NonZeroUsize;
+
+use serde_json::json;
+
+use super::*;
+use crate::rollout::{Action, Base, Cause, Fault, Ground, HealthCheck, PlanId, Rollout, Summary, WavePlan};
+
+/// A rollout that is driven by hand, with a clock of seconds.
+struct Hand {
+    engine: Engine,
+    now: i64,
+}
+
+fn name(text: &str) -> WorkspaceName {
+    text.parse().expect("a name")
+}
+
+fn action(workspace: &str, plugin: &str, action: Verb) -> Action {
+    let version = |text: &str| Some(text.parse().expect("a version"));
+    Action {
+        workspace: name(workspace),
+        plugin: plugin.parse().expect("an id"),
+        action,
+        from: version("1.0.0").filter(|_| action != Verb::Install),
+        to: version("1.1.0"),
+        reason: String::new(),
+        drift: false,
+        package: None,
+    }
+}
+
+/// Each inner list is a wave; every workspace gets one plugin upgraded and one installed.
+fn plan(waves: &[&[&str]], change: impl FnOnce(&mut Plan)) -> Hand {
+    let names = waves.iter().copied().flatten();
+    let ground = |account: Option<&str>| Ground {
+        place: String::new(),
+        grafana: None,
+        platform: "linux-amd64".parse().expect("a platform"),
+        account: account.map(str::to_owned),
+        plugins: BTreeMap::new(),
+    };
+    let actions = |workspace: &&str| {
+        [action(workspace, "acme-clock-panel", Verb::Upgrade), action(workspace, "acme-map-panel", Verb::Install)]
+    };
+    let mut plan = Plan {
+        plan_id: PlanId::default(),
+        made_at: Timestamp::from_milliseconds(0),
+        base: Base::default(),
+        actions: names.clone().flat_map(actions).collect(),
+        blocked: Vec::new(),
+        summary: Summary::default(),
+        content: Vec::new(),
+        unmanaged: Vec::new(),
+        warnings: Vec::new(),
+        workspaces: names.map(|text| (name(text), ground(None))).collect(),
+        waves: waves
+            .iter()
+            .map(|wave| WavePlan { name: String::new(), workspaces: wave.iter().map(|text| name(text)).collect() })
+            .collect(),
+        policy: Rollout { health: Vec::new(), ..Rollout::default() },
+    };
+    change(&mut plan);
+    let mut hand = Hand { engine: Engine::new(Arc::new(plan)), now: 0 };
+    hand.write(Record::Started { by: "me".to_owned() });
+    hand
+}
+
+fn fault(cause: Cause) -> Fault {
+    Fault { cause, message: "because".to_owned(), hint: None }
+}
+
+fn ready() -> TaskResult {
+    TaskResult::Ready { baseline: json!({}), notes: Vec::new() }
+}
+
+fn done(before: Value) -> TaskResult {
+    TaskResult::Done { before, note: None }
+}
+
+fn ill() -> TaskResult {
+    TaskResult::Unhealthy { reasons: vec!["it is ill".to_owned()] }
+}
+
+impl Hand {
+    fn at(&self) -> Timestamp {
+        Timestamp::from_milliseconds(self.now * 1000)
+    }
+
+    fn try_write(&mut self, record: Record) -> Result<(), EngineError> {
+        self.engine.apply(&Entry { at: self.at(), record })
+    }
+
+    fn write(&mut self, record: Record) {
+        self.try_write(record.clone()).unwrap_or_else(|error| panic!("{record:?}: {error}"));
+    }
+
+    /// Writes the decisions, and returns what is left to do.
+    fn ask(&mut self) -> Vec<Command> {
+        for _ in 0..20 {
+            let commands = self.engine.next(self.at());
+            let [Command::Write(record)] = &commands[..] else { return commands };
+            self.write(record.clone());
+        }
+        panic!("it decides for ever");
+    }
+
+    fn tasks(&mut self) -> Vec<(String, Task)> {
+        let commands = self.ask().into_iter();
+        let run = |command| match command {
+            Command::Run { workspace, task } => Some((workspace.as_str().to_owned(), task)),
+            _ => None,
+        };
+        commands.filter_map(run).collect()
+    }
+
+    fn begin(&mut self, workspace: &str, task: Task) {
+        self.ask();
+        self.write(Record::Intent { workspace: name(workspace), task });
+    }
+
+    fn end(&mut self, workspace: &str, task: Task, result: TaskResult) {
+        self.write(Record::Ended { workspace: name(workspace), task, result });
+    }
+
+    fn carry_out(&mut self, workspace: &str, task: Task, result: TaskResult) {
+        self.begin(workspace, task);
+        self.end(workspace, task, result);
+    }
+
+    fn prepare(&mut self, workspace: &str) {
+        self.carry_out(workspace, Task::Prepare, ready());
+    }
+
+    fn change(&mut self, workspace: &str) {
+        self.prepare(workspace);
+        self.carry_out(workspace, Task::Forward { step: 0 }, done(json!("1.0.0")));
+        self.carry_out(workspace, Task::Forward { step: 1 }, done(Value::Null));
+    }
+
+    fn fail(&mut self, workspace: &str) {
+        self.prepare(workspace);
+        self.carry_out(workspace, Task::Forward { step: 0 }, TaskResult::Failed(fault(Cause::Refused)));
+    }
+
+    fn resume(&mut self) {
+        self.write(Record::Resumed { by: "me".to_owned() });
+    }
+
+    fn outcomes(&self) -> Vec<StepOutcome> {
+        self.engine.results().iter().map(|result| result.outcome).collect()
+    }
+}
+
+const FORWARD: Task = Task::Forward { step: 0 };
+
+#[test]
+fn everything_that_is_done_ends_as_done() {
+    let mut hand = plan(&[&["a"], &["b"]], |_| {});
+    hand.change("a");
+    assert_eq!(hand.tasks(), [("b".to_owned(), Task::Prepare)]);
+    hand.change("b");
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Done)]);
+    assert_eq!(hand.outcomes(), [StepOutcome::Changed; 4]);
+}
+
+#[test]
+fn a_plan_of_nothing_is_done_at_once() {
+    assert_eq!(plan(&[], |_| {}).ask(), [Command::Finish(Ending::Done)]);
+}
+
+#[test]
+fn no_more_workspaces_than_allowed_are_worked_on() {
+    let mut hand = plan(&[&["a", "b", "c"]], |plan| plan.policy.max_concurrent = NonZeroUsize::MIN.saturating_add(1));
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Prepare), ("b".to_owned(), Task::Prepare)]);
+    hand.begin("a", Task::Prepare);
+    hand.begin("b", Task::Prepare);
+    let third = Record::Intent { workspace: name("c"), task: Task::Prepare };
+    assert_eq!(hand.try_write(third), Err(EngineError::TooMany(2)));
+    hand.end("a", Task::Prepare, ready());
+    assert_eq!(hand.tasks(), [("a".to_owned(), FORWARD)], "who was begun goes on first");
+}
+
+#[test]
+fn a_workspace_sees_one_task_at_a_time() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.begin("a", Task::Prepare);
+    let again = Record::Intent { workspace: name("a"), task: Task::Prepare };
+    assert_eq!(hand.try_write(again), Err(EngineError::Busy(name("a"))));
+    assert_eq!(hand.ask(), []);
+}
+
+#[test]
+fn a_gate_wants_its_looks_in_a_row() {
+    let mut hand = plan(&[&["a"]], |plan| {
+        plan.policy.health = vec![HealthCheck::Grafana];
+        plan.policy.gate_passes = NonZeroUsize::MIN.saturating_add(1);
+    });
+    hand.change("a");
+    for result in [TaskResult::Healthy, ill(), TaskResult::Healthy] {
+        hand.carry_out("a", Task::Gate, result);
+        assert!(
+            matches!(hand.ask()[..], [Command::Wait { until }] if until == after(hand.at(), Duration::from_secs(5)))
+        );
+        hand.now += 5;
+    }
+    hand.carry_out("a", Task::Gate, TaskResult::Healthy);
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Done)]);
+}
+
+#[test]
+fn a_gate_is_red_at_the_first_ill_look_after_its_time() {
+    let mut hand = plan(&[&["a"], &["b"]], |plan| plan.policy.health = vec![HealthCheck::Grafana]);
+    hand.change("a");
+    hand.carry_out("a", Task::Gate, ill());
+    hand.now = 200;
+    hand.carry_out("a", Task::Gate, ill());
+    hand.carry_out("a", Task::Back { step: 1 }, done(Value::Null));
+    hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
+    assert_eq!(hand.ask(), [Command::Finish(Ending::RolledBack)]);
+    use StepOutcome::{RolledBack, Skipped};
+    assert_eq!(hand.outcomes(), [RolledBack, RolledBack, Skipped, Skipped]);
+}
+
+#[test]
+fn a_gate_is_looked_at_once_more_after_the_pause_of_its_wave() {
+    let mut hand = plan(&[&["a"], &["b"]], |plan| {
+        plan.policy.health = vec![HealthCheck::Grafana];
+        plan.policy.soak = Duration::from_secs(60);
+    });
+    hand.change("a");
+    hand.carry_out("a", Task::Gate, TaskResult::Healthy);
+    assert_eq!(hand.ask(), [Command::Wait { until: Timestamp::from_milliseconds(60_000) }]);
+    hand.now = 60;
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Gate)]);
+    hand.carry_out("a", Task::Gate, TaskResult::Healthy);
+    assert_eq!(hand.tasks(), [("b".to_owned(), Task::Prepare)]);
+}
+
+#[test]
+fn a_workspace_that_fails_within_the_budget_goes_back_by_itself() {
+    let mut hand = plan(&[&["a"], &["b"]], |plan| plan.policy.max_failures = 1);
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, done(json!("0.9.0")));
+    hand.carry_out("a", Task::Forward { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 0 })]);
+    let way_back = hand.engine.way_back(&name("a"), 0).expect("a way back");
+    assert_eq!(way_back.target, json!("0.9.0"), "what was there, not what the plan expected");
+    hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
+    hand.change("b");
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Partly)]);
+}
+
+#[test]
+fn with_stop_nothing_is_taken_back() {
+    let mut hand = plan(&[&["a", "b"]], |plan| plan.policy.on_failure = OnFailure::Stop);
+    hand.change("b");
+    hand.fail("a");
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Stopped)]);
+    use StepOutcome::{Changed, Failed, Skipped};
+    assert_eq!(hand.outcomes(), [Failed, Skipped, Changed, Changed]);
+}
+
+#[test]
+fn after_too_many_failures_what_is_under_way_ends_and_all_goes_back() {
+    let mut hand = plan(&[&["a", "b", "c"]], |_| {});
+    hand.begin("b", Task::Prepare);
+    hand.end("b", Task::Prepare, ready());
+    hand.begin("b", FORWARD);
+    hand.fail("a");
+    assert_eq!(hand.ask(), [], "c is not begun, and b is awaited");
+    hand.end("b", FORWARD, done(json!("1.0.0")));
+    assert_eq!(hand.tasks(), [("b".to_owned(), Task::Back { step: 0 })]);
+    hand.carry_out("b", Task::Back { step: 0 }, TaskResult::Failed(fault(Cause::Refused)));
+    assert_eq!(hand.ask(), [Command::Finish(Ending::RollbackFailed)]);
+}
+
+#[test]
+fn w13_what_is_unknown_is_settled_before_anything_goes_back_and_stays_unknown() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, done(json!("1.0.0")));
+    hand.carry_out("a", Task::Forward { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 1 })]);
+    hand.carry_out("a", Task::Settle { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Unknown)]);
+    assert_eq!(hand.outcomes(), [StepOutcome::Changed, StepOutcome::Unknown]);
+}
+
+#[test]
+fn w20_a_refused_token_pauses_and_the_step_is_tried_again() {
+    let mut hand = plan(&[&["a", "b"]], |_| {});
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, TaskResult::Failed(fault(Cause::Token)));
+    assert!(matches!(hand.ask()[..], [Command::Leave { .. }]));
+    assert_eq!(hand.engine.ending(), None);
+    hand.resume();
+    assert_eq!(hand.tasks(), [("a".to_owned(), FORWARD), ("b".to_owned(), Task::Prepare)]);
+}
+
+#[test]
+fn a_refused_token_does_not_keep_others_from_going_back() {
+    let mut hand = plan(&[&["a", "b", "c"]], |_| {});
+    hand.change("a");
+    hand.change("b");
+    hand.fail("c");
+    hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Failed(fault(Cause::Token)));
+    hand.carry_out("b", Task::Back { step: 1 }, done(Value::Null));
+    hand.carry_out("b", Task::Back { step: 0 }, done(Value::Null));
+    assert!(matches!(hand.ask()[..], [Command::Leave { .. }]));
+    hand.resume();
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 1 })]);
+}
+
+#[test]
+fn w21_what_was_under_way_is_settled_first_and_a_done_step_is_not_repeated() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.prepare("a");
+    hand.begin("a", FORWARD);
+    hand.resume();
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 0 })]);
+    hand.carry_out("a", Task::Settle { step: 0 }, TaskResult::NotDone);
+    hand.carry_out("a", FORWARD, done(json!("1.0.0")));
+    let again = Record::Intent { workspace: name("a"), task: FORWARD };
+    assert_eq!(hand.try_write(again), Err(EngineError::NotNext { workspace: name("a"), task: FORWARD }));
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Forward { step: 1 })]);
+}
+
+#[test]
+fn w22_a_workspace_that_somebody_else_changed_fails_and_is_left() {
+    let mut hand = plan(&[&["a"], &["b"]], |plan| plan.policy.max_failures = 1);
+    hand.carry_out("a", Task::Prepare, TaskResult::Failed(fault(Cause::Drift)));
+    hand.change("b");
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Partly)]);
+}
+
+#[test]
+fn a_step_that_failed_half_way_goes_back_from_what_it_left() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.prepare("a");
+    let damaged = TaskResult::Damaged { before: json!("1.0.0"), left: Value::Null, fault: fault(Cause::Refused) };
+    hand.carry_out("a", FORWARD, damaged);
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 0 })]);
+    let way_back = hand.engine.way_back(&name("a"), 0).expect("a way back");
+    let expected = Expected::AsPlannedOr(Value::Null);
+    assert_eq!(way_back, WayBack { target: json!("1.0.0"), expected });
+}
+
+#[test]
+fn w29_workspaces_of_one_account_are_left_alone_together() {
+    let mut hand = plan(&[&["a", "b", "c"]], |plan| {
+        for ground in plan.workspaces.iter_mut().filter(|(name, _)| name.as_str() != "c") {
+            ground.1.account = Some("one".to_owned());
+        }
+    });
+    hand.ask();
+    let until = Timestamp::from_milliseconds(30_000);
+    hand.write(Record::Throttled { workspace: name("a"), until });
+    let commands = hand.ask();
+    let run = Command::Run { workspace: name("c"), task: Task::Prepare };
+    assert_eq!(commands, [run, Command::Wait { until }]);
+    hand.now = 30;
+    assert_eq!(hand.tasks().len(), 3);
+}
+
+#[test]
+fn what_is_held_goes_back_after_what_moves_it_and_before_what_changed_it() {
+    let mut hand = plan(&[&["a"]], |plan| plan.actions.push(action("a", "acme-clock-panel", Verb::Hold)));
+    hand.change("a");
+    hand.carry_out("a", Task::Forward { step: 2 }, TaskResult::Unchanged);
+    hand.ask();
+    hand.write(Record::GoingBack { reason: "I want it".to_owned() });
+    for step in [1, 2, 0] {
+        hand.carry_out("a", Task::Back { step }, done(Value::Null));
+    }
+    let held = hand.engine.way_back(&name("a"), 2).expect("a way back");
+    assert_eq!(held, WayBack { target: json!("1.1.0"), expected: Expected::Anything });
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Undone)]);
+}
+
+#[test]
+fn undo_tries_once_more_what_could_not_be_taken_back() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.change("a");
+    hand.ask();
+    hand.write(Record::GoingBack { reason: "I want it".to_owned() });
+    hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
+    hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
+    assert_eq!(hand.ask(), [Command::Finish(Ending::RollbackFailed)]);
+    hand.write(Record::GoingBack { reason: "again".to_owned() });
+    hand.carry_out("a", Task::Back { step: 1 }, done(Value::Null));
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Undone)]);
+}
+
+#[test]
+fn after_an_abort_nothing_begins_and_what_is_under_way_is_awaited() {
+    let mut hand = plan(&[&["a", "b"]], |_| {});
+    hand.prepare("a");
+    hand.begin("a", FORWARD);
+    hand.write(Record::Aborted { by: "me".to_owned() });
+    assert_eq!(hand.ask(), []);
+    hand.end("a", FORWARD, done(json!("1.0.0")));
+    assert_eq!(hand.ask(), [Command::Finish(Ending::Aborted)]);
+}
+
+#[test]
+fn an_entry_that_cannot_follow_is_refused_and_changes_nothing() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.begin("a", Task::Prepare);
+    let before = hand.engine.clone();
+    let ended = |workspace: &str, task, result| Record::Ended { workspace: name(workspace), task, result };
+    let odd = [
+        Record::Started { by: "me".to_owned() },
+        Record::WaveOpened { wave: 0 },
+        Record::WaveDone { wave: 0 },
+        Record::Finished { ending: Ending::Done },
+        Record::Intent { workspace: name("z"), task: Task::Prepare },
+        ended("a", Task::Gate, TaskResult::Healthy),
+        ended("a", Task::Prepare, TaskResult::Healthy),
+    ];
+    for record in odd {
+        assert!(hand.try_write(record.clone()).is_err(), "{record:?}");
+        assert!(hand.engine == before, "{record:?}");
+    }
+    assert_eq!(
+        Engine::new(before.plan.clone()).apply(&Entry { at: hand.at(), record: Record::WaveOpened { wave: 0 } }),
+        Err(EngineError::NotStarted)
+    );
+}
