@@ -38,10 +38,10 @@ const MAP: &[(&str, &[&str])] = &[
     ("upgrade", &["model", "resolver"]),
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "rollout", "verifier"]),
-    ("journal", &["diagnostic", "model", "rollout"]),
+    ("journal", &["diagnostic", "disk", "model", "rollout"]),
 
-    ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "json", "lockfile", "model", "net", "progress",
-        "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
+    ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
+        "progress", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
     ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver", "rollout",
         "signature", "upgrade", "upstream", "usage"]),

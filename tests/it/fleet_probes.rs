@@ -178,6 +178,13 @@ async fn w30_a_workspace_that_hangs_is_not_asked_everything_in_vain() {
     assert!(matches!(seen.grafana, Some(Probe::NoAnswer(_))), "{seen:?}");
     assert!(seen.plugins[&id(PLUGIN)].error.is_some());
     assert!(workspace.requests().len() <= 6, "{:?}", paths(&workspace));
+    // Also where other questions in between are answered.
+    workspace.clear_faults();
+    workspace.fault(Fault::on("GET", "/api/datasources/uid/*").stall_before_headers(Duration::from_mins(1)));
+    let seen = observe(&workspace).await;
+    let silent = seen.data_sources.values().filter(|source| matches!(source.health, Probe::NoAnswer(_))).count();
+    let asked = paths(&workspace).iter().filter(|path| path.starts_with("GET /api/datasources/uid/")).count();
+    assert_eq!((silent, asked), (21, 3), "{seen:?}");
 }
 
 #[tokio::test]

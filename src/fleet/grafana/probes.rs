@@ -22,6 +22,8 @@ use crate::{
 const MAX_SOURCES: usize = 500;
 /// After so many questions in a row without any answer the others are not asked.
 const MAX_SILENT: u32 = 2;
+/// Nor after so many altogether: a look must end within a few times the longest answer (fault W30).
+const MAX_SILENT_IN_ALL: u32 = 3;
 /// How much of what a workspace says is kept, in characters.
 const SHOWN: usize = 300;
 /// The greatest answer to a query, in bytes.
@@ -57,7 +59,7 @@ impl Grafana {
     /// An error is a refused token ([`WorkspaceError::Refused`] with status 401): nothing that follows would be answered.
     /// Source: protocol page 5.3; Data Source API, "Check data source health" and "Query a data source".
     pub async fn observe(&self, look: &Look) -> Result<Observation, WorkspaceError> {
-        let mut asker = Asker { grafana: self, silent: 0, version: None };
+        let mut asker = Asker { grafana: self, silent: 0, silent_in_all: 0, version: None };
         let mut seen = Observation::default();
         if look.checks.contains(&HealthCheck::Grafana) {
             seen.grafana = Some(asker.own_health().await?);
@@ -91,12 +93,19 @@ struct Asker<'a> {
     grafana: &'a Grafana,
     /// Questions in a row without any answer.
     silent: u32,
+    /// Those altogether.
+    silent_in_all: u32,
     version: Option<GrafanaVersion>,
 }
 
 impl Asker<'_> {
     fn is_given_up(&self) -> bool {
-        self.silent >= MAX_SILENT
+        self.silent >= MAX_SILENT || self.silent_in_all >= MAX_SILENT_IN_ALL
+    }
+
+    fn note_silence(&mut self) {
+        self.silent += 1;
+        self.silent_in_all += 1;
     }
 
     fn not_asked() -> Probe {
@@ -112,7 +121,7 @@ impl Asker<'_> {
         let Spoken { reply, bytes } = match grafana.site.ask_once(question).await {
             Ok(spoken) => spoken,
             Err(error) => {
-                self.silent += 1;
+                self.note_silence();
                 return Ok(Heard::Nothing(shown(&Chain(&error).to_string())));
             }
         };
@@ -169,13 +178,12 @@ impl Asker<'_> {
                 return Ok(PluginSeen { installed: true, version: None, error, health });
             }
         };
-        seen.health = Some(match known.has_backend {
-            Some(false) => Probe::Unsupported,
-            _ => {
-                let path = ["api", "plugins", id.as_str(), "health"];
-                let heard = self.ask(self.grafana, &path, None).await?;
-                self.grafana.health(heard)
-            }
+        seen.health = Some(if known.has_backend == Some(false) {
+            Probe::Unsupported
+        } else {
+            let path = ["api", "plugins", id.as_str(), "health"];
+            let heard = self.ask(self.grafana, &path, None).await?;
+            self.grafana.health(heard)
         });
         Ok(seen)
     }
@@ -194,7 +202,9 @@ impl Asker<'_> {
                 if matches!(error, WorkspaceError::Refused { status: 401, .. }) {
                     self.check_token().await?;
                 }
-                self.silent += u32::from(error.status().is_none());
+                if error.status().is_none() {
+                    self.note_silence();
+                }
                 Ok(Err(shown(&Chain(&error).to_string())))
             }
         }

@@ -70,7 +70,8 @@ impl Grafana {
     /// Returns whether something is in a folder, as far as the caller sees.
     async fn has_content(&self, folder: &Value) -> Result<bool, WorkspaceError> {
         let uid = folder.get("uid").and_then(Value::as_str).unwrap_or_default();
-        let id = folder.get("id").map(Value::to_string).unwrap_or_default();
+        let number = folder.get("id").and_then(Value::as_i64);
+        let id = number.map(|number| number.to_string()).unwrap_or_default();
         // Older servers know folders by number, newer ones by unique id; each passes over the other key.
         for (key, value) in [("folderUIDs", uid), ("folderIds", id.as_str())] {
             let hits = self.get("a folder", &["api", "search"], &[(key, value), ("limit", "1000")]).await?;
@@ -78,7 +79,7 @@ impl Grafana {
             let inside = |hit: &&Value| {
                 let of = |key: &str| hit.get(key).filter(|found| !found.is_null());
                 of("folderUid").is_some_and(|found| found == uid)
-                    || of("folderId").is_some_and(|found| found.to_string() == id)
+                    || number.is_some() && of("folderId").and_then(Value::as_i64) == number
             };
             if hits.iter().any(|hit| inside(&hit)) {
                 return Ok(true);

@@ -95,14 +95,10 @@ impl Grafana {
                 Err(source) => Err(ContentError::Unknown { what: what(), source: Some(Box::new(source)) }),
             },
             Told::Refused { status, message } => Err(ContentError::Refused { what: what(), status, message }),
-            Told::Accepted(answer) => match self.watch(goal).await? {
-                true => Ok(answer),
-                false => Err(ContentError::NoEffect { what: what() }),
-            },
-            Told::Unclear { status, message } => match self.watch(goal).await? {
-                true => Ok(Value::Null),
-                false => Err(ContentError::Fruitless { what: what(), status, message }),
-            },
+            Told::Accepted(answer) if self.watch(goal).await? => Ok(answer),
+            Told::Unclear { .. } if self.watch(goal).await? => Ok(Value::Null),
+            Told::Accepted(_) => Err(ContentError::NoEffect { what: what() }),
+            Told::Unclear { status, message } => Err(ContentError::Fruitless { what: what(), status, message }),
         }
     }
 

@@ -189,7 +189,7 @@ async fn take_back_folder(server: &Grafana, folder_uid: &str, before: &Value, ba
         Ok(Some(_)) => match server.delete_empty_folder(folder_uid).await {
             Ok(true) => back.changed += 1,
             Ok(false) => {
-                back.notes.push(format!("the folder `{folder_uid}` stays, since somebody else put something into it"))
+                back.notes.push(format!("the folder `{folder_uid}` stays, since somebody else put something into it"));
             }
             Err(error) => back.faults.push(error.into()),
         },

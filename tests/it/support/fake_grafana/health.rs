@@ -7,6 +7,7 @@
 use serde_json::{Value, json};
 
 use super::http::{Answer, Request};
+use super::usage;
 use super::workspace::{CORE, State};
 
 /// What a test has called ill.
@@ -63,7 +64,7 @@ pub(super) fn data_source(state: &State, asked: &State, key: &str, value: &str) 
 }
 
 fn find<'a>(state: &'a State, key: &str, value: &str) -> Option<&'a Value> {
-    state.data_sources.iter().find(|source| source[key] == value || source[key].to_string() == value)
+    usage::item(&state.data_sources, key, value)
 }
 
 fn is_there(state: &State, plugin: &str) -> bool {
@@ -80,9 +81,10 @@ pub(super) fn query(state: &State, asked: &State, request: &Request, old: bool) 
     };
     let query = &body["queries"][0];
     let whole = body["from"].is_string() && body["to"].is_string() && query["refId"].is_string();
-    let source = match old {
-        true => find(asked, "id", &query["datasourceId"].to_string()),
-        false => query["datasource"]["uid"].as_str().and_then(|uid| find(asked, "uid", uid)),
+    let source = if old {
+        find(asked, "id", &query["datasourceId"].to_string())
+    } else {
+        query["datasource"]["uid"].as_str().and_then(|uid| find(asked, "uid", uid))
     };
     let Some(source) = source.filter(|_| whole) else { return Answer::message(404, "Data source not found") };
     if !is_there(state, source["type"].as_str().unwrap_or_default()) {

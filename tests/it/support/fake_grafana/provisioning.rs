@@ -181,7 +181,7 @@ fn is_taken(state: &State, uid: &str, title: &str, folder: &str) -> bool {
 
 fn save_dashboard(state: &mut State, body: &Value) -> Answer {
     let model = body["dashboard"].clone();
-    let uid = model["uid"].as_str().map(str::to_owned).unwrap_or_else(|| next(state, "saved"));
+    let uid = model["uid"].as_str().map_or_else(|| next(state, "saved"), str::to_owned);
     let Some(title) = model["title"].as_str().map(str::to_owned) else {
         return Answer::message(400, "Dashboard title cannot be empty");
     };
@@ -223,7 +223,7 @@ fn make_source(state: &mut State, body: &Value) -> Answer {
 }
 
 fn update_source(state: &mut State, id: &str, body: &Value) -> Answer {
-    let Some(place) = state.data_sources.iter().position(|source| source["id"].to_string() == id) else {
+    let Some(place) = state.data_sources.iter().position(|source| source["id"].as_u64() == id.parse().ok()) else {
         return Answer::message(404, "Data source not found");
     };
     let mut source = state.data_sources[place].clone();
@@ -263,7 +263,7 @@ fn keep_secrets(state: &mut State, source: &mut Value, body: &Value) {
 }
 
 fn delete_source(state: &mut State, id: &str) -> Answer {
-    let Some(place) = state.data_sources.iter().position(|source| source["id"].to_string() == id) else {
+    let Some(place) = state.data_sources.iter().position(|source| source["id"].as_u64() == id.parse().ok()) else {
         return Answer::message(404, "Data source not found");
     };
     if state.data_sources[place]["readOnly"] == true {

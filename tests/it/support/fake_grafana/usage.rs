@@ -166,7 +166,7 @@ pub(super) fn alert_rule(uid: &str, folder: &str, sources: &[&str]) -> Value {
     json!({ "uid": uid, "title": uid, "folderUID": folder, "ruleGroup": "group", "orgID": 1, "data": data })
 }
 
-fn item<'a>(items: &'a [Value], key: &str, value: &str) -> Option<&'a Value> {
+pub(super) fn item<'a>(items: &'a [Value], key: &str, value: &str) -> Option<&'a Value> {
     let number = value.parse::<u64>().ok();
     items.iter().find(|item| item[key] == value || number.is_some() && item[key].as_u64() == number)
 }
