@@ -31,6 +31,9 @@ use crate::{
 /// How the names of files begin that are not in their place yet, see `disk::write_atomic`.
 const TEMPORARY: &str = ".plugport-";
 
+/// Held by whoever carries a rollout out.
+const ROLLOUTS_LOCK: &str = "rollouts.lock";
+
 /// The longest file of kept keys that is read, in bytes: a longer one was not written here.
 const MAX_KEYS_BYTES: u64 = 4 << 20;
 
@@ -234,7 +237,13 @@ impl Home {
 
     /// Makes the folder where it is missing, and takes the lock of whoever carries out a rollout; does not wait.
     pub fn lock_rollouts(&self, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {
-        self.hold("rollouts.lock", command, now)
+        self.hold(ROLLOUTS_LOCK, command, now)
+    }
+
+    /// Returns whether some process on this machine carries a rollout out, as far as locks tell.
+    pub fn is_rollout_under_way(&self) -> bool {
+        let Ok(file) = File::open(self.root.join(ROLLOUTS_LOCK)) else { return false };
+        matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
     }
 
     fn hold(&self, name: &str, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {

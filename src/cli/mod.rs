@@ -5,6 +5,7 @@
 
 mod accept;
 mod adopt;
+mod apply;
 mod check;
 mod completions;
 mod diff;
@@ -17,6 +18,7 @@ mod list;
 mod lock;
 mod outdated;
 mod plan;
+mod rollout;
 mod schema;
 mod search;
 mod selection;
@@ -24,6 +26,7 @@ mod setup;
 mod show;
 mod signals;
 mod sync;
+mod telling;
 mod ui;
 mod usage;
 mod verify;
@@ -31,7 +34,7 @@ mod versions;
 mod why;
 mod workspace;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -41,7 +44,7 @@ use self::{
     signals::Signal,
     ui::{Report, Ui},
 };
-use crate::diagnostic::Kind;
+use crate::{diagnostic::Kind, journal::RolloutId, ops::rollout::Interrupt};
 
 /// Mirror the Grafana plugin catalog, answer questions about it offline, and roll plugins out over a fleet
 #[derive(Debug, Parser)]
@@ -86,6 +89,8 @@ enum Command {
     Adopt(adopt::Arguments),
     Lock(lock::Arguments),
     Plan(plan::Arguments),
+    Apply(apply::Arguments),
+    Rollout(rollout::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
@@ -97,7 +102,12 @@ enum Command {
 impl Command {
     /// Returns whether it was asked for one JSON object a line.
     fn wants_events(&self) -> bool {
-        matches!(self, Self::Sync(arguments) if arguments.json_events)
+        match self {
+            Self::Sync(arguments) => arguments.json_events,
+            Self::Apply(arguments) => arguments.carrying.json_events,
+            Self::Rollout(arguments) => arguments.wants_events(),
+            _ => false,
+        }
     }
 
     /// Returns whether it may leave something under way when it is cut off.
@@ -127,6 +137,8 @@ impl Command {
             Self::Adopt(_) => "adopt",
             Self::Lock(_) => "lock",
             Self::Plan(_) => "plan",
+            Self::Apply(_) => "apply",
+            Self::Rollout(_) => "rollout",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -157,6 +169,8 @@ impl Command {
             Self::Adopt(arguments) => arguments.run(session).await,
             Self::Lock(arguments) => arguments.run(session).await,
             Self::Plan(arguments) => arguments.run(session).await,
+            Self::Apply(arguments) => arguments.run(session).await,
+            Self::Rollout(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,
@@ -205,11 +219,18 @@ fn run(arguments: &Arguments) -> u8 {
         Err(source) => Ended::With(Err(setup::no_runtime(&source))),
     };
     let (printed, code) = match ended {
-        Ended::With(Ok(report)) => {
+        // What a signal met at its end had ended already.
+        Ended::With(Ok(report)) | Ended::After(_, Ok(report), None) => {
             let code = report.kind.map_or(0, exit_code);
             (ui.report(name, report), code)
         }
-        Ended::With(Err(failure)) => (ui.failure(name, &failure), exit_code(failure.kind)),
+        Ended::With(Err(failure)) | Ended::After(_, Err(failure), _) => (ui.failure(name, &failure), exit_code(failure.kind)),
+        Ended::After(signal, Ok(report), Some(id)) => {
+            let printed = ui.report(name, report);
+            let message = format!("interrupted by {}: rollout {id} is unfinished", signal.name);
+            ui.complain_of(&Failure { kind: Kind::Failed, message, hint: Some(telling::ways_on(&id)) });
+            (printed, signal.exit_code())
+        }
         Ended::By(signal) => {
             let message = format!("interrupted by {}", signal.name);
             let hint = arguments.command.changes_workspaces().then(|| {
@@ -232,18 +253,29 @@ fn run(arguments: &Arguments) -> u8 {
 
 enum Ended {
     With(Result<Report, Failure>),
+    /// By itself, soon after a signal, and maybe with a rollout that is unfinished.
+    After(Signal, Result<Report, Failure>, Option<RolloutId>),
     By(Signal),
 }
 
 async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
+    let interrupt = Arc::new(Interrupt::default());
+    let caught = signals::listen(Arc::clone(&interrupt));
     let work = async {
-        let session = Session::open(&arguments.globals, arguments.ui(), name)?;
+        let session = Session::open(&arguments.globals, arguments.ui(), name, Arc::clone(&interrupt))?;
         arguments.command.run(&session).await
     };
-    let caught = signals::listen();
+    let mut work = std::pin::pin!(work);
     tokio::select! {
-        signal = caught => Ended::By(signal),
-        result = work => Ended::With(result),
+        signal = caught => {
+            if !interrupt.is_heeded() {
+                return Ended::By(signal);
+            }
+            interrupt.want();
+            let result = work.await;
+            Ended::After(signal, result, interrupt.left())
+        }
+        result = &mut work => Ended::With(result),
     }
 }
 

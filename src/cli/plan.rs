@@ -14,7 +14,7 @@ use crate::{
     diagnostic::Kind,
     model::{Selector, WorkspaceName},
     ops::plan::{PlanOptions, Planned, plan, save},
-    rollout::{Action, Plan, WavePlan},
+    rollout::{Action, Content, ContentItem, Plan, WavePlan},
 };
 
 /// How many workspaces of a wave are named.
@@ -79,6 +79,10 @@ pub(super) fn text(plan: &Plan, verbose: bool) -> String {
         let header = ["workspace", "plugin", "action", "from", "to", "why"];
         parts.push(ui::table(&header, shown.into_iter().map(row)));
     }
+    if !plan.content.is_empty() {
+        let row = |one: &Content| vec![one.workspace.to_string(), one.plugin.to_string(), content(&one.item)];
+        parts.push(ui::table(&["workspace", "plugin", "besides"], plan.content.iter().map(row)));
+    }
     if !plan.blocked.is_empty() {
         let rows =
             plan.blocked.iter().map(|one| vec![one.workspace.to_string(), one.plugin.to_string(), one.reason.clone()]);
@@ -101,6 +105,15 @@ fn row(action: &Action) -> Vec<String> {
         version(&action.to),
         action.reason.clone(),
     ]
+}
+
+/// Returns what is done besides plugins, in words.
+pub(super) fn content(item: &ContentItem) -> String {
+    match item {
+        ContentItem::Dashboards { folder_title, .. } => format!("its dashboards in `{}`", folder_title.escape_debug()),
+        ContentItem::DataSource { name, .. } => format!("data source `{}`", name.escape_debug()),
+        ContentItem::NoDataSource { uid } => format!("data source `{}` removed", uid.escape_debug()),
+    }
 }
 
 /// Returns what is worth knowing, a line each.

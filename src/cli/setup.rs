@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
+    signals::ROLLOUT_GRACE,
     ui::{Format, Ui},
 };
 use crate::{
@@ -20,11 +21,13 @@ use crate::{
     },
     home::Home,
     index::Index,
+    journal::{Operator, StopAfter},
     model::Timestamp,
     net::Client,
     ops::{
         Context,
         keys::{self, UpstreamKeys},
+        rollout::{Interrupt, RolloutOptions},
         sources::{KnownSource, Sources},
         trust::Trust,
     },
@@ -164,6 +167,9 @@ impl Globals {
     }
 }
 
+/// For tests alone: ends the process by itself after so many entries of the journal, see [`StopAfter`].
+const STOP_AFTER: &str = "PLUGPORT_TEST_STOP_AFTER";
+
 /// What every command works with.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -175,6 +181,10 @@ pub(super) struct Session {
     pub(super) wants_document: bool,
     /// Whether people want to be told more.
     pub(super) verbose: bool,
+    /// How to speak.
+    pub(super) ui: Ui,
+    /// Who may want a rollout to end.
+    pub(super) interrupt: Arc<Interrupt>,
     sources: Sources,
     keys: Option<KeysOf>,
 }
@@ -189,7 +199,7 @@ struct KeysOf {
 }
 
 impl Session {
-    pub(super) fn open(globals: &Globals, ui: Ui, command: &str) -> Result<Self, Failure> {
+    pub(super) fn open(globals: &Globals, ui: Ui, command: &str, interrupt: Arc<Interrupt>) -> Result<Self, Failure> {
         let manifest = globals.manifest()?;
         let authorities = globals.authorities()?;
         let client = Client::new(manifest.network().clone(), globals.offline, authorities.as_deref())?;
@@ -210,7 +220,23 @@ impl Session {
         let manifest_path = globals.manifest_path();
         let wants_document = ui.format != Format::Text;
         let verbose = globals.verbose > 0;
-        Ok(Self { context, manifest, manifest_path, wants_document, verbose, sources, keys })
+        Ok(Self { context, manifest, manifest_path, wants_document, verbose, ui, interrupt, sources, keys })
+    }
+
+    /// Returns how a rollout is carried out.
+    pub(super) fn rollout_options(&self, take_lock: Option<String>, no_way_back: bool) -> RolloutOptions {
+        let user = environment("USER").or_else(|| environment("LOGNAME")).filter(|user| !user.is_empty());
+        let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        RolloutOptions {
+            operator: Operator { user, host, pid: std::process::id() },
+            take_lock,
+            no_way_back,
+            manifest: Arc::new(self.manifest.clone()),
+            grace: ROLLOUT_GRACE,
+            environment,
+            stop: environment(STOP_AFTER).as_deref().and_then(StopAfter::parse),
+        }
     }
 
     /// Returns what is to be told of the keys that were kept.

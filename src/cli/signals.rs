@@ -3,7 +3,7 @@
 //! *Invariant:* when [`listen`] returns, the signals no longer kill. Every change is old or new, also when it is cut off, so
 //! a command that does not end by itself is cut off.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
 use futures_util::future::select_all;
 use tokio::{
@@ -12,8 +12,13 @@ use tokio::{
     sync::oneshot,
 };
 
+use crate::ops::rollout::Interrupt;
+
 /// How long a command may take to notice.
 const GRACE: Duration = Duration::from_millis(1_500);
+
+/// How long a rollout gives to what is under way, once it is to end.
+pub(super) const ROLLOUT_GRACE: Duration = Duration::from_secs(10);
 
 /// A signal that ends the program.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +41,9 @@ impl Signal {
 }
 
 /// Begins to listen; the receiver hears of the first signal. Where nothing can be listened for, it never hears.
-pub(super) fn listen() -> impl Future<Output = Signal> {
+///
+/// A second signal ends at once what ends by itself, but slowly.
+pub(super) fn listen(interrupt: Arc<Interrupt>) -> impl Future<Output = Signal> {
     let (sender, receiver) = oneshot::channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -46,7 +53,12 @@ pub(super) fn listen() -> impl Future<Output = Signal> {
             let _ = ready.send(());
             let Some(heard) = heard else { return };
             let caught = heard.await;
+            let again = hear();
+            let is_slow = interrupt.is_heeded();
             let _ = sender.send(caught);
+            if let (true, Some(again)) = (is_slow, again) {
+                drop(tokio::time::timeout(ROLLOUT_GRACE, again).await);
+            }
             tokio::time::sleep(GRACE).await;
             end(caught);
         });

@@ -85,13 +85,18 @@ impl Ui {
 
     /// Prints a failure.
     pub(super) fn failure(self, command: &str, failure: &Failure) -> io::Result<()> {
-        self.complain(&format!("\u{1b}[1;31merror:\u{1b}[0m {}", clean(&failure.message)));
-        if let Some(hint) = &failure.hint {
-            self.complain(&format!("\u{1b}[1;36mhint:\u{1b}[0m {}", clean(hint)));
-        }
+        self.complain_of(failure);
         match self.format {
             Format::Text => Ok(()),
             _ => self.print_document(command, failure.document()),
+        }
+    }
+
+    /// Prints a failure on stderr alone.
+    pub(super) fn complain_of(self, failure: &Failure) {
+        self.complain(&format!("\u{1b}[1;31merror:\u{1b}[0m {}", clean(&failure.message)));
+        if let Some(hint) = &failure.hint {
+            self.complain(&format!("\u{1b}[1;36mhint:\u{1b}[0m {}", clean(hint)));
         }
     }
 
@@ -113,6 +118,37 @@ impl Ui {
         if !self.quiet {
             self.complain(&clean(text));
         }
+    }
+
+    /// Prints what goes on right now on stderr, unless it was asked for quiet.
+    pub(super) fn progress(self, text: &str) {
+        self.note(text);
+    }
+
+    /// Prints an object of a stream.
+    pub(super) fn line(self, object: Value) {
+        // Whoever stopped reading does not want to be told.
+        drop(self.print(&format!("{object}\n")));
+    }
+
+    /// Returns whether there is somebody who can be asked.
+    pub(super) fn may_ask(self) -> bool {
+        self.format == Format::Text && io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// Shows a text before a question.
+    pub(super) fn show(self, text: &str) {
+        self.complain(text.trim_end());
+    }
+
+    /// Asks a question and returns the answer; blocks until there is one.
+    pub(super) fn ask(self, question: &str) -> String {
+        let mut stream = AutoStream::new(io::stderr(), self.color).lock();
+        drop(write!(stream, "{question}").and_then(|()| stream.flush()));
+        drop(stream);
+        let mut answer = String::new();
+        drop(io::stdin().read_line(&mut answer));
+        answer
     }
 
     /// Prints a line on stderr; when that fails there is nobody left to tell.

@@ -3,6 +3,7 @@
 //! *Invariant:* nothing is changed anywhere, and the plan depends on what was read alone, not on who answered first.
 //! *Not for:* the rules, which `rollout` has; here the values come together that they are about.
 
+mod beside;
 mod catalog;
 mod error;
 mod foresight;
@@ -83,6 +84,11 @@ pub fn lock_digest(lock: &Lock) -> Sha256Digest {
     Sha256Digest::from_bytes(Sha256::digest(lock.to_text()).into())
 }
 
+/// Returns the digest of the lock that lies beside a manifest, where there is one.
+pub fn current_lock(manifest_path: &Path) -> Result<Option<Sha256Digest>, PlanStartError> {
+    Ok(read_lock(&lock_path(manifest_path))?.as_ref().map(lock_digest))
+}
+
 /// Plans what is to be done on these workspaces, which are given in the order of the manifest.
 ///
 /// Where there is no lock, versions are chosen for this plan alone, and packages may be fetched to learn what they need.
@@ -111,7 +117,8 @@ pub async fn plan(
         remarks.extend(more);
         chosen
     };
-    let desk = Desk { manifest: manifest.clone(), chosen, options, now: context.now(), index_path };
+    let so = beside::already_so(manifest, &surveys).await;
+    let desk = Desk { manifest: manifest.clone(), chosen, options, now: context.now(), index_path, so };
     let plan = blocking(move || desk.plan(&surveys)).await?;
     Ok(Planned { plan, remarks, unread })
 }
@@ -167,6 +174,8 @@ struct Desk {
     options: PlanOptions,
     now: Timestamp,
     index_path: PathBuf,
+    /// What is so already, besides plugins.
+    so: Vec<Content>,
 }
 
 impl Desk {
@@ -174,17 +183,18 @@ impl Desk {
         let index = Index::open_existing(&self.index_path)?;
         let _snapshot = index.snapshot()?;
         let mut facts = Facts::new(&index);
-        let mut places = Vec::new();
+        let (mut places, mut content) = (Vec::new(), Vec::new());
         for survey in surveys {
             let Ok(workspace) = self.manifest.workspace(&survey.name) else { continue };
             let subject = self.subject(workspace, survey, &mut facts)?;
             let mut decision = decide(&subject);
             decision.warnings.extend(foresight::warnings(survey, &subject, &decision, &mut facts)?);
+            content.extend(beside::planned(&self.manifest, workspace, survey, &decision, &self.so));
             places.push(place(workspace, survey, decision));
         }
         let sync = index.syncs()?.first().map(|sync| sync.id);
         let base = Base { lock: self.chosen.digest, sync };
-        Ok(assemble(base, self.now, self.manifest.rollout().clone(), places, content()))
+        Ok(assemble(base, self.now, self.manifest.rollout().clone(), places, content))
     }
 
     fn subject(&self, workspace: &Workspace, survey: &Survey, facts: &mut Facts<'_>) -> Result<Subject, IndexError> {
@@ -236,11 +246,6 @@ impl Desk {
         let Some(Asked::Present(ranges)) = asked.get(id) else { return Ok(None) };
         facts.why_not(survey, id, ranges.first().cloned(), self.options.published_before)
     }
-}
-
-/// What is done besides plugins.
-fn content() -> Vec<Content> {
-    Vec::new()
 }
 
 /// Returns what the manifest says of each plugin on a workspace.

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{
-    Crew, RolloutError, Setting,
+    Crew, Member, RolloutError, Setting,
     keeper::Keeper,
     report::Left,
     tasks::{Known, Worker},
@@ -62,9 +62,8 @@ impl<'a> Driver<'a> {
                 rollout: keeper.id().clone(),
                 plan: Arc::clone(engine.plan()),
                 workspace: name.clone(),
-                target: heard(member.target, &name, &sender),
-                preflight: setting.options.preflight,
-                smoke: Arc::clone(&setting.options.smoke),
+                member: heard(member, &name, &sender),
+                manifest: Arc::clone(&setting.options.manifest),
                 environment: setting.options.environment,
             };
             (name, Arc::new(worker))
@@ -209,6 +208,7 @@ impl<'a> Driver<'a> {
             self.write().await?;
         }
         self.write().await?;
+        self.setting.interrupt.leave(self.keeper.id());
         Ok(Left::Interrupted)
     }
 
@@ -259,14 +259,10 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// Returns the target, with its server telling when it wants to be left alone.
-fn heard(
-    mut target: crate::ops::target::Target,
-    name: &WorkspaceName,
-    sender: &UnboundedSender<(String, Duration)>,
-) -> crate::ops::target::Target {
-    if let Place::Server(server) = target.place {
-        target.place = Place::Server(server.telling(name.as_str(), sender.clone()));
+/// Returns the member, with its server telling when it wants to be left alone.
+fn heard(mut member: Member, name: &WorkspaceName, sender: &UnboundedSender<(String, Duration)>) -> Member {
+    if let Place::Server(server) = member.target.place {
+        member.target.place = Place::Server(server.telling(name.as_str(), sender.clone()));
     }
-    target
+    member
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use futures_util::{StreamExt, stream};
 
-use super::Crew;
+use super::{Crew, Member};
 use crate::{
     diagnostic::Chain,
     model::{PluginId, PluginVersion, Sha256Digest, WorkspaceName},
@@ -42,19 +42,21 @@ pub(super) fn moved(plan: &Plan, crew: &Crew) -> Vec<String> {
         let ground = plan.workspaces.get(name)?;
         match crew.get(name) {
             None => Some(format!("{name}: it is not in the manifest any more")),
-            Some(member) if member.place != ground.place => {
-                Some(format!("{name}: the manifest has it at `{}`, the plan at `{}`", member.place, ground.place))
-            }
-            Some(_) => None,
+            Some(member) => moved_from(name, member, ground),
         }
     });
     moved.collect()
 }
 
+fn moved_from(name: &WorkspaceName, member: &Member, ground: &Ground) -> Option<String> {
+    let (now, then) = (member.workspace.place_text(), &ground.place);
+    (now != *then).then(|| format!("{name}: the manifest has it at `{now}`, the plan at `{then}`"))
+}
+
 async fn of_one(name: &WorkspaceName, ground: &Ground, crew: &Crew) -> Vec<String> {
     let Some(member) = crew.get(name) else { return vec![format!("{name}: it is not in the manifest any more")] };
-    if member.place != ground.place {
-        return vec![format!("{name}: the manifest has it at `{}`, the plan at `{}`", member.place, ground.place)];
+    if let Some(moved) = moved_from(name, member, ground) {
+        return vec![moved];
     }
     if member.target.platform != ground.platform {
         let (now, then) = (&member.target.platform, &ground.platform);

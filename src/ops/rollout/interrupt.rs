@@ -1,19 +1,25 @@
 //! A wish to end, from outside, that a rollout heeds at the next point where it can be left.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{
+    OnceLock,
+    atomic::{AtomicBool, Ordering},
+};
 
 use tokio::sync::watch;
+
+use crate::journal::RolloutId;
 
 /// Whether somebody wants the rollout to end, and whether there is one that ends by itself.
 #[derive(Debug)]
 pub struct Interrupt {
     wanted: watch::Sender<bool>,
     heeded: AtomicBool,
+    left: OnceLock<RolloutId>,
 }
 
 impl Default for Interrupt {
     fn default() -> Self {
-        Self { wanted: watch::Sender::new(false), heeded: AtomicBool::new(false) }
+        Self { wanted: watch::Sender::new(false), heeded: AtomicBool::new(false), left: OnceLock::new() }
     }
 }
 
@@ -31,6 +37,16 @@ impl Interrupt {
     /// Returns whether it is to end.
     pub fn is_wanted(&self) -> bool {
         *self.wanted.borrow()
+    }
+
+    /// Returns the rollout that was left unfinished for it.
+    pub fn left(&self) -> Option<RolloutId> {
+        self.left.get().cloned()
+    }
+
+    /// Says that a rollout was left unfinished for it.
+    pub(super) fn leave(&self, id: &RolloutId) {
+        self.left.get_or_init(|| id.clone());
     }
 
     /// Says that somebody listens, until what is returned is dropped.

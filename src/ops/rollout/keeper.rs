@@ -2,7 +2,10 @@
 //!
 //! *Invariant:* an entry is on the disk before the next thing is done; without the lock nothing is written.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use super::{RolloutError, RolloutOptions};
 use crate::{
@@ -12,6 +15,10 @@ use crate::{
     ops::{Context, blocking},
     rollout::{Entry, Plan},
 };
+
+/// How often it is tried to take the lock of this machine, and the pause between two tries.
+const TRIES: usize = 5;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The right to carry out one rollout.
 #[derive(Debug)]
@@ -33,11 +40,7 @@ impl Keeper {
     ) -> Result<Self, RolloutError> {
         let (context, id, options) = (context.clone(), id.clone(), options.clone());
         blocking(move || {
-            let alive = match context.home.lock_rollouts(&context.command, context.now()) {
-                Ok(lock) => Some(lock),
-                Err(HomeError::Locked { .. }) => None,
-                Err(error) => return Err(error.into()),
-            };
+            let alive = live(&context)?;
             let others = liveness(&context, alive.as_ref());
             let mut journal = Journal::open(&context.home.journal_path())?;
             journal.stop_after(options.stop);
@@ -88,6 +91,17 @@ impl Drop for Keeper {
 /// Works on the journal; a panic while it was held left it whole, since its writes are transactions.
 fn with<T>(journal: &Mutex<Journal>, work: impl FnOnce(&mut Journal) -> T) -> T {
     work(&mut journal.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Takes the lock that shows that this process lives; nothing where another has it. Who only looks has it for a moment.
+fn live(context: &Context) -> Result<Option<WriteLock>, HomeError> {
+    for _ in 0..TRIES {
+        match context.home.lock_rollouts(&context.command, context.now()) {
+            Err(HomeError::Locked { .. }) => std::thread::sleep(PAUSE),
+            lock => return lock.map(Some),
+        }
+    }
+    Ok(None)
 }
 
 fn liveness(context: &Context, alive: Option<&WriteLock>) -> Liveness {

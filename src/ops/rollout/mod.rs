@@ -19,8 +19,6 @@ mod tasks;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-use serde_json::Value;
-
 pub use self::{
     error::RolloutError,
     interrupt::Interrupt,
@@ -31,8 +29,9 @@ pub(in crate::ops) use kept::needed;
 
 use self::{driver::Driver, keeper::Keeper, packages::Needs};
 use crate::{
+    fleet::{Manifest, Workspace},
     journal::{Operator, RolloutId, StopAfter, Told},
-    model::{PluginId, Sha256Digest, Timestamp, WorkspaceName},
+    model::{Sha256Digest, Timestamp, WorkspaceName},
     ops::{Context, sources::Sources, target::Target},
     rollout::{Ending, Engine, Entry, Plan, Record},
 };
@@ -45,8 +44,8 @@ const ASKED_AT_ONCE: usize = 32;
 pub struct Member {
     /// What plugins are installed on.
     pub target: Target,
-    /// Where it is, as the manifest has it.
-    pub place: String,
+    /// What the manifest says of it.
+    pub workspace: Workspace,
 }
 
 /// The workspaces of a rollout.
@@ -61,10 +60,8 @@ pub struct RolloutOptions {
     pub take_lock: Option<String>,
     /// Whether it may begin where there is no way back.
     pub no_way_back: bool,
-    /// Whether packages are fetched and checked here before a server is asked to install them.
-    pub preflight: bool,
-    /// The query that each data source of a plugin must answer.
-    pub smoke: Arc<BTreeMap<PluginId, Value>>,
+    /// Where queries and secrets are told, and whether packages are checked here before a server is asked for them.
+    pub manifest: Arc<Manifest>,
     /// How long what is under way may take to end once the rollout is to be left.
     pub grace: Duration,
     /// Looks up a variable of the environment, for commands of gates.
@@ -126,9 +123,10 @@ pub async fn apply(
         let (obstacles, hints) = (readiness.obstacles, readiness.hints);
         return Err(RolloutError::NotReady { obstacles, hints });
     }
-    let mut lacking = Needs::of(&plan, &crew, options.preflight).fetch(context, setting.sources).await?;
+    let mut lacking =
+        Needs::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
     if lacking.targets.is_empty() {
-        packages::judge(context, &plan, &crew, options.preflight, &mut lacking).await;
+        packages::judge(context, &plan, &crew, options.manifest.trust().preflight, &mut lacking).await;
     }
     if !lacking.targets.is_empty() {
         return Err(RolloutError::NoPackages(lacking.targets));
@@ -167,7 +165,8 @@ pub async fn go_on(setting: Setting<'_>, id: &RolloutId, crew: Crew, way: Onward
             return Err(RolloutError::Stale(moved));
         }
         // As far as that goes: what is not there fails where it is needed.
-        let lacking = Needs::of(&plan, &crew, options.preflight).fetch(context, setting.sources).await?;
+        let lacking =
+            Needs::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
         remarks.extend(lacking.targets.into_iter().chain(lacking.way_back));
     }
     let is_over = engine.is_over();

@@ -115,7 +115,9 @@ impl Outcome {
             Some(Ending::Done) if self.blocked.is_empty() => None,
             Some(Ending::Done | Ending::Partly) => Some(Kind::Partly),
             Some(Ending::RollbackFailed) => Some(Kind::Partly),
-            Some(Ending::RolledBack | Ending::Undone) => Some(Kind::Failed),
+            // Somebody wanted that.
+            Some(Ending::Undone) => None,
+            Some(Ending::RolledBack) => Some(Kind::Failed),
             Some(Ending::Stopped | Ending::Aborted) | None => Some(partly),
         }
     }

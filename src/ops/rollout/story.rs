@@ -29,7 +29,7 @@ pub struct Story {
 pub fn list(home: &Home) -> Result<(Vec<Listed>, Option<Holder>), JournalError> {
     match Journal::open_existing(&home.journal_path())? {
         None => Ok((Vec::new(), None)),
-        Some(journal) => Ok((journal.list()?, journal.holder()?)),
+        Some(journal) => Ok((journal.list()?, living(home, journal.holder()?))),
     }
 }
 
@@ -37,7 +37,7 @@ pub fn list(home: &Home) -> Result<(Vec<Listed>, Option<Holder>), JournalError> 
 pub fn story(home: &Home, start: Option<&str>) -> Result<Story, RolloutError> {
     let journal = Journal::open_existing(&home.journal_path())?.ok_or(JournalError::Nothing)?;
     let listed = journal.find(start)?;
-    let holder = journal.holder()?.filter(|holder| holder.rollout == listed.id);
+    let holder = living(home, journal.holder()?).filter(|holder| holder.rollout == listed.id);
     let Told { plan, entries } = journal.load(&listed.id)?;
     let plan = Arc::new(plan);
     let mut engine = Engine::new(Arc::clone(&plan));
@@ -45,6 +45,12 @@ pub fn story(home: &Home, start: Option<&str>) -> Result<Story, RolloutError> {
         engine.apply(entry)?;
     }
     Ok(Story { listed, plan, entries, engine, holder })
+}
+
+/// Returns the holder of the lock, unless it is a process of this machine that is gone.
+fn living(home: &Home, holder: Option<Holder>) -> Option<Holder> {
+    let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    holder.filter(|holder| holder.operator.host != here || home.is_rollout_under_way())
 }
 
 /// Returns what the journal has of a rollout.

@@ -240,6 +240,19 @@ async fn change(
     }
 }
 
+/// Reads whether everything is as a step would make it, as far as can be seen: secrets cannot be read.
+pub async fn is_so(server: &Grafana, content: &Content) -> Result<bool, WorkspaceError> {
+    match &content.item {
+        ContentItem::Dashboards { folder_uid, folder_title } => {
+            dashboards::is_done(server, &content.plugin, folder_uid, folder_title).await
+        }
+        ContentItem::DataSource { uid, name, settings, .. } => {
+            data_sources::is_put(server, (uid, name), settings, None).await
+        }
+        ContentItem::NoDataSource { uid } => Ok(server.data_source(uid, "").await?.is_none()),
+    }
+}
+
 /// Reads whether a step that was under way took effect; sends nothing.
 pub async fn settle(server: &Grafana, content: &Content, kept: &Path) -> TaskResult {
     let before = match read_kept(kept) {

@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::Worker;
 use crate::{
     fleet::grafana::{Known, Look},
@@ -16,7 +18,7 @@ use crate::{
 impl Worker {
     /// Returns what is to be seen of the workspace now.
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
-        match &self.target.place {
+        match &self.member.target.place {
             Place::Closed(error) => Err(error.clone().into()),
             Place::Server(server) => Ok(server.observe(&self.look()).await?),
             Place::Folder { .. } => self.look_into_folder().await,
@@ -24,9 +26,15 @@ impl Worker {
     }
 
     fn look(&self) -> Look {
-        let known = |plugin: &PluginId| Known { smoke: self.smoke.get(plugin).cloned(), ..Known::default() };
+        let known = |plugin: &PluginId| Known { smoke: self.query_of(plugin), ..Known::default() };
         let plugins = self.actions().map(|action| (action.plugin.clone(), known(&action.plugin)));
         Look { checks: self.plan.policy.health.clone(), plugins: plugins.collect(), all_organisations: true }
+    }
+
+    /// Returns the query that each data source of a plugin must answer, where the manifest has one.
+    fn query_of(&self, plugin: &PluginId) -> Option<Value> {
+        let mut wishes = self.manifest.plugins().iter().filter(|wish| self.member.workspace.is_meant_by(&wish.on));
+        wishes.find_map(|wish| wish.smoke.clone().filter(|_| wish.id == *plugin)).map(Value::Object)
     }
 
     async fn look_into_folder(&self) -> Result<Observation, TargetError> {
@@ -34,7 +42,7 @@ impl Worker {
         if !self.plan.policy.health.contains(&HealthCheck::Plugin) {
             return Ok(seen);
         }
-        let state = self.target.read(true).await?;
+        let state = self.member.target.read(true).await?;
         for action in self.actions() {
             let there = state.plugins.get(&action.plugin);
             let plugin = PluginSeen {

@@ -11,7 +11,7 @@ mod former;
 mod look;
 mod server;
 
-use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use serde_json::Value;
 
@@ -19,15 +19,15 @@ pub(super) use self::{
     fault::{Causes, fault},
     former::Occupant,
 };
-use super::packages;
+use super::{Member, content, packages};
 use crate::{
+    fleet::Manifest,
     journal::RolloutId,
     model::{PluginId, PluginVersion, WorkspaceName},
-    ops::{
-        Context,
-        target::{Place, Target},
+    ops::{Context, target::Place},
+    rollout::{
+        Action, Cause, Content, Fault, Ground, Observation, Plan, Step, Task, TaskResult, WayBack, engine::Expected,
     },
-    rollout::{Action, Cause, Fault, Ground, Observation, Plan, Step, Task, TaskResult, WayBack, engine::Expected},
     upstream::PackageName,
 };
 
@@ -41,11 +41,9 @@ pub(super) struct Worker {
     pub(super) rollout: RolloutId,
     pub(super) plan: Arc<Plan>,
     pub(super) workspace: WorkspaceName,
-    pub(super) target: Target,
-    /// Whether a server is asked only for what was fetched and checked here.
-    pub(super) preflight: bool,
-    /// The query that each data source of a plugin must answer.
-    pub(super) smoke: Arc<BTreeMap<PluginId, Value>>,
+    pub(super) member: Member,
+    /// Where queries and secrets are told, and whether a server is asked only for what was fetched and checked here.
+    pub(super) manifest: Arc<Manifest>,
     /// Where commands of gates find `PATH`.
     pub(super) environment: fn(&str) -> Option<String>,
 }
@@ -106,15 +104,13 @@ impl Worker {
         };
         match self.plan.steps(&self.workspace).nth(place) {
             None => TaskResult::Failed(fault(Cause::Other, "the plan has no such step", None)),
-            Some(Step::Content(_)) => {
-                TaskResult::Failed(fault(Cause::Other, "this version does not change content", None))
-            }
+            Some(Step::Content(content)) => self.change_content(task, place, content, known).await,
             Some(Step::Plugin(action)) => self.change(task, action, known).await,
         }
     }
 
     async fn change(&self, task: Task, action: &Action, known: &Known) -> TaskResult {
-        match (&self.target.place, task) {
+        match (&self.member.target.place, task) {
             (Place::Closed(error), _) => unreachable_result(task, Cause::Token, error.as_ref()),
             (Place::Server(server), Task::Forward { .. }) => self.forward_on(server, action, known).await,
             (Place::Server(server), Task::Settle { .. }) => self.settle_on(server, action).await,
@@ -129,7 +125,7 @@ impl Worker {
 
     /// Compares what is there with the plan's ground, and takes in what is healthy before anything is changed.
     async fn prepare(&self) -> TaskResult {
-        let state = match self.target.read(true).await {
+        let state = match self.member.target.read(true).await {
             Ok(state) => state,
             Err(error) => return TaskResult::Failed(error.fault()),
         };
@@ -156,9 +152,36 @@ impl Worker {
         }
     }
 
-    /// Saves what could be needed again.
+    /// Saves the dashboards that use what is to be changed.
     async fn save(&self) -> Vec<String> {
-        Vec::new()
+        let plugins = self.actions().map(|action| action.plugin.clone()).collect();
+        let snapshot = self.plan.policy.snapshot;
+        content::save_dashboards(&self.context, &self.member.target, &plugins, &self.folder(), snapshot).await
+    }
+
+    /// Carries out, settles or takes back what is done besides plugins.
+    async fn change_content(&self, task: Task, step: usize, item: &Content, known: &Known) -> TaskResult {
+        let server = match &self.member.target.place {
+            Place::Server(server) => server,
+            Place::Closed(error) => return unreachable_result(task, Cause::Token, error.as_ref()),
+            Place::Folder { .. } => {
+                return TaskResult::Failed(fault(Cause::Other, "a folder of plugins has nothing but plugins", None));
+            }
+        };
+        let kept = self.folder().join(format!("step-{step}.json"));
+        let before = known.way_back.as_ref().map_or(&Value::Null, |way| &way.target);
+        let environment = self.environment;
+        let secrets = content::Secrets {
+            wishes: self.manifest.data_sources(),
+            workspace: &self.member.workspace,
+            environment: &environment,
+        };
+        match task {
+            Task::Forward { .. } => content::carry_out(server, item, secrets, &kept).await,
+            Task::Settle { .. } => content::settle(server, item, &kept).await,
+            Task::Back { .. } => content::take_back(server, item, before).await,
+            _ => content::settle_back(server, item, before).await,
+        }
     }
 
     async fn gate(&self, known: &Known) -> TaskResult {
@@ -197,7 +220,8 @@ impl Worker {
         let reading = settings.change_timeout.max(settings.header_timeout);
         let changing = settings.change_timeout.saturating_add(settings.settle_timeout.saturating_mul(2));
         let limit = match task {
-            Task::Prepare => reading.saturating_mul(2),
+            // Dashboards are saved too.
+            Task::Prepare => reading.saturating_mul(4),
             Task::Gate => reading.saturating_add(self.plan.policy.gate_timeout),
             Task::Settle { .. } | Task::SettleBack { .. } => reading.saturating_add(settings.settle_timeout),
             Task::Forward { .. } | Task::Back { .. } => changing.saturating_add(settings.retry_after),

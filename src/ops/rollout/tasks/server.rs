@@ -145,7 +145,8 @@ impl Worker {
     /// Checks the package of a version that the server is to install by itself (`trust.preflight`).
     async fn checked(&self, server: &Grafana, plugin: &PluginId, version: &PluginVersion) -> Result<(), Fault> {
         let package = self.package(plugin, version);
-        let checked = install::check_for_server(&self.context, server, plugin, package, self.preflight).await;
+        let checked =
+            install::check_for_server(&self.context, server, plugin, package, self.manifest.trust().preflight).await;
         checked.map(drop).map_err(|error| error.fault())
     }
 }

@@ -126,6 +126,15 @@ impl FakeWorkspace {
         self.workspace.state().installed.insert(id.to_owned(), version.to_owned());
     }
 
+    /// Has these plugins and no others, and has forgotten all requests: as if it had just been set up.
+    pub fn starts_anew(&self, plugins: &[(&str, &str)]) {
+        let mut state = self.workspace.state();
+        state.installed = plugins.iter().map(|(id, version)| ((*id).to_owned(), (*version).to_owned())).collect();
+        state.errors.clear();
+        drop(state);
+        self.server.forget();
+    }
+
     /// Has a plugin that its configuration pins (`[plugins] preinstall`): it can be neither changed nor removed.
     pub fn pinned(&self, id: &str, version: &str) {
         self.preinstalled(id, version);

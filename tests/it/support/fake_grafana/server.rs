@@ -79,6 +79,11 @@ impl Server {
         lock(&self.hub.faults).clear();
     }
 
+    /// Forgets the requests so far.
+    pub(super) fn forget(&self) {
+        lock(&self.hub.requests).clear();
+    }
+
     /// Returns the requests so far, in the order their heads were read.
     pub fn requests(&self) -> Vec<Request> {
         lock(&self.hub.requests).iter().cloned().collect()

@@ -1,0 +1,162 @@
+//! `plugport apply`.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::{
+    Failure, Report, Session, plan,
+    telling::{self, Told},
+};
+use crate::{
+    disk,
+    model::{Selector, WorkspaceName},
+    ops::{
+        plan::current_lock,
+        rollout::{self, Crew, Member, RolloutOptions, Setting},
+    },
+    rollout::Plan,
+};
+
+/// The longest plan that is read, in bytes.
+const MAX_PLAN_BYTES: u64 = 256 << 20;
+
+/// Carry a plan out, wave by wave: a saved one, or one that is made now
+///
+/// A saved plan is refused once a workspace or the lock is not what it was. Before anything is changed, every workspace is
+/// asked whether we may, and every package that comes, and every one of the way back, is fetched and checked. What is done
+/// is written to a journal first: a rollout that was interrupted goes on with `plugport rollout resume`.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// A plan of `plugport plan --out FILE`; without it, one is made now and shown
+    #[arg(value_name = "PLAN", conflicts_with = "on")]
+    plan: Option<PathBuf>,
+    /// Only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    #[arg(long, value_name = "WORKSPACE|SELECTOR")]
+    on: Option<Selector>,
+    /// Do not ask before a plan that is made now is carried out
+    #[arg(long)]
+    yes: bool,
+    /// Begin also where a former version is not to be had any more
+    #[arg(long)]
+    no_way_back: bool,
+    #[command(flatten)]
+    pub(super) carrying: Carrying,
+}
+
+/// How a rollout is carried out, for all commands that do.
+#[derive(Args, Debug)]
+pub(super) struct Carrying {
+    /// Take the place of somebody who carries a rollout out, by the id of their lock; only when that process is gone
+    #[arg(long, value_name = "ID")]
+    take_lock: Option<String>,
+    /// Print one JSON object a line: each entry of the journal as it is written, and at the end the result
+    #[arg(long)]
+    pub(super) json_events: bool,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let (plan, mut problems) = match &self.plan {
+            Some(path) => (read(path)?, Vec::new()),
+            None => {
+                let planned = plan::make(session, self.on.as_ref()).await?;
+                let problems = plan::problems(&planned);
+                (planned.plan, problems)
+            }
+        };
+        if plan.is_empty() {
+            return Ok(nothing(&plan, problems));
+        }
+        if self.plan.is_none() {
+            self.confirm(session, &plan).await?;
+        }
+        let crew = crew(session, &plan).await;
+        let lock = current_lock(&session.manifest_path)?;
+        let (context, remarks) = session.with_fresh_keys().await;
+        let options = self.carrying.options(session, self.no_way_back);
+        let told = Told::new(session.ui, &plan);
+        let setting = Setting {
+            context: &context,
+            sources: session.sources(),
+            options: &options,
+            interrupt: &session.interrupt,
+            witness: &told,
+        };
+        let outcome = rollout::apply(setting, plan, crew, lock).await?;
+        let kind = outcome.kind();
+        let mut report = telling::report(&outcome, kind);
+        problems.extend(remarks);
+        report.problems.splice(..0, problems);
+        Ok(report)
+    }
+
+    /// Shows the plan and asks, unless it was said before that it is to be carried out.
+    async fn confirm(&self, session: &Session, plan: &Plan) -> Result<(), Failure> {
+        if self.yes {
+            return Ok(());
+        }
+        if !session.ui.may_ask() {
+            return Err(Failure::usage(
+                "nobody can be asked whether this plan is to be carried out",
+                "say `--yes`, or save the plan with `plugport plan --out FILE` and apply that",
+            ));
+        }
+        let ui = session.ui;
+        ui.show(&plan::text(plan, session.verbose));
+        let answer = tokio::task::spawn_blocking(move || ui.ask("Carry this plan out? Only `yes` does: ")).await;
+        match answer {
+            Ok(answer) if answer.trim() == "yes" => Ok(()),
+            _ => Err(Failure::usage(
+                "the plan was not confirmed, and nothing was changed",
+                "answer `yes`, or say `--yes`",
+            )),
+        }
+    }
+}
+
+impl Carrying {
+    pub(super) fn options(&self, session: &Session, no_way_back: bool) -> RolloutOptions {
+        session.rollout_options(self.take_lock.clone(), no_way_back)
+    }
+}
+
+fn read(path: &Path) -> Result<Plan, Failure> {
+    let usage = |message: String| Failure::usage(message, "make one with `plugport plan --out FILE`");
+    let shown = path.display().to_string();
+    let shown = shown.escape_debug();
+    let bytes = disk::read_regular(path, MAX_PLAN_BYTES)
+        .map_err(|source| usage(format!("the plan `{shown}` cannot be read: {source}")))?;
+    let text = String::from_utf8(bytes).map_err(|_| usage(format!("the plan `{shown}` is no text")))?;
+    let plan = Plan::parse(&text).map_err(Failure::from);
+    plan.map_err(|failure| Failure { message: format!("`{shown}` cannot be applied: {}", failure.message), ..failure })
+}
+
+/// Connects the workspaces that a plan changes, as far as the manifest has them.
+pub(super) async fn crew(session: &Session, plan: &Plan) -> Crew {
+    let mut crew = Crew::new();
+    let names: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
+    for name in names {
+        if let Ok(workspace) = session.manifest.workspace(name) {
+            let target = super::selection::connect(session, workspace).await;
+            crew.insert(name.clone(), Member { target, workspace: workspace.clone() });
+        }
+    }
+    crew
+}
+
+/// Returns what there is to say of a plan that changes nothing.
+fn nothing(plan: &Plan, problems: Vec<String>) -> Report {
+    let text = if plan.blocked.is_empty() {
+        "nothing to do: every workspace is as it should be\n".to_owned()
+    } else {
+        plan::text(plan, false)
+    };
+    Report {
+        document: telling::empty(plan),
+        text,
+        problems,
+        kind: (!plan.blocked.is_empty()).then_some(crate::diagnostic::Kind::Failed),
+        ..Report::default()
+    }
+}

@@ -1,0 +1,217 @@
+//! `plugport rollout`.
+
+use std::fmt::Write as _;
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::{
+    Failure, Report, Session,
+    apply::{Carrying, crew},
+    setup::to_document,
+    telling::{self, Told},
+    ui,
+};
+use crate::{
+    journal::{Holder, Listed},
+    ops::rollout::{self, Crew, Onward, Setting, Story},
+    rollout::{WaveState, WaveStatus},
+};
+
+/// Rollouts: what happened, and the way on or back
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// List rollouts, the newest first
+    List,
+    /// Tell the story of a rollout: waves, steps, gates, what was saved, and what to do next
+    Show {
+        #[command(flatten)]
+        which: Which,
+    },
+    /// Go on with a rollout that was interrupted, killed or paused; what is in doubt is read first
+    Resume {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        carrying: Carrying,
+    },
+    /// End an unfinished rollout where it is; everything stays as it is now
+    Abort {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        carrying: Carrying,
+    },
+    /// Take a rollout back: every workspace gets its own former versions again
+    Undo {
+        #[command(flatten)]
+        which: Which,
+        #[command(flatten)]
+        carrying: Carrying,
+    },
+}
+
+/// Which rollout.
+#[derive(Args, Debug)]
+struct Which {
+    /// Its name, or how that begins [default: the unfinished one, or else the last]
+    #[arg(value_name = "ID")]
+    id: Option<String>,
+}
+
+impl Arguments {
+    /// Returns whether it was asked for one JSON object a line.
+    pub(super) fn wants_events(&self) -> bool {
+        match &self.command {
+            Command::List | Command::Show { .. } => false,
+            Command::Resume { carrying, .. } | Command::Abort { carrying, .. } | Command::Undo { carrying, .. } => {
+                carrying.json_events
+            }
+        }
+    }
+
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        match &self.command {
+            Command::List => list(session),
+            Command::Show { which } => show(session, which),
+            Command::Resume { which, carrying } => go_on(session, which, carrying, Onward::Resume).await,
+            Command::Abort { which, carrying } => go_on(session, which, carrying, Onward::Abort).await,
+            Command::Undo { which, carrying } => go_on(session, which, carrying, Onward::Undo).await,
+        }
+    }
+}
+
+async fn go_on(session: &Session, which: &Which, carrying: &Carrying, way: Onward) -> Result<Report, Failure> {
+    let story = rollout::story(&session.context.home, which.id.as_deref())?;
+    let crew = if way == Onward::Abort { Crew::new() } else { crew(session, &story.plan).await };
+    let (context, remarks) = session.with_fresh_keys().await;
+    let options = carrying.options(session, true);
+    let told = Told::new(session.ui, &story.plan);
+    let setting = Setting {
+        context: &context,
+        sources: session.sources(),
+        options: &options,
+        interrupt: &session.interrupt,
+        witness: &told,
+    };
+    let outcome = rollout::go_on(setting, &story.listed.id, crew, way).await?;
+    let kind = if way == Onward::Resume { outcome.kind() } else { outcome.kind_of_end() };
+    let mut report = telling::report(&outcome, kind);
+    report.problems.splice(..0, remarks);
+    Ok(report)
+}
+
+fn list(session: &Session) -> Result<Report, Failure> {
+    let (all, holder) = rollout::list(&session.context.home)?;
+    let documents: Vec<_> = all.iter().map(|listed| document(listed, holder.as_ref())).collect();
+    let row = |listed: &Listed| {
+        let at_work = holder.as_ref().is_some_and(|holder| holder.rollout == listed.id);
+        let state = if at_work { "at work".to_owned() } else { telling::ending_word(listed.ending) };
+        vec![listed.id.to_string(), state, listed.entries.to_string(), listed.begun_by.clone()]
+    };
+    let text = if all.is_empty() {
+        "no rollout yet\n".to_owned()
+    } else {
+        ui::table(&["rollout", "state", "entries", "begun by"], all.iter().map(row))
+    };
+    let notes = holder.iter().map(|holder| format!("note: {holder}")).collect();
+    Ok(Report { document: json!({ "rollouts": documents }), text, problems: notes, ..Report::default() })
+}
+
+fn document(listed: &Listed, holder: Option<&Holder>) -> serde_json::Value {
+    let holder = holder.filter(|holder| holder.rollout == listed.id);
+    json!({
+        "rollout": listed.id, "begun_at": listed.begun_at, "begun_by": listed.begun_by, "ending": listed.ending,
+        "entries": listed.entries, "lock": holder.map(|holder| holder.lock.clone()),
+    })
+}
+
+fn show(session: &Session, which: &Which) -> Result<Report, Failure> {
+    let story = rollout::story(&session.context.home, which.id.as_deref())?;
+    let mut whole = document(&story.listed, story.holder.as_ref());
+    whole["plan_id"] = json!(story.plan.plan_id);
+    whole["paused"] = json!(story.engine.paused());
+    whole["waves"] = to_document(&story.engine.waves());
+    whole["results"] = to_document(&story.engine.results());
+    whole["notes"] =
+        story.engine.notes().map(|(workspace, note)| json!({ "workspace": workspace, "note": note })).collect();
+    whole["entries"] = to_document(&story.entries);
+    whole["next"] = json!(next(&story));
+    Ok(Report { document: whole, text: text(&story), ..Report::default() })
+}
+
+fn text(story: &Story) -> String {
+    let Story { listed, plan, entries, engine, .. } = story;
+    let mut text = String::new();
+    let begun = listed.begun_at.to_string();
+    let _ = writeln!(text, "rollout {}: {}", listed.id, telling::ending_word(listed.ending));
+    let _ = writeln!(text, "plan {}, begun {begun} by {}\n", plan.plan_id, ui::clean(&listed.begun_by));
+    text.push_str(&ui::table(
+        &["wave", "of", "state", "workspaces", "passed", "failed"],
+        engine.waves().iter().enumerate().map(|(place, wave)| wave_row(place, wave)),
+    ));
+    text.push('\n');
+    let mut day = String::new();
+    for entry in entries {
+        let Some(sentence) = telling::sentence(plan, &entry.record) else { continue };
+        if entry.at.date() != day {
+            day = entry.at.date();
+            let _ = writeln!(text, "{day}");
+        }
+        let _ = writeln!(text, "  {} {}", rollout::clock_time(entry.at), ui::clean(&sentence));
+    }
+    let changed =
+        engine.results().into_iter().filter(|result| result.outcome != crate::rollout::StepOutcome::Unchanged);
+    let rows: Vec<_> = changed.map(|result| telling::row(&result)).collect();
+    if !rows.is_empty() {
+        text.push('\n');
+        text.push_str(&ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
+    }
+    for line in next(story) {
+        let _ = writeln!(text, "\n{}", ui::clean(&line));
+    }
+    text
+}
+
+fn wave_row(place: usize, wave: &WaveState) -> Vec<String> {
+    let state = match wave.status {
+        WaveStatus::Waiting => "waiting".to_owned(),
+        WaveStatus::Open => "open".to_owned(),
+        WaveStatus::Soaking { until } => format!("soaking until {}", rollout::clock_time(until)),
+        WaveStatus::Done => "done".to_owned(),
+    };
+    vec![
+        (place + 1).to_string(),
+        wave.name.clone(),
+        state,
+        wave.workspaces.to_string(),
+        wave.passed.to_string(),
+        wave.failed.to_string(),
+    ]
+}
+
+/// Returns what can be done next.
+fn next(story: &Story) -> Vec<String> {
+    let id = &story.listed.id;
+    match (&story.holder, story.listed.ending) {
+        (Some(holder), None) => vec![holder.to_string()],
+        (_, None) => {
+            let paused = story.engine.paused().map(|reason| format!("it is paused: {reason}"));
+            let ways = format!(
+                "`plugport rollout resume {id}` goes on, `plugport rollout undo {id}` takes everything back, \
+                 `plugport rollout abort {id}` leaves everything as it is"
+            );
+            paused.into_iter().chain([ways]).collect()
+        }
+        (_, Some(ending)) if telling::can_be_undone(ending) => {
+            vec![format!("`plugport rollout undo {id}` takes it back")]
+        }
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,270 @@
+//! Rollouts in words: while they go on, when they are over, and from their journal.
+//!
+//! *Invariant:* what is said while a rollout goes on and what is said of it later are the same sentences.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::{
+    Report, plan,
+    setup::to_document,
+    ui::{self, Format, Ui},
+};
+use crate::{
+    diagnostic::Kind,
+    journal::RolloutId,
+    model::WorkspaceName,
+    ops::{
+        changes::Summary,
+        rollout::{Left, Outcome, Witness, clock_time},
+    },
+    rollout::{Ending, Entry, Plan, Record, Step, StepOutcome, StepResult, Task, TaskResult, WavePlan},
+};
+
+/// How many results are shown that are as they were.
+const SHOWN: usize = 400;
+
+/// Tells of a rollout while it goes on.
+#[derive(Debug)]
+pub(super) struct Told {
+    ui: Ui,
+    plan: Plan,
+}
+
+impl Told {
+    pub(super) fn new(ui: Ui, plan: &Plan) -> Self {
+        Self { ui, plan: plan.clone() }
+    }
+}
+
+impl Witness for Told {
+    fn written(&self, rollout: &RolloutId, entry: &Entry) {
+        if self.ui.format == Format::Events {
+            let mut line = json!({ "rollout": rollout, "at": entry.at });
+            if let (Value::Object(line), Value::Object(fields)) = (&mut line, to_document(entry)) {
+                line.extend(fields);
+            }
+            self.ui.line(line);
+        } else if let Some(sentence) = sentence(&self.plan, &entry.record) {
+            self.ui.progress(&format!("{} {sentence}", clock_time(entry.at)));
+        }
+    }
+}
+
+/// Returns an entry of a journal as a sentence; nothing where there is nothing to be told.
+pub(super) fn sentence(plan: &Plan, record: &Record) -> Option<String> {
+    Some(match record {
+        Record::Started { by } => format!("begun by {by}"),
+        Record::Resumed { by } => format!("taken up again by {by}"),
+        Record::Intent { .. } => return None,
+        Record::Ended { workspace, task, result } => return ended(plan, workspace, *task, result),
+        Record::WaveOpened { wave } => match plan.waves.get(*wave) {
+            Some(WavePlan { name, workspaces }) => {
+                let count = ui::count(workspaces.len() as u64, "workspace", "workspaces");
+                format!("wave {} of {} ({name}): {count}", wave + 1, plan.waves.len())
+            }
+            None => format!("wave {}", wave + 1),
+        },
+        Record::WaveDone { wave } => format!("wave {} is through", wave + 1),
+        Record::Throttled { workspace, until } => {
+            format!("{workspace}: it asks for fewer calls, so nothing new begins there before {}", clock_time(*until))
+        }
+        Record::Stopped { reason } => format!("stopped: {reason}"),
+        Record::Paused { reason } => format!("paused: {reason}"),
+        Record::GoingBack { reason } => format!("going back: {reason}"),
+        Record::Aborted { by } => format!("ended by {by}, where it was"),
+        Record::Finished { ending } => format!("over: {}", how(*ending)),
+    })
+}
+
+fn ended(plan: &Plan, workspace: &WorkspaceName, task: Task, result: &TaskResult) -> Option<String> {
+    let step = task.step().and_then(|step| plan.steps(workspace).nth(step));
+    let what = step.as_ref().map_or_else(String::new, subject);
+    let word = match task {
+        Task::Prepare | Task::Gate => "",
+        Task::Forward { .. } => "",
+        Task::Settle { .. } => ", which was in doubt,",
+        Task::Back { .. } => ", on the way back,",
+        Task::SettleBack { .. } => ", whose way back was in doubt,",
+    };
+    Some(match (task, result) {
+        (Task::Prepare, TaskResult::Ready { notes, .. }) if notes.is_empty() => return None,
+        (Task::Prepare, TaskResult::Ready { notes, .. }) => format!("{workspace}: {}", notes.join("; ")),
+        (Task::Prepare, TaskResult::Failed(fault) | TaskResult::Unknown(fault)) => {
+            format!("failed: {workspace}: {}", fault.message)
+        }
+        (Task::Gate, TaskResult::Healthy) => format!("{workspace}: healthy"),
+        (Task::Gate, TaskResult::Unhealthy { reasons }) => {
+            format!("{workspace}: not healthy, or not yet: {}", reasons.join("; "))
+        }
+        (Task::Back { .. } | Task::SettleBack { .. }, TaskResult::Done { note, .. }) => {
+            format!("{workspace}: {what} taken back{}", noted(note.as_deref()))
+        }
+        (_, TaskResult::Done { note, .. }) => format!("{workspace}: {what} done{}", noted(note.as_deref())),
+        (_, TaskResult::Unchanged) => format!("{workspace}: {what}{word} was so already"),
+        (_, TaskResult::NotDone) => format!("{workspace}: {what}{word} was not done"),
+        (_, TaskResult::Failed(fault) | TaskResult::Damaged { fault, .. }) => {
+            format!("failed: {workspace}: {what}{word} {}", fault.message)
+        }
+        (_, TaskResult::Unknown(fault)) => format!("unknown: {workspace}: {what}{word} {}", fault.message),
+        (_, TaskResult::Ready { .. } | TaskResult::Healthy | TaskResult::Unhealthy { .. }) => return None,
+    })
+}
+
+fn noted(note: Option<&str>) -> String {
+    note.map_or_else(String::new, |note| format!(" ({note})"))
+}
+
+/// Returns what a step is about.
+fn subject(step: &Step<'_>) -> String {
+    match step {
+        Step::Plugin(action) => {
+            let plugin = &action.plugin;
+            match (&action.from, &action.to) {
+                (Some(from), Some(to)) if from != to => format!("{plugin} {from} to {to}"),
+                (_, Some(to)) => format!("{plugin} {to}"),
+                (_, None) => format!("{plugin} removed"),
+            }
+        }
+        Step::Content(content) => format!("{}: {}", content.plugin, plan::content(&content.item)),
+    }
+}
+
+/// Returns an ending in words.
+pub(super) fn how(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Done => "everything is as planned",
+        Ending::Partly => "done, but some workspaces failed",
+        Ending::Stopped => "stopped; what was changed stays so",
+        Ending::RolledBack => "rolled back; everything is as it was before",
+        Ending::RollbackFailed => "rolled back, but something is not as it was before",
+        Ending::Unknown => "what became of some workspace is not known",
+        Ending::Aborted => "ended by somebody where it was",
+        Ending::Undone => "taken back; everything is as it was before",
+    }
+}
+
+/// Returns the word for an ending in tables.
+pub(super) fn ending_word(ending: Option<Ending>) -> String {
+    ending
+        .map_or_else(|| "unfinished".to_owned(), |ending| to_document(&ending).as_str().unwrap_or_default().to_owned())
+}
+
+/// Returns how to go on with an unfinished rollout.
+pub(super) fn ways_on(id: &RolloutId) -> String {
+    format!("`plugport rollout resume {id}` goes on, `plugport rollout undo {id}` takes everything back")
+}
+
+/// Returns whether something may be left to take back.
+pub(super) fn can_be_undone(ending: Ending) -> bool {
+    !matches!(ending, Ending::RolledBack | Ending::Undone)
+}
+
+/// Returns what a command says of a rollout when it ends.
+pub(super) fn report(outcome: &Outcome, kind: Option<Kind>) -> Report {
+    let id = &outcome.rollout;
+    let mut problems: Vec<String> = outcome.remarks.iter().map(|remark| format!("note: {remark}")).collect();
+    let mut hints = BTreeSet::new();
+    for result in &outcome.results {
+        problems.extend(problem(result));
+        hints.extend(result.hint.clone());
+    }
+    for failure in &outcome.failures {
+        let is_told = outcome
+            .results
+            .iter()
+            .any(|result| result.workspace == failure.workspace && result.error.as_ref() == Some(&failure.reason));
+        if !is_told {
+            problems.push(format!("failed: {}: {}", failure.workspace, failure.reason));
+        }
+        hints.extend(failure.hint.clone());
+    }
+    let blocked = |one: &crate::rollout::Blocked| format!("skipped: {}: {}: {}", one.workspace, one.plugin, one.reason);
+    problems.extend(outcome.blocked.iter().map(blocked));
+    hints.extend(outcome.blocked.iter().filter_map(|one| one.hint.clone()));
+    match &outcome.left {
+        Left::Finished(_) => {}
+        Left::Paused(reason) => {
+            problems.push(format!("failed: paused: {reason}"));
+            hints.insert(format!("once that is set right, {}", ways_on(id)));
+        }
+        Left::Interrupted => {}
+    }
+    problems.extend(hints.into_iter().map(|hint| format!("hint: {hint}")));
+    Report { document: to_document(outcome), text: text(outcome), kind, problems, ..Report::default() }
+}
+
+fn problem(result: &StepResult) -> Option<String> {
+    let error = result.error.as_ref()?;
+    let label = match result.outcome {
+        StepOutcome::Unknown => "unknown",
+        StepOutcome::Skipped | StepOutcome::RolledBack | StepOutcome::Changed => return None,
+        _ => "failed",
+    };
+    Some(format!("{label}: {}: {}: {error}", result.workspace, result.plugin))
+}
+
+fn text(outcome: &Outcome) -> String {
+    let results = outcome.results.iter().filter(|result| result.outcome != StepOutcome::Unchanged).take(SHOWN);
+    let rows: Vec<_> = results.map(row).collect();
+    let mut text = String::new();
+    if !rows.is_empty() {
+        text.push_str(&ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
+        text.push('\n');
+    }
+    let ending = match &outcome.left {
+        Left::Finished(ending) => how(*ending).to_owned(),
+        Left::Paused(reason) => format!("paused: {reason}"),
+        Left::Interrupted => "interrupted".to_owned(),
+    };
+    text.push_str(&format!("rollout {}: {ending} ({})\n", outcome.rollout, counts(outcome.summary, outcome.planned)));
+    text
+}
+
+pub(super) fn row(result: &StepResult) -> Vec<String> {
+    let version = |version: &Option<crate::model::PluginVersion>| {
+        version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
+    };
+    let plugin = match &result.content {
+        None => result.plugin.to_string(),
+        Some(content) => format!("{} (`{}`)", result.plugin, content.escape_debug()),
+    };
+    vec![
+        result.workspace.to_string(),
+        plugin,
+        result.action.to_owned(),
+        version(&result.from),
+        version(&result.to),
+        to_document(&result.outcome).as_str().unwrap_or_default().to_owned(),
+    ]
+}
+
+/// Returns how many results came to what.
+pub(super) fn counts(summary: Summary, planned: usize) -> String {
+    let said = [
+        (summary.changed, "changed"),
+        (summary.unchanged, "unchanged"),
+        (summary.failed, "failed"),
+        (summary.unknown, "unknown"),
+        (summary.rolled_back, "rolled back"),
+        (summary.skipped, "skipped"),
+        (planned, "to come"),
+    ];
+    let said: Vec<_> =
+        said.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if said.is_empty() { "nothing to do".to_owned() } else { said.join(", ") }
+}
+
+/// Returns the document of a plan that changes nothing.
+pub(super) fn empty(plan: &Plan) -> Value {
+    let unchanged = |action: &crate::rollout::Action| {
+        json!({
+            "workspace": action.workspace, "plugin": action.plugin, "action": action.action.as_str(),
+            "from": action.from, "to": action.to, "outcome": "unchanged",
+        })
+    };
+    let results: Vec<_> = plan.actions.iter().map(unchanged).collect();
+    let summary = Summary { unchanged: results.len(), ..Summary::default() };
+    json!({ "rollout": null, "results": results, "summary": summary, "blocked": plan.blocked })
+}

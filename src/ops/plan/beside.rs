@@ -1,0 +1,65 @@
+//! What is planned besides plugins.
+//!
+//! *Invariant:* what is as it is to be already is left out, unless its plugin is changed: then it is looked at once more.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt, stream};
+
+use super::survey::Survey;
+use crate::{
+    fleet::{Manifest, Workspace},
+    model::PluginId,
+    ops::{rollout::content, target::Place},
+    rollout::{Content, planner::Decision},
+};
+
+/// Returns what the manifest asks for besides plugins, of workspaces that could be read, and that is so already.
+pub(super) async fn already_so(manifest: &Manifest, surveys: &[Survey]) -> Vec<Content> {
+    let every: BTreeSet<PluginId> = manifest.plugins().iter().map(|wish| wish.id.clone()).collect();
+    let of_each: Vec<Vec<Content>> = stream::iter(surveys)
+        .map(|survey| of_one(manifest, survey, &every))
+        .buffered(manifest.rollout().max_concurrent.get())
+        .collect()
+        .await;
+    of_each.concat()
+}
+
+async fn of_one(manifest: &Manifest, survey: &Survey, every: &BTreeSet<PluginId>) -> Vec<Content> {
+    let (Ok(workspace), Place::Server(server), Ok(_)) =
+        (manifest.workspace(&survey.name), &survey.target.place, &survey.state)
+    else {
+        return Vec::new();
+    };
+    let mut so = Vec::new();
+    for one in content::planned(manifest, workspace, every) {
+        // What cannot be read is planned: whoever carries it out meets that again.
+        if content::is_so(server, &one).await.unwrap_or(false) {
+            so.push(one);
+        }
+    }
+    so
+}
+
+/// Returns what is done besides plugins on a workspace that could be read, once the decision was carried out.
+pub(super) fn planned(
+    manifest: &Manifest,
+    workspace: &Workspace,
+    survey: &Survey,
+    decision: &Decision,
+    so: &[Content],
+) -> Vec<Content> {
+    let Ok(state) = &survey.state else { return Vec::new() };
+    let mut there: BTreeSet<PluginId> = state.plugins.keys().cloned().collect();
+    for action in &decision.actions {
+        if action.to.is_some() {
+            there.insert(action.plugin.clone())
+        } else {
+            there.remove(&action.plugin)
+        };
+    }
+    let is_changed =
+        |plugin: &PluginId| decision.actions.iter().any(|action| action.plugin == *plugin && !action.is_nothing());
+    let all = content::planned(manifest, workspace, &there);
+    all.into_iter().filter(|one| is_changed(&one.plugin) || !so.contains(one)).collect()
+}

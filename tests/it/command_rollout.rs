@@ -1,0 +1,282 @@
+//! `rollout`, end to end: the story of a rollout, the way on after whatever ended it, and the way back.
+
+use serde_json::{Value, json};
+
+use crate::fleet::{CLOCK, FORMER, Fleet, MAP, finish, signal, spawn, wait_until};
+use crate::support::fake_grafana::fault::Fault;
+use crate::world::{World, outcomes};
+
+/// The variable that ends the program after so many entries of the journal.
+const STOP_AFTER: &str = "PLUGPORT_TEST_STOP_AFTER";
+
+/// Begins a rollout that is killed right after an entry of the journal, as by a power cut.
+fn killed_after(fleet: &Fleet, entries: usize) {
+    let mut command = fleet.world.sandbox.command(&["apply", "--yes"]);
+    let child = command.env(STOP_AFTER, entries.to_string()).spawn().expect("the program starts");
+    let (code, _, stderr) = finish(child);
+    assert_eq!(code, -1, "{stderr}");
+}
+
+#[test]
+fn the_story_tells_waves_steps_and_what_to_do_next() {
+    let fleet = Fleet::new("");
+    fleet.world.run(&["rollout", "show"]).expect_code(2).expect_stderr("no rollout yet");
+    fleet.world.run(&["rollout", "list"]).expect_code(0).expect_stdout("no rollout yet");
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    let list = fleet.world.json(0, &["rollout", "list"]);
+    let id = list["rollouts"][0]["rollout"].as_str().expect("a name").to_owned();
+    assert_eq!(list["rollouts"][0]["ending"], "done");
+    let output = fleet.world.run(&["rollout", "show", &id[..14]]).expect_code(0);
+    let output =
+        output.expect_stdout("wave 1 of 2 (canary): 1 workspace").expect_stdout("east: acme-map-panel 3.0.0 done");
+    output.expect_stdout(&format!("`plugport rollout undo {id}` takes it back"));
+    fleet.world.run(&["rollout", "show", "1999"]).expect_code(2).expect_stderr("no rollout `1999`");
+    fleet.world.run(&["rollout", "resume"]).expect_code(2).expect_stderr("is over");
+    fleet.world.run(&["rollout", "abort"]).expect_code(2).expect_stderr("is over");
+}
+
+#[test]
+fn a_rollout_is_taken_back_later_and_only_once() {
+    let fleet = Fleet::new("");
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    fleet.expect_new();
+    let document = fleet.world.json(0, &["rollout", "undo"]);
+    assert_eq!((document["ending"].as_str(), document["summary"]["rolled_back"].as_u64()), (Some("undone"), Some(7)));
+    fleet.expect_former();
+    fleet.world.run(&["rollout", "undo"]).expect_code(2).expect_stderr("taken back already");
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    fleet.expect_new();
+    assert_eq!(fleet.world.json(0, &["rollout", "list"])["rollouts"].as_array().map(Vec::len), Some(2));
+}
+
+/// W22 on the way back.
+#[test]
+fn nothing_is_taken_back_over_what_somebody_else_put_there_since() {
+    let fleet = Fleet::new("");
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    fleet.servers[1].preinstalled(CLOCK, "1.2.0");
+    let document = fleet.world.json(8, &["rollout", "undo"]);
+    assert_eq!(document["ending"], "rollback-failed");
+    assert_eq!(fleet.versions(CLOCK), [FORMER[0], "1.2.0", FORMER[2], FORMER[3]]);
+    assert_eq!(fleet.versions(MAP), ["-"; 4]);
+    assert!(outcomes(&document).contains(&format!("east {CLOCK} failed")), "{document}");
+}
+
+/// W20: what the token of one workspace stops goes on with another token.
+#[test]
+fn a_token_that_expires_pauses_the_rollout_until_there_is_another() {
+    let fleet = Fleet::new("");
+    let refused = || Fault::on("*", "/api/plugins*").status(401);
+    fleet.servers[0].install_delay(300);
+    let document = std::thread::scope(|scope| {
+        let running = scope.spawn(|| fleet.world.json(8, &["apply", "--yes"]));
+        wait_until("the canary is through", || fleet.changes(0) == 2);
+        for fault in [refused(), Fault::on("*", "/api/org").status(401), Fault::on("*", "/api/frontend*").status(401)] {
+            fleet.servers[2].fault(fault);
+        }
+        running.join().expect("it ends")
+    });
+    let reason = document["paused"].as_str().unwrap_or_default();
+    assert!(reason.starts_with("west: "), "{document:#}");
+    assert_eq!(fleet.changes(2), 0);
+    fleet.world.run(&["rollout", "list"]).expect_code(0).expect_stdout("unfinished");
+    fleet
+        .world
+        .run(&["rollout", "resume"])
+        .expect_code(8)
+        .expect_stderr("the token of this workspace is wrong or expired");
+    fleet.servers[2].clear_faults();
+    fleet.world.run(&["rollout", "resume"]).expect_code(0);
+    fleet.expect_new();
+    assert_eq!([0, 1, 2].map(|server| fleet.changes(server)), [2, 2, 2]);
+    fleet.expect_no_leak(&[]);
+}
+
+/// W21, at some moments; `tests/rollout` tries all of them.
+#[test]
+fn a_rollout_that_was_killed_goes_on_and_repeats_nothing() {
+    for entries in [3, 6, 9, 14] {
+        let fleet = Fleet::new("");
+        killed_after(&fleet, entries);
+        fleet.world.run(&["apply", "--yes"]).expect_code(1).expect_stderr("is unfinished");
+        fleet.world.run(&["rollout", "resume"]).expect_code(0);
+        fleet.expect_new();
+        assert_eq!([0, 1, 2].map(|server| fleet.changes(server)), [2, 2, 2], "after {entries} entries");
+    }
+}
+
+#[test]
+fn a_killed_rollout_is_taken_back_or_left_where_it_is() {
+    let fleet = Fleet::new("");
+    killed_after(&fleet, 9);
+    assert_eq!(fleet.world.json(0, &["rollout", "undo"])["ending"], "undone");
+    fleet.expect_former();
+    killed_after(&fleet, 9);
+    let before = fleet.versions(CLOCK);
+    let document = fleet.world.json(0, &["rollout", "abort"]);
+    assert_eq!(document["ending"], "aborted");
+    assert_eq!(fleet.versions(CLOCK), before);
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    fleet.expect_new();
+}
+
+/// W23.
+#[test]
+fn a_second_operator_is_refused_with_who_has_the_lock_and_its_id() {
+    let fleet = Fleet::new("");
+    fleet.servers[0].install_delay(1500);
+    let child = spawn(&fleet.world, &["--json", "apply", "--yes"]);
+    wait_until("the first change is sent", || fleet.changes(0) > 0);
+    for arguments in [&["apply", "--yes"][..], &["rollout", "resume"], &["rollout", "undo"], &["rollout", "abort"]] {
+        let output = fleet.world.run(arguments).expect_code(7);
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let output = output.expect_stderr(&format!("@{host}, process {}, since ", child.id()));
+        output.expect_stderr("--take-lock 1-");
+    }
+    fleet.world.run(&["rollout", "list"]).expect_code(0).expect_stdout("at work");
+    let (code, stdout, stderr) = finish(child);
+    assert_eq!(code, 0, "{stdout}\n{stderr}");
+    fleet.expect_new();
+}
+
+#[test]
+fn a_lock_that_is_taken_fences_off_whoever_held_it() {
+    let fleet = Fleet::new("");
+    fleet.servers[0].install_delay(1500);
+    let child = spawn(&fleet.world, &["apply", "--yes"]);
+    wait_until("the first change is sent", || fleet.changes(0) > 0);
+    let lock = fleet.world.json(0, &["rollout", "list"])["rollouts"][0]["lock"].as_str().expect("a lock").to_owned();
+    fleet.world.run(&["rollout", "abort", "--take-lock", "1-zzzz"]).expect_code(2).expect_stderr("no lock `1-zzzz`");
+    fleet.world.run(&["rollout", "abort", "--take-lock", &lock]);
+    let (code, stdout, stderr) = finish(child);
+    assert_eq!(code, 7, "{stdout}\n{stderr}");
+    assert!(stderr.contains("was taken by somebody else"), "{stderr}");
+    // The one that was fenced off sent nothing more.
+    assert_eq!(fleet.changes(0), 1);
+}
+
+#[test]
+fn a_lock_of_another_machine_is_taken_only_by_its_id() {
+    let fleet = Fleet::new("");
+    killed_after(&fleet, 5);
+    let path = fleet.world.path("cache/rollouts.sqlite");
+    let elsewhere = rusqlite_update(&path, "UPDATE operator SET host = 'elsewhere'");
+    assert!(elsewhere, "the journal could be changed");
+    let output = fleet.world.run(&["rollout", "resume"]).expect_code(7).expect_stderr("@elsewhere, process ");
+    let id =
+        output.stderr.split("--take-lock ").nth(1).and_then(|rest| rest.split('`').next()).expect("an id").to_owned();
+    fleet.world.run(&["rollout", "resume", "--take-lock", &id]).expect_code(0);
+    fleet.expect_new();
+}
+
+/// Changes a file of SQLite as somebody else would.
+fn rusqlite_update(path: &std::path::Path, statement: &str) -> bool {
+    rusqlite::Connection::open(path).and_then(|connection| connection.execute(statement, [])).is_ok_and(|rows| rows > 0)
+}
+
+#[test]
+fn a_damaged_journal_is_an_error_and_nothing_is_changed() {
+    let fleet = Fleet::new("");
+    killed_after(&fleet, 9);
+    let path = fleet.world.path("cache/rollouts.sqlite");
+    assert!(rusqlite_update(&path, "UPDATE entry SET text = replace(text, 'canary', 'east') WHERE number = 4"));
+    let before = fleet.changes(0) + fleet.changes(1);
+    for arguments in [&["rollout", "resume"][..], &["rollout", "show"], &["rollout", "undo"]] {
+        fleet.world.run(arguments).expect_code(6).expect_stderr("is damaged");
+    }
+    assert_eq!(fleet.changes(0) + fleet.changes(1), before);
+}
+
+#[test]
+fn a_workspace_that_moved_is_not_taken_for_the_one_of_the_rollout() {
+    let fleet = Fleet::new("");
+    killed_after(&fleet, 5);
+    let manifest = std::fs::read_to_string(fleet.world.path("plugport.toml")).expect("a manifest");
+    let (east, west) = (fleet.servers[1].url(), fleet.servers[2].url());
+    let swapped = manifest.replace(&east, "X").replace(&west, &east).replace('X', &west);
+    fleet.world.sandbox.write("plugport.toml", swapped);
+    fleet.world.run(&["rollout", "resume"]).expect_code(1).expect_stderr("the manifest has it at");
+    assert_eq!([1, 2].map(|server| fleet.servers[server].foreign_tokens()), [0, 0]);
+}
+
+/// Faults W8, W9, W10 and W12 in the middle of a rollout.
+#[test]
+fn answers_that_lie_are_settled_by_reading_back() {
+    let install = format!("/api/plugins/{CLOCK}/install");
+    let fault = || Fault::on("POST", &install).times(1);
+    for (fault, code) in [
+        (fault().status(502).before_effect(), 0),
+        (fault().status(502).after_effect(), 0),
+        (fault().close_at_once().after_effect(), 0),
+        (fault().close_at_once().before_effect(), 0),
+        // W27: a login page is no success, and no reason to try again.
+        (fault().body("<html>login</html>").before_effect(), 8),
+    ] {
+        let fleet = Fleet::new("max-failures = 1\n");
+        let described = format!("{fault:?}");
+        fleet.servers[1].fault(fault);
+        let output = fleet.world.run(&["apply", "--yes"]);
+        assert_eq!(output.code, code, "{described}\n{}", output.stderr);
+        let east = if code == 0 { "2.0.0" } else { FORMER[1] };
+        assert_eq!(fleet.versions(CLOCK), ["2.0.0", east, "2.0.0", "2.0.0"], "{described}");
+    }
+}
+
+/// W18: what could not be taken back is told one by one.
+#[test]
+fn a_way_back_that_fails_on_some_is_told_and_can_be_tried_again() {
+    let gate = "commands = [[\"sh\", \"-c\", \"test $PLUGPORT_WORKSPACE != west\"]]\n";
+    let fleet = Fleet::new(gate);
+    let uninstall = format!("/api/plugins/{MAP}/uninstall");
+    fleet.servers[0].fault(Fault::on("POST", &uninstall).status(403));
+    let document = fleet.world.json(8, &["apply", "--yes"]);
+    assert_eq!(document["ending"], "rollback-failed");
+    assert_eq!(fleet.versions(MAP), ["3.0.0", "-", "-", "-"]);
+    assert_eq!(fleet.versions(CLOCK), FORMER);
+    fleet.servers[0].clear_faults();
+    assert_eq!(fleet.world.json(0, &["rollout", "undo"])["ending"], "undone");
+    fleet.expect_former();
+}
+
+#[test]
+fn what_the_way_back_needs_stays_in_the_store() {
+    let fleet = Fleet::new("");
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    fleet.world.run(&["gc", "--keep", "1"]).expect_code(0);
+    fleet.world.upstream.catalog(|catalog| {
+        for version in ["1.0.0", "1.1.0", "1.2.0"] {
+            catalog.withdraw(CLOCK, version);
+        }
+    });
+    // The servers of this test have their packages from the same catalog, so only the folder shows it.
+    fleet.world.run(&["rollout", "undo"]);
+    assert_eq!(fleet.versions(CLOCK)[3], FORMER[3]);
+}
+
+#[test]
+fn the_journal_is_read_while_somebody_else_writes_it_and_from_where_nothing_may_be_written() {
+    let fleet = Fleet::new("");
+    killed_after(&fleet, 9);
+    let before = fleet.events();
+    assert_eq!(before.len(), 9);
+    let document = fleet.story();
+    assert_eq!(document["ending"], Value::Null);
+    assert_eq!(document["results"].as_array().map(Vec::len), Some(7));
+    assert!(document["next"][0].as_str().unwrap_or_default().contains("rollout resume"), "{document}");
+    assert_eq!(document["entries"][0]["event"], json!("started"));
+}
+
+#[test]
+fn a_rollout_interrupted_in_its_pause_between_waves_is_resumed() {
+    let fleet = Fleet::new("soak = \"30s\"\n");
+    let child = spawn(&fleet.world, &["apply", "--yes"]);
+    wait_until("the canary is done", || {
+        fleet.versions(MAP)[0] == "3.0.0" && fleet.events().contains(&"wave-done".to_owned())
+    });
+    signal(&child, "INT");
+    assert_eq!(finish(child).0, 130);
+    fleet.world.run(&["rollout", "undo"]).expect_code(0);
+    fleet.expect_former();
+    assert!(!fleet.events().iter().any(|event| event.contains("east")), "{:?}", fleet.events());
+    fleet.expect_no_leak(&[&World::token("nobody")]);
+}
