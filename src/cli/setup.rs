@@ -16,6 +16,7 @@ use crate::{
     diagnostic::{Chain, Kind},
     fleet::{
         Manifest,
+        aws::AccountTokens,
         manifest::{Keys, Login, Place, Signatures, Source},
     },
     home::Home,
@@ -173,6 +174,8 @@ pub(super) struct Session {
     pub(super) manifest_path: PathBuf,
     /// Whether the JSON document is wanted: a large one is not made for nothing.
     pub(super) wants_document: bool,
+    /// The tokens that this run made, to be deleted at its end.
+    pub(super) tokens: Arc<AccountTokens>,
     sources: Sources,
     keys: Option<KeysOf>,
 }
@@ -191,7 +194,8 @@ impl Session {
         let manifest = globals.manifest()?;
         let authorities = globals.authorities()?;
         let client = Client::new(manifest.network().clone(), globals.offline, authorities.as_deref())?;
-        let sources = Sources::new(client.clone(), known_sources(&manifest), environment);
+        let tokens = Arc::new(AccountTokens::new(client.clone(), now));
+        let sources = Sources::new(client.clone(), known_sources(&manifest), environment, Arc::clone(&tokens));
         let (home, source) = (Home::new(globals.cache()?), globals.keys_source(&manifest)?);
         let kept = source.as_deref().map(|source| keys::kept(&home, source));
         let context = Context {
@@ -207,7 +211,7 @@ impl Session {
         let keys = source.map(|source| KeysOf { source, remarks });
         let manifest_path = globals.manifest_path();
         let wants_document = ui.format != Format::Text;
-        Ok(Self { context, manifest, manifest_path, wants_document, sources, keys })
+        Ok(Self { context, manifest, manifest_path, wants_document, tokens, sources, keys })
     }
 
     /// Returns what is to be told of the keys that were kept.
