@@ -28,7 +28,7 @@ mod versions;
 mod why;
 mod workspace;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, process::ExitCode, time::Duration};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -221,15 +221,23 @@ enum Ended {
 }
 
 async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
-    let work = async {
-        let session = Session::open(&arguments.globals, arguments.ui(), name)?;
-        arguments.command.run(&session).await
-    };
     let caught = signals::listen();
-    tokio::select! {
+    let session = match Session::open(&arguments.globals, arguments.ui(), name) {
+        Ok(session) => session,
+        Err(failure) => return Ended::With(Err(failure)),
+    };
+    let ended = tokio::select! {
         signal = caught => Ended::By(signal),
-        result = work => Ended::With(result),
+        result = arguments.command.run(&session) => Ended::With(result),
+    };
+    let limit = match ended {
+        Ended::With(_) => Duration::from_mins(1),
+        Ended::By(_) => signals::LAST_WORDS,
+    };
+    for line in session.give_back(limit).await {
+        arguments.ui().problem(&line);
     }
+    ended
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! From global arguments, the environment and the manifest to what every command works with.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anstream::ColorChoice;
 use clap::{Args, ValueEnum};
@@ -16,7 +16,7 @@ use crate::{
     diagnostic::{Chain, Kind},
     fleet::{
         Manifest,
-        aws::AccountTokens,
+        aws::{AccountTokens, Leftover},
         manifest::{Keys, Login, Place, Signatures, Source},
     },
     home::Home,
@@ -212,6 +212,24 @@ impl Session {
         let manifest_path = globals.manifest_path();
         let wants_document = ui.format != Format::Text;
         Ok(Self { context, manifest, manifest_path, wants_document, tokens, sources, keys })
+    }
+
+    /// Deletes the tokens that this run made, within a time; returns what is to be told of those that stay.
+    pub(super) async fn give_back(&self, limit: Duration) -> Vec<String> {
+        let Ok(leftovers) = tokio::time::timeout(limit, self.tokens.delete_all()).await else {
+            return vec![
+                "note: not every token that was made for this run is deleted: they expire by themselves".to_owned(),
+            ];
+        };
+        let told = |left: Leftover| {
+            let Leftover { workspace, account, name, error } = left;
+            let error = Chain(&error);
+            format!(
+                "note: the token `{name}` of the service account {account} of {workspace} is not deleted and expires by \
+                 itself: {error}"
+            )
+        };
+        leftovers.into_iter().map(told).collect()
     }
 
     /// Returns what is to be told of the keys that were kept.

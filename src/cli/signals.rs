@@ -15,6 +15,9 @@ use tokio::{
 /// How long a command may take to notice.
 const GRACE: Duration = Duration::from_millis(1_500);
 
+/// How long a command that was cut off may take to give back what it holds elsewhere; less than [`GRACE`].
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(1_200);
+
 /// A signal that ends the program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signal {

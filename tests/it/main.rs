@@ -8,6 +8,7 @@ mod command_accept;
 mod command_adopt;
 mod command_check;
 mod command_diff;
+mod command_discover;
 mod command_doctor;
 mod command_fetch;
 mod command_install;

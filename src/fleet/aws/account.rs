@@ -134,7 +134,10 @@ mod tests {
             ("aws-service-account = \"1\"\nttl = \"31d\"", ParseAccountError::Life),
             ("aws-service-account = \"1\"\nttl = 60", ParseAccountError::Life),
             ("aws-service-account = \"1\"\nregion = \"eu-west-1\"", ParseAccountError::Workspace),
-            ("aws-service-account = \"1\"\nregion = \"eu-west-1\"\nworkspace = \"canary\"", ParseAccountError::Workspace),
+            (
+                "aws-service-account = \"1\"\nregion = \"eu-west-1\"\nworkspace = \"canary\"",
+                ParseAccountError::Workspace,
+            ),
             ("aws-service-account = \"1\"\nenv = \"canary\"", ParseAccountError::Key),
         ] {
             assert_eq!(parse(text), Err(error), "{text}");

@@ -141,7 +141,9 @@ impl Diagnose for AwsError {
             Self::Credentials(_) | Self::Rejected { .. } => {
                 "`aws sts get-caller-identity` tries the credentials: they may be expired, or of another profile"
             }
-            Self::Denied { action, .. } => return Some(format!("allow `{action}` in the policy of who you are to AWS")),
+            Self::Denied { action, .. } => {
+                return Some(format!("allow `{action}` in the policy of who you are to AWS"));
+            }
             Self::Refused { code, .. } if code == "ResourceNotFoundException" => {
                 "the workspace or its service account is not there: look with `plugport workspace discover`"
             }

@@ -3,7 +3,9 @@
 
 use std::{convert::Infallible, time::Duration};
 
-use super::{AccountToken, AwsError, AwsWorkspace, Description, ListedAccount, ListedWorkspace, Region, ServiceAccount};
+use super::{
+    AccountToken, AwsError, AwsWorkspace, Description, ListedAccount, ListedWorkspace, Region, ServiceAccount,
+};
 use crate::net::Client;
 
 /// Amazon Managed Grafana in one region; there is none.

@@ -91,8 +91,7 @@ impl ManagedGrafana {
         let described = self.sdk.describe_workspace().workspace_id(workspace.id()).send().await;
         let described = described.map_err(|error| self.explain("grafana:DescribeWorkspace", error))?;
         let configured = self.sdk.describe_workspace_configuration().workspace_id(workspace.id()).send().await;
-        let configured =
-            configured.map_err(|error| self.explain("grafana:DescribeWorkspaceConfiguration", error))?;
+        let configured = configured.map_err(|error| self.explain("grafana:DescribeWorkspaceConfiguration", error))?;
         let role = described.workspace.and_then(|workspace| workspace.workspace_role_arn);
         let account = role.as_deref().and_then(account_of).map(str::to_owned);
         Ok(Description { account, plugin_management: manages_plugins(&configured.configuration) })

@@ -48,7 +48,7 @@ impl AwsWorkspace {
     /// Returns the workspace with this id in this region.
     pub fn new(id: &str, region: Region) -> Result<Self, ParseAwsWorkspaceError> {
         let rest = id.strip_prefix("g-").unwrap_or_default();
-        let valid = (1..=62).contains(&rest.len()) && rest.chars().all(|letter| letter.is_ascii_alphanumeric());
+        let valid = (1..=40).contains(&rest.len()) && rest.chars().all(|letter| letter.is_ascii_alphanumeric());
         if valid { Ok(Self { id: id.to_owned(), region }) } else { Err(ParseAwsWorkspaceError) }
     }
 
@@ -88,7 +88,8 @@ mod tests {
 
     #[test]
     fn the_address_of_a_workspace_names_it() {
-        let of = |text: &str| AwsWorkspace::of_address(&text.parse().expect("an address")).map(|found| found.to_string());
+        let of =
+            |text: &str| AwsWorkspace::of_address(&text.parse().expect("an address")).map(|found| found.to_string());
         let found = of("https://g-0123456789.grafana-workspace.eu-west-1.amazonaws.com/");
         assert_eq!(found.as_deref(), Some("g-0123456789 in eu-west-1"));
         for other in [

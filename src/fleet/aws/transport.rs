@@ -5,9 +5,7 @@
 
 use aws_smithy_runtime_api::{
     client::{
-        http::{
-            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-        },
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
         orchestrator::{HttpRequest, HttpResponse},
         result::ConnectorError,
         runtime_components::RuntimeComponents,
@@ -46,7 +44,7 @@ impl HttpConnector for Connector {
         HttpConnectorFuture::new(async move {
             let secrets = secrets(&request);
             let request = translate(&request, timeout)?;
-            let answer = client.send(request).await.map_err(|error| refuse(error))?;
+            let answer = client.send(request).await.map_err(refuse)?;
             respond(answer, &secrets)
         })
     }
@@ -76,8 +74,9 @@ fn secrets(request: &HttpRequest) -> Vec<String> {
 fn respond(answer: RawAnswer, secrets: &[String]) -> Result<HttpResponse, ConnectorError> {
     let status = StatusCode::try_from(answer.status).map_err(|error| ConnectorError::user(error.into()))?;
     let body = if status.is_success() { answer.body } else { masked(&answer.body, secrets) };
+    // The length that was sent is that of the body before it was decoded and masked.
     let mut response = HttpResponse::new(status, SdkBody::from(body));
-    for (name, value) in answer.headers {
+    for (name, value) in answer.headers.into_iter().filter(|(name, _)| name != "content-length") {
         // A header that the SDK cannot hold is none that it reads.
         drop(response.headers_mut().try_append(name, value));
     }

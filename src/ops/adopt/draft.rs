@@ -10,7 +10,7 @@ use std::{
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
-use super::{AdoptError, grouping::Group};
+use super::{AdoptError, files::put, grouping::Group};
 use crate::{
     disk,
     fleet::{
@@ -96,6 +96,21 @@ impl Draft {
         tables(&mut document, "workspace")?.push(table(&fields));
         *self = Self::of(&self.path, self.finish(&document))?;
         Ok(name)
+    }
+
+    /// Returns the draft with these `[[workspace]]` tables behind the others.
+    pub(in crate::ops) fn with_workspaces(&self, added: Vec<Table>) -> Result<Self, AdoptError> {
+        let mut document = self.document()?;
+        let entries = tables(&mut document, "workspace")?;
+        for table in added {
+            entries.push(table);
+        }
+        Self::of(&self.path, self.finish(&document))
+    }
+
+    /// Writes the manifest.
+    pub(in crate::ops) fn save(&self) -> Result<(), AdoptError> {
+        put(&self.path, &self.text).map_err(|source| AdoptError::Write { path: self.path.clone(), source })
     }
 
     /// Returns the draft with these changes to the entries of plugins.

@@ -53,7 +53,7 @@ pub(super) fn write((manifest, text): (&Path, &str), (lock, lock_text): (&Path, 
 }
 
 /// Writes a file; of a link, what it leads to. The mode stays.
-fn put(path: &Path, text: &str) -> io::Result<()> {
+pub(super) fn put(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mode = fs::metadata(&path).map_or(0o644, |metadata| metadata.permissions().mode() & 0o777);
