@@ -167,6 +167,10 @@ impl Diagnose for ManifestError {
                     }
                 })
             }
+            Self::Secret { source: ParseReferenceError::Account(_), .. } => Some(
+                "write `{ aws-service-account = \"ID\" }`; `plugport workspace discover --write` does it for you"
+                    .into(),
+            ),
             Self::Secret { .. } => Some(
                 "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ command = \"PROGRAM ARGUMENTS\" }`".into(),
             ),
