@@ -8,6 +8,7 @@ mod command_accept;
 mod command_adopt;
 mod command_check;
 mod command_diff;
+#[cfg(feature = "aws")]
 mod command_discover;
 mod command_doctor;
 mod command_fetch;
