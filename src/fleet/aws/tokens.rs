@@ -24,6 +24,7 @@ const AT_ONCE: usize = 8;
 pub struct AccountTokens {
     client: Client,
     clock: fn() -> Timestamp,
+    #[cfg_attr(not(feature = "aws"), expect(clippy::zero_sized_map_values, reason = "nothing is ever put into it"))]
     regions: tokio::sync::Mutex<BTreeMap<Region, ManagedGrafana>>,
     made: Mutex<Vec<Made>>,
 }
