@@ -9,13 +9,17 @@ use std::{collections::BTreeMap, convert::Infallible, rc::Rc, time::Instant};
 
 use plugport::{
     index::{Index, PluginRecord},
-    model::{Dependency, Package, Plugin, PluginId, PluginSpec, Release, Timestamp, VersionRange},
+    model::{Dependency, Package, Platform, Plugin, PluginId, PluginSpec, Release, Timestamp, VersionRange},
     ops::candidates::Catalog,
-    resolver::{Offer, Problem, Provider, Solution, SolveError, Surroundings, solve},
+    resolver::{Listing, Problem, Provider, Solution, SolveError, Surroundings, solve},
 };
 
-/// The versions of a plugin, and what each needs.
-type Versions = (Rc<[Offer]>, Vec<Vec<Dependency>>);
+/// The versions of a plugin, what each needs, and the whole releases.
+struct Versions {
+    listed: Rc<[Listing]>,
+    needs: Vec<Vec<Dependency>>,
+    releases: Vec<Release>,
+}
 
 /// A catalog in memory.
 struct Memory(BTreeMap<PluginId, Versions>);
@@ -23,17 +27,21 @@ struct Memory(BTreeMap<PluginId, Versions>);
 impl Provider for Memory {
     type Error = Infallible;
 
-    fn offers(&self, plugin: &PluginId) -> Result<Option<Rc<[Offer]>>, Infallible> {
-        Ok(self.0.get(plugin).map(|(offers, _)| Rc::clone(offers)))
+    fn versions(&self, plugin: &PluginId) -> Result<Option<Rc<[Listing]>>, Infallible> {
+        Ok(self.0.get(plugin).map(|versions| Rc::clone(&versions.listed)))
+    }
+
+    fn platforms(&self, _: &PluginId, _: &Listing) -> Result<Vec<Platform>, Infallible> {
+        Ok(vec![Platform::any()])
     }
 
     fn is_core(&self, _: &PluginId) -> Result<bool, Infallible> {
         Ok(false)
     }
 
-    fn dependencies(&self, plugin: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, Infallible> {
-        let (offers, needs) = &self.0[plugin];
-        let place = offers.iter().position(|offer| offer.release.version == release.version);
+    fn dependencies(&self, plugin: &PluginId, version: &Listing) -> Result<Option<Vec<Dependency>>, Infallible> {
+        let Versions { listed, needs, .. } = &self.0[plugin];
+        let place = listed.iter().position(|listing| listing.version == version.version);
         Ok(place.map(|place| needs[place].clone()))
     }
 }
@@ -69,13 +77,19 @@ fn catalog(plugins: usize, versions: usize) -> Memory {
         };
         others.map(dependency).collect::<Vec<_>>()
     };
-    let offer = |version: usize| {
-        let release = release(version);
-        Offer { withdrawn: false, published_at: release.created_at, signed: true, release }
+    let listing = |release: &Release| Listing {
+        version: release.version.clone(),
+        grafana_dependency: release.grafana_dependency.as_deref().map(Rc::from),
+        withdrawn: false,
+        published_at: release.created_at,
+        signed: true,
+        angular: release.angular,
     };
     let one = |plugin: usize| {
-        let needs = (0..versions).map(|version| needs(plugin, version)).collect();
-        (id(plugin), ((0..versions).map(offer).collect(), needs))
+        let releases: Vec<_> = (0..versions).map(release).collect();
+        let (listed, needs) =
+            (releases.iter().map(listing).collect(), (0..versions).map(|version| needs(plugin, version)));
+        (id(plugin), Versions { listed, needs: needs.collect(), releases })
     };
     Memory((0..plugins).map(one).collect())
 }
@@ -107,9 +121,8 @@ fn plugin(id: &PluginId, newest: &Release, dependencies: &[Dependency]) -> Plugi
 /// Writes the same catalog into an index; of dependencies it knows those of the newest versions, as catalogs tell them.
 fn fill(index: &mut Index, memory: &Memory) {
     let mut writer = index.begin_sync("bench", Timestamp::from_milliseconds(1)).expect("a sync begins");
-    for (id, (offers, needs)) in &memory.0 {
-        let (newest, needs) = offers.last().zip(needs.last()).expect("a version");
-        let newest = &newest.release;
+    for (id, Versions { needs, releases, .. }) in &memory.0 {
+        let (newest, needs) = releases.last().zip(needs.last()).expect("a version");
         let record = PluginRecord {
             plugin: plugin(id, newest, needs),
             fingerprint: String::new(),
@@ -120,8 +133,8 @@ fn fill(index: &mut Index, memory: &Memory) {
             versions_etag: None,
         };
         writer.put_plugin(&record).expect("a plugin is put");
-        for offer in offers.iter() {
-            writer.put_release(id, &offer.release).expect("a release is put");
+        for release in releases {
+            writer.put_release(id, release).expect("a release is put");
         }
     }
     writer.commit(&serde_json::json!({})).expect("a sync ends");

@@ -26,6 +26,9 @@ pub trait Reporter: Debug + Send + Sync {
 
     /// The piece of work is over.
     fn end(&self) {}
+
+    /// Something is to be told before the work goes on.
+    fn remark(&self, _text: &str) {}
 }
 
 /// Hears everything and says nothing.

@@ -82,8 +82,7 @@ fn unread(workspace: &AdoptedWorkspace) -> Vec<String> {
     let name = &workspace.name;
     let mut lines: Vec<_> = workspace.remarks.iter().map(|remark| format!("note: {name}: {remark}")).collect();
     lines.extend(workspace.gap.iter().map(|gap| format!("incomplete: {name}: {gap}")));
-    lines.extend(workspace.error.iter().map(|error| format!("failed: {name}: {error}")));
-    lines.extend(workspace.hint.iter().map(|hint| format!("hint: {hint}")));
+    lines.extend(workspace.unread.iter().flat_map(|unread| unread.told(name.as_str())));
     lines
 }
 

@@ -149,9 +149,6 @@ fn problems(workspace: &CheckedWorkspace) -> Vec<String> {
     let mut problems: Vec<_> =
         workspace.remarks.iter().map(|remark| format!("note: {}: {remark}", workspace.name)).collect();
     problems.extend(workspace.gaps.iter().map(|gap| format!("incomplete: {}: {gap}", workspace.name)));
-    if let Some(error) = &workspace.error {
-        problems.push(format!("failed: {}: {error}", workspace.name));
-        problems.extend(workspace.hint.iter().map(|hint| format!("hint: {hint}")));
-    }
+    problems.extend(workspace.unread.iter().flat_map(|unread| unread.told(&workspace.name)));
     problems
 }

@@ -7,7 +7,10 @@ use clap::Args;
 use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     model::{GrafanaVersion, Platform, PluginSpec},
-    ops::fetch::{FetchOptions, FetchOutcome, Fetched, Subject, fetch},
+    ops::{
+        fetch::{FetchOptions, FetchOutcome, Fetched, LockedPackages, Subject, fetch, locked_packages},
+        locking::{lock_path, read_lock},
+    },
     resolver::Surroundings,
 };
 
@@ -18,15 +21,19 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// Plugins, and versions of them like `ID@1.2.3` or `ID@^1.2`
-    #[arg(value_name = "ID[@RANGE]", required_unless_present = "all")]
+    #[arg(value_name = "ID[@RANGE]", required_unless_present_any = ["all", "locked"])]
     plugins: Vec<PluginSpec>,
     /// Every plugin of the catalog
     #[arg(long, conflicts_with = "plugins")]
     all: bool,
+    /// Every package of the lock, for the platform of its workspace, and nothing else; what the lock and the catalog say of
+    /// it must both hold
+    #[arg(long, conflicts_with_all = ["plugins", "all", "grafana"])]
+    locked: bool,
     /// With --all: how many versions of each
     #[arg(long, value_name = "N", default_value = "1", requires = "all")]
     latest: NonZeroUsize,
-    /// For these platforms, once for each [default: this machine's]
+    /// For these platforms, once for each [default: this machine's]; with --locked: for these too
     #[arg(long = "platform", value_name = "P")]
     platforms: Vec<Platform>,
     /// Versions that work with this version of Grafana
@@ -40,16 +47,29 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let platforms = if self.platforms.is_empty() { vec![Platform::host()] } else { self.platforms.clone() };
-        let subject =
-            if self.all { Subject::All { latest: self.latest.get() } } else { Subject::Plugins(self.plugins.clone()) };
+        let subject = match (self.all, self.locked) {
+            (true, _) => Subject::All { latest: self.latest.get() },
+            (false, true) => Subject::Locked(self.locked(session)?),
+            (false, false) => Subject::Plugins(self.plugins.clone()),
+        };
         let surroundings =
             Surroundings { grafana: self.grafana.clone(), platforms, published_before: session.published_before() };
-        let options = FetchOptions { subject, surroundings, dependencies: true, concurrency: self.concurrency.get() };
+        let (dependencies, concurrency) = (!self.locked, self.concurrency.get());
+        let options = FetchOptions { subject, surroundings, dependencies, concurrency };
         let (context, remarks) = session.with_fresh_keys().await;
         let outcome = fetch(&context, session.sources(), &options).await?;
         let mut report = report(&outcome);
         report.problems.splice(..0, remarks);
         Ok(report)
+    }
+
+    fn locked(&self, session: &Session) -> Result<Vec<LockedPackages>, Failure> {
+        let path = lock_path(&session.manifest_path);
+        let Some(lock) = read_lock(&path)? else {
+            let message = format!("there is no lock at `{}`", path.display());
+            return Err(Failure::usage(message, "`plugport lock` writes it"));
+        };
+        Ok(locked_packages(&lock, &self.platforms))
     }
 }
 

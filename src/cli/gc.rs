@@ -9,7 +9,8 @@ use crate::ops::gc::{GcOptions, GcOutcome, Removed, gc};
 
 /// Remove from the store what nothing needs
 ///
-/// Incomplete downloads and files that the index does not speak of; with `--keep`, older versions too.
+/// Incomplete downloads, files that the index does not speak of, and what `usage` kept of dashboards that it did not read for
+/// 90 days; with `--keep`, older versions too.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// Keep only the newest N versions of each plugin for each platform

@@ -8,13 +8,15 @@ use super::{Failure, Report, Session, selection::Selection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     index::Index,
-    ops::target::{InstalledPlugin, Place, SignatureState, State, Target, TargetError},
+    ops::target::{InstalledPlugin, Place, SignatureState, State, Target, TargetError, Unread},
 };
 
 /// How many targets are read side by side.
 const AT_ONCE: usize = 8;
 
 /// List the plugins that are installed
+///
+/// Exits with 8 when a workspace could not be read, or when its credential may see only a part of the plugins.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -24,14 +26,14 @@ pub(super) struct Arguments {
 impl Arguments {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let mut read = Vec::new();
-        for (target, state) in read_all(self.selection.or_all(session).await?).await {
-            read.push(match state {
-                Ok(state) => (target, Ok(state.judge_signatures(&session.context.trust).await)),
-                failed => (target, failed),
+        for one in read_all(self.selection.or_all(session).await?).await {
+            read.push(match one.state {
+                Ok(state) => Read { state: Ok(state.judge_signatures(&session.context.trust).await), ..one },
+                failed => Read { state: failed, ..one },
             });
         }
         let mut rows = Vec::new();
-        for (target, state) in read.iter().filter_map(|(target, state)| Some((target, state.as_ref().ok()?))) {
+        for (target, state) in read.iter().filter_map(Read::there) {
             rows.extend(state.plugins.values().map(|plugin| row(target, plugin)));
         }
         let header = ["workspace", "plugin", "version", "type", "signature", "state"];
@@ -42,9 +44,9 @@ impl Arguments {
         let index = session.index().ok();
         let documents: Vec<_> = read
             .iter()
-            .map(|(target, state)| {
-                document(target, state, |plugin| {
-                    let known = index.as_ref().filter(|_| matches!(target.place, Place::Folder { .. }));
+            .map(|one| {
+                document(one, |plugin| {
+                    let known = index.as_ref().filter(|_| matches!(one.target.place, Place::Folder { .. }));
                     plugin_document(plugin, known.and_then(|index| is_weak(index, plugin)))
                 })
             })
@@ -60,13 +62,26 @@ impl Arguments {
 }
 
 /// What was read of a target.
-pub(super) type Read = (Target, Result<State, TargetError>);
+pub(super) struct Read {
+    pub(super) target: Target,
+    pub(super) state: Result<State, TargetError>,
+    /// Why the list of its plugins may lack some.
+    pub(super) gap: Option<String>,
+}
+
+impl Read {
+    /// Returns what is there, where it could be read.
+    pub(super) fn there(&self) -> Option<(&Target, &State)> {
+        Some((&self.target, self.state.as_ref().ok()?))
+    }
+}
 
 pub(super) async fn read_all(targets: Vec<Target>) -> Vec<Read> {
     stream::iter(targets)
         .map(|target| async move {
-            let state = target.read(false).await;
-            (target, state)
+            let (state, reach) = tokio::join!(target.read(false), target.reach());
+            let gap = reach.gap().filter(|_| state.is_ok()).map(|gap| format!("installed plugins: {gap}"));
+            Read { target, state, gap }
         })
         .buffered(AT_ONCE)
         .collect()
@@ -114,38 +129,41 @@ fn plugin_document(plugin: &InstalledPlugin, weak: Option<bool>) -> Value {
     })
 }
 
-pub(super) fn document(
-    target: &Target,
-    state: &Result<State, TargetError>,
-    plugin: impl Fn(&InstalledPlugin) -> Value,
-) -> Value {
-    match state {
+pub(super) fn document(read: &Read, plugin: impl Fn(&InstalledPlugin) -> Value) -> Value {
+    let target = &read.target;
+    match &read.state {
         Ok(state) => json!({
             "name": target.name,
             "grafana": state.grafana,
             "platform": target.platform,
             "plugins": state.plugins.values().map(plugin).collect::<Vec<_>>(),
+            "complete": read.gap.is_none(),
+            "gaps": read.gap.as_slice(),
         }),
-        Err(error) => json!({ "name": target.name, "plugins": [], "error": Chain(error).to_string() }),
+        Err(error) => {
+            json!({ "name": target.name, "plugins": [], "complete": false, "error": Chain(error).to_string() })
+        }
     }
 }
 
 pub(super) fn problems(read: &[Read]) -> Vec<String> {
     let mut problems = Vec::new();
-    for (target, state) in read {
+    for Read { target, state, gap } in read {
         match state {
             Ok(state) => problems.extend(state.remarks.iter().map(|remark| format!("note: {}: {remark}", target.name))),
-            Err(error) => {
-                problems.push(format!("failed: {}: {}", target.name, Chain(error)));
-                problems.extend(error.hint().map(|hint| format!("hint: {hint}")));
-            }
+            Err(error) => problems.extend(Unread::from(error).told(&target.name)),
         }
+        problems.extend(gap.iter().map(|gap| format!("incomplete: {}: {gap}", target.name)));
     }
     problems
 }
 
-/// What could not be read makes the list a partial one; when nothing could, it is what the first failure is.
+/// What could not be read, or not whole, makes the list a partial one; when nothing could, it is what the first failure
+/// is.
 pub(super) fn kind(read: &[Read]) -> Option<Kind> {
-    let first = read.iter().find_map(|(_, state)| state.as_ref().err())?;
-    Some(if read.iter().any(|(_, state)| state.is_ok()) { Kind::Partly } else { first.kind() })
+    match read.iter().find_map(|one| one.state.as_ref().err()) {
+        Some(first) if read.iter().all(|one| one.state.is_err()) => Some(first.kind()),
+        Some(_) => Some(Kind::Partly),
+        None => read.iter().any(|one| one.gap.is_some()).then_some(Kind::Partly),
+    }
 }

@@ -14,7 +14,9 @@ mod fetch;
 mod gc;
 mod install;
 mod list;
+mod lock;
 mod outdated;
+mod schema;
 mod search;
 mod selection;
 mod setup;
@@ -81,9 +83,11 @@ enum Command {
     Why(why::Arguments),
     WhyNot(why::NotArguments),
     Adopt(adopt::Arguments),
+    Lock(lock::Arguments),
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
+    Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(completions::ManArguments),
 }
@@ -119,9 +123,11 @@ impl Command {
             Self::Why(_) => "why",
             Self::WhyNot(_) => "why-not",
             Self::Adopt(_) => "adopt",
+            Self::Lock(_) => "lock",
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
+            Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -146,9 +152,11 @@ impl Command {
             Self::Why(arguments) => arguments.run(session).await,
             Self::WhyNot(arguments) => arguments.run(session).await,
             Self::Adopt(arguments) => arguments.run(session).await,
+            Self::Lock(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,
+            Self::Schema(arguments) => Ok(arguments.run()),
             Self::Completions(arguments) => Ok(arguments.run()),
             Self::Man(arguments) => arguments.run(),
         }
@@ -193,7 +201,10 @@ fn run(arguments: &Arguments) -> u8 {
         Err(source) => Ended::With(Err(setup::no_runtime(&source))),
     };
     let (printed, code) = match ended {
-        Ended::With(Ok(report)) => (ui.report(name, &report), report.kind.map_or(0, exit_code)),
+        Ended::With(Ok(report)) => {
+            let code = report.kind.map_or(0, exit_code);
+            (ui.report(name, report), code)
+        }
         Ended::With(Err(failure)) => (ui.failure(name, &failure), exit_code(failure.kind)),
         Ended::By(signal) => {
             let message = format!("interrupted by {}", signal.name);

@@ -38,8 +38,9 @@ impl Arguments {
         let index = session.index()?;
         let read = read_all(self.selection.or_all(session).await?).await;
         let (mut rows, mut documents, mut problems) = (Vec::new(), Vec::new(), problems(&read));
-        for (target, state) in &read {
-            let compared = match state {
+        for one in &read {
+            let target = &one.target;
+            let compared = match &one.state {
                 Ok(state) => compare(&index, target, state, self.grafana.as_ref(), session.published_before())?,
                 Err(_) => Vec::new(),
             };
@@ -47,7 +48,7 @@ impl Arguments {
             problems.extend(unknown.map(|why| format!("note: {}: {why}", target.name)));
             let outdated: Vec<_> = compared.iter().filter(|one| one.is_outdated()).collect();
             rows.extend(outdated.iter().map(|one| row(target, one)));
-            let mut whole = document(target, state, |_| Value::Null);
+            let mut whole = document(one, |_| Value::Null);
             whole["plugins"] = outdated.iter().map(|one| outdated_document(one)).collect();
             documents.push(whole);
         }

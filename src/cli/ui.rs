@@ -6,6 +6,7 @@
 use std::{
     fmt::Write as _,
     io::{self, IsTerminal, Write},
+    mem,
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -55,13 +56,13 @@ pub(super) struct Report {
 
 impl Ui {
     /// Prints what a command has to say.
-    pub(super) fn report(self, command: &str, report: &Report) -> io::Result<()> {
+    pub(super) fn report(self, command: &str, mut report: Report) -> io::Result<()> {
         for note in &report.notes {
             self.note(note);
         }
         let printed = match self.format {
             Format::Text => self.print(&report.text),
-            _ => self.print_document(command, report.document.clone()),
+            _ => self.print_document(command, mem::take(&mut report.document)),
         };
         for problem in &report.problems {
             self.problem(problem);
@@ -103,7 +104,7 @@ impl Ui {
         let document = document(command, fields);
         match self.format {
             Format::Events => self.print(&event("result", document)),
-            _ => self.print(&format!("{document:#}\n")),
+            _ => print_plain(&document),
         }
     }
 
@@ -139,9 +140,9 @@ impl Ui {
             return std::sync::Arc::new(Events { ui: self, state: Mutex::default() });
         }
         if self.progress && !self.quiet && io::stderr().is_terminal() {
-            std::sync::Arc::new(Bar::default())
+            std::sync::Arc::new(Bar { ui: self, bar: Mutex::default() })
         } else {
-            std::sync::Arc::new(crate::progress::Silent)
+            std::sync::Arc::new(Remarks(self))
         }
     }
 }
@@ -151,6 +152,17 @@ pub(super) fn print_usage_error(message: &str) -> io::Result<()> {
     let failure = Failure::usage(message.trim_end(), "`plugport help` lists what there is");
     let ui = Ui { format: Format::Json, quiet: true, progress: false, color: ColorChoice::Never };
     ui.print_document("plugport", failure.document())
+}
+
+/// Prints a document as it is: JSON writes control characters as escapes, and some documents are long.
+fn print_plain(document: &Value) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(document)?;
+    text.push(b'\n');
+    let mut stream = io::stdout().lock();
+    match stream.write_all(&text).and_then(|()| stream.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
 }
 
 /// Puts the two fields that every document starts with before the others.
@@ -242,13 +254,26 @@ pub(super) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
 
+/// Draws nothing, and prints remarks.
+#[derive(Debug)]
+struct Remarks(Ui);
+
+impl Reporter for Remarks {
+    fn remark(&self, text: &str) {
+        self.0.note(&format!("note: {text}"));
+    }
+}
+
 /// Draws a bar on stderr while something takes its time.
-#[derive(Debug, Default)]
-struct Bar(Mutex<Option<ProgressBar>>);
+#[derive(Debug)]
+struct Bar {
+    ui: Ui,
+    bar: Mutex<Option<ProgressBar>>,
+}
 
 impl Bar {
     fn with(&self, work: impl FnOnce(&ProgressBar)) {
-        if let Ok(bar) = self.0.lock()
+        if let Ok(bar) = self.bar.lock()
             && let Some(bar) = bar.as_ref()
         {
             work(bar);
@@ -270,7 +295,7 @@ impl Reporter for Bar {
         }
         bar.set_message(what.to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
-        if let Ok(mut current) = self.0.lock() {
+        if let Ok(mut current) = self.bar.lock() {
             *current = Some(bar);
         }
     }
@@ -284,11 +309,15 @@ impl Reporter for Bar {
     }
 
     fn end(&self) {
-        if let Ok(mut current) = self.0.lock()
+        if let Ok(mut current) = self.bar.lock()
             && let Some(bar) = current.take()
         {
             bar.finish_and_clear();
         }
+    }
+
+    fn remark(&self, text: &str) {
+        self.ui.note(&format!("note: {text}"));
     }
 }
 
@@ -341,6 +370,10 @@ impl Reporter for Events {
 
     fn end(&self) {
         self.change("end", Duration::ZERO, |_| {});
+    }
+
+    fn remark(&self, text: &str) {
+        self.ui.note(&format!("note: {text}"));
     }
 }
 

@@ -1,6 +1,6 @@
 //! `plugport usage`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -164,8 +164,8 @@ impl Arguments {
 #[derive(Default)]
 struct Folder<'a> {
     plugins: BTreeSet<&'a PluginId>,
-    dashboards: BTreeSet<&'a str>,
-    panels: BTreeSet<(&'a str, Option<i64>, &'a str)>,
+    dashboards: HashSet<&'a str>,
+    panels: HashSet<(&'a str, Option<i64>, &'a str)>,
 }
 
 /// Returns the organisations with what they are called: that of a workspace which has one is called like it.

@@ -90,7 +90,7 @@ impl Scope {
             return Ok((vec![self.nowhere()], Vec::new()));
         }
         let read = read_all(self.selection.or_all(session).await?).await;
-        let there = read.iter().filter_map(|(target, state)| Some((target, state.as_ref().ok()?)));
+        let there = read.iter().filter_map(Read::there);
         Ok((there.map(|(target, state)| self.place(session, target, state)).collect(), read))
     }
 

@@ -10,11 +10,16 @@ use rusqlite_migration::{Error, M, Migrations};
 use super::{IndexError, provenance};
 
 /// The schema version this program writes: the number of steps.
-pub(super) const LATEST: i64 = 3;
+pub(super) const LATEST: i64 = 4;
 
 /// Returns the steps; the third is the provenance log, with the entries of what was there before it.
 pub(super) fn steps() -> Vec<M<'static>> {
-    vec![M::up(CATALOG), M::up(SEARCH), M::up_with_hook(provenance::SCHEMA, provenance::log_what_is_there)]
+    vec![
+        M::up(CATALOG),
+        M::up(SEARCH),
+        M::up_with_hook(provenance::SCHEMA, provenance::log_what_is_there),
+        M::up(LISTING),
+    ]
 }
 
 /// Step 1: sources, the catalog, its history, and the packages in the store.
@@ -149,6 +154,13 @@ INSERT INTO plugin_words (rowid, id, name, keywords, org, description)
     FROM plugin JOIN plugin_document ON plugin = number;
 INSERT INTO plugin_trigrams (rowid, text)
     SELECT number, id || ' ' || name || ' ' || keywords FROM plugin JOIN plugin_document ON plugin = number;
+";
+
+/// Step 4: what decides which version is taken, without the documents beside it.
+const LISTING: &str = "
+CREATE INDEX release_listing ON release (
+    plugin, version_order, version, grafana_range, created_at, first_seen, status, withdrawn_at, angular
+);
 ";
 
 /// Returns the schema version of a file; an empty one has 0.

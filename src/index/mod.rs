@@ -11,6 +11,7 @@ mod blobs;
 mod catalog;
 mod changes;
 mod error;
+mod listing;
 mod migrations;
 mod provenance;
 mod seal;
@@ -39,6 +40,7 @@ pub use self::{
     catalog::{Counts, Known, Source, StoredPlugin, StoredRelease},
     changes::{Change, ChangeKind, RecordedChange, Since, SyncRecord},
     error::{Damage, IndexError},
+    listing::{ListedPlugin, ListedRelease, Relations},
     provenance::{ChainCheck, ChainFault, ChainHead, Event, Provenance, claimed_signer},
     seal::Standing,
     search::{Hit, Matched, SearchQuery, SearchResults, Sort},

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+
 use super::{Lock, LockedPlugin, LockedWorkspace};
 use crate::model::{Platform, PluginId, WorkspaceName};
 
@@ -65,6 +67,38 @@ impl fmt::Display for LockDifference {
                 write!(formatter, ": the digest for {platform} was {} and is {}", said(before), said(after))
             }
         }
+    }
+}
+
+impl Serialize for LockDifference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (change, field, platform, before, after) = match &self.change {
+            Change::Added(version) => ("added", None, None, None, Some(version).filter(|version| !version.is_empty())),
+            Change::Removed(version) => {
+                ("removed", None, None, Some(version).filter(|version| !version.is_empty()), None)
+            }
+            Change::Field { name, before, after } => ("field", Some(*name), None, before.as_ref(), after.as_ref()),
+            Change::Digest { platform, before, after } => {
+                ("digest", None, Some(platform.as_str()), before.as_ref(), after.as_ref())
+            }
+        };
+        let said = [
+            ("workspace", self.workspace.as_ref().map(WorkspaceName::as_str)),
+            ("plugin", self.plugin.as_ref().map(PluginId::as_str)),
+            ("change", Some(change)),
+            ("field", field),
+            ("platform", platform),
+            ("before", before.map(String::as_str)),
+            ("after", after.map(String::as_str)),
+        ];
+        let mut fields = serializer.serialize_struct("LockDifference", said.len() + 1)?;
+        for (key, value) in said {
+            if let Some(value) = value {
+                fields.serialize_field(key, value)?;
+            }
+        }
+        fields.serialize_field("text", &self.to_string())?;
+        fields.end()
     }
 }
 

@@ -1,7 +1,7 @@
 //! Asks the index what the resolver needs to know, one plugin at a time.
 
 use std::{
-    cell::RefCell,
+    cell::{OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
     rc::Rc,
     time::{Duration, Instant},
@@ -10,11 +10,13 @@ use std::{
 use crate::{
     archive::parse_plugin_json,
     diagnostic::{Diagnose, Kind, nearest},
-    index::{Index, IndexError, OpenAlert, StoredPlugin, StoredRelease},
+    index::{
+        Index, IndexError, ListedPlugin, ListedRelease, OpenAlert, Relations, Snapshot, StoredPlugin, StoredRelease,
+    },
     model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Release, VersionRequest},
     ops::{sync::Alert, target::InstalledPlugin},
     resolver::{
-        self, Candidate, Explanation, Installed, NoVersion, Offer, Problem, Provider, SignatureRule, Solution,
+        self, Candidate, Explanation, Installed, Listing, NoVersion, Offer, Problem, Provider, SignatureRule, Solution,
         SolveError, Surroundings,
     },
     signature::Enforcement,
@@ -241,63 +243,129 @@ pub fn dependencies(
     release: &Release,
     platform: Option<&Platform>,
 ) -> Result<Option<Vec<Dependency>>, IndexError> {
-    let id = &plugin.plugin.id;
-    let key = match platform {
-        Some(platform) => platform.choose(release.packages.keys()),
-        // Whatever the platform, plugin.json is the same.
-        None => release.packages.keys().next(),
-    };
-    if let Some(key) = key
-        && let Some(blob) = index.blob(id, &release.version, key)?
-        && let Ok(plugin_json) = parse_plugin_json(blob.plugin_json.as_bytes())
-    {
-        return Ok(Some(plugin_json.dependencies));
+    let key = package_key(platform, release.packages.keys());
+    if let Some(needs) = packed_dependencies(index, &plugin.plugin.id, &release.version, key)? {
+        return Ok(Some(needs));
     }
-    let is_newest = |version: &PluginVersion| *version == release.version;
-    Ok(plugin.plugin.version.as_ref().is_some_and(is_newest).then(|| plugin.plugin.dependencies.clone()))
+    let is_newest = plugin.plugin.version.as_ref() == Some(&release.version);
+    Ok(is_newest.then(|| plugin.plugin.dependencies.clone()))
 }
 
-/// The index as the resolver asks it; each plugin is read once.
+/// Returns the package to ask for what a version needs.
+fn package_key<'a>(platform: Option<&Platform>, mut there: impl Iterator<Item = &'a Platform>) -> Option<&'a Platform> {
+    match platform {
+        Some(platform) => platform.choose(there),
+        // Whatever the platform, plugin.json is the same.
+        None => there.next(),
+    }
+}
+
+/// Returns what the package of a version says that it needs, where it is in the store.
+fn packed_dependencies(
+    index: &Index,
+    id: &PluginId,
+    version: &PluginVersion,
+    key: Option<&Platform>,
+) -> Result<Option<Vec<Dependency>>, IndexError> {
+    let Some(key) = key else { return Ok(None) };
+    let Some(blob) = index.blob(id, version, key)? else { return Ok(None) };
+    Ok(parse_plugin_json(blob.plugin_json.as_bytes()).ok().map(|plugin_json| plugin_json.dependencies))
+}
+
+/// The index as the resolver asks it, in one state; of each plugin is read what the search asks for, and once.
 #[derive(Debug)]
 pub struct Catalog<'a> {
     index: &'a Index,
     platform: Option<Platform>,
-    plugins: RefCell<HashMap<PluginId, Option<Rc<StoredPlugin>>>>,
+    plugins: RefCell<HashMap<PluginId, Option<Rc<Known>>>>,
+    ranges: OnceCell<HashMap<i64, Rc<str>>>,
+    snapshot: OnceCell<Snapshot<'a>>,
     started: Instant,
+}
+
+/// What was read of a plugin.
+#[derive(Debug)]
+struct Known {
+    listed: ListedPlugin,
+    relations: OnceCell<Relations>,
 }
 
 impl<'a> Catalog<'a> {
     /// Returns the index for one resolution in these surroundings, which may take ten seconds from now.
     pub fn new(index: &'a Index, surroundings: &Surroundings) -> Self {
         let platform = surroundings.platforms.first().cloned();
-        Self { index, platform, plugins: RefCell::default(), started: Instant::now() }
+        let (plugins, ranges, snapshot) = Default::default();
+        Self { index, platform, plugins, ranges, snapshot, started: Instant::now() }
     }
 
-    fn plugin(&self, id: &PluginId) -> Result<Option<Rc<StoredPlugin>>, IndexError> {
+    fn plugin(&self, id: &PluginId) -> Result<Option<Rc<Known>>, IndexError> {
         if let Some(known) = self.plugins.borrow().get(id) {
             return Ok(known.clone());
         }
-        let plugin = self.index.plugin(id)?.map(Rc::new);
+        if self.snapshot.get().is_none() {
+            drop(self.snapshot.set(self.index.snapshot()?));
+        }
+        let listed = self.index.listed_plugin(id)?;
+        let plugin = listed.map(|listed| Rc::new(Known { listed, relations: OnceCell::new() }));
         self.plugins.borrow_mut().insert(id.clone(), plugin.clone());
         Ok(plugin)
+    }
+
+    fn relations<'k>(&self, known: &'k Known) -> Result<&'k Relations, IndexError> {
+        if let Some(relations) = known.relations.get() {
+            return Ok(relations);
+        }
+        let relations = self.index.relations(&known.listed)?.unwrap_or_default();
+        Ok(known.relations.get_or_init(|| relations))
+    }
+
+    fn ranges(&self) -> Result<&HashMap<i64, Rc<str>>, IndexError> {
+        if let Some(ranges) = self.ranges.get() {
+            return Ok(ranges);
+        }
+        let ranges = self.index.grafana_ranges()?;
+        Ok(self.ranges.get_or_init(|| ranges))
     }
 }
 
 impl Provider for Catalog<'_> {
     type Error = IndexError;
 
-    fn offers(&self, id: &PluginId) -> Result<Option<Rc<[Offer]>>, IndexError> {
+    fn versions(&self, id: &PluginId) -> Result<Option<Rc<[Listing]>>, IndexError> {
         let Some(plugin) = self.plugin(id)? else { return Ok(None) };
-        Ok(Some(offers(&plugin, self.index.releases(id)?).collect()))
+        let (ranges, ListedPlugin { signed, withdrawn, .. }) = (self.ranges()?, &plugin.listed);
+        let listing = |release: ListedRelease| Listing {
+            version: release.version,
+            grafana_dependency: release.range.and_then(|range| ranges.get(&range).cloned()),
+            withdrawn: *withdrawn || release.withdrawn,
+            published_at: Some(release.published_at),
+            signed: *signed,
+            angular: release.angular,
+        };
+        Ok(Some(self.index.listed_releases(&plugin.listed, listing)?.into()))
+    }
+
+    fn platforms(&self, id: &PluginId, version: &Listing) -> Result<Vec<Platform>, IndexError> {
+        let Some(plugin) = self.plugin(id)? else { return Ok(Vec::new()) };
+        self.index.listed_platforms(&plugin.listed, &version.version)
     }
 
     fn is_core(&self, id: &PluginId) -> Result<bool, IndexError> {
-        Ok(self.plugin(id)?.map_or_else(|| looks_core(id), |stored| stored.plugin.internal))
+        let Some(plugin) = self.plugin(id)? else { return Ok(looks_core(id)) };
+        Ok(self.relations(&plugin)?.internal)
     }
 
-    fn dependencies(&self, id: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, IndexError> {
+    fn dependencies(&self, id: &PluginId, version: &Listing) -> Result<Option<Vec<Dependency>>, IndexError> {
         let Some(plugin) = self.plugin(id)? else { return Ok(None) };
-        dependencies(self.index, &plugin, release, self.platform.as_ref())
+        let there = self.index.listed_platforms(&plugin.listed, &version.version)?;
+        let key = package_key(self.platform.as_ref(), there.iter());
+        if let Some(needs) = packed_dependencies(self.index, id, &version.version, key)? {
+            return Ok(Some(needs));
+        }
+        if plugin.listed.newest.as_ref() != Some(&version.version) {
+            return Ok(None);
+        }
+        Ok(Some(self.relations(&plugin)?.dependencies.clone()))
     }
 
     fn is_out_of_time(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Removes from the store what nothing needs.
+//! Removes from the cache what nothing needs.
 //!
 //! *Invariant:* the row goes before the blob, so the index never promises what the store lacks. A blob goes only when no
 //! row speaks of it. The lock of the cache is held, so nothing is removed that a running command is about to need.
@@ -11,7 +11,7 @@ use crate::{
     home::HomeError,
     index::{Blob, Index, IndexError},
     model::{Platform, PluginId, PluginVersion, Sha256Digest},
-    ops::Context,
+    ops::{Context, usage::memory_files},
     store::{Store, StoreError, StoredFile},
 };
 
@@ -48,6 +48,10 @@ pub struct GcOutcome {
     pub set_aside: Vec<String>,
 }
 
+/// How long what was scanned of an organisation's dashboards is kept without being used, in milliseconds: 90 days. The files
+/// do not name their workspace, so one that the manifest no longer has goes when it was not read for that long.
+const SCANS_KEPT_MS: i64 = 90 * 24 * 3600 * 1000;
+
 /// How long a damaged file that was moved out of the way is not spoken of, in milliseconds: a week.
 const REST_MS: i64 = 7 * 24 * 3600 * 1000;
 
@@ -67,7 +71,8 @@ pub enum GcError {
 
 crate::diagnostic::diagnose_by_source!(GcError { Home, Index, Store });
 
-/// Removes incomplete downloads, files that the index does not speak of, and versions beyond those to keep.
+/// Removes incomplete downloads, files that the index does not speak of, versions beyond those to keep, and scans of
+/// dashboards that nobody used for 90 days.
 pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let _lock = context.home.lock(&context.command, context.now())?;
     let existing = Index::open_existing(&context.home.index_path())?;
@@ -92,6 +97,7 @@ pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
         let object = format!("{incomplete} incomplete downloads");
         outcome.add(Removed { object, reason: "nobody goes on with them", size: 0 });
     }
+    sweep_scans(context, options.dry_run, &mut outcome);
     if !options.dry_run {
         // Also where there is none: one that was killed here may have left a tag without its download.
         store.sweep(&[])?;
@@ -111,6 +117,18 @@ pub(super) fn set_aside(context: &Context) -> Vec<(String, i64)> {
         .collect();
     found.sort();
     found
+}
+
+/// Removes what was scanned of dashboards and is no longer used; what cannot be removed harms nobody.
+fn sweep_scans(context: &Context, dry_run: bool, outcome: &mut GcOutcome) {
+    let limit = context.now().as_milliseconds().saturating_sub(SCANS_KEPT_MS);
+    let files = memory_files(context).unwrap_or_default();
+    for file in files.into_iter().filter(|file| file.used.as_milliseconds() < limit) {
+        if dry_run || std::fs::remove_file(&file.path).is_ok() {
+            let object = file.path.display().to_string();
+            outcome.add(Removed { object, reason: "no `usage` read it for 90 days", size: file.size });
+        }
+    }
 }
 
 fn sweep_files(

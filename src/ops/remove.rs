@@ -20,7 +20,7 @@ use crate::{
         foreign::{Foreign, ForeignError},
         install::judge,
         target::{Place, State, Target},
-        usage::Guard,
+        usage::{Guard, StillUsed},
     },
 };
 
@@ -72,7 +72,8 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
     if !options.dry_run {
         target.put_right().await;
     }
-    let state = match target.read(false).await {
+    let (state, reach) = tokio::join!(target.read(false), target.reach());
+    let state = match state {
         Ok(state) => state,
         Err(error) => {
             let refused = |id: &PluginId| ChangeResult::refused(&target.name, id, "uninstall", &error);
@@ -80,11 +81,12 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
         }
     };
     let guard = Guard::new(context, target);
+    let gap = reach.gap();
     let mut results = Vec::new();
     // What is to go needs nothing any more, until it turns out to stay.
     let mut going: HashSet<_> = options.plugins.iter().collect();
     for id in in_order(&options.plugins, &state) {
-        let result = match plan_one((target, &guard), &state, id, &going, options).await {
+        let result = match plan_one((target, &guard, gap.as_deref()), &state, id, &going, options).await {
             ControlFlow::Continue(result) => carry_out(context, target, id, result).await,
             ControlFlow::Break(result) => result,
         };
@@ -124,9 +126,10 @@ fn in_order<'a>(plugins: &'a [PluginId], state: &State) -> Vec<&'a PluginId> {
     sorted
 }
 
-/// Returns the change that is to be made, or what became of one that is not.
+/// Returns the change that is to be made, or what became of one that is not; `gap` is why the list of plugins may lack
+/// some, and with them one that needs this.
 async fn plan_one(
-    (target, guard): (&Target, &Guard<'_>),
+    (target, guard, gap): (&Target, &Guard<'_>, Option<&str>),
     state: &State,
     id: &PluginId,
     going: &HashSet<&PluginId>,
@@ -153,6 +156,10 @@ async fn plan_one(
         && let Err(error) = guard.check(id, &state.plugins).await
     {
         return ControlFlow::Break(result.because(&error));
+    }
+    if let Some(gap) = gap.filter(|_| !options.force) {
+        let reason = format!("installed plugins: {gap}");
+        return ControlFlow::Break(result.because(&StillUsed::Unread { plugin: id.clone(), reason }));
     }
     if options.dry_run {
         return ControlFlow::Break(ChangeResult { outcome: ChangeOutcome::Planned, ..result });

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use cap_std::{ambient_authority, fs::Dir};
+use serde::Serialize;
 
 use crate::{
     archive::{CompareError, PluginJson},
@@ -11,6 +12,7 @@ use crate::{
         Grafana, WorkspaceError,
         access::AccessError,
         directory::{DirectoryError, PluginsFolder},
+        grafana::Reach,
     },
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginType, PluginVersion},
     ops::{
@@ -153,7 +155,44 @@ impl Diagnose for TargetError {
     }
 }
 
+/// Why nothing of a target could be read.
+#[derive(Clone, Debug, Serialize)]
+pub struct Unread {
+    /// The causes in one line.
+    pub error: String,
+    /// What to do about it.
+    #[serde(skip)]
+    pub hint: Option<String>,
+    /// What kind of failure it is.
+    #[serde(skip)]
+    pub kind: Kind,
+}
+
+impl<E: Diagnose> From<&E> for Unread {
+    fn from(error: &E) -> Self {
+        Self { error: Chain(error).to_string(), hint: error.hint(), kind: error.kind() }
+    }
+}
+
+impl Unread {
+    /// Returns what is said of it on stderr, with labels.
+    pub fn told(&self, name: &str) -> impl Iterator<Item = String> {
+        let hint = self.hint.iter().map(|hint| format!("hint: {hint}"));
+        std::iter::once(format!("failed: {name}: {}", self.error)).chain(hint)
+    }
+}
+
 impl Target {
+    /// Returns whether the list of its plugins has all of them: Grafana leaves out what a weak token may not see, and does
+    /// not say so (protocol page 5.3). What cannot be asked counts as a part.
+    pub async fn reach(&self) -> Reach {
+        let Place::Server(server) = &self.place else { return Reach::All };
+        server
+            .reach_of_plugins()
+            .await
+            .unwrap_or_else(|error| Reach::Part(format!("what the credential may see: {}", Chain(&error))))
+    }
+
     /// Puts right what killed runs left in a folder. Where that cannot be done, or someone else is at work there, nothing is:
     /// whoever changes the folder meets that again and says so.
     pub(super) async fn put_right(&self) {

@@ -12,11 +12,11 @@ use crate::{
     index::{Index, IndexError},
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
     ops::{
-        candidates::{Catalog, attempt, find_plugin, installed},
+        candidates::{self, Catalog, attempt, find_plugin, installed},
         target::InstalledPlugin,
     },
     resolver::{
-        Explanation, Offer, Problem, Provider as _, Reason, Refusal, SignatureRule, Solution, Surroundings, refusals,
+        Explanation, Offer, Problem, Reason, Refusal, SignatureRule, Solution, Surroundings, WITHOUT_ANGULAR, refusals,
         surprises,
     },
 };
@@ -167,8 +167,11 @@ impl<'a> Case<'a> {
             platforms: place.platform.iter().cloned().collect(),
             published_before: policy.published_before,
         };
-        let mut offers = Catalog::new(index, &surroundings).offers(id)?.unwrap_or_default().to_vec();
-        offers.sort_by(|left, right| right.release.version.cmp(&left.release.version));
+        let mut offers = match index.plugin(id)? {
+            Some(plugin) => candidates::offers(&plugin, index.releases(id)?).collect(),
+            None => Vec::new(),
+        };
+        offers.sort_by(|left: &Offer, right| right.release.version.cmp(&left.release.version));
         Ok(Self { index, place, id, policy, surroundings, offers })
     }
 
@@ -336,17 +339,16 @@ impl<'a> Case<'a> {
         Because { kind: why.kind(), text, version: Some(version.clone()), range, ..Because::default() }
     }
 
-    /// Grafana 12 has no AngularJS any more, and 11 has it switched off.
+    /// The Grafana before the first without AngularJS has it switched off.
     fn angular(&self, offer: &Offer) -> Option<Because> {
         let grafana = self.surroundings.grafana.as_ref().filter(|_| offer.release.angular)?;
         let version = &offer.release.version;
-        let how = match grafana.major() {
-            ..11 => return None,
-            11 => "has switched off unless it is told otherwise",
-            _ => "no longer has",
-        };
-        let text = format!("{} {version} needs AngularJS, which Grafana {grafana} {how}", self.id);
-        Some(Because { kind: "angular", text, version: Some(version.clone()), ..Because::default() })
+        let text = format!(
+            "{} {version} needs AngularJS, which Grafana {grafana} has switched off unless it is told otherwise",
+            self.id
+        );
+        let is_off = grafana.major() + 1 == WITHOUT_ANGULAR;
+        is_off.then(|| Because { kind: "angular", text, version: Some(version.clone()), ..Because::default() })
     }
 
     /// Returns the ranges of the manifest and of installed plugins that a version is not in.

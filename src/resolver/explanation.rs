@@ -46,7 +46,8 @@ pub struct Fact {
     /// The versions that are asked for or needed, as they were written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    /// Why the versions do not work here, in a word: `grafana`, `platform`, `withdrawn`, `too-new` or `signature`.
+    /// Why the versions do not work here, in a word: `grafana`, `angular`, `platform`, `withdrawn`,
+    /// `too-new` or `signature`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// The fact as a sentence.

@@ -20,15 +20,19 @@ mod worlds;
 
 pub use self::{
     explanation::{Explanation, Fact, FactKind},
-    problem::{Installed, Offer, Problem, Provider, SignatureRule},
+    problem::{Installed, Listing, Offer, Problem, Provider, SignatureRule},
     refusal::{NoVersion, Refusal},
-    server::{Offering, ServerChoice, Surprise, server_would, surprises},
+    server::{Offering, ServerChoice, Surprise, brought_along, is_there, server_would, surprises},
     solve::{Reason, Resolved, Solution, SolveError, solve},
 };
 
 use crate::model::{
     GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Release, Timestamp, VersionRange, VersionRequest,
 };
+
+/// The first major version of Grafana that refuses what is made with Angular; the one before has it switched off unless
+/// its settings switch it on.
+pub const WITHOUT_ANGULAR: u64 = 12;
 
 /// One version that may be chosen.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +43,30 @@ pub struct Candidate<'a> {
     pub withdrawn: bool,
     /// When it was published, or else first seen.
     pub published_at: Option<Timestamp>,
+}
+
+/// What decides whether a version works, whoever tells it; its packages may decide too.
+#[derive(Clone, Copy, Debug)]
+struct Facts<'a> {
+    withdrawn: bool,
+    published_at: Option<Timestamp>,
+    /// The range of Grafana versions, and whether it has the one here.
+    declared: Option<&'a str>,
+    works: bool,
+    angular: bool,
+}
+
+impl<'a> Candidate<'a> {
+    fn facts(&self, surroundings: &Surroundings) -> Facts<'a> {
+        let declared = self.release.grafana_dependency.as_deref();
+        Facts {
+            withdrawn: self.withdrawn || self.release.status == PluginStatus::Deleted,
+            published_at: self.published_at,
+            declared,
+            works: surroundings.grafana.as_ref().is_none_or(|grafana| works_with(declared, grafana)),
+            angular: self.release.angular,
+        }
+    }
 }
 
 /// Where a version must work.
@@ -138,34 +166,49 @@ fn every_refusal<'a>(
     pardon: Pardon,
     surroundings: &'a Surroundings,
 ) -> impl Iterator<Item = Refusal> + 'a {
-    let checks = [too_new, withdrawn, other_grafana, other_platform];
-    checks.into_iter().filter_map(move |check| check(candidate, pardon, surroundings))
+    let facts = candidate.facts(surroundings);
+    refusals_by_facts(facts, pardon, surroundings)
+        .chain(lacks_platform(&candidate.release.packages.keys(), &surroundings.platforms))
 }
 
-fn too_new(candidate: Candidate<'_>, pardon: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
+/// Returns the reasons for which the packages need not be known.
+fn refusals_by_facts<'a>(
+    facts: Facts<'a>,
+    pardon: Pardon,
+    surroundings: &'a Surroundings,
+) -> impl Iterator<Item = Refusal> + 'a {
+    let checks = [too_new, withdrawn, other_grafana, angular];
+    checks.into_iter().filter_map(move |check| check(facts, pardon, surroundings))
+}
+
+fn too_new(facts: Facts<'_>, pardon: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
     let limit = surroundings.published_before.filter(|_| !pardon.new)?;
-    candidate.published_at.filter(|published| *published > limit).map(Refusal::TooNew)
+    facts.published_at.filter(|published| *published > limit).map(Refusal::TooNew)
 }
 
-fn withdrawn(candidate: Candidate<'_>, pardon: Pardon, _: &Surroundings) -> Option<Refusal> {
-    let gone = candidate.withdrawn || candidate.release.status == PluginStatus::Deleted;
-    (gone && !pardon.withdrawn).then_some(Refusal::Withdrawn)
+fn withdrawn(facts: Facts<'_>, pardon: Pardon, _: &Surroundings) -> Option<Refusal> {
+    (facts.withdrawn && !pardon.withdrawn).then_some(Refusal::Withdrawn)
 }
 
-fn other_grafana(candidate: Candidate<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
-    let declared = candidate.release.grafana_dependency.as_deref();
-    let works = works_with(declared, surroundings.grafana.as_ref()?);
-    (!works).then(|| Refusal::Grafana(declared.unwrap_or_default().to_owned()))
+fn other_grafana(facts: Facts<'_>, _: Pardon, _: &Surroundings) -> Option<Refusal> {
+    (!facts.works).then(|| Refusal::Grafana(facts.declared.unwrap_or_default().to_owned()))
 }
 
-fn other_platform(candidate: Candidate<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
-    let release = candidate.release;
-    // A release that names no package at all may have one everywhere: a workspace's catalog names only the newest.
-    let packages = &release.packages;
-    let lacks = |platform: &&Platform| !packages.is_empty() && platform.choose(packages.keys()).is_none();
-    let missing = surroundings.platforms.iter().find(lacks);
-    let there = || packages.keys().cloned().collect();
-    missing.map(|platform| Refusal::Platform { wanted: platform.clone(), there: there() })
+fn angular(facts: Facts<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
+    let grafana = surroundings.grafana.as_ref().filter(|_| facts.angular)?;
+    (grafana.major() >= WITHOUT_ANGULAR).then_some(Refusal::Angular)
+}
+
+/// Returns the refusal of a version that has packages for `there`, where there is none for one of the platforms.
+///
+/// A release that names no package at all may have one everywhere: a workspace's catalog names only the newest.
+fn lacks_platform<'a>(
+    there: &(impl ExactSizeIterator<Item = &'a Platform> + Clone),
+    platforms: &[Platform],
+) -> Option<Refusal> {
+    let lacks = |platform: &&Platform| there.len() > 0 && platform.choose(there.clone()).is_none();
+    let missing = platforms.iter().find(lacks)?;
+    Some(Refusal::Platform { wanted: missing.clone(), there: there.clone().cloned().collect() })
 }
 
 #[cfg(test)]
@@ -271,6 +314,17 @@ mod tests {
         releases[1].created_at = Some(Timestamp::from_milliseconds(1_001));
         assert_eq!(chosen(&releases, ">=1", None, &[]).as_deref(), Ok("1.0.0"));
         assert_eq!(chosen(&releases, "2.0.0", None, &[]).as_deref(), Ok("2.0.0"));
+    }
+
+    #[test]
+    fn what_is_made_with_angular_is_not_chosen_for_a_grafana_without_it() {
+        let mut releases = [release("1.0.0", None, &[]), release("2.0.0", None, &[])];
+        releases[1].angular = true;
+        assert_eq!(chosen(&releases, "", None, &[]).as_deref(), Ok("2.0.0"));
+        assert_eq!(chosen(&releases, "", Some("11.6.0"), &[]).as_deref(), Ok("2.0.0"));
+        assert_eq!(chosen(&releases, "", Some("12.0.0"), &[]).as_deref(), Ok("1.0.0"));
+        let error = chosen(&releases, "2.0.0", Some("12.0.0"), &[]).expect_err("asked for by name or not");
+        assert!(error.to_string().contains("2.0.0 needs AngularJS, which Grafana 12.0.0 no longer has"), "{error}");
     }
 
     #[test]

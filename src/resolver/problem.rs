@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{Candidate, Surroundings};
-use crate::model::{Dependency, PluginId, PluginSpec, PluginVersion, Release, Timestamp};
+use crate::model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Release, Timestamp};
 
 /// One version that is offered, owned.
 #[derive(Clone, Debug)]
@@ -29,19 +29,41 @@ impl Offer {
     }
 }
 
+/// One version as the search for versions that go together looks at it: what decides, and nothing more. There may be a
+/// hundred thousand of them.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// The version.
+    pub version: PluginVersion,
+    /// The range of Grafana versions it works with, as published; nothing where it declares none.
+    pub grafana_dependency: Option<Rc<str>>,
+    /// Whether the upstream or the publisher took it back.
+    pub withdrawn: bool,
+    /// When it was published, or else first seen.
+    pub published_at: Option<Timestamp>,
+    /// Whether the catalog says that somebody signed it.
+    pub signed: bool,
+    /// Whether it is made with Angular.
+    pub angular: bool,
+}
+
 /// Who knows the plugins. Each is asked for when it is needed, and once.
 pub trait Provider {
     /// Why it cannot tell.
     type Error: Error + 'static;
 
-    /// Returns all versions of a plugin in any order, or nothing where the plugin is unknown.
-    fn offers(&self, plugin: &PluginId) -> Result<Option<Rc<[Offer]>>, Self::Error>;
+    /// Returns all versions of a plugin in any order, the oldest first at best, or nothing where the plugin is unknown.
+    fn versions(&self, plugin: &PluginId) -> Result<Option<Rc<[Listing]>>, Self::Error>;
+
+    /// Returns the platforms that a version has packages for; none where the upstream names none. Asked only of versions
+    /// that nothing else speaks against.
+    fn platforms(&self, plugin: &PluginId, version: &Listing) -> Result<Vec<Platform>, Self::Error>;
 
     /// Returns whether Grafana brings the plugin itself.
     fn is_core(&self, plugin: &PluginId) -> Result<bool, Self::Error>;
 
     /// Returns what a version needs, or nothing where that is not known.
-    fn dependencies(&self, plugin: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, Self::Error>;
+    fn dependencies(&self, plugin: &PluginId, version: &Listing) -> Result<Option<Vec<Dependency>>, Self::Error>;
 
     /// Returns whether the time that there is for an answer has run out; asked at every step.
     fn is_out_of_time(&self) -> bool {
@@ -68,6 +90,13 @@ impl SignatureRule {
         match self {
             Self::Ignored => true,
             Self::Required { unsigned } => signed || unsigned.contains(plugin),
+        }
+    }
+
+    /// Allows these plugins too, although they are unsigned.
+    pub fn excuse(&mut self, plugins: impl IntoIterator<Item = PluginId>) {
+        if let Self::Required { unsigned } = self {
+            unsigned.extend(plugins);
         }
     }
 }

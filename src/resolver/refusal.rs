@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::WITHOUT_ANGULAR;
 use crate::{
     diagnostic::{Diagnose, Kind},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, Timestamp, VersionRequest},
@@ -28,6 +29,8 @@ pub enum Refusal {
         /// The platforms it has packages for.
         there: Vec<Platform>,
     },
+    /// It is made with Angular, which this Grafana refuses.
+    Angular,
     /// Nobody signed it, according to the catalog.
     Unsigned,
 }
@@ -96,6 +99,13 @@ impl Refusal {
                 let there: Vec<_> = there.iter().map(ToString::to_string).collect();
                 format!("{versions} {has} no package for {wanted}, only for {}", there.join(" and "))
             }
+            Self::Angular => {
+                let here = grafana.map_or_else(
+                    || format!("{WITHOUT_ANGULAR} and newer no longer have"),
+                    |grafana| format!("{grafana} no longer has"),
+                );
+                format!("{versions} {needs} AngularJS, which Grafana {here}")
+            }
             Self::Unsigned => format!("{versions} {is} unsigned according to the catalog, and signatures are required"),
         }
     }
@@ -108,6 +118,7 @@ impl Refusal {
             Self::TooNew(_) => "too-new",
             Self::Grafana(_) => "grafana",
             Self::Platform { .. } => "platform",
+            Self::Angular => "angular",
             Self::Unsigned => "signature",
         }
     }

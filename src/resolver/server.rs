@@ -3,20 +3,22 @@
 //! *Invariant:* pure; one function a decision of the server's.
 //! *Not for:* choosing: this says where the server will not follow.
 
-use super::{Candidate, Problem, Provider, Reason, Resolved, Solution, works_with};
-use crate::model::{Dependency, GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion};
+use std::collections::BTreeMap;
+
+use super::{Listing, Problem, Provider, Reason, Resolved, Solution, lacks_platform, works_with};
+use crate::model::{Dependency, GrafanaVersion, PluginId, PluginVersion};
 
 /// What a server finds when it looks for a dependency.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Offering<'a> {
     /// The versions that the catalog lists.
-    pub candidates: &'a [Candidate<'a>],
+    pub versions: &'a [Listing],
+    /// Those of them that have no package for the server's platform.
+    pub lacking: &'a [PluginVersion],
     /// The version that is installed.
     pub installed: Option<&'a PluginVersion>,
     /// Whether it brings the plugin itself.
     pub is_core: bool,
-    /// The platform that it runs on; nothing to leave that out of account.
-    pub platform: Option<&'a Platform>,
 }
 
 /// What a server does with a dependency.
@@ -47,7 +49,7 @@ pub fn server_would(grafana: &GrafanaVersion, dependency: &Dependency, offering:
         return if version.0 >= 13 { ServerChoice::RefusesCore } else { ServerChoice::Brings };
     }
     match offering.installed {
-        Some(installed) if version < (11, 3) => return ServerChoice::RefusesInstalled(installed.clone()),
+        Some(installed) if refuses_installed(grafana) => return ServerChoice::RefusesInstalled(installed.clone()),
         Some(installed) if version.0 < 12 => return ServerChoice::Keeps(installed.clone()),
         _ => {}
     }
@@ -59,6 +61,12 @@ pub fn server_would(grafana: &GrafanaVersion, dependency: &Dependency, offering:
     }
 }
 
+/// Returns whether a server of this version fails to install a plugin where what it needs is there already (before 11.3,
+/// protocol page 8).
+fn refuses_installed(grafana: &GrafanaVersion) -> bool {
+    (grafana.major(), grafana.semver().minor) < (11, 3)
+}
+
 /// Returns the version that a server before 12 looks for: without spaces and one leading `^` or `v`.
 fn written(dependency: &Dependency) -> String {
     let text = dependency.range.as_ref().map_or("", |range| range.as_str());
@@ -68,25 +76,20 @@ fn written(dependency: &Dependency) -> String {
 
 fn find<'a>(grafana: &GrafanaVersion, wanted: &str, offering: &Offering<'a>) -> Option<&'a PluginVersion> {
     let looks_at_compatible = (grafana.major(), grafana.semver().minor) >= (11, 3);
-    let is_offered = |candidate: &&Candidate<'_>| {
-        let release = candidate.release;
-        let works = !looks_at_compatible || works_with(release.grafana_dependency.as_deref(), grafana);
-        works && !candidate.withdrawn && release.status != PluginStatus::Deleted
+    let is_offered = |listing: &&Listing| {
+        let works = !looks_at_compatible || works_with(listing.grafana_dependency.as_deref(), grafana);
+        works && !listing.withdrawn
     };
-    let has_package = |candidate: &&Candidate<'_>| {
-        let packages = &candidate.release.packages;
-        packages.is_empty() || offering.platform.is_none_or(|platform| platform.choose(packages.keys()).is_some())
-    };
-    let mut offered: Vec<_> = offering.candidates.iter().filter(is_offered).collect();
+    let has_package = |listing: &&Listing| !offering.lacking.contains(&listing.version);
+    let mut offered: Vec<_> = offering.versions.iter().filter(is_offered).collect();
     // Catalogs list the newest first, and the server takes the first.
-    offered.sort_by(|left, right| right.release.version.cmp(&left.release.version));
-    let named = |candidate: &&&Candidate<'a>| wanted.is_empty() || candidate.release.version.normalized() == wanted;
+    offered.sort_by(|left, right| right.version.cmp(&left.version));
     let found = if wanted.is_empty() {
-        offered.iter().find(|candidate| has_package(candidate))
+        offered.into_iter().find(has_package)
     } else {
-        offered.iter().find(named).filter(|candidate| has_package(candidate))
+        offered.into_iter().find(|listing| listing.version.normalized() == wanted).filter(has_package)
     };
-    found.map(|candidate| &candidate.release.version)
+    found.map(|listing| &listing.version)
 }
 
 /// A server does something else than what was chosen.
@@ -151,62 +154,123 @@ pub fn surprises<P: Provider>(provider: &P, problem: &Problem, solution: &Soluti
         found.extend(core);
     }
     for resolved in &solution.plugins {
-        found.extend(surprise(provider, problem, resolved)?);
+        found.extend(of_one(provider, problem, resolved)?);
     }
     Ok(found)
 }
 
 /// Returns whether a plugin has this version already, so that the server is not asked to install it.
-fn is_there(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -> bool {
+pub fn is_there(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -> bool {
     problem.installed.get(plugin).is_some_and(|installed| installed.version.same_release(version))
 }
 
-fn surprise<P: Provider>(provider: &P, problem: &Problem, resolved: &Resolved) -> Result<Option<Surprise>, P::Error> {
-    let needed = resolved.because.iter().find_map(|reason| match reason {
+/// Returns the plugins that a solution has this one for, and that the server is asked to install, with what they say of it.
+fn asking<'a>(problem: &'a Problem, resolved: &'a Resolved) -> impl Iterator<Item = (&'a PluginId, Dependency)> {
+    resolved.because.iter().filter_map(|reason| match reason {
         Reason::NeededBy { plugin, version, range } if !is_there(problem, plugin, version) => {
             Some((plugin, Dependency { id: resolved.plugin.clone(), range: range.clone() }))
         }
         _ => None,
-    });
-    let (Some(grafana), Some((needed_by, dependency))) = (&problem.surroundings.grafana, needed) else {
-        return Ok(None);
+    })
+}
+
+/// Returns which plugins of a solution a server brings along by itself, each with the plugin that it brings it for and that
+/// is to be asked for first.
+///
+/// A server before 11.3 refuses a plugin where something that it needs is there already (protocol page 8). So there is one
+/// way to get both: to ask for what needs the other while the other is missing, as long as the server finds any version
+/// of it; whether that is the right one is settled by asking for the other afterwards. What is there already, and what
+/// the server finds no version of, gets no better by waiting. Newer servers look whether it is there, and bring nothing.
+pub fn brought_along<P: Provider>(
+    provider: &P,
+    problem: &Problem,
+    solution: &Solution,
+) -> Result<BTreeMap<PluginId, PluginId>, P::Error> {
+    let mut brought: BTreeMap<PluginId, PluginId> = BTreeMap::new();
+    let Some(grafana) = problem.surroundings.grafana.as_ref().filter(|grafana| refuses_installed(grafana)) else {
+        return Ok(brought);
     };
-    let offers = provider.offers(&resolved.plugin)?.unwrap_or_default();
-    let candidates: Vec<_> = offers.iter().map(super::Offer::candidate).collect();
-    // What is needed comes first, so that it is there when the server looks.
-    let offering = Offering {
-        candidates: &candidates,
-        installed: Some(&resolved.version),
-        is_core: false,
-        platform: problem.surroundings.platforms.first(),
-    };
-    let choice = server_would(grafana, &dependency, &offering);
-    let agrees = match &choice {
-        ServerChoice::Takes(version) | ServerChoice::Keeps(version) => version.same_release(&resolved.version),
-        ServerChoice::Brings => true,
-        // What it finds none of it leaves as it is, where that is there.
-        ServerChoice::FindsNone(_) => resolved.stays,
-        ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) => false,
-    };
-    let (plugin, needed_by, grafana) = (resolved.plugin.clone(), needed_by.clone(), grafana.clone());
-    Ok((!agrees).then(|| Surprise { plugin, needed_by, chosen: Some(resolved.version.clone()), grafana, choice }))
+    for resolved in &solution.plugins {
+        let asked = asking(problem, resolved).next();
+        let missing = !problem.installed.contains_key(&resolved.plugin);
+        let Some((needed_by, dependency)) = asked.filter(|_| missing) else { continue };
+        let choice = would(provider, problem, (grafana, &dependency), None)?;
+        // Of plugins that need each other one must be asked for by itself.
+        let circle = std::iter::successors(Some(needed_by), |plugin| brought.get(*plugin));
+        if matches!(choice, ServerChoice::Takes(_)) && !circle.into_iter().any(|plugin| *plugin == resolved.plugin) {
+            brought.insert(resolved.plugin.clone(), needed_by.clone());
+        }
+    }
+    Ok(brought)
+}
+
+fn would<P: Provider>(
+    provider: &P,
+    problem: &Problem,
+    (grafana, dependency): (&GrafanaVersion, &Dependency),
+    installed: Option<&PluginVersion>,
+) -> Result<ServerChoice, P::Error> {
+    let versions = provider.versions(&dependency.id)?.unwrap_or_default();
+    let lacking = lacking(provider, problem, &dependency.id, &versions)?;
+    let offering = Offering { versions: &versions, lacking: &lacking, installed, is_core: false };
+    Ok(server_would(grafana, dependency, &offering))
+}
+
+/// Returns where a server does something else with one plugin than was chosen.
+fn of_one<P: Provider>(provider: &P, problem: &Problem, resolved: &Resolved) -> Result<Vec<Surprise>, P::Error> {
+    let Some(grafana) = &problem.surroundings.grafana else { return Ok(Vec::new()) };
+    let before = problem.installed.get(&resolved.plugin).map(|installed| &installed.version);
+    // What is needed comes first, so that it is there when the server looks: it does the same for whatever needs it. Where
+    // that is refused, it is missing until the server has brought it for the first that needs it.
+    let (mut there, asked) =
+        if refuses_installed(grafana) { (before, usize::MAX) } else { (Some(&resolved.version), 1) };
+    let mut found = Vec::new();
+    for (needed_by, dependency) in asking(problem, resolved).take(asked) {
+        let choice = would(provider, problem, (grafana, &dependency), there)?;
+        let agrees = match &choice {
+            ServerChoice::Takes(version) | ServerChoice::Keeps(version) => version.same_release(&resolved.version),
+            ServerChoice::Brings => true,
+            // What it finds none of it leaves as it is, where that is there.
+            ServerChoice::FindsNone(_) => resolved.stays,
+            ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) => false,
+        };
+        let (plugin, chosen) = (resolved.plugin.clone(), Some(resolved.version.clone()));
+        let (needed_by, grafana) = (needed_by.clone(), grafana.clone());
+        found.extend((!agrees).then_some(Surprise { plugin, needed_by, chosen, grafana, choice }));
+        there = there.or(Some(&resolved.version));
+    }
+    Ok(found)
+}
+
+/// Returns the versions that have no package for the platform that a server runs on.
+fn lacking<P: Provider>(
+    provider: &P,
+    problem: &Problem,
+    plugin: &PluginId,
+    versions: &[Listing],
+) -> Result<Vec<PluginVersion>, P::Error> {
+    let Some(platform) = problem.surroundings.platforms.first() else { return Ok(Vec::new()) };
+    let mut lacking = Vec::new();
+    for listing in versions {
+        let there = provider.platforms(plugin, listing)?;
+        if lacks_platform(&there.iter(), std::slice::from_ref(platform)).is_some() {
+            lacking.push(listing.version.clone());
+        }
+    }
+    Ok(lacking)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{model::Release, resolver::worlds::release};
+    use crate::resolver::worlds::listing;
 
     fn would(grafana: &str, range: Option<&str>, installed: Option<&str>, is_core: bool) -> ServerChoice {
-        let mut newest = release("3.0.0", Some(">=12"));
-        newest.packages = [("linux-amd64".parse().expect("a platform"), crate::model::Package::default())].into();
-        let releases: [Release; 3] = [release("1.0.0", None), release("2.4.1", Some(">=10")), newest];
-        let candidates: Vec<_> =
-            releases.iter().map(|release| Candidate { release, withdrawn: false, published_at: None }).collect();
-        let installed: Option<PluginVersion> = installed.map(|text| text.parse().expect("a version"));
-        let platform = Platform::linux_amd64();
-        let offering =
-            Offering { candidates: &candidates, installed: installed.as_ref(), is_core, platform: Some(&platform) };
+        let listed = [("1.0.0", None), ("2.4.1", Some(">=10")), ("3.0.0", Some(">=12")), ("4.0.0", None)];
+        let versions = listed.map(|(version, grafana)| listing(version, grafana));
+        let lacking = [version("4.0.0")];
+        let installed: Option<PluginVersion> = installed.map(version);
+        let offering = Offering { versions: &versions, lacking: &lacking, installed: installed.as_ref(), is_core };
         let range = range.map(|range| range.parse().expect("a range"));
         let dependency = Dependency { id: "x-datasource".parse().expect("an id"), range };
         server_would(&grafana.parse().expect("a version"), &dependency, &offering)

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Diagnose, Kind},
-    model::{Dependency, PluginId, PluginVersion, Release, VersionRange, VersionRequest},
+    model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest},
 };
 
 /// What goes where.
@@ -33,8 +33,6 @@ pub struct Resolved {
     pub plugin: PluginId,
     /// The version of it.
     pub version: PluginVersion,
-    /// What the catalog says of the version; nothing of one that is only installed.
-    pub release: Option<Release>,
     /// Whether it is there already and nobody asked for it.
     pub stays: bool,
     /// Why it is wanted, wishes first.
@@ -45,6 +43,8 @@ pub struct Resolved {
     pub core: Vec<PluginId>,
     /// Whether it is known what it needs; of an older version that was never fetched, catalogs do not tell.
     pub needs_known: bool,
+    /// Whether the catalog says that it is made with Angular.
+    pub angular: bool,
 }
 
 /// Why a plugin is wanted.
@@ -126,7 +126,11 @@ pub fn solve<P: Provider>(provider: &P, problem: &Problem) -> Result<Solution, S
 type Outcome = Result<HashMap<Node, usize>, Tree>;
 
 fn attempt<P: Provider>(universe: &Universe<'_, P>) -> Result<Outcome, SolveError<P::Error>> {
-    let fault = match resolve(universe, Node::ROOT, 0_u32) {
+    let outcome = resolve(universe, Node::ROOT, 0_u32);
+    if let Some(error) = universe.take_fault() {
+        return Err(SolveError::Provider(error));
+    }
+    let fault = match outcome {
         Ok(chosen) => return Ok(Ok(chosen.into_iter().map(|(node, place)| (node, place as usize)).collect())),
         Err(PubGrubError::NoSolution(tree)) => return Ok(Err(tree)),
         Err(
@@ -155,7 +159,7 @@ fn solution<P: Provider>(universe: &Universe<'_, P>, chosen: &HashMap<Node, usiz
 }
 
 /// The way through a solution, from who needs to what is needed.
-struct Walk<'a, P> {
+struct Walk<'a, P: Provider> {
     universe: &'a Universe<'a, P>,
     chosen: &'a HashMap<Node, usize>,
     /// What was met, and its place in the order where it has one.
@@ -190,12 +194,12 @@ impl<P: Provider> Walk<'_, P> {
         self.order.push(Resolved {
             plugin: member.id.clone(),
             version: entry.version().clone(),
-            release: entry.offer().map(|offer| offer.release.clone()),
             stays: entry.stays,
             because: member.wishes.iter().cloned().map(Reason::AskedFor).collect(),
             needs: needs.plugins.iter().map(|(_, dependency)| dependency.clone()).collect(),
             core: needs.core.clone(),
             needs_known: needs.is_known,
+            angular: entry.listing().is_some_and(|listing| listing.angular),
         });
         Ok(())
     }

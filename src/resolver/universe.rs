@@ -16,7 +16,10 @@ use std::{
 
 use pubgrub::{Dependencies, DependencyProvider, PackageResolutionStatistics, VersionSet as _};
 
-use super::{Offer, Pardon, Problem, Provider, Refusal, places::Places, places::number, refuse};
+use super::{
+    Facts, Listing, Pardon, Problem, Provider, Refusal, lacks_platform, places::Places, places::number,
+    refusals_by_facts, works_with,
+};
 use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
 
 /// After this many steps the search is given up; a thousand plugins with a hundred versions each need a few thousand.
@@ -82,29 +85,35 @@ pub(super) struct Entry {
 /// Where a version is known from. A plugin has hundreds of them and few are looked at, so nothing is copied.
 #[derive(Debug)]
 enum Source {
-    Listed(Rc<[Offer]>, usize),
+    Listed(Rc<[Listing]>, usize),
     Installed(Box<PluginVersion>),
+}
+
+impl Source {
+    fn version(&self) -> &PluginVersion {
+        match self {
+            Self::Listed(listed, place) => &listed[*place].version,
+            Self::Installed(version) => version,
+        }
+    }
 }
 
 impl Entry {
     fn of(source: Source, there: Option<&PluginVersion>, locked: Option<&PluginVersion>) -> Self {
-        let entry = Self { source, stays: false, is_locked: false, refusal: OnceCell::new(), needs: OnceCell::new() };
-        let is = |version: Option<&PluginVersion>| version.is_some_and(|version| version.same_release(entry.version()));
+        let is =
+            |version: Option<&PluginVersion>| version.is_some_and(|version| version.same_release(source.version()));
         let (stays, is_locked) = (is(there), is(locked));
-        Self { stays, is_locked, ..entry }
+        Self { source, stays, is_locked, refusal: OnceCell::new(), needs: OnceCell::new() }
     }
 
     pub(super) fn version(&self) -> &PluginVersion {
-        match &self.source {
-            Source::Listed(offers, place) => &offers[*place].release.version,
-            Source::Installed(version) => version,
-        }
+        self.source.version()
     }
 
     /// Returns what the catalog says; nothing of a version that is only installed.
-    pub(super) fn offer(&self) -> Option<&Offer> {
+    pub(super) fn listing(&self) -> Option<&Listing> {
         match &self.source {
-            Source::Listed(offers, place) => Some(&offers[*place]),
+            Source::Listed(listed, place) => Some(&listed[*place]),
             Source::Installed(_) => None,
         }
     }
@@ -129,7 +138,7 @@ struct Members {
 }
 
 /// The plugins of one resolution.
-pub(super) struct Universe<'a, P> {
+pub(super) struct Universe<'a, P: Provider> {
     provider: &'a P,
     pub(super) problem: &'a Problem,
     /// The place of the first wish for each plugin.
@@ -139,6 +148,9 @@ pub(super) struct Universe<'a, P> {
     takes_prereleases: Cell<bool>,
     held_back: Cell<bool>,
     steps: Cell<u64>,
+    /// Whether ranges have the Grafana here.
+    ranges: RefCell<HashMap<Rc<str>, bool>>,
+    fault: Cell<Option<P::Error>>,
 }
 
 impl<'a, P: Provider> Universe<'a, P> {
@@ -152,6 +164,8 @@ impl<'a, P: Provider> Universe<'a, P> {
             takes_prereleases: Cell::new(false),
             held_back: Cell::new(false),
             steps: Cell::new(0),
+            ranges: RefCell::default(),
+            fault: Cell::new(None),
         }
     }
 
@@ -181,19 +195,18 @@ impl<'a, P: Provider> Universe<'a, P> {
     }
 
     fn load(&self, id: &PluginId) -> Result<Member, P::Error> {
-        let offers = self.provider.offers(id)?;
+        let listed = self.provider.versions(id)?;
         let problem = self.problem;
         let rank = self.ranks.get(id).copied();
         let there = problem.installed.get(id).filter(|_| rank.is_none()).map(|there| &there.version);
-        let is_known = offers.is_some() || there.is_some();
-        let offers = offers.unwrap_or_default();
-        let listed = (0..offers.len()).map(|place| Source::Listed(Rc::clone(&offers), place));
-        let is_listed =
-            |version: &PluginVersion| offers.iter().any(|offer| offer.release.version.same_release(version));
-        let alone =
-            there.filter(|version| !is_listed(version)).cloned().map(|version| Source::Installed(Box::new(version)));
+        let is_known = listed.is_some() || there.is_some();
+        let listed = listed.unwrap_or_default();
+        let is_listed = |version: &PluginVersion| listed.iter().any(|listing| listing.version.same_release(version));
+        let alone = there.filter(|version| !is_listed(version)).cloned();
         let locked = problem.locked.get(id);
-        let mut entries: Vec<_> = listed.chain(alone).map(|source| Entry::of(source, there, locked)).collect();
+        let sources = (0..listed.len()).map(|place| Source::Listed(Rc::clone(&listed), place));
+        let sources = sources.chain(alone.map(|version| Source::Installed(Box::new(version))));
+        let mut entries: Vec<_> = sources.map(|source| Entry::of(source, there, locked)).collect();
         entries.sort_by(|left, right| left.version().cmp(right.version()));
         let wishes = problem.wishes[rank.unwrap_or(problem.wishes.len())..].iter().filter(|wish| wish.id == *id);
         let wishes = wishes.map(|wish| wish.version.clone()).collect();
@@ -203,14 +216,52 @@ impl<'a, P: Provider> Universe<'a, P> {
     /// Returns why a version may not be chosen.
     pub(super) fn refusal<'m>(&self, member: &'m Member, entry: &'m Entry) -> Option<&'m Refusal> {
         let find = || {
-            let offer = entry.offer().filter(|_| !entry.stays)?;
+            let listing = entry.listing().filter(|_| !entry.stays)?;
             let named = member.wishes.iter().any(|wish| wish.names(entry.version()));
             let pardon = Pardon { new: named || entry.is_locked, withdrawn: entry.is_locked };
-            let unsigned = !self.problem.signatures.allows(&member.id, offer.signed);
-            let refusal = refuse(offer.candidate(), pardon, &self.problem.surroundings);
+            let unsigned = !self.problem.signatures.allows(&member.id, listing.signed);
+            let surroundings = &self.problem.surroundings;
+            let refusal = refusals_by_facts(self.facts(listing), pardon, surroundings).next();
+            let refusal = refusal.or_else(|| self.lacks_platform(&member.id, listing));
             refusal.or_else(|| unsigned.then_some(Refusal::Unsigned)).map(Box::new)
         };
         entry.refusal.get_or_init(find).as_deref()
+    }
+
+    fn facts<'l>(&self, listing: &'l Listing) -> Facts<'l> {
+        let Listing { withdrawn, published_at, angular, .. } = *listing;
+        let declared = listing.grafana_dependency.as_deref();
+        Facts { withdrawn, published_at, declared, works: self.works(listing.grafana_dependency.as_ref()), angular }
+    }
+
+    /// Returns whether a range has the Grafana here: there are few ranges and many versions.
+    fn works(&self, declared: Option<&Rc<str>>) -> bool {
+        let (Some(grafana), Some(range)) = (&self.problem.surroundings.grafana, declared) else { return true };
+        if let Some(works) = self.ranges.borrow().get(range) {
+            return *works;
+        }
+        let works = works_with(Some(range), grafana);
+        self.ranges.borrow_mut().insert(Rc::clone(range), works);
+        works
+    }
+
+    fn lacks_platform(&self, plugin: &PluginId, listing: &Listing) -> Option<Refusal> {
+        let platforms = &self.problem.surroundings.platforms;
+        if platforms.is_empty() {
+            return None;
+        }
+        match self.provider.platforms(plugin, listing) {
+            Ok(there) => lacks_platform(&there.iter(), platforms),
+            Err(error) => {
+                self.fault.set(Some(error));
+                None
+            }
+        }
+    }
+
+    /// Returns why the versions could not be judged, where that was so since the last time: no answer counts then.
+    pub(super) fn take_fault(&self) -> Option<P::Error> {
+        self.fault.take()
     }
 
     /// Returns what a version needs.
@@ -236,7 +287,7 @@ impl<'a, P: Provider> Universe<'a, P> {
 
     fn told_needs(&self, member: &Member, entry: &Entry) -> Result<Option<Vec<Dependency>>, P::Error> {
         let installed = &self.problem.installed;
-        match (installed.get(&member.id).filter(|_| entry.stays), entry.offer()) {
+        match (installed.get(&member.id).filter(|_| entry.stays), entry.listing()) {
             (Some(there), _) => {
                 // What stays needs no more than it has: a plugin that lacks something is no worse off than before.
                 let has = |needed: &&Dependency| {
@@ -245,7 +296,7 @@ impl<'a, P: Provider> Universe<'a, P> {
                 };
                 Ok(Some(there.dependencies.iter().filter(has).cloned().collect()))
             }
-            (None, Some(offer)) => self.provider.dependencies(&member.id, &offer.release),
+            (None, Some(listing)) => self.provider.dependencies(&member.id, listing),
             (None, None) => Ok(None),
         }
     }
@@ -373,6 +424,9 @@ impl<P: Provider> DependencyProvider for Universe<'_, P> {
     }
 
     fn should_cancel(&self) -> Result<(), Self::Err> {
+        if let Some(fault) = self.take_fault() {
+            return Err(Fault::Provider(fault));
+        }
         let steps = self.steps.get() + 1;
         self.steps.set(steps);
         if steps > MAX_STEPS || self.provider.is_out_of_time() { Err(Fault::GivenUp(steps)) } else { Ok(()) }

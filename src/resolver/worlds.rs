@@ -10,22 +10,19 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    Explanation, FactKind, Installed, Offer, Problem, Provider, Reason, SignatureRule, Solution, SolveError, solve,
-    surprises,
+    Explanation, FactKind, Installed, Listing, Problem, Provider, Reason, SignatureRule, Solution, SolveError,
+    brought_along, solve, surprises,
 };
-use crate::model::{
-    Dependency, Package, Platform, PluginId, PluginSpec, PluginStatus, PluginVersion, Release, Timestamp, VersionRange,
-};
+use crate::model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange};
 
-pub(super) fn release(version: &str, grafana: Option<&str>) -> Release {
-    Release {
+pub(super) fn listing(version: &str, grafana: Option<&str>) -> Listing {
+    Listing {
         version: version.parse().expect("a version"),
-        created_at: None,
-        status: PluginStatus::Active,
-        grafana_dependency: grafana.map(str::to_owned),
+        grafana_dependency: grafana.map(Rc::from),
+        withdrawn: false,
+        published_at: None,
+        signed: true,
         angular: false,
-        packages: BTreeMap::new(),
-        raw: String::new(),
     }
 }
 
@@ -43,8 +40,13 @@ fn dependency(text: &str) -> Dependency {
     Dependency { id: spec.id, range }
 }
 
-/// A version, and what it needs where that is known.
-type Version = (Offer, Option<Vec<Dependency>>);
+/// A version, what it needs where that is known, and the platforms it has packages for.
+#[derive(Debug)]
+struct Version {
+    listing: Listing,
+    needs: Option<Vec<Dependency>>,
+    platforms: Vec<Platform>,
+}
 
 /// A catalog in memory; `core` is brought by Grafana.
 #[derive(Debug, Default)]
@@ -59,37 +61,44 @@ impl World {
         lines.iter().fold(Self::default(), |world, line| world.with(line, |_| {}))
     }
 
-    fn with(mut self, line: &str, change: impl FnOnce(&mut Offer)) -> Self {
+    fn with(mut self, line: &str, change: impl FnOnce(&mut Version)) -> Self {
         let (name, needs) = line.split_once(':').unwrap_or((line, ""));
         let (plugin, number) = name.split_once(' ').expect("an id and a version");
-        let mut offer = Offer { release: release(number, None), withdrawn: false, published_at: None, signed: true };
-        change(&mut offer);
-        let needs = needs.split_whitespace().map(dependency).collect();
-        self.plugins.entry(id(plugin)).or_default().push((offer, Some(needs)));
+        let needs = Some(needs.split_whitespace().map(dependency).collect());
+        let mut version = Version { listing: listing(number, None), needs, platforms: Vec::new() };
+        change(&mut version);
+        self.plugins.entry(id(plugin)).or_default().push(version);
         self
     }
 
     fn needs(self, line: &str, grafana: &str) -> Self {
-        self.with(line, |offer| offer.release.grafana_dependency = Some(grafana.to_owned()))
+        self.with(line, |version| version.listing.grafana_dependency = Some(grafana.into()))
+    }
+
+    fn version(&self, plugin: &PluginId, version: &PluginVersion) -> &Version {
+        let found = self.plugins[plugin].iter().find(|known| known.listing.version == *version);
+        found.expect("it is offered")
     }
 }
 
 impl Provider for World {
     type Error = Infallible;
 
-    fn offers(&self, plugin: &PluginId) -> Result<Option<Rc<[Offer]>>, Infallible> {
-        let offers = |all: &Vec<(Offer, _)>| all.iter().map(|(offer, _)| offer.clone()).collect();
-        Ok(self.plugins.get(plugin).map(offers))
+    fn versions(&self, plugin: &PluginId) -> Result<Option<Rc<[Listing]>>, Infallible> {
+        let listings = |all: &Vec<Version>| all.iter().map(|version| version.listing.clone()).collect();
+        Ok(self.plugins.get(plugin).map(listings))
+    }
+
+    fn platforms(&self, plugin: &PluginId, version: &Listing) -> Result<Vec<Platform>, Infallible> {
+        Ok(self.version(plugin, &version.version).platforms.clone())
     }
 
     fn is_core(&self, plugin: &PluginId) -> Result<bool, Infallible> {
         Ok(plugin.as_str() == "core")
     }
 
-    fn dependencies(&self, plugin: &PluginId, release: &Release) -> Result<Option<Vec<Dependency>>, Infallible> {
-        let offers = &self.plugins[plugin];
-        let found = offers.iter().find(|(offer, _)| offer.release.version == release.version);
-        Ok(found.and_then(|(_, needs)| needs.clone()))
+    fn dependencies(&self, plugin: &PluginId, version: &Listing) -> Result<Option<Vec<Dependency>>, Infallible> {
+        Ok(self.version(plugin, &version.version).needs.clone())
     }
 
     fn is_out_of_time(&self) -> bool {
@@ -280,7 +289,7 @@ fn prereleases_come_only_where_they_are_asked_for_or_nothing_else_will_do() {
 
 #[test]
 fn withdrawn_versions_come_only_where_they_are_locked() {
-    let world = World::of(&["a 1.0.0: x", "x 1.0.0"]).with("x 2.0.0", |offer| offer.withdrawn = true);
+    let world = World::of(&["a 1.0.0: x", "x 1.0.0"]).with("x 2.0.0", |version| version.listing.withdrawn = true);
     let mut problem = asking(&["a"]);
     assert_eq!(solved(&world, &problem), "x 1.0.0, a 1.0.0");
     problem.locked.insert(id("x"), version("v2.0.0"));
@@ -301,7 +310,7 @@ fn what_is_locked_comes_before_what_is_newer_as_long_as_it_will_do() {
 #[test]
 fn versions_that_are_too_new_wait_unless_they_are_named() {
     let world = World::of(&["a 1.0.0: x", "x 1.0.0"])
-        .with("x 2.0.0", |offer| offer.published_at = Some(Timestamp::from_milliseconds(1_000)));
+        .with("x 2.0.0", |version| version.listing.published_at = Some(Timestamp::from_milliseconds(1_000)));
     let mut problem = asking(&["a"]);
     problem.surroundings.published_before = Some(Timestamp::from_milliseconds(999));
     assert_eq!(solved(&world, &problem), "x 1.0.0, a 1.0.0");
@@ -311,10 +320,10 @@ fn versions_that_are_too_new_wait_unless_they_are_named() {
 
 #[test]
 fn versions_without_a_package_for_the_platform_are_passed_over() {
-    let platform = |text: &str| [(text.parse::<Platform>().expect("a platform"), Package::default())].into();
+    let platform = |text: &str| vec![text.parse::<Platform>().expect("a platform")];
     let world = World::of(&["a 1.0.0: x"])
-        .with("x 1.0.0", |offer| offer.release.packages = platform("any"))
-        .with("x 2.0.0", |offer| offer.release.packages = platform("darwin-arm64"));
+        .with("x 1.0.0", |version| version.platforms = platform("any"))
+        .with("x 2.0.0", |version| version.platforms = platform("darwin-arm64"));
     let mut problem = asking(&["a"]);
     problem.surroundings.platforms = vec![Platform::linux_amd64()];
     assert_eq!(solved(&world, &problem), "x 1.0.0, a 1.0.0");
@@ -324,7 +333,7 @@ fn versions_without_a_package_for_the_platform_are_passed_over() {
 
 #[test]
 fn unsigned_plugins_are_passed_over_where_signatures_are_required() {
-    let world = World::of(&["a 1.0.0: x"]).with("x 1.0.0", |offer| offer.signed = false);
+    let world = World::of(&["a 1.0.0: x"]).with("x 1.0.0", |version| version.listing.signed = false);
     let mut problem = asking(&["a"]);
     problem.signatures = SignatureRule::Required { unsigned: BTreeSet::new() };
     assert!(
@@ -351,7 +360,7 @@ fn what_is_installed_stays_where_it_will_do_and_nobody_asked_for_it() {
     problem.installed = [(id("x"), installed("1.0.0")), (id("own"), installed("7"))].into();
     let solution = solve(&world, &problem).expect("a solution");
     assert_eq!(told(&solution), "x 1.0.0, own 7, a 1.0.0");
-    assert!(solution.plugins[0].stays && solution.plugins[1].release.is_none());
+    assert!(solution.plugins[0].stays && solution.plugins[1].stays);
     problem.wishes.push("x".parse().expect("a wish"));
     assert_eq!(solved(&world, &problem), "x 1.1.0, own 7, a 1.0.0");
     problem.wishes = vec!["b".parse().expect("a wish")];
@@ -371,7 +380,7 @@ fn what_an_installed_plugin_needs_and_has_stays_in_its_range() {
 #[test]
 fn a_solution_says_why_each_plugin_is_wanted() {
     let mut world = World::of(&["a 1.0.0: x@^1 core", "b 1.0.0: x", "x 1.0.0"]);
-    world.plugins.get_mut(&id("x")).expect("there")[0].1 = None;
+    world.plugins.get_mut(&id("x")).expect("there")[0].needs = None;
     let solution = solve(&world, &asking(&["a", "b", "x@>=1"])).expect("a solution");
     let needed = |plugin: &str, range: Option<&str>| Reason::NeededBy {
         plugin: id(plugin),
@@ -417,8 +426,39 @@ fn a_server_that_will_not_follow_is_announced() {
     assert_eq!(announced("11.6.0"), Vec::<String>::new());
     assert_eq!(
         announced("10.4.0"),
-        ["prod-eu runs Grafana 10.4.0, which refuses to install a where x 2.4.1, which it needs, is installed already",]
+        ["prod-eu runs Grafana 10.4.0, which looks for x `2`, which a needs, by that very name and finds none",]
     );
+}
+
+#[test]
+fn a_server_that_refuses_what_is_there_is_asked_for_what_needs_it_first() {
+    let world = World::of(&["a 1.0.0: x@2.0.0 y", "b 1.0.0: x@^2.0.0", "x 2.0.0: y", "x 3.0.0", "y 1.0.0: a"]);
+    let asked = |grafana: &str, installed: &[&str]| {
+        let mut problem = asking(&["a", "b"]);
+        problem.surroundings.grafana = Some(grafana.parse().expect("a version"));
+        let there = |line: &&str| {
+            let (plugin, number) = line.split_once(' ').expect("an id and a version");
+            (id(plugin), Installed { version: version(number), dependencies: Vec::new() })
+        };
+        problem.installed = installed.iter().map(there).collect();
+        let solution = solve(&world, &problem).expect("a solution");
+        let Ok(found) = surprises(&world, &problem, &solution);
+        let Ok(brought) = brought_along(&world, &problem, &solution);
+        let brought: Vec<_> = brought.iter().map(|(plugin, by)| format!("{plugin} by {by}")).collect();
+        let sentence = |surprise: &super::Surprise| surprise.sentence("p").replace("p runs Grafana 10.4.0, which ", "");
+        (brought.join(", "), found.iter().map(sentence).collect::<Vec<_>>().join("; "))
+    };
+    let (brought, found) = asked("10.4.0", &[]);
+    assert_eq!(brought, "x by a, y by x");
+    assert_eq!(
+        found,
+        "refuses to install a where y 1.0.0, which it needs, is installed already; \
+         refuses to install b where x 2.0.0, which it needs, is installed already"
+    );
+    let (brought, found) = asked("10.4.0", &["x 2.0.0", "y 1.0.0"]);
+    assert_eq!(brought, "");
+    assert_eq!(found.matches("refuses to install").count(), 3, "{found}");
+    assert_eq!(asked("11.3.0", &[]), (String::new(), String::new()));
 }
 
 /// Plugins with versions `1` to `3`, each of which needs others in ranges.
@@ -435,7 +475,7 @@ fn worlds() -> impl Strategy<Value = World> {
                 let needs: Vec<_> = needs.iter().map(|(other, range)| format!("p{other}@{range}")).collect();
                 let suffix = if fate == 1 { "-rc" } else { "" };
                 let line = format!("p{plugin} {}.0.0{suffix}: {}", number + 1, needs.join(" "));
-                world = world.with(&line, |offer| offer.withdrawn = fate == 0);
+                world = world.with(&line, |version| version.listing.withdrawn = fate == 0);
             }
         }
         world
@@ -458,7 +498,7 @@ fn has_solution(world: &World, problem: &Problem) -> bool {
 }
 
 fn is_solution(chosen: &BTreeMap<&PluginId, &Version>, problem: &Problem) -> bool {
-    let version = |plugin: &PluginId| chosen.get(plugin).map(|(offer, _)| &offer.release.version);
+    let version = |plugin: &PluginId| chosen.get(plugin).map(|version| &version.listing.version);
     let asked = problem.wishes.iter().all(|wish| version(&wish.id).is_some_and(|version| wish.version.allows(version)));
     let has = |plugin: &PluginId, need: &Dependency| {
         let fits = |version: &PluginVersion| need.range.as_ref().is_none_or(|range| range.allows(version));
@@ -467,7 +507,7 @@ fn is_solution(chosen: &BTreeMap<&PluginId, &Version>, problem: &Problem) -> boo
     asked
         && chosen
             .iter()
-            .all(|(plugin, (offer, needs))| !offer.withdrawn && needs.iter().flatten().all(|need| has(plugin, need)))
+            .all(|(plugin, one)| !one.listing.withdrawn && one.needs.iter().flatten().all(|need| has(plugin, need)))
 }
 
 proptest! {
@@ -482,12 +522,11 @@ proptest! {
         let problem = asking(&[&first, &second]);
         match solve(&world, &problem) {
             Ok(solution) => {
-                let offers = solution.plugins.iter().map(|resolved| {
-                    let versions = &world.plugins[&resolved.plugin];
-                    let found = versions.iter().find(|(offer, _)| offer.release.version == resolved.version);
-                    (&resolved.plugin, found.expect("it is offered"))
-                });
-                let chosen: BTreeMap<_, _> = offers.collect();
+                let chosen: BTreeMap<_, _> = solution
+                    .plugins
+                    .iter()
+                    .map(|resolved| (&resolved.plugin, world.version(&resolved.plugin, &resolved.version)))
+                    .collect();
                 prop_assert!(is_solution(&chosen, &problem), "{}", told(&solution));
             }
             Err(SolveError::Unsolvable(explanation)) => {

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::{Judgement, Known, Standing, Upgrade, Verdict, WITHOUT_ANGULAR};
+use super::{Judgement, Known, Standing, Upgrade, Verdict};
 use crate::{
     model::{GrafanaVersion, PluginStatus, PluginVersion},
-    resolver::{Offer, Refusal, Surroundings, refusals, works_with},
+    resolver::{Offer, Refusal, Surroundings, WITHOUT_ANGULAR, refusals, works_with},
 };
 
 /// Returns what becomes of a plugin; `known` is nothing where the catalog has no such plugin.
@@ -118,7 +118,7 @@ fn moves(standing: &Standing, known: &Known, upgrade: &Upgrade, obstacle: &Obsta
             Some(from) => format!("no version works with both {from} and {}", upgrade.to),
         };
         let reason = format!("{version} {obstacle}; {target} works with {}, and {between}", upgrade.to);
-        let note = "between the upgrade and the move it does not work".to_owned();
+        let note = Judgement::GAP.to_owned();
         return Judgement { verdict: Verdict::After, target: Some(target), reason, notes: vec![note] };
     }
     let reason = format!("{version} {obstacle}; {}", why_none(standing, known, upgrade));
@@ -146,13 +146,6 @@ fn is_deprecated(offer: &Offer) -> bool {
     offer.release.status == PluginStatus::Deprecated
 }
 
-/// Why a version cannot be moved to.
-enum Against {
-    Refused(Refusal),
-    Angular,
-    Unsigned,
-}
-
 /// Returns everything that speaks against a version under a version of Grafana.
 fn judged(
     known: &Known,
@@ -160,7 +153,7 @@ fn judged(
     standing: &Standing,
     grafana: &GrafanaVersion,
     offer: &Offer,
-) -> Vec<Against> {
+) -> Vec<Refusal> {
     let surroundings = Surroundings {
         grafana: Some(grafana.clone()),
         platforms: vec![upgrade.platform.clone()],
@@ -168,12 +161,9 @@ fn judged(
     };
     let mut candidate = offer.candidate();
     candidate.withdrawn |= known.withdrawn;
-    let mut against: Vec<_> = refusals(candidate, false, &surroundings).into_iter().map(Against::Refused).collect();
-    if offer.release.angular && grafana.major() >= WITHOUT_ANGULAR {
-        against.push(Against::Angular);
-    }
+    let mut against = refusals(candidate, false, &surroundings);
     if !upgrade.signatures.allows(&standing.plugin, offer.signed) {
-        against.push(Against::Unsigned);
+        against.push(Refusal::Unsigned);
     }
     against
 }
@@ -190,21 +180,13 @@ fn why_none(standing: &Standing, known: &Known, upgrade: &Upgrade) -> String {
         .filter(|offer| standing.version.as_ref().is_none_or(|version| !offer.release.version.same_release(version)))
         .filter_map(|offer| {
             let against = judged(known, upgrade, standing, &upgrade.to, offer);
-            Some(say(&offer.release.version, against.first()?, upgrade))
+            Some(against.first()?.sentence(offer.release.version.as_str(), false, Some(&upgrade.to)))
         })
         .take(3)
         .collect();
     match told.len() {
         0 => "there is no other version".to_owned(),
         _ => format!("no other version works: {}", told.join(", ")),
-    }
-}
-
-fn say(version: &PluginVersion, against: &Against, upgrade: &Upgrade) -> String {
-    match against {
-        Against::Refused(refusal) => refusal.sentence(version.as_str(), false, Some(&upgrade.to)),
-        Against::Angular => format!("{version} is made with Angular"),
-        Against::Unsigned => format!("{version} is not signed"),
     }
 }
 
@@ -308,8 +290,8 @@ mod tests {
         assert_eq!(verdict, Verdict::Blocked);
         assert_eq!(
             reason,
-            "1.0.0 needs Grafana `<12`; no other version works: 3.0.0 is not signed, 2.0.0 needs Grafana `<13` and this is \
-             13.0.0"
+            "1.0.0 needs Grafana `<12`; no other version works: 3.0.0 is unsigned according to the catalog, and \
+             signatures are required, 2.0.0 needs Grafana `<13` and this is 13.0.0"
         );
     }
 

@@ -11,7 +11,7 @@ mod steps;
 
 pub use former_core::{FormerCore, former_core};
 pub use judge::judge;
-pub use steps::{Step, StepKind, steps};
+pub use steps::{Brought, Move, Moves, Step, StepKind, steps};
 
 use serde::Serialize;
 
@@ -19,9 +19,6 @@ use crate::{
     model::{GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Timestamp},
     resolver::{Offer, SignatureRule},
 };
-
-/// The first version of Grafana that refuses Angular plugins; the one before has them switched off.
-const WITHOUT_ANGULAR: u64 = 12;
 
 /// An upgrade of one workspace.
 #[derive(Clone, Debug)]
@@ -102,4 +99,9 @@ pub struct Judgement {
     pub reason: String,
     /// What else is worth knowing before the day.
     pub notes: Vec<String>,
+}
+
+impl Judgement {
+    /// What is worth knowing of every move after the upgrade.
+    pub const GAP: &str = "between the upgrade and the move it does not work";
 }

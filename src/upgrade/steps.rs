@@ -30,33 +30,81 @@ pub struct Step {
     /// The version to move to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<PluginVersion>,
+    /// What it needs that is not there yet, and comes with it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub brings: Vec<Brought>,
     /// The step in words.
     pub text: String,
 }
 
+/// A plugin that comes with one that moves.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Brought {
+    /// The plugin.
+    pub id: PluginId,
+    /// The version that works wherever it has to.
+    pub version: PluginVersion,
+}
+
+/// One plugin on its way to another version.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Move {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version to move to.
+    pub to: PluginVersion,
+    /// What it needs that is not there yet.
+    pub brings: Vec<Brought>,
+}
+
+impl Move {
+    /// Returns all that is there afterwards, the plugin first.
+    pub fn versions(&self) -> impl Iterator<Item = (&PluginId, &PluginVersion)> {
+        let brings = self.brings.iter().map(|brought| (&brought.id, &brought.version));
+        std::iter::once((&self.plugin, &self.to)).chain(brings)
+    }
+}
+
+/// What moves before and after the upgrade, what is needed before what needs it.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Moves {
+    /// Before it.
+    pub before: Vec<Move>,
+    /// After it.
+    pub after: Vec<Move>,
+}
+
 /// Returns the steps in the order in which they are safe: what is open, what moves first, the upgrade, what moves after.
-pub fn steps(workspace: &str, judged: &[(Standing, Judgement)], mirror: &[PluginId], upgrade: &Upgrade) -> Vec<Step> {
-    let of = |verdict: Verdict| judged.iter().filter(move |(_, judgement)| judgement.verdict == verdict);
+pub fn steps(
+    workspace: &str,
+    judged: &[(Standing, Judgement)],
+    moves: &Moves,
+    mirror: &[PluginId],
+    upgrade: &Upgrade,
+) -> Vec<Step> {
+    let blocked = judged.iter().filter(|(_, judgement)| judgement.verdict == Verdict::Blocked);
     let mut steps = Vec::new();
-    for (Standing { plugin, .. }, _) in of(Verdict::Blocked) {
+    for (Standing { plugin, .. }, _) in blocked {
         let text = format!("decide what becomes of {plugin}: replace it, remove it, or do not upgrade {workspace}");
-        steps.push(Step { kind: StepKind::Decide, plugin: Some(plugin.clone()), to: None, text });
+        steps.push(Step { kind: StepKind::Decide, plugin: Some(plugin.clone()), to: None, brings: Vec::new(), text });
     }
     for plugin in mirror {
         let text = format!("fetch {plugin} into the mirror: {} no longer brings it", upgrade.to);
-        steps.push(Step { kind: StepKind::Mirror, plugin: Some(plugin.clone()), to: None, text });
+        steps.push(Step { kind: StepKind::Mirror, plugin: Some(plugin.clone()), to: None, brings: Vec::new(), text });
     }
-    steps.extend(of(Verdict::Before).map(|(standing, judgement)| moving(workspace, &standing.plugin, judgement)));
+    steps.extend(moves.before.iter().map(|one| moving(workspace, one)));
     let from = upgrade.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
     let text = format!("upgrade {workspace}{from} to {}", upgrade.to);
-    steps.push(Step { kind: StepKind::Upgrade, plugin: None, to: None, text });
-    steps.extend(of(Verdict::After).map(|(standing, judgement)| moving(workspace, &standing.plugin, judgement)));
+    steps.push(Step { kind: StepKind::Upgrade, plugin: None, to: None, brings: Vec::new(), text });
+    steps.extend(moves.after.iter().map(|one| moving(workspace, one)));
     steps
 }
 
-fn moving(workspace: &str, plugin: &PluginId, judgement: &Judgement) -> Step {
-    let to = judgement.target.clone();
-    let version = to.as_ref().map(PluginVersion::as_str).unwrap_or_default();
-    let text = format!("move {plugin} to {version}: plugport install {plugin}@{version} --on {workspace}");
-    Step { kind: StepKind::Move, plugin: Some(plugin.clone()), to, text }
+fn moving(workspace: &str, one: &Move) -> Step {
+    let Move { plugin, to, brings } = one;
+    let named: Vec<_> = brings.iter().map(|brought| format!("{} {}", brought.id, brought.version)).collect();
+    let with = if named.is_empty() { String::new() } else { format!(", with {} that it needs", named.join(" and ")) };
+    let exact: Vec<_> = one.versions().map(|(plugin, version)| format!("{plugin}@{version}")).collect();
+    let text = format!("move {plugin} to {to}{with}: plugport install {} --on {workspace}", exact.join(" "));
+    Step { kind: StepKind::Move, plugin: Some(plugin.clone()), to: Some(to.clone()), brings: brings.clone(), text }
 }

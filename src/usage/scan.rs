@@ -42,7 +42,7 @@ pub struct Scan {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub elements: BTreeMap<String, Panel>,
     /// Whether there was more than is looked at.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cut: bool,
 }
 
@@ -77,7 +77,7 @@ pub struct Panel {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub sources: Vec<SourceReference>,
     /// Whether it has an alert of the alerting before version 9.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub has_alert: bool,
 }
 

@@ -131,3 +131,54 @@ fn a_workspace_that_cannot_be_read_stops_no_other() {
     assert!(document["workspaces"][1]["error"].is_string());
     world.json(5, &["check", "--grafana", "12.1.0", "--on", "gone"]);
 }
+
+const APP: &str = "acme-tides-app";
+const BASE: &str = "acme-base-datasource";
+
+/// A workspace with the app at 1.0.0, whose newest version needs another plugin, of which there are these versions.
+fn app_and(base: &[(&str, &str)]) -> (World, crate::support::fake_grafana::fleet::FakeWorkspace) {
+    let catalog = FakeCatalog::new()
+        .publish(FakePlugin::new(APP, "1.0.0").grafana_dependency("<12.0.0"))
+        .publish(FakePlugin::new(APP, "2.0.0").grafana_dependency(">=10.0.0").depends_on(BASE, ""));
+    let catalog = base.iter().fold(catalog, |catalog, (version, range)| {
+        catalog.publish(FakePlugin::new(BASE, version).grafana_dependency(range))
+    });
+    let (world, workspace) = World::new(catalog).workspace("prod", "11.2.0");
+    workspace.preinstalled(APP, "1.0.0");
+    (world, workspace)
+}
+
+#[test]
+fn what_a_version_needs_comes_with_it_in_the_version_that_works_on_both_sides() {
+    let (world, workspace) = app_and(&[("1.0.0", ">=10.0.0"), ("2.0.0", ">=12.0.0")]);
+    let document = world.json(0, &["check", "--grafana", "12.1.0"]);
+    assert_eq!(verdicts(&document), ["acme-tides-app before 2.0.0"]);
+    let step = &document["workspaces"][0]["steps"][0];
+    assert_eq!(step["brings"], json!([{"id": BASE, "version": "1.0.0"}]));
+    world.run(&["check", "--grafana", "12.1.0"]).expect_code(0).expect_stdout(
+        "move acme-tides-app to 2.0.0, with acme-base-datasource 1.0.0 that it needs: plugport install \
+         acme-tides-app@2.0.0 acme-base-datasource@1.0.0 --on prod",
+    );
+    // The command does what the step says.
+    let command = ["install", "acme-tides-app@2.0.0", "acme-base-datasource@1.0.0", "--on", "prod"];
+    world.run(&command).expect_code(0);
+    assert_eq!(workspace.installed()[BASE], "1.0.0");
+}
+
+#[test]
+fn a_version_whose_needs_cannot_be_had_is_none_to_move_to() {
+    let (world, _workspace) = app_and(&[("1.0.0", "<12.0.0")]);
+    let document = world.json(3, &["check", "--grafana", "12.1.0"]);
+    assert_eq!(verdicts(&document), ["acme-tides-app blocked -"]);
+    let output = world.run(&["check", "--grafana", "12.1.0"]).expect_code(3);
+    output
+        .expect_stdout("acme-tides-app 2.0.0 needs acme-base-datasource")
+        .expect_stdout("acme-base-datasource 1.0.0 needs Grafana `<12.0.0` and this is 12.1.0")
+        .expect_stdout("1. decide what becomes of acme-tides-app");
+    let (world, _workspace) = app_and(&[("2.0.0", ">=12.0.0")]);
+    let document = world.json(0, &["check", "--grafana", "12.1.0"]);
+    assert_eq!(verdicts(&document), ["acme-tides-app after 2.0.0"]);
+    let kinds: Vec<_> =
+        document["workspaces"][0]["steps"].as_array().expect("steps").iter().map(|one| &one["kind"]).collect();
+    assert_eq!(kinds, ["upgrade", "move"]);
+}

@@ -211,3 +211,98 @@ fn without_a_catalog_it_says_what_to_do() {
     assert_ne!(output.code, 0);
     output.expect_stderr("plugport sync");
 }
+
+const SEA: &str = "acme-sea-datasource";
+
+/// Returns a world with a lock for two folders of different platforms.
+fn locked() -> World {
+    let catalog = FakeCatalog::new().publish(clock()).publish(FakePlugin::new(CLOCK, "1.1.0")).publish(
+        FakePlugin::new(SEA, "1.4.0").platforms(["linux-amd64", "linux-arm64", "darwin-arm64"]).backend("gpx_sea"),
+    );
+    let folder = |name: &str, platform: &str| {
+        format!(
+            "[[workspace]]\nname = \"{name}\"\nkind = \"directory\"\npath = \"{name}\"\ngrafana = \"12.1.0\"\nplatform = \"{platform}\"\n"
+        )
+    };
+    let wanted = "[[plugin]]\nid = \"acme-clock-panel\"\n[[plugin]]\nid = \"acme-sea-datasource\"\n";
+    let world = World::new(catalog).manifest(&(folder("one", "linux-amd64") + &folder("two", "linux-arm64") + wanted));
+    world.run(&["lock"]).expect_code(0);
+    world
+}
+
+fn names(list: &serde_json::Value) -> Vec<String> {
+    let text = |one: &serde_json::Value, key: &str| one[key].as_str().unwrap_or("-").to_owned();
+    let list = list.as_array().cloned().unwrap_or_default();
+    list.iter()
+        .map(|one| format!("{} {} {}", text(one, "plugin"), text(one, "version"), text(one, "platform")))
+        .collect()
+}
+
+#[test]
+fn the_lock_is_fetched_for_every_platform_it_is_for_and_nothing_else() {
+    let world = locked();
+    world.upstream.catalog(|catalog| catalog.add(FakePlugin::new(CLOCK, "9.0.0")));
+    world.run(&["sync"]).expect_code(0);
+    let clock = "acme-clock-panel 1.2.0 any";
+    let [amd, arm, mac] = ["linux-amd64", "linux-arm64", "darwin-arm64"].map(|one| format!("{SEA} 1.4.0 {one}"));
+    let document = world.json(0, &["fetch", "--locked"]);
+    assert_eq!(names(&document["fetched"]), [clock, &amd, &arm]);
+    let document = world.json(0, &["fetch", "--locked", "--platform", "darwin-arm64"]);
+    assert_eq!(
+        (names(&document["fetched"]), names(&document["present"])),
+        (vec![mac], [clock, &amd, &arm].map(str::to_owned).to_vec())
+    );
+    world.json(0, &["--offline", "fetch", "--locked"]);
+    let missing = world.json(8, &["fetch", "--locked", "--platform", "windows-amd64"]);
+    assert_eq!(missing["failed"][0]["reason"], "acme-sea-datasource 1.4.0 has no package for windows-amd64");
+}
+
+#[test]
+fn a_withdrawn_version_that_is_locked_is_fetched_still() {
+    let world = locked();
+    world.upstream.catalog(|catalog| catalog.add(FakePlugin::new(CLOCK, "1.3.0")));
+    world.run(&["sync"]).expect_code(0);
+    let package = format!("/api/plugins/{CLOCK}/versions/1.2.0/download");
+    world.upstream.catalog(|catalog| catalog.withdraw(CLOCK, "1.2.0"));
+    world.upstream.fault(Fault::on("GET", &format!("{package}*")).body(clock().zip("any")));
+    world.run(&["sync"]).expect_code(0);
+    let document = world.json(0, &["fetch", "--locked"]);
+    assert_eq!(names(&document["fetched"])[0], "acme-clock-panel 1.2.0 any");
+}
+
+/// Rows C14 and P1: what the lock says and what the catalog says must both hold.
+#[test]
+fn a_package_that_is_not_the_locked_one_is_refused_and_the_rest_comes() {
+    let world = locked();
+    let path = world.path("plugport.lock");
+    let lock = std::fs::read_to_string(&path).expect("a lock");
+    let digest = lock.split("sha256 = \"").nth(1).and_then(|rest| rest.split('"').next()).expect("a digest");
+    let other = lock.replace(digest, &"ab".repeat(32));
+    std::fs::write(&path, &other).expect("it can be written");
+    let document = world.json(8, &["fetch", "--locked"]);
+    let reason = document["failed"][0]["reason"].as_str().expect("a reason").to_owned();
+    assert!(reason.starts_with("the lock says sha256:abab") && reason.contains(", and the catalog "), "{reason}");
+    assert_eq!((names(&document["fetched"]).len(), document["failed"].as_array().map(Vec::len)), (2, Some(1)));
+    let (head, rest) = other.split_at(other.find("\n[[workspace.plugin]]\nid = \"acme-sea").expect("it is locked"));
+    let only = format!("{head}{}", rest.split_at(rest.find("\n[[workspace]]").expect("the second")).1);
+    let only = only.split("\n[[workspace.plugin]]\nid = \"acme-sea").next().expect("a part").to_owned();
+    std::fs::write(&path, only).expect("it can be written");
+    world.run(&["fetch", "--locked"]).expect_code(4).expect_stderr("tampered with");
+}
+
+#[test]
+fn a_lock_that_is_not_there_or_does_not_fit_is_said() {
+    let world = World::new(FakeCatalog::new().publish(clock()));
+    world
+        .run(&["fetch", "--locked"])
+        .expect_code(2)
+        .expect_stderr("there is no lock at `plugport.lock`")
+        .expect_stderr("plugport lock");
+    world.run(&["fetch", "--locked", CLOCK]).expect_code(2);
+    let entry = "format = 1\n[[workspace]]\nname = \"a\"\nplatform = \"linux-amd64\"\n[[workspace.plugin]]\nid = \"acme-clock-panel\"\nversion = \"7.0.0\"\nreason = \"asked for\"\n";
+    world.sandbox.write("plugport.lock", entry);
+    world
+        .run(&["fetch", "--locked"])
+        .expect_code(1)
+        .expect_stderr("the catalog has no version 7.0.0 of acme-clock-panel");
+}

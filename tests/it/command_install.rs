@@ -442,3 +442,43 @@ fn what_goes_with_no_version_of_the_rest_fails_alone_and_says_why() {
     assert!(error.contains("acme-old-app 1.0.0 needs acme-base-datasource `^1.0.0`"), "{error}");
     assert!(error.contains("acme-new-app 2.0.0 needs acme-base-datasource `^2.0.0`"), "{error}");
 }
+
+#[test]
+fn what_is_made_with_angular_is_not_installed_for_a_grafana_without_it() {
+    let panel = |version: &str| FakePlugin::new("acme-pie-panel", version);
+    let world = World::new(FakeCatalog::new().publish(panel("1.0.0")).publish(panel("2.0.0").angular()));
+    let asked = |wish: &str, grafana: &str| {
+        world.run(&["install", wish, "--dir", "plugins", "--grafana", grafana, "--dry-run"])
+    };
+    asked("acme-pie-panel", "12.0.0").expect_code(0).expect_stdout("1.0.0");
+    let refused = asked("acme-pie-panel@2.0.0", "12.0.0").expect_code(1);
+    refused.expect_stderr("2.0.0 needs AngularJS, which Grafana 12.0.0 no longer has");
+    asked("acme-pie-panel", "11.6.0").expect_code(0).expect_stdout("2.0.0");
+}
+
+/// Catalogs tell of the newest version alone what it needs.
+#[test]
+fn a_version_of_which_nobody_knows_what_it_needs_is_said_to_be_one() {
+    let world = two_versions();
+    let old = format!("{TIDES}@1.0.0");
+    let document = world.json(0, &["install", &old, "--dir", "plugins", "--dry-run"]);
+    let told = "what acme-tides-datasource 1.0.0 needs is not known before it is fetched";
+    assert!(document["results"][0]["warning"].as_str().is_some_and(|warning| warning.starts_with(told)), "{document}");
+    world.run(&["install", &old, "--dir", "plugins", "--dry-run"]).expect_code(0).expect_stderr(told);
+    assert!(world.json(0, &["install", TIDES, "--dir", "plugins", "--dry-run"])["results"][0]["warning"].is_null());
+    // Once it is fetched, it is known.
+    assert!(world.json(0, &["install", &old, "--dir", "plugins"])["results"][0]["warning"].is_null());
+}
+
+#[test]
+fn angular_that_is_switched_off_is_told_before_it_is_installed() {
+    let world = World::new(FakeCatalog::new().publish(FakePlugin::new("acme-pie-panel", "2.0.0").angular()));
+    let told = |grafana: &str| {
+        let arguments = ["install", "acme-pie-panel", "--dir", "plugins", "--grafana", grafana, "--dry-run"];
+        world.json(0, &arguments)["results"][0]["warning"].clone()
+    };
+    let text = told("11.6.0");
+    let wanted = "plugins runs Grafana 11.6.0, which has AngularJS switched off";
+    assert!(text.as_str().is_some_and(|text| text.starts_with(wanted)), "{text}");
+    assert!(told("10.4.0").is_null());
+}

@@ -131,6 +131,42 @@ fn without_preflight_the_catalog_decides() {
     let (world, workspace) = World::new(catalog).manifest("[trust]\npreflight = false\n").workspace("prod", "12.0.0");
     world.run(&["install", SIGNED, UNSIGNED, "--on", "prod"]).expect_code(8).expect_stderr("is unsigned");
     assert_eq!(workspace.installed().keys().collect::<Vec<_>>(), [SIGNED]);
+    let refused = world.run(&["install", UNSIGNED, "--on", "prod", "--dry-run"]).expect_code(4);
+    refused
+        .expect_stderr("acme-gauge-panel 1.0.0 is unsigned according to the catalog, and signatures are required")
+        .expect_stderr("`trust.unsigned`");
+    workspace.preinstalled(UNSIGNED, "1.0.0");
+    world.run(&["install", UNSIGNED, "--on", "prod"]).expect_code(0).expect_stdout("unchanged");
+}
+
+/// An app whose newest version needs something unsigned.
+fn app_that_needs_unsigned() -> FakeCatalog {
+    FakeCatalog::new()
+        .publish(FakePlugin::new(UNSIGNED, "1.0.0").unsigned().signature(""))
+        .publish(FakePlugin::new("acme-sea-app", "1.0.0"))
+        .publish(FakePlugin::new("acme-sea-app", "2.0.0").depends_on(UNSIGNED, ""))
+}
+
+#[test]
+fn a_version_that_needs_nothing_unsigned_is_chosen_where_there_is_one() {
+    for preflight in [true, false] {
+        let world = World::new(app_that_needs_unsigned()).manifest(&format!("[trust]\npreflight = {preflight}\n"));
+        let (world, workspace) = world.workspace("prod", "12.0.0");
+        world.run(&["install", "acme-sea-app", "--on", "prod"]).expect_code(0);
+        assert_eq!(workspace.installed()["acme-sea-app"], "1.0.0");
+        world.run(&["install", "acme-sea-app@2.0.0", "--on", "prod"]).expect_code(4).expect_stderr("is unsigned");
+        assert_eq!(workspace.installed().len(), 1);
+    }
+    let world = World::new(app_that_needs_unsigned()).manifest("[trust]\nsignatures = \"warn\"\n");
+    let document = world.json(0, &["install", "acme-sea-app", "--dir", "plugins"]);
+    assert_eq!(document["results"][1]["to"], "2.0.0");
+}
+
+/// The catalog's word is not the last where the package itself is judged.
+#[test]
+fn what_the_catalog_calls_unsigned_and_is_signed_is_installed_where_it_is_checked() {
+    let world = World::new(FakeCatalog::new().publish(FakePlugin::new(SIGNED, "1.0.0").signature("")));
+    world.run(&["install", SIGNED, "--dir", "plugins"]).expect_code(0);
 }
 
 #[test]

@@ -243,3 +243,35 @@ fn dashboards_that_have_not_changed_are_not_read_again() {
     assert_eq!(plugin(organisation, "acme-new-panel")["dashboards"][0]["uid"], "links");
     assert_eq!(plugin(organisation, CLOCK)["dashboards"], json!([]));
 }
+
+#[test]
+fn what_is_kept_of_dashboards_is_counted_and_goes_when_nobody_uses_it() {
+    let (world, _prod) = workspace(World::new(catalog()), "prod", |setup| setup);
+    world.json(0, &["usage"]);
+    let folder = world.sandbox.path().join("cache/usage");
+    let kept = || -> Vec<std::path::PathBuf> {
+        std::fs::read_dir(&folder).expect("a folder").map(|file| file.expect("a file").path()).collect()
+    };
+    let [file] = kept().try_into().expect("one file");
+    let scans = || {
+        let document = world.json(0, &["doctor"]);
+        let checks = document["checks"].as_array().expect("a list");
+        checks.iter().find(|check| check["name"] == "scans").expect("a check")["detail"].to_string()
+    };
+    assert!(scans().contains("the dashboards of 1 organisation, "), "{}", scans());
+    std::fs::write(&file, "{").expect("written");
+    assert!(scans().contains("1 cannot be read"), "{}", scans());
+    world.json(0, &["gc"]);
+    assert_eq!(kept(), std::slice::from_ref(&file));
+    let long_ago = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_600_000_000);
+    std::fs::File::options().append(true).open(&file).expect("a file").set_modified(long_ago).expect("marked");
+    // Whoever uses it marks it as used.
+    world.json(0, &["usage"]);
+    world.json(0, &["gc"]);
+    assert_eq!(kept(), std::slice::from_ref(&file));
+    std::fs::File::options().append(true).open(&file).expect("a file").set_modified(long_ago).expect("marked");
+    assert_eq!(world.json(0, &["gc", "--dry-run"])["removed"][0]["reason"], "no `usage` read it for 90 days");
+    assert_eq!(kept(), [file]);
+    world.json(0, &["gc"]);
+    assert!(kept().is_empty(), "{:?}", kept());
+}

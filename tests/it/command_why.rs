@@ -131,3 +131,18 @@ fn a_workspace_that_cannot_be_read_does_not_hide_the_others() {
     assert_eq!(document["workspaces"][0]["name"], "here");
     assert_eq!(reasons(&document)[0], "nobody: nobody asks for acme-tides-datasource, and nothing needs it");
 }
+
+#[test]
+fn angular_speaks_against_a_version_since_12_and_is_switched_off_in_11() {
+    let pie = FakePlugin::new("acme-pie-panel", "2.0.0").angular();
+    let world = World::new(FakeCatalog::new().publish(pie));
+    let not = |grafana| reasons(&world.json(0, &["why-not", "acme-pie-panel@2.0.0", "--grafana", grafana]));
+    assert_eq!(not("12.0.0"), ["angular: acme-pie-panel 2.0.0 needs AngularJS, which Grafana 12.0.0 no longer has"]);
+    assert_eq!(
+        not("11.2.0"),
+        [
+            "angular: acme-pie-panel 2.0.0 needs AngularJS, which Grafana 11.2.0 has switched off unless it is told otherwise"
+        ]
+    );
+    assert_eq!(not("10.4.0"), ["nothing: nothing speaks against acme-pie-panel 2.0.0"]);
+}

@@ -39,6 +39,12 @@ fn a_dependency_keeps_the_version_that_was_chosen() {
     let document = world.json(0, &["install", "acme-sea-app", "--on", "prod"]);
     assert_eq!(outcomes(&document), ["prod acme-clock-panel changed", "prod acme-sea-app changed"]);
     assert_eq!(document["results"][0]["needed_by"], "acme-sea-app");
+    let warning = "prod runs Grafana 12.1.0, which will take acme-clock-panel 2.0.0 and not 1.0.0 that was chosen; 1.0.0 is \
+                   installed again after that";
+    assert_eq!(
+        (&document["results"][0]["warning"], &document["results"][1]["warning"]),
+        (&json!(warning), &json!(null))
+    );
     assert_eq!(workspace.installed(), [(CLOCK.into(), "1.0.0".into()), ("acme-sea-app".into(), "3.0.0".into())].into());
     assert_eq!(workspace.max_concurrent_installs(), 1);
 }
@@ -177,4 +183,134 @@ fn unknown_names_are_answered_with_those_there_are() {
     world.run(&["install", CLOCK, "--on", "prdo"]).expect_code(2).expect_stderr("prod");
     world.run(&["install", "acme-clok-panel", "--on", "prod"]).expect_code(1).expect_stderr(CLOCK);
     world.run(&["install", "acme-clock-panel@7", "--on", "prod"]).expect_code(1).expect_stderr("2.0.0");
+}
+
+#[test]
+fn a_dry_run_tells_where_the_server_would_do_something_else() {
+    let (world, _workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    let output = world.run(&["install", "acme-sea-app", "--on", "prod", "--dry-run"]).expect_code(0);
+    output.expect_stderr("note: prod: prod runs Grafana 12.1.0, which will take acme-clock-panel 2.0.0 and not 1.0.0");
+    let (world, _workspace) = World::new(catalog()).workspace("calm", "11.6.0");
+    let calm = world.run(&["install", "acme-sea-app", "--on", "calm", "--dry-run"]).expect_code(0);
+    assert!(!calm.stderr.contains("runs Grafana"), "{}", calm.stderr);
+}
+
+/// What is there and stays has no result of its own: then it is told of what needs it.
+#[test]
+fn a_server_that_would_update_what_stays_is_announced_too() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    workspace.preinstalled(CLOCK, "1.0.0");
+    let document = world.json(0, &["install", "acme-sea-app", "--on", "prod", "--dry-run"]);
+    assert_eq!(outcomes(&document), ["prod acme-sea-app planned"]);
+    let warning = "prod runs Grafana 12.1.0, which will take acme-clock-panel 2.0.0 and not 1.0.0 that was chosen";
+    assert_eq!(document["results"][0]["warning"], warning);
+}
+
+#[test]
+fn a_plugin_that_needs_a_core_plugin_is_announced_to_fail_since_13() {
+    let catalog = || FakeCatalog::new().publish(FakePlugin::new("acme-text-app", "1.0.0").depends_on("text", ""));
+    let (world, _workspace) = World::new(catalog()).workspace("prod", "13.0.0");
+    let output = world.run(&["install", "acme-text-app", "--on", "prod"]).expect_code(1);
+    output
+        .expect_stderr("note: prod runs Grafana 13.0.0, which brings text itself and refuses to install acme-text-app")
+        .expect_stderr("failed: acme-text-app on prod: ")
+        .expect_stderr("Cannot install or change a Core plugin");
+    let (world, _workspace) = World::new(catalog()).workspace("prod", "12.4.0");
+    assert_eq!(world.run(&["install", "acme-text-app", "--on", "prod"]).expect_code(0).stderr, "");
+}
+
+/// Grafana before 11.3 refuses a plugin where something that it needs is there already (protocol page 8).
+#[test]
+fn an_old_server_brings_what_is_needed_with_what_needs_it() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "11.2.0");
+    let document = world.json(0, &["install", "acme-sea-app", "--on", "prod"]);
+    assert_eq!(outcomes(&document), ["prod acme-sea-app changed", "prod acme-clock-panel changed"]);
+    assert_eq!(
+        (&document["results"][1]["needed_by"], &document["results"][1]["to"]),
+        (&json!("acme-sea-app"), &json!("1.0.0"))
+    );
+    assert!(
+        document["results"].as_array().is_some_and(|all| all.iter().all(|one| one["warning"].is_null())),
+        "{document}"
+    );
+    assert_eq!(workspace.installed(), [(CLOCK.into(), "1.0.0".into()), ("acme-sea-app".into(), "3.0.0".into())].into());
+    let asked: Vec<_> = workspace.requests().into_iter().filter(|request| request.method == "POST").collect();
+    assert_eq!(asked.len(), 1, "{asked:?}");
+}
+
+#[test]
+fn what_an_old_server_brings_in_another_version_is_set_right_afterwards() {
+    let catalog = catalog().publish(FakePlugin::new("acme-any-app", "1.0.0").depends_on(CLOCK, ""));
+    let (world, workspace) = World::new(catalog).workspace("prod", "11.2.0");
+    let document = world.json(0, &["install", "acme-any-app", "--on", "prod"]);
+    let warning = document["results"][1]["warning"].as_str().unwrap_or_default();
+    assert!(warning.contains("will take acme-clock-panel 2.0.0 and not 1.0.0 that was chosen"), "{document}");
+    assert_eq!(workspace.installed()[CLOCK], "1.0.0");
+}
+
+/// What a server brings along is checked before it is asked for anything.
+#[test]
+fn what_comes_along_and_is_refused_here_stops_what_would_bring_it() {
+    let catalog = FakeCatalog::new()
+        .publish(FakePlugin::new(CLOCK, "1.0.0").unsigned())
+        .publish(FakePlugin::new("acme-sea-app", "3.0.0").depends_on(CLOCK, "^1.0.0"));
+    let (world, workspace) = World::new(catalog).workspace("prod", "11.2.0");
+    let document = world.json(4, &["install", "acme-sea-app", "--on", "prod"]);
+    assert_eq!(outcomes(&document), ["prod acme-clock-panel failed", "prod acme-sea-app skipped"]);
+    assert!(workspace.requests().iter().all(|request| request.method == "GET"));
+}
+
+#[test]
+fn an_old_server_that_will_refuse_is_announced_before_it_is_asked() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "11.2.0");
+    workspace.preinstalled(CLOCK, "1.0.0");
+    let told = "prod runs Grafana 11.2.0, which refuses to install acme-sea-app where acme-clock-panel 1.0.0, which it needs, \
+                is installed already";
+    let dry = world.run(&["install", "acme-sea-app", "--on", "prod", "--dry-run"]).expect_code(0);
+    dry.expect_stderr(&format!("note: prod: {told}"));
+    let output = world.run(&["install", "acme-sea-app", "--on", "prod"]).expect_code(1);
+    assert!(output.stderr.starts_with(&format!("note: {told}\n")), "{}", output.stderr);
+    output.expect_stderr("failed: acme-sea-app on prod: ").expect_stderr("Plugin already installed");
+    assert_eq!(workspace.installed()[CLOCK], "1.0.0");
+    workspace.preinstalled("acme-sea-app", "2.0.0");
+    let dry = world.run(&["install", "acme-sea-app", "--on", "prod", "--dry-run"]).expect_code(0);
+    dry.expect_stderr("is installed already; the version that is there may be gone after that");
+}
+
+#[test]
+fn a_list_that_may_lack_plugins_is_not_called_complete() {
+    let world = World::new(catalog());
+    let viewer = FakeGrafana::workspace("prod", "12.1.0", world.upstream.shared())
+        .token(&World::token("prod"))
+        .role("Viewer")
+        .may_install(false)
+        .start();
+    viewer.preinstalled(CLOCK, "1.0.0");
+    let world = world.names("prod", &viewer.url());
+    let document = world.json(8, &["list"]);
+    let prod = &document["workspaces"][0];
+    assert_eq!((&prod["plugins"], &prod["complete"]), (&json!([]), &json!(false)));
+    assert!(prod["gaps"][0].as_str().is_some_and(|gap| gap.contains("`plugins:install`")), "{document}");
+    let output =
+        world.run(&["list"]).expect_code(8).expect_stderr("incomplete: prod: installed plugins: the credential");
+    assert!(!output.stderr.contains("no plugins are installed"), "{}", output.stderr);
+    for command in [&["outdated"][..], &["why", CLOCK]] {
+        world.run(command).expect_code(8).expect_stderr("incomplete: prod: ");
+    }
+    world.sandbox.write("fleet.json", document.to_string());
+    let check = ["--offline", "check", "--grafana", "13.0.0", "--workspace-file", "fleet.json"];
+    world.run(&check).expect_code(8).expect_stderr("incomplete: prod: installed plugins");
+    let refused = world.run(&["uninstall", CLOCK, "--on", "prod"]).expect_code(1);
+    refused.expect_stderr("it cannot be told whether something needs acme-clock-panel: installed plugins: ");
+}
+
+#[test]
+fn a_whole_list_says_so() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    workspace.preinstalled(CLOCK, "1.0.0");
+    let document = world.json(0, &["list"]);
+    assert_eq!(
+        (&document["workspaces"][0]["complete"], &document["workspaces"][0]["gaps"]),
+        (&json!(true), &json!([]))
+    );
 }

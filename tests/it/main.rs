@@ -13,6 +13,8 @@ mod command_discover;
 mod command_doctor;
 mod command_fetch;
 mod command_install;
+mod command_lock;
+mod command_schema;
 mod command_search;
 mod command_show;
 mod command_signatures;

@@ -14,7 +14,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use serde_json::{Value, json};
 use tokio::{sync::Mutex, time::Instant};
 
-pub use content::{DataSources, Entered, Listed, Organisations, Reach, Rights};
+pub use content::{DataSources, Entered, Group, Listed, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
 pub use identity::{Identity, MayInstall, Obstacle};
 pub use wire::{Installed, Inventory, SkipReason, Skipped};
@@ -87,6 +87,11 @@ impl Grafana {
     ///
     /// Tokens of older servers may not ask for their own name; what is not told is `None`.
     pub async fn identity(&self) -> Result<Identity, WorkspaceError> {
+        Ok(self.told_of_us().await?.identity(self.service))
+    }
+
+    /// Asks everything that the server may tell of us, once.
+    async fn told_of_us(&self) -> Result<Told, WorkspaceError> {
         let user = self.told("user", &["api", "user"]).await?;
         // Every valid token may ask for its organisation: what is refused here is the token.
         let organisation = match self.get("organisation", &["api", "org"], &[]).await {
@@ -96,14 +101,13 @@ impl Grafana {
             Err(error) if error.status() == Some(404) && user.is_some() => None,
             Err(error) => return Err(error),
         };
-        let told = Told {
+        Ok(Told {
             organisations: self.told("organisations", &["api", "user", "orgs"]).await?,
             permissions: self.told("permissions", &["api", "access-control", "user", "permissions"]).await?,
             settings: self.told("frontend settings", &["api", "frontend", "settings"]).await?,
             user,
             organisation,
-        };
-        Ok(told.identity(self.service))
+        })
     }
 
     /// Returns the plugins that were installed, those that were refused at loading included.

@@ -37,6 +37,9 @@ pub(super) fn without_build(mut version: Version) -> Version {
 
 /// Rounds the numbers of a prerelease as JavaScript does when it compares them: to the nearest double.
 fn round_numbers(prerelease: Prerelease) -> Prerelease {
+    if prerelease.is_empty() {
+        return prerelease;
+    }
     let identifiers: Vec<_> = prerelease.split('.').map(round_number).collect();
     Prerelease::new(&identifiers.join(".")).unwrap_or(prerelease)
 }

@@ -119,7 +119,7 @@ impl FromStr for PluginVersion {
         if !text.starts_with(|first: char| first.is_ascii_alphanumeric()) {
             return refuse("it does not start with an ASCII letter or digit");
         }
-        if !text.chars().all(|character| character.is_ascii_alphanumeric() || ".+_~-".contains(character)) {
+        if !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".+_~-".contains(&byte)) {
             return refuse("it has characters other than ASCII letters, digits, `.`, `+`, `_`, `~` and `-`");
         }
         if text.contains("..") {

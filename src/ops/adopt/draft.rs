@@ -10,7 +10,7 @@ use std::{
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
-use super::{AdoptError, files::put, grouping::Group};
+use super::{AdoptError, grouping::Group};
 use crate::{
     disk,
     fleet::{
@@ -18,6 +18,7 @@ use crate::{
         manifest::{Ensure, Place},
     },
     model::{Selector, WorkspaceName},
+    ops::locking::put,
 };
 
 /// A manifest as text, and what it means.

@@ -6,8 +6,8 @@ use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::manifest::ManifestError,
     index::IndexError,
-    lockfile::LockError,
     model::WorkspaceName,
+    ops::locking::LockFileError,
 };
 
 /// Workspaces cannot be adopted.
@@ -19,14 +19,9 @@ pub enum AdoptError {
     /// The index failed.
     #[error("the catalog cannot be read")]
     Index(#[from] IndexError),
-    /// The lock that is there is refused.
-    #[error("the lock `{}` is refused", path.display())]
-    Lock {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: LockError,
-    },
+    /// The lock that is there cannot be taken.
+    #[error(transparent)]
+    Lock(#[from] LockFileError),
     /// A file or a folder cannot be read.
     #[error("`{}` cannot be read", path.display())]
     Read {
@@ -106,7 +101,7 @@ impl Diagnose for AdoptError {
         match self {
             Self::Manifest(error) => error.kind(),
             Self::Index(error) => error.kind(),
-            Self::Lock { source, .. } => source.kind(),
+            Self::Lock(error) => error.kind(),
             Self::Write { .. } | Self::Half { .. } => Kind::Storage,
             _ => Kind::Usage,
         }
@@ -116,7 +111,7 @@ impl Diagnose for AdoptError {
         match self {
             Self::Manifest(error) => error.hint(),
             Self::Index(error) => error.hint(),
-            Self::Lock { source, .. } => source.hint(),
+            Self::Lock(error) => error.hint(),
             Self::Inline { key } => Some(format!("write every entry under a `[[{key}]]` of its own")),
             Self::FolderName { .. } | Self::NameTaken { .. } => Some(
                 "add a `[[workspace]]` of kind `directory` with this `path` to the manifest, and `--on` its name"

@@ -21,20 +21,22 @@ use serde::Serialize;
 
 pub use draft::Draft;
 pub use error::AdoptError;
-pub use files::{lock_path, read_lock};
 pub use grouping::Group;
-pub use locking::Undigested;
 pub use merge::Difference;
 pub use survey::{Doubt, Outlier, Spread, Subject, read_subjects};
 
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::Kind,
     fleet::manifest::Ensure,
     index::Index,
     lockfile::{Lock, LockDifference, LockedWorkspace, Reason},
     model::{PluginId, PluginVersion, WorkspaceName},
+    ops::{
+        locking::{Catalog, Undigested, lock_path, read_lock},
+        target::Unread,
+    },
 };
-use locking::Catalog;
+use locking::lock_workspace;
 use merge::Claims;
 
 /// How to adopt.
@@ -58,17 +60,11 @@ pub struct AdoptedWorkspace {
     /// The plugins.
     pub plugins: Vec<AdoptedPlugin>,
     /// Why it could not be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    #[serde(flatten)]
+    pub unread: Option<Unread>,
     /// Why what was read lacks some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<String>,
-    /// What to do about the error.
-    #[serde(skip)]
-    pub hint: Option<String>,
-    /// What kind of failure the error is.
-    #[serde(skip)]
-    pub kind: Option<Kind>,
     /// What else was noticed.
     #[serde(skip)]
     pub remarks: Vec<String>,
@@ -133,12 +129,12 @@ pub struct AdoptOutcome {
 impl AdoptOutcome {
     /// Returns whether a workspace was not read, or not whole.
     pub fn is_partial(&self) -> bool {
-        self.workspaces.iter().any(|workspace| workspace.error.is_some() || workspace.gap.is_some())
+        self.workspaces.iter().any(|workspace| workspace.unread.is_some() || workspace.gap.is_some())
     }
 
     /// Returns what it means: a part is a part whether it was written or not, and what was refused failed.
     pub fn kind(&self) -> Option<Kind> {
-        let failed = self.workspaces.iter().filter_map(|workspace| workspace.kind);
+        let failed = self.workspaces.iter().filter_map(|workspace| Some(workspace.unread.as_ref()?.kind));
         if failed.clone().count() == self.workspaces.len() {
             return failed.into_iter().next();
         }
@@ -216,7 +212,7 @@ fn find(index: &Index, draft: &Draft, subjects: &[Subject], former: &Lock) -> Re
     for subject in subjects {
         let Ok(state) = &subject.state else { continue };
         let own = survey::reasons(state, &asked(draft, &subject.name));
-        workspaces.insert(subject.name.clone(), catalog.workspace(subject, state, &own, former)?);
+        workspaces.insert(subject.name.clone(), lock_workspace(&mut catalog, subject, state, &own, former)?);
         claims.read.insert(subject.name.clone());
         for plugin in state.plugins.values() {
             if !catalog.has(&plugin.id)? {
@@ -292,7 +288,6 @@ impl Found {
             version: plugin.version.clone(),
             reason: reasons.and_then(|reasons| reasons.get(&plugin.id)).unwrap_or(&Reason::Adopted).to_string(),
         };
-        let error = subject.state.as_ref().err();
         let mut remarks = subject.state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
         remarks.extend(subject.remark.clone());
         let unclear = subject.plugins().filter(|plugin| plugin.version.is_none());
@@ -300,10 +295,8 @@ impl Found {
         AdoptedWorkspace {
             name: subject.name.clone(),
             plugins: subject.plugins().map(plugin).collect(),
-            error: error.map(|error| Chain(error).to_string()),
+            unread: subject.state.as_ref().err().map(Unread::from),
             gap: subject.gap.clone(),
-            hint: error.and_then(Diagnose::hint),
-            kind: error.map(Diagnose::kind),
             remarks,
         }
     }

@@ -6,11 +6,10 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use crate::{
-    diagnostic::Chain,
     fleet::grafana::Reach,
     lockfile::Reason,
     model::{PluginId, PluginVersion, WorkspaceName},
-    ops::target::{InstalledPlugin, Place, State, Target, TargetError},
+    ops::target::{InstalledPlugin, State, Target, TargetError},
 };
 
 /// How many workspaces are read side by side.
@@ -31,22 +30,16 @@ pub struct Subject {
 /// Reads workspaces; nothing is changed on them.
 pub async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<Subject> {
     let read = |(name, target): (WorkspaceName, Target)| async move {
-        let state = target.read(false).await;
-        let (gap, remark) = if state.is_ok() { reach_of(&target).await } else { (None, None) };
+        let (state, reach) = tokio::join!(target.read(false), target.reach());
+        // A server that does not tell is an old one: what it lists is all that can be adopted.
+        let (gap, remark) = match (&state, reach) {
+            (Ok(_), Reach::Part(reason)) => (Some(reason), None),
+            (Ok(_), unknown @ Reach::Unknown) => (None, unknown.gap()),
+            _ => (None, None),
+        };
         Subject { name, target, state, gap, remark }
     };
     stream::iter(targets).map(read).buffered(AT_ONCE).collect().await
-}
-
-/// Returns why the list of plugins lacks some, and why it may: Grafana leaves out what a weak token may not see.
-async fn reach_of(target: &Target) -> (Option<String>, Option<String>) {
-    let Place::Server(server) = &target.place else { return (None, None) };
-    match server.reach_of_plugins().await {
-        Ok(Reach::All) => (None, None),
-        Ok(Reach::Part(reason)) => (Some(reason), None),
-        Ok(Reach::Unknown) => (None, Some("it does not tell whether the credential sees all plugins".to_owned())),
-        Err(error) => (Some(format!("what the credential may see: {}", Chain(&error))), None),
-    }
 }
 
 impl Subject {

@@ -12,7 +12,7 @@ use crate::{
     diagnostic::{Diagnose, Kind},
     json::{self, JsonError, Keys, Limits},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion},
-    ops::usage::UsedBy,
+    ops::{target::Unread, usage::UsedBy},
     upgrade::Standing,
 };
 
@@ -138,9 +138,11 @@ impl SavedWorkspace {
             grafana: self.grafana,
             plugins: plugins.collect(),
             used,
-            failure: self
-                .error
-                .map(|error| (format!("it was not read when the file was written: {error}"), None, Kind::Failed)),
+            failure: self.error.map(|error| Unread {
+                error: format!("it was not read when the file was written: {error}"),
+                hint: None,
+                kind: Kind::Failed,
+            }),
             gaps: self.gaps,
             remarks: Vec::new(),
         }

@@ -3,6 +3,7 @@
 //! *Invariant:* what could not be read is said, and nothing that rests on a part passes for the whole.
 //! *Not for:* the verdicts themselves, which `upgrade` gives.
 
+mod companions;
 mod inventory;
 
 use std::collections::BTreeMap;
@@ -13,13 +14,12 @@ use serde::Serialize;
 pub use inventory::{Inventory, InventoryError};
 
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
-    fleet::grafana::Reach,
+    diagnostic::{Chain, Kind},
     index::{Index, IndexError},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, Timestamp},
     ops::{
         Context, candidates,
-        target::{Place, State, Target},
+        target::{Place, State, Target, Unread},
         usage::{UsedBy, WorkspaceUsage, read_one},
     },
     resolver::SignatureRule,
@@ -49,7 +49,7 @@ pub struct Subject {
     plugins: Vec<Standing>,
     used: Used,
     /// Why it could not be read at all.
-    failure: Option<(String, Option<String>, Kind)>,
+    failure: Option<Unread>,
     /// What could not be read of it.
     gaps: Vec<String>,
     remarks: Vec<String>,
@@ -123,14 +123,8 @@ pub struct CheckedWorkspace {
     /// What could not be read.
     pub gaps: Vec<String>,
     /// Why nothing could be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
-    /// What to do about that.
-    #[serde(skip)]
-    pub hint: Option<String>,
-    /// What kind of failure that is.
-    #[serde(skip)]
-    pub kind: Option<Kind>,
+    #[serde(flatten)]
+    pub unread: Option<Unread>,
     /// What else was noticed.
     #[serde(skip)]
     pub remarks: Vec<String>,
@@ -168,8 +162,8 @@ impl CheckOutcome {
         if self.summary.blocked > 0 {
             return Some(Kind::Findings);
         }
-        let failed = self.workspaces.iter().find_map(|workspace| workspace.kind);
-        let read_some = self.workspaces.iter().any(|workspace| workspace.kind.is_none());
+        let failed = self.workspaces.iter().find_map(|workspace| workspace.unread.as_ref()).map(|unread| unread.kind);
+        let read_some = self.workspaces.iter().any(|workspace| workspace.unread.is_none());
         let incomplete = self.workspaces.iter().any(|workspace| !workspace.complete);
         match failed {
             Some(kind) if !read_some => Some(kind),
@@ -184,8 +178,7 @@ pub async fn read_subjects(context: &Context, targets: Vec<Target>) -> Vec<Subje
 }
 
 async fn read_subject(context: &Context, target: Target) -> Subject {
-    let (state, usage, reach) =
-        tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), reach_of(&target));
+    let (state, usage, reach) = tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), target.reach());
     let mut subject = Subject {
         name: target.name.clone(),
         platform: target.platform.clone(),
@@ -198,9 +191,9 @@ async fn read_subject(context: &Context, target: Target) -> Subject {
     };
     match state {
         Ok(state) => subject.fill(state),
-        Err(error) => subject.failure = Some((Chain(&error).to_string(), error.hint(), error.kind())),
+        Err(error) => subject.failure = Some(Unread::from(&error)),
     }
-    subject.gaps.extend(reach);
+    subject.gaps.extend(reach.gap().map(|gap| format!("installed plugins: {gap}")));
     match usage {
         None => {}
         Some(Ok(usage)) => {
@@ -241,19 +234,6 @@ async fn usage_of(context: &Context, target: &Target) -> Option<Result<Workspace
     }
 }
 
-/// Returns why the list of plugins may lack some: Grafana leaves out what a weak token may not see, and does not say so.
-async fn reach_of(target: &Target) -> Option<String> {
-    let Place::Server(server) = &target.place else { return None };
-    match server.reach_of_plugins().await {
-        Ok(Reach::All) => None,
-        Ok(Reach::Part(reason)) => Some(format!("installed plugins: {reason}")),
-        Ok(Reach::Unknown) => {
-            Some("installed plugins: the server does not tell whether the credential sees all".to_owned())
-        }
-        Err(error) => Some(format!("installed plugins: what the credential may see: {}", Chain(&error))),
-    }
-}
-
 /// Judges workspaces that were read.
 pub fn check(index: &Index, subjects: Vec<Subject>, options: &CheckOptions) -> Result<CheckOutcome, IndexError> {
     let mut summary = CheckSummary::default();
@@ -288,9 +268,12 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
         let judgement = judge(&standing, known(index, &standing.plugin)?.as_ref(), &upgrade);
         judged.push((standing, judgement));
     }
+    let catalog = candidates::Catalog::new(index, &companions::surroundings(&upgrade));
+    let moves = companions::settle(&catalog, &mut judged, &upgrade)?;
     let mirror = to_mirror(index, &subject.used, &judged, &upgrade)?;
     let ids: Vec<_> = mirror.iter().map(|one| one.id.clone()).collect();
-    let steps = if subject.failure.is_some() { Vec::new() } else { steps(&subject.name, &judged, &ids, &upgrade) };
+    let order = || steps(&subject.name, &judged, &moves, &ids, &upgrade);
+    let steps = if subject.failure.is_some() { Vec::new() } else { order() };
     let used = &subject.used;
     let plugins = judged.into_iter().map(|(standing, judgement)| CheckedPlugin {
         used_by: used.by(&standing.plugin),
@@ -302,19 +285,15 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
         notes: judgement.notes,
     });
     let plugins = plugins.collect();
-    let (error, hint, kind) =
-        subject.failure.map_or((None, None, None), |(error, hint, kind)| (Some(error), hint, Some(kind)));
     Ok(CheckedWorkspace {
         name: subject.name,
         grafana: subject.grafana,
         plugins,
         mirror,
         steps,
-        complete: error.is_none() && subject.gaps.is_empty(),
+        complete: subject.failure.is_none() && subject.gaps.is_empty(),
         gaps: subject.gaps,
-        error,
-        hint,
-        kind,
+        unread: subject.failure,
         remarks: subject.remarks,
     })
 }

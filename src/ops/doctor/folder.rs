@@ -8,7 +8,7 @@ use crate::{
     home::Locking,
     index::Index,
     model::Timestamp,
-    ops::{Context, gc},
+    ops::{Context, gc, usage::memory_files},
 };
 
 /// How far ahead of the clock the index may be: clocks of two machines differ a little.
@@ -137,5 +137,24 @@ pub(super) fn check_leftovers(context: &Context, mends: bool, outcome: &mut Doct
         }
     } else {
         outcome.fair("leftovers", detail, "`plugport gc` removes incomplete downloads, the next sync temporary files");
+    }
+}
+
+/// Counts what is known of dashboards from earlier readings, where there is any.
+pub(super) fn check_scans(context: &Context, outcome: &mut DoctorOutcome) {
+    let files = match memory_files(context) {
+        Ok(files) if files.is_empty() => return,
+        Ok(files) => files,
+        Err(error) => return outcome.bad("scans", format!("those of dashboards cannot be listed: {error}"), None),
+    };
+    let (count, bytes) = (files.len(), files.iter().map(|file| file.size).sum::<u64>());
+    let noun = if count == 1 { "organisation" } else { "organisations" };
+    let detail = format!("the dashboards of {count} {noun}, {} kB", bytes.div_ceil(1_000));
+    match files.iter().filter(|file| !file.is_readable()).collect::<Vec<_>>().as_slice() {
+        [] => outcome.good("scans", detail),
+        unreadable @ [first, ..] => {
+            let detail = format!("{detail}; {} cannot be read, `{}` first", unreadable.len(), first.path.display());
+            outcome.fair("scans", detail, "`plugport usage` reads these dashboards again and writes the file anew");
+        }
     }
 }

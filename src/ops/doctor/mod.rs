@@ -91,6 +91,7 @@ pub async fn doctor(context: &Context, sources: Option<&Sources>) -> Result<Doct
     let index = catalog::check(context, sources.is_some(), &mut outcome).await;
     folder::check_clock(context, index.as_ref(), &mut outcome);
     folder::check_leftovers(context, sources.is_some(), &mut outcome);
+    folder::check_scans(context, &mut outcome);
     if let Some(index) = index {
         packages::check(context, sources, index, &mut outcome).await;
     }

@@ -4,16 +4,18 @@
 //! leaves a blob that nobody speaks of, which the next fetch takes up. One package that fails stops no other.
 //! *Not for:* installing.
 
+mod locked;
 mod outcome;
 mod package;
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     sync::{Arc, Mutex},
 };
 
 use futures_util::{StreamExt, stream};
 
+pub use locked::locked_packages;
 pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
 pub(super) use self::package::describe;
@@ -21,7 +23,8 @@ use self::package::{Shelf, Wanted};
 use crate::{
     home::HomeError,
     index::{Index, IndexError},
-    model::{Dependency, PluginId, PluginSpec},
+    lockfile::PackageDigest,
+    model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion},
     ops::{Context, blocking, candidates, sources::Sources},
     progress::Unit,
     resolver::{self, Surroundings},
@@ -39,6 +42,21 @@ pub enum Subject {
         /// How many versions of each.
         latest: usize,
     },
+    /// Exactly these versions, withdrawn or not.
+    Locked(Vec<LockedPackages>),
+}
+
+/// The packages of a version that was chosen already.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LockedPackages {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version.
+    pub version: PluginVersion,
+    /// The platforms that a package is needed for.
+    pub platforms: Vec<Platform>,
+    /// What the packages must be, beside what the catalog says.
+    pub digests: BTreeMap<Platform, PackageDigest>,
 }
 
 /// What to fetch, and for where.
@@ -95,7 +113,7 @@ pub async fn fetch_locked(
         context: context.clone(),
         index: Arc::new(Mutex::new(index)),
         store: context.store(),
-        reads_again: matches!(options.subject, Subject::Plugins(_)),
+        reads_again: !matches!(options.subject, Subject::All { .. }),
         under_way: Arc::default(),
     };
     let mut outcome = FetchOutcome::default();
@@ -141,6 +159,12 @@ fn first_wave(shelf: &Shelf, options: &FetchOptions, outcome: &mut FetchOutcome)
             for id in ids {
                 wave.extend(shelf.newest(&id, *latest, options, outcome)?);
             }
+        }
+        Subject::Locked(packages) => {
+            for locked in packages {
+                wave.extend(shelf.locked(locked, outcome)?);
+            }
+            return Ok(wave);
         }
     }
     let mut seen = HashSet::new();

@@ -62,9 +62,65 @@ pub enum FetchError {
     /// It could not be recorded.
     #[error("the package could not be recorded")]
     Index(#[from] IndexError),
+    /// The version that was locked is one that the catalog never had.
+    #[error("the catalog has no version {version} of {plugin}")]
+    Unlisted {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version.
+        version: PluginVersion,
+    },
+    /// The version that was locked has no package for a platform.
+    #[error("{plugin} {version} has no package for {platform}")]
+    NoPackage {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version.
+        version: PluginVersion,
+        /// The platform.
+        platform: Platform,
+    },
+    /// The lock and the catalog do not mean the same bytes.
+    #[error("the lock says {locked}, and the catalog {promised}")]
+    Contradicted {
+        /// The digest of the lock.
+        locked: String,
+        /// The digests of the catalog.
+        promised: String,
+    },
 }
 
-crate::diagnostic::diagnose_by_source!(FetchError { Lookup, Source, Upstream, Verify, Store, Index });
+impl Diagnose for FetchError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Lookup(error) => error.kind(),
+            Self::Source(error) => error.kind(),
+            Self::Upstream(error) => error.kind(),
+            Self::Verify(error) => error.kind(),
+            Self::Store(error) => error.kind(),
+            Self::Index(error) => error.kind(),
+            Self::Unlisted { .. } | Self::NoPackage { .. } => Kind::Failed,
+            Self::Contradicted { .. } => Kind::Integrity,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Lookup(error) => error.hint(),
+            Self::Source(error) => error.hint(),
+            Self::Upstream(error) => error.hint(),
+            Self::Verify(error) => error.hint(),
+            Self::Store(error) => error.hint(),
+            Self::Index(error) => error.hint(),
+            Self::Unlisted { .. } => Some("`plugport sync` may bring it".to_owned()),
+            Self::NoPackage { .. } => None,
+            Self::Contradicted { .. } => Some(
+                "one of the two was tampered with or published anew: compare with another source before you trust either"
+                    .to_owned(),
+            ),
+        }
+    }
+}
 
 /// What was not fetched, and why.
 #[derive(Debug, Serialize)]
@@ -87,6 +143,10 @@ pub struct FetchFailure {
 impl FetchFailure {
     pub(super) fn of_plugin(plugin: &PluginId, error: FetchError) -> Self {
         Self { plugin: plugin.clone(), version: None, platform: None, reason: Chain(&error).to_string(), error }
+    }
+
+    pub(super) fn of_version(plugin: &PluginId, version: &PluginVersion, error: FetchError) -> Self {
+        Self { version: Some(version.clone()), ..Self::of_plugin(plugin, error) }
     }
 
     pub(super) fn of_package(name: &PackageName, error: FetchError) -> Self {

@@ -60,6 +60,11 @@ impl Wanted {
             .collect()
     }
 
+    /// Returns a package of a plugin that must be these bytes.
+    pub(super) fn exactly(plugin: &StoredPlugin, name: PackageName, digests: Digests) -> Self {
+        Self { name, digests, source: plugin.source.clone() }
+    }
+
     /// Returns the key under which the download is taken up again: the promised digest.
     pub(super) fn key(&self) -> String {
         match (self.digests.sha256, self.digests.md5) {

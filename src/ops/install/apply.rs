@@ -19,7 +19,8 @@ use crate::{
     ops::{
         Context, blocking,
         candidates::LookupError,
-        changes::{Action, ChangeOutcome, ChangeResult},
+        changes::{ChangeOutcome, ChangeResult},
+        fetch::FetchFailure,
         foreign::ForeignError,
         target::{Place, Target},
     },
@@ -104,42 +105,73 @@ impl Diagnose for StepError {
     }
 }
 
+/// What the steps of one target are carried out with.
+pub(super) struct Work<'a> {
+    pub(super) context: &'a Context,
+    pub(super) target: &'a Target,
+    pub(super) failed_fetches: &'a [FetchFailure],
+    pub(super) preflight: bool,
+}
+
+/// A step as far as it is before anything is changed.
+enum Begun {
+    /// There is nothing to do, or it must not be done.
+    Ended(ChangeResult),
+    /// It may be done; this is its result when it was.
+    Ready(ChangeResult),
+}
+
 /// Carries out all steps; what needs something that failed is not tried.
-pub(super) async fn apply(
-    context: &Context,
-    target: &Target,
-    steps: Vec<Step>,
-    failed_fetches: &[crate::ops::fetch::FetchFailure],
-    preflight: bool,
-) -> Vec<ChangeResult> {
-    let mut results = Vec::new();
-    let mut failed: HashSet<PluginId> = HashSet::new();
+///
+/// What a server brings along with another plugin is checked in its turn, before the server is asked for the other, and
+/// asked for itself right after it (see `resolver::brought_along`).
+pub(super) async fn apply(work: &Work<'_>, steps: Vec<Step>) -> Vec<ChangeResult> {
+    let mut results = Results::default();
+    let mut waiting: Vec<(Step, ChangeResult)> = Vec::new();
     for step in steps {
-        let missing = step.needs.iter().find(|need| failed.contains(need));
-        let fetch_failure = failed_fetches.iter().find(|failure| concerns(failure, &step));
-        let result = match (&step.action, missing, fetch_failure) {
-            (Err(error), ..) => ChangeResult::refused(&target.name, &step.plugin, "install", error),
-            (Ok(action), _, _) if action.is_nothing() => {
-                ChangeResult::new(&target.name, &step.plugin, action, ChangeOutcome::Unchanged)
+        let ready = match work.begin(&step, &results.failed).await {
+            Begun::Ended(result) => {
+                results.add(step, result);
+                continue;
             }
-            (Ok(action), Some(need), _) => ChangeResult {
-                error: Some(format!("it needs {need}, which failed")),
-                ..ChangeResult::new(&target.name, &step.plugin, action, ChangeOutcome::Skipped)
-            },
-            (Ok(action), None, Some(failure)) => {
-                ChangeResult::new(&target.name, &step.plugin, action, ChangeOutcome::Failed).because(&failure.error)
-            }
-            (Ok(action), None, None) => change(context, target, &step, action, preflight).await,
+            Begun::Ready(result) => result,
         };
-        if !matches!(result.outcome, ChangeOutcome::Changed | ChangeOutcome::Unchanged) {
-            failed.insert(step.plugin.clone());
+        if step.brought_by.is_some() {
+            waiting.push((step, ready));
+            continue;
         }
-        results.push(ChangeResult { needed_by: step.needed_by, ..result });
+        let mut next = vec![(step, ready)];
+        while let Some((step, ready)) = next.pop() {
+            let result = work.finish(&step, ready).await;
+            next.extend(waiting.extract_if(.., |(waits, _)| waits.brought_by.as_ref() == Some(&step.plugin)));
+            results.add(step, result);
+        }
     }
-    if let Place::Server(server) = &target.place {
-        hold(server, &mut results).await;
+    // What they were to come with was not asked for.
+    for (step, ready) in waiting {
+        let result = work.finish(&step, ready).await;
+        results.add(step, result);
     }
-    results
+    if let Place::Server(server) = &work.target.place {
+        hold(server, &mut results.list).await;
+    }
+    results.list
+}
+
+/// What became of the steps so far.
+#[derive(Default)]
+struct Results {
+    list: Vec<ChangeResult>,
+    failed: HashSet<PluginId>,
+}
+
+impl Results {
+    fn add(&mut self, step: Step, result: ChangeResult) {
+        if !matches!(result.outcome, ChangeOutcome::Changed | ChangeOutcome::Unchanged) {
+            self.failed.insert(step.plugin);
+        }
+        self.list.push(ChangeResult { needed_by: step.needed_by, ..result });
+    }
 }
 
 /// Grafana brings the newest version of whatever a plugin needs, also over the one that was installed a moment ago
@@ -165,43 +197,75 @@ fn doubted(result: ChangeResult, error: &impl Diagnose) -> ChangeResult {
     result.noting(Some(doubt))
 }
 
-fn concerns(failure: &crate::ops::fetch::FetchFailure, step: &Step) -> bool {
+fn concerns(failure: &FetchFailure, step: &Step) -> bool {
     let Some(name) = &step.package else { return false };
     let same_version = failure.version.as_ref().is_none_or(|version| *version == name.version);
     let same_platform = failure.platform.as_ref().is_none_or(|platform| *platform == name.platform);
     failure.plugin == name.plugin && same_version && same_platform
 }
 
-async fn change(context: &Context, target: &Target, step: &Step, action: &Action, preflight: bool) -> ChangeResult {
-    let result = ChangeResult::new(&target.name, &step.plugin, action, ChangeOutcome::Changed);
-    let Some(to) = action.to() else { return result };
-    match &target.place {
-        Place::Folder { path, .. } => {
-            let (context, path, package) = (context.clone(), path.clone(), step.package.clone());
-            let plugin = step.plugin.clone();
-            match blocking(move || place(&context, &path, &plugin, package.as_ref())).await {
-                Ok(Placed { warning, note, kept }) => {
-                    ChangeResult { kept, ..result.with_warning(warning.as_ref()).noting(note) }
-                }
-                Err(error) => result.because(&error),
+impl Work<'_> {
+    /// Looks whether a step is to be carried out and may be: for a server, its package is judged now.
+    async fn begin(&self, step: &Step, failed: &HashSet<PluginId>) -> Begun {
+        let name = &self.target.name;
+        let action = match &step.action {
+            Ok(action) if action.is_nothing() => {
+                return Begun::Ended(ChangeResult::new(name, &step.plugin, action, ChangeOutcome::Unchanged));
             }
+            Ok(action) => action,
+            Err(error) => return Begun::Ended(ChangeResult::refused(name, &step.plugin, "install", error)),
+        };
+        let result = ChangeResult::new(name, &step.plugin, action, ChangeOutcome::Changed).noting(step.warning());
+        if let Some(need) = step.needs.iter().find(|need| failed.contains(need)) {
+            let error = Some(format!("it needs {need}, which failed"));
+            return Begun::Ended(ChangeResult { outcome: ChangeOutcome::Skipped, error, ..result });
         }
-        Place::Server(server) => {
-            if preflight {
-                let (context, package, plugin) = (context.clone(), step.package.clone(), step.plugin.clone());
-                let root_url = server.site().base().to_owned();
-                let checked = blocking(move || trusted(&context, &plugin, package.as_ref(), &root_url));
-                return match checked.await {
+        if let Some(failure) = self.failed_fetches.iter().find(|failure| concerns(failure, step)) {
+            return Begun::Ended(ChangeResult { outcome: ChangeOutcome::Failed, ..result }.because(&failure.error));
+        }
+        match &self.target.place {
+            Place::Folder { .. } => Begun::Ready(result),
+            Place::Closed(error) => Begun::Ended(result.because(error.as_ref())),
+            Place::Server(server) => match self.permit(step, server).await {
+                Ok(warning) => Begun::Ready(result.noting(warning.map(|warning| Chain(&warning).to_string()))),
+                Err(error) => Begun::Ended(result.because(&error)),
+            },
+        }
+    }
+
+    /// Decides by a package's signature, or by the catalog's word, whether a server may be asked for it.
+    async fn permit(&self, step: &Step, server: &Grafana) -> Result<Option<PolicyError>, StepError> {
+        if !self.preflight {
+            return promised_signature(self.context, &step.plugin);
+        }
+        let (context, package, plugin) = (self.context.clone(), step.package.clone(), step.plugin.clone());
+        let root_url = server.site().base().to_owned();
+        blocking(move || trusted(&context, &plugin, package.as_ref(), &root_url)).await
+    }
+
+    /// Makes a change that may be made.
+    async fn finish(&self, step: &Step, result: ChangeResult) -> ChangeResult {
+        let Some(to) = result.to.clone() else { return result };
+        match &self.target.place {
+            Place::Folder { path, .. } => {
+                let (context, path, package) = (self.context.clone(), path.clone(), step.package.clone());
+                let plugin = step.plugin.clone();
+                match blocking(move || place(&context, &path, &plugin, package.as_ref())).await {
+                    Ok(Placed { warning, note, kept }) => {
+                        let warning = warning.map(|warning| Chain(&warning).to_string());
+                        ChangeResult { kept, ..result.noting(warning).noting(note) }
+                    }
                     Err(error) => result.because(&error),
-                    Ok(warning) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
-                };
+                }
             }
-            match promised_signature(context, &step.plugin) {
-                Err(error) => result.because(&error),
-                Ok(warning) => settled(server, result, &step.plugin, to).await.with_warning(warning.as_ref()),
+            Place::Server(server) => {
+                let result = settled(server, result, &step.plugin, &to).await;
+                // It came with what needs it, so there was nothing left to do.
+                let came = step.brought_by.is_some() && result.outcome == ChangeOutcome::Unchanged;
+                ChangeResult { outcome: if came { ChangeOutcome::Changed } else { result.outcome }, ..result }
             }
+            Place::Closed(error) => result.because(error.as_ref()),
         }
-        Place::Closed(error) => result.because(error.as_ref()),
     }
 }
 
@@ -283,7 +347,7 @@ pub(in crate::ops) fn judge(result: ChangeResult, settled: crate::fleet::grafana
         settle::Outcome::Unchanged => ChangeResult { outcome: ChangeOutcome::Unchanged, ..result },
         settle::Outcome::Failed(failure) => {
             let result = with_trouble(result.because(&failure));
-            ChangeResult { warning: lost.or(result.warning), ..result }
+            result.noting(lost)
         }
         settle::Outcome::Unknown(doubt) => with_trouble(result.because(&doubt)),
     }
@@ -292,6 +356,7 @@ pub(in crate::ops) fn judge(result: ChangeResult, settled: crate::fleet::grafana
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::changes::Action;
 
     #[test]
     fn a_proven_change_that_cannot_be_read_once_more_stays_proven() {

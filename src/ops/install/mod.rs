@@ -8,6 +8,7 @@ mod apply;
 mod place;
 mod plan;
 mod repair;
+mod versions;
 
 use futures_util::{StreamExt, stream};
 
@@ -15,8 +16,8 @@ pub use apply::StepError;
 pub(in crate::ops) use apply::judge;
 
 use self::{
-    apply::apply,
-    plan::{Step, plan},
+    apply::{Work, apply},
+    plan::{Plan, Step, plan},
 };
 use crate::{
     home::HomeError,
@@ -24,13 +25,15 @@ use crate::{
     model::{GrafanaVersion, PluginSpec, Timestamp, VersionRequest},
     ops::{
         Context, blocking,
+        candidates::signature_rule,
         changes::{Action, ChangeOutcome, ChangeResult, Changes},
         fetch::{self, FetchFailure, FetchOptions, FetchStartError, Subject},
         sources::Sources,
+        surprises::WarningKind,
         target::{Place, State, Target, TargetError},
     },
     progress::Unit,
-    resolver::Surroundings,
+    resolver::{SignatureRule, Surroundings},
 };
 
 /// After this many rounds of finding out what packages need, the rest is left to fail by name.
@@ -74,6 +77,16 @@ struct Ready {
     target: Target,
     state: State,
     surroundings: Surroundings,
+    /// Whether what the catalog calls unsigned is chosen.
+    signatures: SignatureRule,
+    /// Whether packages are judged here before they are used, so that the catalog's word is not the last.
+    is_checked: bool,
+}
+
+impl Ready {
+    fn is_server(&self) -> bool {
+        matches!(self.target.place, Place::Server(_))
+    }
 }
 
 /// Installs or upgrades plugins on every target.
@@ -90,10 +103,10 @@ pub async fn install(
             target.put_right().await;
         }
     }
-    let (ready, mut results, mut remarks) = read_all(targets, options).await;
+    let (ready, mut results, mut remarks) = read_all(context, targets, options).await;
     if options.dry_run {
         for one in &ready {
-            let steps = repaired(context, one, plan_for(&index, one, options)?, &mut remarks).await;
+            let steps = repaired(context, one, plan(&index, one, &options.specs)?, &mut remarks).await;
             results.extend(steps.iter().map(|step| planned(&one.target, step)));
         }
         return Ok(Changes::of(results, remarks));
@@ -102,13 +115,17 @@ pub async fn install(
     let failures = fetch_for(context, sources, &index, &ready, options).await?;
     let mut work = Vec::new();
     for one in ready {
-        let steps = repaired(context, &one, plan_for(&index, &one, options)?, &mut remarks).await;
+        let steps = repaired(context, &one, plan(&index, &one, &options.specs)?, &mut remarks).await;
+        announce(context, &steps);
         work.push((one.target, steps));
     }
     context.reporter.begin("installing", Some(work.len() as u64), Unit::Items);
     let failures = &failures;
     let mut applied = stream::iter(work)
-        .map(|(target, steps)| async move { apply(context, &target, steps, failures, options.preflight).await })
+        .map(|(target, steps)| async move {
+            let work = Work { context, target: &target, failed_fetches: failures, preflight: options.preflight };
+            apply(&work, steps).await
+        })
         .buffered(options.concurrency.max(1));
     while let Some(more) = applied.next().await {
         context.reporter.advance(1);
@@ -119,7 +136,11 @@ pub async fn install(
 }
 
 /// Reads every target; one that cannot be read fails for every plugin that was asked for.
-async fn read_all(targets: Vec<Target>, options: &InstallOptions) -> (Vec<Ready>, Vec<ChangeResult>, Vec<String>) {
+async fn read_all(
+    context: &Context,
+    targets: Vec<Target>,
+    options: &InstallOptions,
+) -> (Vec<Ready>, Vec<ChangeResult>, Vec<String>) {
     let states: Vec<(Target, Result<State, TargetError>)> = stream::iter(targets)
         .map(|target| async move { (target.read(true).await, target) })
         .buffered(options.concurrency.max(1))
@@ -138,16 +159,15 @@ async fn read_all(targets: Vec<Target>, options: &InstallOptions) -> (Vec<Ready>
                         target.name
                     ));
                 }
+                let is_checked = options.preflight || !matches!(target.place, Place::Server(_));
                 let surroundings = Surroundings {
                     grafana: state.grafana.clone(),
                     // A server picks its package itself; what matters here is checked before it is asked.
-                    platforms: match &target.place {
-                        Place::Server(_) if !options.preflight => Vec::new(),
-                        _ => vec![target.platform.clone()],
-                    },
+                    platforms: is_checked.then(|| target.platform.clone()).into_iter().collect(),
                     published_before: options.published_before,
                 };
-                ready.push(Ready { target, state, surroundings });
+                let signatures = signature_rule(&context.trust);
+                ready.push(Ready { target, state, surroundings, signatures, is_checked });
             }
             Err(error) => {
                 let refused = |spec: &PluginSpec| ChangeResult::refused(&target.name, &spec.id, "install", &error);
@@ -158,12 +178,18 @@ async fn read_all(targets: Vec<Target>, options: &InstallOptions) -> (Vec<Ready>
     (ready, results, remarks)
 }
 
-fn plan_for(index: &Index, one: &Ready, options: &InstallOptions) -> Result<Vec<Step>, IndexError> {
-    plan(index, &one.target, &one.state, &options.specs, &one.surroundings)
+/// Says which calls will be refused by the server, before they are made.
+fn announce(context: &Context, steps: &[Step]) {
+    let warnings = steps.iter().flat_map(|step| &step.warnings);
+    for (_, text) in warnings.filter(|(kind, _)| *kind == WarningKind::ServerRefuses) {
+        context.reporter.remark(text);
+    }
 }
 
 /// Returns the steps with those that a look at the files of a folder adds.
-async fn repaired(context: &Context, one: &Ready, mut steps: Vec<Step>, remarks: &mut Vec<String>) -> Vec<Step> {
+async fn repaired(context: &Context, one: &Ready, plan: Plan, remarks: &mut Vec<String>) -> Vec<Step> {
+    let Plan { mut steps, remarks: told } = plan;
+    remarks.extend(told);
     let Place::Folder { path, .. } = &one.target.place else { return steps };
     let (context, path) = (context.clone(), path.clone());
     let (steps, more) = blocking(move || {
@@ -183,7 +209,7 @@ fn planned(target: &Target, step: &Step) -> ChangeResult {
             ChangeResult::new(&target.name, &step.plugin, action, outcome)
         }
     };
-    ChangeResult { needed_by: step.needed_by.clone(), ..result }
+    ChangeResult { needed_by: step.needed_by.clone(), ..result.noting(step.warning()) }
 }
 
 /// Fetches what the plans need; what a package needs itself is known only once it is here, so the plans are made again
@@ -200,10 +226,10 @@ async fn fetch_for(
     for _ in 0..MAX_ROUNDS {
         let mut progress = false;
         for one in ready {
-            if matches!(one.target.place, Place::Server(_)) && !options.preflight {
+            if !one.is_checked {
                 continue;
             }
-            let steps = plan_for(index, one, options)?;
+            let steps = plan(index, one, &options.specs)?.steps;
             let new = steps.iter().filter(|step| is_change(step)).filter_map(|step| step.package.clone());
             let new: Vec<_> = new.filter(|name| asked.insert(name.clone())).collect();
             if new.is_empty() {

@@ -5,16 +5,19 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
 };
 
+use super::{Ready, versions::Versions};
 use crate::{
     diagnostic::{Diagnose, Kind},
     index::{Index, IndexError},
     model::{Dependency, PluginId, PluginSpec, PluginVersion, VersionRequest},
     ops::{
-        candidates::{self, LookupError, attempt},
+        candidates::{self, LookupError},
         changes::Action,
-        target::{InstalledPlugin, State, Target},
+        surprises::WarningKind,
+        target::{InstalledPlugin, State},
     },
-    resolver::{Explanation, Problem, Solution, Surroundings},
+    resolver::Explanation,
+    signature::PolicyError,
     upstream::PackageName,
 };
 
@@ -27,6 +30,14 @@ pub(super) enum PlanError {
     /// It goes with no version of what else was asked for.
     #[error(transparent)]
     Unsolvable(Box<Explanation>),
+    /// The catalog calls it, or what it needs, unsigned, and its package is not looked at here.
+    #[error("{why}")]
+    Unsigned {
+        /// The plugin that is unsigned.
+        plugin: PluginId,
+        /// Why there is no other way.
+        why: Box<Explanation>,
+    },
     /// What it needs is there in another version, for another reason.
     #[error("it needs {plugin} `{wanted}`, and {chosen} was chosen because {}", reason(needed_by.as_ref()))]
     Conflict {
@@ -50,6 +61,7 @@ impl Diagnose for PlanError {
         match self {
             Self::Lookup(error) => error.kind(),
             Self::Unsolvable(explanation) => explanation.kind(),
+            Self::Unsigned { .. } => Kind::Integrity,
             Self::Conflict { .. } => Kind::Failed,
         }
     }
@@ -58,6 +70,7 @@ impl Diagnose for PlanError {
         match self {
             Self::Lookup(error) => error.hint(),
             Self::Unsolvable(explanation) => explanation.hint(),
+            Self::Unsigned { plugin, .. } => PolicyError::Unsigned(plugin.clone()).hint(),
             Self::Conflict { plugin, .. } => {
                 Some(format!("name a version of {plugin} that all can work with: `{plugin}@VERSION`"))
             }
@@ -76,6 +89,27 @@ pub(super) struct Step {
     pub(super) needs: Vec<PluginId>,
     /// Which plugin needs it; nothing where the user asked for it.
     pub(super) needed_by: Option<PluginId>,
+    /// The plugin with which the server brings it: it is asked for afterwards, when that should have brought it.
+    pub(super) brought_by: Option<PluginId>,
+    /// What is to be told before it is done.
+    pub(super) warnings: Vec<(WarningKind, String)>,
+}
+
+impl Step {
+    fn of(plugin: PluginId, needed_by: Option<PluginId>) -> Self {
+        let (action, needs, warnings) = (Ok(Action::Keep { at: None }), Vec::new(), Vec::new());
+        Self { plugin, action, package: None, needs, needed_by, brought_by: None, warnings }
+    }
+
+    fn replaces(&self) -> bool {
+        matches!(self.action, Ok(Action::Replace { .. }))
+    }
+
+    /// Returns all that is to be told of it in one line.
+    pub(super) fn warning(&self) -> Option<String> {
+        let all: Vec<_> = self.warnings.iter().map(|(_, text)| text.as_str()).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
 }
 
 /// What is looked for, and who needs it.
@@ -86,80 +120,61 @@ struct Wish {
     settled: Option<PluginVersion>,
 }
 
-/// The versions that go together.
-#[derive(Default)]
-struct Versions {
-    chosen: HashMap<PluginId, PluginVersion>,
-    /// Wishes that go with no version of those before them.
-    refused: HashMap<PluginId, Box<Explanation>>,
-}
-
 impl Versions {
-    /// Settles on versions for as many wishes as go together, the first of them first.
-    ///
-    /// A wish that has no way by itself gets none: the walk over what it needs comes to where the way ends, and says so
-    /// of that plugin.
-    fn settle(
-        index: &Index,
-        state: &State,
-        specs: &[PluginSpec],
-        surroundings: &Surroundings,
-    ) -> Result<Self, IndexError> {
-        let mut problem = Problem {
-            wishes: specs.to_vec(),
-            surroundings: surroundings.clone(),
-            installed: candidates::installed(state.plugins.values()),
-            ..Problem::default()
-        };
-        if let Ok(solution) = attempt(index, &problem)? {
-            return Ok(Self::of(solution));
-        }
-        problem.wishes.clear();
-        let (mut versions, mut refused) = (Self::default(), HashMap::new());
-        for spec in specs {
-            let alone = Problem { wishes: vec![spec.clone()], ..problem.clone() };
-            if attempt(index, &alone)?.is_err() {
-                continue;
-            }
-            problem.wishes.push(spec.clone());
-            match attempt(index, &problem)? {
-                Ok(solution) => versions = Self::of(solution),
-                Err(why) => {
-                    problem.wishes.pop();
-                    refused.extend(why.map(|why| (spec.id.clone(), why)));
-                }
-            }
-        }
-        Ok(Self { refused, ..versions })
-    }
-
-    fn of(solution: Solution) -> Self {
-        let chosen = solution.plugins.into_iter().map(|resolved| (resolved.plugin, resolved.version));
-        Self { chosen: chosen.collect(), refused: HashMap::new() }
-    }
-
     /// Returns what is asked for, with the version that was settled on.
     fn wish(&self, spec: PluginSpec, needed_by: Option<&PluginId>) -> Wish {
         Wish { settled: self.chosen.get(&spec.id).cloned(), needed_by: needed_by.cloned(), spec }
     }
 
-    /// Returns the step of a wish that goes with no version of what else was asked for.
+    /// Returns the step of a wish that goes with no version of what else was asked for, or that may not be fulfilled.
     fn refuse(&mut self, wish: &Wish) -> Option<Step> {
-        let why = self.refused.remove(&wish.spec.id).filter(|_| wish.needed_by.is_none())?;
-        let (plugin, action) = (wish.spec.id.clone(), Err(PlanError::Unsolvable(why)));
-        Some(Step { plugin, action, package: None, needs: Vec::new(), needed_by: None })
+        let error = self.refused.remove(&wish.spec.id).filter(|_| wish.needed_by.is_none())?;
+        Some(Step { action: Err(error), ..Step::of(wish.spec.id.clone(), None) })
+    }
+
+    /// Adds to the steps what the server brings along and what is to be told of them; returns what is to be told of others.
+    fn annotate(self, steps: &mut BTreeMap<PluginId, Step>) -> Vec<String> {
+        let comes = |step: &Step| step.action.as_ref().is_ok_and(|action| !action.is_nothing());
+        for (plugin, by) in self.brought {
+            if steps.get(&by).is_some_and(comes)
+                && let Some(step) = steps.get_mut(&plugin).filter(|step| comes(step))
+            {
+                step.brought_by = Some(by);
+            }
+        }
+        let mut remarks = Vec::new();
+        for warning in self.warnings {
+            // What stays has no step: then it is told of what needs it.
+            let places = [Some(warning.concerns()), warning.needed_by.as_ref()];
+            let place = places.into_iter().flatten().find(|plugin| steps.get(*plugin).is_some_and(comes)).cloned();
+            let put_right = warning.kind == WarningKind::ServerTakesAnother && place.as_ref() == Some(&warning.plugin);
+            let text = match warning.version.filter(|_| put_right) {
+                Some(version) => format!("{}; {version} is installed again after that", warning.text),
+                None => warning.text,
+            };
+            match place.and_then(|plugin| steps.get_mut(&plugin)) {
+                // A server removes the old version before it looks at what the new one needs (protocol page 5.1).
+                Some(step) if warning.kind == WarningKind::ServerRefuses && step.replaces() => {
+                    step.warnings
+                        .push((warning.kind, format!("{text}; the version that is there may be gone after that")));
+                }
+                Some(step) => step.warnings.push((warning.kind, text)),
+                None => remarks.push(text),
+            }
+        }
+        remarks
     }
 }
 
+/// The steps of a target, and what else is to be told of the choice.
+pub(super) struct Plan {
+    pub(super) steps: Vec<Step>,
+    pub(super) remarks: Vec<String>,
+}
+
 /// Returns the steps for these wishes, what is needed before what needs it.
-pub(super) fn plan(
-    index: &Index,
-    target: &Target,
-    state: &State,
-    specs: &[PluginSpec],
-    surroundings: &Surroundings,
-) -> Result<Vec<Step>, IndexError> {
-    let mut versions = Versions::settle(index, state, specs, surroundings)?;
+pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result<Plan, IndexError> {
+    let mut versions = Versions::settle(index, ready, specs)?;
     let mut wishes: VecDeque<_> = specs.iter().map(|spec| versions.wish(spec.clone(), None)).collect();
     let mut steps: BTreeMap<PluginId, Step> = BTreeMap::new();
     let mut order = Vec::new();
@@ -172,7 +187,7 @@ pub(super) fn plan(
             }
             continue;
         }
-        if is_settled(index, state, &wish)? {
+        if is_settled(index, &ready.state, &wish)? {
             continue;
         }
         if let Some(step) = versions.refuse(&wish) {
@@ -180,7 +195,7 @@ pub(super) fn plan(
             steps.insert(id, step);
             continue;
         }
-        let (step, dependencies) = plan_one(index, target, state, wish, surroundings)?;
+        let (step, dependencies) = plan_one(index, ready, wish)?;
         for Dependency { id, range } in dependencies {
             let spec = PluginSpec { id, version: VersionRequest::from(range) };
             wishes.push_back(versions.wish(spec, Some(&step.plugin)));
@@ -188,7 +203,8 @@ pub(super) fn plan(
         order.push(id.clone());
         steps.insert(id, step);
     }
-    Ok(sort(steps, order))
+    let remarks = versions.annotate(&mut steps);
+    Ok(Plan { steps: sort(steps, order), remarks })
 }
 
 /// Returns why a version that was chosen is none that a later wish can do with.
@@ -217,21 +233,10 @@ fn is_settled(index: &Index, state: &State, wish: &Wish) -> Result<bool, IndexEr
     candidates::is_core(index, &wish.spec.id)
 }
 
-fn plan_one(
-    index: &Index,
-    target: &Target,
-    state: &State,
-    wish: Wish,
-    surroundings: &Surroundings,
-) -> Result<(Step, Vec<Dependency>), IndexError> {
+fn plan_one(index: &Index, ready: &Ready, wish: Wish) -> Result<(Step, Vec<Dependency>), IndexError> {
+    let Ready { target, state, surroundings, .. } = ready;
     let Wish { spec, needed_by, settled } = wish;
-    let mut step = Step {
-        plugin: spec.id.clone(),
-        action: Ok(Action::Keep { at: None }),
-        package: None,
-        needs: Vec::new(),
-        needed_by,
-    };
+    let mut step = Step::of(spec.id.clone(), needed_by);
     let chosen = match candidates::choose_settled(index, &spec, settled.as_ref(), surroundings) {
         Ok(chosen) => chosen,
         Err(error) => {
@@ -273,14 +278,21 @@ fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> Action {
     }
 }
 
-/// Puts what is needed before what needs it; in a circle, whoever was asked for first comes last.
+/// Puts what is needed before what needs it; in a circle, whoever was asked for first comes last. Of those that need what
+/// the server brings along, the one that it is brought for comes first.
 fn sort(mut steps: BTreeMap<PluginId, Step>, order: Vec<PluginId>) -> Vec<Step> {
+    let brought = |(id, step): (&PluginId, &Step)| Some((id.clone(), step.brought_by.clone()?));
+    let brought: HashMap<PluginId, PluginId> = steps.iter().filter_map(brought).collect();
     let mut waiting: Vec<PluginId> = order.into_iter().rev().collect();
     let mut sorted = Vec::new();
     while !waiting.is_empty() {
         let open: HashSet<PluginId> = waiting.iter().cloned().collect();
+        let bringer = |need: &PluginId| brought.get(need).filter(|bringer| open.contains(*bringer));
         let is_ready = |id: &PluginId| {
-            steps.get(id).is_none_or(|step| !step.needs.iter().any(|need| open.contains(need) && need != id))
+            let waits = |need: &PluginId| {
+                need != id && (open.contains(need) || bringer(need).is_some_and(|bringer| bringer != id))
+            };
+            steps.get(id).is_none_or(|step| !step.needs.iter().any(waits))
         };
         let place = waiting.iter().position(is_ready).unwrap_or(0);
         let id = waiting.remove(place);
@@ -296,7 +308,7 @@ mod tests {
     fn step(plugin: &str, needs: &[&str]) -> (PluginId, Step) {
         let id: PluginId = plugin.parse().expect("an id");
         let needs = needs.iter().map(|need| need.parse().expect("an id")).collect();
-        (id.clone(), Step { plugin: id, action: Ok(Action::Keep { at: None }), package: None, needs, needed_by: None })
+        (id.clone(), Step { needs, ..Step::of(id, None) })
     }
 
     fn sorted(steps: [(PluginId, Step); 3]) -> Vec<String> {
@@ -307,6 +319,13 @@ mod tests {
     #[test]
     fn what_is_needed_comes_first() {
         assert_eq!(sorted([step("a", &["b", "core"]), step("b", &["c"]), step("c", &[])]), ["c", "b", "a"]);
+    }
+
+    #[test]
+    fn of_those_that_need_what_a_server_brings_the_one_it_comes_with_is_first() {
+        let (source, mut brought) = step("source", &[]);
+        brought.brought_by = Some("a".parse().expect("an id"));
+        assert_eq!(sorted([step("a", &["source"]), step("b", &["source"]), (source, brought)]), ["source", "a", "b"]);
     }
 
     #[test]

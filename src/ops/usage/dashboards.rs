@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::{StreamExt, stream};
 
-use super::memory::{Memory, Remembered};
+use super::memory::Memory;
 use crate::{
     diagnostic::{Chain, printable},
     fleet::{Grafana, WorkspaceError, grafana::Listed},
@@ -25,7 +25,7 @@ const NAMED: usize = 3;
 
 /// What became of one dashboard.
 enum Read {
-    Scanned(Box<(ScannedDashboard, Option<Remembered>)>),
+    Scanned(Box<ScannedDashboard>, Option<String>),
     Failed(String, WorkspaceError),
     NotTried,
 }
@@ -45,15 +45,13 @@ pub(super) async fn read_dashboards(
         }
     }
     let failed = AtomicUsize::new(0);
-    let read: Vec<_> =
-        stream::iter(unknown).map(|one| read_dashboard(grafana, one, &failed)).buffered(AT_ONCE).collect().await;
+    let mut read = stream::iter(unknown).map(|one| read_dashboard(grafana, one, &failed)).buffered(AT_ONCE);
     let (mut named, mut missing) = (Vec::new(), 0);
-    for one in read {
+    while let Some(one) = read.next().await {
         match one {
-            Read::Scanned(scanned) => {
-                let (dashboard, remembered) = *scanned;
-                memory.keep(remembered);
-                dashboards.push(dashboard);
+            Read::Scanned(dashboard, marker) => {
+                memory.keep(&dashboard.info.uid, marker);
+                dashboards.push(*dashboard);
             }
             Read::Failed(title, error) => {
                 missing += 1;
@@ -77,8 +75,7 @@ async fn read_dashboard(grafana: &Grafana, listed: Listed, failed: &AtomicUsize)
     match grafana.dashboard(&listed).await {
         Ok((info, document)) => {
             let scan = scan(&document);
-            let remembered = Remembered::of(&info, listed.marker, &scan);
-            Read::Scanned(Box::new((ScannedDashboard { info, scan }, remembered)))
+            Read::Scanned(Box::new(ScannedDashboard { info, scan }), listed.marker)
         }
         Err(error) => {
             failed.fetch_add(1, Ordering::Relaxed);

@@ -5,8 +5,10 @@
 //! *Not for:* which dashboards there are, or where they lie: that is asked anew each time.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    fs,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -15,96 +17,177 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     disk,
     fleet::grafana::Listed,
-    model::DashboardInfo,
+    model::{DashboardInfo, Timestamp},
     ops::{Context, blocking},
     usage::{SCAN_VERSION, Scan, ScannedDashboard},
 };
+
+/// How old the time of a file may be that is used now: a day.
+const TOUCHED: Duration = Duration::from_hours(24);
 
 /// What is known of the dashboards of an organisation from earlier readings.
 #[derive(Debug)]
 pub(super) struct Memory {
     path: PathBuf,
     known: HashMap<String, Remembered>,
-    seen: HashMap<String, Remembered>,
+    /// The marks of the dashboards that are there now, by uid.
+    markers: HashMap<String, String>,
     is_new: bool,
 }
 
 /// What is kept of a dashboard.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub(super) struct Remembered {
+#[derive(Debug, Deserialize)]
+struct Remembered {
     marker: String,
     info: DashboardInfo,
     scan: Scan,
 }
 
 /// The file.
-#[derive(Deserialize, Serialize)]
+#[derive(Deserialize)]
 struct Document {
     scan_version: u32,
     dashboards: HashMap<String, Remembered>,
 }
 
-impl Remembered {
-    /// Returns what to keep of a dashboard; nothing where the server does not mark its state.
-    pub(super) fn of(info: &DashboardInfo, marker: Option<String>, scan: &Scan) -> Option<Self> {
-        Some(Self { marker: marker?, info: info.clone(), scan: scan.clone() })
+/// The file, as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    scan_version: u32,
+    dashboards: BTreeMap<&'a str, WrittenDashboard<'a>>,
+}
+
+#[derive(Serialize)]
+struct WrittenDashboard<'a> {
+    marker: &'a str,
+    info: &'a DashboardInfo,
+    scan: &'a Scan,
+}
+
+/// Returns the folder of the files in a cache.
+fn folder(context: &Context) -> PathBuf {
+    context.home.root().join("usage")
+}
+
+/// A file of the folder.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct MemoryFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its length in bytes.
+    pub size: u64,
+    /// When it was last used, to the day.
+    pub used: Timestamp,
+}
+
+impl MemoryFile {
+    /// Returns whether it can be read as what this program writes; one that cannot is of no harm, and of no use.
+    pub fn is_readable(&self) -> bool {
+        fs::read(&self.path).is_ok_and(|bytes| serde_json::from_slice::<Document>(&bytes).is_ok())
     }
+}
+
+/// Returns the files that the scans of dashboards are kept in, one for each organisation that was read, by name.
+pub fn memory_files(context: &Context) -> std::io::Result<Vec<MemoryFile>> {
+    let entries = match fs::read_dir(folder(context)) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut files = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        let metadata = entry.metadata()?;
+        if metadata.is_file() {
+            let used = metadata.modified()?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let used = Timestamp::from_milliseconds(i64::try_from(used.as_millis()).unwrap_or(i64::MAX));
+            files.push(MemoryFile { path: entry.path(), size: metadata.len(), used });
+        }
+    }
+    files.sort_by(|left, right| left.path.cmp(&right.path));
+    Ok(files)
 }
 
 impl Memory {
     /// Reads what is known of an organisation of the server at an address.
     pub(super) async fn load(context: &Context, address: &str, organisation: i64) -> Self {
         let name = hex::encode(Sha256::digest(format!("{organisation} {address}")));
-        let path = context.home.root().join("usage").join(format!("{name}.json"));
-        blocking(move || Self::read(path)).await
+        let (path, now) = (folder(context).join(format!("{name}.json")), context.now());
+        blocking(move || {
+            touch(&path, now);
+            Self::read(path)
+        })
+        .await
     }
 
     fn read(path: PathBuf) -> Self {
-        let document: Option<Document> =
-            std::fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let document: Option<Document> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let known =
             document.filter(|document| document.scan_version == SCAN_VERSION).map(|document| document.dashboards);
-        Self { path, known: known.unwrap_or_default(), seen: HashMap::new(), is_new: false }
+        Self { path, known: known.unwrap_or_default(), markers: HashMap::new(), is_new: false }
     }
 
     /// Returns a dashboard that has not changed since it was read. Where it lies is what the list says today.
     pub(super) fn recall(&mut self, listed: &Listed) -> Option<ScannedDashboard> {
         let marker = listed.marker.as_ref()?;
-        let remembered = self.known.remove(&listed.info.uid).filter(|known| known.marker == *marker)?;
-        let DashboardInfo { version, created_by, updated_by, .. } = remembered.info.clone();
+        let Remembered { marker, info, scan } =
+            self.known.remove(&listed.info.uid).filter(|known| known.marker == *marker)?;
+        let DashboardInfo { version, created_by, updated_by, .. } = info;
+        self.markers.insert(listed.info.uid.clone(), marker);
         let info = DashboardInfo { version, created_by, updated_by, ..listed.info.clone() };
-        let scan = remembered.scan.clone();
-        self.seen.insert(listed.info.uid.clone(), remembered);
         Some(ScannedDashboard { info, scan })
     }
 
-    /// Keeps a dashboard that was read now.
-    pub(super) fn keep(&mut self, remembered: Option<Remembered>) {
-        if let Some(remembered) = remembered {
-            self.seen.insert(remembered.info.uid.clone(), remembered);
+    /// Keeps a dashboard that was read now; one whose state the server does not mark is read again next time.
+    pub(super) fn keep(&mut self, uid: &str, marker: Option<String>) {
+        if let Some(marker) = marker {
+            self.markers.insert(uid.to_owned(), marker);
             self.is_new = true;
         }
     }
 
-    /// Writes what is known now, where that is something else than before.
+    /// Writes what is known now, where that is something else than before; `dashboards` are all that are there.
     ///
     /// What cannot be written is read again next time, which is no failure of this one.
-    pub(super) async fn save(self) {
+    pub(super) async fn save(self, dashboards: &[ScannedDashboard]) {
         if !self.is_new && self.known.is_empty() {
             return;
         }
-        let written = blocking(move || write(&self.path, self.seen)).await;
-        if let Err(error) = written {
+        let document = match self.document(dashboards) {
+            Ok(document) => document,
+            Err(error) => return tracing::debug!(%error, "the scans of dashboards are not kept"),
+        };
+        if let Err(error) = blocking(move || write(&self.path, &document)).await {
             tracing::debug!(%error, "the scans of dashboards are not kept");
         }
     }
+
+    fn document<'d>(&'d self, dashboards: &'d [ScannedDashboard]) -> serde_json::Result<Vec<u8>> {
+        let one = |dashboard: &'d ScannedDashboard| {
+            let ScannedDashboard { info, scan } = dashboard;
+            Some((info.uid.as_str(), WrittenDashboard { marker: self.markers.get(&info.uid)?, info, scan }))
+        };
+        let dashboards = dashboards.iter().filter_map(one);
+        serde_json::to_vec(&Written { scan_version: SCAN_VERSION, dashboards: dashboards.collect() })
+    }
 }
 
-fn write(path: &Path, dashboards: HashMap<String, Remembered>) -> std::io::Result<()> {
-    let folder = path.parent().unwrap_or(path);
-    disk::create_dirs(folder)?;
-    let document = serde_json::to_vec(&Document { scan_version: SCAN_VERSION, dashboards })?;
-    disk::write_atomic(path, &document, 0o600)
+/// Says by the time of the file that it is used, once a day; `gc` removes what nobody uses.
+fn touch(path: &Path, now: Timestamp) {
+    let touched = || {
+        let file = fs::File::options().append(true).open(path)?;
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(now.as_milliseconds()).unwrap_or(0));
+        let is_old = file.metadata()?.modified()?.checked_add(TOUCHED).is_none_or(|limit| limit < now);
+        if is_old { file.set_modified(now) } else { Ok(()) }
+    };
+    // There may be no file yet, or none that may be written.
+    if let Err(error) = touched() {
+        tracing::trace!(%error, "the scans of dashboards are not marked as used");
+    }
+}
+
+fn write(path: &Path, document: &[u8]) -> std::io::Result<()> {
+    disk::create_dirs(path.parent().unwrap_or(path))?;
+    disk::write_atomic(path, document, 0o600)
 }
 
 #[cfg(test)]
@@ -122,13 +205,15 @@ mod tests {
             created_by: None,
             updated_by: None,
         };
-        Listed { info, marker: marker.map(str::to_owned) }
+        Listed { info, marker: marker.map(str::to_owned), group: None }
     }
 
     fn kept(path: &Path, marker: &str) {
         let info = DashboardInfo { created_by: Some("ann".to_owned()), ..listed(None, "old").info };
-        let remembered = Remembered::of(&info, Some(marker.to_owned()), &Scan::default()).expect("it is marked");
-        write(path, HashMap::from([("d".to_owned(), remembered)])).expect("written");
+        let mut memory = Memory::read(path.to_owned());
+        memory.keep("d", Some(marker.to_owned()));
+        let document = memory.document(&[ScannedDashboard { info, scan: Scan::default() }]).expect("a document");
+        write(path, &document).expect("written");
     }
 
     #[test]

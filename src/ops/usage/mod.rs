@@ -9,6 +9,7 @@ mod memory;
 mod read;
 
 pub use guard::{Guard, StillUsed};
+pub use memory::{MemoryFile, memory_files};
 pub use read::{read_one, read_usage};
 
 use std::{collections::BTreeMap, sync::Arc};

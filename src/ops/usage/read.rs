@@ -61,9 +61,8 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
             return OrganisationUsage::new(info, gaps, Graph::default());
         }
     };
-    let mut memory = Memory::load(context, grafana.site().base(), info.id).await;
-    let held = Box::pin(read_content(&entered.grafana, &mut memory, &mut gaps)).await;
-    memory.save().await;
+    let memory = Memory::load(context, grafana.site().base(), info.id);
+    let held = Box::pin(read_content(&entered.grafana, memory, &mut gaps)).await;
     if let Some(left) = entered.left
         && let Err(error) = grafana.switch(left).await
     {
@@ -72,8 +71,9 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
     OrganisationUsage::new(info, gaps, Graph::of(&held))
 }
 
-async fn read_content(grafana: &Grafana, memory: &mut Memory, gaps: &mut Vec<String>) -> Content {
-    let (rights, folders, sources, panels, rules, listed) = tokio::join!(
+async fn read_content(grafana: &Grafana, memory: impl Future<Output = Memory>, gaps: &mut Vec<String>) -> Content {
+    let (mut memory, rights, folders, sources, panels, rules, listed) = tokio::join!(
+        memory,
         grafana.rights(),
         grafana.folders(),
         grafana.data_sources(),
@@ -99,7 +99,8 @@ async fn read_content(grafana: &Grafana, memory: &mut Memory, gaps: &mut Vec<Str
         Err(error) => gaps.push(said("data sources", &error)),
     }
     let listed = or_gap(listed, "dashboards", gaps);
-    content.dashboards = read_dashboards(grafana, listed, memory, gaps).await;
+    content.dashboards = read_dashboards(grafana, listed, &mut memory, gaps).await;
+    memory.save(&content.dashboards).await;
     content
 }
 

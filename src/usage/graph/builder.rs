@@ -1,6 +1,9 @@
 //! Puts the graph together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
 
 use super::{
     super::{
@@ -59,7 +62,7 @@ struct Builder<'a> {
 struct Origin<'a> {
     uid: &'a str,
     title: &'a str,
-    place: Option<String>,
+    place: Option<Rc<str>>,
     variables: &'a BTreeMap<String, Variable>,
     elements: &'a BTreeMap<String, Panel>,
 }
@@ -71,7 +74,7 @@ impl<'a> Origin<'a> {
         Self { uid, title, place: None, variables, elements }
     }
 
-    fn at(&self, place: Option<String>) -> Self {
+    fn at(&self, place: Option<Rc<str>>) -> Self {
         Self { place, ..self.clone() }
     }
 }
@@ -164,7 +167,7 @@ impl<'a> Builder<'a> {
 
     fn add_panel(&mut self, panel: &'a Panel, uses: &mut Uses, origin: &Origin<'a>) {
         let name = PanelName { id: panel.id, title: panel.title.clone() };
-        let origin = origin.at(Some(place(&name)));
+        let origin = origin.at(Some(place(&name).into()));
         if let Some(plugin) = self.drawn_by(panel, &origin) {
             uses.add(plugin, Use { panel: Some(name.clone()), ..Use::of(How::Panel) });
         }
@@ -200,7 +203,7 @@ impl<'a> Builder<'a> {
     }
 
     fn add_source(&mut self, source: &'a SourceReference, base: &Use, uses: &mut Uses, origin: &Origin<'a>) {
-        let place = origin.place.clone().or_else(|| base.name.clone());
+        let place = origin.place.clone().or_else(|| base.name.as_deref().map(Rc::from));
         let origin = origin.at(place);
         let reference = source.name.clone().filter(|name| name.contains('$') || name.contains("[["));
         for meaning in self.sources.resolve(source, origin.variables) {
@@ -262,7 +265,7 @@ impl<'a> Builder<'a> {
 
     fn miss(&mut self, origin: &Origin<'_>, reference: String, reason: Reason) {
         let (uid, title) = (origin.uid.to_owned(), origin.title.to_owned());
-        let missed = Unresolved { uid, title, place: origin.place.clone(), reference, reason };
+        let missed = Unresolved { uid, title, place: origin.place.as_deref().map(str::to_owned), reference, reason };
         if self.graph.unresolved.last() != Some(&missed) {
             self.graph.unresolved.push(missed);
         }

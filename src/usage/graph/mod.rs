@@ -8,7 +8,7 @@ mod folders;
 mod sources;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, HashSet},
     fmt,
 };
 
@@ -238,7 +238,7 @@ impl DashboardUse {
     /// Returns how many panels of the dashboard need the plugin.
     pub fn panels(&self) -> usize {
         let named = self.uses.iter().filter_map(|one| one.panel.as_ref());
-        named.map(|panel| (panel.id, &panel.title)).collect::<BTreeSet<_>>().len()
+        named.map(|panel| (panel.id, &panel.title)).collect::<HashSet<_>>().len()
     }
 }
 

@@ -8,7 +8,7 @@ mod organisations;
 mod rights;
 mod shapes;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
@@ -37,6 +37,16 @@ pub struct Listed {
     pub info: DashboardInfo,
     /// A text that is another one after each change of the dashboard, where the server tells one.
     pub marker: Option<String>,
+    /// The API group that it is in besides, where the server has one; asked for once for all dashboards of a list.
+    pub group: Option<Arc<Group>>,
+}
+
+/// An API group of an organisation, which is a namespace there.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Group {
+    /// The version that the server prefers.
+    version: String,
+    namespace: String,
 }
 
 /// The data sources of an organisation.
@@ -52,13 +62,12 @@ impl Grafana {
     /// Returns all dashboards that the caller sees, with marks of their state where the server tells them (Grafana 12 and
     /// newer: `metadata.resourceVersion` below `/apis`); a dashboard without one has to be read to know.
     pub async fn dashboards(&self) -> Result<Vec<Listed>, WorkspaceError> {
-        let mut hits = Vec::new();
-        for hit in self.hits("dash-db").await? {
-            hits.push(shapes::dashboard(&hit).ok_or(WorkspaceError::Shape { what: "dashboards", lacks: "uid" })?);
-        }
-        let mut markers = self.markers().await?;
-        let listed = |info: DashboardInfo| Listed { marker: markers.remove(&info.uid), info };
-        Ok(hits.into_iter().map(listed).collect())
+        let (hits, (group, mut markers)) = tokio::try_join!(self.hits("dash-db"), self.group_and_markers())?;
+        let listed = |hit: &Value| {
+            let info = shapes::dashboard(hit).ok_or(WorkspaceError::Shape { what: "dashboards", lacks: "uid" })?;
+            Ok(Listed { marker: markers.remove(&info.uid), info, group: group.clone() })
+        };
+        hits.iter().map(listed).collect()
     }
 
     /// Returns the document of a dashboard, and what it tells of the dashboard besides.
@@ -81,11 +90,11 @@ impl Grafana {
     }
 
     async fn dashboard_by_group(&self, listed: &Listed) -> Result<(DashboardInfo, Value), WorkspaceError> {
-        let Some((version, namespace)) = self.group(DASHBOARDS).await? else {
+        let Some(Group { version, namespace }) = listed.group.as_deref() else {
             return Err(WorkspaceError::Shape { what: "a dashboard", lacks: "form that can be read" });
         };
         let uid = listed.info.uid.as_str();
-        let path = ["apis", DASHBOARDS, &version, "namespaces", &namespace, "dashboards", uid];
+        let path = ["apis", DASHBOARDS, version, "namespaces", namespace, "dashboards", uid];
         let document = self.get("a dashboard", &path, &[]).await?;
         Ok((shapes::with_annotations(listed.info.clone(), &document), document))
     }
@@ -153,12 +162,12 @@ impl Grafana {
             let (page, size) = (page.to_string(), PAGE.to_string());
             let query = [("type", kind), ("limit", size.as_str()), ("page", page.as_str())];
             let answer = self.get(what, &["api", "search"], &query).await?;
-            let found = array(what, &answer)?;
-            let before = hits.len();
-            let is_new = |hit: &&Value| seen.insert((hit.get("uid").cloned(), hit.get("uri").cloned()));
-            hits.extend(found.iter().filter(is_new).cloned());
+            let Value::Array(found) = answer else { return Err(WorkspaceError::Shape { what, lacks: "list" }) };
+            let (before, count) = (hits.len(), found.len());
+            let is_new = |hit: &Value| seen.insert((hit.get("uid").cloned(), hit.get("uri").cloned()));
+            hits.extend(found.into_iter().filter(is_new));
             // Servers before 5.3 know no pages, and give the first one again.
-            if found.len() < PAGE || hits.len() == before {
+            if count < PAGE || hits.len() == before {
                 break;
             }
         }
@@ -167,10 +176,16 @@ impl Grafana {
         Ok(hits)
     }
 
+    /// Returns the API group of dashboards with [`Self::markers`].
+    async fn group_and_markers(&self) -> Result<(Option<Arc<Group>>, HashMap<String, String>), WorkspaceError> {
+        let Some(group) = self.group(DASHBOARDS).await? else { return Ok((None, HashMap::new())) };
+        let markers = self.markers(&group).await?;
+        Ok((Some(Arc::new(group)), markers))
+    }
+
     /// Returns a mark of the state of each dashboard, by uid; nothing where the server tells none.
-    async fn markers(&self) -> Result<HashMap<String, String>, WorkspaceError> {
-        let Some((version, namespace)) = self.group(DASHBOARDS).await? else { return Ok(HashMap::new()) };
-        let path = ["apis", DASHBOARDS, &version, "namespaces", &namespace, "dashboards"];
+    async fn markers(&self, group: &Group) -> Result<HashMap<String, String>, WorkspaceError> {
+        let path = ["apis", DASHBOARDS, &group.version, "namespaces", &group.namespace, "dashboards"];
         let (mut markers, mut next) = (HashMap::new(), String::new());
         for _ in 0..MAX_PAGES {
             let size = PAGE.to_string();
@@ -193,7 +208,7 @@ impl Grafana {
     }
 
     /// Returns the version of an API group that the server prefers, and the namespace of the organisation in it.
-    async fn group(&self, name: &str) -> Result<Option<(String, String)>, WorkspaceError> {
+    async fn group(&self, name: &str) -> Result<Option<Group>, WorkspaceError> {
         let group = match self.get("an API group", &["apis", name], &[]).await {
             Ok(group) => group,
             // Older servers have no groups, and some answer with their web page.
@@ -204,7 +219,7 @@ impl Grafana {
         let version = group.pointer("/preferredVersion/version").and_then(Value::as_str).map(str::to_owned);
         let settings = self.told("frontend settings", &["api", "frontend", "settings"]).await?;
         let namespace = settings.as_ref().and_then(|settings| settings.get("namespace")).and_then(Value::as_str);
-        Ok(version.zip(namespace.map(str::to_owned)))
+        Ok(version.zip(namespace.map(str::to_owned)).map(|(version, namespace)| Group { version, namespace }))
     }
 }
 

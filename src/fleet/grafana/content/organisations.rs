@@ -33,13 +33,15 @@ impl Grafana {
         let own = self.get("organisation", &["api", "org"], &[]).await?;
         let own = organisation(&own, "id").ok_or(WorkspaceError::Shape { what: "organisation", lacks: "id" })?;
         let mut found = Organisations { readable: vec![own], closed: Vec::new() };
-        let memberships = self.told("organisations", &["api", "user", "orgs"]).await?;
+        let (memberships, all) = tokio::try_join!(
+            self.told("organisations", &["api", "user", "orgs"]),
+            self.told("all organisations", &["api", "orgs"]),
+        )?;
         for one in listed(memberships.as_ref(), "orgId") {
             if !found.readable.iter().any(|known| known.id == one.id) {
                 found.readable.push(one);
             }
         }
-        let all = self.told("all organisations", &["api", "orgs"]).await?;
         let is_closed = |one: &OrganisationInfo| !found.readable.iter().any(|known| known.id == one.id);
         found.closed = listed(all.as_ref(), "id").into_iter().filter(is_closed).collect();
         Ok(found)

@@ -15,6 +15,17 @@ pub enum Reach {
     Unknown,
 }
 
+impl Reach {
+    /// Returns why the list may lack some; nothing of one that is whole.
+    pub fn gap(self) -> Option<String> {
+        match self {
+            Self::All => None,
+            Self::Part(reason) => Some(reason),
+            Self::Unknown => Some("the server does not tell whether the credential sees all".to_owned()),
+        }
+    }
+}
+
 /// What the caller may read in one organisation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Rights {
@@ -62,12 +73,12 @@ const SEES_PLUGINS: [&str; 3] = ["datasources:create", "plugins:install", "plugi
 impl Grafana {
     /// Returns whether the list of installed plugins has all of them.
     pub async fn reach_of_plugins(&self) -> Result<Reach, WorkspaceError> {
-        let identity = self.identity().await?;
+        let told = self.told_of_us().await?;
+        let identity = told.identity(self.service());
         if identity.role.as_deref() == Some("Admin") || identity.is_server_admin == Some(true) {
             return Ok(Reach::All);
         }
-        let permissions = self.told("permissions", &["api", "access-control", "user", "permissions"]).await?;
-        Ok(match permissions.as_ref().and_then(Value::as_object) {
+        Ok(match told.permissions.as_ref().and_then(Value::as_object) {
             Some(permissions) if SEES_PLUGINS.iter().any(|action| permissions.contains_key(*action)) => Reach::All,
             Some(_) => {
                 Reach::Part(format!("the credential has none of the permissions `{}`", SEES_PLUGINS.join("`, `")))

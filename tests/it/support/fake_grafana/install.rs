@@ -1,4 +1,4 @@
-//! What install and uninstall do to a workspace (protocol sections 5.1, 5.2 and 8, as in Grafana 12 and 13).
+//! What install and uninstall do to a workspace (protocol sections 2.6, 5.1, 5.2 and 8, as in Grafana 8 to 13).
 //!
 //! *Invariant:* an update removes the old version first, so that a failure leaves nothing.
 //! *Not for:* telling apart what is on disk and what is loaded; only loaded plugins are kept.
@@ -76,9 +76,14 @@ fn wanted_version(request: &Request) -> Result<Option<String>, BadRequest> {
     }
     let body: Value = serde_json::from_slice(&request.body).map_err(|_| BadRequest)?;
     let version = body.as_object().ok_or(BadRequest)?.get("version").and_then(Value::as_str).unwrap_or_default();
+    Ok(normalised(version))
+}
+
+/// Section 2.6: without spaces and one leading `^` or `v`.
+fn normalised(version: &str) -> Option<String> {
     let version = version.replace(' ', "");
     let version = version.strip_prefix(['^', 'v']).unwrap_or(&version);
-    Ok((!version.is_empty()).then(|| version.to_owned()))
+    (!version.is_empty()).then(|| version.to_owned())
 }
 
 fn carry_out(state: &mut State, catalog: &FakeCatalog, id: &str, wanted: Option<&str>) -> Result<(), Answer> {
@@ -92,7 +97,8 @@ fn carry_out(state: &mut State, catalog: &FakeCatalog, id: &str, wanted: Option<
     put(state, catalog, release, &mut BTreeSet::new())
 }
 
-/// Dependencies come at their newest, whatever range is asked for (section 8, 12+).
+/// Dependencies come as the version of Grafana has it (section 8): before 11.3 one that is there is an error, before 12 the
+/// version is looked up as it is written, and since then the newest comes, whatever range is asked for.
 fn put(state: &mut State, catalog: &FakeCatalog, release: &Release, seen: &mut BTreeSet<String>) -> Result<(), Answer> {
     let plugin = &release.plugin;
     seen.insert(plugin.id.clone());
@@ -101,8 +107,17 @@ fn put(state: &mut State, catalog: &FakeCatalog, release: &Release, seen: &mut B
     if fresh && release.is_corrupt() {
         return Err(refused(422, "plugin.checksumMismatch", "Plugin archive checksum does not match"));
     }
-    for (id, _) in &plugin.dependencies {
-        let dependency = choose(state, catalog, id, None)?;
+    for (id, range) in &plugin.dependencies {
+        let is_core = CORE.iter().any(|(core, _)| core == id);
+        match (is_core, state.since(13, 0), state.installed.contains_key(id)) {
+            (true, true, _) => return Err(Answer::message(403, "Cannot install or change a Core plugin")),
+            (true, false, _) => continue,
+            (_, _, true) if !state.since(11, 3) => return Err(Answer::message(409, "Plugin already installed")),
+            (_, _, true) if !state.since(12, 0) => continue,
+            _ => {}
+        }
+        let wanted = normalised(range).filter(|_| !state.since(12, 0));
+        let dependency = choose(state, catalog, id, wanted.as_deref())?;
         if state.installed.get(id) != Some(&dependency.plugin.version) && !seen.contains(id) {
             put(state, catalog, dependency, seen)?;
         }
@@ -119,7 +134,10 @@ fn put(state: &mut State, catalog: &FakeCatalog, release: &Release, seen: &mut B
 /// Section 2.6: the client's choice among the versions the catalog lists.
 fn choose<'a>(state: &State, catalog: &'a FakeCatalog, id: &str, wanted: Option<&str>) -> Result<&'a Release, Answer> {
     let listed = catalog.plugins.get(id).ok_or_else(|| Answer::message(404, "Plugin not found"))?;
-    let mut compatible = listed.releases.iter().filter(|release| release.is_compatible(&state.grafana)).peekable();
+    // Only since 11.3 does it look at `isCompatible`.
+    let looks = state.since(11, 3);
+    let works = |release: &&Release| !looks || release.is_compatible(&state.grafana);
+    let mut compatible = listed.releases.iter().filter(works).peekable();
     if compatible.peek().is_none() {
         let message = "No version of this plugin works with this Grafana";
         return Err(refused(404, "plugin.grafanaVersionNotCompatible", message));

@@ -13,7 +13,7 @@ use super::super::fake_plugin::FakePlugin;
 use super::catalog::{FakeCatalog, SharedCatalog};
 use super::http::{Answer, Request};
 use super::server::lock;
-use super::{install, upstream, usage};
+use super::{install, range, upstream, usage};
 
 /// Plugins that are part of Grafana: id and type.
 pub(super) const CORE: [(&str, &str); 3] = [("prometheus", "datasource"), ("text", "panel"), ("timeseries", "panel")];
@@ -104,6 +104,11 @@ impl State {
         let header = request.header("x-grafana-org-id").filter(|_| self.heeds_header);
         let wanted = header.and_then(|id| id.parse().ok()).or(self.using);
         self.others.iter().find(|other| Some(other.organisation.0) == wanted).unwrap_or(self)
+    }
+
+    /// Returns whether its Grafana is this version or a newer one.
+    pub(super) fn since(&self, major: u64, minor: u64) -> bool {
+        range::order(&self.grafana) >= (major, minor, 0, false)
     }
 
     fn memberships(&self) -> Value {

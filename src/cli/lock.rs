@@ -1,0 +1,109 @@
+//! `plugport lock`.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+
+use super::{
+    Failure, Report, Session,
+    selection::{connect, select},
+    setup::to_document,
+    ui,
+};
+use crate::{
+    model::{PluginId, Selector},
+    ops::lock::{LockFailure, LockOptions, LockOutcome, Upgrade, lock, read_states},
+};
+
+/// Write the lock: the exact version and digests of every wanted plugin on every workspace, and why
+///
+/// What is locked stays while it satisfies the manifest, withdrawn or not. Workspaces are asked which Grafana they are, and
+/// are only read; for one that cannot be read, and with --offline, the Grafana of the lock counts. Where only some
+/// workspaces can be resolved, the others keep what they had and the exit code is 8. Packages may be fetched to learn what
+/// they need.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// Write nothing, and exit with 3 when the lock would change
+    #[arg(long)]
+    check: bool,
+    /// Let these plugins, and what they need, leave the locked versions; without ID all
+    #[arg(long, value_name = "ID", num_args = 0..)]
+    upgrade: Option<Vec<PluginId>>,
+    /// Only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`; the others keep what they
+    /// have
+    #[arg(long, value_name = "WORKSPACE|SELECTOR")]
+    on: Option<Selector>,
+    /// How many workspaces are read, and packages downloaded, at once
+    #[arg(long, value_name = "N", default_value = "8")]
+    concurrency: NonZeroUsize,
+}
+
+impl Arguments {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let mut targets = Vec::new();
+        for workspace in select(session, self.on.as_ref().unwrap_or(&Selector::All))? {
+            targets.push((workspace.name().clone(), connect(session, workspace).await));
+        }
+        let states = read_states(targets, self.concurrency.get()).await;
+        let options = LockOptions {
+            upgrade: self.upgrade(),
+            published_before: session.published_before(),
+            concurrency: self.concurrency.get(),
+        };
+        let (context, remarks) = session.with_fresh_keys().await;
+        let files = (&session.manifest, session.manifest_path.as_path());
+        let outcome = lock(&context, session.sources(), files, (&states, &options), self.check).await?;
+        let mut report = report(&outcome);
+        report.problems.splice(..0, remarks);
+        Ok(report)
+    }
+
+    fn upgrade(&self) -> Upgrade {
+        match self.upgrade.as_deref() {
+            None => Upgrade::Nothing,
+            Some([]) => Upgrade::All,
+            Some(plugins) => Upgrade::Only(plugins.iter().cloned().collect()),
+        }
+    }
+}
+
+fn report(outcome: &LockOutcome) -> Report {
+    let mut problems: Vec<_> = outcome.remarks.iter().map(|remark| format!("note: {remark}")).collect();
+    let undigested = outcome.undigested.iter();
+    problems.extend(
+        undigested.map(|one| {
+            format!("note: {} {} is locked without a digest: the catalog has none", one.plugin, one.version)
+        }),
+    );
+    problems.extend(outcome.failed.iter().flat_map(failed));
+    let same = !outcome.changed && outcome.failed.is_empty();
+    Report {
+        document: to_document(outcome),
+        text: text(outcome),
+        notes: same.then(|| "the lock is up to date".to_owned()).into_iter().collect(),
+        problems,
+        kind: outcome.kind(),
+    }
+}
+
+fn failed(failure: &LockFailure) -> Vec<String> {
+    let kept = if failure.kept { "; its former entry stays" } else { "" };
+    let mut lines = vec![format!("failed: {}: {}{kept}", failure.workspace, failure.reason())];
+    lines.extend(failure.fault.hint().map(|hint| format!("hint: {hint}")));
+    lines
+}
+
+/// Returns what changed, a line each, and what became of the file.
+fn text(outcome: &LockOutcome) -> String {
+    let mut text = String::new();
+    for difference in &outcome.differences {
+        text.push_str(&ui::clean(&difference.to_string()));
+        text.push('\n');
+    }
+    if outcome.changed {
+        let verb = if outcome.written { "written" } else { "would be written" };
+        text.push_str(&ui::clean(&format!("{verb}: {}", outcome.path.display())));
+        text.push('\n');
+    }
+    text
+}

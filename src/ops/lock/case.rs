@@ -1,0 +1,188 @@
+//! One workspace: what is asked of it, and what is known of where it must work.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{LockFault, LockRequest, Upgrade, WorkspaceState};
+use crate::{
+    diagnostic::{Chain, Diagnose},
+    fleet::{
+        Workspace,
+        manifest::{Ensure, Place, Wish},
+    },
+    index::{Index, IndexError},
+    lockfile::{LockedPlugin, LockedWorkspace, Reason},
+    model::{GrafanaVersion, PluginId, PluginSpec, PluginVersion, VersionRequest},
+    ops::target::{State, TargetError},
+    resolver::{Problem, SignatureRule, Surroundings},
+};
+
+/// What is to be resolved for one workspace.
+#[derive(Debug)]
+pub(super) struct Case<'a> {
+    pub(super) workspace: &'a Workspace,
+    pub(super) former: Option<&'a LockedWorkspace>,
+    pub(super) problem: Problem,
+    /// What the manifest asks for, the catalog does not have and the lock does.
+    pub(super) kept: BTreeMap<PluginId, &'a LockedPlugin>,
+    /// What the manifest wants gone.
+    pub(super) unwanted: BTreeSet<PluginId>,
+    /// What leaves its locked version, where not all does.
+    pub(super) upgraded: Option<BTreeSet<PluginId>>,
+}
+
+impl<'a> Case<'a> {
+    /// Returns what is to be resolved for a workspace, or why that is not known. Says what was put up with.
+    pub(super) fn of(
+        index: &Index,
+        request: &LockRequest<'a>,
+        workspace: &'a Workspace,
+        signatures: &SignatureRule,
+        remarks: &mut Vec<String>,
+    ) -> Result<Result<Self, LockFault>, IndexError> {
+        let former = request.former.workspace(workspace.name());
+        let meant = request.manifest.plugins().iter().filter(|wish| workspace.is_meant_by(&wish.on));
+        let (present, absent): (Vec<&Wish>, Vec<&Wish>) = meant.partition(|wish| wish.ensure == Ensure::Present);
+        let state = request.states.iter().find(|(name, _)| name == workspace.name()).map(|(_, state)| state);
+        let known = grafana(workspace, state, former, remarks);
+        let grafana = match known {
+            Err(_) if present.is_empty() => None,
+            Err(fault) => return Ok(Err(*fault)),
+            Ok(grafana) => grafana,
+        };
+        let (wishes, kept) = wishes(index, &present, former)?;
+        let upgraded = upgraded(&request.options.upgrade, former);
+        let installed = state.and_then(|state| state.as_ref().ok());
+        let locked = locked(former, installed, &present, upgraded.as_ref());
+        let surroundings = Surroundings {
+            grafana,
+            platforms: vec![workspace.platform().clone()],
+            published_before: request.options.published_before,
+        };
+        let problem =
+            Problem { wishes, surroundings, signatures: signatures.clone(), locked, installed: BTreeMap::new() };
+        let unwanted = absent.into_iter().map(|wish| wish.id.clone()).collect();
+        Ok(Ok(Self { workspace, former, problem, kept, unwanted, upgraded }))
+    }
+
+    /// Returns the entry of the former lock for a plugin that is to stay as it is.
+    pub(super) fn former_of(&self, plugin: &PluginId) -> Option<&'a LockedPlugin> {
+        let stays = self.upgraded.as_ref().is_some_and(|upgraded| !upgraded.contains(plugin));
+        self.former.filter(|_| stays)?.plugins.get(plugin)
+    }
+}
+
+/// Returns the version of Grafana that a workspace has, or had when it was locked.
+fn grafana(
+    workspace: &Workspace,
+    state: Option<&Result<State, TargetError>>,
+    former: Option<&LockedWorkspace>,
+    remarks: &mut Vec<String>,
+) -> Result<Option<GrafanaVersion>, Box<LockFault>> {
+    let name = workspace.name();
+    let locked = former.and_then(|former| former.grafana.clone());
+    match (workspace.place(), state) {
+        (Place::Directory { grafana: Some(told), .. }, _)
+        | (Place::Server { .. }, Some(Ok(State { grafana: Some(told), .. }))) => Ok(Some(told.clone())),
+        (Place::Directory { grafana: None, .. }, Some(Ok(_))) => {
+            remarks.push(format!(
+                "{name}: which Grafana uses it is not known, so the newest versions are taken; `grafana` in the manifest \
+                 tells"
+            ));
+            Ok(None)
+        }
+        (Place::Server { .. }, Some(Ok(_))) => {
+            let locked = locked.ok_or(LockFault::Hidden)?;
+            remarks.push(format!("{name}: it does not tell its version of Grafana; {locked} of the lock is taken"));
+            Ok(Some(locked))
+        }
+        (place, Some(Err(error))) => {
+            let may_be_unknown = former.is_some() && matches!(place, Place::Directory { .. });
+            let taken = match &locked {
+                Some(locked) => format!("Grafana {locked} of the lock"),
+                None if may_be_unknown => "what the lock says".to_owned(),
+                None => return Err(unread(error).into()),
+            };
+            remarks.push(format!("{name}: it cannot be read, so {taken} is taken: {}", Chain(error)));
+            Ok(locked)
+        }
+        (_, None) => Ok(locked),
+    }
+}
+
+fn unread(error: &TargetError) -> LockFault {
+    LockFault::Unread { said: Chain(error).to_string(), kind: error.kind(), hint: error.hint() }
+}
+
+/// What is asked of the resolver, and what stays as it is locked.
+type Asked<'a> = (Vec<PluginSpec>, BTreeMap<PluginId, &'a LockedPlugin>);
+
+fn wishes<'a>(index: &Index, present: &[&Wish], former: Option<&'a LockedWorkspace>) -> Result<Asked<'a>, IndexError> {
+    let (mut wishes, mut kept) = (Vec::new(), BTreeMap::new());
+    for wish in present {
+        let spec = PluginSpec { id: wish.id.clone(), version: request_of(wish) };
+        let locked = former.and_then(|former| former.plugins.get(&wish.id));
+        // A plugin that was taken over as it is may be one that no catalog has.
+        match locked.filter(|locked| spec.version.allows(&locked.version)) {
+            Some(locked) if index.plugin(&wish.id)?.is_none() => drop(kept.insert(wish.id.clone(), locked)),
+            _ => wishes.push(spec),
+        }
+    }
+    Ok((wishes, kept))
+}
+
+/// Returns what a wish asks for; a version that is named in full is pinned.
+fn request_of(wish: &Wish) -> VersionRequest {
+    match wish.version.as_ref().and_then(|range| range.exact().zip(Some(range.clone()))) {
+        Some((version, range)) => VersionRequest::Text { version, range: Some(range) },
+        None => wish.version.clone().into(),
+    }
+}
+
+/// Returns the plugins that leave their locked versions; nothing where all do.
+fn upgraded(upgrade: &Upgrade, former: Option<&LockedWorkspace>) -> Option<BTreeSet<PluginId>> {
+    let mut upgraded = match upgrade {
+        Upgrade::All => return None,
+        Upgrade::Nothing => return Some(BTreeSet::new()),
+        Upgrade::Only(plugins) => plugins.clone(),
+    };
+    let entries = || former.into_iter().flat_map(|former| &former.plugins);
+    loop {
+        let needed = |plugin: &LockedPlugin| match &plugin.reason {
+            Reason::NeededBy(others) => others.iter().any(|other| upgraded.contains(other)),
+            Reason::AskedFor | Reason::Adopted => false,
+        };
+        let more: Vec<_> = entries().filter(|(id, plugin)| !upgraded.contains(*id) && needed(plugin)).collect();
+        if more.is_empty() {
+            return Some(upgraded);
+        }
+        upgraded.extend(more.into_iter().map(|(id, _)| id.clone()));
+    }
+}
+
+/// Returns the versions that stay where they will do: those of the lock, and of what merely comes along with others those
+/// that are installed.
+fn locked(
+    former: Option<&LockedWorkspace>,
+    installed: Option<&State>,
+    present: &[&Wish],
+    upgraded: Option<&BTreeSet<PluginId>>,
+) -> BTreeMap<PluginId, PluginVersion> {
+    let Some(upgraded) = upgraded else { return BTreeMap::new() };
+    let mut locked = BTreeMap::new();
+    for plugin in installed.into_iter().flat_map(|state| state.plugins.values()) {
+        let is_asked = present.iter().any(|wish| wish.id == plugin.id);
+        if let Some(version) = plugin.version.as_ref().filter(|_| plugin.fault.is_none() && !is_asked) {
+            locked.insert(plugin.id.clone(), version.clone());
+        }
+    }
+    let entries = former.into_iter().flat_map(|former| &former.plugins);
+    locked.extend(entries.map(|(id, plugin)| (id.clone(), plugin.version.clone())));
+    locked.retain(|id, _| !upgraded.contains(id));
+    locked
+}
+
+/// Returns the state of each workspace of the manifest that is looked at, in the order of the manifest.
+pub(super) fn considered<'a>(request: &LockRequest<'a>) -> impl Iterator<Item = &'a Workspace> {
+    let states: BTreeSet<_> = request.states.iter().map(|(name, _): &WorkspaceState| name).collect();
+    request.manifest.workspaces().iter().filter(move |workspace| states.contains(workspace.name()))
+}

@@ -1,0 +1,192 @@
+//! Why a workspace, or all of them, cannot be locked.
+
+use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+
+use crate::{
+    diagnostic::{Chain, Diagnose, Kind},
+    home::HomeError,
+    index::IndexError,
+    model::{Platform, PluginId, PluginVersion, WorkspaceName},
+    ops::{candidates::LookupError, fetch::FetchStartError, locking::LockFileError},
+    resolver::Explanation,
+};
+
+/// Nothing can be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockStartError {
+    /// The catalog cannot be read.
+    #[error("nothing was locked")]
+    Index(#[from] IndexError),
+    /// The cache cannot be used.
+    #[error("nothing was locked")]
+    Home(#[from] HomeError),
+    /// Packages cannot be fetched to learn what they need.
+    #[error("nothing was locked")]
+    Fetch(#[from] FetchStartError),
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] LockFileError),
+    /// A plugin to upgrade is neither asked for nor locked.
+    #[error("the plugin `{plugin}` cannot be upgraded: it is neither in the manifest nor in the lock")]
+    Stranger {
+        /// The plugin.
+        plugin: PluginId,
+        /// Ids that are spelt like it.
+        near: Vec<String>,
+    },
+}
+
+impl Diagnose for LockStartError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Index(error) => error.kind(),
+            Self::Home(error) => error.kind(),
+            Self::Fetch(error) => error.kind(),
+            Self::File(error) => error.kind(),
+            Self::Stranger { .. } => Kind::Usage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Index(error) => error.hint(),
+            Self::Home(error) => error.hint(),
+            Self::Fetch(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::Stranger { near, .. } if near.is_empty() => {
+                Some("a `[[plugin]]` of the manifest asks for it".to_owned())
+            }
+            Self::Stranger { near, .. } => Some(format!("did you mean {}?", near.join(", "))),
+        }
+    }
+}
+
+/// Why a workspace cannot be locked.
+#[derive(Debug, thiserror::Error)]
+pub enum LockFault {
+    /// It cannot be read, and nothing else tells which Grafana it is.
+    #[error("it cannot be read, and the lock knows no version of Grafana for it: {said}")]
+    Unread {
+        /// Why it cannot be read.
+        said: String,
+        /// What kind of failure that is.
+        kind: Kind,
+        /// What to do about it.
+        hint: Option<String>,
+    },
+    /// It answers, but does not tell which Grafana it is, and nothing else does.
+    #[error("it does not tell its version of Grafana, and the lock knows none")]
+    Hidden,
+    /// There are no versions that go together.
+    #[error(transparent)]
+    Unsolvable(Box<Explanation>),
+    /// The search was given up.
+    #[error("the search for versions that go together took too long")]
+    GivenUp,
+    /// An alert stops a plugin.
+    #[error("{plugin} {version} cannot be locked")]
+    Stopped {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version that would be locked.
+        version: PluginVersion,
+        /// The alert.
+        source: LookupError,
+    },
+    /// The catalog promises other bytes than the lock.
+    #[error("the package of {plugin} {version} for {platform} is locked with {locked}, and the catalog has {offered}")]
+    Digest {
+        /// The plugin.
+        plugin: PluginId,
+        /// The version.
+        version: PluginVersion,
+        /// The platform.
+        platform: Platform,
+        /// The digest of the lock.
+        locked: String,
+        /// The digest of the catalog.
+        offered: String,
+    },
+    /// The manifest wants a plugin gone that it asks for too, or that another needs.
+    #[error("the manifest wants {plugin} gone, and {}", needed(needed_by))]
+    Unwanted {
+        /// The plugin.
+        plugin: PluginId,
+        /// Who needs it; nobody where the manifest itself asks for it.
+        needed_by: Vec<PluginId>,
+    },
+}
+
+fn needed(by: &[PluginId]) -> String {
+    let ids: Vec<_> = by.iter().map(PluginId::as_str).collect();
+    match ids.as_slice() {
+        [] => "asks for it too".to_owned(),
+        [one] => format!("{one} needs it"),
+        many => format!("{} need it", many.join(", ")),
+    }
+}
+
+impl LockFault {
+    /// Returns what kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Unread { kind, .. } => *kind,
+            Self::Stopped { source, .. } => source.kind(),
+            Self::Digest { .. } => Kind::Integrity,
+            Self::Unsolvable(explanation) => explanation.kind(),
+            Self::Hidden | Self::GivenUp | Self::Unwanted { .. } => Kind::Failed,
+        }
+    }
+
+    /// Returns what to do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Unread { hint, .. } => hint.clone(),
+            Self::Hidden => None,
+            Self::Stopped { source, .. } => source.hint(),
+            Self::Unsolvable(explanation) => explanation.hint(),
+            Self::GivenUp => Some("name versions of some of the plugins in the manifest".to_owned()),
+            Self::Digest { plugin, .. } => Some(format!(
+                "one of the two was tampered with or published anew: ask the publisher, then `plugport lock --upgrade \
+                 {plugin}` takes what the catalog says"
+            )),
+            Self::Unwanted { plugin, .. } => {
+                Some(format!("let the `on` of the entries for {plugin} in the manifest mean different workspaces"))
+            }
+        }
+    }
+}
+
+/// A workspace that cannot be locked.
+#[derive(Debug)]
+pub struct LockFailure {
+    /// The workspace.
+    pub workspace: WorkspaceName,
+    /// Whether its former entry stays in the lock.
+    pub kept: bool,
+    /// Why.
+    pub fault: LockFault,
+}
+
+impl LockFailure {
+    /// Returns why, in a sentence.
+    pub fn reason(&self) -> String {
+        Chain(&self.fault).to_string()
+    }
+}
+
+impl Serialize for LockFailure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("LockFailure", 5)?;
+        fields.serialize_field("workspace", &self.workspace)?;
+        fields.serialize_field("kept", &self.kept)?;
+        fields.serialize_field("reason", &self.reason())?;
+        if let Some(hint) = self.fault.hint() {
+            fields.serialize_field("hint", &hint)?;
+        }
+        if let LockFault::Unsolvable(explanation) = &self.fault {
+            fields.serialize_field("explanation", explanation)?;
+        }
+        fields.end()
+    }
+}

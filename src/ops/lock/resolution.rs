@@ -1,0 +1,226 @@
+//! Resolves all workspaces, and fetches packages of which it is not known what they need until nothing new comes up.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::{
+    LockFailure, LockFault, LockOptions, LockRequest, LockStartError, ResolvedLock, Upgrade,
+    assembly::Assembly,
+    case::{Case, considered},
+};
+use crate::{
+    diagnostic::nearest,
+    fleet::Workspace,
+    index::{Index, IndexError},
+    lockfile::LockedWorkspace,
+    model::{GrafanaVersion, Platform, PluginId, PluginVersion, WorkspaceName},
+    ops::{
+        Context, blocking, candidates,
+        fetch::{self, FetchOptions, LockedPackages, Subject},
+        sources::Sources,
+    },
+    progress::Unit,
+    resolver::{Explanation, Problem, Solution, Surroundings},
+};
+
+/// After this many rounds of finding out what packages need, the rest is left to be told by name.
+const MAX_ROUNDS: usize = 16;
+
+/// A package of which it is not known what it needs: plugin, version, and the platform of the workspace.
+type Unknown = (PluginId, String, Platform);
+
+type Outcome = Result<Solution, Option<Box<Explanation>>>;
+
+/// Chooses versions for every workspace that was looked at; writes nothing but packages into the store.
+///
+/// The former lock's versions stay unless they are to be upgraded. What a version needs that the catalog does not tell is
+/// read from its package, which is fetched; offline, and where that fails, it is left out and said.
+pub async fn resolve_lock(
+    context: &Context,
+    sources: &Sources,
+    request: &LockRequest<'_>,
+) -> Result<ResolvedLock, LockStartError> {
+    check_upgrade(request)?;
+    let path = context.home.index_path();
+    let index = blocking(move || Index::open_proven(&path)).await?;
+    let mut resolved = ResolvedLock::default();
+    let mut cases = Vec::new();
+    let signatures = candidates::signature_rule(&context.trust);
+    for workspace in considered(request) {
+        match Case::of(&index, request, workspace, &signatures, &mut resolved.remarks)? {
+            Ok(case) => cases.push(case),
+            Err(fault) => resolved.failures.push(failure(request, workspace, fault)),
+        }
+    }
+    let mut asked: BTreeMap<Unknown, String> = BTreeMap::new();
+    for round in 0.. {
+        let snapshot = index.snapshot()?;
+        let outcomes = solve_all(context, &index, &cases)?;
+        let unknown = unknown(&cases, &outcomes);
+        let new: Vec<_> = unknown.iter().filter(|one| !asked.contains_key(*one)).cloned().collect();
+        if new.is_empty() || round == MAX_ROUNDS || context.client.is_offline() {
+            tell_unknown(&unknown, &asked, &mut resolved.remarks);
+            assemble(&index, request, (cases, outcomes), &mut resolved)?;
+            break;
+        }
+        drop(snapshot);
+        asked.extend(fetch_all(context, sources, new, request.options).await?);
+    }
+    Ok(resolved)
+}
+
+/// A plugin to upgrade that nobody has is a slip of the pen.
+fn check_upgrade(request: &LockRequest<'_>) -> Result<(), LockStartError> {
+    let Upgrade::Only(plugins) = &request.options.upgrade else { return Ok(()) };
+    let asked = request.manifest.plugins().iter().map(|wish| &wish.id);
+    let locked = request.former.workspaces.values().flat_map(|workspace| workspace.plugins.keys());
+    let known: BTreeSet<&PluginId> = asked.chain(locked).collect();
+    match plugins.iter().find(|plugin| !known.contains(plugin)) {
+        None => Ok(()),
+        Some(plugin) => {
+            let near = nearest(plugin.as_str(), known.into_iter().map(PluginId::as_str));
+            let near = near.into_iter().map(str::to_owned).collect();
+            Err(LockStartError::Stranger { plugin: plugin.clone(), near })
+        }
+    }
+}
+
+fn failure(request: &LockRequest<'_>, workspace: &Workspace, fault: LockFault) -> LockFailure {
+    let kept = request.former.workspace(workspace.name()).is_some();
+    LockFailure { workspace: workspace.name().clone(), kept, fault }
+}
+
+/// What a problem depends on that is not the same for all workspaces: those that agree in it have the same solution.
+#[derive(Eq, Hash, PartialEq)]
+struct Question {
+    wishes: Vec<(PluginId, String)>,
+    grafana: Option<GrafanaVersion>,
+    platforms: Vec<Platform>,
+    locked: Vec<(PluginId, String)>,
+}
+
+impl Question {
+    fn of(problem: &Problem) -> Self {
+        Self {
+            wishes: problem.wishes.iter().map(|wish| (wish.id.clone(), wish.version.to_string())).collect(),
+            grafana: problem.surroundings.grafana.clone(),
+            platforms: problem.surroundings.platforms.clone(),
+            locked: problem.locked.iter().map(|(id, version)| (id.clone(), version.as_str().to_owned())).collect(),
+        }
+    }
+}
+
+/// Returns the outcome of each case, in order; equal problems are solved once.
+fn solve_all(context: &Context, index: &Index, cases: &[Case<'_>]) -> Result<Vec<Outcome>, IndexError> {
+    let mut solved: HashMap<Question, Outcome> = HashMap::new();
+    let mut outcomes = Vec::with_capacity(cases.len());
+    context.reporter.begin("resolving", Some(cases.len() as u64), Unit::Items);
+    for case in cases {
+        let question = Question::of(&case.problem);
+        let outcome = match solved.get(&question) {
+            Some(outcome) => outcome.clone(),
+            None => candidates::attempt(index, &case.problem)?,
+        };
+        solved.entry(question).or_insert_with(|| outcome.clone());
+        outcomes.push(outcome);
+        context.reporter.advance(1);
+    }
+    context.reporter.end();
+    Ok(outcomes)
+}
+
+fn unknown(cases: &[Case<'_>], outcomes: &[Outcome]) -> BTreeSet<Unknown> {
+    let mut unknown = BTreeSet::new();
+    for (case, outcome) in cases.iter().zip(outcomes) {
+        let plugins = outcome.iter().flat_map(|solution| &solution.plugins).filter(|resolved| !resolved.needs_known);
+        let platform = case.workspace.platform();
+        unknown.extend(
+            plugins.map(|resolved| (resolved.plugin.clone(), resolved.version.as_str().to_owned(), platform.clone())),
+        );
+    }
+    unknown
+}
+
+/// Says of every version of which it is not known what it needs why that is so, once.
+fn tell_unknown(unknown: &BTreeSet<Unknown>, asked: &BTreeMap<Unknown, String>, remarks: &mut Vec<String>) {
+    let mut told = HashSet::new();
+    for one in unknown {
+        let (plugin, version, _) = one;
+        let why = asked.get(one).map_or("its package is not in the store", String::as_str);
+        if told.insert((plugin, version)) {
+            remarks.push(format!("what {plugin} {version} needs is not known: {why}"));
+        }
+    }
+}
+
+/// Fetches packages; returns each with why it did not come, or that it tells nothing.
+async fn fetch_all(
+    context: &Context,
+    sources: &Sources,
+    new: Vec<Unknown>,
+    options: &LockOptions,
+) -> Result<Vec<(Unknown, String)>, LockStartError> {
+    let _lock = context.home.lock(&context.command, context.now())?;
+    let package = |(plugin, version, platform): &Unknown| {
+        let version: PluginVersion = version.parse().ok()?;
+        let (plugin, platforms) = (plugin.clone(), vec![platform.clone()]);
+        Some(LockedPackages { plugin, version, platforms, digests: BTreeMap::new() })
+    };
+    let wanted = FetchOptions {
+        subject: Subject::Locked(new.iter().filter_map(package).collect()),
+        surroundings: Surroundings::default(),
+        dependencies: false,
+        concurrency: options.concurrency,
+    };
+    let path = context.home.index_path();
+    let writer = blocking(move || Index::open(&path)).await?;
+    let failed = fetch::fetch_locked(context, sources, writer, &wanted).await?.failed;
+    let reason = |(plugin, version, _): &Unknown| {
+        let is_it = |failure: &&fetch::FetchFailure| {
+            failure.plugin == *plugin && failure.version.as_ref().is_some_and(|failed| failed.as_str() == version)
+        };
+        let reason = failed.iter().find(is_it).map(|failure| failure.reason.clone());
+        reason.unwrap_or_else(|| "its package does not tell".to_owned())
+    };
+    Ok(new.into_iter().map(|one| (one.clone(), reason(&one))).collect())
+}
+
+/// Puts the lock together.
+fn assemble(
+    index: &Index,
+    request: &LockRequest<'_>,
+    (cases, outcomes): (Vec<Case<'_>>, Vec<Outcome>),
+    resolved: &mut ResolvedLock,
+) -> Result<(), IndexError> {
+    let mut assembly = Assembly::new(index)?;
+    let mut entries: BTreeMap<WorkspaceName, LockedWorkspace> = BTreeMap::new();
+    for (case, outcome) in cases.iter().zip(outcomes) {
+        let entry = match outcome {
+            Ok(solution) => assembly.entry(case, &solution)?,
+            Err(why) => Err(why.map_or(LockFault::GivenUp, LockFault::Unsolvable)),
+        };
+        match entry {
+            Ok(entry) => {
+                let kept = |(id, locked): (&PluginId, &&crate::lockfile::LockedPlugin)| {
+                    let (name, version) = (case.workspace.name(), &locked.version);
+                    format!("{name}: {id} {version} is not in the catalog and stays as it is locked")
+                };
+                resolved.remarks.extend(case.kept.iter().map(kept));
+                entries.insert(case.workspace.name().clone(), entry);
+            }
+            Err(fault) => resolved.failures.push(failure(request, case.workspace, fault)),
+        }
+    }
+    for workspace in request.manifest.workspaces() {
+        if let Some(former) = request.former.workspace(workspace.name()) {
+            entries.entry(workspace.name().clone()).or_insert_with(|| former.clone());
+        }
+    }
+    let order = |name: &WorkspaceName| request.manifest.workspaces().iter().position(|one| one.name() == name);
+    resolved.failures.sort_by_key(|failure| order(&failure.workspace));
+    // What was chosen is as old as the catalog that it was chosen from.
+    let is_same = !entries.is_empty() && entries == request.former.workspaces;
+    resolved.lock.catalog = if is_same { request.former.catalog.clone() } else { assembly.catalog.snapshot()? };
+    resolved.lock.workspaces = entries;
+    resolved.undigested = assembly.catalog.undigested;
+    Ok(())
+}

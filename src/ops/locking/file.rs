@@ -1,0 +1,98 @@
+//! The file: where it is, and how it is read and written.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    diagnostic::{Diagnose, Kind},
+    disk,
+    lockfile::{Lock, LockError},
+};
+
+/// A lock cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum LockFileError {
+    /// The lock that is there is refused.
+    #[error("the lock `{}` is refused", path.display())]
+    Refused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: LockError,
+    },
+    /// It cannot be read.
+    #[error("`{}` cannot be read", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error("`{}` cannot be written, and is as it was", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Diagnose for LockFileError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Refused { source, .. } => source.kind(),
+            Self::Read { .. } => Kind::Usage,
+            Self::Write { .. } => Kind::Storage,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Refused { source, .. } => source.hint(),
+            Self::Read { .. } | Self::Write { .. } => None,
+        }
+    }
+}
+
+/// Returns where the lock of a manifest is: beside it, `plugport.lock` for `plugport.toml`.
+pub fn lock_path(manifest: &Path) -> PathBuf {
+    manifest.with_extension("lock")
+}
+
+/// Reads a lock; where no file is there, nothing.
+pub fn read_lock(path: &Path) -> Result<Option<Lock>, LockFileError> {
+    let text = read_text(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
+    let lock = text.map(|text| Lock::parse(&text)).transpose();
+    lock.map_err(|source| LockFileError::Refused { path: path.to_owned(), source })
+}
+
+/// Writes a lock where the file does not say it already; returns whether it did.
+pub fn write_lock(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
+    let former = read_text(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
+    let text = lock.to_text();
+    if former.as_deref() == Some(&text) {
+        return Ok(false);
+    }
+    put(path, &text).map_err(|source| LockFileError::Write { path: path.to_owned(), source })?;
+    Ok(true)
+}
+
+/// Reads a file; where none is there, nothing.
+pub(in crate::ops) fn read_text(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a file; of a link, what it leads to. The mode stays.
+pub(in crate::ops) fn put(path: &Path, text: &str) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mode = fs::metadata(&path).map_or(0o644, |metadata| metadata.permissions().mode() & 0o777);
+    disk::write_atomic(&path, text.as_bytes(), mode)
+}
