@@ -10,6 +10,7 @@ use crate::{
     ops::{
         candidates::signature_rule,
         check::{CheckOptions, CheckOutcome, CheckedPlugin, CheckedWorkspace, Inventory, check, read_subjects},
+        discover::{Offer, offers},
     },
     upgrade::Verdict,
 };
@@ -42,14 +43,42 @@ impl Arguments {
             published_before: session.published_before(),
             signatures: signature_rule(&session.context.trust),
         };
-        let outcome = check(&index, subjects, &options)?;
+        let mut outcome = check(&index, subjects, &options)?;
+        let offers = self.offers(session, &mut outcome).await;
+        let mut document = to_document(&outcome);
+        if let (Some(fields), false) = (document.as_object_mut(), offers.is_empty()) {
+            fields.insert("offers".to_owned(), to_document(&offers));
+        }
         Ok(Report {
-            document: to_document(&outcome),
+            document,
             text: text(&outcome),
             notes: Vec::new(),
             problems: outcome.workspaces.iter().flat_map(problems).collect(),
             kind: outcome.kind(),
         })
+    }
+}
+
+impl Arguments {
+    /// Asks AWS for the versions it offers for its own workspaces; what it does not offer is a remark, never a failure.
+    async fn offers(&self, session: &Session, outcome: &mut CheckOutcome) -> Vec<Offer> {
+        if self.workspace_file.is_some() {
+            return Vec::new();
+        }
+        let mut workspaces = Vec::new();
+        for checked in &outcome.workspaces {
+            let named = checked.name.parse().ok().and_then(|name| session.manifest.workspace(&name).ok());
+            workspaces.extend(named.map(|workspace| (workspace, checked.grafana.as_ref())));
+        }
+        let (offers, remarks) = offers(&session.context.client, workspaces, &self.grafana).await;
+        for checked in &mut outcome.workspaces {
+            let own = offers.iter().filter(|offer| offer.workspace == checked.name);
+            checked.remarks.extend(own.filter_map(Offer::remark));
+        }
+        if let Some(first) = outcome.workspaces.first_mut() {
+            first.remarks.extend(remarks);
+        }
+        offers
     }
 }
 

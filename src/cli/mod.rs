@@ -34,7 +34,7 @@ mod versions;
 mod why;
 mod workspace;
 
-use std::{ffi::OsString, process::ExitCode, sync::Arc};
+use std::{ffi::OsString, process::ExitCode, sync::Arc, time::Duration};
 
 use clap::{Parser, Subcommand, error::ErrorKind};
 
@@ -224,7 +224,9 @@ fn run(arguments: &Arguments) -> u8 {
             let code = report.kind.map_or(0, exit_code);
             (ui.report(name, report), code)
         }
-        Ended::With(Err(failure)) | Ended::After(_, Err(failure), _) => (ui.failure(name, &failure), exit_code(failure.kind)),
+        Ended::With(Err(failure)) | Ended::After(_, Err(failure), _) => {
+            (ui.failure(name, &failure), exit_code(failure.kind))
+        }
         Ended::After(signal, Ok(report), Some(id)) => {
             let printed = ui.report(name, report);
             let message = format!("interrupted by {}: rollout {id} is unfinished", signal.name);
@@ -261,22 +263,31 @@ enum Ended {
 async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
     let interrupt = Arc::new(Interrupt::default());
     let caught = signals::listen(Arc::clone(&interrupt));
-    let work = async {
-        let session = Session::open(&arguments.globals, arguments.ui(), name, Arc::clone(&interrupt))?;
-        arguments.command.run(&session).await
+    let session = match Session::open(&arguments.globals, arguments.ui(), name, Arc::clone(&interrupt)) {
+        Ok(session) => session,
+        Err(failure) => return Ended::With(Err(failure)),
     };
-    let mut work = std::pin::pin!(work);
-    tokio::select! {
+    let mut work = Box::pin(arguments.command.run(&session));
+    let ended = tokio::select! {
         signal = caught => {
-            if !interrupt.is_heeded() {
-                return Ended::By(signal);
+            if interrupt.is_heeded() {
+                interrupt.want();
+                let result = work.await;
+                Ended::After(signal, result, interrupt.left())
+            } else {
+                Ended::By(signal)
             }
-            interrupt.want();
-            let result = work.await;
-            Ended::After(signal, result, interrupt.left())
         }
         result = &mut work => Ended::With(result),
+    };
+    let limit = match ended {
+        Ended::With(_) | Ended::After(..) => Duration::from_mins(1),
+        Ended::By(_) => signals::LAST_WORDS,
+    };
+    for line in session.give_back(limit).await {
+        arguments.ui().problem(&line);
     }
+    ended
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ pub(super) async fn connect(session: &Session, workspace: &Workspace) -> Target 
         Where::Directory { path, grafana } => Place::Folder { path: path.clone(), grafana: grafana.clone() },
         Where::Server { service, url, allow_http, login } => {
             let site = async {
-                let credential = login.credential(&super::setup::environment).await?;
+                let credential = login.credential(&super::setup::environment, &session.tokens).await?;
                 Ok::<_, AccessError>(Site::new(&session.context.client, url.as_str(), Some(credential), *allow_http)?)
             };
             match site.await {

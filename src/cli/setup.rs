@@ -1,6 +1,6 @@
 //! From global arguments, the environment and the manifest to what every command works with.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use anstream::ColorChoice;
 use clap::{Args, ValueEnum};
@@ -17,6 +17,7 @@ use crate::{
     diagnostic::{Chain, Kind},
     fleet::{
         Manifest,
+        aws::{AccountTokens, Leftover},
         manifest::{Keys, Login, Place, Signatures, Source},
     },
     home::Home,
@@ -185,6 +186,8 @@ pub(super) struct Session {
     pub(super) ui: Ui,
     /// Who may want a rollout to end.
     pub(super) interrupt: Arc<Interrupt>,
+    /// The tokens that this run made, to be deleted at its end.
+    pub(super) tokens: Arc<AccountTokens>,
     sources: Sources,
     keys: Option<KeysOf>,
 }
@@ -203,7 +206,8 @@ impl Session {
         let manifest = globals.manifest()?;
         let authorities = globals.authorities()?;
         let client = Client::new(manifest.network().clone(), globals.offline, authorities.as_deref())?;
-        let sources = Sources::new(client.clone(), known_sources(&manifest), environment);
+        let tokens = Arc::new(AccountTokens::new(client.clone(), now));
+        let sources = Sources::new(client.clone(), known_sources(&manifest), environment, Arc::clone(&tokens));
         let (home, source) = (Home::new(globals.cache()?), globals.keys_source(&manifest)?);
         let kept = source.as_deref().map(|source| keys::kept(&home, source));
         let context = Context {
@@ -220,7 +224,7 @@ impl Session {
         let manifest_path = globals.manifest_path();
         let wants_document = ui.format != Format::Text;
         let verbose = globals.verbose > 0;
-        Ok(Self { context, manifest, manifest_path, wants_document, verbose, ui, interrupt, sources, keys })
+        Ok(Self { context, manifest, manifest_path, wants_document, verbose, ui, interrupt, tokens, sources, keys })
     }
 
     /// Returns how a rollout is carried out.
@@ -237,6 +241,24 @@ impl Session {
             environment,
             stop: environment(STOP_AFTER).as_deref().and_then(StopAfter::parse),
         }
+    }
+
+    /// Deletes the tokens that this run made, within a time; returns what is to be told of those that stay.
+    pub(super) async fn give_back(&self, limit: Duration) -> Vec<String> {
+        let Ok(leftovers) = tokio::time::timeout(limit, self.tokens.delete_all()).await else {
+            return vec![
+                "note: not every token that was made for this run is deleted: they expire by themselves".to_owned(),
+            ];
+        };
+        let told = |left: Leftover| {
+            let Leftover { workspace, account, name, error } = left;
+            let error = Chain(&error);
+            format!(
+                "note: the token `{name}` of the service account {account} of {workspace} is not deleted and expires by \
+                 itself: {error}"
+            )
+        };
+        leftovers.into_iter().map(told).collect()
     }
 
     /// Returns what is to be told of the keys that were kept.

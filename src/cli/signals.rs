@@ -20,6 +20,9 @@ const GRACE: Duration = Duration::from_millis(1_500);
 /// How long a rollout gives to what is under way, once it is to end.
 pub(super) const ROLLOUT_GRACE: Duration = Duration::from_secs(10);
 
+/// How long a command that was cut off may take to give back what it holds elsewhere; less than [`GRACE`].
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(1_200);
+
 /// A signal that ends the program.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signal {

@@ -71,7 +71,7 @@ impl Ui {
     }
 
     /// Prints what went wrong with its label in colour.
-    fn problem(self, text: &str) {
+    pub(super) fn problem(self, text: &str) {
         let text = clean(text);
         let (label, rest) = text.split_once(": ").unwrap_or(("", &text));
         let color = match label {

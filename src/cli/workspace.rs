@@ -1,5 +1,7 @@
 //! `plugport workspace`.
 
+mod discover;
+
 use clap::{Args, Subcommand};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -36,6 +38,8 @@ enum Command {
         #[arg(value_name = "WORKSPACE|SELECTOR")]
         workspaces: Option<Selector>,
     },
+    /// Ask AWS for its Amazon Managed Grafana workspaces, and with `--write` name them in the manifest
+    Discover(discover::Arguments),
 }
 
 impl Arguments {
@@ -43,6 +47,7 @@ impl Arguments {
         match &self.command {
             Command::List => Ok(list(session)),
             Command::Ping { workspaces } => ping(session, workspaces.as_ref().unwrap_or(&Selector::All)).await,
+            Command::Discover(arguments) => arguments.run(session).await,
         }
     }
 }

@@ -2,7 +2,11 @@
 //!
 //! *Invariant:* a workspace's secret goes into the connection to that workspace and nowhere else.
 
-use super::{Environment, ReferenceError, manifest::Login};
+use super::{
+    Environment, ReferenceError,
+    aws::{AccountTokens, AwsError},
+    manifest::Login,
+};
 use crate::{model::Credential, net::SiteError};
 
 /// A workspace cannot be asked at all.
@@ -11,17 +15,25 @@ pub enum AccessError {
     /// Its secret cannot be fetched.
     #[error("the secret of the workspace cannot be fetched")]
     Secret(#[from] ReferenceError),
+    /// No token can be made for its service account.
+    #[error("no token can be made for the service account of the workspace")]
+    Account(#[from] AwsError),
     /// Its address is none that we go to.
     #[error("the address of the workspace cannot be used")]
     Site(#[from] SiteError),
 }
 
-crate::diagnostic::diagnose_by_source!(AccessError { Secret, Site });
+crate::diagnostic::diagnose_by_source!(AccessError { Secret, Account, Site });
 
 impl Login {
-    /// Fetches the secret and returns who we are with it.
-    pub async fn credential(&self, environment: Environment<'_>) -> Result<Credential, ReferenceError> {
+    /// Fetches the secret, or has a token made, and returns who we are with it.
+    pub async fn credential(
+        &self,
+        environment: Environment<'_>,
+        tokens: &AccountTokens,
+    ) -> Result<Credential, AccessError> {
         Ok(match self {
+            Self::Account(account) => Credential::Bearer(tokens.token(account).await?),
             Self::Token(token) => Credential::Bearer(token.resolve(environment).await?),
             Self::Basic { user, password } => {
                 Credential::Basic { user: user.clone(), password: password.resolve(environment).await? }

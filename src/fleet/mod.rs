@@ -5,6 +5,7 @@
 //! *Not for:* choosing versions, or deciding in which order workspaces are changed.
 
 pub mod access;
+pub mod aws;
 pub mod directory;
 pub mod grafana;
 pub mod manifest;

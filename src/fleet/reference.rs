@@ -17,6 +17,7 @@ use std::{
 use serde::{Deserialize, Deserializer, de::Error as _};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::aws::{ParseAccountError, ServiceAccount};
 use crate::{
     diagnostic::{Diagnose, Kind},
     model::Secret,
@@ -41,6 +42,15 @@ pub enum SecretReference {
     File(PathBuf),
     /// In what a program prints, the first word being the program: `{ command = "pass show grafana" }`, or a list.
     Command(CommandLine),
+}
+
+/// Who we are by a token: where it is, or the service account that one is made for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum TokenReference {
+    /// A token that is there already.
+    Secret(SecretReference),
+    /// A service account of Amazon Managed Grafana: `{ aws-service-account = "ID" }`.
+    Account(ServiceAccount),
 }
 
 /// A program that prints a secret, and what it must not see.
@@ -126,11 +136,24 @@ impl fmt::Display for SecretReference {
 
 impl<'de> Deserialize<'de> for SecretReference {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // By way of a value, since the errors of a derived reader quote the text that they did not expect.
-        let value =
-            toml::Value::deserialize(deserializer).map_err(|_| D::Error::custom(ParseReferenceError::Literal))?;
-        parse(value).map_err(D::Error::custom)
+        parse(value(deserializer)?).map_err(D::Error::custom)
     }
+}
+
+impl<'de> Deserialize<'de> for TokenReference {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match value(deserializer)? {
+            toml::Value::Table(table) if table.contains_key("aws-service-account") => ServiceAccount::parse(table)
+                .map(Self::Account)
+                .map_err(|error| D::Error::custom(ParseReferenceError::Account(error))),
+            value => parse(value).map(Self::Secret).map_err(D::Error::custom),
+        }
+    }
+}
+
+/// Reads by way of a value, since the errors of a derived reader quote the text that they did not expect.
+fn value<'de, D: Deserializer<'de>>(deserializer: D) -> Result<toml::Value, D::Error> {
+    toml::Value::deserialize(deserializer).map_err(|_| D::Error::custom(ParseReferenceError::Literal))
 }
 
 fn parse(value: toml::Value) -> Result<SecretReference, ParseReferenceError> {
@@ -238,11 +261,17 @@ pub enum ParseReferenceError {
     /// A command without a program.
     #[error("`command` is a program and its arguments, as a text or as a list of texts")]
     Command,
+    /// A service account that cannot be one.
+    #[error(transparent)]
+    Account(ParseAccountError),
 }
 
 impl ParseReferenceError {
     /// All there are.
-    pub(super) const ALL: [Self; 4] = [Self::Literal, Self::Shape, Self::VariableName, Self::Command];
+    pub(super) fn all() -> impl Iterator<Item = Self> {
+        let own = [Self::Literal, Self::Shape, Self::VariableName, Self::Command];
+        own.into_iter().chain(ParseAccountError::ALL.map(Self::Account))
+    }
 }
 
 /// What is wrong with what was found in place of a secret.

@@ -96,6 +96,12 @@ pub enum NetError {
         /// Why not.
         rule: RedirectRule,
     },
+    /// It is plain http to another machine.
+    #[error("`{url}` was not asked: it is not https")]
+    Plain {
+        /// What would have been asked.
+        url: Url,
+    },
     /// What was received could not be kept.
     #[error("the answer of `{url}` could not be written")]
     Write {
@@ -120,6 +126,13 @@ fn said(message: Option<&str>) -> String {
 }
 
 impl NetError {
+    /// Returns the error of a request that got no answer.
+    pub(super) fn of_sending(url: &Url, source: reqwest::Error) -> Self {
+        let (url, unreachable) = (url.clone(), source.is_connect());
+        let source = source.without_url();
+        if unreachable { Self::Unreachable { url, source } } else { Self::Broken { url, source } }
+    }
+
     /// Returns whether another try may fare better.
     pub fn is_transient(&self) -> bool {
         match self {
@@ -166,7 +179,7 @@ impl Diagnose for NetError {
     fn kind(&self) -> Kind {
         match self {
             Self::Write { .. } => Kind::Storage,
-            Self::Certificates(_) | Self::NoCertificates => Kind::Usage,
+            Self::Certificates(_) | Self::NoCertificates | Self::Plain { .. } => Kind::Usage,
             Self::Setup(_) => Kind::Failed,
             _ => Kind::Network,
         }
@@ -175,6 +188,7 @@ impl Diagnose for NetError {
     fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::Offline { .. } => "leave out `--offline` for this",
+            Self::Plain { .. } => "name an https address",
             Self::Unreachable { source, .. } if is_certificate_problem(source) => {
                 "name your company's authority with `--ca-cert FILE` or SSL_CERT_FILE"
             }

@@ -1,14 +1,15 @@
 //! HTTP towards servers that were named: the catalog's upstream and the workspaces.
 //!
-//! *Invariant:* a request goes to a [`Site`], which is one configured address with its own credential; a redirect that
-//! leaves the site goes over https to public addresses only, and takes no credential along. Every answer is bounded in
-//! time, in size and in tries. With `offline` no socket is opened.
+//! *Invariant:* a request goes to a [`Site`], which is one configured address with its own credential, or as a [`RawRequest`]
+//! where it was addressed and signed to; a redirect that leaves a site goes over https to public addresses only, and takes no
+//! credential along. Every answer is bounded in time, in size and in tries. With `offline` no socket is opened.
 //! *Not for:* knowing what an answer means. This is the only module that names `reqwest`.
 
 mod address;
 mod answer;
 mod download;
 mod error;
+mod raw;
 mod redirect;
 mod retry;
 mod site;
@@ -25,6 +26,7 @@ use serde::Deserialize;
 pub use answer::{Answer, Document, Reply, Spoken};
 pub use download::{Download, Sink};
 pub use error::{NetError, SiteError};
+pub use raw::{RawAnswer, RawRequest};
 pub use redirect::RedirectRule;
 pub use reqwest::Method;
 pub use site::{Form, Question, Site, Traffic, parse_address};
@@ -95,6 +97,8 @@ struct Shared {
     inside: OnceLock<reqwest::Client>,
     /// For redirects that leave a site: https and public addresses only.
     outside: OnceLock<reqwest::Client>,
+    /// For what no proxy can reach in our place.
+    direct: OnceLock<reqwest::Client>,
     certificates: Vec<reqwest::Certificate>,
     settings: NetSettings,
     offline: bool,
@@ -112,8 +116,8 @@ impl Client {
         if authorities.is_some() && certificates.is_empty() {
             return Err(NetError::NoCertificates);
         }
-        let (inside, outside) = (OnceLock::new(), OnceLock::new());
-        Ok(Self(Arc::new(Shared { inside, outside, certificates, settings, offline })))
+        let (inside, outside, direct) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
+        Ok(Self(Arc::new(Shared { inside, outside, direct, certificates, settings, offline })))
     }
 
     /// Returns what speaks to the named sites.
@@ -124,6 +128,11 @@ impl Client {
     /// Returns what follows redirects that leave a site.
     fn outside(&self) -> Result<&reqwest::Client, NetError> {
         self.0.ready(&self.0.outside, |builder| builder.https_only(true).dns_resolver(address::PublicOnly::new()))
+    }
+
+    /// Returns what speaks to named addresses past any proxy.
+    fn direct(&self) -> Result<&reqwest::Client, NetError> {
+        self.0.ready(&self.0.direct, ClientBuilder::no_proxy)
     }
 
     /// Returns the bounds of this client.

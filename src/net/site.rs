@@ -329,11 +329,7 @@ impl Site {
         let result = match sent {
             Err(_) => Err(NetError::NoAnswer { url: url.clone(), limit: timeout }),
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(source)) => {
-                let (url, unreachable) = (url.clone(), source.is_connect());
-                let source = source.without_url();
-                Err(if unreachable { NetError::Unreachable { url, source } } else { NetError::Broken { url, source } })
-            }
+            Ok(Err(source)) => Err(NetError::of_sending(url, source)),
         };
         tracing::debug!(%url, status = result.as_ref().map_or(0, |response| response.status().as_u16()), "request");
         result
@@ -364,7 +360,7 @@ fn location(response: &Response) -> Option<String> {
     Some(response.headers().get(header::LOCATION)?.to_str().ok()?.chars().take(2000).collect())
 }
 
-fn is_loopback(url: &Url) -> bool {
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),

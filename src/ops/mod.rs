@@ -9,6 +9,7 @@ pub mod adopt;
 pub mod candidates;
 pub mod changes;
 pub mod check;
+pub mod discover;
 pub mod doctor;
 pub mod fetch;
 pub mod foreign;

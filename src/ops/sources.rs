@@ -8,7 +8,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     diagnostic::{Diagnose, Kind},
-    fleet::{ReferenceError, manifest::Login},
+    fleet::{access::AccessError, aws::AccountTokens, manifest::Login},
     net::{Client, Site, SiteError, parse_address},
     upstream::{Folder, FolderError, HttpCatalog, Upstream},
 };
@@ -30,6 +30,7 @@ pub struct Sources {
     client: Client,
     known: Vec<KnownSource>,
     environment: fn(&str) -> Option<String>,
+    tokens: Arc<AccountTokens>,
     opened: Mutex<HashMap<String, Arc<Upstream>>>,
 }
 
@@ -41,7 +42,7 @@ pub enum SourceError {
     Site(#[from] SiteError),
     /// The secret for it cannot be fetched.
     #[error("the source cannot be used")]
-    Secret(#[from] ReferenceError),
+    Secret(#[from] AccessError),
     /// Its folder is no catalog.
     #[error("the source cannot be used")]
     Folder(#[from] FolderError),
@@ -73,9 +74,15 @@ impl Diagnose for SourceError {
 }
 
 impl Sources {
-    /// Returns sources of which these are known beforehand; `environment` looks up variables that secrets are in.
-    pub fn new(client: Client, known: Vec<KnownSource>, environment: fn(&str) -> Option<String>) -> Self {
-        Self { client, known, environment, opened: Mutex::default() }
+    /// Returns sources of which these are known beforehand; `environment` looks up variables that secrets are in, `tokens`
+    /// makes those of service accounts.
+    pub fn new(
+        client: Client,
+        known: Vec<KnownSource>,
+        environment: fn(&str) -> Option<String>,
+        tokens: Arc<AccountTokens>,
+    ) -> Self {
+        Self { client, known, environment, tokens, opened: Mutex::default() }
     }
 
     /// Returns the upstream at an address or in a folder.
@@ -106,7 +113,7 @@ impl Sources {
         let wanted = plain(address);
         let known = self.known.iter().find(|known| wanted.is_some() && plain(&known.location) == wanted);
         let credential = match known.and_then(|known| known.login.as_ref()) {
-            Some(login) => Some(login.credential(&self.environment).await?),
+            Some(login) => Some(login.credential(&self.environment, &self.tokens).await?),
             None => None,
         };
         let allow_http = known.is_some_and(|known| known.allow_http);

@@ -125,6 +125,19 @@ fn a_workspace_that_is_down_stops_no_other() {
     world.run(&["workspace", "ping", "down"]).expect_code(5);
 }
 
+#[cfg(not(feature = "aws"))]
+#[test]
+fn what_asks_aws_says_that_it_is_left_out() {
+    let world = World::new(catalog()).manifest(
+        "[[workspace]]\nname = \"prod\"\nkind = \"amg\"\ntoken = { aws-service-account = \"7\" }\n\
+         url = \"https://g-0123456789.grafana-workspace.eu-west-1.amazonaws.com\"\n",
+    );
+    for arguments in [&["workspace", "discover"][..], &["list"]] {
+        let output = world.run(arguments).expect_code(2).expect_stderr("is built without the feature `aws`");
+        output.expect_stderr("hint: released programs have it");
+    }
+}
+
 #[test]
 fn workspaces_are_listed_without_a_question_and_pinged_with_one() {
     let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");

@@ -9,6 +9,8 @@ mod command_adopt;
 mod command_apply;
 mod command_check;
 mod command_diff;
+#[cfg(feature = "aws")]
+mod command_discover;
 mod command_doctor;
 mod command_fetch;
 mod command_install;

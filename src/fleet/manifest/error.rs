@@ -107,6 +107,9 @@ pub enum RuleError {
     /// A workspace has a token and a user.
     #[error("the workspace `{0}` has both a `token` and a `user`")]
     TwoLogins(WorkspaceName),
+    /// A workspace has a service account of AWS, and nothing says which workspace of AWS it is.
+    #[error("the address of the workspace `{0}` is none of Amazon Managed Grafana")]
+    NotOfAws(WorkspaceName),
     /// An address cannot be that of a catalog or a workspace.
     #[error("the address cannot be used")]
     Address(#[source] SiteError),
@@ -186,6 +189,10 @@ impl Diagnose for ManifestError {
                     }
                 })
             }
+            Self::Secret { source: ParseReferenceError::Account(_), .. } => Some(
+                "write `{ aws-service-account = \"ID\" }`; `plugport workspace discover --write` does it for you"
+                    .into(),
+            ),
             Self::Secret { .. } => Some(
                 "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ command = \"PROGRAM ARGUMENTS\" }`".into(),
             ),
@@ -208,6 +215,10 @@ impl Diagnose for RuleError {
             Self::Missing { field: "token" | "password", .. } => {
                 Some("secrets are given by reference: `{ env = \"NAME\" }`".to_owned())
             }
+            Self::NotOfAws(_) => Some(
+                "say which it is: `token = { aws-service-account = \"ID\", workspace = \"g-...\", region = \"...\" }`"
+                    .to_owned(),
+            ),
             Self::SamePlace { .. } => Some("keep one of them: a change must not reach one place twice".to_owned()),
             Self::Address(source) => source.hint(),
             Self::Selector(source) => source.hint(),

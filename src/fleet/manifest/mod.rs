@@ -319,7 +319,7 @@ impl Text<'_> {
     fn explain(&self, error: &toml::de::Error) -> ManifestError {
         let (path, line, message) =
             (self.path(), self.line(error.span().map_or(0, |span| span.start)), error.message());
-        if let Some(source) = ParseReferenceError::ALL.into_iter().find(|source| source.to_string() == message) {
+        if let Some(source) = ParseReferenceError::all().find(|source| source.to_string() == message) {
             return ManifestError::Secret { path, line, source };
         }
         match unknown_key(message) {

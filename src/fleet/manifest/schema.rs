@@ -9,7 +9,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
 use super::{RawManifest, Source};
-use crate::{fleet::reference::SecretReference, model::root_schema, rollout::Wave};
+use crate::{
+    fleet::reference::{SecretReference, TokenReference},
+    model::root_schema,
+    rollout::Wave,
+};
 
 /// Returns the JSON Schema (draft 2020-12) of a manifest.
 pub fn manifest_schema() -> Value {
@@ -83,6 +87,35 @@ impl JsonSchema for SecretReference {
                         { "type": "array", "items": { "type": "string" }, "minItems": 1 }
                     ]
                 }))
+            ]
+        })
+    }
+}
+
+impl JsonSchema for TokenReference {
+    fn schema_name() -> Cow<'static, str> {
+        "TokenReference".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let secret = generator.subschema_for::<SecretReference>();
+        let text = |description: &str, pattern: &str| json!({ "type": "string", "description": description, "pattern": pattern });
+        json_schema!({
+            "description": "Where a token is, or the service account of Amazon Managed Grafana that one is made for.",
+            "anyOf": [
+                secret,
+                {
+                    "type": "object",
+                    "properties": {
+                        "aws-service-account": text("The number of the service account.", "^[0-9]{1,20}$"),
+                        "ttl": text("How long a token lives: one hour where nothing is said, 30 days at most.", "^[0-9]+(s|m|h|d)$"),
+                        "workspace": text("The id of the workspace where the address does not tell it.", "^g-[A-Za-z0-9]{1,40}$"),
+                        "region": text("Its region.", "^[a-z0-9][a-z0-9-]{0,31}$")
+                    },
+                    "required": ["aws-service-account"],
+                    "dependentRequired": { "workspace": ["region"], "region": ["workspace"] },
+                    "additionalProperties": false
+                }
             ]
         })
     }

@@ -11,7 +11,10 @@ use url::Url;
 
 use super::RuleError;
 use crate::{
-    fleet::reference::SecretReference,
+    fleet::{
+        aws::ServiceAccount,
+        reference::{SecretReference, TokenReference},
+    },
     model::{GrafanaVersion, Platform, Selector, WorkspaceName},
     net::parse_address,
 };
@@ -53,6 +56,8 @@ pub enum Service {
 pub enum Login {
     /// A service account token or an API key.
     Token(SecretReference),
+    /// A service account of Amazon Managed Grafana, which tokens are made for; it knows its workspace.
+    Account(ServiceAccount),
     /// A user and a password.
     Basic {
         /// The login name.
@@ -130,7 +135,7 @@ impl Workspace {
     pub(super) fn secret_mut(&mut self) -> Option<&mut SecretReference> {
         match &mut self.place {
             Place::Server { login: Login::Token(secret) | Login::Basic { password: secret, .. }, .. } => Some(secret),
-            Place::Directory { .. } => None,
+            Place::Server { login: Login::Account(_), .. } | Place::Directory { .. } => None,
         }
     }
 
@@ -171,7 +176,7 @@ pub(super) struct RawWorkspace {
     /// The folder of a `directory`; it starts at the folder of the manifest where it is relative.
     path: Option<PathBuf>,
     /// Where the service account token, or the API key, of a server is.
-    token: Option<SecretReference>,
+    token: Option<TokenReference>,
     /// With a password instead of a token: the login name, for the kind `grafana`.
     user: Option<String>,
     /// Where the password of that user is.
@@ -232,13 +237,16 @@ impl RawWorkspace {
         let url = self.url.take().ok_or_else(|| self.missing("url"))?;
         let allow_http = self.allow_http.unwrap_or(false);
         let url = parse_address(&url, allow_http).map_err(RuleError::Address)?;
-        let login = self.login(folder)?;
+        let login = self.login(&url, folder)?;
         Ok(Place::Server { service, url, allow_http, login })
     }
 
-    fn login(&mut self, folder: &Path) -> Result<Login, RuleError> {
+    fn login(&mut self, url: &Url, folder: &Path) -> Result<Login, RuleError> {
         match (self.token.take(), self.user.take(), self.password.take()) {
-            (Some(token), None, None) => Ok(Login::Token(token.below(folder))),
+            (Some(TokenReference::Secret(token)), None, None) => Ok(Login::Token(token.below(folder))),
+            (Some(TokenReference::Account(account)), None, None) => {
+                account.at(url).map(Login::Account).ok_or_else(|| RuleError::NotOfAws(self.name.clone()))
+            }
             (None, Some(user), Some(password)) => Ok(Login::Basic { user, password: password.below(folder) }),
             (None, Some(_), None) => Err(self.missing("password")),
             (None, None, Some(_)) => Err(self.missing("user")),

@@ -18,6 +18,7 @@ use crate::{
         manifest::{Ensure, Place},
     },
     model::{Selector, WorkspaceName},
+    ops::locking::put,
 };
 
 /// A manifest as text, and what it means.
@@ -96,6 +97,21 @@ impl Draft {
         tables(&mut document, "workspace")?.push(table(&fields));
         *self = Self::of(&self.path, self.finish(&document))?;
         Ok(name)
+    }
+
+    /// Returns the draft with these `[[workspace]]` tables behind the others.
+    pub(in crate::ops) fn with_workspaces(&self, added: Vec<Table>) -> Result<Self, AdoptError> {
+        let mut document = self.document()?;
+        let entries = tables(&mut document, "workspace")?;
+        for table in added {
+            entries.push(table);
+        }
+        Self::of(&self.path, self.finish(&document))
+    }
+
+    /// Writes the manifest.
+    pub(in crate::ops) fn save(&self) -> Result<(), AdoptError> {
+        put(&self.path, &self.text).map_err(|source| AdoptError::Write { path: self.path.clone(), source })
     }
 
     /// Returns the draft with these changes to the entries of plugins.

@@ -7,6 +7,7 @@
 
 #![expect(clippy::missing_panics_doc, reason = "a test or demo whose surroundings cannot be set up ends there")]
 
+pub mod fake_aws;
 pub mod fake_grafana;
 pub mod fake_plugin;
 pub mod sandbox;

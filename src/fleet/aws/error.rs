@@ -1,0 +1,155 @@
+//! What can go wrong between us and AWS.
+
+use std::error::Error;
+
+use super::{AwsWorkspace, Region};
+use crate::{
+    diagnostic::{Diagnose, Kind, printable},
+    net::NetError,
+};
+
+/// An error of the SDK, which keeps its causes.
+type Cause = Box<dyn Error + Send + Sync>;
+
+/// AWS was not asked, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum AwsError {
+    /// This program was built without it.
+    #[error("this program is built without the feature `aws`")]
+    LeftOut,
+    /// The program was told to open no socket.
+    #[error("AWS was not asked: `--offline` is on")]
+    Offline,
+    /// It is not told which region is meant.
+    #[error("no region of AWS is named")]
+    NoRegion,
+    /// There are no credentials anywhere.
+    #[error("there are no credentials for AWS")]
+    NoCredentials,
+    /// There are credentials, and getting at them fails.
+    #[error("the credentials for AWS cannot be fetched")]
+    Credentials(#[source] Cause),
+    /// The credentials are wrong or expired.
+    #[error("AWS refuses the credentials in {region}: {}{}", printable(code), said(message.as_deref()))]
+    Rejected {
+        /// The region that was asked.
+        region: Region,
+        /// What AWS calls it.
+        code: String,
+        /// What AWS says, secrets masked.
+        message: Option<String>,
+    },
+    /// The credentials are good, and this is not allowed to them.
+    #[error("AWS does not allow `{action}` in {region}{}", said(message.as_deref()))]
+    Denied {
+        /// The action, as policies name it.
+        action: &'static str,
+        /// The region that was asked.
+        region: Region,
+        /// What AWS says, secrets masked.
+        message: Option<String>,
+    },
+    /// AWS said no for another reason.
+    #[error("AWS refuses `{action}` in {region}: {}{}", printable(code), said(message.as_deref()))]
+    Refused {
+        /// The action, as policies name it.
+        action: &'static str,
+        /// The region that was asked.
+        region: Region,
+        /// What AWS calls it.
+        code: String,
+        /// What AWS says, secrets masked.
+        message: Option<String>,
+    },
+    /// AWS could not be reached.
+    #[error("AWS cannot be asked for `{action}` in {region}")]
+    Unreachable {
+        /// The action, as policies name it.
+        action: &'static str,
+        /// The region that was asked.
+        region: Region,
+        /// Why.
+        source: Cause,
+    },
+    /// The answer is not what it should be.
+    #[error("AWS was asked for `{action}` in {region}, and it failed")]
+    Failed {
+        /// The action, as policies name it.
+        action: &'static str,
+        /// The region that was asked.
+        region: Region,
+        /// Why.
+        source: Cause,
+    },
+    /// A service account is used whose workspace nobody named.
+    #[error("the workspace of the service account is not known")]
+    NoWorkspace,
+    /// A token that was asked for twice is there already, under a name that only this program uses.
+    #[error("the service account of {0} has a token of that name already")]
+    Conflict(AwsWorkspace),
+}
+
+fn said(message: Option<&str>) -> String {
+    message.map_or_else(String::new, |message| {
+        let shown: String = message.chars().take(300).collect();
+        format!(": {}", printable(&shown))
+    })
+}
+
+impl AwsError {
+    /// Returns whether what was asked for did certainly not happen.
+    pub fn is_definite(&self) -> bool {
+        !matches!(self, Self::Unreachable { .. } | Self::Failed { .. } | Self::Conflict(_))
+    }
+
+    /// Returns the error of `net` among the causes.
+    fn net(&self) -> Option<&NetError> {
+        let mut next = self.source();
+        while let Some(error) = next {
+            if let Some(found) = error.downcast_ref() {
+                return Some(found);
+            }
+            next = error.source();
+        }
+        None
+    }
+}
+
+impl Diagnose for AwsError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::LeftOut | Self::NoRegion | Self::NoCredentials | Self::Credentials(_) | Self::NoWorkspace => {
+                Kind::Usage
+            }
+            Self::Offline | Self::Unreachable { .. } => Kind::Network,
+            Self::Rejected { .. }
+            | Self::Denied { .. }
+            | Self::Refused { .. }
+            | Self::Failed { .. }
+            | Self::Conflict(_) => Kind::Failed,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::LeftOut => "released programs have it; from source, leave out `--no-default-features`",
+            Self::Offline => "leave out `--offline` for this",
+            Self::NoRegion => "name one with `--region eu-west-1`, or set AWS_REGION",
+            Self::NoCredentials => {
+                "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws sts get-caller-identity` tries them"
+            }
+            Self::Credentials(_) | Self::Rejected { .. } => {
+                "`aws sts get-caller-identity` tries the credentials: they may be expired, or of another profile"
+            }
+            Self::Denied { action, .. } => {
+                return Some(format!("allow `{action}` in the policy of who you are to AWS"));
+            }
+            Self::Refused { code, .. } if code == "ResourceNotFoundException" => {
+                "the workspace or its service account is not there: look with `plugport workspace discover`"
+            }
+            Self::Unreachable { .. } | Self::Failed { .. } => return self.net().and_then(Diagnose::hint),
+            Self::Refused { .. } | Self::NoWorkspace | Self::Conflict(_) => return None,
+        };
+        Some(hint.to_owned())
+    }
+}

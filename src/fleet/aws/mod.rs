@@ -1,0 +1,69 @@
+//! Amazon Managed Grafana by the API of AWS: which workspaces there are, what runs there, and short-lived tokens.
+//!
+//! *Invariant:* credentials of AWS are found, kept and used by its own SDK alone, and every request of the SDK is sent by
+//! `net`, within its bounds. Nothing of a credential or a token is in an error or a log.
+//! *Not for:* plugins, which a workspace is asked for itself.
+//!
+//! Without the feature `aws` all types are there and [`ManagedGrafana::open`] says that it is left out.
+
+mod account;
+mod error;
+#[cfg(feature = "aws")]
+mod managed;
+#[cfg(not(feature = "aws"))]
+#[path = "left_out.rs"]
+mod managed;
+mod names;
+mod tokens;
+#[cfg(feature = "aws")]
+mod transport;
+
+use crate::model::Secret;
+
+pub use account::{ParseAccountError, ServiceAccount};
+pub use error::AwsError;
+pub use managed::ManagedGrafana;
+pub use names::{AwsWorkspace, ParseAwsWorkspaceError, ParseRegionError, Region};
+pub use tokens::{AccountTokens, Leftover};
+
+/// A workspace as the list of its region has it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListedWorkspace {
+    /// Where it is.
+    pub workspace: AwsWorkspace,
+    /// The name that people gave it.
+    pub name: Option<String>,
+    /// The host of its address.
+    pub endpoint: String,
+    /// The version of Grafana, like `10.4`.
+    pub grafana: String,
+    /// What AWS says of it: `ACTIVE`, `UPDATING`, ...
+    pub status: String,
+}
+
+/// What AWS knows of one workspace besides the list.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Description {
+    /// The account it is in, where it can be told: that of the role which it acts as.
+    pub account: Option<String>,
+    /// Whether plugins may be installed by its own API (protocol page 5.4); off where nothing is said.
+    pub plugin_management: bool,
+}
+
+/// A service account of a workspace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListedAccount {
+    /// Its number.
+    pub id: String,
+    /// Whether it has the role Admin and is not disabled.
+    pub may_install: bool,
+}
+
+/// A token of a service account; its text is a secret, the rest names it.
+#[derive(Clone, Debug)]
+pub struct AccountToken {
+    /// The id by which it is deleted.
+    pub id: String,
+    /// The token itself.
+    pub key: Secret,
+}
