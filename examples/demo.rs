@@ -40,6 +40,8 @@ fn main() -> ExitCode {
     demo.catalog();
     demo.store();
     demo.fleet();
+    demo.rollout();
+    demo.upgrade();
     demo.folder();
     demo.signatures();
     demo.attack();
@@ -132,6 +134,40 @@ impl Demo {
         }
     }
 
+    /// Locks what the manifest wants, plans, and applies in waves; then a version that is not well goes back by itself.
+    fn rollout(&self) {
+        chapter("A rollout: lock, plan, waves with gates, and a way back");
+        let wanted = format!("{}{}", manifest(&self.upstream, &self.workspaces), wanted());
+        self.sandbox.write("plugport.toml", wanted);
+        check(self.run(&["lock"]).code == 0, "the exact versions are chosen and written down");
+        check(self.run(&["lock", "--check"]).code == 0, "and the lock is what the manifest asks for");
+        let plan = self.trusting(&["plan", "--out", "plan.json", "--exit-code"]);
+        check(plan.code == 3 && plan.stdout.contains("prod-eu"), "the plan shows what would change where");
+        check(self.trusting(&["apply", "plan.json", "--yes"]).code == 0, "the plan is applied, wave by wave");
+        check(self.run(&["rollout", "show"]).code == 0, "and its story is kept");
+        check(self.versions() == ["2.1.0", "2.1.0", "1.4.0"], "each workspace has the newest version that works there");
+        self.upstream.catalog(|catalog| catalog.add(tides("2.2.0", ">=12.0.0", "2025-06-01T10:00:00.000Z")));
+        check(self.run(&["sync"]).code == 0 && self.run(&["lock", "--upgrade", TIDES]).code == 0, "a new version");
+        let [_, prod_eu, _] = &self.workspaces;
+        prod_eu.ill_plugin(TIDES, "the tide is out");
+        check(self.trusting(&["apply", "--yes"]).code == 1, "it is not well on one workspace, and the rollout stops");
+        check(self.versions() == ["2.1.0", "2.1.0", "1.4.0"], "each workspace that was changed has its former version");
+        prod_eu.heal();
+    }
+
+    /// Returns the versions of one plugin on all workspaces.
+    fn versions(&self) -> [String; 3] {
+        [0, 1, 2].map(|at| self.workspaces[at].installed()[TIDES].clone())
+    }
+
+    /// Asks what an upgrade of Grafana would mean.
+    fn upgrade(&self) {
+        chapter("Before an upgrade of Grafana");
+        let check_up = self.run(&["check", "--grafana", "12.1.0", "--on", "prod-us"]);
+        check(check_up.stdout.contains("after") && check_up.stdout.contains("2.2.0"), "what moves after it is named");
+        check(self.run(&["usage", TIDES, "--on", "prod-us"]).code == 0, "and so is who uses it");
+    }
+
     /// Installs into a plugins folder, upgrades in place, and finds a changed file.
     fn folder(&self) {
         chapter("A plain plugins folder");
@@ -167,6 +203,11 @@ impl Demo {
         check(!self.sandbox.path().join("plugins").join(ZABBIX).exists(), "and nothing of them is installed");
     }
 
+    /// Runs the program with the demo's own key.
+    fn trusting(&self, arguments: &[&str]) -> Output {
+        self.run(&[&["--trusted-key", "trusted.asc"], arguments].concat())
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
         println!("\n$ plugport {}", arguments.join(" "));
         let output = self.sandbox.run(arguments);
@@ -183,20 +224,6 @@ impl Demo {
 
 fn publish() -> FakeCatalog {
     let signer = Signer::new(KEY);
-    let tides = |version: &str, grafana: &str, created: &str| {
-        FakePlugin::new(TIDES, version)
-            .signed_by(&signer)
-            .name("Acme Tides")
-            .description("Tide tables of every harbour")
-            .org("acme", "Acme")
-            .keywords(["tides", "sea"])
-            .platforms(["linux-amd64", "linux-arm64"])
-            .backend("gpx_tides")
-            .file("module.js", format!("// tides {version}"))
-            .grafana_dependency(grafana)
-            .created_at(created)
-            .downloads(1_234)
-    };
     FakeCatalog::new()
         .publish(tides("1.4.0", ">=10.4.0", "2024-11-02T09:00:00.000Z"))
         .publish(tides("2.1.0", ">=12.0.0", "2025-03-04T10:00:00.000Z"))
@@ -219,6 +246,30 @@ fn publish() -> FakeCatalog {
                 .downloads(93_242_599),
         )
         .publish(FakePlugin::new(CLOCK, "2.1.3").unsigned().name("Clock").downloads(5_000_000))
+}
+
+/// A version of the plugin that the demo is about.
+fn tides(version: &str, grafana: &str, created: &str) -> FakePlugin {
+    FakePlugin::new(TIDES, version)
+        .signed_by(&Signer::new(KEY))
+        .name("Acme Tides")
+        .description("Tide tables of every harbour")
+        .org("acme", "Acme")
+        .keywords(["tides", "sea"])
+        .platforms(["linux-amd64", "linux-arm64"])
+        .backend("gpx_tides")
+        .file("module.js", format!("// tides {version}"))
+        .grafana_dependency(grafana)
+        .created_at(created)
+        .downloads(1_234)
+}
+
+/// What the manifest wants of plugins, and how a rollout goes.
+fn wanted() -> String {
+    format!(
+        "\n[[plugin]]\nid = \"{TIDES}\"\n\n[[plugin]]\nid = \"{HARBOUR}\"\non = \"tier=prod\"\n\n\
+         [rollout]\nwaves = [\"tier=canary\", \"prod-eu\", \"100%\"]\ngate-timeout = \"2s\"\ngate-pause = \"200ms\"\n"
+    )
 }
 
 fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String {
