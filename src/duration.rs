@@ -1,7 +1,8 @@
 //! Lengths of time as people write them: `500ms`, `30s`, `5m`, `3d`.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 /// A text is not a length of time.
@@ -42,6 +43,24 @@ pub fn format(duration: Duration) -> String {
 /// Writes a length of time as a setting.
 pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format(*duration))
+}
+
+/// A length of time as it is written, to a JSON Schema.
+#[derive(Debug)]
+pub struct Written(());
+
+impl JsonSchema for Written {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A length of time: a number and `ms`, `s`, `m`, `h` or `d`.",
+            "pattern": "^[0-9]+ *(ms|s|m|h|d) *$"
+        })
+    }
 }
 
 #[cfg(test)]

@@ -57,13 +57,12 @@ pub(super) struct Carrying {
 
 impl Arguments {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let (plan, mut problems) = match &self.plan {
-            Some(path) => (read(path)?, Vec::new()),
-            None => {
-                let planned = plan::make(session, self.on.as_ref()).await?;
-                let problems = plan::problems(&planned);
-                (planned.plan, problems)
-            }
+        let (plan, mut problems) = if let Some(path) = &self.plan {
+            (read(path)?, Vec::new())
+        } else {
+            let planned = plan::make(session, self.on.as_ref()).await?;
+            let problems = plan::problems(&planned);
+            (planned.plan, problems)
         };
         if plan.is_empty() {
             return Ok(nothing(&plan, problems));

@@ -19,6 +19,7 @@ mod lock;
 mod outdated;
 mod plan;
 mod rollout;
+mod schema;
 mod search;
 mod selection;
 mod setup;
@@ -93,6 +94,7 @@ enum Command {
     Workspace(workspace::Arguments),
     Gc(gc::Arguments),
     Doctor(doctor::Arguments),
+    Schema(schema::Arguments),
     Completions(completions::Arguments),
     Man(completions::ManArguments),
 }
@@ -140,6 +142,7 @@ impl Command {
             Self::Workspace(_) => "workspace",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
+            Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
         }
@@ -171,6 +174,7 @@ impl Command {
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session),
             Self::Doctor(arguments) => arguments.run(session).await,
+            Self::Schema(arguments) => Ok(arguments.run()),
             Self::Completions(arguments) => Ok(arguments.run()),
             Self::Man(arguments) => arguments.run(),
         }
@@ -215,17 +219,19 @@ fn run(arguments: &Arguments) -> u8 {
         Err(source) => Ended::With(Err(setup::no_runtime(&source))),
     };
     let (printed, code) = match ended {
-        Ended::With(Ok(report)) => (ui.report(name, &report), report.kind.map_or(0, exit_code)),
-        Ended::With(Err(failure)) => (ui.failure(name, &failure), exit_code(failure.kind)),
+        // One that a signal came to may have been at its end already.
+        Ended::With(Ok(report)) | Ended::After(_, Ok(report), None) => {
+            (ui.report(name, &report), report.kind.map_or(0, exit_code))
+        }
+        Ended::With(Err(failure)) | Ended::After(_, Err(failure), _) => {
+            (ui.failure(name, &failure), exit_code(failure.kind))
+        }
         Ended::After(signal, Ok(report), Some(id)) => {
             let printed = ui.report(name, &report);
             let message = format!("interrupted by {}: rollout {id} is unfinished", signal.name);
             ui.complain_of(&Failure { kind: Kind::Failed, message, hint: Some(telling::ways_on(&id)) });
             (printed, signal.exit_code())
         }
-        // It was at its end already.
-        Ended::After(_, Ok(report), None) => (ui.report(name, &report), report.kind.map_or(0, exit_code)),
-        Ended::After(_, Err(failure), _) => (ui.failure(name, &failure), exit_code(failure.kind)),
         Ended::By(signal) => {
             let message = format!("interrupted by {}", signal.name);
             let hint = arguments.command.changes_workspaces().then(|| {

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{FORMAT, Lock, LockError, LockedPlugin, LockedWorkspace, PackageDigest, Reason, Signer, Snapshot};
@@ -22,52 +23,78 @@ struct Head {
     format: u32,
 }
 
-/// The file as it is written.
-#[derive(Deserialize)]
+/// What was chosen for every workspace, written by plugport.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-struct RawLock {
+pub(super) struct RawLock {
+    /// The format; this is 1.
     #[serde(rename = "format")]
     _format: u32,
     catalog: Option<RawSnapshot>,
+    /// The workspaces, in the order of their names.
     #[serde(default)]
     workspace: Vec<RawWorkspace>,
 }
 
-#[derive(Deserialize)]
+/// The state of the catalog that it was chosen from.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "Snapshot")]
 struct RawSnapshot {
+    /// The address or the folder it was copied from.
     source: String,
+    /// The number of the sync that copied it.
     sync: i64,
+    /// When that sync ended.
     synced_at: Timestamp,
 }
 
-#[derive(Deserialize)]
+/// What was chosen for one workspace.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "Workspace")]
 struct RawWorkspace {
+    /// The name.
     name: WorkspaceName,
+    /// The version of Grafana that it was chosen for, where it is known.
     grafana: Option<GrafanaVersion>,
+    /// The platform.
     platform: Platform,
+    /// The plugins, in the order of their ids.
     #[serde(default)]
     plugin: Vec<RawPlugin>,
 }
 
-#[derive(Deserialize)]
+/// The version of a plugin that was chosen.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "Plugin")]
 struct RawPlugin {
+    /// The plugin.
     id: PluginId,
+    /// The version as it is published.
     version: PluginVersion,
+    /// Why it is there: `asked for`, `adopted` or `needed by ID, ID`.
     reason: String,
+    /// How it is signed, as the catalog says; left out where it is not.
     signature: Option<String>,
+    /// The organisation that signed it.
     signer: Option<String>,
+    /// The packages, in the order of their platforms.
     #[serde(default)]
     package: Vec<RawPackage>,
 }
 
-#[derive(Deserialize)]
+/// A package, by one digest.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "Package")]
 struct RawPackage {
+    /// The platform.
     platform: Platform,
+    /// The SHA-256, where the catalog has one.
     sha256: Option<Sha256Digest>,
+    /// Else the MD5.
     md5: Option<Md5Digest>,
 }
 

@@ -7,11 +7,13 @@
 mod difference;
 mod document;
 mod error;
+mod schema;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 pub use difference::{Change, LockDifference};
 pub use error::{LockError, ParseReasonError};
+pub use schema::lock_schema;
 
 use crate::model::{
     Digests, GrafanaVersion, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName,

@@ -19,6 +19,7 @@ use std::{
 };
 
 use reqwest::ClientBuilder;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 pub use answer::{Answer, Document, Reply, Spoken};
@@ -29,34 +30,42 @@ pub use reqwest::Method;
 pub use site::{Form, Question, Site, Traffic, parse_address};
 
 /// The bounds of every conversation; the defaults are those of the design page.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NetSettings {
     /// How long a server may take until it has sent its headers.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub header_timeout: Duration,
     /// How long a connection may take to come about.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub connect_timeout: Duration,
     /// Over which time slowness is measured: under 1 kB a second on average is too slow.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub slow_window: Duration,
     /// How often a request is sent before its failure counts.
     pub tries: u32,
     /// The longest first pause between two tries; it doubles every time, and each pause is drawn from zero to that.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub backoff: Duration,
     /// The longest pause that a server may ask for.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub retry_after: Duration,
     /// The longest wait for an answer to an install or an uninstall.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub change_timeout: Duration,
     /// How long an unclear change is read back before it is called unknown or failed.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub settle_timeout: Duration,
     /// The pause between two readings of an unclear change.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub settle_pause: Duration,
 }
 

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
 };
 
 /// `[rollout]`: how a plan is carried out over many workspaces.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rollout {
     /// Who comes first, and who then; whoever is in none of them comes last.
@@ -26,6 +27,7 @@ pub struct Rollout {
     pub max_failures: usize,
     /// How long is waited between two waves, after which the gates of the wave are looked at once more.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
     pub soak: Duration,
     /// What must be well before the next wave.
     pub health: Vec<HealthCheck>,
@@ -33,15 +35,18 @@ pub struct Rollout {
     pub on_failure: OnFailure,
     /// How long a workspace may take to be well after its changes: Grafana may restart.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
     pub gate_timeout: Duration,
     /// How long is waited between two looks.
     #[serde(with = "duration")]
+    #[schemars(with = "duration::Written")]
     pub gate_pause: Duration,
     /// How many looks in a row must find it well.
     pub gate_passes: NonZeroUsize,
     /// Commands that are a gate of their own: they are well when they end with 0 within the timeout. They are told the
     /// workspace by `PLUGPORT_WORKSPACE` and `PLUGPORT_WORKSPACE_URL`, and no token.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("default" = []))]
     pub commands: Vec<Vec<String>>,
     /// Whether Grafana is also asked for a snapshot of each dashboard that uses a plugin which is to be changed.
     pub snapshot: bool,
@@ -133,7 +138,7 @@ pub enum ParseWaveError {
 }
 
 /// Something that must be well after a wave.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealthCheck {
     /// The workspace answers.
@@ -145,7 +150,7 @@ pub enum HealthCheck {
 }
 
 /// What is done with the changed workspaces when a rollout stops.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
     /// Each gets its former version back.

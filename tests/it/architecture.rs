@@ -43,8 +43,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
         "progress", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
-    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "model", "net", "ops", "progress", "resolver", "rollout",
-        "signature", "upgrade", "upstream", "usage"]),
+    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "lockfile", "model", "net", "ops", "progress",
+        "resolver", "rollout", "signature", "upgrade", "upstream", "usage"]),
 ];
 
 /// These stand side by side: only `ops` brings them together, so that the order of writes is visible in one place.

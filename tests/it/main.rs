@@ -15,6 +15,7 @@ mod command_install;
 mod command_lock;
 mod command_plan;
 mod command_rollout;
+mod command_schema;
 mod command_search;
 mod command_show;
 mod command_signatures;

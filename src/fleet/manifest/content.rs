@@ -3,8 +3,9 @@
 //! *Invariant:* a [`DataSourceWish`] has what its `ensure` needs; its secrets are references.
 //! *Not for:* which of it a workspace has already.
 
-use std::{collections::BTreeMap, fmt, path::Path, str::FromStr};
+use std::{borrow::Cow, collections::BTreeMap, fmt, path::Path, str::FromStr};
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
@@ -88,8 +89,22 @@ impl Diagnose for ParseUidError {
     }
 }
 
+impl JsonSchema for Uid {
+    fn schema_name() -> Cow<'static, str> {
+        "Uid".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "The unique id of a folder or a data source: letters, digits, `-` and `_`.",
+            "pattern": "^[A-Za-z0-9_-]{1,40}$"
+        })
+    }
+}
+
 /// `dashboards = { folder = "Title", uid = "stable" }`: where the dashboards that a plugin bundles are imported.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DashboardsWish {
     /// The title of the folder.
@@ -100,7 +115,7 @@ pub struct DashboardsWish {
 }
 
 /// `[[datasource]]`: a data source that is to be there, or not.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataSourceWish {
     /// The plugin that reads it.
@@ -141,7 +156,7 @@ pub struct DataSourceWish {
 }
 
 /// Who asks a data source.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// The Grafana server.

@@ -7,6 +7,7 @@
 mod content;
 mod error;
 mod policy;
+mod schema;
 mod workspace;
 
 use std::{
@@ -15,12 +16,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 pub use content::{Access, DashboardsWish, DataSourceWish, ParseUidError, Uid};
 pub use error::{ManifestError, RuleError, SelectError};
 pub use policy::{Catalog, Ensure, Keys, ParseSourceError, Signatures, Source, Trust, Wish};
+pub use schema::manifest_schema;
 pub use workspace::{Kind, Login, Place, Service, Workspace};
 
 use super::reference::ParseReferenceError;
@@ -44,21 +47,31 @@ pub struct Manifest {
     network: NetSettings,
 }
 
-/// The file as it is written.
-#[derive(Deserialize)]
+/// What plugport is told: the workspaces, the wanted plugins and the policy.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawManifest {
+    #[schemars(with = "Option<Catalog>")]
     catalog: Option<Spanned<Catalog>>,
     #[serde(default)]
+    #[schemars(with = "Option<Trust>")]
     trust: Trust,
+    /// The workspaces.
     #[serde(default)]
+    #[schemars(with = "Vec<RawWorkspace>")]
     workspace: Vec<Spanned<RawWorkspace>>,
+    /// What is wanted of plugins. Where not all can have their newest version, who stands first has it.
     #[serde(default)]
+    #[schemars(with = "Vec<Wish>")]
     plugin: Vec<Spanned<Wish>>,
+    /// Data sources that are to be there, or not.
     #[serde(default)]
+    #[schemars(with = "Vec<DataSourceWish>")]
     datasource: Vec<Spanned<DataSourceWish>>,
+    #[schemars(with = "Option<Rollout>")]
     rollout: Option<Spanned<Rollout>>,
     #[serde(default)]
+    #[schemars(with = "Option<NetSettings>")]
     network: NetSettings,
 }
 

@@ -8,7 +8,8 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::content::{DashboardsWish, Uid, some_object};
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// `[catalog]`: where the catalog comes from.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Catalog {
     /// The upstream.
@@ -31,8 +32,8 @@ pub struct Catalog {
 }
 
 /// Where a catalog comes from.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
-#[serde(try_from = "String")]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum Source {
     /// A server that speaks grafana.com's API; the address is checked where it is used.
     Url(String),
@@ -83,6 +84,12 @@ impl TryFrom<String> for Source {
     }
 }
 
+impl From<Source> for String {
+    fn from(source: Source) -> Self {
+        source.to_string()
+    }
+}
+
 impl fmt::Display for Source {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -118,7 +125,7 @@ impl Diagnose for ParseSourceError {
 }
 
 /// `[trust]`: what must be known of a package before it is used.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Trust {
     /// What becomes of a plugin without a valid signature.
@@ -126,7 +133,8 @@ pub struct Trust {
     /// The plugins that are allowed although they are unsigned.
     pub unsigned: BTreeSet<PluginId>,
     /// How old a version must be before it is chosen, unless it is pinned.
-    #[serde(deserialize_with = "crate::duration::deserialize")]
+    #[serde(with = "crate::duration")]
+    #[schemars(with = "crate::duration::Written")]
     pub min_release_age: Duration,
     /// Whether a package is fetched and checked here before a workspace is asked to install it.
     pub preflight: bool,
@@ -147,7 +155,7 @@ impl Default for Trust {
 }
 
 /// What becomes of a plugin without a valid signature.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signatures {
     /// It is refused.
@@ -160,7 +168,7 @@ pub enum Signatures {
 }
 
 /// Whose keys are believed.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Keys {
     /// The key of Grafana Labs that this program brings.
@@ -171,12 +179,12 @@ pub enum Keys {
 }
 
 /// A `[[plugin]]`: what is wanted of one plugin, and where.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Wish {
     /// The plugin.
     pub id: PluginId,
-    /// The versions that will do; `None` is the newest that works there.
+    /// The versions that will do; where nothing is said, the newest that works there.
     pub version: Option<VersionRange>,
     /// The workspaces that are meant.
     #[serde(default = "everywhere")]
@@ -204,7 +212,7 @@ pub(super) fn everywhere() -> Selector {
 }
 
 /// Whether a plugin is to be there.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ensure {
     /// It is to be installed.

@@ -5,6 +5,7 @@ use std::{
     path::{Component, Path, PathBuf},
 };
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
@@ -16,7 +17,7 @@ use crate::{
 };
 
 /// What kind of thing plugins are installed on.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// An Amazon Managed Grafana workspace.
@@ -156,22 +157,36 @@ impl Workspace {
     }
 }
 
-/// A `[[workspace]]` as it is written.
-#[derive(Deserialize)]
+/// A `[[workspace]]`: something that plugins are installed on.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "Workspace", transform = super::schema::needs_of_kinds)]
 pub(super) struct RawWorkspace {
+    /// The name by which everything else speaks of it.
     name: WorkspaceName,
+    /// What kind it is.
     kind: Kind,
+    /// The address of a server.
     url: Option<String>,
+    /// The folder of a `directory`; it starts at the folder of the manifest where it is relative.
     path: Option<PathBuf>,
+    /// Where the service account token, or the API key, of a server is.
     token: Option<SecretReference>,
+    /// With a password instead of a token: the login name, for the kind `grafana`.
     user: Option<String>,
+    /// Where the password of that user is.
     password: Option<SecretReference>,
+    /// Words by which workspaces are selected: `{ tier = "prod" }`.
     #[serde(default)]
     labels: BTreeMap<String, String>,
+    /// Whether plain http to another machine is meant.
+    #[schemars(extend("default" = false))]
     allow_http: Option<bool>,
+    /// The platform it runs on: `linux-amd64` for servers and this machine's for folders where nothing is said.
     platform: Option<Platform>,
+    /// The account of a server: those of one are slowed down together.
     account: Option<String>,
+    /// The version of the Grafana that uses a `directory`.
     grafana: Option<GrafanaVersion>,
 }
 

@@ -64,7 +64,7 @@ impl Shelf {
                 Ok(one) if wanted.iter().any(|other| other.name == one.name) => {}
                 Ok(one) => wanted.push(one),
                 Err(one) if failed.iter().any(|other| other.platform == one.platform) => {}
-                Err(one) => failed.push(one),
+                Err(one) => failed.push(*one),
             }
         }
         outcome.failed.extend(failed);
@@ -92,7 +92,7 @@ fn one(
     stored: &StoredRelease,
     locked: &LockedPackages,
     platform: &Platform,
-) -> Result<Wanted, FetchFailure> {
+) -> Result<Wanted, Box<FetchFailure>> {
     let id = &locked.plugin;
     // What is no longer listed is known by its pins alone.
     let listed = &stored.release.packages;
@@ -104,14 +104,14 @@ fn one(
     let Some(key) = key else {
         let (plugin, version, platform) = (id.clone(), locked.version.clone(), platform.clone());
         let name = PackageName { plugin: plugin.clone(), version: version.clone(), platform: platform.clone() };
-        return Err(FetchFailure::of_package(&name, FetchError::NoPackage { plugin, version, platform }));
+        return Err(FetchFailure::of_package(&name, FetchError::NoPackage { plugin, version, platform }).into());
     };
     let name = PackageName { plugin: id.clone(), version: stored.release.version.clone(), platform: key.clone() };
     let promised = offered.get(key).or_else(|| stored.pins.get(key)).map(|package| package.digests).unwrap_or_default();
     let agreed = locked.digests.get(key).copied().map(PackageDigest::digests).unwrap_or_default();
     if agreed.contradicts(&promised) {
         let (locked, promised) = (agreed.describe(), promised.describe());
-        return Err(FetchFailure::of_package(&name, FetchError::Contradicted { locked, promised }));
+        return Err(FetchFailure::of_package(&name, FetchError::Contradicted { locked, promised }).into());
     }
     Ok(Wanted::exactly(plugin, name, promised.or(agreed)))
 }

@@ -84,7 +84,7 @@ impl<'a> Assembly<'a> {
         }
         let contradicted = former.packages.iter().find_map(|(platform, digest)| {
             let offered = locked.packages.get(platform)?;
-            digest.digests().contradicts(&offered.digests()).then(|| (platform, digest, offered))
+            digest.digests().contradicts(&offered.digests()).then_some((platform, digest, offered))
         });
         Ok(match contradicted {
             None => Ok(locked),

@@ -46,7 +46,7 @@ impl<'a> Case<'a> {
         let known = grafana(workspace, state, former, remarks);
         let grafana = match known {
             Err(_) if present.is_empty() => None,
-            Err(fault) => return Ok(Err(fault)),
+            Err(fault) => return Ok(Err(*fault)),
             Ok(grafana) => grafana,
         };
         let (wishes, kept) = wishes(index, &present, former)?;
@@ -77,11 +77,12 @@ fn grafana(
     state: Option<&Result<State, TargetError>>,
     former: Option<&LockedWorkspace>,
     remarks: &mut Vec<String>,
-) -> Result<Option<GrafanaVersion>, LockFault> {
+) -> Result<Option<GrafanaVersion>, Box<LockFault>> {
     let name = workspace.name();
     let locked = former.and_then(|former| former.grafana.clone());
     match (workspace.place(), state) {
-        (Place::Directory { grafana: Some(told), .. }, _) => Ok(Some(told.clone())),
+        (Place::Directory { grafana: Some(told), .. }, _)
+        | (Place::Server { .. }, Some(Ok(State { grafana: Some(told), .. }))) => Ok(Some(told.clone())),
         (Place::Directory { grafana: None, .. }, Some(Ok(_))) => {
             remarks.push(format!(
                 "{name}: which Grafana uses it is not known, so the newest versions are taken; `grafana` in the manifest \
@@ -89,26 +90,27 @@ fn grafana(
             ));
             Ok(None)
         }
-        (Place::Server { .. }, Some(Ok(State { grafana: Some(told), .. }))) => Ok(Some(told.clone())),
         (Place::Server { .. }, Some(Ok(_))) => {
             let locked = locked.ok_or(LockFault::Hidden)?;
             remarks.push(format!("{name}: it does not tell its version of Grafana; {locked} of the lock is taken"));
             Ok(Some(locked))
         }
         (place, Some(Err(error))) => {
-            let is_directory = matches!(place, Place::Directory { .. });
-            if former.is_none() || (locked.is_none() && !is_directory) {
-                let (said, kind, hint) = (Chain(error).to_string(), error.kind(), error.hint());
-                return Err(LockFault::Unread { said, kind, hint });
-            }
-            let taken = locked
-                .as_ref()
-                .map_or_else(|| "what the lock says".to_owned(), |taken| format!("Grafana {taken} of the lock"));
+            let may_be_unknown = former.is_some() && matches!(place, Place::Directory { .. });
+            let taken = match &locked {
+                Some(locked) => format!("Grafana {locked} of the lock"),
+                None if may_be_unknown => "what the lock says".to_owned(),
+                None => return Err(unread(error).into()),
+            };
             remarks.push(format!("{name}: it cannot be read, so {taken} is taken: {}", Chain(error)));
             Ok(locked)
         }
         (_, None) => Ok(locked),
     }
+}
+
+fn unread(error: &TargetError) -> LockFault {
+    LockFault::Unread { said: Chain(error).to_string(), kind: error.kind(), hint: error.hint() }
 }
 
 /// What is asked of the resolver, and what stays as it is locked.

@@ -1,0 +1,156 @@
+//! The JSON Schema of `plugport.toml`, made from the types that read it.
+//!
+//! *Invariant:* every key that the reader accepts is in the schema, and the other way round; a test holds one against the
+//! other. What the schema cannot say (that two workspaces are one place, say) only the reader knows.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+use super::{RawManifest, Source};
+use crate::{fleet::reference::SecretReference, model::root_schema, rollout::Wave};
+
+/// Returns the JSON Schema (draft 2020-12) of a manifest.
+pub fn manifest_schema() -> Value {
+    root_schema::<RawManifest>("plugport.toml")
+}
+
+/// Says what each kind of workspace must have.
+pub(super) fn needs_of_kinds(schema: &mut Schema) {
+    let kind = |kind: &str| json!({ "properties": { "kind": { "const": kind } } });
+    schema.insert("if".to_owned(), kind("directory"));
+    schema.insert("then".to_owned(), json!({ "required": ["path"] }));
+    schema.insert("else".to_owned(), json!({ "required": ["url"] }));
+}
+
+impl JsonSchema for Source {
+    fn schema_name() -> Cow<'static, str> {
+        "Source".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A server that speaks grafana.com's API, `workspace:NAME`, or a folder.",
+            "minLength": 1
+        })
+    }
+}
+
+impl JsonSchema for Wave {
+    fn schema_name() -> Cow<'static, str> {
+        "Wave".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "Workspaces that are changed together: a selector like `tier=canary`, a share of all like `10%`, \
+                            or a number of them like `5`; those of earlier waves are counted in.",
+            "minLength": 1
+        })
+    }
+}
+
+impl JsonSchema for SecretReference {
+    fn schema_name() -> Cow<'static, str> {
+        "SecretReference".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let one = |key: &str, value: Value| {
+            let properties = json!({ key: value });
+            json!({ "type": "object", "properties": properties, "required": [key], "additionalProperties": false })
+        };
+        json_schema!({
+            "description": "Where a secret is, never the secret itself.",
+            "oneOf": [
+                one("env", json!({
+                    "type": "string",
+                    "description": "The variable of the environment that it is in.",
+                    "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"
+                })),
+                one("file", json!({
+                    "type": "string",
+                    "description": "The file that it is in, which only its owner may read.",
+                    "minLength": 1
+                })),
+                one("command", json!({
+                    "description": "The program that prints it: a line, or the program and its arguments.",
+                    "anyOf": [
+                        { "type": "string", "minLength": 1 },
+                        { "type": "array", "items": { "type": "string" }, "minItems": 1 }
+                    ]
+                }))
+            ]
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+    use crate::fleet::manifest::{Manifest, ManifestError};
+
+    /// The keys that the reader knows at some place, as its refusal of another one tells them.
+    fn known(text: &str) -> BTreeSet<String> {
+        match Manifest::parse(text, Path::new("plugport.toml")) {
+            Err(ManifestError::UnknownKey { known, .. }) => known.into_iter().collect(),
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn keys(table: &Value) -> BTreeSet<String> {
+        assert_eq!(table["additionalProperties"], false, "{table}");
+        table["properties"].as_object().expect("a table").keys().cloned().collect()
+    }
+
+    fn behind<'a>(schema: &'a Value, reference: &'a Value) -> &'a Value {
+        let name = reference["$ref"].as_str().and_then(|text| text.strip_prefix("#/$defs/"));
+        name.map_or(reference, |name| &schema["$defs"][name])
+    }
+
+    #[test]
+    fn every_key_that_is_read_is_in_the_schema_and_no_other() {
+        let schema = manifest_schema();
+        assert_eq!(known("no-such-key = 1"), keys(&schema));
+        for (key, place) in schema["properties"].as_object().expect("tables") {
+            let (header, table) = match &place["items"] {
+                Value::Null => (format!("[{key}]"), behind(&schema, place)),
+                items => (format!("[[{key}]]"), behind(&schema, items)),
+            };
+            assert_eq!(known(&format!("{header}\nno-such-key = 1")), keys(table), "{key}");
+        }
+    }
+
+    #[test]
+    fn every_key_is_described_and_what_is_not_asked_for_has_its_default() {
+        let schema = manifest_schema();
+        for (name, table) in schema["$defs"].as_object().expect("types") {
+            assert!(table["description"].is_string(), "{name}");
+            for (key, value) in table["properties"].as_object().into_iter().flatten() {
+                assert!(value["description"].as_str().is_some_and(|text| !text.contains('\n')), "{name}.{key}");
+            }
+        }
+        let default = |name: &str, key: &str| schema["$defs"][name]["properties"][key]["default"].clone();
+        assert_eq!(default("Trust", "min-release-age"), "0s");
+        assert_eq!(default("Rollout", "waves"), json!(["100%"]));
+        assert_eq!(default("Rollout", "commands"), json!([]));
+        assert_eq!(default("NetSettings", "change-timeout"), "5m");
+        assert_eq!(default("Wish", "on"), "all");
+        assert!(!schema.to_string().contains("null"), "TOML has none");
+    }
+
+    #[test]
+    fn every_way_to_refer_to_a_secret_that_is_described_is_read() {
+        let schema = manifest_schema();
+        for way in schema["$defs"]["SecretReference"]["oneOf"].as_array().expect("ways") {
+            let key = way["required"][0].as_str().expect("a key");
+            let text = format!("[catalog]\ntoken = {{ {key} = \"pass\" }}");
+            assert!(Manifest::parse(&text, Path::new("plugport.toml")).is_ok(), "{text}");
+        }
+    }
+}
