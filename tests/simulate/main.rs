@@ -33,6 +33,11 @@ const REGRESSIONS: &[(u64, &str)] = &[
     (1272, "settling, after a kill, that ended before what was sent last could have taken effect"),
     (1885, "a step that failed and had changed a held plugin along with its own"),
     (5776, "a second way back that moved a held plugin, and did not hold it again"),
+    (44, "a workspace of which something stayed unknown, and of which other steps were taken back"),
+    (
+        4742,
+        "a step that could not be taken back, and was told as changed without a fault after a second, fruitless try",
+    ),
 ];
 const SIMULATIONS: u64 = 10_000;
 

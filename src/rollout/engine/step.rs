@@ -62,7 +62,7 @@ pub(super) struct Change {
     pub(super) before: Value,
     /// What is there now, where it is not what the plan says.
     pub(super) left: Option<Value>,
-    /// Why it is not what the plan says.
+    /// Why it is not what the plan says, or could not be taken back the last time.
     pub(super) fault: Option<Fault>,
 }
 
@@ -121,7 +121,7 @@ impl State {
     pub(super) fn renew(&mut self) {
         *self = match std::mem::replace(self, Self::Planned) {
             Self::Unknown { fault, .. } => Self::Unknown { fault, asked: false },
-            Self::BackFailed(change, _) => Self::Changed(change),
+            Self::BackFailed(change, fault) => Self::Changed(Change { fault: Some(fault), ..change }),
             Self::BackUnknown(change, _) => Self::BackInDoubt(change),
             other => other,
         };
