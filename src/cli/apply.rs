@@ -1,6 +1,6 @@
 //! `plugport apply`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
@@ -9,17 +9,13 @@ use super::{
     telling::{self, Told},
 };
 use crate::{
-    disk,
     model::{Selector, WorkspaceName},
     ops::{
-        plan::current_lock,
+        plan::{current_lock, saved},
         rollout::{self, Crew, Member, RolloutOptions, Setting},
     },
     rollout::Plan,
 };
-
-/// The longest plan that is read, in bytes.
-const MAX_PLAN_BYTES: u64 = 256 << 20;
 
 /// Carry a plan out, wave by wave: a saved one, or one that is made now
 ///
@@ -57,13 +53,12 @@ pub(super) struct Carrying {
 
 impl Arguments {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let (plan, mut problems) = match &self.plan {
-            Some(path) => (read(path)?, Vec::new()),
-            None => {
-                let planned = plan::make(session, self.on.as_ref()).await?;
-                let problems = plan::problems(&planned);
-                (planned.plan, problems)
-            }
+        let (plan, mut problems) = if let Some(path) = &self.plan {
+            (saved(path)?, Vec::new())
+        } else {
+            let planned = plan::make(session, self.on.as_ref()).await?;
+            let problems = plan::problems(&planned);
+            (planned.plan, problems)
         };
         if plan.is_empty() {
             return Ok(nothing(&plan, problems));
@@ -119,17 +114,6 @@ impl Carrying {
     pub(super) fn options(&self, session: &Session, no_way_back: bool) -> RolloutOptions {
         session.rollout_options(self.take_lock.clone(), no_way_back)
     }
-}
-
-fn read(path: &Path) -> Result<Plan, Failure> {
-    let usage = |message: String| Failure::usage(message, "make one with `plugport plan --out FILE`");
-    let shown = path.display().to_string();
-    let shown = shown.escape_debug();
-    let bytes = disk::read_regular(path, MAX_PLAN_BYTES)
-        .map_err(|source| usage(format!("the plan `{shown}` cannot be read: {source}")))?;
-    let text = String::from_utf8(bytes).map_err(|_| usage(format!("the plan `{shown}` is no text")))?;
-    let plan = Plan::parse(&text).map_err(Failure::from);
-    plan.map_err(|failure| Failure { message: format!("`{shown}` cannot be applied: {}", failure.message), ..failure })
 }
 
 /// Connects the workspaces that a plan changes, as far as the manifest has them.

@@ -13,7 +13,10 @@ use super::{
 use crate::{
     diagnostic::Kind,
     model::{Selector, WorkspaceName},
-    ops::plan::{PlanOptions, Planned, plan, save},
+    ops::{
+        plan::{PlanOptions, Planned, plan, save},
+        rollout,
+    },
     rollout::{Action, Content, ContentItem, Plan, WavePlan},
 };
 
@@ -65,7 +68,8 @@ pub(super) async fn make(session: &Session, on: Option<&Selector>) -> Result<Pla
     for workspace in select(session, &selector)? {
         targets.push((workspace.name().clone(), connect(session, workspace).await));
     }
-    let options = PlanOptions { published_before: session.published_before(), ..PlanOptions::default() };
+    let last_known = rollout::last_known(&session.context.home)?;
+    let options = PlanOptions { published_before: session.published_before(), last_known };
     let files = (&session.manifest, session.manifest_path.as_path());
     Ok(plan(&session.context, session.sources(), files, targets, options).await?)
 }

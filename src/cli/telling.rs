@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* what is said while a rollout goes on and what is said of it later are the same sentences.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ use crate::{
     rollout::{Ending, Entry, Plan, Record, Step, StepOutcome, StepResult, Task, TaskResult, WavePlan},
 };
 
-/// How many results are shown that are as they were.
+/// How many results are shown.
 const SHOWN: usize = 400;
 
 /// Tells of a rollout while it goes on.
@@ -45,7 +45,7 @@ impl Witness for Told {
             if let (Value::Object(line), Value::Object(fields)) = (&mut line, to_document(entry)) {
                 line.extend(fields);
             }
-            self.ui.line(line);
+            self.ui.line(&line);
         } else if let Some(sentence) = sentence(&self.plan, &entry.record) {
             self.ui.progress(&format!("{} {sentence}", clock_time(entry.at)));
         }
@@ -82,8 +82,7 @@ fn ended(plan: &Plan, workspace: &WorkspaceName, task: Task, result: &TaskResult
     let step = task.step().and_then(|step| plan.steps(workspace).nth(step));
     let what = step.as_ref().map_or_else(String::new, subject);
     let word = match task {
-        Task::Prepare | Task::Gate => "",
-        Task::Forward { .. } => "",
+        Task::Prepare | Task::Gate | Task::Forward { .. } => "",
         Task::Settle { .. } => ", which was in doubt,",
         Task::Back { .. } => ", on the way back,",
         Task::SettleBack { .. } => ", whose way back was in doubt,",
@@ -183,13 +182,9 @@ pub(super) fn report(outcome: &Outcome, kind: Option<Kind>) -> Report {
     let blocked = |one: &crate::rollout::Blocked| format!("skipped: {}: {}: {}", one.workspace, one.plugin, one.reason);
     problems.extend(outcome.blocked.iter().map(blocked));
     hints.extend(outcome.blocked.iter().filter_map(|one| one.hint.clone()));
-    match &outcome.left {
-        Left::Finished(_) => {}
-        Left::Paused(reason) => {
-            problems.push(format!("failed: paused: {reason}"));
-            hints.insert(format!("once that is set right, {}", ways_on(id)));
-        }
-        Left::Interrupted => {}
+    if let Left::Paused(reason) = &outcome.left {
+        problems.push(format!("failed: paused: {reason}"));
+        hints.insert(format!("once that is set right, {}", ways_on(id)));
     }
     problems.extend(hints.into_iter().map(|hint| format!("hint: {hint}")));
     Report { document: to_document(outcome), text: text(outcome), kind, problems, ..Report::default() }
@@ -218,7 +213,8 @@ fn text(outcome: &Outcome) -> String {
         Left::Paused(reason) => format!("paused: {reason}"),
         Left::Interrupted => "interrupted".to_owned(),
     };
-    text.push_str(&format!("rollout {}: {ending} ({})\n", outcome.rollout, counts(outcome.summary, outcome.planned)));
+    let counts = counts(outcome.summary, outcome.planned);
+    let _ = writeln!(text, "rollout {}: {ending} ({counts})", outcome.rollout);
     text
 }
 

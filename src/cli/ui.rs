@@ -126,7 +126,7 @@ impl Ui {
     }
 
     /// Prints an object of a stream.
-    pub(super) fn line(self, object: Value) {
+    pub(super) fn line(self, object: &Value) {
         // Whoever stopped reading does not want to be told.
         drop(self.print(&format!("{object}\n")));
     }

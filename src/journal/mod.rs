@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::{
     error::{Damage, JournalError},
     id::{ParseRolloutIdError, RolloutId},
-    operator::{Fence, Holder, Liveness, Operator},
+    operator::{Claim, Fence, Holder, Liveness, Operator},
     stop::StopAfter,
 };
 use crate::{
@@ -60,6 +60,7 @@ pub struct Told {
 }
 
 /// The row of a rollout that entries are added to.
+#[derive(Clone, Copy)]
 struct Tail {
     number: i64,
     entries: u32,
@@ -84,16 +85,8 @@ impl Journal {
     }
 
     /// Takes the lock for `rollout`, where it is free, or where it is that of a process that is known to be gone.
-    ///
-    /// `instead` names a lock that is taken although it is held; only who knows that its holder is gone should say so.
-    pub fn take(
-        &mut self,
-        rollout: &RolloutId,
-        me: &Operator,
-        others: Liveness,
-        instead: Option<&str>,
-        now: Timestamp,
-    ) -> Result<Fence, JournalError> {
+    pub fn take(&mut self, rollout: &RolloutId, claim: Claim<'_>, now: Timestamp) -> Result<Fence, JournalError> {
+        let Claim { me, others, instead } = claim;
         let path = self.path.clone();
         let fault = |source| JournalError::of(&path, "taking the lock", source);
         let transaction = self.connection.transaction().map_err(fault)?;

@@ -59,6 +59,17 @@ pub enum Liveness {
     Unknown,
 }
 
+/// Who wants the lock, and by what right.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// Who.
+    pub me: &'a Operator,
+    /// What is known of others.
+    pub others: Liveness,
+    /// The lock that is taken although it is held: only who knows that its holder is gone should name it.
+    pub instead: Option<&'a str>,
+}
+
 /// The right to write to the journal, until somebody takes it.
 #[derive(Clone, Debug)]
 pub struct Fence {

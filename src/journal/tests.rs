@@ -55,6 +55,10 @@ fn id(chance: u16) -> RolloutId {
     RolloutId::new(NOW, chance)
 }
 
+fn claim<'a>(me: &'a Operator, others: Liveness, instead: Option<&'a str>) -> Claim<'a> {
+    Claim { me, others, instead }
+}
+
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -74,7 +78,7 @@ impl Place {
 }
 
 fn begun(journal: &mut Journal, chance: u16) -> Fence {
-    let fence = journal.take(&id(chance), &me(), Liveness::Alone, None, NOW).expect("free");
+    let fence = journal.take(&id(chance), claim(&me(), Liveness::Alone, None), NOW).expect("free");
     journal.create(&id(chance), &plan(), &fence, &started()).expect("created");
     fence
 }
@@ -131,16 +135,16 @@ fn a_second_operator_is_refused_and_who_had_the_lock_taken_writes_nothing_more()
     let mut second = place.open();
     let them = Operator { user: "them".to_owned(), host: "there".to_owned(), pid: 2 };
     for others in [Liveness::Alone, Liveness::Taken, Liveness::Unknown] {
-        let error = second.take(&id(1), &them, others, None, NOW).expect_err("held");
+        let error = second.take(&id(1), claim(&them, others, None), NOW).expect_err("held");
         assert_eq!(error.kind(), Kind::Locked);
         assert!(error.to_string().contains("me@here, process 1"), "{error}");
         assert!(error.hint().expect("a hint").contains(&format!("--take-lock {}", fence.lock())));
     }
     assert!(matches!(
-        second.take(&id(1), &them, Liveness::Alone, Some("9-0000"), NOW),
+        second.take(&id(1), claim(&them, Liveness::Alone, Some("9-0000")), NOW),
         Err(JournalError::NoSuchLock(_))
     ));
-    let taken = second.take(&id(1), &them, Liveness::Unknown, Some(fence.lock()), NOW).expect("taken");
+    let taken = second.take(&id(1), claim(&them, Liveness::Unknown, Some(fence.lock())), NOW).expect("taken");
     let error = first.append(&id(1), &fence, &[intent()]).expect_err("fenced off");
     assert!(matches!(error, JournalError::Taken { .. }), "{error}");
     second.append(&id(1), &taken, &[intent()]).expect("appended");
@@ -157,9 +161,9 @@ fn a_lock_of_this_machine_whose_process_is_gone_is_taken_over() {
     let mut second = place.open();
     let again = Operator { pid: 2, ..me() };
     for others in [Liveness::Taken, Liveness::Unknown] {
-        assert!(matches!(second.take(&id(1), &again, others, None, NOW), Err(JournalError::Held { .. })));
+        assert!(matches!(second.take(&id(1), claim(&again, others, None), NOW), Err(JournalError::Held { .. })));
     }
-    let taken = second.take(&id(1), &again, Liveness::Alone, None, NOW).expect("its holder is gone");
+    let taken = second.take(&id(1), claim(&again, Liveness::Alone, None), NOW).expect("its holder is gone");
     assert!(matches!(first.append(&id(1), &fence, &[intent()]), Err(JournalError::Taken { .. })));
     second.give_back(&taken, NOW).expect("given back");
     assert_eq!(second.holder().expect("read"), None);

@@ -43,7 +43,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
         "progress", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
-    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "lockfile", "model", "net", "ops", "progress",
+    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "net", "ops", "progress",
         "resolver", "rollout", "signature", "upgrade", "upstream", "usage"]),
 ];
 

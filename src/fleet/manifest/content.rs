@@ -72,20 +72,6 @@ impl From<Uid> for String {
     }
 }
 
-impl JsonSchema for Uid {
-    fn schema_name() -> Cow<'static, str> {
-        "Uid".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "description": "A unique id: up to 40 letters, digits, `-` and `_`.",
-            "pattern": "^[A-Za-z0-9_-]{1,40}$"
-        })
-    }
-}
-
 impl fmt::Display for Uid {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.pad(&self.0)
@@ -100,6 +86,20 @@ pub struct ParseUidError(String);
 impl Diagnose for ParseUidError {
     fn kind(&self) -> Kind {
         Kind::Usage
+    }
+}
+
+impl JsonSchema for Uid {
+    fn schema_name() -> Cow<'static, str> {
+        "Uid".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "The unique id of a folder or a data source: letters, digits, `-` and `_`.",
+            "pattern": "^[A-Za-z0-9_-]{1,40}$"
+        })
     }
 }
 
@@ -159,7 +159,7 @@ pub struct DataSourceWish {
 }
 
 /// Who asks a data source.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {
     /// The Grafana server.

@@ -250,8 +250,13 @@ impl Settling {
         if self.reading.misses < AGREEING {
             return Step::Finish(Outcome::Unknown(Doubt::Unreadable));
         }
-        if self.attempts < self.bounds.tries && self.may_send_again() {
-            return Step::Send(Duration::ZERO);
+        if self.may_send_again() {
+            if let Some(seen) = self.overtaken() {
+                return Step::Finish(Outcome::Failed(Failure::Overtaken { seen }));
+            }
+            if self.attempts < self.bounds.tries {
+                return Step::Send(Duration::ZERO);
+            }
         }
         Step::Finish(Outcome::Failed(self.failure()))
     }
@@ -287,6 +292,19 @@ impl Settling {
     fn may_send_early(&self) -> bool {
         let broke = matches!(self.reading.claim, Claim::Broke { .. });
         broke && self.reading.misses >= AGREEING && self.attempts < self.bounds.tries
+    }
+
+    /// Returns what the workspace shows where that is neither what was there nor what is wanted: nothing is sent over it.
+    fn overtaken(&self) -> Option<PluginState> {
+        let version = |state: &PluginState| match state {
+            PluginState::Loaded { version } | PluginState::Broken { version, .. } => version.clone(),
+            PluginState::Absent => None,
+        };
+        let seen = self.reading.seen.as_ref()?;
+        let there = version(seen)?;
+        let is_wanted = matches!(&self.wanted, Wanted::Version(wanted) if wanted.same_release(&there));
+        let was_there = version(&self.before).is_some_and(|before| before.same_release(&there));
+        (!is_wanted && !was_there).then(|| seen.clone())
     }
 
     fn may_send_again(&self) -> bool {
@@ -519,6 +537,20 @@ mod tests {
             let end = installing(vec![Event::NoAnswer, second.clone()], readings.clone());
             assert_eq!((end.outcome, end.sendings), (Outcome::Done, 2), "{second:?}");
         }
+    }
+
+    /// Found by a simulated fleet: a second sending went over what somebody else had put there.
+    #[test]
+    fn w22_nothing_is_sent_again_over_a_version_that_somebody_else_put_there() {
+        for answer in [answered(502), answered(500), Event::NoAnswer, answered(409)] {
+            let end = installing(vec![answer.clone(), answered(200)], vec![Some(loaded("9.0.0"))]);
+            let is_overtaken = matches!(end.outcome, Outcome::Failed(Failure::Overtaken { .. }));
+            assert!(is_overtaken, "{answer:?}: {:?}", end.outcome);
+            assert_eq!(end.sendings, 1, "{answer:?}");
+        }
+        let gone =
+            installing(vec![Event::NoAnswer, answered(200)], vec![Some(PluginState::Absent), Some(loaded("1.2.0"))]);
+        assert!(gone.sendings <= 2, "{}", gone.sendings);
     }
 
     #[test]

@@ -87,6 +87,12 @@ pub enum Failure {
         /// What it shows instead.
         seen: PluginState,
     },
+    /// Somebody else put another version there meanwhile.
+    #[error("somebody else changed it meanwhile: reading it back shows {}", shown(seen))]
+    Overtaken {
+        /// What it shows.
+        seen: PluginState,
+    },
     /// The plugin is there, and the workspace refuses to load it.
     #[error("the plugin is on the workspace but was not loaded: `{}`", code.escape_debug())]
     Broken {
@@ -140,6 +146,7 @@ impl Diagnose for Failure {
             Self::NoEffect { .. } => {
                 "something in between may have answered, like a login page, or someone else changes plugins there: check the address and the token"
             }
+            Self::Overtaken { .. } => "ask who changes plugins there, and look before anything else is changed",
             Self::Broken { code } if code.starts_with("signature") => {
                 "the plugin's signature does not satisfy the workspace; install a signed version"
             }

@@ -271,9 +271,12 @@ pub(in crate::ops) async fn check_for_server(
     preflight: bool,
 ) -> Result<Option<PolicyError>, StepError> {
     let (context, plugin, root_url) = (context.clone(), plugin.clone(), server.site().base().to_owned());
-    blocking(move || match preflight {
-        true => trusted(&context, &plugin, package.as_ref(), &root_url),
-        false => promised_signature(&context, &plugin),
+    blocking(move || {
+        if preflight {
+            trusted(&context, &plugin, package.as_ref(), &root_url)
+        } else {
+            promised_signature(&context, &plugin)
+        }
     })
     .await
 }

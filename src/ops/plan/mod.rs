@@ -24,7 +24,7 @@ use self::{
 };
 pub use self::{
     error::PlanStartError,
-    save::{SaveError, save},
+    save::{SaveError, SavedPlanError, save, saved},
 };
 use crate::{
     diagnostic::Kind,

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     diagnostic::{Diagnose, Kind},
     disk,
+    rollout::{Plan, PlanError},
 };
 
 /// A plan cannot be saved.
@@ -22,6 +23,48 @@ impl Diagnose for SaveError {
     fn kind(&self) -> Kind {
         Kind::Storage
     }
+}
+
+/// The longest plan that is read, in bytes.
+const MAX_BYTES: u64 = 256 << 20;
+
+/// A saved plan cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SavedPlanError {
+    /// It cannot be read.
+    #[error("the plan `{}` cannot be read", path.display().to_string().escape_debug())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It is not what was saved.
+    #[error("`{}` cannot be applied", path.display().to_string().escape_debug())]
+    Plan {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: PlanError,
+    },
+}
+
+impl Diagnose for SavedPlanError {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some("make a plan with `plugport plan --out FILE`, and apply it as it is".to_owned())
+    }
+}
+
+/// Returns the plan that was saved at `path`.
+pub fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
+    let unreadable = |source| SavedPlanError::Read { path: path.to_owned(), source };
+    let bytes = disk::read_regular(path, MAX_BYTES).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|error| unreadable(io::Error::other(error)))?;
+    Plan::parse(&text).map_err(|source| SavedPlanError::Plan { path: path.to_owned(), source })
 }
 
 /// Writes the text of a plan to a file that nobody else may read: it is there wholly or not at all.

@@ -11,7 +11,7 @@ use super::{RolloutError, RolloutOptions};
 use crate::{
     diagnostic::Chain,
     home::{HomeError, Locking, WriteLock},
-    journal::{Fence, Journal, JournalError, Liveness, RolloutId},
+    journal::{Claim, Fence, Journal, JournalError, Liveness, RolloutId},
     ops::{Context, blocking},
     rollout::{Entry, Plan},
 };
@@ -45,7 +45,8 @@ impl Keeper {
             let mut journal = Journal::open(&context.home.journal_path())?;
             journal.stop_after(options.stop);
             let instead = options.take_lock.as_deref();
-            let fence = match journal.take(&id, &options.operator, others, instead, context.now()) {
+            let claim = Claim { me: &options.operator, others, instead };
+            let fence = match journal.take(&id, claim, context.now()) {
                 Ok(fence) if others == Liveness::Taken && instead.is_none() => {
                     // Nobody has the lock by its row, but somebody lives who is about to take it, or to end.
                     journal.give_back(&fence, context.now())?;

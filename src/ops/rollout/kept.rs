@@ -1,14 +1,43 @@
-//! Which packages rollouts still need: those of one that is unfinished, and those of the way back from the last.
+//! What earlier rollouts mean for later commands: the packages that they still need, and the versions that they left.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::tasks::Occupant;
+use super::{RolloutError, story, tasks::Occupant};
 use crate::{
     home::Home,
     journal::{Journal, JournalError, Told},
-    model::{PluginId, PluginVersion},
-    rollout::{Record, Step, TaskResult},
+    model::{PluginId, PluginVersion, WorkspaceName},
+    rollout::{Record, Step, StepOutcome, TaskResult},
 };
+
+/// How many of the last rollouts are looked at for what they left.
+const LOOKED_AT: usize = 20;
+
+/// What rollouts left on workspaces, as far as it is known.
+pub type LastKnown = BTreeMap<WorkspaceName, BTreeMap<PluginId, PluginVersion>>;
+
+/// Returns the versions that the last rollouts left: what is another one later was changed by somebody else.
+pub fn last_known(home: &Home) -> Result<LastKnown, RolloutError> {
+    let mut left = LastKnown::new();
+    let Some(journal) = Journal::open_existing(&home.journal_path())? else { return Ok(left) };
+    let all = journal.list()?;
+    for listed in all.iter().take(LOOKED_AT).rev() {
+        let results = story::engine(journal.load(&listed.id)?)?.results();
+        for result in results.into_iter().filter(|result| result.content.is_none()) {
+            let version = match result.outcome {
+                StepOutcome::Changed | StepOutcome::Unchanged => result.to,
+                StepOutcome::RolledBack => result.from,
+                _ => continue,
+            };
+            let of_one = left.entry(result.workspace).or_default();
+            match version {
+                Some(version) => drop(of_one.insert(result.plugin, version)),
+                None => drop(of_one.remove(&result.plugin)),
+            }
+        }
+    }
+    Ok(left)
+}
 
 /// Returns the versions that must stay in the store.
 pub(in crate::ops) fn needed(home: &Home) -> Result<BTreeSet<(PluginId, PluginVersion)>, JournalError> {

@@ -22,6 +22,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 pub use self::{
     error::RolloutError,
     interrupt::Interrupt,
+    kept::{LastKnown, last_known},
     report::{Left, Outcome, WorkspaceFailure},
     story::{Story, list, story},
 };
@@ -30,7 +31,7 @@ pub(in crate::ops) use kept::needed;
 use self::{driver::Driver, keeper::Keeper, packages::Needs};
 use crate::{
     fleet::{Manifest, Workspace},
-    journal::{Operator, RolloutId, StopAfter, Told},
+    journal::{Operator, RolloutId, StopAfter},
     model::{Sha256Digest, Timestamp, WorkspaceName},
     ops::{Context, sources::Sources, target::Target},
     rollout::{Ending, Engine, Entry, Plan, Record},
@@ -151,14 +152,11 @@ pub async fn go_on(setting: Setting<'_>, id: &RolloutId, crew: Crew, way: Onward
     let Setting { context, options, .. } = setting;
     let keeper = Keeper::take(context, id, options).await?;
     // Read only now: until the lock was taken somebody else may have gone on.
-    let Told { plan, entries } = story::load(context, id)?;
-    let plan = Arc::new(plan);
-    let mut remarks = Vec::new();
-    let mut engine = Engine::new(Arc::clone(&plan));
-    for entry in &entries {
-        engine.apply(entry)?;
-    }
+    let told = story::load(context, id)?;
+    let entries = told.entries.clone();
+    let engine = story::engine(told)?;
     refuse_useless(&engine, id, way)?;
+    let (plan, mut remarks) = (Arc::clone(engine.plan()), Vec::new());
     if way != Onward::Abort {
         let moved = ground::moved(&plan, &crew);
         if !moved.is_empty() {

@@ -113,8 +113,7 @@ impl Outcome {
             _ if self.summary.unknown > 0 && self.ending.is_some() => Some(Kind::Unknown),
             Some(Ending::Unknown) => Some(Kind::Unknown),
             Some(Ending::Done) if self.blocked.is_empty() => None,
-            Some(Ending::Done | Ending::Partly) => Some(Kind::Partly),
-            Some(Ending::RollbackFailed) => Some(Kind::Partly),
+            Some(Ending::Done | Ending::Partly | Ending::RollbackFailed) => Some(Kind::Partly),
             // Somebody wanted that.
             Some(Ending::Undone) => None,
             Some(Ending::RolledBack) => Some(Kind::Failed),

@@ -38,13 +38,19 @@ pub fn story(home: &Home, start: Option<&str>) -> Result<Story, RolloutError> {
     let journal = Journal::open_existing(&home.journal_path())?.ok_or(JournalError::Nothing)?;
     let listed = journal.find(start)?;
     let holder = living(home, journal.holder()?).filter(|holder| holder.rollout == listed.id);
-    let Told { plan, entries } = journal.load(&listed.id)?;
-    let plan = Arc::new(plan);
-    let mut engine = Engine::new(Arc::clone(&plan));
-    for entry in &entries {
+    let told = journal.load(&listed.id)?;
+    let entries = told.entries.clone();
+    let engine = engine(told)?;
+    Ok(Story { listed, plan: Arc::clone(engine.plan()), entries, engine, holder })
+}
+
+/// Returns where a rollout stands.
+pub(super) fn engine(told: Told) -> Result<Engine, RolloutError> {
+    let mut engine = Engine::new(Arc::new(told.plan));
+    for entry in &told.entries {
         engine.apply(entry)?;
     }
-    Ok(Story { listed, plan, entries, engine, holder })
+    Ok(engine)
 }
 
 /// Returns the holder of the lock, unless it is a process of this machine that is gone.

@@ -70,6 +70,7 @@ impl Causes for Failure {
             Self::Refused { status: 401, .. } => Cause::Token,
             Self::Refused { .. } => Cause::Refused,
             Self::NotReached => Cause::Network,
+            Self::Overtaken { .. } => Cause::Drift,
             Self::Fruitless { .. } | Self::NoEffect { .. } | Self::Broken { .. } => Cause::Other,
         }
     }

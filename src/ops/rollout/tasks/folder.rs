@@ -23,26 +23,33 @@ use crate::{
     upstream::PackageName,
 };
 
+/// What is wanted of a plugin in a folder.
+struct Wish {
+    /// What must be there; nothing where that does not matter.
+    expected: Option<Occupant>,
+    wanted: Occupant,
+    /// Whether it is put in place again where it is there already.
+    again: bool,
+}
+
 /// A change of one plugin in a folder.
 struct Change {
     context: Context,
     path: PathBuf,
     plugin: PluginId,
-    /// What must be there; nothing where that does not matter.
-    expected: Option<Occupant>,
-    wanted: Occupant,
     package: Option<PackageName>,
-    /// Whether it is put in place again where it is there already.
-    again: bool,
+    wish: Wish,
 }
 
 impl Worker {
     /// Carries out an action.
     pub(super) async fn forward_in(&self, path: &Path, action: &Action) -> TaskResult {
-        let expected = (action.action != Verb::Hold).then(|| former(action));
-        let wanted = Occupant::of(action.to.as_ref());
-        let again = action.action == Verb::Reinstall;
-        self.change_in(path, &action.plugin, expected, wanted, again).await
+        let wish = Wish {
+            expected: (action.action != Verb::Hold).then(|| former(action)),
+            wanted: Occupant::of(action.to.as_ref()),
+            again: action.action == Verb::Reinstall,
+        };
+        self.change_in(path, &action.plugin, wish).await
     }
 
     /// Puts back what was there before.
@@ -52,25 +59,18 @@ impl Worker {
             Ok(way) if way.target == Occupant::Something => TaskResult::Failed(no_way_back()),
             Ok(way) => {
                 let expected = (!way.is_any).then_some(way.left.unwrap_or(way.planned));
-                self.change_in(path, &action.plugin, expected, way.target, false).await
+                self.change_in(path, &action.plugin, Wish { expected, wanted: way.target, again: false }).await
             }
         }
     }
 
-    async fn change_in(
-        &self,
-        path: &Path,
-        plugin: &PluginId,
-        expected: Option<Occupant>,
-        wanted: Occupant,
-        again: bool,
-    ) -> TaskResult {
-        let package = match &wanted {
+    async fn change_in(&self, path: &Path, plugin: &PluginId, wish: Wish) -> TaskResult {
+        let package = match &wish.wanted {
             Occupant::Version(version) => self.package(plugin, version),
             _ => None,
         };
         let (context, path, plugin) = (self.context.clone(), path.to_path_buf(), plugin.clone());
-        let change = Change { context, path, plugin, expected, wanted, package, again };
+        let change = Change { context, path, plugin, package, wish };
         blocking(move || change.make().unwrap_or_else(TaskResult::Failed)).await
     }
 
@@ -110,13 +110,14 @@ impl Change {
         let folder = PluginsFolder::create(&self.path).map_err(|error| error.fault())?;
         let held = folder.lock().map_err(|error| error.fault())?;
         let before = occupant(&folder, &self.plugin);
-        if before.is_same(&self.wanted) && !self.again {
+        let Wish { expected, wanted, again } = &self.wish;
+        if before.is_same(wanted) && !again {
             return Ok(TaskResult::Unchanged);
         }
-        if let Some(expected) = self.expected.as_ref().filter(|expected| !expected.is_same(&before)) {
+        if let Some(expected) = expected.as_ref().filter(|expected| !expected.is_same(&before)) {
             return Err(drifted(expected, &before));
         }
-        let note = match &self.wanted {
+        let note = match wanted {
             Occupant::Nothing => self.remove(&held)?,
             _ => self.put(&held).map_err(|error| error.fault())?,
         };
