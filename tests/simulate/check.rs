@@ -13,6 +13,7 @@ use plugport::{
 
 use crate::{
     scene::{PLUGINS, Scene, StepScene, THEIRS, name, place_of, site_of, version},
+    task::Aim,
     world::{Cell, Time, Truth, Who, World},
 };
 
@@ -158,24 +159,18 @@ impl Check {
     }
 
     /// Checks that a change is about to be sent over what may be changed, and goes back to what was there.
-    pub(crate) fn sends(
-        &self,
-        (site, is_back): (usize, bool),
-        step: StepScene,
-        wanted: &Wanted,
-        expected: &Expected,
-        world: &World,
-    ) -> Result<(), Violation> {
+    pub(crate) fn sends(&self, site: usize, aim: &Aim, world: &World) -> Result<(), Violation> {
+        let Aim { step, wanted, is_back, expected, .. } = aim;
         let cell = &world.sites[site].cells[step.plugin];
         let (first, last) = self.sites[site].reads[step.plugin];
         let is_seen = match cell.truth {
             Truth::Loaded(THEIRS) => cell.theirs_at <= last,
-            Truth::Absent => cell.theirs_at <= first && (!is_back || *expected == Expected::AsPlanned),
+            Truth::Absent => cell.theirs_at <= first && (!*is_back || *expected == Expected::AsPlanned),
             _ => false,
         };
         let is_theirs = cell.by == Who::Them && step.verb != Verb::Hold && is_seen;
         ensure(!is_theirs, || format!("{} is changed over somebody else's change", name(site)))?;
-        if !is_back {
+        if !*is_back {
             return Ok(());
         }
         let wanted = match wanted {

@@ -13,6 +13,7 @@ mod check;
 mod scene;
 mod simulation;
 mod summary;
+mod task;
 mod world;
 
 use std::{

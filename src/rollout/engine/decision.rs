@@ -70,7 +70,7 @@ impl Engine {
     }
 
     fn turning_back(&self) -> Option<Record> {
-        let is_open = self.under_way > 0 || self.sites.iter().any(|site| self.doubt_of(site).is_some());
+        let is_open = self.under_way > 0 || self.sites.iter().any(|site| doubt_of(site).is_some());
         if is_open || self.plan.policy.on_failure == OnFailure::Stop {
             return None;
         }
@@ -138,7 +138,7 @@ impl Engine {
                 is_last && self.is_wave_over() && self.failures() <= self.plan.policy.max_failures
             }
             Phase::Stopped => {
-                let has_doubt = self.sites.iter().any(|site| self.doubt_of(site).is_some());
+                let has_doubt = self.sites.iter().any(|site| doubt_of(site).is_some());
                 self.plan.policy.on_failure == OnFailure::Stop && !has_doubt
             }
             Phase::GoingBack(_) => !self.has_returning(true),
@@ -150,10 +150,6 @@ impl Engine {
     fn has_returning(&self, with_locked_out: bool) -> bool {
         let counts = |site: &Site| with_locked_out || site.locked_out.is_none();
         self.sites.iter().any(|site| site.stage == Stage::Returning && counts(site))
-    }
-
-    fn doubt_of(&self, site: &Site) -> Option<Task> {
-        site.next_in_doubt().filter(|_| site.locked_out.is_none())
     }
 
     pub(super) fn steps(&self) -> impl Iterator<Item = &super::step::Progress> {
@@ -225,4 +221,9 @@ impl Engine {
             Stage::Passed | Stage::Sound | Stage::Failed | Stage::Returned => None,
         }
     }
+}
+
+/// Returns what is to be settled on a workspace before the rollout stops.
+fn doubt_of(site: &Site) -> Option<Task> {
+    site.next_in_doubt().filter(|_| site.locked_out.is_none())
 }

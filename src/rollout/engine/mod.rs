@@ -7,6 +7,7 @@
 
 mod decision;
 mod error;
+mod layout;
 mod report;
 mod site;
 mod step;
@@ -130,7 +131,7 @@ impl PartialEq for Engine {
 impl Engine {
     /// Returns a rollout of which nothing has happened yet: the first entry is [`Record::Started`].
     pub fn new(plan: Arc<Plan>) -> Self {
-        let (sites, waves) = site::lay_out(&plan);
+        let (sites, waves) = layout::lay_out(&plan);
         let places = sites.iter().enumerate().map(|(place, site)| (site.name.clone(), place)).collect();
         Self {
             plan,
@@ -234,11 +235,7 @@ impl Engine {
             timeout: policy.gate_timeout,
             pause: policy.gate_pause,
             passes: policy.gate_passes.get(),
-            turns_back: match self.phase {
-                Phase::Running => policy.on_failure == OnFailure::Rollback,
-                _ => false,
-            },
-            goes_on: self.phase == Phase::Running,
+            turns_back: self.phase == Phase::Running && policy.on_failure == OnFailure::Rollback,
             goes_back: matches!(self.phase, Phase::GoingBack(_)),
         }
     }

@@ -1,15 +1,11 @@
 //! One workspace of a rollout.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 
 use super::{
-    Progress as WaveProgress, after,
+    after, layout,
     step::{Place, Progress, State},
 };
 use crate::{
@@ -82,52 +78,8 @@ pub(super) struct Rules {
     pub(super) passes: usize,
     /// Whether a workspace that fails goes back at once.
     pub(super) turns_back: bool,
-    /// Whether a workspace goes on to its next step.
-    pub(super) goes_on: bool,
     /// Whether all workspaces go back.
     pub(super) goes_back: bool,
-}
-
-/// Returns the workspaces in the order of the waves, and the waves.
-pub(super) fn lay_out(plan: &Plan) -> (Vec<Site>, Vec<WaveProgress>) {
-    let mut steps: BTreeMap<&WorkspaceName, Vec<(Place, &PluginId)>> = BTreeMap::new();
-    for (place, action) in plan.actions.iter().enumerate().filter(|(_, action)| !action.is_nothing()) {
-        steps.entry(&action.workspace).or_default().push((Place::Action(place, action.action), &action.plugin));
-    }
-    for (place, content) in plan.content.iter().enumerate() {
-        steps.entry(&content.workspace).or_default().push((Place::Content(place), &content.plugin));
-    }
-    let (mut sites, mut waves, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
-    for (wave, planned) in plan.waves.iter().enumerate() {
-        let first = sites.len();
-        let names = planned.workspaces.iter().filter(|name| seen.insert(*name));
-        sites.extend(names.map(|name| Site::new(plan, name, wave, steps.get(name).map_or(&[], Vec::as_slice))));
-        waves.push(WaveProgress { sites: first..sites.len(), done_at: None });
-    }
-    (sites, waves)
-}
-
-/// Returns the order in which steps are taken back: the reverse, but what is held is held again after all that may have
-/// moved it, and before what changed it on purpose.
-fn way_back(steps: &[(Place, &PluginId)]) -> Vec<usize> {
-    let mut order = Vec::with_capacity(steps.len());
-    let mut held: Vec<usize> = Vec::new();
-    for (step, (place, plugin)) in steps.iter().enumerate().rev() {
-        if matches!(place, Place::Action(_, Verb::Hold)) {
-            held.push(step);
-            continue;
-        }
-        held.retain(|hold| {
-            let is_due = steps[*hold].1 == *plugin;
-            if is_due {
-                order.push(*hold);
-            }
-            !is_due
-        });
-        order.push(step);
-    }
-    order.append(&mut held);
-    order
 }
 
 /// Returns whether such a result can come of a task.
@@ -143,7 +95,7 @@ pub(super) fn can_come_of(task: Task, result: &TaskResult) -> bool {
 }
 
 impl Site {
-    fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(Place, &PluginId)]) -> Self {
+    pub(super) fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(Place, &PluginId)]) -> Self {
         let first = |plugin: &PluginId| steps.iter().position(|(_, other)| *other == plugin).unwrap_or_default();
         let progress = |(place, plugin): &(Place, &PluginId)| Progress {
             place: *place,
@@ -163,7 +115,7 @@ impl Site {
             baseline: None,
             notes: Vec::new(),
             account: plan.workspaces.get(name).and_then(|ground| ground.account.clone()),
-            back: way_back(steps),
+            back: layout::way_back(steps),
         }
     }
 
@@ -369,7 +321,7 @@ impl Site {
 
     /// Goes on to the gate after the last step.
     fn go_on(&mut self, at: Timestamp, rules: &Rules) {
-        if !rules.goes_on || self.stage != Stage::Stepping || self.next_forward().is_some() {
+        if self.stage != Stage::Stepping || self.next_forward().is_some() {
             return;
         }
         self.stage = if rules.is_gated { Stage::Gating(Looks::begin(at)) } else { Stage::Passed };

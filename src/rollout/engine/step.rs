@@ -101,8 +101,11 @@ impl State {
     /// The fault that it shows.
     pub(super) fn fault(&self) -> Option<&Fault> {
         match self {
-            Self::Failed(fault) | Self::Unknown { fault, .. } | Self::Overtaken(fault) => Some(fault),
-            Self::BackFailed(_, fault) | Self::BackUnknown(_, fault) => Some(fault),
+            Self::Failed(fault)
+            | Self::Unknown { fault, .. }
+            | Self::Overtaken(fault)
+            | Self::BackFailed(_, fault)
+            | Self::BackUnknown(_, fault) => Some(fault),
             Self::Changed(change) | Self::RolledBack(change) => change.fault.as_ref(),
             _ => None,
         }

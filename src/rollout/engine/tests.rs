@@ -93,7 +93,8 @@ impl Hand {
     }
 
     fn write(&mut self, record: Record) {
-        self.try_write(record.clone()).unwrap_or_else(|error| panic!("{record:?}: {error}"));
+        let event = format!("{record:?}");
+        self.try_write(record).unwrap_or_else(|error| panic!("{event}: {error}"));
     }
 
     /// Writes the decisions, and returns what is left to do.
@@ -219,15 +220,17 @@ fn a_gate_is_red_at_the_first_ill_look_after_its_time() {
     hand.carry_out("a", Task::Back { step: 1 }, done(Value::Null));
     hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
     assert_eq!(hand.ask(), [Command::Finish(Ending::RolledBack)]);
-    use StepOutcome::{RolledBack, Skipped};
-    assert_eq!(hand.outcomes(), [RolledBack, RolledBack, Skipped, Skipped]);
+    assert_eq!(
+        hand.outcomes(),
+        [StepOutcome::RolledBack, StepOutcome::RolledBack, StepOutcome::Skipped, StepOutcome::Skipped]
+    );
 }
 
 #[test]
 fn a_gate_is_looked_at_once_more_after_the_pause_of_its_wave() {
     let mut hand = plan(&[&["a"], &["b"]], |plan| {
         plan.policy.health = vec![HealthCheck::Grafana];
-        plan.policy.soak = Duration::from_secs(60);
+        plan.policy.soak = Duration::from_mins(1);
     });
     hand.change("a");
     hand.carry_out("a", Task::Gate, TaskResult::Healthy);
@@ -258,8 +261,10 @@ fn with_stop_nothing_is_taken_back() {
     hand.change("b");
     hand.fail("a");
     assert_eq!(hand.ask(), [Command::Finish(Ending::Stopped)]);
-    use StepOutcome::{Changed, Failed, Skipped};
-    assert_eq!(hand.outcomes(), [Failed, Skipped, Changed, Changed]);
+    assert_eq!(
+        hand.outcomes(),
+        [StepOutcome::Failed, StepOutcome::Skipped, StepOutcome::Changed, StepOutcome::Changed]
+    );
 }
 
 #[test]

@@ -1,0 +1,216 @@
+//! Carrying out what the engine asks for.
+
+use std::time::Duration;
+
+use plugport::{
+    fleet::settle::{Bounds, Event as Answer, PluginState, Settling, Step, Wanted},
+    model::{Timestamp, WorkspaceName},
+    rollout::{Cause, Expected, Observation, Probe, Record, Task, TaskResult, judge},
+};
+
+use super::{Event, Flow, Simulation};
+use crate::{
+    check::{Check, Violation, ensure},
+    scene::{StepScene, name, site_of, version},
+    task::{Aim, BOUNDS, Doing, Running, fault, in_doubt, milliseconds, wanted_of_value},
+    world::{Heard, Time, wanted_of},
+};
+
+/// How long a whole change may last until its last call is answered: pauses, readings and tries included.
+const CALL_LASTS: Time = 300_000;
+impl Simulation {
+    pub(super) fn start(&mut self, workspace: &WorkspaceName, task: Task) -> Result<Flow, Violation> {
+        let site = site_of(workspace);
+        if self.write(Record::Intent { workspace: workspace.clone(), task })? == Flow::Killed {
+            return Ok(Flow::Killed);
+        }
+        ensure(self.running[site].is_none(), || format!("two tasks at once on {workspace}"))?;
+        let aim = self.aim(workspace, task)?;
+        let doing = match task {
+            Task::Prepare | Task::Gate => Doing::Look,
+            Task::Forward { .. } | Task::Back { .. } => Doing::FirstRead,
+            Task::Settle { .. } | Task::SettleBack { .. } => Doing::ReadBack,
+        };
+        let mut running =
+            Running { task, doing, aim, settling: None, heard: None, since: self.now, is_token_refused: false };
+        let mut pause = 0;
+        if let Some(aim) = running.aim.as_ref().filter(|aim| aim.is_settling) {
+            let (mut settling, _) =
+                Settling::begin(aim.wanted.clone(), in_doubt(), self.settling_bounds(workspace, task));
+            if let Step::ReadBack(first) = settling.next(Answer::NoAnswer, Duration::ZERO) {
+                pause = milliseconds(first);
+            }
+            running.settling = Some(settling);
+        }
+        self.running[site] = Some(running);
+        self.schedule(self.now + pause, Event::Call { site, operator: self.operator });
+        Ok(Flow::On)
+    }
+
+    /// What was under way when the operator was killed may come for as long as a call lasts, and be late besides.
+    fn settling_bounds(&self, workspace: &WorkspaceName, task: Task) -> Bounds {
+        let begun = task.step().and_then(|step| self.engine.begun_at(workspace, step));
+        let left = begun.map_or(0, |begun| begun.as_milliseconds() + CALL_LASTS - self.now).max(0);
+        let more = Duration::from_millis(left.unsigned_abs());
+        Bounds { tries: 1, settle_timeout: BOUNDS.settle_timeout + more, ..BOUNDS }
+    }
+
+    fn aim(&mut self, workspace: &WorkspaceName, task: Task) -> Result<Option<Aim>, Violation> {
+        let Some(place) = task.step() else { return Ok(None) };
+        let site = site_of(workspace);
+        let step = self.scene.sites[site].steps[place];
+        let is_settling = matches!(task, Task::Settle { .. } | Task::SettleBack { .. });
+        if let Task::Forward { .. } | Task::Settle { .. } = task {
+            let wanted = step.to.map_or(Wanted::Absent, |to| Wanted::Version(version(to).clone()));
+            let first = self.at_first(site, step)?;
+            return Ok(Some(Aim { step, wanted, is_back: false, is_settling, first, expected: Expected::AsPlanned }));
+        }
+        let Some(way_back) = self.engine.way_back(workspace, place) else {
+            return Err(Violation(format!("there is no way back for {task:?} on {workspace}")));
+        };
+        let Some(wanted) = wanted_of_value(&way_back.target) else {
+            return Err(Violation(format!("it goes back to {:?}", way_back.target)));
+        };
+        let first = step.to.map_or(PluginState::Absent, |to| crate::world::Truth::Loaded(to).state());
+        Ok(Some(Aim { step, wanted, is_back: true, is_settling, first, expected: way_back.expected }))
+    }
+
+    /// Returns what was there when the workspace was prepared.
+    fn at_first(&mut self, site: usize, step: StepScene) -> Result<PluginState, Violation> {
+        self.remember(site)?;
+        let baseline = self.baselines[site].as_ref();
+        let seen = baseline.and_then(|baseline| baseline.plugins.get(crate::scene::plugin(step.plugin)));
+        let Some(seen) = seen else { return Err(Violation("a step without a baseline".to_owned())) };
+        Ok(match (&seen.error, &seen.version) {
+            (Some(code), version) => PluginState::Broken { code: code.clone(), version: version.clone() },
+            (None, version) if seen.installed => PluginState::Loaded { version: version.clone() },
+            _ => PluginState::Absent,
+        })
+    }
+
+    fn remember(&mut self, site: usize) -> Result<(), Violation> {
+        if self.baselines[site].is_none() {
+            let Some(value) = self.engine.baseline(name(site)) else { return Ok(()) };
+            let read = serde_json::from_value(value.clone()).map_err(|error| Violation(error.to_string()))?;
+            self.baselines[site] = Some(read);
+        }
+        Ok(())
+    }
+
+    pub(super) fn call(&mut self, site: usize) -> Result<(), Violation> {
+        let Some(running) = &mut self.running[site] else { return Ok(()) };
+        self.world.sites[site].calls += 1;
+        ensure(self.world.sites[site].calls == 1, || format!("two calls at once to {}", name(site)))?;
+        let plugin = running.aim.as_ref().map_or(0, |aim| aim.step.plugin);
+        let (heard, latency) = match running.doing {
+            Doing::Look => {
+                let has_command = !self.scene.plan.policy.commands.is_empty();
+                self.world.look(site, &self.scene.sites[site], has_command, self.now)
+            }
+            Doing::FirstRead => {
+                self.check.read(site, plugin, self.now, true);
+                self.world.read(site, plugin, self.now)
+            }
+            Doing::ReadBack => {
+                self.check.read(site, plugin, self.now, false);
+                self.world.read(site, plugin, self.now)
+            }
+            Doing::Send => {
+                let Some(aim) = &running.aim else { return Ok(()) };
+                self.check.sends(site, aim, &self.world)?;
+                let sent = self.world.send((site, plugin), &aim.wanted, aim.is_back, self.now);
+                if let Some((delay, effect)) = sent.effect {
+                    self.schedule(self.now + delay, Event::Effect { site, effect });
+                }
+                (sent.heard, sent.latency)
+            }
+        };
+        if let Some(history) = &mut self.history {
+            let doing = self.running[site].as_ref().map(|running| running.doing);
+            history.push(format!("{:>9} {} {doing:?}: {heard:?}", self.now, name(site)));
+        }
+        if let Some(running) = &mut self.running[site] {
+            running.heard = Some(heard);
+        }
+        self.schedule(self.now + latency, Event::Answered { site, operator: self.operator });
+        Ok(())
+    }
+
+    pub(super) fn answered(&mut self, site: usize) -> Result<Flow, Violation> {
+        self.world.sites[site].calls -= 1;
+        let Some(mut running) = self.running[site].take() else { return Ok(Flow::On) };
+        let heard = running.heard.take();
+        let is_throttled = matches!(&heard, Some(Heard::Answer(Answer::Answered { status: 429, .. })));
+        let now = self.now;
+        let result = match (running.doing, heard) {
+            (Doing::Look, Some(heard)) => Some(self.looked(site, running.task, heard)?),
+            (Doing::FirstRead, Some(heard)) => running.first_read(heard, now),
+            (Doing::Send | Doing::ReadBack, Some(heard)) => running.go_on(heard, now),
+            (_, None) => return Err(Violation("an answer to nothing".to_owned())),
+        };
+        let task = running.task;
+        let pause = running.since - now;
+        if let Some(result) = result {
+            return self.ended(site, task, result);
+        }
+        self.running[site] = Some(running);
+        self.schedule(now + pause, Event::Call { site, operator: self.operator });
+        if is_throttled {
+            let until = Timestamp::from_milliseconds(now + pause.max(2000));
+            return self.write(Record::Throttled { workspace: name(site).clone(), until });
+        }
+        Ok(Flow::On)
+    }
+
+    fn ended(&mut self, site: usize, task: Task, result: TaskResult) -> Result<Flow, Violation> {
+        Check::is_true(site, task, &result, &self.scene, &self.world)?;
+        self.write(Record::Ended { workspace: name(site).clone(), task, result })
+    }
+
+    fn looked(&mut self, site: usize, task: Task, heard: Heard) -> Result<TaskResult, Violation> {
+        let seen = match heard {
+            Heard::Observation(seen) => seen,
+            Heard::TokenRefused => return Ok(TaskResult::Failed(fault(Cause::Token))),
+            _ => return Ok(TaskResult::Failed(fault(Cause::Network))),
+        };
+        if task == Task::Prepare {
+            if matches!(seen.grafana, Some(Probe::NoAnswer(_))) {
+                return Ok(TaskResult::Failed(fault(Cause::Network)));
+            }
+            let is_as_planned = self.is_as_planned(site, &seen);
+            let baseline = serde_json::to_value(&seen).map_err(|error| Violation(error.to_string()))?;
+            self.baselines[site] = Some(seen);
+            return Ok(if is_as_planned {
+                TaskResult::Ready { baseline, notes: Vec::new() }
+            } else {
+                TaskResult::Failed(fault(Cause::Drift))
+            });
+        }
+        self.remember(site)?;
+        let baseline = self.baselines[site].clone().unwrap_or_default();
+        let scene = &self.scene.sites[site];
+        let checks = &self.scene.plan.policy.health;
+        let reasons = judge(&baseline, &seen, &wanted_of(scene), checks);
+        let is_well = if checks.is_empty() {
+            seen.commands.iter().all(|probe| *probe == Probe::Well)
+        } else {
+            self.world.is_well(site, scene, &seen, checks)
+        };
+        let is_fresh = self.world.sites[site].cells.iter().all(|cell| cell.theirs_at != self.now);
+        ensure(!is_fresh || is_well == reasons.is_empty(), || {
+            format!("the gate of {} says {reasons:?}, and it is well: {is_well}", name(site))
+        })?;
+        Ok(if reasons.is_empty() { TaskResult::Healthy } else { TaskResult::Unhealthy { reasons } })
+    }
+
+    /// Compares what is there with the plan's ground, for the plugins that are changed.
+    fn is_as_planned(&self, site: usize, seen: &Observation) -> bool {
+        let ground = self.scene.plan.workspaces.get(name(site)).map(|ground| &ground.plugins);
+        self.scene.sites[site].steps.iter().all(|step| {
+            let id = crate::scene::plugin(step.plugin);
+            let planned = ground.and_then(|plugins| plugins.get(id)).cloned().flatten();
+            let found = seen.plugins.get(id).and_then(|plugin| plugin.version.clone());
+            planned == found
+        })
+    }
+}
