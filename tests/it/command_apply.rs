@@ -196,7 +196,7 @@ fn a_workspace_that_may_not_be_changed_keeps_the_rollout_from_beginning() {
 fn a_workspace_that_hangs_is_given_up_and_the_others_are_done() {
     let fleet = Fleet::new("max-failures = 1\n");
     let install = format!("/api/plugins/{CLOCK}/install");
-    fleet.servers[2].fault(Fault::on("POST", &install).stall_before_headers(Duration::from_secs(60)).before_effect());
+    fleet.servers[2].fault(Fault::on("POST", &install).stall_before_headers(Duration::from_mins(1)).before_effect());
     let document = fleet.world.json(8, &["apply", "--yes"]);
     assert_eq!(fleet.versions(CLOCK), ["2.0.0", "2.0.0", FORMER[2], "2.0.0"]);
     assert_eq!(document["ending"], "partly");
