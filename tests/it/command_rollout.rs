@@ -95,7 +95,7 @@ fn a_token_that_expires_pauses_the_rollout_until_there_is_another() {
 /// W21, at some moments; `tests/rollout` tries all of them.
 #[test]
 fn a_rollout_that_was_killed_goes_on_and_repeats_nothing() {
-    for entries in [3, 6, 9, 14] {
+    for entries in [3, 5, 6, 7, 9, 14] {
         let fleet = Fleet::new("");
         killed_after(&fleet, entries);
         fleet.world.run(&["apply", "--yes"]).expect_code(1).expect_stderr("is unfinished");

@@ -80,7 +80,7 @@ impl Fleet {
         for (number, workspace) in self.workspaces.iter().enumerate() {
             let clock = (CLOCK, FORMER[number % FORMER.len()]);
             let both = [clock, (MAP, "3.0.0")];
-            workspace.starts_anew(&both[..1 + number % 2]);
+            workspace.starts_anew(&both[..=(number % 2)]);
         }
         for name in ["rollouts.sqlite", "rollouts.sqlite-wal", "rollouts.sqlite-shm"] {
             drop(fs::remove_file(self.sandbox.path().join("cache").join(name)));
