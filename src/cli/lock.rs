@@ -1,6 +1,6 @@
 //! `plugport lock`.
 
-use std::num::NonZeroUsize;
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use clap::Args;
 
@@ -11,6 +11,7 @@ use super::{
     ui,
 };
 use crate::{
+    lockfile::{Change, LockDifference},
     model::{PluginId, Selector},
     ops::lock::{LockFailure, LockOptions, LockOutcome, Upgrade, lock, read_states},
 };
@@ -93,10 +94,14 @@ fn failed(failure: &LockFailure) -> Vec<String> {
     lines
 }
 
-/// Returns what changed, a line each, and what became of the file.
+/// Returns what changed, a line each, and what became of the file. Another version has other digests: those are left out.
 fn text(outcome: &LockOutcome) -> String {
     let mut text = String::new();
-    for difference in &outcome.differences {
+    let place = |one: &LockDifference| (one.workspace.clone(), one.plugin.clone());
+    let moves = |one: &&LockDifference| matches!(one.change, Change::Field { name: "version", .. });
+    let moved: BTreeSet<_> = outcome.differences.iter().filter(moves).map(place).collect();
+    let is_news = |one: &&LockDifference| !matches!(one.change, Change::Digest { .. }) || !moved.contains(&place(one));
+    for difference in outcome.differences.iter().filter(is_news) {
         text.push_str(&ui::clean(&difference.to_string()));
         text.push('\n');
     }

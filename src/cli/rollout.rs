@@ -157,9 +157,9 @@ fn text(story: &Story) -> String {
         engine.waves().iter().enumerate().map(|(place, wave)| wave_row(place, wave)),
     ));
     text.push('\n');
-    let mut day = String::new();
+    let (mut day, mut narration) = (String::new(), telling::Narration::default());
     for entry in entries {
-        let Some(sentence) = telling::sentence(plan, &entry.record) else { continue };
+        let Some(sentence) = narration.sentence(plan, &entry.record) else { continue };
         if entry.at.date() != day {
             day = entry.at.date();
             let _ = writeln!(text, "{day}");

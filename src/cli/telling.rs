@@ -2,7 +2,11 @@
 //!
 //! *Invariant:* what is said while a rollout goes on and what is said of it later are the same sentences.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    sync::{Mutex, PoisonError},
+};
 
 use serde_json::{Value, json};
 
@@ -30,11 +34,12 @@ const SHOWN: usize = 400;
 pub(super) struct Told {
     ui: Ui,
     plan: Plan,
+    narration: Mutex<Narration>,
 }
 
 impl Told {
     pub(super) fn new(ui: Ui, plan: &Plan) -> Self {
-        Self { ui, plan: plan.clone() }
+        Self { ui, plan: plan.clone(), narration: Mutex::default() }
     }
 }
 
@@ -46,14 +51,42 @@ impl Witness for Told {
                 line.extend(fields);
             }
             self.ui.line(&line);
-        } else if let Some(sentence) = sentence(&self.plan, &entry.record) {
+        } else if let Some(sentence) =
+            self.narration.lock().unwrap_or_else(PoisonError::into_inner).sentence(&self.plan, &entry.record)
+        {
             self.ui.progress(&format!("{} {sentence}", clock_time(entry.at)));
         }
     }
 }
 
+/// What was told of a rollout so far: a gate that is looked at again and again is told of when it says something else.
+#[derive(Debug, Default)]
+pub(super) struct Narration {
+    ill: BTreeMap<WorkspaceName, Vec<String>>,
+}
+
+impl Narration {
+    /// Returns the next entry of a journal as a sentence; nothing where there is nothing new to be told.
+    pub(super) fn sentence(&mut self, plan: &Plan, record: &Record) -> Option<String> {
+        if let Record::Ended { workspace, task, result } = record {
+            let ill = match result {
+                TaskResult::Unhealthy { reasons } => Some(reasons.clone()),
+                _ => None,
+            };
+            let before = match ill.clone() {
+                Some(reasons) => self.ill.insert(workspace.clone(), reasons),
+                None => self.ill.remove(workspace),
+            };
+            if *task == Task::Gate && ill.is_some() && before == ill {
+                return None;
+            }
+        }
+        sentence(plan, record)
+    }
+}
+
 /// Returns an entry of a journal as a sentence; nothing where there is nothing to be told.
-pub(super) fn sentence(plan: &Plan, record: &Record) -> Option<String> {
+fn sentence(plan: &Plan, record: &Record) -> Option<String> {
     Some(match record {
         Record::Started { by } => format!("begun by {by}"),
         Record::Resumed { by } => format!("taken up again by {by}"),
