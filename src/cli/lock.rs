@@ -98,8 +98,8 @@ fn failed(failure: &LockFailure) -> Vec<String> {
 fn text(outcome: &LockOutcome) -> String {
     let mut text = String::new();
     let place = |one: &LockDifference| (one.workspace.clone(), one.plugin.clone());
-    let moves = |one: &&LockDifference| matches!(one.change, Change::Field { name: "version", .. });
-    let moved: BTreeSet<_> = outcome.differences.iter().filter(moves).map(place).collect();
+    let is_moved = |one: &&LockDifference| matches!(one.change, Change::Field { name: "version", .. });
+    let moved: BTreeSet<_> = outcome.differences.iter().filter(is_moved).map(place).collect();
     let is_news = |one: &&LockDifference| !matches!(one.change, Change::Digest { .. }) || !moved.contains(&place(one));
     for difference in outcome.differences.iter().filter(is_news) {
         text.push_str(&ui::clean(&difference.to_string()));

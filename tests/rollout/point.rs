@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::fleet::Fleet;
 
 /// How much later than its entry the program is killed, in milliseconds: at once, and while calls are under way.
-const LATER: [u32; 3] = [0, 2, 9];
+pub(crate) const LATER: [u32; 3] = [0, 2, 9];
 
 /// A run that is killed.
 #[derive(Debug)]
@@ -22,6 +22,12 @@ pub(crate) struct Scenario {
     run: &'static [&'static str],
     /// With which code it ends when it is not.
     code: i32,
+}
+
+impl Scenario {
+    pub(crate) fn is_meant_by(&self, name: &str) -> bool {
+        name == "all" || name == self.name
+    }
 }
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -72,13 +78,13 @@ impl Summary {
 }
 
 /// Kills a run after every entry that it writes, and resumes it.
-pub(crate) fn kill_everywhere(fleet: &Fleet, scenario: &Scenario, summary: &mut Summary) {
+pub(crate) fn kill_everywhere(fleet: &Fleet, scenario: &Scenario, delays: &[u32], summary: &mut Summary) {
     begin(fleet, scenario);
     let before = if scenario.before.is_empty() { 0 } else { fleet.journal().len() };
     let ran = fleet.run(scenario.run, None);
     assert_eq!(ran.code, Some(scenario.code), "{}: {}", scenario.name, ran.stderr);
     let (wanted, entries) = (fleet.state(), fleet.journal().len() - before);
-    for later in LATER {
+    for &later in delays {
         // Later, neighbouring entries are much the same moment.
         for entry in (1..entries).step_by(if later == 0 { 1 } else { 4 }) {
             begin(fleet, scenario);
