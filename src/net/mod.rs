@@ -162,7 +162,8 @@ impl Shared {
             .referer(false)
             .connect_timeout(self.settings.connect_timeout)
             .http2_max_header_list_size(64 << 10)
-            .pool_idle_timeout(Duration::from_mins(1))
+            // Of a thousand workspaces each is asked much in a short time, and then not for long.
+            .pool_idle_timeout(Duration::from_secs(10))
             .tls_certs_merge(self.certificates.clone());
         let client = shape(builder).build().map_err(NetError::Setup)?;
         Ok(place.get_or_init(|| client))

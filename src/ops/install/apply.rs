@@ -228,7 +228,9 @@ impl Work<'_> {
             Place::Closed(error) => Begun::Ended(result.because(error.as_ref())),
             Place::Server(server) => {
                 match check_for_server(self.context, server, &step.plugin, step.package.clone(), self.preflight).await {
-                    Ok(warning) => Begun::Ready(result.noting(warning.map(|warning| Chain(&warning).to_string()))),
+                    Ok(Permit { warning, .. }) => {
+                        Begun::Ready(result.noting(warning.map(|warning| Chain(&warning).to_string())))
+                    }
                     Err(error) => Begun::Ended(result.because(&error)),
                 }
             }
@@ -269,13 +271,13 @@ pub(in crate::ops) async fn check_for_server(
     plugin: &PluginId,
     package: Option<PackageName>,
     preflight: bool,
-) -> Result<Option<PolicyError>, StepError> {
+) -> Result<Permit, StepError> {
     let (context, plugin, root_url) = (context.clone(), plugin.clone(), server.site().base().to_owned());
     blocking(move || {
         if preflight {
             trusted(&context, &plugin, package.as_ref(), &root_url)
         } else {
-            promised_signature(&context, &plugin)
+            promised_signature(&context, &plugin).map(|warning| Permit { warning, is_for_all: true })
         }
     })
     .await
@@ -287,14 +289,24 @@ fn trusted(
     plugin: &PluginId,
     package: Option<&PackageName>,
     root_url: &str,
-) -> Result<Option<PolicyError>, StepError> {
+) -> Result<Permit, StepError> {
     let mut verified = from_store(context, plugin, package)?;
     // Where signatures do not count, the package need not be read once more for them.
     if context.trust.enforcement == Enforcement::Off {
-        return Ok(None);
+        return Ok(Permit { warning: None, is_for_all: true });
     }
     let verdict = context.trust.judge(&mut verified, Some(root_url))?;
-    Ok(context.trust.decide(&verdict, plugin)?)
+    let is_for_some = verdict.manifest.as_ref().is_some_and(|manifest| !manifest.root_urls.is_empty());
+    Ok(Permit { warning: context.trust.decide(&verdict, plugin)?, is_for_all: !is_for_some })
+}
+
+/// That a server may be asked to install a package.
+#[derive(Debug)]
+pub(in crate::ops) struct Permit {
+    /// What is to be told of its signature.
+    pub(in crate::ops) warning: Option<PolicyError>,
+    /// Whether the address of the server had no part in that.
+    pub(in crate::ops) is_for_all: bool,
 }
 
 /// Decides by what the catalog says of a plugin's signature, where the package itself is not looked at here.

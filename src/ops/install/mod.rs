@@ -5,6 +5,7 @@
 //! *Not for:* waves, gates and ways back, which are a rollout's.
 
 mod apply;
+mod permits;
 mod place;
 mod plan;
 mod repair;
@@ -13,7 +14,8 @@ mod versions;
 use futures_util::{StreamExt, stream};
 
 pub use apply::StepError;
-pub(in crate::ops) use apply::{check_for_server, judge};
+pub(in crate::ops) use apply::judge;
+pub(in crate::ops) use permits::Permits;
 pub(in crate::ops) use place::place_in;
 
 use self::{

@@ -18,6 +18,7 @@ use tokio::{
 use super::{
     Crew, Member, RolloutError, Setting,
     keeper::Keeper,
+    packages::Shelf,
     report::Left,
     tasks::{Known, Worker},
 };
@@ -54,7 +55,12 @@ struct Turn {
 }
 
 impl<'a> Driver<'a> {
-    pub(super) fn new(setting: &'a Setting<'a>, keeper: &'a Keeper, engine: Engine, crew: Crew) -> Self {
+    pub(super) fn new(
+        setting: &'a Setting<'a>,
+        keeper: &'a Keeper,
+        engine: Engine,
+        (crew, shelf): (Crew, Shelf),
+    ) -> Self {
         let (sender, slowed) = mpsc::unbounded_channel();
         let workers = crew.into_iter().map(|(name, member)| {
             let worker = Worker {
@@ -65,6 +71,7 @@ impl<'a> Driver<'a> {
                 member: heard(member, &name, &sender),
                 manifest: Arc::clone(&setting.options.manifest),
                 environment: setting.options.environment,
+                shelf: shelf.clone(),
             };
             (name, Arc::new(worker))
         });

@@ -28,7 +28,11 @@ pub use self::{
 };
 pub(in crate::ops) use kept::needed;
 
-use self::{driver::Driver, keeper::Keeper, packages::Needs};
+use self::{
+    driver::Driver,
+    keeper::Keeper,
+    packages::{Needs, Shelf},
+};
 use crate::{
     fleet::{Manifest, Workspace},
     journal::{Operator, RolloutId, StopAfter},
@@ -126,8 +130,9 @@ pub async fn apply(
     }
     let mut lacking =
         Needs::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
+    let shelf = Shelf::new(context, options.manifest.trust().preflight);
     if lacking.targets.is_empty() {
-        packages::judge(context, &plan, &crew, options.manifest.trust().preflight, &mut lacking).await;
+        packages::judge(context, &plan, &crew, &shelf, &mut lacking).await;
     }
     if !lacking.targets.is_empty() {
         return Err(RolloutError::NoPackages(lacking.targets));
@@ -141,7 +146,7 @@ pub async fn apply(
     let first = Entry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
     keeper.create(Arc::clone(&plan), first.clone()).await?;
     setting.witness.written(&id, &first);
-    let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), crew);
+    let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), (crew, shelf));
     driver.replay(&[first])?;
     let left = driver.drive().await?;
     Ok(Outcome::of(id, driver.engine(), left, remarks))
@@ -168,7 +173,8 @@ pub async fn go_on(setting: Setting<'_>, id: &RolloutId, crew: Crew, way: Onward
         remarks.extend(lacking.targets.into_iter().chain(lacking.way_back));
     }
     let is_over = engine.is_over();
-    let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), crew);
+    let shelf = Shelf::new(context, options.manifest.trust().preflight);
+    let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), (crew, shelf));
     driver.replay(&entries)?;
     let by = options.operator.to_string();
     if !is_over {

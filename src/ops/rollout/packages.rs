@@ -4,7 +4,10 @@
 //! package that the plan names.
 //! *Not for:* putting them anywhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::Crew;
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     ops::{
         Context, blocking,
         fetch::{self, FetchOptions, FetchStartError, Subject},
-        install,
+        install::Permits,
         sources::Sources,
         target::Place,
     },
@@ -134,18 +137,47 @@ impl Needs {
     }
 }
 
+/// The packages of a rollout that were found already, and whether servers may be asked for them.
+#[derive(Clone, Debug)]
+pub(super) struct Shelf {
+    pub(super) permits: Permits,
+    names: Arc<Mutex<BTreeMap<Wanted, PackageName>>>,
+}
+
+impl Shelf {
+    pub(super) fn new(context: &Context, preflight: bool) -> Self {
+        Self { permits: Permits::new(context, preflight), names: Arc::default() }
+    }
+
+    /// Returns the name of the package of a version for a platform, where the catalog or the store has one.
+    pub(super) fn name_of(
+        &self,
+        context: &Context,
+        (plugin, version, platform): (&PluginId, &PluginVersion, &Platform),
+    ) -> Option<PackageName> {
+        let wanted = (plugin.clone(), version.clone(), platform.clone());
+        let names = || self.names.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = names().get(&wanted) {
+            return Some(name.clone());
+        }
+        let name = name_of(context, plugin, version, platform)?;
+        names().insert(wanted, name.clone());
+        Some(name)
+    }
+}
+
 /// Judges the signature of each package that a server is to install by itself, for that server's address.
-pub(super) async fn judge(context: &Context, plan: &Plan, crew: &Crew, preflight: bool, lacking: &mut Lacking) {
+pub(super) async fn judge(context: &Context, plan: &Plan, crew: &Crew, shelf: &Shelf, lacking: &mut Lacking) {
     let mut told = BTreeSet::new();
     for (name, member) in crew {
         let Place::Server(server) = &member.target.place else { continue };
         let Some(ground) = plan.workspaces.get(name) else { continue };
         for action in actions(plan, name) {
             let Some(to) = &action.to else { continue };
-            let package = name_of(context, &action.plugin, to, &ground.platform);
-            match install::check_for_server(context, server, &action.plugin, package, preflight).await {
+            let package = shelf.name_of(context, (&action.plugin, to, &ground.platform));
+            match shelf.permits.ask(server, &action.plugin, package).await {
                 Ok(None) => {}
-                Ok(Some(warning)) => drop(told.insert(Chain(&warning).to_string())),
+                Ok(Some(warning)) => drop(told.insert(warning)),
                 Err(error) => lacking.targets.push(format!("{}@{to} for {name}: {}", action.plugin, Chain(&error))),
             }
         }
@@ -153,13 +185,7 @@ pub(super) async fn judge(context: &Context, plan: &Plan, crew: &Crew, preflight
     lacking.remarks.extend(told);
 }
 
-/// Returns the name of the package of a version for a platform, where the catalog or the store has one.
-pub(super) fn name_of(
-    context: &Context,
-    plugin: &PluginId,
-    version: &PluginVersion,
-    platform: &Platform,
-) -> Option<PackageName> {
+fn name_of(context: &Context, plugin: &PluginId, version: &PluginVersion, platform: &Platform) -> Option<PackageName> {
     let index = Index::open_existing(&context.home.index_path()).ok()?;
     let named = |version: &PluginVersion, platform: &Platform| PackageName {
         plugin: plugin.clone(),

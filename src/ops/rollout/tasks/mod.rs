@@ -19,7 +19,7 @@ pub(super) use self::{
     fault::{Causes, fault},
     former::Occupant,
 };
-use super::{Member, content, packages};
+use super::{Member, content, packages::Shelf};
 use crate::{
     fleet::Manifest,
     journal::RolloutId,
@@ -46,6 +46,8 @@ pub(super) struct Worker {
     pub(super) manifest: Arc<Manifest>,
     /// Where commands of gates find `PATH`.
     pub(super) environment: fn(&str) -> Option<String>,
+    /// The packages, and whether servers may be asked for them.
+    pub(super) shelf: Shelf,
 }
 
 /// What the journal tells that a task needs.
@@ -198,7 +200,7 @@ impl Worker {
 
     /// Returns the package of a version for this workspace, where one is known.
     fn package(&self, plugin: &PluginId, version: &PluginVersion) -> Option<PackageName> {
-        packages::name_of(&self.context, plugin, version, &self.ground().platform)
+        self.shelf.name_of(&self.context, (plugin, version, &self.ground().platform))
     }
 
     /// Returns what the plan says of the workspace; every workspace with steps has one.

@@ -18,7 +18,6 @@ use crate::{
         settle::{Outcome, PluginState, Wanted},
     },
     model::{PluginId, PluginVersion},
-    ops::install,
     rollout::{Action, Cause, Fault, TaskResult, Verb},
 };
 
@@ -145,9 +144,7 @@ impl Worker {
     /// Checks the package of a version that the server is to install by itself (`trust.preflight`).
     async fn checked(&self, server: &Grafana, plugin: &PluginId, version: &PluginVersion) -> Result<(), Fault> {
         let package = self.package(plugin, version);
-        let checked =
-            install::check_for_server(&self.context, server, plugin, package, self.manifest.trust().preflight).await;
-        checked.map(drop).map_err(|error| error.fault())
+        self.shelf.permits.ask(server, plugin, package).await.map(drop).map_err(|error| error.fault())
     }
 }
 
