@@ -14,16 +14,19 @@
 //! 3. **Bytes.** [`archive`] judges a zip before one byte of it is unpacked. [`verifier`] decides whether bytes are
 //!    what was promised: only it makes a [`Verified`](verifier::Verified). [`signature`] says who signed a plugin.
 //! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs,
-//!    [`store`] keeps verified packages, [`index`] is the SQLite copy of the catalog with full-text search.
-//! 5. **Judgement.** [`resolver`] chooses versions and [`usage`] finds what plugins are needed for; both are pure. [`fleet`] knows workspaces: what the manifest says of
-//!    them, how they are changed, and what became of a change.
+//!    [`store`] keeps verified packages, [`index`] is the SQLite copy of the catalog with full-text search. [`journal`]
+//!    keeps rollouts.
+//! 5. **Judgement.** [`resolver`] chooses versions, [`usage`] finds what plugins are needed for, [`upgrade`] says what an
+//!    upgrade of Grafana means, [`rollout`] makes plans and says what a rollout does next; all of them are pure.
+//!    [`lockfile`] is what was chosen, written down. [`fleet`] knows workspaces: what the manifest says of them, how they
+//!    are changed, and what became of a change.
 //! 6. **Operations.** [`ops`] is what a user can ask for. Here, and only here, upstream, store and index meet.
 //! 7. **The edge.** [`cli`] turns arguments into options and outcomes into text or JSON. Nothing else prints.
 //!
 //! Data enters, and is parsed, in `upstream`, `net`, `archive`, `fleet`, `index` (our own rows are checked again) and
 //! `cli`. It leaves through `store`, `index`, `fleet` and `cli`.
 //!
-//! # Three journeys
+//! # Four journeys
 //!
 //! **`sync`: the catalog comes in.** `cli` turns arguments into [`SyncOptions`](ops::sync::SyncOptions) and opens
 //! `home`. [`ops::sync`] takes the lock and asks `upstream` for the list, which answers with parsed entries and with
@@ -40,11 +43,17 @@
 //! plugin's folder, reads it back, and swaps the two by rename. [`fleet::grafana`] asks a Grafana to install, and
 //! [`fleet::settle`] reads back what came of it: done, failed, or unknown, but never guessed.
 //!
+//! **`apply`: a fleet changes.** [`ops::plan`] reads every workspace and compares it with the lock: a plan is data.
+//! [`rollout::Engine`] says what comes next, from nothing but the entries of the journal and the time; [`ops::rollout`]
+//! writes down what it is about to do, does it, and writes down what came of it. Whoever reads the journal goes on where
+//! it ends.
+//!
 //! # Reading order
 //!
 //! `model/catalog.rs`, `verifier.rs`, `ops/fetch/package.rs` (the heart), `ops/sync/mod.rs`, `resolver/mod.rs`,
-//! `fleet/settle/mod.rs`, `tests/it/architecture.rs`. Each begins with its invariant. The two rules to know by heart:
-//! *verified before stored, stored before listed*; *decisions are pure, and what carries them out makes none*.
+//! `fleet/settle/mod.rs`, `rollout/engine/mod.rs`, `tests/it/architecture.rs`. Each begins with its invariant. The two
+//! rules to know by heart: *verified before stored, stored before listed*; *decisions are pure, and what carries them out
+//! makes none*.
 
 pub mod archive;
 pub mod cli;
