@@ -94,9 +94,15 @@ pub(super) fn text(plan: &Plan, verbose: bool) -> String {
     }
     parts.push(remarks(plan));
     parts.push(waves(&plan.waves));
+    parts.push(commands(&plan.policy.commands));
     parts.push(summary(plan));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
+}
+
+/// Returns the commands that are run here as gates: whoever applies the plan runs them.
+fn commands(commands: &[Vec<String>]) -> String {
+    commands.iter().map(|words| ui::clean(&format!("gate command: `{}`\n", words.join(" ")))).collect()
 }
 
 fn row(action: &Action) -> Vec<String> {

@@ -59,6 +59,12 @@ pub struct Told {
     pub entries: Vec<Entry>,
 }
 
+/// Returns whether a process of this machine may still be at work: who took the lock of another by force does not have the
+/// lock file that shows it. One that ended and was not waited for has no command line any more.
+fn lives(pid: u32, me: &Operator) -> bool {
+    pid != me.pid && std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
+}
+
 /// The row of a rollout that entries are added to.
 #[derive(Clone, Copy)]
 struct Tail {
@@ -95,7 +101,8 @@ impl Journal {
             (Some((_, Err(text))), _) => return Err(damaged(&path, Damage::Row(text))),
             (Some((_, Ok(holder))), Some(lock)) if holder.lock == lock => {}
             (_, Some(lock)) => return Err(JournalError::NoSuchLock(lock.chars().take(40).collect())),
-            (Some((_, Ok(holder))), None) if others == Liveness::Alone && holder.operator.host == me.host => {}
+            (Some((_, Ok(holder))), None)
+                if others == Liveness::Alone && holder.operator.host == me.host && !lives(holder.operator.pid, me) => {}
             (Some((_, Ok(holder))), None) => return Err(JournalError::Held { holder: Box::new(holder) }),
             (None, None) => {}
         }

@@ -62,6 +62,7 @@ fn steps() -> Vec<M<'static>> {
 /// Opens the file for reading and writing, makes it where it is missing, and brings an older one up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     let fault = |source| JournalError::of(path, "opening the journal", source);
+    make_private(path);
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
     let found = version(&connection, path)?;
     if connection.is_readonly("main").map_err(fault)? {
@@ -74,6 +75,13 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
         take_steps(&mut connection, path)?;
     }
     Ok(connection)
+}
+
+/// Makes the file where there is none, for its owner alone: dashboards and settings are nobody else's. SQLite gives its log
+/// the same mode. What goes wrong here goes wrong again when the file is opened, and is told then.
+fn make_private(path: &Path) {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    drop(fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }
 
 /// Opens the file for reading; nothing where there is none. Works on a read-only file system too.

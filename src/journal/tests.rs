@@ -47,8 +47,11 @@ fn finished() -> Entry {
     entry(Record::Finished { ending: Ending::Done })
 }
 
+/// A process that there is not: numbers end long before.
+const GONE: u32 = 4_000_000_000;
+
 fn me() -> Operator {
-    Operator { user: "me".to_owned(), host: "here".to_owned(), pid: 1 }
+    Operator { user: "me".to_owned(), host: "here".to_owned(), pid: GONE }
 }
 
 fn id(chance: u16) -> RolloutId {
@@ -137,7 +140,7 @@ fn a_second_operator_is_refused_and_who_had_the_lock_taken_writes_nothing_more()
     for others in [Liveness::Alone, Liveness::Taken, Liveness::Unknown] {
         let error = second.take(&id(1), claim(&them, others, None), NOW).expect_err("held");
         assert_eq!(error.kind(), Kind::Locked);
-        assert!(error.to_string().contains("me@here, process 1"), "{error}");
+        assert!(error.to_string().contains("me@here, process 4000000000"), "{error}");
         assert!(error.hint().expect("a hint").contains(&format!("--take-lock {}", fence.lock())));
     }
     assert!(matches!(
@@ -168,6 +171,17 @@ fn a_lock_of_this_machine_whose_process_is_gone_is_taken_over() {
     second.give_back(&taken, NOW).expect("given back");
     assert_eq!(second.holder().expect("read"), None);
     assert!(matches!(second.append(&id(1), &taken, &[intent()]), Err(JournalError::Taken { .. })));
+}
+
+/// Found by a review: who took a lock by force does not hold the lock file, and lost the lock to whoever came next.
+#[test]
+fn a_lock_of_this_machine_whose_process_lives_is_not_taken_over() {
+    let place = Place::new();
+    let mut first = place.open();
+    let alive = Operator { pid: std::process::id(), ..me() };
+    first.take(&id(1), claim(&alive, Liveness::Alone, None), NOW).expect("taken");
+    let refused = place.open().take(&id(1), claim(&me(), Liveness::Alone, None), NOW);
+    assert!(matches!(refused, Err(JournalError::Held { .. })));
 }
 
 #[test]

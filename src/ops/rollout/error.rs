@@ -44,6 +44,9 @@ pub enum RolloutError {
     /// There would be no way back.
     #[error("nothing was begun, since there would be no way back: {}", .0.join("; "))]
     NoWayBack(Vec<String>),
+    /// Workspaces of the plan are not where it has them.
+    #[error("workspaces are not where the rollout has them: {}", .0.join("; "))]
+    Moved(Vec<String>),
     /// A workspace of the plan is not in the manifest.
     #[error("workspace {0} is not in the manifest")]
     Missing(WorkspaceName),
@@ -72,6 +75,7 @@ impl Diagnose for RolloutError {
             | Self::NoPackages(_)
             | Self::NoWayBack(_)
             | Self::Missing(_)
+            | Self::Moved(_)
             | Self::Stuck => Kind::Failed,
         }
     }
@@ -88,7 +92,9 @@ impl Diagnose for RolloutError {
             Self::NotReady { hints, .. } => hints.join("; "),
             Self::NoPackages(_) => "`plugport sync` and `plugport fetch` tell more".to_owned(),
             Self::NoWayBack(_) => "`--no-way-back` begins all the same: what fails then stays as it is".to_owned(),
-            Self::Missing(_) => "put it back into plugport.toml, with the address that it had".to_owned(),
+            Self::Missing(_) | Self::Moved(_) => {
+                "put it back into plugport.toml, with the address that it had".to_owned()
+            }
             Self::Over(id) => {
                 format!("`plugport rollout show {id}` tells how it went, `plugport rollout undo {id}` takes it back")
             }

@@ -2,24 +2,37 @@
 //!
 //! *Invariant:* it only reads; every difference is named.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 
-use super::{Crew, Member};
+use super::{Crew, Member, content};
 use crate::{
     diagnostic::Chain,
+    fleet::Manifest,
     model::{PluginId, PluginVersion, Sha256Digest, WorkspaceName},
     ops::target::State,
-    rollout::{Ground, Plan},
+    rollout::{Content, Ground, Plan},
 };
 
 /// Returns what has changed since the plan was made, one sentence each.
-pub(super) async fn shifts(plan: &Plan, crew: &Crew, lock: Option<Sha256Digest>, concurrency: usize) -> Vec<String> {
+pub(super) async fn shifts(
+    plan: &Plan,
+    crew: &Crew,
+    (manifest, lock): (&Manifest, Option<Sha256Digest>),
+    concurrency: usize,
+) -> Vec<String> {
     let mut found = Vec::new();
-    if plan.base.lock.is_some() && plan.base.lock != lock {
+    if plan.base.lock != lock {
         found.push("the lock is another one than the plan was made from".to_owned());
     }
+    if plan.policy != *manifest.rollout() {
+        found.push("`[rollout]` in the manifest is another one than the plan was made with".to_owned());
+    }
+    found.extend(plan.content.iter().filter(|item| !is_asked_for(item, crew, manifest)).map(|item| {
+        let (workspace, plugin) = (&item.workspace, &item.plugin);
+        format!("{workspace}: the manifest asks for other dashboards or data sources of {plugin}")
+    }));
     let concerned: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
     let of_each: Vec<Vec<String>> = stream::iter(concerned)
         .map(|name| async move {
@@ -33,6 +46,14 @@ pub(super) async fn shifts(plan: &Plan, crew: &Crew, lock: Option<Sha256Digest>,
         .await;
     found.extend(of_each.into_iter().flatten());
     found
+}
+
+/// Returns whether the manifest asks for content as it is planned: a plan that was changed by hand may want a secret to go
+/// elsewhere.
+fn is_asked_for(item: &Content, crew: &Crew, manifest: &Manifest) -> bool {
+    let Some(member) = crew.get(&item.workspace) else { return false };
+    let asked = content::planned(manifest, &member.workspace, &BTreeSet::from([item.plugin.clone()]));
+    asked.contains(item)
 }
 
 /// Returns the workspaces that are not where the plan has them: enough for going on with a rollout.

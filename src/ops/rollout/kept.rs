@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{RolloutError, story, tasks::Occupant};
 use crate::{
+    diagnostic::Chain,
     home::Home,
     journal::{Journal, JournalError, Told},
     model::{PluginId, PluginVersion, WorkspaceName},
@@ -22,7 +23,14 @@ pub fn last_known(home: &Home) -> Result<LastKnown, RolloutError> {
     let Some(journal) = Journal::open_existing(&home.journal_path())? else { return Ok(left) };
     let all = journal.list()?;
     for listed in all.iter().take(LOOKED_AT).rev() {
-        let results = story::engine(journal.load(&listed.id)?)?.results();
+        // One that cannot be read tells nothing, and is no reason to plan nothing.
+        let results = match journal.load(&listed.id).map_err(RolloutError::from).and_then(story::engine) {
+            Ok(engine) => engine.results(),
+            Err(error) => {
+                tracing::warn!(rollout = %listed.id, error = %Chain(&error), "what it left is not known");
+                continue;
+            }
+        };
         for result in results.into_iter().filter(|result| result.content.is_none()) {
             let version = match result.outcome {
                 StepOutcome::Changed | StepOutcome::Unchanged => result.to,

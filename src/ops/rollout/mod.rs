@@ -119,7 +119,7 @@ pub async fn apply(
     let keeper = Keeper::take(context, &id, options).await?;
     story::refuse_second(context)?;
     let asked = plan.policy.max_concurrent.get().max(ASKED_AT_ONCE);
-    let shifts = ground::shifts(&plan, &crew, lock, asked).await;
+    let shifts = ground::shifts(&plan, &crew, (&options.manifest, lock), asked).await;
     if !shifts.is_empty() {
         return Err(RolloutError::Stale(shifts));
     }
@@ -165,7 +165,7 @@ pub async fn go_on(setting: Setting<'_>, id: &RolloutId, crew: Crew, way: Onward
     if way != Onward::Abort {
         let moved = ground::moved(&plan, &crew);
         if !moved.is_empty() {
-            return Err(RolloutError::Stale(moved));
+            return Err(RolloutError::Moved(moved));
         }
         // As far as that goes: what is not there fails where it is needed.
         let lacking =
@@ -182,6 +182,8 @@ pub async fn go_on(setting: Setting<'_>, id: &RolloutId, crew: Crew, way: Onward
     }
     match way {
         Onward::Resume => {}
+        // It is on its way back already.
+        Onward::Undo if driver.engine().is_going_back() => {}
         Onward::Undo => driver.note(Record::GoingBack { reason: format!("{by} takes it back") })?,
         Onward::Abort => driver.note(Record::Aborted { by })?,
     }

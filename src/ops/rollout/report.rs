@@ -110,7 +110,7 @@ impl Outcome {
         let some = self.summary.changed > 0;
         let partly = if some { Kind::Partly } else { Kind::Failed };
         match self.ending {
-            _ if self.summary.unknown > 0 && self.ending.is_some() => Some(Kind::Unknown),
+            _ if self.summary.unknown > 0 && self.left != Left::Interrupted => Some(Kind::Unknown),
             Some(Ending::Unknown) => Some(Kind::Unknown),
             Some(Ending::Done) if self.blocked.is_empty() => None,
             Some(Ending::Done | Ending::Partly | Ending::RollbackFailed) => Some(Kind::Partly),

@@ -340,8 +340,8 @@ impl Engine {
     fn go_back(&mut self) -> Result<(), EngineError> {
         let way = match self.phase {
             Phase::Stopped if self.plan.policy.on_failure == OnFailure::Rollback => Way::Rollback,
-            Phase::Running | Phase::Stopped | Phase::Over(_) => Way::Undo,
-            Phase::Created | Phase::GoingBack(_) | Phase::Aborted => {
+            Phase::Running | Phase::Stopped | Phase::Aborted | Phase::Over(_) => Way::Undo,
+            Phase::Created | Phase::GoingBack(_) => {
                 return Err(EngineError::OutOfPlace { event: "going-back" });
             }
         };

@@ -204,9 +204,20 @@ pub async fn carry_out(server: &Grafana, content: &Content, secrets: Secrets<'_>
             drop(std::fs::remove_file(kept));
             TaskResult::Unchanged
         }
-        Ok((came, before, _)) => TaskResult::Done { before, note: came.note },
+        Ok((came, before, _)) => TaskResult::Done { before: without_secrets(before), note: came.note },
         Err(fault) => fault.result(),
     }
+}
+
+/// Returns what was there before without the passwords that servers up to Grafana 8 tell of data sources: the journal holds
+/// no secret, so those are not put back.
+fn without_secrets(mut before: Value) -> Value {
+    if let Some(document) = before.as_object_mut() {
+        for key in ["password", "basicAuthPassword"] {
+            document.remove(key);
+        }
+    }
+    before
 }
 
 async fn change(
@@ -271,7 +282,7 @@ pub async fn settle(server: &Grafana, content: &Content, kept: &Path) -> TaskRes
         ContentItem::NoDataSource { uid } => server.data_source(uid, "").await.map(|found| found.is_none()),
     };
     match is_done {
-        Ok(true) => TaskResult::Done { before, note: None },
+        Ok(true) => TaskResult::Done { before: without_secrets(before), note: None },
         Ok(false) => TaskResult::NotDone,
         Err(error) => unreadable(&error),
     }

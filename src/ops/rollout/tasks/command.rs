@@ -55,8 +55,10 @@ impl Worker {
         let mut errors = Vec::new();
         let pipe = child.stderr.take();
         let ended = tokio::time::timeout(limit, async {
-            if let Some(pipe) = pipe {
-                drop(pipe.take(SHOWN).read_to_end(&mut errors).await);
+            if let Some(mut pipe) = pipe {
+                drop((&mut pipe).take(SHOWN).read_to_end(&mut errors).await);
+                // A pipe that nobody reads would end whoever writes on.
+                drop(tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await);
             }
             child.wait().await
         })

@@ -26,7 +26,8 @@ use crate::{
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{Context, target::Place},
     rollout::{
-        Action, Cause, Content, Fault, Ground, Observation, Plan, Step, Task, TaskResult, WayBack, engine::Expected,
+        Action, Cause, Content, ContentItem, Fault, Ground, Observation, Plan, Step, Task, TaskResult, WayBack,
+        engine::Expected,
     },
     upstream::PackageName,
 };
@@ -137,7 +138,9 @@ impl Worker {
                 there.version.clone().map_or(Occupant::Something, Occupant::Version)
             });
             let expected = server::former(action);
-            if !found.is_same(&expected) && !found.is_same(&Occupant::of(action.to.as_ref())) && !is_held(action) {
+            // What is only held may be on its way to that by a step of its own.
+            let moves = is_held(action) && self.actions().any(|other| other.plugin == action.plugin && !is_held(other));
+            if !found.is_same(&expected) && !found.is_same(&Occupant::of(action.to.as_ref())) && !moves {
                 let plugin = &action.plugin;
                 let (expected, found) = (expected.text(), found.text());
                 let message =
@@ -187,8 +190,11 @@ impl Worker {
     }
 
     async fn gate(&self, known: &Known) -> TaskResult {
-        let baseline: Observation =
+        let mut baseline: Observation =
             known.baseline.clone().and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default();
+        // What the plan removes is not missed.
+        let is_removed = |key: &str| key.rsplit('/').next().is_some_and(|uid| self.removes_data_source(uid));
+        baseline.data_sources.retain(|key, _| !is_removed(key));
         let mut seen = match self.observe().await {
             Ok(seen) => seen,
             Err(error) => return TaskResult::Failed(error.fault()),
@@ -196,6 +202,13 @@ impl Worker {
         seen.commands = self.ask_commands().await;
         let reasons = crate::rollout::judge(&baseline, &seen, &self.wanted(), &self.plan.policy.health);
         if reasons.is_empty() { TaskResult::Healthy } else { TaskResult::Unhealthy { reasons } }
+    }
+
+    fn removes_data_source(&self, of: &str) -> bool {
+        self.plan.steps(&self.workspace).any(|step| match step {
+            Step::Content(Content { item: ContentItem::NoDataSource { uid }, .. }) => uid == of,
+            _ => false,
+        })
     }
 
     /// Returns the package of a version for this workspace, where one is known.

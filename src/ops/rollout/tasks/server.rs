@@ -67,7 +67,7 @@ impl Worker {
             Ok(settled) => {
                 // What an earlier call of ours may have left is not what was there before.
                 let before = if known.in_doubt { from } else { Occupant::shown(&settled.before) };
-                match judged(settled, &before) {
+                match judged(settled, &before, &Occupant::of(action.to.as_ref())) {
                     TaskResult::Unchanged if known.in_doubt => done(&before, None),
                     result => result,
                 }
@@ -108,7 +108,7 @@ impl Worker {
             Err(error) => TaskResult::Failed(error.fault()),
             Ok(settled) => {
                 let found = Occupant::shown(&settled.before);
-                judged(settled, &found)
+                judged(settled, &found, &way.target)
             }
         }
     }
@@ -168,7 +168,7 @@ fn done(before: &Occupant, note: Option<String>) -> TaskResult {
 }
 
 /// Turns what became of a change into what the journal says.
-fn judged(settled: Settled, before: &Occupant) -> TaskResult {
+fn judged(settled: Settled, before: &Occupant, wanted: &Occupant) -> TaskResult {
     let after = settled.after.as_ref().map(Occupant::shown);
     let trouble = settled.trouble.map(|trouble| crate::diagnostic::Chain(&trouble).to_string());
     let told = |mut fault: Fault| {
@@ -182,6 +182,10 @@ fn judged(settled: Settled, before: &Occupant) -> TaskResult {
         Outcome::Unchanged => TaskResult::Unchanged,
         Outcome::Unknown(doubt) => TaskResult::Unknown(told(doubt.fault())),
         Outcome::Failed(failure) => match after {
+            // A third version is not ours to take back.
+            Some(after @ Occupant::Version(_)) if !after.is_same(before) && !after.is_same(wanted) => {
+                TaskResult::Failed(Fault { cause: Cause::Drift, ..told(failure.fault()) })
+            }
             Some(after) if !after.is_same(before) => {
                 TaskResult::Damaged { before: before.written(), left: after.written(), fault: told(failure.fault()) }
             }
