@@ -24,6 +24,9 @@ pub(crate) struct Scenario {
     code: i32,
 }
 
+/// A plan is applied with the policy of the manifest that it was made with.
+const RED: &[&str] = &["--config", "red.toml", "apply", "red.json"];
+
 impl Scenario {
     pub(crate) fn is_meant_by(&self, name: &str) -> bool {
         name == "all" || name == self.name
@@ -32,7 +35,7 @@ impl Scenario {
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "apply", before: &[], run: &["apply", "green.json"], code: 0 },
-    Scenario { name: "apply, rolled back", before: &[], run: &["apply", "red.json"], code: 1 },
+    Scenario { name: "apply, rolled back", before: &[], run: RED, code: 1 },
     Scenario { name: "undo", before: &[&["apply", "green.json"]], run: &["rollout", "undo"], code: 0 },
 ];
 
@@ -117,14 +120,14 @@ fn begin(fleet: &Fleet, scenario: &Scenario) {
 /// Kills a large rollout and whoever resumes it, at points of chance, until it is through.
 pub(crate) fn kill_again_and_again(fleet: &Fleet, seed: u64, summary: &mut Summary) {
     let mut chance = StdRng::seed_from_u64(seed);
-    for (plan, code) in [("green.json", 0), ("red.json", 1)] {
+    for (plan, run, code) in [("green.json", &["apply", "green.json"][..], 0), ("red.json", RED, 1)] {
         fleet.start_anew();
-        let ran = fleet.run(&["apply", plan], None);
+        let ran = fleet.run(run, None);
         assert_eq!(ran.code, Some(code), "{}", ran.stderr);
         let (wanted, entries) = (fleet.state(), fleet.journal().len());
         fleet.start_anew();
         let name = format!("fifty workspaces, {plan}, {entries} entries, seed {seed}");
-        let mut arguments = &["apply", plan][..];
+        let mut arguments = run;
         loop {
             // So many that something comes to its end each time.
             let stop = format!("{}+{}", chance.gen_range(12..40), chance.gen_range(0..10));
