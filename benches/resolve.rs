@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, convert::Infallible, rc::Rc, time::Instant};
 use plugport::{
     index::{Index, PluginRecord},
     model::{Dependency, Package, Platform, Plugin, PluginId, PluginSpec, Release, Timestamp, VersionRange},
-    ops::candidates::Catalog,
+    ops::candidates::IndexProvider,
     resolver::{Listing, Problem, Provider, Solution, SolveError, Surroundings, solve},
 };
 
@@ -179,6 +179,6 @@ fn main() {
     let path = folder.path().join("index.sqlite");
     fill(&mut Index::open(&path).expect("a new index"), &memory);
     let index = Index::open_existing(&path).expect("the index");
-    measure("over the index, one asked for", runs, || solve(&Catalog::new(&index, &one.surroundings), &one));
-    measure("over the index, all asked for", runs, || solve(&Catalog::new(&index, &all.surroundings), &all));
+    measure("over the index, one asked for", runs, || solve(&IndexProvider::new(&index, &one.surroundings), &one));
+    measure("over the index, all asked for", runs, || solve(&IndexProvider::new(&index, &all.surroundings), &all));
 }

@@ -47,9 +47,9 @@ pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S:
 
 /// A length of time as it is written, to a JSON Schema.
 #[derive(Debug)]
-pub struct Written(());
+pub struct DurationText(());
 
-impl JsonSchema for Written {
+impl JsonSchema for DurationText {
     fn schema_name() -> Cow<'static, str> {
         "Duration".into()
     }

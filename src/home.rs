@@ -45,7 +45,7 @@ pub struct Home {
 
 /// Who holds a lock, as they wrote it down.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Holder {
+pub struct LockHolder {
     /// The process.
     pub pid: u32,
     /// The machine.
@@ -96,11 +96,11 @@ pub enum HomeError {
         /// The folder.
         path: PathBuf,
         /// Who, as far as they wrote it down.
-        holder: Option<Holder>,
+        holder: Option<LockHolder>,
     },
 }
 
-fn describe(holder: Option<&Holder>) -> String {
+fn describe(holder: Option<&LockHolder>) -> String {
     holder.map_or_else(
         || "another process".to_owned(),
         |holder| {
@@ -283,7 +283,7 @@ fn is_without_locks(error: &io::Error) -> bool {
 const NETWORKS: &[(u64, &str)] =
     &[(0x6969, "NFS"), (0x517B, "SMB"), (0xFE53_4D42, "SMB2"), (0xFF53_4D42, "CIFS"), (0x0102_1997, "9P")];
 
-fn read_holder(file: &mut File) -> Option<Holder> {
+fn read_holder(file: &mut File) -> Option<LockHolder> {
     let mut text = String::new();
     file.take(4096).read_to_string(&mut text).ok()?;
     serde_json::from_str(&text).ok()
@@ -291,7 +291,7 @@ fn read_holder(file: &mut File) -> Option<Holder> {
 
 fn write_holder(file: &mut File, command: &str, now: Timestamp) -> io::Result<()> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let holder = Holder { pid: std::process::id(), host, since: now, command: command.to_owned() };
+    let holder = LockHolder { pid: std::process::id(), host, since: now, command: command.to_owned() };
     file.set_len(0)?;
     file.rewind()?;
     file.write_all(serde_json::to_string(&holder)?.as_bytes())

@@ -33,7 +33,7 @@ pub const MAX_ITEMS: usize = 200_000;
 
 /// When two keys of an object are the same.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Keys {
+pub enum KeyComparison {
     /// When they are equal.
     Exact,
     /// When they differ in nothing but case: Go's decoder, and so Grafana, takes such keys for one.
@@ -84,7 +84,7 @@ pub fn check(document: &[u8], limits: Limits) -> Result<&str, JsonError> {
 }
 
 /// Returns the value of a document in which no object has two keys that are the same.
-pub fn parse(document: &[u8], limits: Limits, keys: Keys) -> Result<Value, JsonError> {
+pub fn parse(document: &[u8], limits: Limits, keys: KeyComparison) -> Result<Value, JsonError> {
     let text = check(document, limits)?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Strict(keys).deserialize(&mut deserializer).map_err(JsonError::Syntax)?;
@@ -95,7 +95,7 @@ pub fn parse(document: &[u8], limits: Limits, keys: Keys) -> Result<Value, JsonE
 /// Returns the members of an object, at most [`MAX_ITEMS`], each value as its text, so that one bad value spoils no
 /// other.
 pub fn members(text: &str) -> Result<Vec<(String, &RawValue)>, JsonError> {
-    let Members(members) = serde_json::from_str(text).map_err(JsonError::Syntax)?;
+    let ObjectMembers(members) = serde_json::from_str(text).map_err(JsonError::Syntax)?;
     bounded(members)
 }
 
@@ -113,7 +113,7 @@ fn bounded<T>(items: Vec<T>) -> Result<Vec<T>, JsonError> {
 /// Returns the last text that each of some members of an object has; keeps nothing else of it, however large it is.
 pub fn texts<const COUNT: usize>(text: &str, keys: [&str; COUNT]) -> Result<[Option<String>; COUNT], JsonError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let found = Texts(keys).deserialize(&mut deserializer).map_err(JsonError::Syntax)?;
+    let found = TextVisitor(keys).deserialize(&mut deserializer).map_err(JsonError::Syntax)?;
     deserializer.end().map_err(JsonError::Syntax)?;
     Ok(found)
 }
@@ -135,20 +135,20 @@ fn is_called(key: &str, name: &str) -> bool {
     key.chars().map(fold).eq(name.chars().map(fold))
 }
 
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+struct ObjectMembers<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de> Deserialize<'de> for Members<'de> {
+impl<'de> Deserialize<'de> for ObjectMembers<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct ObjectVisitor;
 
         impl<'de> Visitor<'de> for ObjectVisitor {
-            type Value = Members<'de>;
+            type Value = ObjectMembers<'de>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
                 formatter.write_str("an object")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Members<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<ObjectMembers<'de>, A::Error> {
                 let (mut members, mut seen) = (Vec::new(), HashSet::new());
                 while members.len() <= MAX_ITEMS
                     && let Some(key) = access.next_key::<String>()?
@@ -159,7 +159,7 @@ impl<'de> Deserialize<'de> for Members<'de> {
                     members.push((key, access.next_value()?));
                 }
                 while access.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Members(members))
+                Ok(ObjectMembers(members))
             }
         }
 
@@ -196,9 +196,9 @@ impl<'de> Deserialize<'de> for Elements<'de> {
     }
 }
 
-struct Texts<'k, const COUNT: usize>([&'k str; COUNT]);
+struct TextVisitor<'k, const COUNT: usize>([&'k str; COUNT]);
 
-impl<'de, const COUNT: usize> DeserializeSeed<'de> for Texts<'_, COUNT> {
+impl<'de, const COUNT: usize> DeserializeSeed<'de> for TextVisitor<'_, COUNT> {
     type Value = [Option<String>; COUNT];
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
@@ -206,7 +206,7 @@ impl<'de, const COUNT: usize> DeserializeSeed<'de> for Texts<'_, COUNT> {
     }
 }
 
-impl<'de, const COUNT: usize> Visitor<'de> for Texts<'_, COUNT> {
+impl<'de, const COUNT: usize> Visitor<'de> for TextVisitor<'_, COUNT> {
     type Value = [Option<String>; COUNT];
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,7 +252,7 @@ fn deeper_than(document: &[u8], limit: usize) -> bool {
 }
 
 #[derive(Clone, Copy)]
-struct Strict(Keys);
+struct Strict(KeyComparison);
 
 impl<'de> DeserializeSeed<'de> for Strict {
     type Value = Value;
@@ -310,8 +310,8 @@ impl<'de> Visitor<'de> for Strict {
         let mut folded = HashSet::new();
         while let Some(key) = access.next_key::<String>()? {
             let repeated = match self.0 {
-                Keys::Exact => map.contains_key(&key),
-                Keys::Folded => !folded.insert(key.to_lowercase().to_uppercase()),
+                KeyComparison::Exact => map.contains_key(&key),
+                KeyComparison::Folded => !folded.insert(key.to_lowercase().to_uppercase()),
             };
             if repeated {
                 return Err(repeated_key(&key));
@@ -328,7 +328,7 @@ mod tests {
     use super::*;
 
     fn exact(document: &str) -> Result<Value, JsonError> {
-        parse(document.as_bytes(), Limits::ITEM, Keys::Exact)
+        parse(document.as_bytes(), Limits::ITEM, KeyComparison::Exact)
     }
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
     fn a_key_said_twice_is_refused() {
         assert!(matches!(exact(r#"{"a":{"id":1,"id":2}}"#), Err(JsonError::Syntax(_))));
         assert!(exact(r#"{"id":1,"ID":2}"#).is_ok());
-        assert!(parse(br#"{"id":1,"ID":2}"#, Limits::ITEM, Keys::Folded).is_err());
+        assert!(parse(br#"{"id":1,"ID":2}"#, Limits::ITEM, KeyComparison::Folded).is_err());
     }
 
     #[test]
@@ -396,7 +396,10 @@ mod tests {
         {
             assert!(exact(document).is_err(), "{document:?} was accepted");
         }
-        assert!(matches!(parse(b"\xff\xfe{\0}\0", Limits::ITEM, Keys::Exact), Err(JsonError::Encoding)));
-        assert!(matches!(parse(&[b' '; 11], Limits { bytes: 10, depth: 4 }, Keys::Exact), Err(JsonError::TooLong(10))));
+        assert!(matches!(parse(b"\xff\xfe{\0}\0", Limits::ITEM, KeyComparison::Exact), Err(JsonError::Encoding)));
+        assert!(matches!(
+            parse(&[b' '; 11], Limits { bytes: 10, depth: 4 }, KeyComparison::Exact),
+            Err(JsonError::TooLong(10))
+        ));
     }
 }

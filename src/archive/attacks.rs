@@ -7,12 +7,12 @@ use std::ops::Range;
 
 use super::{
     ArchiveError, Rule,
-    testing::{End, PLUGIN_JSON, Part, Zip, deflated, extra, look, stored},
+    testing::{EndRecord, PLUGIN_JSON, Zip, ZipPart, deflated, extra, look, stored},
 };
 
 const MODULE: &str = "acme-tides-panel/module.js";
 
-fn module() -> Part {
+fn module() -> ZipPart {
     deflated(MODULE, b"define([])")
 }
 
@@ -139,7 +139,7 @@ fn p12_every_byte_of_the_end_record_counts() {
 
 #[test]
 fn p13_every_byte_of_the_zip64_end_records_counts_but_versions() {
-    let whole = Zip::plugin([module()]).end(End::widen).build();
+    let whole = Zip::plugin([module()]).end(EndRecord::widen).build();
     let start = position(&whole, *b"PK\x06\x06");
     // The lowest bit of the count of disks, at 56 + 16, makes it zero, which some writers write.
     assert_eq!(unnoticed(&whole, start..whole.len()), [12, 13, 14, 15, 72]);
@@ -147,7 +147,7 @@ fn p13_every_byte_of_the_zip64_end_records_counts_but_versions() {
 
 #[test]
 fn p13_zip64_records_that_are_double_far_or_not_last_are_refused() {
-    let wide = Zip::plugin([module()]).end(End::widen).build();
+    let wide = Zip::plugin([module()]).end(EndRecord::widen).build();
     let start = position(&wide, *b"PK\x06\x06");
     let (record, locator, end) = (&wide[start..start + 56], &wide[start + 56..start + 76], &wide[start + 76..]);
     let entries = &wide[..start];
@@ -186,7 +186,7 @@ fn p15_every_byte_of_a_data_descriptor_counts_in_every_form() {
         for part in [module(), stored(MODULE, b"define([])"), stored(MODULE, b"")] {
             let part = part.described(signed, wide);
             let broken = |after: Vec<u8>| {
-                Zip::plugin([Part { after, ..part.clone() }, stored("acme-tides-panel/last", b"x")]).broken()
+                Zip::plugin([ZipPart { after, ..part.clone() }, stored("acme-tides-panel/last", b"x")]).broken()
             };
             for at in 0..part.after.len() {
                 let mut wrong = part.after.clone();
@@ -208,7 +208,7 @@ fn p15_a_descriptor_of_another_width_than_announced_is_refused() {
     for signed in [true, false] {
         for wide in [true, false] {
             let (part, other) = (module().described(signed, wide), module().described(signed, !wide));
-            let part = Part { after: other.after, ..part };
+            let part = ZipPart { after: other.after, ..part };
             assert!(matches!(Zip::plugin([part]).broken(), Rule::DataDescriptor), "{signed} {wide}");
         }
     }
@@ -218,7 +218,7 @@ fn p15_a_descriptor_of_another_width_than_announced_is_refused() {
 fn p16_a_deflate_stream_cut_anywhere_is_refused() {
     let part = deflated(MODULE, b"the same again and again, the same again and again");
     for length in 0..part.data.len() {
-        let cut = Part { data: part.data[..length].to_vec(), ..part.clone() };
+        let cut = ZipPart { data: part.data[..length].to_vec(), ..part.clone() };
         let length = u32::try_from(length).expect("short");
         let found = Zip::plugin([cut.both(|fields| fields.compressed = length)]).broken();
         assert!(matches!(found, Rule::Deflate), "{length}: {found:?}");

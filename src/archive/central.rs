@@ -8,7 +8,7 @@ use std::io::Read;
 use super::{
     ArchiveError, EntryKind, Method, Rule,
     extra::{Sizes, read_extra},
-    fields::{Fields, fill},
+    fields::{ByteReader, fill},
 };
 
 const SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x01\x02");
@@ -29,7 +29,7 @@ const DOS_FOLDER: u32 = 0x10;
 
 /// One record of the central directory.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(super) struct CentralRecord {
     /// The name as it is written, with the slash at the end of a folder.
     pub(super) name: String,
     pub(super) kind: EntryKind,
@@ -42,7 +42,7 @@ pub(super) struct Record {
 }
 
 /// The fixed part of a record.
-struct Header {
+struct CentralHeader {
     host: u8,
     flags: u16,
     method: u16,
@@ -57,9 +57,9 @@ struct Header {
     start: u32,
 }
 
-impl Header {
+impl CentralHeader {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = ByteReader(bytes);
         if fields.u32()? != SIGNATURE {
             return None;
         }
@@ -75,10 +75,10 @@ impl Header {
 }
 
 /// Returns the next record of the central directory.
-pub(super) fn read_record(directory: &mut impl Read) -> Result<Record, ArchiveError> {
+pub(super) fn read_record(directory: &mut impl Read) -> Result<CentralRecord, ArchiveError> {
     let mut fixed = [0; FIXED_SIZE];
     fill(directory, &mut fixed, Rule::CentralDirectory)?;
-    let header = Header::parse(&fixed).ok_or(Rule::CentralDirectory)?;
+    let header = CentralHeader::parse(&fixed).ok_or(Rule::CentralDirectory)?;
     let (name, extra) = (usize::from(header.name), usize::from(header.extra));
     let mut variable = vec![0; name + extra + usize::from(header.comment)];
     fill(directory, &mut variable, Rule::CentralDirectory)?;
@@ -86,7 +86,7 @@ pub(super) fn read_record(directory: &mut impl Read) -> Result<Record, ArchiveEr
     judge(&header, name, &rest[..extra]).map_err(|rule| ArchiveError::from(rule).of(&String::from_utf8_lossy(name)))
 }
 
-fn judge(header: &Header, name: &[u8], extra: &[u8]) -> Result<Record, Rule> {
+fn judge(header: &CentralHeader, name: &[u8], extra: &[u8]) -> Result<CentralRecord, Rule> {
     if header.flags & ENCRYPTED != 0 {
         return Err(Rule::Encrypted);
     }
@@ -117,7 +117,7 @@ fn judge(header: &Header, name: &[u8], extra: &[u8]) -> Result<Record, Rule> {
     }
     let kind = kind(text, header, &sizes)?;
     let executable = has_modes(header.host) && (header.attributes >> 16) & 0o111 != 0;
-    Ok(Record { name: text.to_owned(), kind, method, flags: header.flags, crc: header.crc, sizes, executable })
+    Ok(CentralRecord { name: text.to_owned(), kind, method, flags: header.flags, crc: header.crc, sizes, executable })
 }
 
 /// Unix and macOS; other hosts keep something else in the upper half of the attributes.
@@ -125,7 +125,7 @@ fn has_modes(host: u8) -> bool {
     matches!(host, 3 | 19)
 }
 
-fn kind(name: &str, header: &Header, sizes: &Sizes) -> Result<EntryKind, Rule> {
+fn kind(name: &str, header: &CentralHeader, sizes: &Sizes) -> Result<EntryKind, Rule> {
     let by_name = if name.ends_with('/') { EntryKind::Folder } else { EntryKind::File };
     // Whatever the host: some readers do not look at it.
     let by_mode = match (header.attributes >> 16) & FORMAT {
@@ -147,14 +147,14 @@ fn kind(name: &str, header: &Header, sizes: &Sizes) -> Result<EntryKind, Rule> {
 mod tests {
     use crate::archive::{
         Rule,
-        testing::{Part, Zip, deflated, raw, stored},
+        testing::{Zip, ZipPart, deflated, raw, stored},
     };
 
-    fn part() -> Part {
+    fn part() -> ZipPart {
         stored("acme-tides-panel/link", b"../../etc/passwd")
     }
 
-    fn rule(part: Part) -> Rule {
+    fn rule(part: ZipPart) -> Rule {
         Zip::plugin([part]).broken()
     }
 

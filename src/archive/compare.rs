@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Archive, ArchiveError, Entry, EntryKind,
-    content::{BUFFER, Source},
+    content::{BUFFER, ZipBytes},
     folder::{open_file, open_folder},
 };
 use crate::{
@@ -29,7 +29,7 @@ pub(super) const DEEPEST: usize = 32;
 
 /// One way in which a folder is not what it should be.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Difference {
+pub enum FileDifference {
     /// The file is not there.
     Missing(RelPath),
     /// The file has other bytes.
@@ -40,7 +40,7 @@ pub enum Difference {
     NotAFile(PathBuf),
 }
 
-impl Difference {
+impl FileDifference {
     /// Returns the path of what is there and should not be, or not like this; nothing where something is missing.
     pub fn foreign(&self) -> Option<PathBuf> {
         match self {
@@ -51,7 +51,7 @@ impl Difference {
     }
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for FileDifference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quote = |path: &Path| path.to_string_lossy().escape_debug().to_string();
         match self {
@@ -83,11 +83,11 @@ impl Diagnose for CompareError {
 /// Returns how `folder` differs from `files`, in order of kind and path; empty when it has exactly these files.
 ///
 /// Folders without files do not count.
-pub fn compare(files: &BTreeMap<RelPath, Sha256Digest>, folder: &Dir) -> Result<Vec<Difference>, CompareError> {
+pub fn compare(files: &BTreeMap<RelPath, Sha256Digest>, folder: &Dir) -> Result<Vec<FileDifference>, CompareError> {
     let root = open_folder(folder, ".").map_err(failed(Path::new("")))?;
-    let mut walk = Walk { files, seen: BTreeSet::new(), differences: Vec::new() };
+    let mut walk = FolderWalk { files, seen: BTreeSet::new(), differences: Vec::new() };
     walk.folder(&root, Path::new(""), 1)?;
-    let missing = files.keys().filter(|path| !walk.seen.contains(path)).cloned().map(Difference::Missing);
+    let missing = files.keys().filter(|path| !walk.seen.contains(path)).cloned().map(FileDifference::Missing);
     walk.differences.extend(missing);
     walk.differences.sort();
     Ok(walk.differences)
@@ -97,13 +97,13 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> CompareError + use<'_> {
     move |source| CompareError { path: path.to_path_buf(), source }
 }
 
-struct Walk<'a> {
+struct FolderWalk<'a> {
     files: &'a BTreeMap<RelPath, Sha256Digest>,
     seen: BTreeSet<&'a RelPath>,
-    differences: Vec<Difference>,
+    differences: Vec<FileDifference>,
 }
 
-impl Walk<'_> {
+impl FolderWalk<'_> {
     fn folder(&mut self, folder: &Dir, path: &Path, depth: usize) -> Result<(), CompareError> {
         for entry in folder.entries().map_err(failed(path))? {
             let entry = entry.map_err(failed(path))?;
@@ -124,22 +124,22 @@ impl Walk<'_> {
                 let folder = open_folder(parent, name).map_err(failed(path))?;
                 self.folder(&folder, path, depth + 1)?;
             }
-            _ if kind.is_dir() || kind.is_file() => self.differences.push(Difference::Extra(path.to_path_buf())),
-            _ => self.differences.push(Difference::NotAFile(path.to_path_buf())),
+            _ if kind.is_dir() || kind.is_file() => self.differences.push(FileDifference::Extra(path.to_path_buf())),
+            _ => self.differences.push(FileDifference::NotAFile(path.to_path_buf())),
         }
         Ok(())
     }
 }
 
-impl<'a> Walk<'a> {
+impl<'a> FolderWalk<'a> {
     fn wanted(&mut self, parent: &Dir, path: &'a RelPath, wanted: Sha256Digest) -> Result<(), CompareError> {
         let name = path.parts().last().unwrap_or_default();
         let at = Path::new(path.as_str());
         self.seen.insert(path);
         match open_file(parent, name).map_err(failed(at))? {
-            None => self.differences.push(Difference::NotAFile(at.to_path_buf())),
+            None => self.differences.push(FileDifference::NotAFile(at.to_path_buf())),
             Some(file) if digest(&file).map_err(failed(at))? != wanted => {
-                self.differences.push(Difference::Modified(path.clone()));
+                self.differences.push(FileDifference::Modified(path.clone()));
             }
             Some(_) => {}
         }
@@ -163,7 +163,7 @@ pub fn file_digests(
     file: &mut (impl Read + Seek),
     archive: &Archive,
 ) -> Result<BTreeMap<RelPath, Sha256Digest>, ArchiveError> {
-    let mut source = Source::new(file)?;
+    let mut source = ZipBytes::new(file)?;
     let mut digests = BTreeMap::new();
     for Entry { path, kind, content, .. } in archive.entries() {
         if *kind == EntryKind::Folder {

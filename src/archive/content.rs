@@ -8,7 +8,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use flate2::{Crc, Decompress, FlushDecompress, Status};
 
-use super::{ArchiveError, Content, Method, Rule};
+use super::{ArchiveError, EntryData, Method, Rule};
 
 /// How many bytes are inflated, hashed and written at once.
 pub(super) const BUFFER: usize = 64 << 10;
@@ -46,14 +46,14 @@ impl From<PourError> for ArchiveError {
 }
 
 /// Where inflated bytes go.
-pub(super) type Sink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
+pub(super) type ByteSink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Counts and sums what passes, and stops what is too much.
 struct Meter<'a, 'b> {
-    content: &'a Content,
+    content: &'a EntryData,
     poured: u64,
     crc: Crc,
-    sink: &'a mut Sink<'b>,
+    sink: &'a mut ByteSink<'b>,
 }
 
 impl Meter<'_, '_> {
@@ -84,8 +84,8 @@ impl Inflater {
     pub(super) fn pour(
         &mut self,
         file: &mut impl BufRead,
-        content: &Content,
-        sink: &mut Sink<'_>,
+        content: &EntryData,
+        sink: &mut ByteSink<'_>,
     ) -> Result<(), PourError> {
         let mut meter = Meter { content, poured: 0, crc: Crc::new(), sink };
         match content.method {
@@ -141,13 +141,13 @@ fn next(file: &mut impl BufRead, left: u64) -> Result<&[u8], PourError> {
 }
 
 /// The bytes of a whole zip, of which entries are poured in the order of the file.
-pub(super) struct Source<F> {
+pub(super) struct ZipBytes<F> {
     bytes: BufReader<F>,
     position: u64,
     inflater: Inflater,
 }
 
-impl<F: Read + Seek> Source<F> {
+impl<F: Read + Seek> ZipBytes<F> {
     /// Returns the bytes of a file from its start.
     pub(super) fn new(mut file: F) -> io::Result<Self> {
         file.seek(SeekFrom::Start(0))?;
@@ -155,7 +155,7 @@ impl<F: Read + Seek> Source<F> {
     }
 
     /// Pours one entry into `sink`.
-    pub(super) fn pour(&mut self, content: &Content, sink: &mut Sink<'_>) -> Result<(), PourError> {
+    pub(super) fn pour(&mut self, content: &EntryData, sink: &mut ByteSink<'_>) -> Result<(), PourError> {
         // Relative, so that what is in the buffer stays there.
         let distance = content.start.cast_signed().wrapping_sub(self.position.cast_signed());
         self.bytes.seek_relative(distance).map_err(PourError::Read)?;
@@ -168,11 +168,11 @@ impl<F: Read + Seek> Source<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::testing::{Part, Zip, deflate, deflated, raw, stored};
+    use crate::archive::testing::{Zip, ZipPart, deflate, deflated, raw, stored};
 
     const NAME: &str = "acme-tides-panel/module.js";
 
-    fn rule(part: Part) -> Rule {
+    fn rule(part: ZipPart) -> Rule {
         Zip::plugin([part, stored("acme-tides-panel/last", b"x")]).broken()
     }
 
@@ -202,7 +202,7 @@ mod tests {
     fn a_bomb_that_hides_its_length_is_stopped_at_it() {
         let data = deflate(&vec![0; 4 << 20]);
         let content =
-            Content { method: Method::Deflated, start: 0, compressed: data.len() as u64, size: 100_000, crc: 0 };
+            EntryData { method: Method::Deflated, start: 0, compressed: data.len() as u64, size: 100_000, crc: 0 };
         let mut poured = 0;
         let outcome = Inflater::new().pour(&mut &data[..], &content, &mut |bytes| {
             poured += bytes.len();

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::{ArchiveError, ArchiveLimits, Rule, fields::Fields};
+use super::{ArchiveError, ArchiveLimits, Rule, fields::ByteReader};
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_SIZE: usize = 22;
@@ -31,7 +31,7 @@ pub(super) struct Directory {
 
 /// The numbers that the end record (APPNOTE 4.3.16) and the zip64 end record (4.3.14) share.
 #[derive(Clone, Copy, Debug)]
-struct Counts {
+struct EndCounts {
     disk: u32,
     directory_disk: u32,
     records_here: u64,
@@ -81,7 +81,7 @@ fn find_end_record(tail: &[u8]) -> Result<usize, Rule> {
         .map(|(at, _)| at)
         .collect();
     let fits = |at: &usize| {
-        let comment = tail.get(at + END_SIZE - 2..).and_then(|rest| Fields(rest).u16());
+        let comment = tail.get(at + END_SIZE - 2..).and_then(|rest| ByteReader(rest).u16());
         comment.is_some_and(|comment| at + END_SIZE + usize::from(comment) == tail.len())
     };
     let mut fitting = found.iter().copied().filter(fits);
@@ -93,9 +93,9 @@ fn find_end_record(tail: &[u8]) -> Result<usize, Rule> {
     }
 }
 
-fn parse_end(record: &[u8]) -> Option<Counts> {
-    let mut fields = Fields(record.get(END.len()..)?);
-    Some(Counts {
+fn parse_end(record: &[u8]) -> Option<EndCounts> {
+    let mut fields = ByteReader(record.get(END.len()..)?);
+    Some(EndCounts {
         disk: fields.u16()?.into(),
         directory_disk: fields.u16()?.into(),
         records_here: fields.u16()?.into(),
@@ -107,7 +107,7 @@ fn parse_end(record: &[u8]) -> Option<Counts> {
 
 /// Returns where the zip64 end record is, when these bytes are a locator (APPNOTE 4.3.15).
 fn parse_locator(bytes: &[u8; LOCATOR_SIZE]) -> Option<Result<u64, Rule>> {
-    let mut fields = Fields(bytes);
+    let mut fields = ByteReader(bytes);
     if fields.u32()? != LOCATOR {
         return None;
     }
@@ -119,7 +119,7 @@ fn parse_locator(bytes: &[u8; LOCATOR_SIZE]) -> Option<Result<u64, Rule>> {
 /// Returns the zip64 counts and the position of their record, which must end where its locator starts.
 ///
 /// Info-ZIP writes the record when it reads from a pipe, needed or not; it may stand as long as both records agree.
-fn read_wide_end(before: &[u8], offset: u64, stated: u64, plain: Counts) -> Result<(Counts, u64), Rule> {
+fn read_wide_end(before: &[u8], offset: u64, stated: u64, plain: EndCounts) -> Result<(EndCounts, u64), Rule> {
     let at = before.len().checked_sub(LOCATOR_SIZE + WIDE_END_SIZE).ok_or(Rule::Zip64)?;
     let wide = parse_wide_end(&before[at..]).ok_or(Rule::Zip64)?;
     let position = offset + at as u64;
@@ -134,13 +134,13 @@ fn read_wide_end(before: &[u8], offset: u64, stated: u64, plain: Counts) -> Resu
     if same && stated == position { Ok((wide, position)) } else { Err(Rule::Zip64) }
 }
 
-fn parse_wide_end(record: &[u8]) -> Option<Counts> {
-    let mut fields = Fields(record);
+fn parse_wide_end(record: &[u8]) -> Option<EndCounts> {
+    let mut fields = ByteReader(record);
     if fields.u32()? != WIDE_END || fields.u64()? != WIDE_END_REST {
         return None;
     }
     let _versions = fields.bytes(4)?;
-    Some(Counts {
+    Some(EndCounts {
         disk: fields.u32()?,
         directory_disk: fields.u32()?,
         records_here: fields.u64()?,
@@ -150,7 +150,7 @@ fn parse_wide_end(record: &[u8]) -> Option<Counts> {
     })
 }
 
-fn check_counts(counts: &Counts, end_records: u64, limits: &ArchiveLimits) -> Result<Directory, ArchiveError> {
+fn check_counts(counts: &EndCounts, end_records: u64, limits: &ArchiveLimits) -> Result<Directory, ArchiveError> {
     if counts.disk != 0 || counts.directory_disk != 0 || counts.records_here != counts.records {
         return Err(Rule::Split.into());
     }
@@ -207,7 +207,7 @@ mod tests {
     fn a_prefix_with_corrected_offsets_is_a_gap() {
         let mut zip = plain();
         let script = stored("x", b"#!/bin/sh\n");
-        let part = crate::archive::testing::Part { local: None, central: Vec::new(), ..script };
+        let part = crate::archive::testing::ZipPart { local: None, central: Vec::new(), ..script };
         zip.parts.insert(0, part);
         assert!(matches!(zip.broken(), Rule::Gap));
     }

@@ -3,7 +3,7 @@
 //! *Invariant:* each such field is there at most once, and says nothing that the header does not.
 //! *Not for:* times and owners, which are skipped.
 
-use super::{Rule, fields::Fields};
+use super::{Rule, fields::ByteReader};
 
 /// APPNOTE 4.5.3.
 const ZIP64: u16 = 0x0001;
@@ -32,7 +32,7 @@ pub(super) struct Sizes {
 /// Returns `sizes` with what the extra fields of the entry called `name` replace.
 pub(super) fn read_extra(extra: &[u8], name: &[u8], sizes: Sizes) -> Result<Sizes, Rule> {
     let mut zip64 = None;
-    let mut rest = Fields(extra);
+    let mut rest = ByteReader(extra);
     while !is_padding(rest.0) {
         let (kind, body) = next_field(&mut rest).ok_or(Rule::Extra)?;
         match kind {
@@ -50,13 +50,13 @@ fn is_padding(rest: &[u8]) -> bool {
     rest.len() < 4 && rest.iter().all(|byte| *byte == 0)
 }
 
-fn next_field<'a>(rest: &mut Fields<'a>) -> Option<(u16, &'a [u8])> {
+fn next_field<'a>(rest: &mut ByteReader<'a>) -> Option<(u16, &'a [u8])> {
     let (kind, size) = (rest.u16()?, rest.u16()?);
     Some((kind, rest.bytes(size.into())?))
 }
 
 fn asi_mode(body: &[u8]) -> Option<u16> {
-    let mut fields = Fields(body);
+    let mut fields = ByteReader(body);
     let _crc = fields.u32()?;
     fields.u16()
 }
@@ -67,7 +67,7 @@ fn widen(mut sizes: Sizes, zip64: Option<&[u8]>) -> Result<Sizes, Rule> {
     if !sizes.wide && sizes.start != SENTINEL {
         return if zip64.is_some() { Err(Rule::Zip64) } else { Ok(sizes) };
     }
-    let mut fields = Fields(zip64.ok_or(Rule::Zip64)?);
+    let mut fields = ByteReader(zip64.ok_or(Rule::Zip64)?);
     for number in [&mut sizes.size, &mut sizes.compressed, &mut sizes.start] {
         if *number == SENTINEL {
             *number = fields.u64().ok_or(Rule::Zip64)?;
@@ -80,14 +80,14 @@ fn widen(mut sizes: Sizes, zip64: Option<&[u8]>) -> Result<Sizes, Rule> {
 mod tests {
     use crate::archive::{
         Rule,
-        testing::{Fields, Part, Zip, crc, deflated, extra, stored, zip64},
+        testing::{RecordFields, Zip, ZipPart, crc, deflated, extra, stored, zip64},
     };
 
-    fn part() -> Part {
+    fn part() -> ZipPart {
         deflated("acme-tides-panel/module.js", b"define([])")
     }
 
-    fn rule(part: Part) -> Rule {
+    fn rule(part: ZipPart) -> Rule {
         Zip::plugin([part]).broken()
     }
 
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn zip64_fields_that_are_double_short_long_missing_or_not_asked_for_are_refused() {
-        let wide = |change: fn(&mut Fields)| part().widened().central(change);
+        let wide = |change: fn(&mut RecordFields)| part().widened().central(change);
         assert!(matches!(rule(part().both(|fields| fields.extra = zip64(&[10, 12]))), Rule::Zip64));
         assert!(matches!(rule(wide(|fields| fields.extra.clear())), Rule::Zip64));
         assert!(matches!(rule(wide(|fields| fields.extra = zip64(&[10]))), Rule::Zip64));

@@ -9,9 +9,9 @@ use super::{ArchiveError, Rule};
 
 /// The bytes of a record that were not read yet.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'a>(pub(super) &'a [u8]);
+pub(super) struct ByteReader<'a>(pub(super) &'a [u8]);
 
-impl<'a> Fields<'a> {
+impl<'a> ByteReader<'a> {
     /// Returns the next `count` bytes, or nothing when there are fewer.
     pub(super) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.0.split_at_checked(count)?;

@@ -43,13 +43,13 @@ pub(super) fn create_file(parent: &Dir, name: &str, executable: bool) -> io::Res
 }
 
 /// A folder and the handles of the folders on the way to the last one asked for.
-pub(super) struct Folders {
+pub(super) struct FolderCursor {
     base: Dir,
     open: Vec<(String, Dir)>,
     made: Vec<String>,
 }
 
-impl Folders {
+impl FolderCursor {
     /// Returns the folders below `base`.
     pub(super) fn new(base: Dir) -> Self {
         Self { base, open: Vec::new(), made: Vec::new() }

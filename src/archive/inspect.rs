@@ -12,8 +12,8 @@ use std::{
 use zip::{ZipArchive, result::ZipError};
 
 use super::{
-    Archive, ArchiveError, ArchiveLimits, Content, Entry, EntryKind, PLUGIN_FOLDERS, PluginJson, Rule,
-    central::{Record, read_record},
+    Archive, ArchiveError, ArchiveLimits, Entry, EntryData, EntryKind, PLUGIN_FOLDERS, PluginJson, Rule,
+    central::{CentralRecord, read_record},
     content::{BUFFER, Inflater},
     end::{Directory, find_directory},
     local::{self, check_descriptor, read_local},
@@ -23,15 +23,15 @@ use super::{
 use crate::model::{PluginId, RelPath};
 
 /// A record of the central directory whose name was accepted; the path is missing for the top folder.
-struct Listed {
-    record: Record,
+struct ListedRecord {
+    record: CentralRecord,
     path: Option<RelPath>,
     /// Whether its bytes are needed in memory.
     kept: bool,
 }
 
 /// Files that are read while they pass, by their paths.
-type Texts = HashMap<String, Vec<u8>>;
+type CapturedFiles = HashMap<String, Vec<u8>>;
 
 /// Returns the plugin that a zip is of, according to the folder of its first entry.
 ///
@@ -71,7 +71,7 @@ fn read_directory(
     directory: &Directory,
     expected: &PluginId,
     limits: &ArchiveLimits,
-) -> Result<Vec<Listed>, ArchiveError> {
+) -> Result<Vec<ListedRecord>, ArchiveError> {
     file.seek(SeekFrom::Start(directory.start))?;
     let mut bytes = BufReader::with_capacity(BUFFER, file.take(directory.size));
     let mut names = Names::default();
@@ -79,18 +79,18 @@ fn read_directory(
     for _ in 0..directory.records {
         let record = read_record(&mut bytes)?;
         let (path, kept) = accept(&record, &mut names, expected, limits).map_err(|rule| refuse(&record, rule))?;
-        let repeated = path.is_none() && listed.iter().any(|entry: &Listed| entry.path.is_none());
+        let repeated = path.is_none() && listed.iter().any(|entry: &ListedRecord| entry.path.is_none());
         if repeated {
             return Err(refuse(&record, Rule::Duplicate));
         }
-        listed.push(Listed { record, path, kept });
+        listed.push(ListedRecord { record, path, kept });
     }
     let mut rest = [0];
     if bytes.read(&mut rest)? == 0 { Ok(listed) } else { Err(Rule::CentralDirectory.into()) }
 }
 
 fn accept(
-    record: &Record,
+    record: &CentralRecord,
     names: &mut Names,
     expected: &PluginId,
     limits: &ArchiveLimits,
@@ -120,20 +120,20 @@ fn inside(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-fn refuse(record: &Record, rule: Rule) -> ArchiveError {
+fn refuse(record: &CentralRecord, rule: Rule) -> ArchiveError {
     ArchiveError::from(rule).of(&record.name)
 }
 
-fn check_sizes(listed: &[Listed], limits: &ArchiveLimits, package: u64) -> Result<(), ArchiveError> {
+fn check_sizes(listed: &[ListedRecord], limits: &ArchiveLimits, package: u64) -> Result<(), ArchiveError> {
     let most = limits.unpacked(package);
     let total = listed.iter().try_fold(0_u64, |total, entry| total.checked_add(entry.record.sizes.size));
     if total.is_some_and(|total| total <= most) { Ok(()) } else { Err(Rule::UnpackedTooLarge(most).into()) }
 }
 
 /// Checks, before anything is inflated, that the entries cannot share a byte. `listed` is in the order of the file.
-fn check_layout(listed: &[&Listed], end: u64) -> Result<(), ArchiveError> {
+fn check_layout(listed: &[&ListedRecord], end: u64) -> Result<(), ArchiveError> {
     let mut free = 0;
-    for Listed { record, .. } in listed {
+    for ListedRecord { record, .. } in listed {
         let start = record.sizes.start;
         if start < free {
             return Err(refuse(record, Rule::Overlap));
@@ -150,12 +150,12 @@ fn check_layout(listed: &[&Listed], end: u64) -> Result<(), ArchiveError> {
 }
 
 /// Asks the zip library for its view of the central directory. `listed` is in the order of that directory.
-fn ask_again(file: &mut (impl Read + Seek), listed: &[Listed]) -> Result<(), ArchiveError> {
+fn ask_again(file: &mut (impl Read + Seek), listed: &[ListedRecord]) -> Result<(), ArchiveError> {
     let other = ZipArchive::new(BufReader::with_capacity(BUFFER, file)).map_err(second_error)?;
     if other.len() != listed.len() || other.offset() != 0 {
         return Err(Rule::SecondOpinion.into());
     }
-    for (index, Listed { record, .. }) in listed.iter().enumerate() {
+    for (index, ListedRecord { record, .. }) in listed.iter().enumerate() {
         let seen = other.by_index_data(index).map_err(second_error)?;
         let same = seen.name_raw() == record.name.as_bytes()
             && seen.size() == record.sizes.size
@@ -178,14 +178,15 @@ fn second_error(error: ZipError) -> ArchiveError {
 /// Reads the file from its first byte to the central directory, in one go. `listed` is in the order of the file.
 fn read_entries(
     file: &mut (impl Read + Seek),
-    listed: &[&Listed],
+    listed: &[&ListedRecord],
     end: u64,
-) -> Result<(Vec<Entry>, Texts), ArchiveError> {
+) -> Result<(Vec<Entry>, CapturedFiles), ArchiveError> {
     file.seek(SeekFrom::Start(0))?;
     let mut bytes = BufReader::with_capacity(BUFFER, file.take(end));
-    let (mut inflater, mut entries, mut texts) = (Inflater::new(), Vec::with_capacity(listed.len()), Texts::new());
+    let (mut inflater, mut entries, mut texts) =
+        (Inflater::new(), Vec::with_capacity(listed.len()), CapturedFiles::new());
     let starts = listed.iter().skip(1).map(|entry| entry.record.sizes.start).chain([end]);
-    for (Listed { record, path, kept }, next) in listed.iter().zip(starts) {
+    for (ListedRecord { record, path, kept }, next) in listed.iter().zip(starts) {
         let mut text = kept.then(Vec::new);
         let content = read_entry(&mut bytes, record, next, &mut inflater, text.as_mut())
             .map_err(|error| error.of(&record.name))?;
@@ -201,16 +202,16 @@ fn read_entries(
 
 fn read_entry(
     bytes: &mut BufReader<impl Read>,
-    record: &Record,
+    record: &CentralRecord,
     next: u64,
     inflater: &mut Inflater,
     mut text: Option<&mut Vec<u8>>,
-) -> Result<Content, ArchiveError> {
+) -> Result<EntryData, ArchiveError> {
     let local = read_local(bytes, record)?;
     let sizes = &record.sizes;
     let start = sizes.start + local.size;
     let content =
-        Content { method: record.method, start, compressed: sizes.compressed, size: sizes.size, crc: record.crc };
+        EntryData { method: record.method, start, compressed: sizes.compressed, size: sizes.size, crc: record.crc };
     let room = start.checked_add(sizes.compressed).and_then(|stop| next.checked_sub(stop)).ok_or(Rule::Overlap)?;
     inflater.pour(bytes, &content, &mut |piece| {
         if let Some(text) = &mut text {
@@ -222,7 +223,7 @@ fn read_entry(
     Ok(content)
 }
 
-fn choose_plugin_json(texts: &Texts, expected: &PluginId) -> Result<(PluginJson, &'static str), ArchiveError> {
+fn choose_plugin_json(texts: &CapturedFiles, expected: &PluginId) -> Result<(PluginJson, &'static str), ArchiveError> {
     let mut chosen: Option<(PluginJson, &'static str)> = None;
     for folder in PLUGIN_FOLDERS {
         let name = inside(folder, "plugin.json");
@@ -246,7 +247,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::archive::testing::{Fields, PLUGIN_JSON, Part, Zip, broken, deflated, id, look, stored};
+    use crate::archive::testing::{PLUGIN_JSON, RecordFields, Zip, ZipPart, broken, deflated, id, look, stored};
 
     const JSON: &str = "acme-tides-panel/plugin.json";
 
@@ -280,7 +281,7 @@ mod tests {
     fn a_directory_in_another_order_than_the_entries_is_fine() {
         let mut zip = Zip::plugin([stored("acme-tides-panel/a", b"a"), stored("acme-tides-panel/b", b"b")]);
         let first = zip.parts[0].central.remove(0);
-        zip.parts[2].central.push(Fields { start: Some(0), ..first });
+        zip.parts[2].central.push(RecordFields { start: Some(0), ..first });
         assert!(zip.inspect().is_ok());
     }
 
@@ -288,7 +289,7 @@ mod tests {
     fn entries_that_share_bytes_are_refused() {
         let second = |start| {
             let part = stored("acme-tides-panel/b", b"");
-            Part { local: None, ..part.central(move |fields| fields.start = Some(start)) }
+            ZipPart { local: None, ..part.central(move |fields| fields.start = Some(start)) }
         };
         assert!(matches!(Zip::plugin([second(0)]).broken(), Rule::Overlap));
         assert!(matches!(Zip::plugin([second(5)]).broken(), Rule::Overlap));
@@ -302,14 +303,14 @@ mod tests {
         let outer = stored("acme-tides-panel/a", &inner);
         let start = 30 + 18;
         let nested = stored("acme-tides-panel/b", b"b").central(|fields| fields.start = Some(start));
-        let zip = Zip::of([outer, Part { local: None, data: Vec::new(), ..nested }]);
+        let zip = Zip::of([outer, ZipPart { local: None, data: Vec::new(), ..nested }]);
         assert!(matches!(zip.broken(), Rule::Overlap));
     }
 
     #[test]
     fn shared_bytes_are_seen_before_any_is_inflated() {
         let damaged = stored("acme-tides-panel/a", b"a").both(|fields| fields.crc ^= 1);
-        let shared = Part { local: None, data: Vec::new(), ..stored("acme-tides-panel/c", b"c") };
+        let shared = ZipPart { local: None, data: Vec::new(), ..stored("acme-tides-panel/c", b"c") };
         let last = stored("acme-tides-panel/d", b"d");
         assert!(matches!(Zip::plugin([damaged.clone(), shared, last.clone()]).broken(), Rule::Overlap));
         assert!(matches!(Zip::plugin([damaged, last]).broken(), Rule::Checksum));
@@ -317,11 +318,11 @@ mod tests {
 
     #[test]
     fn hidden_and_missing_entries_are_refused() {
-        let hidden = Part { central: Vec::new(), ..stored("acme-tides-panel/hidden", b"x") };
+        let hidden = ZipPart { central: Vec::new(), ..stored("acme-tides-panel/hidden", b"x") };
         assert!(matches!(Zip::plugin([hidden.clone()]).broken(), Rule::Gap));
         assert!(matches!(Zip::plugin([hidden.clone(), stored("acme-tides-panel/x", b"x")]).broken(), Rule::Gap));
         assert!(matches!(Zip::of([hidden, deflated(JSON, PLUGIN_JSON.as_bytes())]).broken(), Rule::Gap));
-        let missing = Part { local: None, data: Vec::new(), ..stored("acme-tides-panel/missing", b"x") };
+        let missing = ZipPart { local: None, data: Vec::new(), ..stored("acme-tides-panel/missing", b"x") };
         assert!(matches!(Zip::plugin([missing]).broken(), Rule::Overlap));
     }
 

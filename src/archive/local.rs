@@ -7,9 +7,9 @@ use std::io::Read;
 
 use super::{
     ArchiveError, Method, Rule,
-    central::{DESCRIPTOR, Record},
+    central::{CentralRecord, DESCRIPTOR},
     extra::{Sizes, read_extra},
-    fields::{Fields, fill},
+    fields::{ByteReader, fill},
 };
 
 const SIGNATURE: u32 = u32::from_le_bytes(*b"PK\x03\x04");
@@ -27,10 +27,10 @@ pub(super) struct Local {
 }
 
 /// Reads the local header and compares it with the record.
-pub(super) fn read_local(file: &mut impl Read, record: &Record) -> Result<Local, ArchiveError> {
+pub(super) fn read_local(file: &mut impl Read, record: &CentralRecord) -> Result<Local, ArchiveError> {
     let mut fixed = [0; FIXED_SIZE];
     fill(file, &mut fixed, Rule::Overlap)?;
-    let header = Header::parse(&fixed).ok_or(Rule::LocalHeader("signature"))?;
+    let header = LocalHeader::parse(&fixed).ok_or(Rule::LocalHeader("signature"))?;
     if usize::from(header.name) != record.name.len() {
         return Err(Rule::LocalHeader("name").into());
     }
@@ -46,7 +46,7 @@ pub(super) fn read_local(file: &mut impl Read, record: &Record) -> Result<Local,
     Ok(Local { size: (FIXED_SIZE + variable.len()) as u64, wide: sizes.wide })
 }
 
-struct Header {
+struct LocalHeader {
     flags: u16,
     method: u16,
     crc: u32,
@@ -56,9 +56,9 @@ struct Header {
     extra: u16,
 }
 
-impl Header {
+impl LocalHeader {
     fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut fields = Fields(bytes);
+        let mut fields = ByteReader(bytes);
         if fields.u32()? != SIGNATURE {
             return None;
         }
@@ -69,7 +69,7 @@ impl Header {
     }
 }
 
-fn agree(header: &Header, sizes: &Sizes, record: &Record) -> Result<(), Rule> {
+fn agree(header: &LocalHeader, sizes: &Sizes, record: &CentralRecord) -> Result<(), Rule> {
     let method = match record.method {
         Method::Stored => 0,
         Method::Deflated => 8,
@@ -95,7 +95,7 @@ fn agree(header: &Header, sizes: &Sizes, record: &Record) -> Result<(), Rule> {
 /// Signature and width are optional, but the room tells which: 12, 16, 20 or 24 bytes.
 pub(super) fn check_descriptor(
     file: &mut impl Read,
-    record: &Record,
+    record: &CentralRecord,
     local: Local,
     room: u64,
 ) -> Result<(), ArchiveError> {
@@ -117,14 +117,14 @@ pub(super) fn check_descriptor(
     let mut bytes = [0; 24];
     let (bytes, _) = bytes.split_at_mut(if wide { 16 } else { 8 } + 4 + if signed { 4 } else { 0 });
     fill(file, bytes, Rule::DataDescriptor)?;
-    if due && matches(Fields(bytes), record, signed, wide) == Some(true) {
+    if due && matches(ByteReader(bytes), record, signed, wide) == Some(true) {
         Ok(())
     } else {
         Err(Rule::DataDescriptor.into())
     }
 }
 
-fn matches(mut fields: Fields<'_>, record: &Record, signed: bool, wide: bool) -> Option<bool> {
+fn matches(mut fields: ByteReader<'_>, record: &CentralRecord, signed: bool, wide: bool) -> Option<bool> {
     let signature = !signed || fields.u32()? == DESCRIPTOR_SIGNATURE;
     // Without a signature, a checksum that looks like one would be skipped as one.
     let crc = fields.u32()?;
@@ -138,20 +138,20 @@ fn matches(mut fields: Fields<'_>, record: &Record, signed: bool, wide: bool) ->
 mod tests {
     use crate::archive::{
         Rule,
-        testing::{Fields, Part, Zip, crc, deflated, raw, stored},
+        testing::{RecordFields, Zip, ZipPart, crc, deflated, raw, stored},
     };
 
-    fn part() -> Part {
+    fn part() -> ZipPart {
         deflated("acme-tides-panel/module.js", b"define([])")
     }
 
-    fn rule(part: Part) -> Rule {
+    fn rule(part: ZipPart) -> Rule {
         Zip::plugin([part, stored("acme-tides-panel/last", b"x")]).broken()
     }
 
     #[test]
     fn a_local_header_that_differs_is_refused() {
-        type Lie = fn(&mut Fields);
+        type Lie = fn(&mut RecordFields);
         let lies: [(&str, Lie); 7] = [
             ("name", |fields| fields.name[17] = b'M'),
             ("name", |fields| fields.name.push(b'x')),
@@ -165,7 +165,7 @@ mod tests {
             let found = rule(part().local(lie));
             assert!(matches!(found, Rule::LocalHeader(said) if said == what), "{what}: {found:?}");
         }
-        let nowhere = Part { local: None, data: vec![b'x'; 80], ..part() };
+        let nowhere = ZipPart { local: None, data: vec![b'x'; 80], ..part() };
         assert!(matches!(rule(nowhere), Rule::LocalHeader("signature")));
     }
 
@@ -192,14 +192,14 @@ mod tests {
             wrong.after[at] ^= 1;
             assert!(matches!(rule(wrong), Rule::DataDescriptor), "byte {at}");
         }
-        let missing = Part { after: Vec::new(), ..part().described(true, false) };
+        let missing = ZipPart { after: Vec::new(), ..part().described(true, false) };
         assert!(matches!(rule(missing), Rule::DataDescriptor));
-        let undue = Part { after: part().described(true, true).after, ..part().described(true, false) };
+        let undue = ZipPart { after: part().described(true, true).after, ..part().described(true, false) };
         assert!(matches!(rule(undue), Rule::DataDescriptor));
         let mut followed = part().described(true, false);
         followed.after.extend([0; 16]);
         assert!(matches!(rule(followed), Rule::Gap));
-        let unannounced = Part { after: part().described(true, false).after, ..part() };
+        let unannounced = ZipPart { after: part().described(true, false).after, ..part() };
         assert!(matches!(rule(unannounced), Rule::Gap));
     }
 

@@ -26,7 +26,7 @@ mod unpack;
 #[cfg(test)]
 mod unusual;
 
-pub use compare::{CompareError, Difference, compare, file_digests};
+pub use compare::{CompareError, FileDifference, compare, file_digests};
 pub use digests::{InstalledFiles, installed_files};
 pub use folder::open_folder;
 pub use inspect::{inspect, named_plugin};
@@ -98,7 +98,7 @@ enum Method {
 
 /// Where the bytes of an entry are and what they must be.
 #[derive(Clone, Copy, Debug)]
-struct Content {
+struct EntryData {
     method: Method,
     start: u64,
     compressed: u64,
@@ -112,7 +112,7 @@ pub struct Entry {
     path: RelPath,
     kind: EntryKind,
     executable: bool,
-    content: Content,
+    content: EntryData,
 }
 
 impl Entry {

@@ -47,7 +47,7 @@ enum Role {
 }
 
 #[derive(Debug)]
-struct Node {
+struct NameNode {
     number: u32,
     spelling: Box<str>,
     role: Role,
@@ -56,7 +56,7 @@ struct Node {
 /// The paths so far as a tree, so that long paths cost no more memory than their text.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    nodes: HashMap<(u32, Box<str>), Node>,
+    nodes: HashMap<(u32, Box<str>), NameNode>,
 }
 
 impl Names {
@@ -78,7 +78,7 @@ impl Names {
         let next = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX).saturating_add(1);
         match self.nodes.entry((parent, fold(part))) {
             hash_map::Entry::Vacant(vacant) => {
-                vacant.insert(Node { number: next, spelling: part.into(), role });
+                vacant.insert(NameNode { number: next, spelling: part.into(), role });
                 Ok(next)
             }
             hash_map::Entry::Occupied(occupied) => {

@@ -16,7 +16,7 @@ pub(super) const PLUGIN_JSON: &str =
 
 /// The fields of a local header or of a central record.
 #[derive(Clone, Debug)]
-pub(super) struct Fields {
+pub(super) struct RecordFields {
     pub(super) host: u8,
     pub(super) flags: u16,
     pub(super) method: u16,
@@ -36,16 +36,16 @@ pub(super) struct Fields {
 
 /// One entry: what is in front of its bytes, its bytes, what is behind them, and its records in the directory.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
-    pub(super) local: Option<Fields>,
+pub(super) struct ZipPart {
+    pub(super) local: Option<RecordFields>,
     pub(super) data: Vec<u8>,
     pub(super) after: Vec<u8>,
-    pub(super) central: Vec<Fields>,
+    pub(super) central: Vec<RecordFields>,
 }
 
 /// The end record, where its numbers are not the true ones.
 #[derive(Clone, Debug, Default)]
-pub(super) struct End {
+pub(super) struct EndRecord {
     pub(super) disk: u16,
     pub(super) records: Option<u16>,
     pub(super) size: Option<u32>,
@@ -67,10 +67,10 @@ pub(super) struct Wide {
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Zip {
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<ZipPart>,
     pub(super) before_directory: Vec<u8>,
     pub(super) after_directory: Vec<u8>,
-    pub(super) end: End,
+    pub(super) end: EndRecord,
 }
 
 pub(super) fn crc(bytes: &[u8]) -> u32 {
@@ -100,18 +100,18 @@ fn length(bytes: &[u8]) -> u32 {
 }
 
 /// A stored entry with a mode; folders have a slash at the end.
-pub(super) fn stored(name: &str, bytes: &[u8]) -> Part {
+pub(super) fn stored(name: &str, bytes: &[u8]) -> ZipPart {
     raw(name, 0, bytes.to_vec(), bytes)
 }
 
-pub(super) fn deflated(name: &str, bytes: &[u8]) -> Part {
+pub(super) fn deflated(name: &str, bytes: &[u8]) -> ZipPart {
     raw(name, 8, deflate(bytes), bytes)
 }
 
 /// An entry whose bytes in the zip are `data` and should become `bytes`.
-pub(super) fn raw(name: &str, method: u16, data: Vec<u8>, bytes: &[u8]) -> Part {
+pub(super) fn raw(name: &str, method: u16, data: Vec<u8>, bytes: &[u8]) -> ZipPart {
     let mode: u32 = if name.ends_with('/') { 0o040_755 } else { 0o100_644 };
-    let fields = Fields {
+    let fields = RecordFields {
         host: 3,
         flags: if name.is_ascii() { 0 } else { 1 << 11 },
         method,
@@ -125,7 +125,7 @@ pub(super) fn raw(name: &str, method: u16, data: Vec<u8>, bytes: &[u8]) -> Part 
         comment: Vec::new(),
         start: None,
     };
-    Part { local: Some(fields.clone()), data, after: Vec::new(), central: vec![fields] }
+    ZipPart { local: Some(fields.clone()), data, after: Vec::new(), central: vec![fields] }
 }
 
 /// An extra field.
@@ -139,19 +139,19 @@ pub(super) fn zip64(numbers: &[u64]) -> Vec<u8> {
     extra(1, &numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
 }
 
-impl Part {
+impl ZipPart {
     /// Changes the local header and the record alike.
-    pub(super) fn both(mut self, change: impl Fn(&mut Fields)) -> Self {
+    pub(super) fn both(mut self, change: impl Fn(&mut RecordFields)) -> Self {
         self.local.iter_mut().chain(&mut self.central).for_each(change);
         self
     }
 
-    pub(super) fn local(mut self, change: impl Fn(&mut Fields)) -> Self {
+    pub(super) fn local(mut self, change: impl Fn(&mut RecordFields)) -> Self {
         self.local.iter_mut().for_each(change);
         self
     }
 
-    pub(super) fn central(mut self, change: impl Fn(&mut Fields)) -> Self {
+    pub(super) fn central(mut self, change: impl Fn(&mut RecordFields)) -> Self {
         self.central.iter_mut().for_each(change);
         self
     }
@@ -187,7 +187,7 @@ impl Part {
     }
 }
 
-impl Fields {
+impl RecordFields {
     fn shared(&self, version: u16, bytes: &mut Vec<u8>) {
         for number in [version, self.flags, self.method] {
             bytes.extend(number.to_le_bytes());
@@ -222,17 +222,17 @@ impl Fields {
 }
 
 impl Zip {
-    pub(super) fn of(parts: impl IntoIterator<Item = Part>) -> Self {
+    pub(super) fn of(parts: impl IntoIterator<Item = ZipPart>) -> Self {
         Self { parts: parts.into_iter().collect(), ..Self::default() }
     }
 
     /// A plugin.json and whatever else.
-    pub(super) fn plugin(parts: impl IntoIterator<Item = Part>) -> Self {
+    pub(super) fn plugin(parts: impl IntoIterator<Item = ZipPart>) -> Self {
         let json = deflated("acme-tides-panel/plugin.json", PLUGIN_JSON.as_bytes());
         Self::of([json].into_iter().chain(parts))
     }
 
-    pub(super) fn end(mut self, change: impl Fn(&mut End)) -> Self {
+    pub(super) fn end(mut self, change: impl Fn(&mut EndRecord)) -> Self {
         change(&mut self.end);
         self
     }
@@ -269,7 +269,7 @@ impl Zip {
     }
 }
 
-impl End {
+impl EndRecord {
     /// Leaves all numbers to the zip64 records.
     pub(super) fn widen(&mut self) {
         self.wide = Some(Wide::default());

@@ -25,8 +25,8 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Archive, Entry, EntryKind, Rule,
-    content::{PourError, Source},
-    folder::{Folders, create_file, open_folder},
+    content::{PourError, ZipBytes},
+    folder::{FolderCursor, create_file, open_folder},
 };
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -113,7 +113,7 @@ impl UnpackError {
 }
 
 /// A written file on its way to the disk.
-struct Written {
+struct PendingFile {
     path: RelPath,
     file: File,
 }
@@ -129,8 +129,8 @@ pub fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> R
     }
     let files = archive.entries().iter().filter(|entry| entry.kind() == EntryKind::File).count();
     let at_once = files >= MANY_FILES && can_sync_at_once(&base);
-    let mut folders = Folders::new(base);
-    let mut source = Source::new(file).map_err(UnpackError::Folder)?;
+    let mut folders = FolderCursor::new(base);
+    let mut source = ZipBytes::new(file).map_err(UnpackError::Folder)?;
     if at_once {
         let unpacked = write_entries(&mut source, archive, &mut folders, &mut |_| true)?;
         let base = folders.enter("").map_err(UnpackError::Folder)?;
@@ -155,9 +155,9 @@ fn can_sync_at_once(folder: &Dir) -> bool {
 
 /// Writes the entries while threads bring the files that are written to the disk.
 fn sync_beside(
-    source: &mut Source<impl Read + Seek>,
+    source: &mut ZipBytes<impl Read + Seek>,
     archive: &Archive,
-    folders: &mut Folders,
+    folders: &mut FolderCursor,
 ) -> Result<Unpacked, UnpackError> {
     thread::scope(|scope| {
         let (sender, receiver) = sync_channel(SYNC_QUEUE);
@@ -180,10 +180,10 @@ fn sync_beside(
 }
 
 fn write_entries(
-    source: &mut Source<impl Read + Seek>,
+    source: &mut ZipBytes<impl Read + Seek>,
     archive: &Archive,
-    folders: &mut Folders,
-    hand_on: &mut dyn FnMut(Written) -> bool,
+    folders: &mut FolderCursor,
+    hand_on: &mut dyn FnMut(PendingFile) -> bool,
 ) -> Result<Unpacked, UnpackError> {
     let mut unpacked = Unpacked::default();
     for entry in archive.entries() {
@@ -194,7 +194,7 @@ fn write_entries(
         }
         let (file, digest) = write_file(source, entry, folders)?;
         unpacked.files.insert(path.clone(), digest);
-        if !hand_on(Written { path: path.clone(), file }) {
+        if !hand_on(PendingFile { path: path.clone(), file }) {
             // Every thread has failed, and the first tells why.
             break;
         }
@@ -203,9 +203,9 @@ fn write_entries(
 }
 
 fn write_file(
-    source: &mut Source<impl Read + Seek>,
+    source: &mut ZipBytes<impl Read + Seek>,
     entry: &Entry,
-    folders: &mut Folders,
+    folders: &mut FolderCursor,
 ) -> Result<(File, Sha256Digest), UnpackError> {
     let path = entry.path().as_str();
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -220,15 +220,15 @@ fn write_file(
     Ok((file, Sha256Digest::from_bytes(hasher.finalize().into())))
 }
 
-fn sync_files(queue: &Mutex<Receiver<Written>>) -> Result<(), UnpackError> {
+fn sync_files(queue: &Mutex<Receiver<PendingFile>>) -> Result<(), UnpackError> {
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Written { path, file }) = next else { return Ok(()) };
+        let Ok(PendingFile { path, file }) = next else { return Ok(()) };
         file.sync_all().map_err(UnpackError::write(path.as_str()))?;
     }
 }
 
-fn sync_folders(folders: &mut Folders) -> Result<(), UnpackError> {
+fn sync_folders(folders: &mut FolderCursor) -> Result<(), UnpackError> {
     for path in folders.made_deepest_first() {
         let folder = folders.enter(&path).map_err(UnpackError::write(&path))?;
         fsync(folder).map_err(|error| UnpackError::write(&path)(error.into()))?;
@@ -245,7 +245,7 @@ mod tests {
     use super::*;
     use crate::archive::{
         compare, file_digests,
-        testing::{PLUGIN_JSON, Part, Zip, deflated, look, stored},
+        testing::{PLUGIN_JSON, Zip, ZipPart, deflated, look, stored},
     };
 
     fn folder() -> (tempfile::TempDir, Dir) {
@@ -260,7 +260,7 @@ mod tests {
         unpack(&mut Cursor::new(&bytes), &archive, into)
     }
 
-    fn odd() -> Vec<Part> {
+    fn odd() -> Vec<ZipPart> {
         vec![
             stored("acme-tides-panel/empty/", b""),
             stored("acme-tides-panel/img/deep/ü.svg", b"<svg/>").described(false, false),
@@ -335,7 +335,7 @@ mod tests {
         let (outside, _) = folder();
         let (place, dir) = folder();
         std::os::unix::fs::symlink(outside.path(), place.path().join("img")).expect("linked");
-        let mut folders = Folders::new(open_folder(&dir, ".").expect("opened"));
+        let mut folders = FolderCursor::new(open_folder(&dir, ".").expect("opened"));
         assert!(folders.enter("img").is_err() && folders.enter("img/deep").is_err());
         assert!(create_file(&dir, "img", false).is_err());
     }

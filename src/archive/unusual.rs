@@ -14,7 +14,10 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     ArchiveLimits, file_digests, inspect,
-    testing::{End, Fields, PLUGIN_JSON, Part, Wide, Zip, deflate_at, deflated, extra, id, look, raw, stored, zip64},
+    testing::{
+        EndRecord, PLUGIN_JSON, RecordFields, Wide, Zip, ZipPart, deflate_at, deflated, extra, id, look, raw, stored,
+        zip64,
+    },
     unpack,
 };
 use crate::model::{RelPath, Sha256Digest};
@@ -22,20 +25,20 @@ use crate::model::{RelPath, Sha256Digest};
 const MODULE: &str = "acme-tides-panel/module.js";
 const JSON: &str = "acme-tides-panel/plugin.json";
 
-fn module() -> Part {
+fn module() -> ZipPart {
     deflated(MODULE, b"define([])")
 }
 
-fn json() -> Part {
+fn json() -> ZipPart {
     deflated(JSON, PLUGIN_JSON.as_bytes())
 }
 
-fn named(name: &str) -> Part {
+fn named(name: &str) -> ZipPart {
     stored(&format!("acme-tides-panel/{name}"), name.as_bytes())
 }
 
 /// A package with this part changed in the local header and in the record.
-fn with(change: impl Fn(&mut Fields)) -> Zip {
+fn with(change: impl Fn(&mut RecordFields)) -> Zip {
     Zip::plugin([module().both(change)])
 }
 
@@ -44,12 +47,12 @@ fn with_extra(local: &[u8], central: &[u8]) -> Zip {
     Zip::plugin([part.central(|fields| fields.extra = central.to_vec())])
 }
 
-fn ended(change: impl Fn(&mut End)) -> Zip {
+fn ended(change: impl Fn(&mut EndRecord)) -> Zip {
     Zip::plugin([module()]).end(change)
 }
 
 /// A package described in every form; the last part shows that what follows is found.
-fn described(part: impl Fn() -> Part) -> impl Iterator<Item = Zip> {
+fn described(part: impl Fn() -> ZipPart) -> impl Iterator<Item = Zip> {
     let forms = [(true, false), (false, false), (true, true), (false, true)];
     forms.into_iter().map(move |(signed, wide)| Zip::plugin([part().described(signed, wide), named("last")]))
 }
@@ -60,7 +63,7 @@ fn reversed(mut zip: Zip) -> Zip {
     for part in &mut zip.parts {
         let next = Zip::of([part.clone()]).build();
         let at = next.windows(4).position(|window| window == b"PK\x01\x02").expect("a record");
-        records.extend(part.central.drain(..).map(|fields| Fields { start: Some(start), ..fields }));
+        records.extend(part.central.drain(..).map(|fields| RecordFields { start: Some(start), ..fields }));
         start += u32::try_from(at).expect("tests are small");
     }
     records.reverse();
@@ -106,12 +109,13 @@ fn forms() -> Vec<(&'static str, Zip)> {
     table.extend(forms.into_iter().zip(described(module)));
     table.extend(forms.into_iter().zip(described(|| stored(MODULE, b"define([])"))));
     table.push(("a descriptor for an empty file", Zip::plugin([stored(MODULE, b"").described(true, false)])));
-    let known = module().described(true, false).local(|fields| *fields = Fields { flags: 1 << 3, ..module_fields() });
+    let known =
+        module().described(true, false).local(|fields| *fields = RecordFields { flags: 1 << 3, ..module_fields() });
     table.push(("a descriptor although the header knows", Zip::plugin([known])));
     table
 }
 
-fn module_fields() -> Fields {
+fn module_fields() -> RecordFields {
     module().central.remove(0)
 }
 
@@ -130,7 +134,7 @@ fn zip64s() -> Vec<(&'static str, Zip)> {
         ("wide lengths of a stored entry", Zip::plugin([stored(MODULE, b"x").widened()])),
         ("wide lengths in the local header alone", Zip::plugin([python])),
         ("a wide start", Zip::plugin([far])),
-        ("wide end records", ended(End::widen)),
+        ("wide end records", ended(EndRecord::widen)),
         ("wide end records that were not needed", ended(|end| end.wide = Some(Wide::default()))),
     ]
 }
@@ -140,7 +144,8 @@ fn central(window: &[u8]) -> bool {
 }
 
 fn extras() -> Vec<(&'static str, Zip)> {
-    let name = |fields: &Fields| [&[1], &super::testing::crc(&fields.name).to_le_bytes()[..], &fields.name].concat();
+    let name =
+        |fields: &RecordFields| [&[1], &super::testing::crc(&fields.name).to_le_bytes()[..], &fields.name].concat();
     let both = |kind: u16, body: &[u8]| with_extra(&extra(kind, body), &extra(kind, body));
     let times = [&[3][..], &[7; 8]].concat();
     let ntfs = [&[0, 0, 0, 0, 1, 0, 24, 0][..], &[9; 24]].concat();
@@ -178,7 +183,7 @@ fn names() -> Vec<(&'static str, Zip)> {
 
 fn writers() -> Vec<(&'static str, Zip)> {
     let host = |host, attributes| {
-        let change = move |fields: &mut Fields| (fields.host, fields.attributes) = (host, attributes);
+        let change = move |fields: &mut RecordFields| (fields.host, fields.attributes) = (host, attributes);
         Zip::plugin([module().central(change)])
     };
     let dos_folder = stored("acme-tides-panel/a/", b"").central(|fields| (fields.host, fields.attributes) = (0, 0x10));

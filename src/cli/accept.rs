@@ -14,13 +14,13 @@ use crate::{
 /// What the catalog offered last is what counts from then on. Until then nothing that an alert concerns is fetched or
 /// installed.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct AcceptArgs {
     /// The plugin and the version
     #[arg(value_name = "ID@VERSION")]
     plugin: PluginSpec,
 }
 
-impl Arguments {
+impl AcceptArgs {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let VersionRequest::Text { version, .. } = &self.plugin.version else { return Err(self.no_version(session)) };
         let outcome = accept(&session.context, &self.plugin.id, version)?;

@@ -17,7 +17,7 @@ use crate::{
 /// for all workspaces, for those with a label or two, or for one by its name. Entries that agree with what is installed
 /// stay as they are, and so do comments. The lock is written first, then the manifest; workspaces are only read.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct AdoptArgs {
     /// These workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR", conflicts_with = "dir", required_unless_present = "dir")]
     on: Option<Selector>,
@@ -38,7 +38,7 @@ pub(super) struct Arguments {
     dry_run: bool,
 }
 
-impl Arguments {
+impl AdoptArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.index()?;
         let mut draft = Draft::open(&session.manifest_path)?;
@@ -97,7 +97,7 @@ fn text(outcome: &AdoptOutcome) -> String {
     let mut parts = Vec::new();
     if !outcome.groups.is_empty() {
         let version = |version: &Option<_>| version.as_ref().map_or("any".to_owned(), ToString::to_string);
-        let row = |group: &crate::ops::adopt::Group| {
+        let row = |group: &crate::ops::adopt::EntryGroup| {
             vec![group.plugin.to_string(), version(&group.version), group.on.to_string()]
         };
         parts.push(ui::table(&["plugin", "version", "on"], outcome.groups.iter().map(row)));

@@ -6,13 +6,13 @@ use clap::Args;
 
 use super::{
     Failure, Report, Session, plan,
-    telling::{self, Told},
+    render::{self, RolloutPrinter},
 };
 use crate::{
     model::{Selector, WorkspaceName},
     ops::{
         plan::{current_lock, saved},
-        rollout::{self, Crew, Member, RolloutOptions, Setting},
+        rollout::{self, Member, Members, RolloutOptions, Setting},
     },
     rollout::Plan,
 };
@@ -23,7 +23,7 @@ use crate::{
 /// asked whether we may, and every package that comes, and every one of the way back, is fetched and checked. What is done
 /// is written to a journal first: a rollout that was interrupted goes on with `plugport rollout resume`.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct ApplyArgs {
     /// A plan of `plugport plan --out FILE`; without it, one is made now and shown
     #[arg(value_name = "PLAN", conflicts_with = "on")]
     plan: Option<PathBuf>,
@@ -51,7 +51,7 @@ pub(super) struct Carrying {
     pub(super) json_events: bool,
 }
 
-impl Arguments {
+impl ApplyArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let (plan, mut problems) = if let Some(path) = &self.plan {
             (saved(path)?, Vec::new())
@@ -70,7 +70,7 @@ impl Arguments {
         let lock = current_lock(&session.manifest_path)?;
         let (context, remarks) = session.with_fresh_keys().await;
         let options = self.carrying.options(session, self.no_way_back);
-        let told = Told::new(session.ui, &plan);
+        let told = RolloutPrinter::new(session.ui, &plan);
         let setting = Setting {
             context: &context,
             sources: session.sources(),
@@ -80,7 +80,7 @@ impl Arguments {
         };
         let outcome = rollout::apply(setting, plan, crew, lock).await?;
         let kind = outcome.kind();
-        let mut report = telling::report(&outcome, kind);
+        let mut report = render::report(&outcome, kind);
         problems.extend(remarks);
         report.problems.splice(..0, problems);
         Ok(report)
@@ -117,8 +117,8 @@ impl Carrying {
 }
 
 /// Connects the workspaces that a plan changes, as far as the manifest has them.
-pub(super) async fn crew(session: &Session, plan: &Plan) -> Crew {
-    let mut crew = Crew::new();
+pub(super) async fn crew(session: &Session, plan: &Plan) -> Members {
+    let mut crew = Members::new();
     let names: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
     for name in names {
         if let Ok(workspace) = session.manifest.workspace(name) {
@@ -137,7 +137,7 @@ fn nothing(plan: &Plan, problems: Vec<String>) -> Report {
         plan::text(plan, false)
     };
     Report {
-        document: telling::empty(plan),
+        document: render::empty(plan),
         text,
         problems,
         kind: (!plan.blocked.is_empty()).then_some(crate::diagnostic::Kind::Failed),

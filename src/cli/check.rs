@@ -4,15 +4,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Report, Session, selection::Selection, setup::to_document, ui};
+use super::{Failure, Report, Session, selection::TargetSelection, setup::to_document, ui};
 use crate::{
     model::GrafanaVersion,
     ops::{
         candidates::signature_rule,
-        check::{CheckOptions, CheckOutcome, CheckedPlugin, CheckedWorkspace, Inventory, check, read_subjects},
-        discover::{Offer, offers},
+        check::{CheckOptions, CheckOutcome, CheckedPlugin, CheckedWorkspace, SavedInventory, check, read_subjects},
+        discover::{OfferedVersions, offers},
     },
-    upgrade::Verdict,
+    upgrade::UpgradeVerdict,
 };
 
 /// Before an upgrade of Grafana: what stays, what must move first, what moves after, what breaks, and who is hit
@@ -20,22 +20,22 @@ use crate::{
 /// Exits with 3 when no version of some plugin works, and with 8 when something could not be read. With
 /// `--workspace-file` nothing is asked: `plugport list --on all --json > FILE` saves what a fleet has.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct CheckArgs {
     /// The version that Grafana is to be, like 12.4.0
     #[arg(long, value_name = "VER")]
     grafana: GrafanaVersion,
     #[command(flatten)]
-    selection: Selection,
+    selection: TargetSelection,
     /// Check a saved inventory instead, without any network
     #[arg(long, value_name = "FILE", conflicts_with_all = ["on", "dir"])]
     workspace_file: Option<PathBuf>,
 }
 
-impl Arguments {
+impl CheckArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.index()?;
         let subjects = match &self.workspace_file {
-            Some(path) => Inventory::read(path)?.subjects(),
+            Some(path) => SavedInventory::read(path)?.subjects(),
             None => read_subjects(&session.context, self.selection.or_all(session).await?).await,
         };
         let options = CheckOptions {
@@ -59,9 +59,9 @@ impl Arguments {
     }
 }
 
-impl Arguments {
+impl CheckArgs {
     /// Asks AWS for the versions it offers for its own workspaces; what it does not offer is a remark, never a failure.
-    async fn offers(&self, session: &Session, outcome: &mut CheckOutcome) -> Vec<Offer> {
+    async fn offers(&self, session: &Session, outcome: &mut CheckOutcome) -> Vec<OfferedVersions> {
         if self.workspace_file.is_some() {
             return Vec::new();
         }
@@ -73,7 +73,7 @@ impl Arguments {
         let (offers, remarks) = offers(&session.context.client, workspaces, &self.grafana).await;
         for checked in &mut outcome.workspaces {
             let own = offers.iter().filter(|offer| offer.workspace == checked.name);
-            checked.remarks.extend(own.filter_map(Offer::remark));
+            checked.remarks.extend(own.filter_map(OfferedVersions::remark));
         }
         if let Some(first) = outcome.workspaces.first_mut() {
             first.remarks.extend(remarks);
@@ -113,7 +113,7 @@ fn row(workspace: &CheckedWorkspace, plugin: &CheckedPlugin) -> Vec<String> {
 
 fn used_by(plugin: &CheckedPlugin) -> String {
     let used = &plugin.used_by;
-    if plugin.verdict == Verdict::Stays && used.complete {
+    if plugin.verdict == UpgradeVerdict::Stays && used.complete {
         return ui::count(used.dashboards as u64, "dashboard", "dashboards");
     }
     let mut parts = Vec::new();
@@ -123,7 +123,7 @@ fn used_by(plugin: &CheckedPlugin) -> String {
     if used.datasources > 0 {
         parts.push(ui::count(used.datasources as u64, "data source", "data sources"));
     }
-    let named = |place: &crate::ops::usage::Place| match &place.owner {
+    let named = |place: &crate::ops::usage::DashboardGroup| match &place.owner {
         Some(owner) => format!("{} ({owner})", place.folder),
         None => place.folder.clone(),
     };

@@ -9,15 +9,15 @@ use crate::diagnostic::Kind;
 
 /// Print the completion script for a shell
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct CompletionsArgs {
     /// The shell
     shell: Shell,
 }
 
-impl Arguments {
+impl CompletionsArgs {
     pub(super) fn run(&self) -> Report {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut super::Arguments::command(), "plugport", &mut script);
+        clap_complete::generate(self.shell, &mut super::Cli::command(), "plugport", &mut script);
         let text = String::from_utf8_lossy(&script).into_owned();
         Report { document: json!({ "script": text }), text, ..Report::default() }
     }
@@ -25,13 +25,13 @@ impl Arguments {
 
 /// Print the manual page
 #[derive(Args, Debug)]
-pub(super) struct ManArguments {}
+pub(super) struct ManArgs {}
 
-impl ManArguments {
+impl ManArgs {
     #[expect(clippy::unused_self, reason = "every command is called the same way")]
     pub(super) fn run(&self) -> Result<Report, Failure> {
         let mut page = Vec::new();
-        clap_mangen::Man::new(super::Arguments::command()).render(&mut page).map_err(|source| Failure {
+        clap_mangen::Man::new(super::Cli::command()).render(&mut page).map_err(|source| Failure {
             kind: Kind::Failed,
             message: format!("the manual page cannot be written: {source}"),
             hint: None,

@@ -15,7 +15,7 @@ use crate::{
 ///
 /// New, withdrawn and deprecated plugins and versions, and changes of signers, owners and digests.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct DiffArgs {
     /// Since a date, a time, or the number of a sync [default: the last sync that wrote something]
     #[arg(long, value_name = "TIME|SYNC")]
     since: Option<Start>,
@@ -39,7 +39,7 @@ impl FromStr for Start {
     }
 }
 
-impl Arguments {
+impl DiffArgs {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let since = self.since.map_or(Since::LastSync, |start| start.0);
         let index = session.index()?;

@@ -10,13 +10,13 @@ use crate::ops::doctor::{Check, doctor};
 /// Looks at permissions, locks and room, at every byte of the index, whether every package that the index speaks of is in
 /// the store, at leftovers and at the clock. `verify --all`, and `--repair`, read the bytes of the packages themselves.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct DoctorArgs {
     /// Fetch damaged packages again, and restore a damaged index from its copy
     #[arg(long)]
     repair: bool,
 }
 
-impl Arguments {
+impl DoctorArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let sources = self.repair.then(|| session.sources());
         let outcome = doctor(&session.context, sources).await?;

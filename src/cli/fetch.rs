@@ -8,7 +8,7 @@ use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     model::{GrafanaVersion, Platform, PluginSpec},
     ops::{
-        fetch::{FetchOptions, FetchOutcome, Fetched, LockedPackages, Subject, fetch, locked_packages},
+        fetch::{FetchOptions, FetchOutcome, FetchRequest, Fetched, LockedPackages, fetch, locked_packages},
         locking::{lock_path, read_lock},
     },
     resolver::Surroundings,
@@ -19,7 +19,7 @@ use crate::{
 /// A package is stored only when its digest is what the catalog promised and its archive is safe. What is in the store is
 /// not downloaded again, and an interrupted download is taken up where it stopped.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct FetchArgs {
     /// Plugins, and versions of them like `ID@1.2.3` or `ID@^1.2`
     #[arg(value_name = "ID[@RANGE]", required_unless_present_any = ["all", "locked"])]
     plugins: Vec<PluginSpec>,
@@ -44,13 +44,13 @@ pub(super) struct Arguments {
     concurrency: NonZeroUsize,
 }
 
-impl Arguments {
+impl FetchArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let platforms = if self.platforms.is_empty() { vec![Platform::host()] } else { self.platforms.clone() };
         let subject = match (self.all, self.locked) {
-            (true, _) => Subject::All { latest: self.latest.get() },
-            (false, true) => Subject::Locked(self.locked(session)?),
-            (false, false) => Subject::Plugins(self.plugins.clone()),
+            (true, _) => FetchRequest::All { latest: self.latest.get() },
+            (false, true) => FetchRequest::Locked(self.locked(session)?),
+            (false, false) => FetchRequest::Plugins(self.plugins.clone()),
         };
         let surroundings =
             Surroundings { grafana: self.grafana.clone(), platforms, published_before: session.published_before() };

@@ -5,14 +5,14 @@ use std::{fmt::Write as _, num::NonZeroUsize};
 use clap::Args;
 
 use super::{Failure, Report, Session, setup::to_document, ui};
-use crate::ops::gc::{GcOptions, GcOutcome, Removed, gc};
+use crate::ops::gc::{GcOptions, GcOutcome, RemovedFile, gc};
 
 /// Remove from the store what nothing needs
 ///
 /// Incomplete downloads, files that the index does not speak of, and what `usage` kept of dashboards that it did not read for
 /// 90 days; with `--keep`, older versions too.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct GcArgs {
     /// Keep only the newest N versions of each plugin for each platform
     #[arg(long, value_name = "N")]
     keep: Option<NonZeroUsize>,
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
     dry_run: bool,
 }
 
-impl Arguments {
+impl GcArgs {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let options = GcOptions { keep: self.keep.map(NonZeroUsize::get), dry_run: self.dry_run };
         let outcome = gc(&session.context, options)?;
@@ -36,7 +36,7 @@ impl Arguments {
 }
 
 fn text(outcome: &GcOutcome, dry_run: bool) -> String {
-    let row = |removed: &Removed| vec![removed.object.clone(), removed.reason.to_owned(), ui::bytes(removed.size)];
+    let row = |removed: &RemovedFile| vec![removed.object.clone(), removed.reason.to_owned(), ui::bytes(removed.size)];
     let verb = if dry_run { "would be removed" } else { "removed" };
     let mut text = if outcome.removed.is_empty() {
         String::new()

@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Report, Session, selection::Selection, setup::to_document, ui};
+use super::{Failure, Report, Session, selection::TargetSelection, setup::to_document, ui};
 use crate::{
     model::{GrafanaVersion, PluginId, PluginSpec},
     ops::{
@@ -20,12 +20,12 @@ use crate::{
 /// A package is fetched and checked here before a folder gets it or a workspace is asked to install it, and the working
 /// version stays until its successor is ready. Success is what the workspace shows afterwards.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct InstallArgs {
     /// Plugins, and versions of them like `ID@1.2.3` or `ID@^1.2`
     #[arg(value_name = "ID[@RANGE]", required = true)]
     plugins: Vec<PluginSpec>,
     #[command(flatten)]
-    selection: Selection,
+    selection: TargetSelection,
     /// The version of Grafana that uses the folder; without it the newest version of a plugin is taken, whatever it needs
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     concurrency: NonZeroUsize,
 }
 
-impl Arguments {
+impl InstallArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let targets = self.selection.named(session).await?;
         let options = InstallOptions {
@@ -61,12 +61,12 @@ impl Arguments {
 /// What another plugin, a dashboard or a data source there still needs stays, unless `--force` is given, and so does a
 /// plugin of which that cannot be told. Data sources and dashboards are not touched.
 #[derive(Args, Debug)]
-pub(super) struct UninstallArguments {
+pub(super) struct UninstallArgs {
     /// The plugins
     #[arg(value_name = "ID", required = true)]
     plugins: Vec<PluginId>,
     #[command(flatten)]
-    selection: Selection,
+    selection: TargetSelection,
     /// Also what something needs, or may need
     #[arg(long)]
     force: bool,
@@ -78,7 +78,7 @@ pub(super) struct UninstallArguments {
     concurrency: NonZeroUsize,
 }
 
-impl UninstallArguments {
+impl UninstallArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let targets = self.selection.named(session).await?;
         let options = RemoveOptions {

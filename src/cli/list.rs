@@ -4,11 +4,11 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, selection::Selection, ui};
+use super::{Failure, Report, Session, selection::TargetSelection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     index::Index,
-    ops::target::{InstalledPlugin, Place, SignatureState, State, Target, TargetError, Unread},
+    ops::target::{InstalledPlugin, Place, SignatureState, Snapshot, Target, TargetError, Unread},
 };
 
 /// How many targets are read side by side.
@@ -18,22 +18,22 @@ const AT_ONCE: usize = 8;
 ///
 /// Exits with 8 when a workspace could not be read, or when its credential may see only a part of the plugins.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct ListArgs {
     #[command(flatten)]
-    selection: Selection,
+    selection: TargetSelection,
 }
 
-impl Arguments {
+impl ListArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let mut read = Vec::new();
         for one in read_all(self.selection.or_all(session).await?).await {
             read.push(match one.state {
-                Ok(state) => Read { state: Ok(state.judge_signatures(&session.context.trust).await), ..one },
-                failed => Read { state: failed, ..one },
+                Ok(state) => TargetListing { state: Ok(state.judge_signatures(&session.context.trust).await), ..one },
+                failed => TargetListing { state: failed, ..one },
             });
         }
         let mut rows = Vec::new();
-        for (target, state) in read.iter().filter_map(Read::there) {
+        for (target, state) in read.iter().filter_map(TargetListing::there) {
             rows.extend(state.plugins.values().map(|plugin| row(target, plugin)));
         }
         let header = ["workspace", "plugin", "version", "type", "signature", "state"];
@@ -62,26 +62,26 @@ impl Arguments {
 }
 
 /// What was read of a target.
-pub(super) struct Read {
+pub(super) struct TargetListing {
     pub(super) target: Target,
-    pub(super) state: Result<State, TargetError>,
+    pub(super) state: Result<Snapshot, TargetError>,
     /// Why the list of its plugins may lack some.
     pub(super) gap: Option<String>,
 }
 
-impl Read {
+impl TargetListing {
     /// Returns what is there, where it could be read.
-    pub(super) fn there(&self) -> Option<(&Target, &State)> {
+    pub(super) fn there(&self) -> Option<(&Target, &Snapshot)> {
         Some((&self.target, self.state.as_ref().ok()?))
     }
 }
 
-pub(super) async fn read_all(targets: Vec<Target>) -> Vec<Read> {
+pub(super) async fn read_all(targets: Vec<Target>) -> Vec<TargetListing> {
     stream::iter(targets)
         .map(|target| async move {
             let (state, reach) = tokio::join!(target.read(false), target.reach());
             let gap = reach.gap().filter(|_| state.is_ok()).map(|gap| format!("installed plugins: {gap}"));
-            Read { target, state, gap }
+            TargetListing { target, state, gap }
         })
         .buffered(AT_ONCE)
         .collect()
@@ -129,7 +129,7 @@ fn plugin_document(plugin: &InstalledPlugin, weak: Option<bool>) -> Value {
     })
 }
 
-pub(super) fn document(read: &Read, plugin: impl Fn(&InstalledPlugin) -> Value) -> Value {
+pub(super) fn document(read: &TargetListing, plugin: impl Fn(&InstalledPlugin) -> Value) -> Value {
     let target = &read.target;
     match &read.state {
         Ok(state) => json!({
@@ -146,9 +146,9 @@ pub(super) fn document(read: &Read, plugin: impl Fn(&InstalledPlugin) -> Value) 
     }
 }
 
-pub(super) fn problems(read: &[Read]) -> Vec<String> {
+pub(super) fn problems(read: &[TargetListing]) -> Vec<String> {
     let mut problems = Vec::new();
-    for Read { target, state, gap } in read {
+    for TargetListing { target, state, gap } in read {
         match state {
             Ok(state) => problems.extend(state.remarks.iter().map(|remark| format!("note: {}: {remark}", target.name))),
             Err(error) => problems.extend(Unread::from(error).told(&target.name)),
@@ -160,7 +160,7 @@ pub(super) fn problems(read: &[Read]) -> Vec<String> {
 
 /// What could not be read, or not whole, makes the list a partial one; when nothing could, it is what the first failure
 /// is.
-pub(super) fn kind(read: &[Read]) -> Option<Kind> {
+pub(super) fn kind(read: &[TargetListing]) -> Option<Kind> {
     match read.iter().find_map(|one| one.state.as_ref().err()) {
         Some(first) if read.iter().all(|one| one.state.is_err()) => Some(first.kind()),
         Some(_) => Some(Kind::Partly),

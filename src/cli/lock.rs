@@ -11,9 +11,9 @@ use super::{
     ui,
 };
 use crate::{
-    lockfile::{Change, LockDifference},
+    lockfile::{LockChange, LockDifference},
     model::{PluginId, Selector},
-    ops::lock::{LockFailure, LockOptions, LockOutcome, Upgrade, lock, read_states},
+    ops::lock::{LockFailure, LockOptions, LockOutcome, LockUpgrade, lock, read_states},
 };
 
 /// Write the lock: the exact version and digests of every wanted plugin on every workspace, and why
@@ -23,7 +23,7 @@ use crate::{
 /// workspaces can be resolved, the others keep what they had and the exit code is 8. Packages may be fetched to learn what
 /// they need.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct LockArgs {
     /// Write nothing, and exit with 3 when the lock would change
     #[arg(long)]
     check: bool,
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     concurrency: NonZeroUsize,
 }
 
-impl Arguments {
+impl LockArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let mut targets = Vec::new();
         for workspace in select(session, self.on.as_ref().unwrap_or(&Selector::All))? {
@@ -59,11 +59,11 @@ impl Arguments {
         Ok(report)
     }
 
-    fn upgrade(&self) -> Upgrade {
+    fn upgrade(&self) -> LockUpgrade {
         match self.upgrade.as_deref() {
-            None => Upgrade::Nothing,
-            Some([]) => Upgrade::All,
-            Some(plugins) => Upgrade::Only(plugins.iter().cloned().collect()),
+            None => LockUpgrade::Nothing,
+            Some([]) => LockUpgrade::All,
+            Some(plugins) => LockUpgrade::Only(plugins.iter().cloned().collect()),
         }
     }
 }
@@ -98,9 +98,10 @@ fn failed(failure: &LockFailure) -> Vec<String> {
 fn text(outcome: &LockOutcome) -> String {
     let mut text = String::new();
     let place = |one: &LockDifference| (one.workspace.clone(), one.plugin.clone());
-    let is_moved = |one: &&LockDifference| matches!(one.change, Change::Field { name: "version", .. });
+    let is_moved = |one: &&LockDifference| matches!(one.change, LockChange::Field { name: "version", .. });
     let moved: BTreeSet<_> = outcome.differences.iter().filter(is_moved).map(place).collect();
-    let is_news = |one: &&LockDifference| !matches!(one.change, Change::Digest { .. }) || !moved.contains(&place(one));
+    let is_news =
+        |one: &&LockDifference| !matches!(one.change, LockChange::Digest { .. }) || !moved.contains(&place(one));
     for difference in outcome.differences.iter().filter(is_news) {
         text.push_str(&ui::clean(&difference.to_string()));
         text.push('\n');

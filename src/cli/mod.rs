@@ -18,6 +18,7 @@ mod list;
 mod lock;
 mod outdated;
 mod plan;
+mod render;
 mod rollout;
 mod schema;
 mod search;
@@ -26,7 +27,6 @@ mod setup;
 mod show;
 mod signals;
 mod sync;
-mod telling;
 mod ui;
 mod usage;
 mod verify;
@@ -40,7 +40,7 @@ use clap::{Parser, Subcommand, error::ErrorKind};
 
 use self::{
     failure::{Failure, exit_code},
-    setup::{Globals, Session},
+    setup::{GlobalArgs, Session},
     signals::Signal,
     ui::{Report, Ui},
 };
@@ -49,14 +49,14 @@ use crate::{diagnostic::Kind, journal::RolloutId, ops::rollout::Interrupt};
 /// Mirror the Grafana plugin catalog, answer questions about it offline, and roll plugins out over a fleet
 #[derive(Debug, Parser)]
 #[command(name = "plugport", version, max_term_width = 100, propagate_version = true, after_help = EXIT_CODES)]
-struct Arguments {
+struct Cli {
     #[command(flatten)]
-    globals: Globals,
+    globals: GlobalArgs,
     #[command(subcommand)]
     command: Command,
 }
 
-impl Arguments {
+impl Cli {
     fn ui(&self) -> Ui {
         self.globals.ui(self.command.wants_events())
     }
@@ -70,33 +70,33 @@ Exit codes: 0 done · 1 failed · 2 usage · 3 findings · 4 integrity: a digest
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Sync(sync::Arguments),
-    Search(search::Arguments),
-    Show(show::Arguments),
-    Versions(versions::Arguments),
-    Diff(diff::Arguments),
-    Accept(accept::Arguments),
-    Fetch(fetch::Arguments),
-    Verify(verify::Arguments),
-    Install(install::Arguments),
-    Uninstall(install::UninstallArguments),
-    List(list::Arguments),
-    Outdated(outdated::Arguments),
-    Check(check::Arguments),
-    Usage(usage::Arguments),
-    Why(why::Arguments),
-    WhyNot(why::NotArguments),
-    Adopt(adopt::Arguments),
-    Lock(lock::Arguments),
-    Plan(plan::Arguments),
-    Apply(apply::Arguments),
-    Rollout(rollout::Arguments),
-    Workspace(workspace::Arguments),
-    Gc(gc::Arguments),
-    Doctor(doctor::Arguments),
-    Schema(schema::Arguments),
-    Completions(completions::Arguments),
-    Man(completions::ManArguments),
+    Sync(sync::SyncArgs),
+    Search(search::SearchArgs),
+    Show(show::ShowArgs),
+    Versions(versions::VersionsArgs),
+    Diff(diff::DiffArgs),
+    Accept(accept::AcceptArgs),
+    Fetch(fetch::FetchArgs),
+    Verify(verify::VerifyArgs),
+    Install(install::InstallArgs),
+    Uninstall(install::UninstallArgs),
+    List(list::ListArgs),
+    Outdated(outdated::OutdatedArgs),
+    Check(check::CheckArgs),
+    Usage(usage::UsageArgs),
+    Why(why::WhyArgs),
+    WhyNot(why::WhyNotArgs),
+    Adopt(adopt::AdoptArgs),
+    Lock(lock::LockArgs),
+    Plan(plan::PlanArgs),
+    Apply(apply::ApplyArgs),
+    Rollout(rollout::RolloutArgs),
+    Workspace(workspace::WorkspaceArgs),
+    Gc(gc::GcArgs),
+    Doctor(doctor::DoctorArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
+    Man(completions::ManArgs),
 }
 
 impl Command {
@@ -189,7 +189,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         tracing::debug!(%error, "core files stay possible");
     }
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    match Arguments::try_parse_from(&arguments) {
+    match Cli::try_parse_from(&arguments) {
         Ok(arguments) => ExitCode::from(run(&arguments)),
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
@@ -206,7 +206,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-fn run(arguments: &Arguments) -> u8 {
+fn run(arguments: &Cli) -> u8 {
     let (name, ui) = (arguments.command.name(), arguments.ui());
     arguments.globals.start_log();
     let ended = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -216,24 +216,24 @@ fn run(arguments: &Arguments) -> u8 {
             runtime.shutdown_background();
             ended
         }
-        Err(source) => Ended::With(Err(setup::no_runtime(&source))),
+        Err(source) => RunEnd::With(Err(setup::no_runtime(&source))),
     };
     let (printed, code) = match ended {
         // What a signal met at its end had ended already.
-        Ended::With(Ok(report)) | Ended::After(_, Ok(report), None) => {
+        RunEnd::With(Ok(report)) | RunEnd::After(_, Ok(report), None) => {
             let code = report.kind.map_or(0, exit_code);
             (ui.report(name, report), code)
         }
-        Ended::With(Err(failure)) | Ended::After(_, Err(failure), _) => {
+        RunEnd::With(Err(failure)) | RunEnd::After(_, Err(failure), _) => {
             (ui.failure(name, &failure), exit_code(failure.kind))
         }
-        Ended::After(signal, Ok(report), Some(id)) => {
+        RunEnd::After(signal, Ok(report), Some(id)) => {
             let printed = ui.report(name, report);
             let message = format!("interrupted by {}: rollout {id} is unfinished", signal.name);
-            ui.complain_of(&Failure { kind: Kind::Failed, message, hint: Some(telling::ways_on(&id)) });
+            ui.complain_of(&Failure { kind: Kind::Failed, message, hint: Some(render::next_steps(&id)) });
             (printed, signal.exit_code())
         }
-        Ended::By(signal) => {
+        RunEnd::By(signal) => {
             let message = format!("interrupted by {}", signal.name);
             let hint = arguments.command.changes_workspaces().then(|| {
                 "what was sent may still take effect: look with `plugport list` before anything else is changed"
@@ -253,19 +253,19 @@ fn run(arguments: &Arguments) -> u8 {
     }
 }
 
-enum Ended {
+enum RunEnd {
     With(Result<Report, Failure>),
     /// By itself, soon after a signal, and maybe with a rollout that is unfinished.
     After(Signal, Result<Report, Failure>, Option<RolloutId>),
     By(Signal),
 }
 
-async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
+async fn until_signal(arguments: &Cli, name: &'static str) -> RunEnd {
     let interrupt = Arc::new(Interrupt::default());
     let caught = signals::listen(Arc::clone(&interrupt));
     let session = match Session::open(&arguments.globals, arguments.ui(), name, Arc::clone(&interrupt)) {
         Ok(session) => session,
-        Err(failure) => return Ended::With(Err(failure)),
+        Err(failure) => return RunEnd::With(Err(failure)),
     };
     let mut work = Box::pin(arguments.command.run(&session));
     let ended = tokio::select! {
@@ -273,16 +273,16 @@ async fn until_signal(arguments: &Arguments, name: &'static str) -> Ended {
             if interrupt.is_heeded() {
                 interrupt.want();
                 let result = work.await;
-                Ended::After(signal, result, interrupt.left())
+                RunEnd::After(signal, result, interrupt.left())
             } else {
-                Ended::By(signal)
+                RunEnd::By(signal)
             }
         }
-        result = &mut work => Ended::With(result),
+        result = &mut work => RunEnd::With(result),
     };
     let limit = match ended {
-        Ended::With(_) | Ended::After(..) => Duration::from_mins(1),
-        Ended::By(_) => signals::LAST_WORDS,
+        RunEnd::With(_) | RunEnd::After(..) => Duration::from_mins(1),
+        RunEnd::By(_) => signals::LAST_WORDS,
     };
     for line in session.give_back(limit).await {
         arguments.ui().problem(&line);
@@ -298,6 +298,6 @@ mod tests {
 
     #[test]
     fn the_definitions_fit_together() {
-        Arguments::command().debug_assert();
+        Cli::command().debug_assert();
     }
 }

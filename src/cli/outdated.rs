@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{
     Failure, Report, Session,
     list::{document, kind, problems, read_all, version},
-    selection::Selection,
+    selection::TargetSelection,
     ui,
 };
 use crate::{
@@ -22,9 +22,9 @@ use crate::{
 ///
 /// Newer is what the catalog has, works with the Grafana that is there, and has a package for its platform.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct OutdatedArgs {
     #[command(flatten)]
-    selection: Selection,
+    selection: TargetSelection,
     /// The version of Grafana that uses the folder; without it the newest version counts, whatever it needs
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
@@ -33,7 +33,7 @@ pub(super) struct Arguments {
     exit_code: bool,
 }
 
-impl Arguments {
+impl OutdatedArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.index()?;
         let read = read_all(self.selection.or_all(session).await?).await;

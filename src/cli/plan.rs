@@ -28,7 +28,7 @@ const NAMED: usize = 12;
 /// Every workspace is read, and nothing is changed. Nothing is removed because the manifest does not speak of it: only what it
 /// says is `absent`. With `--out` the plan is saved, to be applied as it is.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct PlanArgs {
     /// Only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
     on: Option<Selector>,
@@ -40,7 +40,7 @@ pub(super) struct Arguments {
     exit_code: bool,
 }
 
-impl Arguments {
+impl PlanArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let planned = make(session, self.on.as_ref()).await?;
         let plan = &planned.plan;

@@ -8,25 +8,25 @@ use serde_json::json;
 use super::{
     Failure, Report, Session,
     apply::{Carrying, crew},
+    render::{self, RolloutPrinter},
     setup::to_document,
-    telling::{self, Told},
     ui,
 };
 use crate::{
-    journal::{Holder, Listed},
-    ops::rollout::{self, Crew, Onward, Setting, Story},
+    journal::{RolloutHolder, RolloutSummary},
+    ops::rollout::{self, Members, Onward, Setting, Story},
     rollout::{WaveState, WaveStatus},
 };
 
 /// Rollouts: what happened, and the way on or back
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct RolloutArgs {
     #[command(subcommand)]
-    command: Command,
+    command: RolloutCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum RolloutCommand {
     /// List rollouts, the newest first
     List,
     /// Tell the story of a rollout: waves, steps, gates, what was saved, and what to do next
@@ -65,34 +65,34 @@ struct Which {
     id: Option<String>,
 }
 
-impl Arguments {
+impl RolloutArgs {
     /// Returns whether it was asked for one JSON object a line.
     pub(super) fn wants_events(&self) -> bool {
         match &self.command {
-            Command::List | Command::Show { .. } => false,
-            Command::Resume { carrying, .. } | Command::Abort { carrying, .. } | Command::Undo { carrying, .. } => {
-                carrying.json_events
-            }
+            RolloutCommand::List | RolloutCommand::Show { .. } => false,
+            RolloutCommand::Resume { carrying, .. }
+            | RolloutCommand::Abort { carrying, .. }
+            | RolloutCommand::Undo { carrying, .. } => carrying.json_events,
         }
     }
 
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match &self.command {
-            Command::List => list(session),
-            Command::Show { which } => show(session, which),
-            Command::Resume { which, carrying } => go_on(session, which, carrying, Onward::Resume).await,
-            Command::Abort { which, carrying } => go_on(session, which, carrying, Onward::Abort).await,
-            Command::Undo { which, carrying } => go_on(session, which, carrying, Onward::Undo).await,
+            RolloutCommand::List => list(session),
+            RolloutCommand::Show { which } => show(session, which),
+            RolloutCommand::Resume { which, carrying } => go_on(session, which, carrying, Onward::Resume).await,
+            RolloutCommand::Abort { which, carrying } => go_on(session, which, carrying, Onward::Abort).await,
+            RolloutCommand::Undo { which, carrying } => go_on(session, which, carrying, Onward::Undo).await,
         }
     }
 }
 
 async fn go_on(session: &Session, which: &Which, carrying: &Carrying, way: Onward) -> Result<Report, Failure> {
     let story = rollout::story(&session.context.home, which.id.as_deref())?;
-    let crew = if way == Onward::Abort { Crew::new() } else { crew(session, &story.plan).await };
+    let crew = if way == Onward::Abort { Members::new() } else { crew(session, &story.plan).await };
     let (context, remarks) = session.with_fresh_keys().await;
     let options = carrying.options(session, true);
-    let told = Told::new(session.ui, &story.plan);
+    let told = RolloutPrinter::new(session.ui, &story.plan);
     let setting = Setting {
         context: &context,
         sources: session.sources(),
@@ -102,7 +102,7 @@ async fn go_on(session: &Session, which: &Which, carrying: &Carrying, way: Onwar
     };
     let outcome = rollout::go_on(setting, &story.listed.id, crew, way).await?;
     let kind = if way == Onward::Resume { outcome.kind() } else { outcome.kind_of_end() };
-    let mut report = telling::report(&outcome, kind);
+    let mut report = render::report(&outcome, kind);
     report.problems.splice(..0, remarks);
     Ok(report)
 }
@@ -110,9 +110,9 @@ async fn go_on(session: &Session, which: &Which, carrying: &Carrying, way: Onwar
 fn list(session: &Session) -> Result<Report, Failure> {
     let (all, holder) = rollout::list(&session.context.home)?;
     let documents: Vec<_> = all.iter().map(|listed| document(listed, holder.as_ref())).collect();
-    let row = |listed: &Listed| {
+    let row = |listed: &RolloutSummary| {
         let at_work = holder.as_ref().is_some_and(|holder| holder.rollout == listed.id);
-        let state = if at_work { "at work".to_owned() } else { telling::ending_word(listed.ending) };
+        let state = if at_work { "at work".to_owned() } else { render::ending_word(listed.ending) };
         vec![listed.id.to_string(), state, listed.entries.to_string(), listed.begun_by.clone()]
     };
     let text = if all.is_empty() {
@@ -124,7 +124,7 @@ fn list(session: &Session) -> Result<Report, Failure> {
     Ok(Report { document: json!({ "rollouts": documents }), text, problems: notes, ..Report::default() })
 }
 
-fn document(listed: &Listed, holder: Option<&Holder>) -> serde_json::Value {
+fn document(listed: &RolloutSummary, holder: Option<&RolloutHolder>) -> serde_json::Value {
     let holder = holder.filter(|holder| holder.rollout == listed.id);
     json!({
         "rollout": listed.id, "begun_at": listed.begun_at, "begun_by": listed.begun_by, "ending": listed.ending,
@@ -150,14 +150,14 @@ fn text(story: &Story) -> String {
     let Story { listed, plan, entries, engine, .. } = story;
     let mut text = String::new();
     let begun = listed.begun_at.to_string();
-    let _ = writeln!(text, "rollout {}: {}", listed.id, telling::ending_word(listed.ending));
+    let _ = writeln!(text, "rollout {}: {}", listed.id, render::ending_word(listed.ending));
     let _ = writeln!(text, "plan {}, begun {begun} by {}\n", plan.plan_id, ui::clean(&listed.begun_by));
     text.push_str(&ui::table(
         &["wave", "of", "state", "workspaces", "passed", "failed"],
         engine.waves().iter().enumerate().map(|(place, wave)| wave_row(place, wave)),
     ));
     text.push('\n');
-    let (mut day, mut narration) = (String::new(), telling::Narration::default());
+    let (mut day, mut narration) = (String::new(), render::Narration::default());
     for entry in entries {
         let Some(sentence) = narration.sentence(plan, &entry.record) else { continue };
         if entry.at.date() != day {
@@ -168,7 +168,7 @@ fn text(story: &Story) -> String {
     }
     let changed =
         engine.results().into_iter().filter(|result| result.outcome != crate::rollout::StepOutcome::Unchanged);
-    let rows: Vec<_> = changed.map(|result| telling::row(&result)).collect();
+    let rows: Vec<_> = changed.map(|result| render::row(&result)).collect();
     if !rows.is_empty() {
         text.push('\n');
         text.push_str(&ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
@@ -209,7 +209,7 @@ fn next(story: &Story) -> Vec<String> {
             );
             paused.into_iter().chain([ways]).collect()
         }
-        (_, Some(ending)) if telling::can_be_undone(ending) => {
+        (_, Some(ending)) if render::can_be_undone(ending) => {
             vec![format!("`plugport rollout undo {id}` takes it back")]
         }
         _ => Vec::new(),

@@ -11,25 +11,25 @@ use crate::{fleet::manifest::manifest_schema, lockfile::lock_schema};
 /// Draft 2020-12. Editors that check TOML by a schema read it from a file: a first line `#:schema ./plugport.schema.json`
 /// in the manifest names it to some of them.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct SchemaArgs {
     /// Of which file
     #[arg(value_enum, default_value = "manifest")]
-    file: Subject,
+    file: SchemaName,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
-enum Subject {
+enum SchemaName {
     /// `plugport.toml`
     Manifest,
     /// `plugport.lock`
     Lock,
 }
 
-impl Arguments {
+impl SchemaArgs {
     pub(super) fn run(&self) -> Report {
         let schema = match self.file {
-            Subject::Manifest => manifest_schema(),
-            Subject::Lock => lock_schema(),
+            SchemaName::Manifest => manifest_schema(),
+            SchemaName::Lock => lock_schema(),
         };
         Report { text: format!("{schema:#}\n"), document: json!({ "schema": schema }), ..Report::default() }
     }

@@ -13,7 +13,7 @@ use crate::{
 ///
 /// Any text is a valid query. Names and ids count more than keywords, keywords more than descriptions, then downloads.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct SearchArgs {
     /// What to look for; nothing lists everything
     #[arg(value_name = "WORDS")]
     words: Vec<String>,
@@ -44,7 +44,7 @@ enum Order {
     Updated,
 }
 
-impl Arguments {
+impl SearchArgs {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let query = SearchQuery {
             words: self.words.join(" "),
@@ -71,7 +71,7 @@ impl Arguments {
     }
 }
 
-impl Arguments {
+impl SearchArgs {
     /// Returns what was looked for, in words.
     fn describe(&self, words: &str) -> String {
         let filters = [

@@ -9,7 +9,7 @@ use crate::{
     fleet::{
         Grafana, Workspace,
         access::AccessError,
-        manifest::{Place as Where, SelectError},
+        manifest::{Endpoint as Where, SelectError},
     },
     model::{GrafanaVersion, Platform, Selector},
     net::Site,
@@ -18,7 +18,7 @@ use crate::{
 
 /// Where.
 #[derive(Args, Debug)]
-pub(super) struct Selection {
+pub(super) struct TargetSelection {
     /// On these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR", conflicts_with = "dir")]
     on: Option<Selector>,
@@ -27,7 +27,7 @@ pub(super) struct Selection {
     dir: Option<PathBuf>,
 }
 
-impl Selection {
+impl TargetSelection {
     /// Returns whether nothing was named.
     pub(super) fn is_empty(&self) -> bool {
         self.on.is_none() && self.dir.is_none()

@@ -18,7 +18,7 @@ use crate::{
     fleet::{
         Manifest,
         aws::{AccountTokens, Leftover},
-        manifest::{Keys, Login, Place, Signatures, Source},
+        manifest::{Endpoint, KeySource, Login, Signatures, Source},
     },
     home::Home,
     index::Index,
@@ -40,7 +40,7 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-pub(super) struct Globals {
+pub(super) struct GlobalArgs {
     /// The folder with the index and the packages [default: ./cache where it exists, else the user's cache folder]
     #[arg(long, global = true, value_name = "DIR", env = "PLUGPORT_CACHE")]
     cache: Option<PathBuf>,
@@ -80,7 +80,7 @@ enum Color {
     Never,
 }
 
-impl Globals {
+impl GlobalArgs {
     /// Returns how to speak.
     pub(super) fn ui(&self, events: bool) -> Ui {
         let color = match self.color {
@@ -141,7 +141,7 @@ impl Globals {
 
     /// Returns the source whose keys are believed beside the built-in one; `--trusted-key` means its keys alone.
     fn keys_source(&self, manifest: &Manifest) -> Result<Option<String>, Failure> {
-        let wanted = self.trusted_key.is_none() && manifest.trust().keys == Keys::Upstream;
+        let wanted = self.trusted_key.is_none() && manifest.trust().keys == KeySource::Upstream;
         Ok(if wanted { Some(location(manifest, &manifest.catalog().source)?) } else { None })
     }
 
@@ -202,7 +202,12 @@ struct KeysOf {
 }
 
 impl Session {
-    pub(super) fn open(globals: &Globals, ui: Ui, command: &str, interrupt: Arc<Interrupt>) -> Result<Self, Failure> {
+    pub(super) fn open(
+        globals: &GlobalArgs,
+        ui: Ui,
+        command: &str,
+        interrupt: Arc<Interrupt>,
+    ) -> Result<Self, Failure> {
         let manifest = globals.manifest()?;
         let authorities = globals.authorities()?;
         let client = Client::new(manifest.network().clone(), globals.offline, authorities.as_deref())?;
@@ -338,12 +343,12 @@ fn known_sources(manifest: &Manifest) -> Vec<KnownSource> {
         _ => None,
     };
     let of_workspaces = manifest.workspaces().iter().filter_map(|workspace| match workspace.place() {
-        Place::Server { allow_http, login, .. } => Some(KnownSource {
+        Endpoint::Server { allow_http, login, .. } => Some(KnownSource {
             location: gnet(&workspace.place_text()),
             login: Some(login.clone()),
             allow_http: *allow_http,
         }),
-        Place::Directory { .. } => None,
+        Endpoint::Directory { .. } => None,
     });
     own.into_iter().chain(of_workspaces).collect()
 }

@@ -20,13 +20,13 @@ use crate::{
 
 /// Show what is known of a plugin, or of one of its versions
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct ShowArgs {
     /// The plugin, and a version of it
     #[arg(value_name = "ID[@VERSION]")]
     plugin: PluginSpec,
 }
 
-impl Arguments {
+impl ShowArgs {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.index()?;
         let stored = find_plugin(&index, &self.plugin.id)?;
@@ -37,7 +37,7 @@ impl Arguments {
         if self.plugin.version == VersionRequest::Any {
             // The newest of which there is a package here.
             let in_store = releases.iter().find(|release| !release.stored.is_empty());
-            let signatures = Signatures::of(session, &index, &self.plugin.id, in_store)?;
+            let signatures = StoredSignatures::of(session, &index, &self.plugin.id, in_store)?;
             let mut document = document(&stored, &releases);
             document["alerts"] = json!(alerts);
             return Ok(signatures.report(document, &text(&stored, &releases), problems));
@@ -54,17 +54,17 @@ impl Arguments {
         fields["alerts"] = json!(alerts);
         fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
         let text = format!("{}\n\n{}\n{}", heading(&stored), versions::text(&release, None), digests(&release));
-        Ok(Signatures::of(session, &index, &self.plugin.id, release.first())?.report(fields, &text, problems))
+        Ok(StoredSignatures::of(session, &index, &self.plugin.id, release.first())?.report(fields, &text, problems))
     }
 }
 
 /// What the packages of one version say that are in the store.
-struct Signatures {
+struct StoredSignatures {
     signed: Vec<Signed>,
     problems: Vec<String>,
 }
 
-impl Signatures {
+impl StoredSignatures {
     fn of(
         session: &Session,
         index: &Index,

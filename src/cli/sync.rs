@@ -16,7 +16,7 @@ use crate::{
 /// Only what changed is asked for, and readers see the whole old catalog or the whole new one. The first digest seen of a
 /// package is kept; another one is an alert.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct SyncArgs {
     /// Where to sync from: an API, a folder of JSON files, or `workspace:NAME` [default: `catalog.source` of the manifest]
     #[arg(long, value_name = "URL|DIR|workspace:NAME")]
     source: Option<String>,
@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     concurrency: NonZeroUsize,
 }
 
-impl Arguments {
+impl SyncArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let upstream = session.upstream(self.source.as_deref()).await?;
         let options = SyncOptions {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, selection::Selection, ui};
+use super::{Failure, Report, Session, selection::TargetSelection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     model::PluginId,
@@ -27,17 +27,17 @@ const SHOWN: usize = 5;
 /// Reads every organisation that the credential of a workspace can see. What it may not read is said, and the list is then
 /// called incomplete. Dashboards that have not changed since the last time are not read again.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct UsageArgs {
     /// These plugins only, those of Grafana itself too
     #[arg(value_name = "ID")]
     plugins: Vec<PluginId>,
     #[command(flatten)]
-    selection: Selection,
+    selection: TargetSelection,
 }
 
-type Read = (Target, Result<WorkspaceUsage, UsageError>);
+type TargetUsage = (Target, Result<WorkspaceUsage, UsageError>);
 
-impl Arguments {
+impl UsageArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let read = read_usage(&session.context, self.selection.or_all(session).await?).await;
         let wanted = read.iter().filter(|_| session.wants_document);
@@ -59,7 +59,7 @@ impl Arguments {
         })
     }
 
-    fn document(&self, (target, usage): &Read) -> Value {
+    fn document(&self, (target, usage): &TargetUsage) -> Value {
         match usage {
             Ok(usage) => {
                 let organisations: Vec<_> = usage.organisations.iter().map(|one| self.organisation(one)).collect();
@@ -94,7 +94,7 @@ impl Arguments {
     fn folders_table(&self, usages: &[&WorkspaceUsage]) -> String {
         let mut rows = Vec::new();
         for (place, one) in organisations(usages) {
-            let mut folders: BTreeMap<_, Folder<'_>> = BTreeMap::new();
+            let mut folders: BTreeMap<_, OwnedFolder<'_>> = BTreeMap::new();
             for (id, uses) in self.chosen(one).into_iter().filter_map(|(id, uses)| Some((id, uses?))) {
                 for dashboard in &uses.dashboards {
                     let folder = folders.entry((&dashboard.folder, &dashboard.owner)).or_default();
@@ -162,7 +162,7 @@ impl Arguments {
 
 /// What lies in a folder and has one owner.
 #[derive(Default)]
-struct Folder<'a> {
+struct OwnedFolder<'a> {
     plugins: BTreeSet<&'a PluginId>,
     dashboards: HashSet<&'a str>,
     panels: HashSet<(&'a str, Option<i64>, &'a str)>,
@@ -201,7 +201,7 @@ fn plugin_document(id: &PluginId, uses: Option<&PluginUses>) -> Value {
     Value::Object(whole)
 }
 
-fn problems(read: &[Read]) -> Vec<String> {
+fn problems(read: &[TargetUsage]) -> Vec<String> {
     let mut problems = Vec::new();
     for (target, usage) in read {
         match usage {
@@ -242,7 +242,7 @@ fn unresolved(place: &str, one: &OrganisationUsage) -> Vec<String> {
 }
 
 /// A folder has no usage, which is no failure; a gap makes the whole a part.
-fn kind(read: &[Read]) -> Option<Kind> {
+fn kind(read: &[TargetUsage]) -> Option<Kind> {
     let is_failure = |error: &&UsageError| !matches!(error, UsageError::Folder);
     let incomplete = read.iter().any(|(_, usage)| usage.as_ref().is_ok_and(|usage| !usage.is_complete()));
     match read.iter().filter_map(|(_, usage)| usage.as_ref().err()).find(is_failure) {

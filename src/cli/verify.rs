@@ -24,7 +24,7 @@ const FEW: usize = 3;
 /// written down elsewhere before. Exits with 4 when a package is refused, and with 3 when an installed folder differs from
 /// the package it came from, or, where the store has none, from what was signed.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct VerifyArgs {
     /// The packages of these plugins in the store
     #[arg(value_name = "ID", required_unless_present_any = ["all", "file", "dir"])]
     plugins: Vec<PluginId>,
@@ -39,7 +39,7 @@ pub(super) struct Arguments {
     dir: Option<PathBuf>,
 }
 
-impl Arguments {
+impl VerifyArgs {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let outcome = match (&self.file, &self.dir) {
             (Some(file), _) => verify_file(&session.context, file)?,

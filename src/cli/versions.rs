@@ -13,7 +13,7 @@ use crate::{
 
 /// List the versions of a plugin
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct VersionsArgs {
     /// The plugin
     #[arg(value_name = "ID")]
     plugin: PluginId,
@@ -25,7 +25,7 @@ pub(super) struct Arguments {
     platform: Option<Platform>,
 }
 
-impl Arguments {
+impl VersionsArgs {
     pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.index()?;
         let stored = find_plugin(&index, &self.plugin)?;

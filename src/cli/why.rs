@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{
     Failure, Report, Session,
-    list::{Read, kind, problems, read_all},
-    selection::Selection,
+    list::{TargetListing, kind, problems, read_all},
+    selection::TargetSelection,
     setup::to_document,
     ui,
 };
@@ -17,8 +17,8 @@ use crate::{
     model::{GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, VersionRequest},
     ops::{
         candidates::signature_rule,
-        target::{Place as Where, State, Target},
-        why::{Answer, Place, Policy, find, why, why_not},
+        target::{Place as Where, Snapshot, Target},
+        why::{Policy, Surrounding, WorkspaceReasons, find, why, why_not},
     },
     resolver::Explanation,
 };
@@ -27,7 +27,7 @@ use crate::{
 #[derive(Args, Debug)]
 struct Scope {
     #[command(flatten)]
-    selection: Selection,
+    selection: TargetSelection,
     /// The version of Grafana, where there is no workspace that tells it
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
@@ -37,7 +37,7 @@ struct Scope {
 ///
 /// Without `--on` and `--dir` for every workspace of the manifest, or, where it names none, by the catalog alone.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct WhyArgs {
     /// The plugin
     #[arg(value_name = "ID")]
     plugin: PluginId,
@@ -49,7 +49,7 @@ pub(super) struct Arguments {
 ///
 /// Without `--on` and `--dir` for every workspace of the manifest, or, where it names none, by the catalog alone.
 #[derive(Args, Debug)]
-pub(super) struct NotArguments {
+pub(super) struct WhyNotArgs {
     /// The plugin and its version
     #[arg(value_name = "ID@VERSION")]
     plugin: PluginSpec,
@@ -57,7 +57,7 @@ pub(super) struct NotArguments {
     scope: Scope,
 }
 
-impl Arguments {
+impl WhyArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.index()?;
         let (places, read) = self.scope.places(session).await?;
@@ -68,7 +68,7 @@ impl Arguments {
     }
 }
 
-impl NotArguments {
+impl WhyNotArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let VersionRequest::Text { version, .. } = &self.plugin.version else {
             let hint = format!("write `{}@1.2.3`; `plugport versions {}` lists them", self.plugin.id, self.plugin.id);
@@ -85,24 +85,24 @@ impl NotArguments {
 
 impl Scope {
     /// Returns the workspaces that could be read, and all that were tried.
-    async fn places(&self, session: &Session) -> Result<(Vec<Place>, Vec<Read>), Failure> {
+    async fn places(&self, session: &Session) -> Result<(Vec<Surrounding>, Vec<TargetListing>), Failure> {
         if self.selection.is_empty() && session.manifest.workspaces().is_empty() {
             return Ok((vec![self.nowhere()], Vec::new()));
         }
         let read = read_all(self.selection.or_all(session).await?).await;
-        let there = read.iter().filter_map(Read::there);
+        let there = read.iter().filter_map(TargetListing::there);
         Ok((there.map(|(target, state)| self.place(session, target, state)).collect(), read))
     }
 
     /// Returns what stands for a workspace where there is none: a machine like this one with the Grafana that was named.
-    fn nowhere(&self) -> Place {
+    fn nowhere(&self) -> Surrounding {
         let name = self.grafana.as_ref().map_or_else(|| "catalog".to_owned(), |grafana| format!("Grafana {grafana}"));
         let platform = self.grafana.as_ref().map(|_| Platform::host());
-        Place { name, grafana: self.grafana.clone(), platform, ..Place::default() }
+        Surrounding { name, grafana: self.grafana.clone(), platform, ..Surrounding::default() }
     }
 
-    fn place(&self, session: &Session, target: &Target, state: &State) -> Place {
-        Place {
+    fn place(&self, session: &Session, target: &Target, state: &Snapshot) -> Surrounding {
+        Surrounding {
             name: target.name.clone(),
             grafana: state.grafana.clone().or_else(|| self.grafana.clone()),
             platform: Some(target.platform.clone()),
@@ -126,7 +126,12 @@ fn policy(session: &Session) -> Policy {
     Policy { published_before: session.published_before(), signatures: signature_rule(&session.context.trust) }
 }
 
-fn report(plugin: &PluginId, version: Option<&PluginVersion>, answers: &[Answer], read: &[Read]) -> Report {
+fn report(
+    plugin: &PluginId,
+    version: Option<&PluginVersion>,
+    answers: &[WorkspaceReasons],
+    read: &[TargetListing],
+) -> Report {
     let mut document = json!({ "plugin": plugin });
     if let Some(version) = version {
         document["version"] = to_document(version);
@@ -136,7 +141,7 @@ fn report(plugin: &PluginId, version: Option<&PluginVersion>, answers: &[Answer]
     Report { document, text: text.join("\n"), problems: problems(read), kind: kind(read), ..Report::default() }
 }
 
-fn text(plugin: &PluginId, answer: &Answer) -> String {
+fn text(plugin: &PluginId, answer: &WorkspaceReasons) -> String {
     let mut heading = answer.name.clone();
     if let Some(grafana) = answer.grafana.as_ref().filter(|grafana| !answer.name.ends_with(grafana.as_str())) {
         let _ = write!(heading, " (Grafana {grafana})");

@@ -23,13 +23,13 @@ use crate::{
 
 /// The fleet: list the workspaces of the manifest, and try whether they answer
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct WorkspaceArgs {
     #[command(subcommand)]
-    command: Command,
+    command: WorkspaceCommand,
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {
+enum WorkspaceCommand {
     /// List the workspaces of the manifest; asks none of them
     List,
     /// Ask workspaces for their version, who the token is, and whether it may install plugins
@@ -39,15 +39,15 @@ enum Command {
         workspaces: Option<Selector>,
     },
     /// Ask AWS for its Amazon Managed Grafana workspaces, and with `--write` name them in the manifest
-    Discover(discover::Arguments),
+    Discover(discover::DiscoverArgs),
 }
 
-impl Arguments {
+impl WorkspaceArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match &self.command {
-            Command::List => Ok(list(session)),
-            Command::Ping { workspaces } => ping(session, workspaces.as_ref().unwrap_or(&Selector::All)).await,
-            Command::Discover(arguments) => arguments.run(session).await,
+            WorkspaceCommand::List => Ok(list(session)),
+            WorkspaceCommand::Ping { workspaces } => ping(session, workspaces.as_ref().unwrap_or(&Selector::All)).await,
+            WorkspaceCommand::Discover(arguments) => arguments.run(session).await,
         }
     }
 }
@@ -93,10 +93,10 @@ fn list(session: &Session) -> Report {
 /// What a workspace answered.
 struct Pong {
     name: String,
-    answer: Result<Answer, Failure>,
+    answer: Result<PingResult, Failure>,
 }
 
-enum Answer {
+enum PingResult {
     Folder { path: String, plugins: usize },
     Server { grafana: GrafanaVersion, identity: Identity },
 }
@@ -128,26 +128,26 @@ async fn ping(session: &Session, selector: &Selector) -> Result<Report, Failure>
     Ok(Report { document: json!({ "workspaces": documents }), text, problems: notes, notes: Vec::new(), kind })
 }
 
-async fn ask(session: &Session, workspace: &Workspace) -> Result<Answer, Failure> {
+async fn ask(session: &Session, workspace: &Workspace) -> Result<PingResult, Failure> {
     let target = connect(session, workspace).await;
     match &target.place {
         Place::Folder { path, .. } => {
             let plugins = target.read(false).await?.plugins.len();
-            Ok(Answer::Folder { path: path.display().to_string(), plugins })
+            Ok(PingResult::Folder { path: path.display().to_string(), plugins })
         }
         Place::Closed(error) => {
             Err(Failure { kind: error.kind(), hint: error.hint(), message: Chain(error.as_ref()).to_string() })
         }
         Place::Server(server) => {
             let identity = server.identity().await?;
-            Ok(Answer::Server { grafana: server.grafana_version().await?, identity })
+            Ok(PingResult::Server { grafana: server.grafana_version().await?, identity })
         }
     }
 }
 
-fn row(name: &str, answer: &Answer) -> Vec<String> {
+fn row(name: &str, answer: &PingResult) -> Vec<String> {
     match answer {
-        Answer::Folder { path, plugins } => {
+        PingResult::Folder { path, plugins } => {
             vec![
                 name.to_owned(),
                 "-".to_owned(),
@@ -157,7 +157,7 @@ fn row(name: &str, answer: &Answer) -> Vec<String> {
                 "yes".to_owned(),
             ]
         }
-        Answer::Server { grafana, identity } => {
+        PingResult::Server { grafana, identity } => {
             let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
             let who = identity.login.clone().or_else(|| identity.name.clone());
             let may = match identity.may_install {
@@ -182,10 +182,10 @@ fn document(pong: &Pong) -> Value {
         Err(failure) => {
             json!({ "name": pong.name, "reachable": false, "error": failure.message, "hint": failure.hint })
         }
-        Ok(Answer::Folder { path, plugins }) => {
+        Ok(PingResult::Folder { path, plugins }) => {
             json!({ "name": pong.name, "reachable": true, "path": path, "plugins": plugins })
         }
-        Ok(Answer::Server { grafana, identity }) => json!({
+        Ok(PingResult::Server { grafana, identity }) => json!({
             "name": pong.name,
             "reachable": true,
             "grafana": grafana,

@@ -373,12 +373,12 @@ mod tests {
     use std::{fs::Permissions, io::Write};
 
     #[derive(Debug, Deserialize)]
-    struct Document {
+    struct SecretDocument {
         token: SecretReference,
     }
 
     fn reference(text: &str) -> Result<SecretReference, toml::de::Error> {
-        toml::from_str::<Document>(&format!("token = {text}")).map(|document| document.token)
+        toml::from_str::<SecretDocument>(&format!("token = {text}")).map(|document| document.token)
     }
 
     fn nothing(_: &str) -> Option<String> {

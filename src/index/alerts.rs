@@ -7,9 +7,9 @@
 use std::collections::HashMap;
 
 use super::{
-    Change, ChangeKind, Index, IndexError, RecordedChange, SyncWriter,
+    CatalogChange, ChangeKind, Index, IndexError, RecordedChange, SyncWriter,
     changes::{CHANGES, change_of},
-    provenance::{Entry, Event, package_of},
+    provenance::{LogEntry, ProvenanceEvent, package_of},
     values::count_column,
 };
 use crate::model::{Digests, Package, Platform, PluginId, PluginVersion, Timestamp};
@@ -18,7 +18,7 @@ use crate::model::{Digests, Package, Platform, PluginId, PluginVersion, Timestam
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct OpenAlert {
     /// What happened last, with what was before the first alert of this kind and what is offered since the last.
-    pub change: Change,
+    pub change: CatalogChange,
     /// The sync that saw it first.
     pub sync: i64,
     /// When that sync began.
@@ -107,7 +107,7 @@ fn still_open(changes: Vec<RecordedChange>) -> HashMap<PluginId, Vec<OpenAlert>>
             let earlier = alerts.iter_mut().find(|alert| is_there(alert) && change.kind.supersedes(alert.change.kind));
             match earlier {
                 // What was believed is what was before the first of them.
-                Some(alert) => alert.change = Change { before: alert.change.before.take(), ..change },
+                Some(alert) => alert.change = CatalogChange { before: alert.change.before.take(), ..change },
                 None => alerts.push(OpenAlert { change, sync, since: at }),
             }
         }
@@ -122,7 +122,7 @@ impl SyncWriter<'_> {
     /// Where nothing is offered any more, or the pinned digest again, the pin stays; who owns and who signs a plugin is in
     /// the catalog already. What the store holds is not touched.
     pub fn accept(&mut self, alert: &OpenAlert) -> Result<(), IndexError> {
-        let Change { kind, plugin, version, platform, before, after, .. } = &alert.change;
+        let CatalogChange { kind, plugin, version, platform, before, after, .. } = &alert.change;
         let offered = after.as_deref().filter(|_| *kind == ChangeKind::DigestChanged).map(offered);
         let pinned = match (version, platform) {
             (Some(version), Some(platform)) => {
@@ -133,8 +133,8 @@ impl SyncWriter<'_> {
             }
             _ => Package::default(),
         };
-        self.log(&Entry {
-            event: Event::Accepted,
+        self.log(&LogEntry {
+            event: ProvenanceEvent::Accepted,
             plugin: plugin.as_str(),
             version: version.as_ref().map(PluginVersion::as_str),
             platform: platform.as_ref().map(Platform::as_str),
@@ -145,7 +145,7 @@ impl SyncWriter<'_> {
             before: before.as_deref(),
             after: after.as_deref(),
         })?;
-        self.record(&Change { kind: ChangeKind::AlertAccepted, alert: false, ..alert.change.clone() })
+        self.record(&CatalogChange { kind: ChangeKind::AlertAccepted, alert: false, ..alert.change.clone() })
     }
 
     fn replace_pin(
@@ -184,9 +184,9 @@ mod tests {
     use super::*;
     use crate::index::testing::{Scratch, id, package, platform, put, release, time, version};
 
-    fn alert(kind: ChangeKind, before: &str, after: &str) -> Change {
+    fn alert(kind: ChangeKind, before: &str, after: &str) -> CatalogChange {
         let is_of_package = kind.is_of_digest();
-        Change {
+        CatalogChange {
             kind,
             plugin: id("a-clock-panel"),
             version: is_of_package.then(|| version("1.0.0")),
@@ -197,7 +197,7 @@ mod tests {
         }
     }
 
-    fn record(index: &mut Index, at: i64, change: &Change) {
+    fn record(index: &mut Index, at: i64, change: &CatalogChange) {
         let mut writer = index.begin_sync("here", time(at)).expect("begin");
         writer.record(change).expect("record");
         writer.commit(&json!({})).expect("commit");
@@ -225,7 +225,7 @@ mod tests {
     fn an_alert_is_open_until_it_is_accepted() {
         let mut index = Scratch::new().open();
         put(&mut index, "a-clock-panel", &[release("1.0.0", &[("any", 1)])]);
-        record(&mut index, 2, &Change { alert: false, ..alert(ChangeKind::SignatureChanged, "", "community") });
+        record(&mut index, 2, &CatalogChange { alert: false, ..alert(ChangeKind::SignatureChanged, "", "community") });
         record(&mut index, 2, &alert(ChangeKind::VersionWithdrawn, "", ""));
         assert_eq!(open(&index), [], "neither is to be accepted");
         for kind in [ChangeKind::DigestChanged, ChangeKind::OwnerChanged] {
@@ -265,7 +265,7 @@ mod tests {
         let pins = index.releases(&id("a-clock-panel")).expect("read").swap_remove(0).pins;
         assert_eq!((&pins[&platform("any")], &pins[&platform("linux-amd64")]), (&package(9), &package(2)));
         let last = index.provenance(&id("a-clock-panel")).expect("read").pop().expect("an entry");
-        assert_eq!((last.event, &last.package, last.before), (Event::Accepted, &package(9), Some(digest(1))));
+        assert_eq!((last.event, &last.package, last.before), (ProvenanceEvent::Accepted, &package(9), Some(digest(1))));
         assert_eq!(index.check_provenance().expect("read").faults, []);
         assert_eq!(index.source("here").expect("read").expect("there").synced_at, Some(time(2)), "that was no sync");
     }

@@ -7,8 +7,8 @@ use rusqlite::{Row, TransactionBehavior};
 
 use super::{
     Index, IndexError,
-    provenance::{Chain, Entry, Event, package_of},
-    session::Session,
+    provenance::{LogEnd, LogEntry, ProvenanceEvent, package_of},
+    session::ConnectionRef,
     values::{count, count_column},
 };
 use crate::model::{Digests, Md5Digest, Package, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp};
@@ -55,12 +55,12 @@ impl Index {
         let (doing, path) = ("recording a package", self.path.as_path());
         let fault = |source| IndexError::of(path, doing, source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
-        let session = Session { connection: &transaction, path };
+        let session = ConnectionRef { connection: &transaction, path };
         put_row(session, doing, blob)?;
         if !is_logged(session, doing, blob)? {
             let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
-            let entry = Entry {
-                event: Event::Stored,
+            let entry = LogEntry {
+                event: ProvenanceEvent::Stored,
                 plugin: blob.plugin.as_str(),
                 version: Some(blob.version.as_str()),
                 platform: Some(blob.platform.as_str()),
@@ -71,7 +71,7 @@ impl Index {
                 before: None,
                 after: None,
             };
-            Chain::load(&transaction).and_then(|mut chain| chain.append(&transaction, &entry)).map_err(fault)?;
+            LogEnd::load(&transaction).and_then(|mut chain| chain.append(&transaction, &entry)).map_err(fault)?;
         }
         transaction.commit().map_err(fault)
     }
@@ -128,7 +128,7 @@ impl Index {
     }
 }
 
-fn put_row(session: Session<'_>, doing: &'static str, blob: &Blob) -> Result<(), IndexError> {
+fn put_row(session: ConnectionRef<'_>, doing: &'static str, blob: &Blob) -> Result<(), IndexError> {
     let sql = format!("REPLACE INTO blob ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)");
     let parameters = (
         &blob.plugin,
@@ -145,7 +145,7 @@ fn put_row(session: Session<'_>, doing: &'static str, blob: &Blob) -> Result<(),
 }
 
 /// Returns whether the last entry on the package in the store says what is put there: bytes that come again are not news.
-fn is_logged(session: Session<'_>, doing: &'static str, blob: &Blob) -> Result<bool, IndexError> {
+fn is_logged(session: ConnectionRef<'_>, doing: &'static str, blob: &Blob) -> Result<bool, IndexError> {
     let sql = "SELECT sha256, md5, size FROM provenance WHERE plugin = ?1 AND version = ?2 AND platform = ?3
                AND event = 'stored' ORDER BY number DESC LIMIT 1";
     let last = session.row(doing, sql, (&blob.plugin, &blob.version, &blob.platform), |row| package_of(row, 0))?;

@@ -14,7 +14,7 @@ use crate::model::{
 
 /// Where a catalog was copied from.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Source {
+pub struct CatalogSource {
     /// The number that other rows name it by.
     pub id: i64,
     /// The address or the path.
@@ -27,7 +27,7 @@ pub struct Source {
 
 /// What a sync must know of a plugin to see whether it changed.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Known {
+pub struct SyncedPlugin {
     /// What the caller computed from the plugin's own fields.
     pub fingerprint: String,
     /// What the caller computed from the plugin's object in the list.
@@ -74,7 +74,7 @@ pub struct StoredRelease {
 
 /// How much is in the index.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Counts {
+pub struct IndexCounts {
     /// Sources.
     pub sources: u64,
     /// Plugins that are listed.
@@ -93,23 +93,23 @@ pub struct Counts {
 
 impl Index {
     /// Returns what is known of a source, by its location.
-    pub fn source(&self, location: &str) -> Result<Option<Source>, IndexError> {
+    pub fn source(&self, location: &str) -> Result<Option<CatalogSource>, IndexError> {
         let sql = "SELECT id, location, list_etag, synced_at FROM source WHERE location = ?1";
         self.session().row("reading a source", sql, [location], source_of)
     }
 
     /// Returns all sources, in the order in which they were first synced.
-    pub fn sources(&self) -> Result<Vec<Source>, IndexError> {
+    pub fn sources(&self) -> Result<Vec<CatalogSource>, IndexError> {
         let sql = "SELECT id, location, list_etag, synced_at FROM source ORDER BY id";
         self.session().rows("reading the sources", sql, [], source_of)
     }
 
     /// Returns the plugins that a source was the last to list, withdrawn ones too.
-    pub fn known_plugins(&self, source: i64) -> Result<HashMap<PluginId, Known>, IndexError> {
+    pub fn known_plugins(&self, source: i64) -> Result<HashMap<PluginId, SyncedPlugin>, IndexError> {
         let sql = "SELECT id, fingerprint, list_digest, detail_etag, versions_etag, withdrawn_at IS NOT NULL
                    FROM plugin WHERE source = ?1";
         let known = self.session().rows("reading the known plugins", sql, [source], |row| {
-            let known = Known {
+            let known = SyncedPlugin {
                 fingerprint: row.get(1)?,
                 list_digest: row.get(2)?,
                 detail_etag: row.get(3)?,
@@ -213,7 +213,7 @@ impl Index {
     }
 
     /// Returns how much is in the index.
-    pub fn counts(&self) -> Result<Counts, IndexError> {
+    pub fn counts(&self) -> Result<IndexCounts, IndexError> {
         let sql = "SELECT (SELECT count(*) FROM source),
             (SELECT count(*) FROM plugin WHERE withdrawn_at IS NULL),
             (SELECT count(*) FROM release JOIN plugin ON number = plugin
@@ -223,7 +223,7 @@ impl Index {
             (SELECT count(*) FROM blob),
             (SELECT coalesce(sum(size), 0) FROM (SELECT max(size) AS size FROM blob GROUP BY sha256))";
         let counts = self.session().row("counting", sql, [], |row| {
-            Ok(Counts {
+            Ok(IndexCounts {
                 sources: count(row, 0)?,
                 plugins: count(row, 1)?,
                 versions: count(row, 2)?,
@@ -237,8 +237,8 @@ impl Index {
     }
 }
 
-fn source_of(row: &Row<'_>) -> rusqlite::Result<Source> {
-    Ok(Source { id: row.get(0)?, location: row.get(1)?, list_etag: row.get(2)?, synced_at: row.get(3)? })
+fn source_of(row: &Row<'_>) -> rusqlite::Result<CatalogSource> {
+    Ok(CatalogSource { id: row.get(0)?, location: row.get(1)?, list_etag: row.get(2)?, synced_at: row.get(3)? })
 }
 
 fn release_of(row: &Row<'_>) -> rusqlite::Result<StoredRelease> {

@@ -97,7 +97,7 @@ pub struct ParseChangeKindError(String);
 
 /// One change of the catalog.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Change {
+pub struct CatalogChange {
     /// What kind it is.
     pub kind: ChangeKind,
     /// The plugin.
@@ -122,7 +122,7 @@ pub struct RecordedChange {
     /// When that sync began.
     pub at: Timestamp,
     /// The change.
-    pub change: Change,
+    pub change: CatalogChange,
 }
 
 /// From when on changes are asked for.
@@ -193,7 +193,7 @@ impl Index {
 
 pub(super) fn change_of(row: &Row<'_>) -> rusqlite::Result<RecordedChange> {
     let kind = row.get_ref(2)?.as_str()?.parse();
-    let change = Change {
+    let change = CatalogChange {
         kind: kind.map_err(|error| refuse(2, error))?,
         plugin: row.get(3)?,
         version: row.get(4)?,
@@ -212,8 +212,8 @@ mod tests {
     use super::*;
     use crate::index::testing::{Scratch, id, time, version};
 
-    fn change(kind: ChangeKind) -> Change {
-        Change {
+    fn change(kind: ChangeKind) -> CatalogChange {
+        CatalogChange {
             kind,
             plugin: id("a-clock-panel"),
             version: Some(version("1.0.0")),

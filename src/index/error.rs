@@ -41,7 +41,7 @@ pub enum IndexError {
         /// The file.
         path: PathBuf,
         /// What shows it.
-        source: Damage,
+        source: IndexDamage,
     },
     /// There is no index, though there was one: a copy of it is still there.
     #[error("the index at `{}` is gone, and a copy of it is there", path.display().to_string().escape_debug())]
@@ -103,7 +103,7 @@ pub enum IndexError {
 
 /// What shows that an index is damaged.
 #[derive(Debug, thiserror::Error)]
-pub enum Damage {
+pub enum IndexDamage {
     /// SQLite found it.
     #[error(transparent)]
     Pages(#[from] rusqlite::Error),
@@ -139,7 +139,7 @@ impl IndexError {
         }
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { path, source: Damage::Pages(source) }
+                Self::Damaged { path, source: IndexDamage::Pages(source) }
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full,

@@ -37,16 +37,16 @@ use url::Url;
 pub use self::{
     alerts::OpenAlert,
     blobs::{Blob, PackageKey},
-    catalog::{Counts, Known, Source, StoredPlugin, StoredRelease},
-    changes::{Change, ChangeKind, RecordedChange, Since, SyncRecord},
-    error::{Damage, IndexError},
+    catalog::{CatalogSource, IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
+    changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},
+    error::{IndexDamage, IndexError},
     listing::{ListedPlugin, ListedRelease, Relations},
-    provenance::{ChainCheck, ChainFault, ChainHead, Event, Provenance, claimed_signer},
-    seal::Standing,
+    provenance::{ChainCheck, ChainFault, ChainHead, Provenance, ProvenanceEvent, claimed_signer},
+    seal::SealState,
     search::{Hit, Matched, SearchQuery, SearchResults, Sort},
     sync::{PluginRecord, SyncWriter},
 };
-use self::{seal::Ledger, session::Session};
+use self::{seal::Ledger, session::ConnectionRef};
 
 /// How long a statement waits for another process before it gives up.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -73,7 +73,7 @@ pub struct Index {
 /// One state of the index, for several reads that must fit together; within another snapshot it is that one.
 #[derive(Debug)]
 #[must_use = "the snapshot ends when it is dropped"]
-pub struct Snapshot<'a> {
+pub struct ReadTransaction<'a> {
     _transaction: Option<Transaction<'a>>,
 }
 
@@ -124,7 +124,7 @@ impl Index {
     /// It is compared with its seal ([`Index::prove`]); where there is none, its pages are checked ([`Index::check`]).
     pub fn open_proven(path: &Path) -> Result<Self, IndexError> {
         let index = Self::open_existing(path)?;
-        if index.prove()? != Standing::Sealed {
+        if index.prove()? != SealState::Sealed {
             index.check()?;
         }
         Ok(index)
@@ -174,7 +174,7 @@ impl Index {
             other => {
                 let text = other.first().cloned();
                 let source = rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CORRUPT), text);
-                Err(IndexError::Damaged { path: self.path.clone(), source: Damage::Pages(source) })
+                Err(IndexError::Damaged { path: self.path.clone(), source: IndexDamage::Pages(source) })
             }
         }
     }
@@ -182,17 +182,17 @@ impl Index {
     /// Holds on to what is in the index now: until the snapshot is dropped, all reads of this index see that.
     ///
     /// Every single read is whole without it. It does not keep others from writing.
-    pub fn snapshot(&self) -> Result<Snapshot<'_>, IndexError> {
+    pub fn snapshot(&self) -> Result<ReadTransaction<'_>, IndexError> {
         if !self.connection.is_autocommit() {
-            return Ok(Snapshot { _transaction: None });
+            return Ok(ReadTransaction { _transaction: None });
         }
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)
             .map_err(|source| IndexError::of(&self.path, "beginning to read", source))?;
-        Ok(Snapshot { _transaction: Some(transaction) })
+        Ok(ReadTransaction { _transaction: Some(transaction) })
     }
 
-    fn session(&self) -> Session<'_> {
-        Session { connection: &self.connection, path: &self.path }
+    fn session(&self) -> ConnectionRef<'_> {
+        ConnectionRef { connection: &self.connection, path: &self.path }
     }
 }
 

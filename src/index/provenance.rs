@@ -70,7 +70,7 @@ const HASHED: usize = 12;
 
 /// What an entry tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Event {
+pub enum ProvenanceEvent {
     /// A catalog told the digest; the signer is who signed according to it.
     Listed,
     /// The package came into the store; the signer is who signed according to its own manifest.
@@ -79,7 +79,7 @@ pub enum Event {
     Accepted,
 }
 
-impl Event {
+impl ProvenanceEvent {
     /// Returns the event as the log spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -96,7 +96,7 @@ pub struct Provenance {
     /// Its number; the first is 1.
     pub number: u64,
     /// What it tells.
-    pub event: Event,
+    pub event: ProvenanceEvent,
     /// The plugin.
     pub plugin: PluginId,
     /// The version; nothing where an alert on the whole plugin was accepted.
@@ -139,8 +139,8 @@ pub fn claimed_signer(signature: &Signature) -> String {
 
 /// What is written into an entry.
 #[derive(Clone, Debug)]
-pub(super) struct Entry<'a> {
-    pub(super) event: Event,
+pub(super) struct LogEntry<'a> {
+    pub(super) event: ProvenanceEvent,
     pub(super) plugin: &'a str,
     pub(super) version: Option<&'a str>,
     pub(super) platform: Option<&'a str>,
@@ -154,13 +154,13 @@ pub(super) struct Entry<'a> {
 
 /// The end of the log within a transaction that writes.
 #[derive(Debug)]
-pub(super) struct Chain {
+pub(super) struct LogEnd {
     number: i64,
     hash: [u8; 32],
     bytes: Vec<u8>,
 }
 
-impl Chain {
+impl LogEnd {
     /// Returns the end as it is in the file; whoever appends to it must hold the lock for writing by then.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let (number, hash) = last(connection)?.unwrap_or_default();
@@ -168,7 +168,7 @@ impl Chain {
     }
 
     /// Writes an entry behind the last one.
-    pub(super) fn append(&mut self, connection: &Connection, entry: &Entry<'_>) -> rusqlite::Result<()> {
+    pub(super) fn append(&mut self, connection: &Connection, entry: &LogEntry<'_>) -> rusqlite::Result<()> {
         let Digests { sha256, md5 } = entry.package.digests;
         let (size, at) = (entry.package.size.map(count_column), entry.at.as_milliseconds());
         let number = self.number + 1;
@@ -258,20 +258,20 @@ fn link(bytes: &mut Vec<u8>, before: &[u8; 32], number: i64, fields: &[ValueRef<
 
 /// Gives what an index of before holds its entries: pins first, then packages, each in the order in which they came.
 pub(super) fn log_what_is_there(transaction: &Transaction<'_>) -> HookResult {
-    let mut chain = Chain::load(transaction)?;
+    let mut chain = LogEnd::load(transaction)?;
     let pins = "SELECT plugin.id, package.version, platform, sha256, md5, size, location, package.first_seen
         FROM package JOIN plugin ON number = plugin JOIN source ON source.id = plugin.source
         ORDER BY package.first_seen, plugin.id, package.version, platform";
     let blobs = "SELECT plugin, version, platform, sha256, md5, size, NULL, added_at FROM blob
         ORDER BY added_at, plugin, version, platform";
-    for (sql, event) in [(pins, Event::Listed), (blobs, Event::Stored)] {
+    for (sql, event) in [(pins, ProvenanceEvent::Listed), (blobs, ProvenanceEvent::Stored)] {
         let mut statement = transaction.prepare(sql)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let (plugin, version, platform): (String, String, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let package = package_of(row, 3)?;
             let source: Option<String> = row.get(6)?;
-            let entry = Entry {
+            let entry = LogEntry {
                 event,
                 plugin: &plugin,
                 version: Some(&version),
@@ -318,7 +318,9 @@ struct UnknownEvent(String);
 
 fn entry_of(row: &Row<'_>) -> rusqlite::Result<Provenance> {
     let text = row.get_ref(0)?.as_str()?;
-    let known = [Event::Listed, Event::Stored, Event::Accepted].into_iter().find(|event| event.as_str() == text);
+    let known = [ProvenanceEvent::Listed, ProvenanceEvent::Stored, ProvenanceEvent::Accepted]
+        .into_iter()
+        .find(|event| event.as_str() == text);
     Ok(Provenance {
         event: known.ok_or_else(|| refuse(0, UnknownEvent(text.to_owned())))?,
         plugin: row.get(1)?,

@@ -29,7 +29,7 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, serialize::Data};
 use sha2::{Digest as _, Sha256};
 
-use super::{BUSY_TIMEOUT, Index, IndexError, connect, error::Damage, snapshot};
+use super::{BUSY_TIMEOUT, Index, IndexError, connect, error::IndexDamage, snapshot};
 use crate::{disk, model::Sha256Digest};
 
 /// How long sealing waits for another writer, who will seal instead.
@@ -58,7 +58,7 @@ pub(super) enum SealFile {
 
 /// How an index stands that is not damaged as far as can be told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
+pub enum SealState {
     /// Every byte is as its last writer left it.
     Sealed,
     /// There is no seal: the last writer was cut off, or an older program wrote it.
@@ -173,7 +173,7 @@ fn image<'a>(connection: &'a Connection, path: &Path) -> Result<Data<'a>, IndexE
         let begun = connection.query_row("PRAGMA main.page_count", [], |row| row.get::<_, i64>(0));
         match IndexError::of(path, doing, begun.err().unwrap_or(unsaid)) {
             IndexError::Sql { source, .. } if source.sqlite_error_code() != Some(ErrorCode::OutOfMemory) => {
-                IndexError::Damaged { path: path.to_owned(), source: Damage::Pages(source) }
+                IndexError::Damaged { path: path.to_owned(), source: IndexDamage::Pages(source) }
             }
             other => other,
         }
@@ -193,7 +193,10 @@ pub(super) fn contradiction(path: &Path) -> Option<IndexError> {
 }
 
 fn broken(path: &Path, seal: Seal, found: Seal) -> IndexError {
-    IndexError::Damaged { path: path.to_owned(), source: Damage::Seal { sealed: seal.sha256, found: found.sha256 } }
+    IndexError::Damaged {
+        path: path.to_owned(),
+        source: IndexDamage::Seal { sealed: seal.sha256, found: found.sha256 },
+    }
 }
 
 impl Ledger {
@@ -259,25 +262,25 @@ impl Index {
     ///
     /// Takes about a hundredth of a second for ten megabytes, and as much memory as the file is long. It speaks of what is
     /// in the index now: not for an index that holds a [`super::Snapshot`], which may be older than the seal.
-    pub fn prove(&self) -> Result<Standing, IndexError> {
+    pub fn prove(&self) -> Result<SealState, IndexError> {
         let read = || SealFile::read(&self.path).map_err(|source| self.seal_fault(source));
         for _ in 0..TRIES {
             let seal = match read()? {
-                SealFile::None => return Ok(Standing::Unsealed),
-                SealFile::Unreadable => return Ok(Standing::SealUnreadable),
+                SealFile::None => return Ok(SealState::Unsealed),
+                SealFile::Unreadable => return Ok(SealState::SealUnreadable),
                 SealFile::Found(seal) => seal,
             };
             let found = Seal::of(&image(&self.connection, &self.path)?);
             if found == seal {
                 self.ledger.entries().checked = Some(seal);
-                return Ok(Standing::Sealed);
+                return Ok(SealState::Sealed);
             }
             // A writer removes the seal before it commits: the seal that is still the same is of what was read.
             if read()? == SealFile::Found(seal) {
                 return Err(broken(&self.path, seal, found));
             }
         }
-        Ok(Standing::Unsealed)
+        Ok(SealState::Unsealed)
     }
 
     /// Seals what is in the index, and keeps a copy of it where a sync was committed since the last; returns whether the

@@ -119,7 +119,7 @@ pub struct SearchResults {
 
 /// What decides on the place of a plugin among the results.
 #[derive(Debug)]
-struct Candidate {
+struct Ranking {
     number: i64,
     id: String,
     score: f64,
@@ -211,7 +211,7 @@ impl Index {
         query: &SearchQuery,
         matched: Matched,
         total: usize,
-        candidates: &[Candidate],
+        candidates: &[Ranking],
     ) -> Result<SearchResults, IndexError> {
         let compatible = query.grafana.as_ref().map(|_| true);
         let hits = candidates.iter().map(|candidate| self.hit(candidate, compatible)).collect::<Result<Vec<_>, _>>()?;
@@ -242,7 +242,7 @@ impl Index {
     }
 
     /// Finds in the first way that finds anything.
-    fn candidates(&self, words: &Words, filters: &Filters<'_>) -> Result<(Matched, Vec<Candidate>), IndexError> {
+    fn candidates(&self, words: &Words, filters: &Filters<'_>) -> Result<(Matched, Vec<Ranking>), IndexError> {
         if words.tokens().is_empty() {
             return Ok((Matched::AllWords, Vec::new()));
         }
@@ -258,7 +258,7 @@ impl Index {
         Ok((Matched::SomeWords, some.unwrap_or_default()))
     }
 
-    fn with_words(&self, expression: &str, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
+    fn with_words(&self, expression: &str, filters: &Filters<'_>) -> Result<Vec<Ranking>, IndexError> {
         let sql = "SELECT count(*) FROM (SELECT 1 FROM plugin_words WHERE plugin_words MATCH ?1 LIMIT ?2)";
         let count = self.session().row("searching", sql, (expression, WEIGHED + 1), |row| row.get(0))?;
         if count.is_none_or(|count: i64| count <= WEIGHED) {
@@ -271,7 +271,7 @@ impl Index {
         self.session().rows("searching", &sql, parameters, candidate_of)
     }
 
-    fn ranked(&self, sql: &str, text: &str, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
+    fn ranked(&self, sql: &str, text: &str, filters: &Filters<'_>) -> Result<Vec<Ranking>, IndexError> {
         let sql = format!("{sql} AND {FILTERS}");
         let Filters { plugin_type, signature, org, include_withdrawn, ranges } = filters;
         let parameters = (text, plugin_type, signature, org, include_withdrawn, ranges);
@@ -279,7 +279,7 @@ impl Index {
     }
 
     /// Returns the plugins that are called something like all of the words.
-    fn similar(&self, words: &Words, filters: &Filters<'_>) -> Result<Vec<Candidate>, IndexError> {
+    fn similar(&self, words: &Words, filters: &Filters<'_>) -> Result<Vec<Ranking>, IndexError> {
         let groups = words.trigrams();
         // Each word gets its share, so that plugins called like all of the words come out on top.
         let share = SHARED / i64::try_from(groups.len()).unwrap_or(1).max(1);
@@ -294,7 +294,7 @@ impl Index {
         let found = self.session().rows("searching", &sql, parameters, |row| {
             let candidate = candidate_of(row)?;
             let called = Called::new(&candidate.id, row.get_ref(5)?.as_str()?, row.get_ref(6)?.as_str()?);
-            Ok(called.similarity(words.tokens()).map(|score| Candidate { score, ..candidate }))
+            Ok(called.similarity(words.tokens()).map(|score| Ranking { score, ..candidate }))
         })?;
         Ok(found.into_iter().flatten().collect())
     }
@@ -319,7 +319,7 @@ impl Index {
         Ok(rare.map(|(_, trigram)| trigram).collect())
     }
 
-    fn hit(&self, candidate: &Candidate, compatible: Option<bool>) -> Result<Option<Hit>, IndexError> {
+    fn hit(&self, candidate: &Ranking, compatible: Option<bool>) -> Result<Option<Hit>, IndexError> {
         let sql = "SELECT id, name, type, version, org, org_name, signature, downloads, updated_at, description,
                 withdrawn_at IS NOT NULL
             FROM plugin JOIN plugin_document ON plugin = number WHERE number = ?1";
@@ -343,8 +343,8 @@ impl Index {
     }
 }
 
-fn candidate_of(row: &Row<'_>) -> rusqlite::Result<Candidate> {
-    Ok(Candidate {
+fn candidate_of(row: &Row<'_>) -> rusqlite::Result<Ranking> {
+    Ok(Ranking {
         number: row.get(0)?,
         id: row.get(1)?,
         score: row.get(2)?,
@@ -354,7 +354,7 @@ fn candidate_of(row: &Row<'_>) -> rusqlite::Result<Candidate> {
 }
 
 /// Puts the plugins whose id is the whole text before the others, with at least the best score.
-fn promote(exact: Vec<Candidate>, best: f64, candidates: &mut Vec<Candidate>) {
+fn promote(exact: Vec<Ranking>, best: f64, candidates: &mut Vec<Ranking>) {
     for mut candidate in exact.into_iter().rev() {
         candidates.retain(|other| other.number != candidate.number);
         candidate.score = best.max(1.0);
@@ -362,8 +362,8 @@ fn promote(exact: Vec<Candidate>, best: f64, candidates: &mut Vec<Candidate>) {
     }
 }
 
-fn order(sort: Sort, best: f64, left: &Candidate, right: &Candidate) -> Ordering {
-    let step = |candidate: &Candidate| if best > 0.0 { (candidate.score / best * STEPS).floor() } else { 0.0 };
+fn order(sort: Sort, best: f64, left: &Ranking, right: &Ranking) -> Ordering {
+    let step = |candidate: &Ranking| if best > 0.0 { (candidate.score / best * STEPS).floor() } else { 0.0 };
     let by_downloads = right.downloads.cmp(&left.downloads);
     let first = match sort {
         Sort::Relevance => step(right).total_cmp(&step(left)),

@@ -8,12 +8,12 @@ use super::IndexError;
 
 /// A connection and the file it is of, borrowed from an index or from a transaction.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Session<'a> {
+pub(super) struct ConnectionRef<'a> {
     pub(super) connection: &'a Connection,
     pub(super) path: &'a Path,
 }
 
-impl Session<'_> {
+impl ConnectionRef<'_> {
     /// Returns all rows of a query.
     pub(super) fn rows<T>(
         self,

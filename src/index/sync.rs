@@ -10,9 +10,9 @@ use rusqlite::{Transaction, TransactionBehavior};
 use serde_json::Value;
 
 use super::{
-    Change, Index, IndexError,
-    provenance::{Chain, Entry, Event, claimed_signer, package_of},
-    session::Session,
+    CatalogChange, Index, IndexError,
+    provenance::{LogEnd, LogEntry, ProvenanceEvent, claimed_signer, package_of},
+    session::ConnectionRef,
     values::{count_column, json, json_column},
 };
 use crate::model::{Digests, Package, Platform, Plugin, PluginId, PluginVersion, Release, Timestamp};
@@ -55,7 +55,7 @@ pub struct SyncWriter<'a> {
     finished: Timestamp,
     /// Whether a catalog is written; else alerts are accepted.
     pub(super) is_catalog: bool,
-    chain: Chain,
+    chain: LogEnd,
     /// The plugin that was put last, and who signed it according to the catalog.
     claim: Option<(PluginId, String)>,
 }
@@ -78,7 +78,7 @@ impl Index {
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(|source| IndexError::of(path, doing, source))?;
-        let session = Session { connection: &transaction, path };
+        let session = ConnectionRef { connection: &transaction, path };
         let sql = "INSERT INTO source (location) VALUES (?1) ON CONFLICT (location) DO NOTHING";
         session.execute(doing, sql, [location])?;
         let sql = "SELECT id FROM source WHERE location = ?1";
@@ -86,7 +86,7 @@ impl Index {
         let sql = "INSERT INTO sync (source, started_at, finished_at, summary) VALUES (?1, ?2, ?2, 'null')";
         session.execute(doing, sql, (source, now))?;
         let sync = transaction.last_insert_rowid();
-        let chain = Chain::load(&transaction).map_err(|source| IndexError::of(path, doing, source))?;
+        let chain = LogEnd::load(&transaction).map_err(|source| IndexError::of(path, doing, source))?;
         let location = location.to_owned();
         let (finished, is_catalog, claim) = (now, true, None);
         Ok(SyncWriter { transaction, path, source, sync, location, now, finished, is_catalog, chain, claim })
@@ -278,8 +278,8 @@ impl SyncWriter<'_> {
     }
 
     fn log_pin(&mut self, owner: Owner<'_>, platform: &Platform, package: &Package) -> Result<(), IndexError> {
-        let entry = Entry {
-            event: Event::Listed,
+        let entry = LogEntry {
+            event: ProvenanceEvent::Listed,
             plugin: owner.id.as_str(),
             version: Some(owner.version.as_str()),
             platform: Some(platform.as_str()),
@@ -294,7 +294,7 @@ impl SyncWriter<'_> {
     }
 
     /// Writes an entry of the provenance log.
-    pub(super) fn log(&mut self, entry: &Entry<'_>) -> Result<(), IndexError> {
+    pub(super) fn log(&mut self, entry: &LogEntry<'_>) -> Result<(), IndexError> {
         append(&mut self.chain, &self.transaction, self.path, entry)
     }
 
@@ -327,10 +327,10 @@ impl SyncWriter<'_> {
     }
 
     /// Records a change that this sync saw.
-    pub fn record(&mut self, change: &Change) -> Result<(), IndexError> {
+    pub fn record(&mut self, change: &CatalogChange) -> Result<(), IndexError> {
         let sql = "INSERT INTO change (sync, kind, plugin, version, platform, before, after, alert)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let Change { kind, plugin, version, platform, before, after, alert } = change;
+        let CatalogChange { kind, plugin, version, platform, before, after, alert } = change;
         let parameters = (self.sync, kind.as_str(), plugin, version, platform, before, after, alert);
         self.session().execute("recording a change", sql, parameters).map(drop)
     }
@@ -359,8 +359,8 @@ impl SyncWriter<'_> {
         Ok(self.sync)
     }
 
-    pub(super) fn session(&self) -> Session<'_> {
-        Session { connection: &self.transaction, path: self.path }
+    pub(super) fn session(&self) -> ConnectionRef<'_> {
+        ConnectionRef { connection: &self.transaction, path: self.path }
     }
 
     /// Runs a statement that returns the number of the row it wrote.
@@ -370,7 +370,12 @@ impl SyncWriter<'_> {
     }
 }
 
-fn append(chain: &mut Chain, transaction: &Transaction<'_>, path: &Path, entry: &Entry<'_>) -> Result<(), IndexError> {
+fn append(
+    chain: &mut LogEnd,
+    transaction: &Transaction<'_>,
+    path: &Path,
+    entry: &LogEntry<'_>,
+) -> Result<(), IndexError> {
     let logged = chain.append(transaction, entry);
     logged.map_err(|source| IndexError::of(path, "writing the provenance log", source))
 }

@@ -305,7 +305,7 @@ fn an_index_of_every_older_version_is_brought_up_to_date_with_its_rows() {
         assert_eq!(index.blobs().expect("read").len(), 1);
         index.check().expect("whole");
         drop(index);
-        assert_eq!(Index::open_proven(&scratch.path()).expect("open").prove().expect("whole"), Standing::Sealed);
+        assert_eq!(Index::open_proven(&scratch.path()).expect("open").prove().expect("whole"), SealState::Sealed);
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use super::{RolloutId, operator::Holder};
+use super::{RolloutId, operator::RolloutHolder};
 use crate::{
     diagnostic::{Diagnose, Kind},
     rollout::PlanError,
@@ -32,7 +32,7 @@ pub enum JournalError {
         /// The file.
         path: PathBuf,
         /// What shows it.
-        source: Damage,
+        source: JournalDamage,
     },
     /// It cannot be opened or written.
     #[error("the journal at `{}` cannot be opened or written", path.display().to_string().escape_debug())]
@@ -63,7 +63,7 @@ pub enum JournalError {
     #[error("{holder}")]
     Held {
         /// Who.
-        holder: Box<Holder>,
+        holder: Box<RolloutHolder>,
     },
     /// Somebody took the lock with `--take-lock` while this process held it.
     #[error("the lock {lock} was taken by somebody else: nothing more is begun here")]
@@ -90,7 +90,7 @@ pub enum JournalError {
 
 /// What shows that a journal is damaged.
 #[derive(Debug, thiserror::Error)]
-pub enum Damage {
+pub enum JournalDamage {
     /// SQLite found it.
     #[error(transparent)]
     Pages(#[from] rusqlite::Error),
@@ -129,12 +129,12 @@ impl JournalError {
             Sql::FromSqlConversionFailure(..)
             | Sql::IntegralValueOutOfRange(..)
             | Sql::InvalidColumnType(..)
-            | Sql::Utf8Error(..) => return Self::Damaged { path, source: Damage::Pages(source) },
+            | Sql::Utf8Error(..) => return Self::Damaged { path, source: JournalDamage::Pages(source) },
             _ => {}
         }
         match source.sqlite_error_code() {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { path, source: Damage::Pages(source) }
+                Self::Damaged { path, source: JournalDamage::Pages(source) }
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
             Some(ErrorCode::DiskFull) => Self::Full,

@@ -17,14 +17,14 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 use sha2::{Digest as _, Sha256};
 
 pub use self::{
-    error::{Damage, JournalError},
+    error::{JournalDamage, JournalError},
     id::{ParseRolloutIdError, RolloutId},
-    operator::{Claim, Fence, Holder, Liveness, Operator},
+    operator::{Fence, Liveness, LockClaim, Operator, RolloutHolder},
     stop::StopAfter,
 };
 use crate::{
     model::Timestamp,
-    rollout::{Ending, Entry, Plan, Record},
+    rollout::{Ending, JournalEntry, Plan, Record},
 };
 
 /// An open journal: one connection, for one thread at a time.
@@ -37,7 +37,7 @@ pub struct Journal {
 
 /// A rollout in a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listed {
+pub struct RolloutSummary {
     /// The rollout.
     pub id: RolloutId,
     /// When it was begun.
@@ -52,11 +52,11 @@ pub struct Listed {
 
 /// A rollout, as far as it came.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct StoredRollout {
     /// The plan.
     pub plan: Plan,
     /// What happened, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
 }
 
 /// Returns whether a process of this machine may still be at work: who took the lock of another by force does not have the
@@ -91,14 +91,14 @@ impl Journal {
     }
 
     /// Takes the lock for `rollout`, where it is free, or where it is that of a process that is known to be gone.
-    pub fn take(&mut self, rollout: &RolloutId, claim: Claim<'_>, now: Timestamp) -> Result<Fence, JournalError> {
-        let Claim { me, others, instead } = claim;
+    pub fn take(&mut self, rollout: &RolloutId, claim: LockClaim<'_>, now: Timestamp) -> Result<Fence, JournalError> {
+        let LockClaim { me, others, instead } = claim;
         let path = self.path.clone();
         let fault = |source| JournalError::of(&path, "taking the lock", source);
         let transaction = self.connection.transaction().map_err(fault)?;
         let held = operator::holder(&transaction).map_err(fault)?;
         match (held, instead) {
-            (Some((_, Err(text))), _) => return Err(damaged(&path, Damage::Row(text))),
+            (Some((_, Err(text))), _) => return Err(damaged(&path, JournalDamage::Row(text))),
             (Some((_, Ok(holder))), Some(lock)) if holder.lock == lock => {}
             (_, Some(lock)) => return Err(JournalError::NoSuchLock(lock.chars().take(40).collect())),
             (Some((_, Ok(holder))), None)
@@ -120,17 +120,23 @@ impl Journal {
     }
 
     /// Returns who holds the lock.
-    pub fn holder(&self) -> Result<Option<Holder>, JournalError> {
+    pub fn holder(&self) -> Result<Option<RolloutHolder>, JournalError> {
         let held = operator::holder(&self.connection);
         match held.map_err(|source| JournalError::of(&self.path, "reading the lock", source))? {
             None => Ok(None),
             Some((_, Ok(holder))) => Ok(Some(holder)),
-            Some((_, Err(text))) => Err(damaged(&self.path, Damage::Row(text))),
+            Some((_, Err(text))) => Err(damaged(&self.path, JournalDamage::Row(text))),
         }
     }
 
     /// Writes down a new rollout and its first entry. While one is unfinished, there is no second.
-    pub fn create(&mut self, id: &RolloutId, plan: &Plan, fence: &Fence, first: &Entry) -> Result<(), JournalError> {
+    pub fn create(
+        &mut self,
+        id: &RolloutId,
+        plan: &Plan,
+        fence: &Fence,
+        first: &JournalEntry,
+    ) -> Result<(), JournalError> {
         let text = serde_json::to_string(plan).map_err(JournalError::Words)?;
         let by = match &first.record {
             Record::Started { by } => by.clone(),
@@ -159,7 +165,7 @@ impl Journal {
     }
 
     /// Writes entries down, all or none; they are on the disk when this returns.
-    pub fn append(&mut self, id: &RolloutId, fence: &Fence, entries: &[Entry]) -> Result<(), JournalError> {
+    pub fn append(&mut self, id: &RolloutId, fence: &Fence, entries: &[JournalEntry]) -> Result<(), JournalError> {
         let path = self.path.clone();
         let entries = self.stop.as_ref().map_or(entries, |stop| stop.up_to(entries));
         let fault = |source| JournalError::of(&path, "writing to the journal", source);
@@ -187,7 +193,7 @@ impl Journal {
     }
 
     /// Returns a rollout with all that happened.
-    pub fn load(&self, id: &RolloutId) -> Result<Told, JournalError> {
+    pub fn load(&self, id: &RolloutId) -> Result<StoredRollout, JournalError> {
         let fault = |source| JournalError::of(&self.path, "reading the journal", source);
         let snapshot = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred).map_err(fault)?;
         let found: Option<(i64, String, u32, [u8; 32])> = snapshot
@@ -208,24 +214,24 @@ impl Journal {
             let (place, text, digest): (u32, String, [u8; 32]) = values().map_err(fault)?;
             last = chained(&last, &text);
             if place != read || digest != last {
-                return Err(damaged(&self.path, Damage::Entries(id.clone())));
+                return Err(damaged(&self.path, JournalDamage::Entries(id.clone())));
             }
             entries.push(serde_json::from_str(&text).map_err(|source| {
                 let (rollout, number) = (id.clone(), place);
-                damaged(&self.path, Damage::Entry { rollout, number, source })
+                damaged(&self.path, JournalDamage::Entry { rollout, number, source })
             })?);
             read += 1;
         }
         if read != count || head != last {
-            return Err(damaged(&self.path, Damage::Entries(id.clone())));
+            return Err(damaged(&self.path, JournalDamage::Entries(id.clone())));
         }
-        let plan =
-            Plan::parse(&text).map_err(|source| damaged(&self.path, Damage::Plan { rollout: id.clone(), source }))?;
-        Ok(Told { plan, entries })
+        let plan = Plan::parse(&text)
+            .map_err(|source| damaged(&self.path, JournalDamage::Plan { rollout: id.clone(), source }))?;
+        Ok(StoredRollout { plan, entries })
     }
 
     /// Returns all rollouts, the newest first.
-    pub fn list(&self) -> Result<Vec<Listed>, JournalError> {
+    pub fn list(&self) -> Result<Vec<RolloutSummary>, JournalError> {
         let fault = |source| JournalError::of(&self.path, "listing the rollouts", source);
         let sql = "SELECT id, begun_at, begun_by, ending, entries FROM rollout ORDER BY number DESC";
         let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
@@ -235,8 +241,8 @@ impl Journal {
             let read = || Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?));
             let (id, begun_at, begun_by, ending, entries): (String, i64, String, Option<String>, u32) =
                 read().map_err(fault)?;
-            found.push(Listed {
-                id: id.parse().map_err(|_| damaged(&self.path, Damage::Row(id.clone())))?,
+            found.push(RolloutSummary {
+                id: id.parse().map_err(|_| damaged(&self.path, JournalDamage::Row(id.clone())))?,
                 begun_at: Timestamp::from_milliseconds(begun_at),
                 begun_by,
                 ending: ending.map(|text| parse_ending(&self.path, text)).transpose()?,
@@ -247,7 +253,7 @@ impl Journal {
     }
 
     /// Returns the rollout whose name begins like this; without a name the unfinished one, or else the last.
-    pub fn find(&self, start: Option<&str>) -> Result<Listed, JournalError> {
+    pub fn find(&self, start: Option<&str>) -> Result<RolloutSummary, JournalError> {
         let all = self.list()?;
         let Some(start) = start else {
             let unfinished = all.iter().find(|listed| listed.ending.is_none());
@@ -263,12 +269,12 @@ impl Journal {
     }
 }
 
-fn damaged(path: &Path, source: Damage) -> JournalError {
+fn damaged(path: &Path, source: JournalDamage) -> JournalError {
     JournalError::Damaged { path: path.to_owned(), source }
 }
 
 fn parse_ending(path: &Path, text: String) -> Result<Ending, JournalError> {
-    serde_json::from_value(text.clone().into()).map_err(|_| damaged(path, Damage::Row(text)))
+    serde_json::from_value(text.clone().into()).map_err(|_| damaged(path, JournalDamage::Row(text)))
 }
 
 fn unfinished(transaction: &Transaction<'_>, path: &Path) -> Result<Option<RolloutId>, JournalError> {
@@ -276,7 +282,7 @@ fn unfinished(transaction: &Transaction<'_>, path: &Path) -> Result<Option<Rollo
         .query_row("SELECT id FROM rollout WHERE ending IS NULL LIMIT 1", [], |row| row.get(0))
         .optional()
         .map_err(|source| JournalError::of(path, "looking for an unfinished rollout", source))?;
-    found.map(|id| id.parse().map_err(|_| damaged(path, Damage::Row(id)))).transpose()
+    found.map(|id| id.parse().map_err(|_| damaged(path, JournalDamage::Row(id)))).transpose()
 }
 
 /// Returns the digest of an entry: of the one before it and its own text.
@@ -284,7 +290,7 @@ fn chained(last: &[u8; 32], text: &str) -> [u8; 32] {
     Sha256::new().chain_update(last).chain_update(text).finalize().into()
 }
 
-fn add(transaction: &Transaction<'_>, path: &Path, tail: Tail, entries: &[Entry]) -> Result<(), JournalError> {
+fn add(transaction: &Transaction<'_>, path: &Path, tail: Tail, entries: &[JournalEntry]) -> Result<(), JournalError> {
     let fault = |source| JournalError::of(path, "writing to the journal", source);
     let Tail { number, entries: mut count, mut head } = tail;
     let mut insert = transaction

@@ -30,7 +30,7 @@ impl fmt::Display for Operator {
 
 /// Who holds the lock.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Holder {
+pub struct RolloutHolder {
     /// The id of the lock, for `--take-lock`.
     pub lock: String,
     /// The rollout that is carried out.
@@ -41,7 +41,7 @@ pub struct Holder {
     pub since: Timestamp,
 }
 
-impl fmt::Display for Holder {
+impl fmt::Display for RolloutHolder {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { lock, rollout, operator, since } = self;
         write!(formatter, "rollout {rollout} is being carried out by {operator}, since {since} (lock {lock})")
@@ -61,7 +61,7 @@ pub enum Liveness {
 
 /// Who wants the lock, and by what right.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub struct LockClaim<'a> {
     /// Who.
     pub me: &'a Operator,
     /// What is known of others.
@@ -97,7 +97,9 @@ impl Fence {
 }
 
 /// Returns who holds the lock now, with its number.
-pub(super) fn holder(connection: &rusqlite::Connection) -> rusqlite::Result<Option<(i64, Result<Holder, String>)>> {
+pub(super) fn holder(
+    connection: &rusqlite::Connection,
+) -> rusqlite::Result<Option<(i64, Result<RolloutHolder, String>)>> {
     connection
         .prepare_cached(
             "SELECT number, lock, rollout, user, host, pid, since FROM operator
@@ -108,7 +110,7 @@ pub(super) fn holder(connection: &rusqlite::Connection) -> rusqlite::Result<Opti
             let operator = Operator { user: row.get(3)?, host: row.get(4)?, pid: row.get(5)? };
             let since = Timestamp::from_milliseconds(row.get(6)?);
             let holder = match rollout.parse() {
-                Ok(rollout) => Ok(Holder { lock, rollout, operator, since }),
+                Ok(rollout) => Ok(RolloutHolder { lock, rollout, operator, since }),
                 Err(_) => Err(rollout),
             };
             Ok((row.get(0)?, holder))

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::rollout::Entry;
+use crate::rollout::JournalEntry;
 
 /// After which entry of this process, and how much later, it ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -21,7 +21,7 @@ impl StopAfter {
     }
 
     /// Returns the entries that are still written.
-    pub(super) fn up_to<'a>(&self, entries: &'a [Entry]) -> &'a [Entry] {
+    pub(super) fn up_to<'a>(&self, entries: &'a [JournalEntry]) -> &'a [JournalEntry] {
         if self.later.is_zero() { &entries[..entries.len().min(self.left)] } else { entries }
     }
 

@@ -3,7 +3,7 @@ use std::{collections::BTreeMap, fs};
 use super::*;
 use crate::{
     diagnostic::{Diagnose, Kind},
-    rollout::{Base, PlanId, Summary, Task, TaskResult},
+    rollout::{Base, PlanId, PlanSummary, Task, TaskResult},
 };
 
 const NOW: Timestamp = Timestamp::from_milliseconds(1_795_400_000_000);
@@ -15,7 +15,7 @@ fn plan() -> Plan {
         base: Base::default(),
         actions: Vec::new(),
         blocked: Vec::new(),
-        summary: Summary::default(),
+        summary: PlanSummary::default(),
         content: Vec::new(),
         unmanaged: Vec::new(),
         warnings: Vec::new(),
@@ -26,24 +26,24 @@ fn plan() -> Plan {
     .sealed()
 }
 
-fn entry(record: Record) -> Entry {
-    Entry { at: NOW, record }
+fn entry(record: Record) -> JournalEntry {
+    JournalEntry { at: NOW, record }
 }
 
-fn started() -> Entry {
+fn started() -> JournalEntry {
     entry(Record::Started { by: "me@here, process 1".to_owned() })
 }
 
-fn intent() -> Entry {
+fn intent() -> JournalEntry {
     entry(Record::Intent { workspace: "prod".parse().expect("a name"), task: Task::Forward { step: 0 } })
 }
 
-fn ended() -> Entry {
+fn ended() -> JournalEntry {
     let result = TaskResult::Done { before: serde_json::json!("1.0.0"), note: Some("ü \u{202e}".to_owned()) };
     entry(Record::Ended { workspace: "prod".parse().expect("a name"), task: Task::Forward { step: 0 }, result })
 }
 
-fn finished() -> Entry {
+fn finished() -> JournalEntry {
     entry(Record::Finished { ending: Ending::Done })
 }
 
@@ -58,15 +58,15 @@ fn id(chance: u16) -> RolloutId {
     RolloutId::new(NOW, chance)
 }
 
-fn claim<'a>(me: &'a Operator, others: Liveness, instead: Option<&'a str>) -> Claim<'a> {
-    Claim { me, others, instead }
+fn claim<'a>(me: &'a Operator, others: Liveness, instead: Option<&'a str>) -> LockClaim<'a> {
+    LockClaim { me, others, instead }
 }
 
-struct Place {
+struct JournalFixture {
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl JournalFixture {
     fn new() -> Self {
         Self { folder: tempfile::tempdir().expect("a folder") }
     }
@@ -88,7 +88,7 @@ fn begun(journal: &mut Journal, chance: u16) -> Fence {
 
 #[test]
 fn a_rollout_is_read_as_it_was_written_also_by_another_process() {
-    let place = Place::new();
+    let place = JournalFixture::new();
     assert!(Journal::open_existing(&place.path()).expect("nothing there").is_none());
     let mut journal = place.open();
     let fence = begun(&mut journal, 1);
@@ -101,7 +101,7 @@ fn a_rollout_is_read_as_it_was_written_also_by_another_process() {
 
 #[test]
 fn a_rollout_is_finished_where_its_last_entry_says_so() {
-    let place = Place::new();
+    let place = JournalFixture::new();
     let mut journal = place.open();
     let fence = begun(&mut journal, 1);
     assert_eq!(journal.find(None).expect("there").ending, None);
@@ -115,7 +115,7 @@ fn a_rollout_is_finished_where_its_last_entry_says_so() {
 
 #[test]
 fn a_rollout_is_found_by_the_beginning_of_its_name() {
-    let place = Place::new();
+    let place = JournalFixture::new();
     let mut journal = place.open();
     assert!(matches!(journal.find(None), Err(JournalError::Nothing)));
     for chance in [0x1111, 0x2222] {
@@ -132,7 +132,7 @@ fn a_rollout_is_found_by_the_beginning_of_its_name() {
 /// Fault W23.
 #[test]
 fn a_second_operator_is_refused_and_who_had_the_lock_taken_writes_nothing_more() {
-    let place = Place::new();
+    let place = JournalFixture::new();
     let mut first = place.open();
     let fence = begun(&mut first, 1);
     let mut second = place.open();
@@ -158,7 +158,7 @@ fn a_second_operator_is_refused_and_who_had_the_lock_taken_writes_nothing_more()
 
 #[test]
 fn a_lock_of_this_machine_whose_process_is_gone_is_taken_over() {
-    let place = Place::new();
+    let place = JournalFixture::new();
     let mut first = place.open();
     let fence = begun(&mut first, 1);
     let mut second = place.open();
@@ -176,7 +176,7 @@ fn a_lock_of_this_machine_whose_process_is_gone_is_taken_over() {
 /// Found by a review: who took a lock by force does not hold the lock file, and lost the lock to whoever came next.
 #[test]
 fn a_lock_of_this_machine_whose_process_lives_is_not_taken_over() {
-    let place = Place::new();
+    let place = JournalFixture::new();
     let mut first = place.open();
     let alive = Operator { pid: std::process::id(), ..me() };
     first.take(&id(1), claim(&alive, Liveness::Alone, None), NOW).expect("taken");
@@ -197,7 +197,7 @@ fn entries_that_were_changed_removed_or_added_are_not_believed() {
         "UPDATE rollout SET entries = -1",
         "INSERT INTO entry SELECT rollout, 3, 'x', digest FROM entry WHERE number = 2",
     ] {
-        let place = Place::new();
+        let place = JournalFixture::new();
         let mut journal = place.open();
         let fence = begun(&mut journal, 1);
         journal.append(&id(1), &fence, &[intent(), ended()]).expect("appended");
@@ -211,7 +211,7 @@ fn entries_that_were_changed_removed_or_added_are_not_believed() {
 #[test]
 fn bytes_that_are_no_journal_are_an_error() {
     for bytes in [b"short".to_vec(), vec![7; 4096]] {
-        let place = Place::new();
+        let place = JournalFixture::new();
         crate::disk::write_atomic(&place.path(), &bytes, 0o644).expect("written");
         assert!(matches!(Journal::open(&place.path()), Err(JournalError::Damaged { .. })));
         assert!(matches!(Journal::open_existing(&place.path()), Err(JournalError::Damaged { .. })));
@@ -220,7 +220,7 @@ fn bytes_that_are_no_journal_are_an_error() {
 
 #[test]
 fn a_page_that_was_overwritten_is_an_error_and_no_panic() {
-    let place = Place::new();
+    let place = JournalFixture::new();
     let mut journal = place.open();
     let fence = begun(&mut journal, 1);
     for _ in 0..200 {
@@ -251,7 +251,7 @@ fn a_page_that_was_overwritten_is_an_error_and_no_panic() {
 
 #[test]
 fn a_journal_of_a_newer_program_is_not_touched() {
-    let place = Place::new();
+    let place = JournalFixture::new();
     place.open().connection.pragma_update(None, "user_version", 99).expect("set");
     assert!(matches!(Journal::open(&place.path()), Err(JournalError::Newer { found: 99, .. })));
     assert!(matches!(Journal::open_existing(&place.path()), Err(JournalError::Newer { .. })));

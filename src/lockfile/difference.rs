@@ -15,12 +15,12 @@ pub struct LockDifference {
     /// The plugin; nothing for what is about the workspace as a whole.
     pub plugin: Option<PluginId>,
     /// What is otherwise.
-    pub change: Change,
+    pub change: LockChange,
 }
 
 /// What is otherwise; the texts are those of the files.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Change {
+pub enum LockChange {
     /// It is only in the second; the text is the version of a plugin, and empty for a workspace.
     Added(String),
     /// It is only in the first; the text is the version of a plugin, and empty for a workspace.
@@ -56,14 +56,14 @@ impl fmt::Display for LockDifference {
             text.as_ref().map_or_else(|| "nothing".to_owned(), |text| format!("`{}`", text.escape_debug()))
         };
         match &self.change {
-            Change::Added(version) if version.is_empty() => formatter.write_str(" is new"),
-            Change::Removed(version) if version.is_empty() => formatter.write_str(" is gone"),
-            Change::Added(version) => write!(formatter, " {version} is new"),
-            Change::Removed(version) => write!(formatter, " {version} is gone"),
-            Change::Field { name, before, after } => {
+            LockChange::Added(version) if version.is_empty() => formatter.write_str(" is new"),
+            LockChange::Removed(version) if version.is_empty() => formatter.write_str(" is gone"),
+            LockChange::Added(version) => write!(formatter, " {version} is new"),
+            LockChange::Removed(version) => write!(formatter, " {version} is gone"),
+            LockChange::Field { name, before, after } => {
                 write!(formatter, ": {name} was {} and is {}", said(before), said(after))
             }
-            Change::Digest { platform, before, after } => {
+            LockChange::Digest { platform, before, after } => {
                 write!(formatter, ": the digest for {platform} was {} and is {}", said(before), said(after))
             }
         }
@@ -73,12 +73,14 @@ impl fmt::Display for LockDifference {
 impl Serialize for LockDifference {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let (change, field, platform, before, after) = match &self.change {
-            Change::Added(version) => ("added", None, None, None, Some(version).filter(|version| !version.is_empty())),
-            Change::Removed(version) => {
+            LockChange::Added(version) => {
+                ("added", None, None, None, Some(version).filter(|version| !version.is_empty()))
+            }
+            LockChange::Removed(version) => {
                 ("removed", None, None, Some(version).filter(|version| !version.is_empty()), None)
             }
-            Change::Field { name, before, after } => ("field", Some(*name), None, before.as_ref(), after.as_ref()),
-            Change::Digest { platform, before, after } => {
+            LockChange::Field { name, before, after } => ("field", Some(*name), None, before.as_ref(), after.as_ref()),
+            LockChange::Digest { platform, before, after } => {
                 ("digest", None, Some(platform.as_str()), before.as_ref(), after.as_ref())
             }
         };
@@ -111,8 +113,8 @@ fn pairs<'a, K: Ord, V>(
     keys.into_iter().map(|key| (key, first.get(key), second.get(key)))
 }
 
-fn field(name: &'static str, before: Option<String>, after: Option<String>) -> Option<Change> {
-    (before != after).then_some(Change::Field { name, before, after })
+fn field(name: &'static str, before: Option<String>, after: Option<String>) -> Option<LockChange> {
+    (before != after).then_some(LockChange::Field { name, before, after })
 }
 
 pub(super) fn between(first: &Lock, second: &Lock) -> Vec<LockDifference> {
@@ -127,8 +129,8 @@ pub(super) fn between(first: &Lock, second: &Lock) -> Vec<LockDifference> {
         let about = |change| LockDifference { workspace: Some(name.clone()), plugin: None, change };
         match (before, after) {
             (Some(before), Some(after)) => of_workspaces(name, before, after, &mut found),
-            (None, _) => found.push(about(Change::Added(String::new()))),
-            (_, None) => found.push(about(Change::Removed(String::new()))),
+            (None, _) => found.push(about(LockChange::Added(String::new()))),
+            (_, None) => found.push(about(LockChange::Removed(String::new()))),
         }
     }
     found
@@ -153,14 +155,14 @@ fn of_workspaces(
     for (id, before, after) in pairs(&first.plugins, &second.plugins) {
         let changes = match (before, after) {
             (Some(before), Some(after)) => of_plugins(before, after),
-            (Some(before), None) => vec![Change::Removed(before.version.to_string())],
-            (None, after) => after.map(|after| Change::Added(after.version.to_string())).into_iter().collect(),
+            (Some(before), None) => vec![LockChange::Removed(before.version.to_string())],
+            (None, after) => after.map(|after| LockChange::Added(after.version.to_string())).into_iter().collect(),
         };
         found.extend(changes.into_iter().map(|change| about(Some(id), change)));
     }
 }
 
-fn of_plugins(first: &LockedPlugin, second: &LockedPlugin) -> Vec<Change> {
+fn of_plugins(first: &LockedPlugin, second: &LockedPlugin) -> Vec<LockChange> {
     let version = |plugin: &LockedPlugin| Some(plugin.version.to_string());
     let reason = |plugin: &LockedPlugin| Some(plugin.reason.to_string());
     let signer = |plugin: &LockedPlugin| {
@@ -174,7 +176,7 @@ fn of_plugins(first: &LockedPlugin, second: &LockedPlugin) -> Vec<Change> {
     let digests = pairs(&first.packages, &second.packages).filter(|(_, before, after)| before != after);
     let digest =
         |(platform, before, after): (&Platform, Option<&super::PackageDigest>, Option<&super::PackageDigest>)| {
-            Change::Digest {
+            LockChange::Digest {
                 platform: platform.clone(),
                 before: before.map(ToString::to_string),
                 after: after.map(ToString::to_string),

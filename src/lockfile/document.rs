@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, fmt::Write as _};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{FORMAT, Lock, LockError, LockedPlugin, LockedWorkspace, PackageDigest, Reason, Signer, Snapshot};
+use super::{
+    CatalogState, FORMAT, Lock, LockError, LockReason, LockedPlugin, LockedSigner, LockedWorkspace, PackageDigest,
+};
 use crate::{
     diagnostic::unknown_key,
     model::{GrafanaVersion, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName},
@@ -33,7 +35,7 @@ pub(super) struct RawLock {
     catalog: Option<RawSnapshot>,
     /// The workspaces, in the order of their names.
     #[serde(default)]
-    workspace: Vec<RawWorkspace>,
+    workspace: Vec<WorkspaceDocument>,
 }
 
 /// The state of the catalog that it was chosen from.
@@ -53,7 +55,7 @@ struct RawSnapshot {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "Workspace")]
-struct RawWorkspace {
+struct WorkspaceDocument {
     /// The name.
     name: WorkspaceName,
     /// The version of Grafana that it was chosen for, where it is known.
@@ -105,7 +107,7 @@ pub(super) fn parse(text: &str) -> Result<Lock, LockError> {
         return Err(LockError::Newer { found: head.format, known: FORMAT });
     }
     let raw: RawLock = toml::from_str(text).map_err(|error| explain(text, &error))?;
-    let catalog = raw.catalog.map(|RawSnapshot { source, sync, synced_at }| Snapshot { source, sync, synced_at });
+    let catalog = raw.catalog.map(|RawSnapshot { source, sync, synced_at }| CatalogState { source, sync, synced_at });
     let mut workspaces = BTreeMap::new();
     for workspace in raw.workspace {
         let name = workspace.name.clone();
@@ -116,7 +118,7 @@ pub(super) fn parse(text: &str) -> Result<Lock, LockError> {
     Ok(Lock { catalog, workspaces })
 }
 
-impl RawWorkspace {
+impl WorkspaceDocument {
     fn check(self) -> Result<LockedWorkspace, LockError> {
         let mut plugins = BTreeMap::new();
         for plugin in self.plugin {
@@ -131,7 +133,7 @@ impl RawWorkspace {
 
 impl RawPlugin {
     fn check(self, workspace: &WorkspaceName) -> Result<LockedPlugin, LockError> {
-        let reason: Reason = self.reason.parse().map_err(|error: super::ParseReasonError| LockError::Reason {
+        let reason: LockReason = self.reason.parse().map_err(|error: super::ParseReasonError| LockError::Reason {
             workspace: workspace.clone(),
             plugin: self.id.clone(),
             source: error,
@@ -140,7 +142,7 @@ impl RawPlugin {
             (None, None) => None,
             (None, Some(_)) => return Err(LockError::Signer { workspace: workspace.clone(), plugin: self.id }),
             (Some(signature), organisation) => {
-                Some(Signer { signature, organisation: organisation.unwrap_or_default() })
+                Some(LockedSigner { signature, organisation: organisation.unwrap_or_default() })
             }
         };
         let mut packages = BTreeMap::new();
@@ -170,7 +172,7 @@ fn explain(text: &str, error: &toml::de::Error) -> LockError {
 /// Returns the text of a lock.
 pub(super) fn write(lock: &Lock) -> String {
     let mut text = format!("{HEADER}format = {FORMAT}\n");
-    if let Some(Snapshot { source, sync, synced_at }) = &lock.catalog {
+    if let Some(CatalogState { source, sync, synced_at }) = &lock.catalog {
         text.push_str("\n[catalog]\n");
         field(&mut text, "source", source);
         let _ = writeln!(text, "sync = {sync}");
@@ -199,7 +201,7 @@ fn write_plugin(text: &mut String, id: &PluginId, plugin: &LockedPlugin) {
     field(text, "id", id.as_str());
     field(text, "version", plugin.version.as_str());
     field(text, "reason", &plugin.reason.to_string());
-    if let Some(Signer { signature, organisation }) = &plugin.signer {
+    if let Some(LockedSigner { signature, organisation }) = &plugin.signer {
         field(text, "signature", signature);
         if !organisation.is_empty() {
             field(text, "signer", organisation);

@@ -11,7 +11,7 @@ mod schema;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-pub use difference::{Change, LockDifference};
+pub use difference::{LockChange, LockDifference};
 pub use error::{LockError, ParseReasonError};
 pub use schema::lock_schema;
 
@@ -26,14 +26,14 @@ pub const FORMAT: u32 = 1;
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Lock {
     /// What the catalog was when it was chosen, where one was synced.
-    pub catalog: Option<Snapshot>,
+    pub catalog: Option<CatalogState>,
     /// The workspaces by name.
     pub workspaces: BTreeMap<WorkspaceName, LockedWorkspace>,
 }
 
 /// One state of a catalog.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Snapshot {
+pub struct CatalogState {
     /// The address or the folder it was copied from.
     pub source: String,
     /// The number of the sync that copied it.
@@ -59,16 +59,16 @@ pub struct LockedPlugin {
     /// The version as it is published.
     pub version: PluginVersion,
     /// Why it is there.
-    pub reason: Reason,
+    pub reason: LockReason,
     /// Who signed it, as the catalog claims; nothing for an unsigned one.
-    pub signer: Option<Signer>,
+    pub signer: Option<LockedSigner>,
     /// What the catalog promises of its packages; none where it promises nothing.
     pub packages: BTreeMap<Platform, PackageDigest>,
 }
 
 /// Who signed a plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Signer {
+pub struct LockedSigner {
     /// `grafana`, `commercial`, `community`, `private` or what else the catalog says.
     pub signature: String,
     /// The slug of the organisation; empty where the catalog does not tell.
@@ -107,7 +107,7 @@ impl fmt::Display for PackageDigest {
 
 /// Why a plugin is in the lock.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Reason {
+pub enum LockReason {
     /// The manifest asks for it.
     AskedFor,
     /// It was installed when the workspace was adopted.
@@ -119,7 +119,7 @@ pub enum Reason {
 /// How a reason starts that names others.
 const NEEDED_BY: &str = "needed by ";
 
-impl fmt::Display for Reason {
+impl fmt::Display for LockReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AskedFor => formatter.write_str("asked for"),
@@ -132,7 +132,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl FromStr for Reason {
+impl FromStr for LockReason {
     type Err = ParseReasonError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {

@@ -54,7 +54,7 @@ fn a_lock_is_read_and_written_byte_by_byte() {
     let workspace = lock.workspace(&parsed("prod-eu")).expect("it is there");
     let source = &workspace.plugins[&parsed::<PluginId>("acme-sea-datasource")];
     assert_eq!(source.packages[&parsed::<Platform>("linux-arm64")], PackageDigest::Md5(Md5Digest::from_bytes([9; 16])));
-    assert_eq!(source.reason, Reason::NeededBy(vec![parsed("acme-sea-app"), parsed("acme-tide-app")]));
+    assert_eq!(source.reason, LockReason::NeededBy(vec![parsed("acme-sea-app"), parsed("acme-tide-app")]));
     assert!(lock.workspace(&parsed("prod")).is_none());
 }
 
@@ -132,12 +132,12 @@ fn differences_are_told_one_by_one() {
     assert_eq!((lines.len(), back.len(), back[1].as_str()), (7, 7, "new is gone"));
 }
 
-fn reasons() -> impl Strategy<Value = Reason> {
+fn reasons() -> impl Strategy<Value = LockReason> {
     let ids = proptest::collection::btree_set("[a-z][a-z0-9-]{0,6}[a-z]", 1..4);
     prop_oneof![
-        Just(Reason::AskedFor),
-        Just(Reason::Adopted),
-        ids.prop_map(|ids| Reason::NeededBy(ids.iter().map(|id| parsed(id)).collect())),
+        Just(LockReason::AskedFor),
+        Just(LockReason::Adopted),
+        ids.prop_map(|ids| LockReason::NeededBy(ids.iter().map(|id| parsed(id)).collect())),
     ]
 }
 
@@ -151,7 +151,7 @@ fn plugins() -> impl Strategy<Value = LockedPlugin> {
     ("[0-9a-z][0-9a-z.+-]{0,3}[0-9]", reasons(), signer, packages).prop_filter_map(
         "a version",
         |(version, reason, signer, packages)| {
-            let signer = signer.map(|(signature, organisation)| Signer { signature, organisation });
+            let signer = signer.map(|(signature, organisation)| LockedSigner { signature, organisation });
             let packages = packages.into_iter().map(|(platform, digest)| (parsed(&platform), digest)).collect();
             Some(LockedPlugin { version: version.parse().ok()?, reason, signer, packages })
         },
@@ -166,7 +166,7 @@ fn locks() -> impl Strategy<Value = Lock> {
     let workspaces = proptest::collection::btree_map("[a-z][a-z0-9._-]{0,5}", workspace, 0..3);
     let catalog = proptest::option::of(("(.|\\n){0,12}", any::<i64>(), 0..4_000_000_000_000_i64));
     (catalog, workspaces).prop_map(|(catalog, workspaces)| Lock {
-        catalog: catalog.map(|(source, sync, at)| Snapshot {
+        catalog: catalog.map(|(source, sync, at)| CatalogState {
             source,
             sync,
             synced_at: Timestamp::from_milliseconds(at),

@@ -18,16 +18,16 @@ const ERROR_CHARACTERS: usize = 300;
 
 /// The answer to a conditional request.
 #[derive(Debug)]
-pub enum Answer {
+pub enum ConditionalAnswer {
     /// Nothing changed since the ETag that was sent.
     Unchanged,
     /// The document as it is now.
-    Document(Document),
+    Document(TaggedBody),
 }
 
-impl Answer {
+impl ConditionalAnswer {
     /// Returns the document, or nothing when it did not change.
-    pub fn document(self) -> Option<Document> {
+    pub fn document(self) -> Option<TaggedBody> {
         match self {
             Self::Unchanged => None,
             Self::Document(document) => Some(document),
@@ -37,7 +37,7 @@ impl Answer {
 
 /// A whole body and the tag it can be asked for again with.
 #[derive(Debug)]
-pub struct Document {
+pub struct TaggedBody {
     /// The decoded bytes.
     pub bytes: Vec<u8>,
     /// The `ETag`, as the server wrote it.
@@ -128,7 +128,7 @@ pub(super) async fn read_document(
     url: Url,
     limit: u64,
     settings: &NetSettings,
-) -> Result<Document, NetError> {
+) -> Result<TaggedBody, NetError> {
     let etag = etag(&response);
     let mut bytes = Vec::new();
     let keep = |chunk: &[u8]| {
@@ -136,7 +136,7 @@ pub(super) async fn read_document(
         Ok(())
     };
     Body::new(response, url)?.read(limit, settings, keep).await?;
-    Ok(Document { bytes, etag })
+    Ok(TaggedBody { bytes, etag })
 }
 
 /// Returns the ETag, where it is one that can be sent back.

@@ -23,13 +23,13 @@ use reqwest::ClientBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use answer::{Answer, Document, Reply, Spoken};
+pub use answer::{ConditionalAnswer, Reply, Spoken, TaggedBody};
 pub use download::{Download, Sink};
 pub use error::{NetError, SiteError};
 pub use raw::{RawAnswer, RawRequest};
 pub use redirect::RedirectRule;
 pub use reqwest::Method;
-pub use site::{Form, Question, Site, Traffic, parse_address};
+pub use site::{Form, SingleRequest, Site, Traffic, parse_address};
 
 /// The bounds of every conversation; the defaults are those of the design page.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -37,37 +37,37 @@ pub use site::{Form, Question, Site, Traffic, parse_address};
 pub struct NetSettings {
     /// How long a server may take until it has sent its headers.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub header_timeout: Duration,
     /// How long a connection may take to come about.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub connect_timeout: Duration,
     /// Over which time slowness is measured: under 1 kB a second on average is too slow.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub slow_window: Duration,
     /// How often a request is sent before its failure counts.
     pub tries: u32,
     /// The longest first pause between two tries; it doubles every time, and each pause is drawn from zero to that.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub backoff: Duration,
     /// The longest pause that a server may ask for.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub retry_after: Duration,
     /// The longest wait for an answer to an install or an uninstall.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub change_timeout: Duration,
     /// How long an unclear change is read back before it is called unknown or failed.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub settle_timeout: Duration,
     /// The pause between two readings of an unclear change.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub settle_pause: Duration,
 }
 

@@ -17,7 +17,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::{
-    Answer, Client, NetError, RedirectRule, Reply, SiteError, Spoken,
+    Client, ConditionalAnswer, NetError, RedirectRule, Reply, SiteError, Spoken,
     answer::{is_redirect, read_document, read_reply, read_start, refuse},
     redirect::{Hop, MAX_HOPS, decide},
     retry::{FullJitter, pause},
@@ -26,10 +26,10 @@ use crate::model::{Credential, Secret};
 
 /// A server that was named in a setting or on the command line, and who we are to it.
 #[derive(Clone, Debug)]
-pub struct Site(Arc<Inner>);
+pub struct Site(Arc<SiteInner>);
 
 #[derive(Debug)]
-struct Inner {
+struct SiteInner {
     client: Client,
     base: Url,
     credential: Option<Credential>,
@@ -65,7 +65,7 @@ impl Form {
 
 /// A request that is sent once, and whose answer is read whatever its status.
 #[derive(Debug)]
-pub struct Question<'a> {
+pub struct SingleRequest<'a> {
     /// The method.
     pub method: Method,
     /// The path below the site.
@@ -102,16 +102,16 @@ impl Site {
     ) -> Result<Self, SiteError> {
         let base = parse_address(address, allow_http)?;
         let traffic = Arc::default();
-        Ok(Self(Arc::new(Inner { client: client.clone(), base, credential, organisation: None, traffic })))
+        Ok(Self(Arc::new(SiteInner { client: client.clone(), base, credential, organisation: None, traffic })))
     }
 
     /// Returns the same site, asked about another organisation of the Grafana that it is; the traffic is counted as one.
     #[must_use]
     pub fn of_organisation(&self, organisation: i64) -> Self {
-        let Inner { client, base, credential, traffic, .. } = self.0.as_ref();
+        let SiteInner { client, base, credential, traffic, .. } = self.0.as_ref();
         let (client, base, credential) = (client.clone(), base.clone(), credential.clone());
         let (organisation, traffic) = (Some(organisation), Arc::clone(traffic));
-        Self(Arc::new(Inner { client, base, credential, organisation, traffic }))
+        Self(Arc::new(SiteInner { client, base, credential, organisation, traffic }))
     }
 
     /// Returns the address of the site, without a slash at its end.
@@ -139,7 +139,7 @@ impl Site {
         query: &[(&str, &str)],
         etag: Option<&str>,
         limit: u64,
-    ) -> Result<Answer, NetError> {
+    ) -> Result<ConditionalAnswer, NetError> {
         self.get_again(Form::Whole, &self.address(path, query), etag, limit).await
     }
 
@@ -150,11 +150,17 @@ impl Site {
         path: &[&str],
         query: &[(&str, &str)],
         limit: u64,
-    ) -> Result<Answer, NetError> {
+    ) -> Result<ConditionalAnswer, NetError> {
         self.get_again(form, &self.address(path, query), None, limit).await
     }
 
-    async fn get_again(&self, form: Form, url: &Url, etag: Option<&str>, limit: u64) -> Result<Answer, NetError> {
+    async fn get_again(
+        &self,
+        form: Form,
+        url: &Url,
+        etag: Option<&str>,
+        limit: u64,
+    ) -> Result<ConditionalAnswer, NetError> {
         let settings = self.0.client.settings();
         (|| self.get_once(form, url, etag, limit))
             .retry(FullJitter::new(settings))
@@ -182,7 +188,7 @@ impl Site {
 
     /// Sends one request, once, and returns whatever status comes with its body; only a missing answer is an error, and a
     /// success of more than `question.limit` decoded bytes.
-    pub async fn ask_once(&self, question: Question<'_>) -> Result<Spoken, NetError> {
+    pub async fn ask_once(&self, question: SingleRequest<'_>) -> Result<Spoken, NetError> {
         let url = self.address(question.path, &[]);
         let response = self.send_once(question.method, &url, question.body, question.timeout).await?;
         if is_redirect(response.status()) {
@@ -248,7 +254,13 @@ impl Site {
         self.0.traffic.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    async fn get_once(&self, form: Form, url: &Url, etag: Option<&str>, limit: u64) -> Result<Answer, NetError> {
+    async fn get_once(
+        &self,
+        form: Form,
+        url: &Url,
+        etag: Option<&str>,
+        limit: u64,
+    ) -> Result<ConditionalAnswer, NetError> {
         let mut headers = HeaderMap::new();
         // A cache in between may hold an older answer; the origin decides whether it still holds.
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -259,11 +271,11 @@ impl Site {
         let settings = self.0.client.settings();
         let response = self.follow(url, headers).await?;
         match response.status() {
-            StatusCode::NOT_MODIFIED if etag.is_some() => Ok(Answer::Unchanged),
+            StatusCode::NOT_MODIFIED if etag.is_some() => Ok(ConditionalAnswer::Unchanged),
             status if status.is_success() => {
                 let document = read_document(response, url.clone(), limit, settings).await?;
                 self.count_bytes(document.bytes.len() as u64);
-                Ok(Answer::Document(document))
+                Ok(ConditionalAnswer::Document(document))
             }
             _ => Err(refuse(response, url.clone(), self.0.credential.as_ref(), settings).await),
         }

@@ -11,13 +11,14 @@ use crate::{
     archive::parse_plugin_json,
     diagnostic::{Diagnose, Kind, nearest},
     index::{
-        Index, IndexError, ListedPlugin, ListedRelease, OpenAlert, Relations, Snapshot, StoredPlugin, StoredRelease,
+        Index, IndexError, ListedPlugin, ListedRelease, OpenAlert, ReadTransaction, Relations, StoredPlugin,
+        StoredRelease,
     },
     model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Release, VersionRequest},
     ops::{sync::Alert, target::InstalledPlugin},
     resolver::{
-        self, Candidate, Explanation, Installed, Listing, NoVersion, Offer, Problem, Provider, SignatureRule, Solution,
-        SolveError, Surroundings,
+        self, Candidate, Explanation, Listing, NoVersion, Offer, PresentPlugin, Problem, Provider, SignatureRule,
+        Solution, SolveError, Surroundings,
     },
     signature::Enforcement,
 };
@@ -27,7 +28,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// A plugin and the version of it that is right.
 #[derive(Clone, Debug)]
-pub struct Chosen {
+pub struct ChosenRelease {
     /// The plugin.
     pub plugin: StoredPlugin,
     /// The version.
@@ -110,16 +111,20 @@ pub fn find_plugin(index: &Index, id: &PluginId) -> Result<StoredPlugin, LookupE
 }
 
 /// Returns the newest version of a plugin that is wanted and works.
-pub fn choose(index: &Index, spec: &PluginSpec, surroundings: &Surroundings) -> Result<Chosen, LookupError> {
+pub fn choose(index: &Index, spec: &PluginSpec, surroundings: &Surroundings) -> Result<ChosenRelease, LookupError> {
     let plugin = find_plugin(index, &spec.id)?;
     let releases = index.releases(&spec.id)?;
     let release = resolver::choose(&spec.id, &candidates(&plugin, &releases), &spec.version, surroundings)?.clone();
-    Ok(Chosen { plugin, release })
+    Ok(ChosenRelease { plugin, release })
 }
 
 /// Returns the newest version of a plugin that is wanted and works, to be used: no open alert stops it, and none stops a
 /// newer version that would have been taken.
-pub fn choose_for_use(index: &Index, spec: &PluginSpec, surroundings: &Surroundings) -> Result<Chosen, LookupError> {
+pub fn choose_for_use(
+    index: &Index,
+    spec: &PluginSpec,
+    surroundings: &Surroundings,
+) -> Result<ChosenRelease, LookupError> {
     choose_settled(index, spec, None, surroundings)
 }
 
@@ -129,7 +134,7 @@ pub fn choose_settled(
     spec: &PluginSpec,
     settled: Option<&PluginVersion>,
     surroundings: &Surroundings,
-) -> Result<Chosen, LookupError> {
+) -> Result<ChosenRelease, LookupError> {
     let _snapshot = index.snapshot()?;
     let exactly = |version: &PluginVersion| VersionRequest::Text { version: version.clone(), range: None };
     let pinned = PluginSpec { id: spec.id.clone(), version: settled.map_or_else(|| spec.version.clone(), exactly) };
@@ -196,7 +201,7 @@ pub fn offers(plugin: &StoredPlugin, releases: Vec<StoredRelease>) -> impl Itera
 
 /// Returns a solution, or why there is none, as far as that is known.
 pub fn attempt(index: &Index, problem: &Problem) -> Result<Result<Solution, Option<Box<Explanation>>>, IndexError> {
-    match resolver::solve(&Catalog::new(index, &problem.surroundings), problem) {
+    match resolver::solve(&IndexProvider::new(index, &problem.surroundings), problem) {
         Ok(solution) => Ok(Ok(solution)),
         Err(SolveError::Provider(error)) => Err(error),
         Err(SolveError::GivenUp { .. }) => Ok(Err(None)),
@@ -205,10 +210,10 @@ pub fn attempt(index: &Index, problem: &Problem) -> Result<Result<Solution, Opti
 }
 
 /// Returns the plugins that are there and work, as the resolver takes them.
-pub fn installed<'a>(plugins: impl Iterator<Item = &'a InstalledPlugin>) -> BTreeMap<PluginId, Installed> {
+pub fn installed<'a>(plugins: impl Iterator<Item = &'a InstalledPlugin>) -> BTreeMap<PluginId, PresentPlugin> {
     let there = |plugin: &InstalledPlugin| {
         let version = plugin.version.clone().filter(|_| plugin.fault.is_none())?;
-        Some((plugin.id.clone(), Installed { version, dependencies: plugin.dependencies.clone() }))
+        Some((plugin.id.clone(), PresentPlugin { version, dependencies: plugin.dependencies.clone() }))
     };
     plugins.filter_map(there).collect()
 }
@@ -274,23 +279,23 @@ fn packed_dependencies(
 
 /// The index as the resolver asks it, in one state; of each plugin is read what the search asks for, and once.
 #[derive(Debug)]
-pub struct Catalog<'a> {
+pub struct IndexProvider<'a> {
     index: &'a Index,
     platform: Option<Platform>,
-    plugins: RefCell<HashMap<PluginId, Option<Rc<Known>>>>,
+    plugins: RefCell<HashMap<PluginId, Option<Rc<LoadedPlugin>>>>,
     ranges: OnceCell<HashMap<i64, Rc<str>>>,
-    snapshot: OnceCell<Snapshot<'a>>,
+    snapshot: OnceCell<ReadTransaction<'a>>,
     started: Instant,
 }
 
 /// What was read of a plugin.
 #[derive(Debug)]
-struct Known {
+struct LoadedPlugin {
     listed: ListedPlugin,
     relations: OnceCell<Relations>,
 }
 
-impl<'a> Catalog<'a> {
+impl<'a> IndexProvider<'a> {
     /// Returns the index for one resolution in these surroundings, which may take ten seconds from now.
     pub fn new(index: &'a Index, surroundings: &Surroundings) -> Self {
         let platform = surroundings.platforms.first().cloned();
@@ -298,7 +303,7 @@ impl<'a> Catalog<'a> {
         Self { index, platform, plugins, ranges, snapshot, started: Instant::now() }
     }
 
-    fn plugin(&self, id: &PluginId) -> Result<Option<Rc<Known>>, IndexError> {
+    fn plugin(&self, id: &PluginId) -> Result<Option<Rc<LoadedPlugin>>, IndexError> {
         if let Some(known) = self.plugins.borrow().get(id) {
             return Ok(known.clone());
         }
@@ -306,12 +311,12 @@ impl<'a> Catalog<'a> {
             drop(self.snapshot.set(self.index.snapshot()?));
         }
         let listed = self.index.listed_plugin(id)?;
-        let plugin = listed.map(|listed| Rc::new(Known { listed, relations: OnceCell::new() }));
+        let plugin = listed.map(|listed| Rc::new(LoadedPlugin { listed, relations: OnceCell::new() }));
         self.plugins.borrow_mut().insert(id.clone(), plugin.clone());
         Ok(plugin)
     }
 
-    fn relations<'k>(&self, known: &'k Known) -> Result<&'k Relations, IndexError> {
+    fn relations<'k>(&self, known: &'k LoadedPlugin) -> Result<&'k Relations, IndexError> {
         if let Some(relations) = known.relations.get() {
             return Ok(relations);
         }
@@ -328,7 +333,7 @@ impl<'a> Catalog<'a> {
     }
 }
 
-impl Provider for Catalog<'_> {
+impl Provider for IndexProvider<'_> {
     type Error = IndexError;
 
     fn versions(&self, id: &PluginId) -> Result<Option<Rc<[Listing]>>, IndexError> {

@@ -182,7 +182,7 @@ impl ChangeResult {
 
 /// How many changes came to what.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Summary {
+pub struct OutcomeCounts {
     /// Made.
     pub changed: usize,
     /// Not needed.
@@ -203,7 +203,7 @@ pub struct Changes {
     /// One by one, in the order in which they were made on each target.
     pub results: Vec<ChangeResult>,
     /// Counted.
-    pub summary: Summary,
+    pub summary: OutcomeCounts,
     /// What else was noticed.
     #[serde(skip)]
     pub remarks: Vec<String>,
@@ -213,7 +213,7 @@ impl Changes {
     /// Returns the results with their count.
     pub fn of(results: Vec<ChangeResult>, remarks: Vec<String>) -> Self {
         let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
-        let summary = Summary {
+        let summary = OutcomeCounts {
             changed: count(ChangeOutcome::Changed),
             unchanged: count(ChangeOutcome::Unchanged),
             failed: count(ChangeOutcome::Failed),
@@ -226,7 +226,7 @@ impl Changes {
 
     /// Returns what the whole means: an unknown outcome wins over all, a mixture is partly done.
     pub fn kind(&self) -> Option<Kind> {
-        let Summary { changed, unchanged, failed, unknown, skipped, .. } = self.summary;
+        let OutcomeCounts { changed, unchanged, failed, unknown, skipped, .. } = self.summary;
         if unknown > 0 {
             return Some(Kind::Unknown);
         }

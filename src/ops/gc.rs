@@ -27,7 +27,7 @@ pub struct GcOptions {
 
 /// Something that goes.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Removed {
+pub struct RemovedFile {
     /// What.
     pub object: String,
     /// Why.
@@ -40,7 +40,7 @@ pub struct Removed {
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct GcOutcome {
     /// One by one.
-    pub removed: Vec<Removed>,
+    pub removed: Vec<RemovedFile>,
     /// How many bytes that freed.
     pub bytes: u64,
     /// How many packages stay.
@@ -92,7 +92,7 @@ pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let mut outcome = GcOutcome { kept: kept.len(), set_aside: old, ..GcOutcome::default() };
     for blob in &superseded {
         let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);
-        outcome.add(Removed { object, reason: "there are newer versions", size: 0 });
+        outcome.add(RemovedFile { object, reason: "there are newer versions", size: 0 });
         if !options.dry_run {
             index.remove_blob(&blob.plugin, &blob.version, &blob.platform)?;
         }
@@ -102,7 +102,7 @@ pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let incomplete = store.incomplete()?;
     if incomplete > 0 {
         let object = format!("{incomplete} incomplete downloads");
-        outcome.add(Removed { object, reason: "nobody goes on with them", size: 0 });
+        outcome.add(RemovedFile { object, reason: "nobody goes on with them", size: 0 });
     }
     sweep_scans(context, options.dry_run, &mut outcome);
     if !options.dry_run {
@@ -133,7 +133,7 @@ fn sweep_scans(context: &Context, dry_run: bool, outcome: &mut GcOutcome) {
     for file in files.into_iter().filter(|file| file.used.as_milliseconds() < limit) {
         if dry_run || std::fs::remove_file(&file.path).is_ok() {
             let object = file.path.display().to_string();
-            outcome.add(Removed { object, reason: "no `usage` read it for 90 days", size: file.size });
+            outcome.add(RemovedFile { object, reason: "no `usage` read it for 90 days", size: file.size });
         }
     }
 }
@@ -149,14 +149,14 @@ fn sweep_files(
             StoredFile::Blob { digest, .. } if spoken_of.contains(&digest) => {}
             StoredFile::Blob { digest, size } => {
                 let object = format!("sha256:{digest}");
-                outcome.add(Removed { object, reason: "the index does not speak of it", size });
+                outcome.add(RemovedFile { object, reason: "the index does not speak of it", size });
                 if !dry_run {
                     store.remove(&digest)?;
                 }
             }
             StoredFile::Stray { path, size } => {
                 let object = path.display().to_string();
-                outcome.add(Removed { object, reason: "it is no package", size });
+                outcome.add(RemovedFile { object, reason: "it is no package", size });
                 if !dry_run {
                     store.remove_stray(&path)?;
                 }
@@ -185,7 +185,7 @@ fn split(blobs: Vec<Blob>, keep: Option<usize>) -> (Vec<Blob>, Vec<Blob>) {
 }
 
 impl GcOutcome {
-    fn add(&mut self, removed: Removed) {
+    fn add(&mut self, removed: RemovedFile) {
         self.bytes += removed.size;
         self.removed.push(removed);
     }

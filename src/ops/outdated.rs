@@ -5,7 +5,7 @@ use crate::{
     model::{GrafanaVersion, PluginSpec, PluginVersion, Timestamp},
     ops::{
         candidates::{LookupError, choose},
-        target::{InstalledPlugin, State, Target},
+        target::{InstalledPlugin, Snapshot, Target},
     },
     resolver::Surroundings,
 };
@@ -35,7 +35,7 @@ impl Compared<'_> {
 pub fn compare<'a>(
     index: &Index,
     target: &Target,
-    state: &'a State,
+    state: &'a Snapshot,
     grafana: Option<&GrafanaVersion>,
     published_before: Option<Timestamp>,
 ) -> Result<Vec<Compared<'a>>, IndexError> {

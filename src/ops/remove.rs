@@ -10,16 +10,16 @@ use futures_util::{StreamExt, stream};
 use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::{
-        directory::{DirectoryError, FolderLock, PluginsFolder, Removed},
+        directory::{DirectoryError, FolderLock, PluginsFolder, Removal},
         settle::PluginState,
     },
     model::{PluginId, PluginVersion},
     ops::{
         Context, blocking,
         changes::{Action, ChangeOutcome, ChangeResult, Changes},
-        foreign::{Foreign, ForeignError},
         install::judge,
-        target::{Place, State, Target},
+        target::{Place, Snapshot, Target},
+        unmanaged_files::{Foreign, ForeignError},
         usage::{Guard, StillUsed},
     },
 };
@@ -102,7 +102,7 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
 }
 
 /// Puts what needs something before what it needs.
-fn in_order<'a>(plugins: &'a [PluginId], state: &State) -> Vec<&'a PluginId> {
+fn in_order<'a>(plugins: &'a [PluginId], state: &Snapshot) -> Vec<&'a PluginId> {
     let mut left: Vec<&PluginId> = Vec::new();
     for id in plugins {
         if !left.contains(&id) {
@@ -130,7 +130,7 @@ fn in_order<'a>(plugins: &'a [PluginId], state: &State) -> Vec<&'a PluginId> {
 /// some, and with them one that needs this.
 async fn plan_one(
     (target, guard, gap): (&Target, &Guard<'_>, Option<&str>),
-    state: &State,
+    state: &Snapshot,
     id: &PluginId,
     going: &HashSet<&PluginId>,
     options: &RemoveOptions,
@@ -178,16 +178,16 @@ async fn carry_out(context: &Context, target: &Target, id: &PluginId, result: Ch
             let (path, id) = (path.clone(), id.clone());
             let (context, folder, plugin) = (context.clone(), path.clone(), id.clone());
             match blocking(move || remove_folder(&context, &folder, &plugin)).await {
-                Ok((Removed::Gone(kept), note)) => ChangeResult { kept, ..result.noting(note) },
+                Ok((Removal::Gone(kept), note)) => ChangeResult { kept, ..result.noting(note) },
                 // It was read a moment ago: it is there, only not under its own name.
-                Ok((Removed::Absent, _)) => result.because(&DirectoryError::OtherName { folder: path, plugin: id }),
+                Ok((Removal::Absent, _)) => result.because(&DirectoryError::OtherName { folder: path, plugin: id }),
                 Err(error) => result.because(&error),
             }
         }
     }
 }
 
-fn remove_folder(context: &Context, path: &Path, plugin: &PluginId) -> Result<(Removed, Option<String>), ForeignError> {
+fn remove_folder(context: &Context, path: &Path, plugin: &PluginId) -> Result<(Removal, Option<String>), ForeignError> {
     let folder = PluginsFolder::open(path)?;
     remove_in(context, &folder.lock()?, path, plugin)
 }
@@ -198,14 +198,14 @@ pub(in crate::ops) fn remove_in(
     held: &FolderLock<'_>,
     path: &Path,
     plugin: &PluginId,
-) -> Result<(Removed, Option<String>), ForeignError> {
+) -> Result<(Removal, Option<String>), ForeignError> {
     let foreign = Foreign::find(context, held, plugin)?;
     match held.uninstall(plugin, foreign.keep.as_ref())? {
-        Removed::Absent => Ok((Removed::Absent, None)),
-        Removed::Gone(kept) => {
+        Removal::Absent => Ok((Removal::Absent, None)),
+        Removal::Gone(kept) => {
             let kept = kept.map(|below| path.join(below));
             let note = foreign.told(kept.as_ref());
-            Ok((Removed::Gone(kept), note))
+            Ok((Removal::Gone(kept), note))
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::{access::AccessError, aws::AccountTokens, manifest::Login},
     net::{Client, Site, SiteError, parse_address},
-    upstream::{Folder, FolderError, HttpCatalog, Upstream},
+    upstream::{FolderCatalog, FolderError, HttpCatalog, Upstream},
 };
 
 /// What is known of an address beforehand.
@@ -100,7 +100,7 @@ impl Sources {
         if !location.contains("://") {
             let path = Path::new(location);
             return if path.exists() {
-                Ok(Upstream::Folder(Folder::open(path)?))
+                Ok(Upstream::Folder(FolderCatalog::open(path)?))
             } else {
                 Err(SourceError::Neither(location.to_owned()))
             };

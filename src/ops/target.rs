@@ -107,7 +107,7 @@ impl fmt::Display for SignatureState {
 
 /// What is on a target.
 #[derive(Clone, Debug, Default)]
-pub struct State {
+pub struct Snapshot {
     /// The version of Grafana, where it is known.
     pub grafana: Option<GrafanaVersion>,
     /// The plugins by id.
@@ -205,7 +205,7 @@ impl Target {
     }
 
     /// Returns what is on the target. A folder that is not there yet has nothing in it where `may_be_missing`.
-    pub async fn read(&self, may_be_missing: bool) -> Result<State, TargetError> {
+    pub async fn read(&self, may_be_missing: bool) -> Result<Snapshot, TargetError> {
         match &self.place {
             Place::Folder { path, grafana } => {
                 let (path, grafana) = (path.clone(), grafana.clone());
@@ -222,7 +222,7 @@ impl Target {
     }
 }
 
-impl State {
+impl Snapshot {
     /// Judges the signatures of what lies in a folder by the files that are there now; a server says it itself.
     pub async fn judge_signatures(mut self, trust: &Arc<Trust>) -> Self {
         let trust = Arc::clone(trust);
@@ -250,13 +250,13 @@ fn read_folder(
     path: &std::path::Path,
     grafana: Option<GrafanaVersion>,
     may_be_missing: bool,
-) -> Result<State, DirectoryError> {
+) -> Result<Snapshot, DirectoryError> {
     let folder = match PluginsFolder::open(path) {
-        Err(DirectoryError::Missing(_)) if may_be_missing => return Ok(State { grafana, ..State::default() }),
+        Err(DirectoryError::Missing(_)) if may_be_missing => return Ok(Snapshot { grafana, ..Snapshot::default() }),
         folder => folder?,
     };
     let inventory = folder.installed()?;
-    let mut state = State { grafana, ..State::default() };
+    let mut state = Snapshot { grafana, ..Snapshot::default() };
     for (name, error) in inventory.faults {
         state.remarks.push(format!("`{}`: {}", name.escape_debug(), Chain(&error)));
     }
@@ -286,7 +286,7 @@ fn read_folder(
     Ok(state)
 }
 
-async fn read_server(server: &Grafana) -> Result<State, TargetError> {
+async fn read_server(server: &Grafana) -> Result<Snapshot, TargetError> {
     let (grafana, remark) = match server.grafana_version().await {
         Ok(version) => (Some(version), None),
         // A server that answers and only hides its version can still be asked for its plugins.
@@ -296,7 +296,7 @@ async fn read_server(server: &Grafana) -> Result<State, TargetError> {
         Err(error) => return Err(error.into()),
     };
     let inventory = server.installed().await?;
-    let mut state = State { grafana, remarks: remark.into_iter().collect(), ..State::default() };
+    let mut state = Snapshot { grafana, remarks: remark.into_iter().collect(), ..Snapshot::default() };
     for skipped in inventory.skipped {
         let name = skipped.id.unwrap_or_else(|| "a plugin without an id".to_owned());
         state.remarks.push(format!("`{}`: {}", name.escape_debug(), skipped.reason));

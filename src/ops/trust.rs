@@ -12,7 +12,9 @@ use crate::{
     archive::{self, Archive, ArchiveError, CompareError, InstalledError, InstalledFiles, PluginJson},
     diagnostic::{Chain, Diagnose, Kind},
     model::{PluginId, RelPath},
-    signature::{self, Decision, Enforcement, Files, Keyring, KeyringError, MANIFEST_NAME, PolicyError, Verdict},
+    signature::{
+        self, Enforcement, Keyring, KeyringError, MANIFEST_NAME, PolicyDecision, PolicyError, SignedFiles, Verdict,
+    },
     verifier::Verified,
 };
 
@@ -143,7 +145,7 @@ impl Trust {
     }
 
     /// Returns what is to be said of the signature over the files of a package, of which these are the digests.
-    pub fn judge_unpacked(&self, archive: &Archive, digests: &Files, root_url: Option<&str>) -> Verdict {
+    pub fn judge_unpacked(&self, archive: &Archive, digests: &SignedFiles, root_url: Option<&str>) -> Verdict {
         let files = below(digests, archive.plugin_folder());
         self.judge_files(archive.manifest(), archive.plugin_json(), &files, root_url)
     }
@@ -153,7 +155,7 @@ impl Trust {
         &self,
         manifest: Option<&[u8]>,
         plugin_json: &PluginJson,
-        files: &Files,
+        files: &SignedFiles,
         root_url: Option<&str>,
     ) -> Verdict {
         let plugin = (&plugin_json.id, &plugin_json.version);
@@ -190,15 +192,15 @@ impl Trust {
     /// Returns what to tell of a plugin that may be used, or why it may not.
     pub fn decide(&self, verdict: &Verdict, plugin: &PluginId) -> Result<Option<PolicyError>, PolicyError> {
         match signature::decide(verdict, plugin, self.enforcement, &self.unsigned) {
-            Decision::Allow => Ok(None),
-            Decision::AllowWithWarning(warning) => Ok(Some(warning)),
-            Decision::Refuse(error) => Err(error),
+            PolicyDecision::Allow => Ok(None),
+            PolicyDecision::AllowWithWarning(warning) => Ok(Some(warning)),
+            PolicyDecision::Refuse(error) => Err(error),
         }
     }
 }
 
 /// Returns the files of the folder that holds plugin.json, without the manifest itself.
-fn below(files: &Files, folder: &str) -> Files {
+fn below(files: &SignedFiles, folder: &str) -> SignedFiles {
     let inside = files.iter().filter_map(|(path, digest)| {
         let path: RelPath = match folder {
             "" => path.clone(),

@@ -229,17 +229,17 @@ pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, Veri
             outcome.sign(context, &object, &mut verified);
             let PluginJson { id, version, .. } = verified.archive().plugin_json();
             match promised(context, id, version, &found)? {
-                Promised::Same(platform) => {
+                PromisedDigests::Same(platform) => {
                     outcome.remarks.push(format!("it is {id}@{version} ({platform}), as the catalog has it"));
                     outcome.good();
                 }
-                Promised::Other(digests) => {
+                PromisedDigests::Other(digests) => {
                     let reason = format!(
                         "it says that it is {id}@{version}, of which the catalog has {digests}, not sha256:{sha256}"
                     );
                     outcome.bad(object, reason, Kind::Integrity);
                 }
-                Promised::Nothing => {
+                PromisedDigests::Nothing => {
                     let remark = format!(
                         "it is a safe archive of {id}@{version}; the catalog does not know it, so nobody vouches for it"
                     );
@@ -253,7 +253,7 @@ pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, Veri
 }
 
 /// What the catalog promises of a version.
-enum Promised {
+enum PromisedDigests {
     Same(crate::model::Platform),
     Other(String),
     Nothing,
@@ -264,23 +264,23 @@ fn promised(
     id: &PluginId,
     version: &crate::model::PluginVersion,
     found: &Digests,
-) -> Result<Promised, IndexError> {
+) -> Result<PromisedDigests, IndexError> {
     let index = match Index::open_existing(&context.home.index_path()) {
-        Err(IndexError::Missing { .. }) => return Ok(Promised::Nothing),
+        Err(IndexError::Missing { .. }) => return Ok(PromisedDigests::Nothing),
         index => index?,
     };
     let releases = index.releases(id)?;
     let Some(stored) = releases.iter().find(|stored| stored.release.version.same_release(version)) else {
-        return Ok(Promised::Nothing);
+        return Ok(PromisedDigests::Nothing);
     };
     let packages = &stored.release.packages;
     // What the catalog says nothing of agrees with everything, and proves nothing.
     let known = packages.iter().filter(|(_, package)| package.digests.strongest().is_some());
     if let Some((platform, _)) = known.clone().find(|(_, package)| !package.digests.contradicts(found)) {
-        return Ok(Promised::Same(platform.clone()));
+        return Ok(PromisedDigests::Same(platform.clone()));
     }
     let known: Vec<_> = known.map(|(_, package)| package.digests.describe()).collect();
-    Ok(if known.is_empty() { Promised::Nothing } else { Promised::Other(known.join(", ")) })
+    Ok(if known.is_empty() { PromisedDigests::Nothing } else { PromisedDigests::Other(known.join(", ")) })
 }
 
 /// Compares an installed plugin, or every plugin of a plugins folder, with the package it came from.
@@ -312,9 +312,9 @@ pub fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, Ve
     Ok(outcome)
 }
 
-type Found = (PathBuf, Result<PluginJson, InstalledError>);
+type FoundPlugin = (PathBuf, Result<PluginJson, InstalledError>);
 
-fn installed_below(path: &Path) -> std::io::Result<Vec<Found>> {
+fn installed_below(path: &Path) -> std::io::Result<Vec<FoundPlugin>> {
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;

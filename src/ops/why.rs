@@ -12,12 +12,12 @@ use crate::{
     index::{Index, IndexError},
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
     ops::{
-        candidates::{self, Catalog, attempt, find_plugin, installed},
+        candidates::{self, IndexProvider, attempt, find_plugin, installed},
         target::InstalledPlugin,
     },
     resolver::{
-        Explanation, Offer, Problem, Reason, Refusal, SignatureRule, Solution, Surroundings, WITHOUT_ANGULAR, refusals,
-        surprises,
+        Explanation, Offer, Problem, Refusal, SignatureRule, Solution, Surroundings, WITHOUT_ANGULAR, WantedBy,
+        refusals, surprises,
     },
 };
 
@@ -28,7 +28,7 @@ const DAY: i64 = 86_400_000;
 
 /// A workspace, or what stands for one, as far as it matters here.
 #[derive(Clone, Debug, Default)]
-pub struct Place {
+pub struct Surrounding {
     /// The name for people.
     pub name: String,
     /// The version of Grafana, where it is known.
@@ -77,7 +77,7 @@ pub struct Because {
 
 /// The answer for one workspace.
 #[derive(Clone, Debug, Serialize)]
-pub struct Answer {
+pub struct WorkspaceReasons {
     /// The name for people.
     pub name: String,
     /// The version of Grafana, where it is known.
@@ -93,8 +93,8 @@ pub struct Answer {
 }
 
 /// Returns why a plugin is, or would be, on a workspace, and at which version.
-pub fn why(index: &Index, place: &Place, id: &PluginId, policy: &Policy) -> Result<Answer, IndexError> {
-    let case = Case::of(index, place, id, policy)?;
+pub fn why(index: &Index, place: &Surrounding, id: &PluginId, policy: &Policy) -> Result<WorkspaceReasons, IndexError> {
+    let case = Inquiry::of(index, place, id, policy)?;
     let mut because = case.asked();
     because.extend(case.needed());
     let mut problem = case.problem(case.wished());
@@ -131,12 +131,12 @@ pub fn why(index: &Index, place: &Place, id: &PluginId, policy: &Policy) -> Resu
 /// Returns everything that speaks against a version on a workspace.
 pub fn why_not(
     index: &Index,
-    place: &Place,
+    place: &Surrounding,
     spec: (&PluginId, &PluginVersion),
     policy: &Policy,
-) -> Result<Answer, IndexError> {
+) -> Result<WorkspaceReasons, IndexError> {
     let (id, version) = spec;
-    let case = Case::of(index, place, id, policy)?;
+    let case = Inquiry::of(index, place, id, policy)?;
     let mut because = Vec::new();
     match case.offer(version) {
         Some(offer) => because.extend(case.against(offer)?),
@@ -150,9 +150,9 @@ pub fn why_not(
 }
 
 /// One plugin on one workspace.
-struct Case<'a> {
+struct Inquiry<'a> {
     index: &'a Index,
-    place: &'a Place,
+    place: &'a Surrounding,
     id: &'a PluginId,
     policy: &'a Policy,
     surroundings: Surroundings,
@@ -160,8 +160,8 @@ struct Case<'a> {
     offers: Vec<Offer>,
 }
 
-impl<'a> Case<'a> {
-    fn of(index: &'a Index, place: &'a Place, id: &'a PluginId, policy: &'a Policy) -> Result<Self, IndexError> {
+impl<'a> Inquiry<'a> {
+    fn of(index: &'a Index, place: &'a Surrounding, id: &'a PluginId, policy: &'a Policy) -> Result<Self, IndexError> {
         let surroundings = Surroundings {
             grafana: place.grafana.clone(),
             platforms: place.platform.iter().cloned().collect(),
@@ -175,9 +175,15 @@ impl<'a> Case<'a> {
         Ok(Self { index, place, id, policy, surroundings, offers })
     }
 
-    fn answer(&self, chosen: Option<PluginVersion>, because: Vec<Because>) -> Answer {
+    fn answer(&self, chosen: Option<PluginVersion>, because: Vec<Because>) -> WorkspaceReasons {
         let installed = self.place.plugins.get(self.id).and_then(|plugin| plugin.version.clone());
-        Answer { name: self.place.name.clone(), grafana: self.place.grafana.clone(), installed, chosen, because }
+        WorkspaceReasons {
+            name: self.place.name.clone(),
+            grafana: self.place.grafana.clone(),
+            installed,
+            chosen,
+            because,
+        }
     }
 
     /// Returns what the manifest says of the plugin.
@@ -246,7 +252,7 @@ impl<'a> Case<'a> {
         if !self.place.is_server {
             return Ok(Vec::new());
         }
-        let found = surprises(&Catalog::new(self.index, &self.surroundings), problem, solution)?;
+        let found = surprises(&IndexProvider::new(self.index, &self.surroundings), problem, solution)?;
         let about = found.into_iter().filter(|surprise| [&surprise.plugin, &surprise.needed_by].contains(&self.id));
         let one = |surprise: crate::resolver::Surprise| Because {
             kind: "server",
@@ -403,7 +409,7 @@ impl<'a> Case<'a> {
 }
 
 /// Checks that the catalog or one of the workspaces has the plugin; otherwise the nearest ids are told.
-pub fn find(index: &Index, places: &[Place], id: &PluginId) -> Result<(), crate::ops::candidates::LookupError> {
+pub fn find(index: &Index, places: &[Surrounding], id: &PluginId) -> Result<(), crate::ops::candidates::LookupError> {
     if places.iter().any(|place| place.plugins.contains_key(id)) {
         return Ok(());
     }
@@ -420,8 +426,8 @@ fn within(range: Option<&str>) -> String {
 }
 
 /// Returns the reason of a plugin that is to come.
-fn would_need(reason: &Reason) -> Option<Because> {
-    let Reason::NeededBy { plugin, version, range } = reason else { return None };
+fn would_need(reason: &WantedBy) -> Option<Because> {
+    let WantedBy::NeededBy { plugin, version, range } = reason else { return None };
     let range = range.as_ref().map(ToString::to_string);
     let text =
         format!("{plugin} {version}, which the manifest asks for or needs, needs it{}", within(range.as_deref()));

@@ -15,17 +15,17 @@ use pubgrub::{DerivationTree, External};
 use super::{
     Explanation, Fact, FactKind, Provider,
     places::Places,
-    universe::{Member, Node, Universe},
+    universe::{PluginNode, SolverNode, Universe},
 };
 use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
 
-type Tree = DerivationTree<Node, Places, Infallible>;
+type ProofTree = DerivationTree<SolverNode, Places, Infallible>;
 
 /// How many stretches of versions, and how many single versions, a sentence names.
 const NAMED: usize = 3;
 
 /// Takes a proof apart, so that dropping it does not go as deep as it is.
-pub(super) fn dismantle(tree: Tree) {
+pub(super) fn dismantle(tree: ProofTree) {
     let mut open = vec![tree];
     while let Some(tree) = open.pop() {
         if let DerivationTree::Derived(derived) = tree {
@@ -36,7 +36,7 @@ pub(super) fn dismantle(tree: Tree) {
 }
 
 /// Returns the leaves of a proof, each once.
-fn leaves(tree: &Tree) -> Vec<&External<Node, Places, Infallible>> {
+fn leaves(tree: &ProofTree) -> Vec<&External<SolverNode, Places, Infallible>> {
     let (mut open, mut seen, mut leaves) = (vec![tree], HashSet::new(), Vec::new());
     while let Some(tree) = open.pop() {
         match tree {
@@ -55,18 +55,18 @@ fn leaves(tree: &Tree) -> Vec<&External<Node, Places, Infallible>> {
 
 /// What a proof stands on, by plugin.
 #[derive(Default)]
-struct Ground {
+struct ProofBasis {
     asked: BTreeSet<usize>,
-    nodes: HashMap<Node, usize>,
-    members: Vec<std::rc::Rc<Member>>,
+    nodes: HashMap<SolverNode, usize>,
+    members: Vec<std::rc::Rc<PluginNode>>,
     /// The versions of one that need the other.
     needs: BTreeMap<(usize, usize), BTreeSet<usize>>,
     /// The versions among which none works.
     refused: BTreeMap<usize, BTreeSet<usize>>,
 }
 
-impl Ground {
-    fn number<P: Provider>(&mut self, universe: &Universe<'_, P>, node: Node) -> Option<usize> {
+impl ProofBasis {
+    fn number<P: Provider>(&mut self, universe: &Universe<'_, P>, node: SolverNode) -> Option<usize> {
         if let Some(number) = self.nodes.get(&node) {
             return Some(*number);
         }
@@ -78,12 +78,12 @@ impl Ground {
     fn take<P: Provider>(
         &mut self,
         universe: &Universe<'_, P>,
-        leaf: &External<Node, Places, Infallible>,
+        leaf: &External<SolverNode, Places, Infallible>,
     ) -> Option<()> {
         match leaf {
             External::NotRoot(..) => {}
             External::Custom(_, _, never) => match *never {},
-            External::FromDependencyOf(Node::ROOT, _, node, _) => {
+            External::FromDependencyOf(SolverNode::ROOT, _, node, _) => {
                 let number = self.number(universe, *node)?;
                 self.asked.insert(number);
             }
@@ -118,8 +118,8 @@ impl Ground {
 }
 
 /// Returns why there is no solution.
-pub(super) fn explain<P: Provider>(universe: &Universe<'_, P>, tree: &Tree) -> Explanation {
-    let mut ground = Ground::default();
+pub(super) fn explain<P: Provider>(universe: &Universe<'_, P>, tree: &ProofTree) -> Explanation {
+    let mut ground = ProofBasis::default();
     for leaf in leaves(tree) {
         ground.take(universe, leaf);
     }
@@ -139,7 +139,7 @@ pub(super) fn explain<P: Provider>(universe: &Universe<'_, P>, tree: &Tree) -> E
     Explanation { headline: headline(universe, &ground), facts }
 }
 
-fn headline<P: Provider>(universe: &Universe<'_, P>, ground: &Ground) -> String {
+fn headline<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis) -> String {
     let asked: Vec<_> = ground.asked.iter().map(|number| ground.members[*number].id.as_str()).collect();
     let grafana = universe.problem.surroundings.grafana.as_ref();
     let here = grafana.map_or_else(String::new, |grafana| format!(" on Grafana {grafana}"));
@@ -150,7 +150,7 @@ fn headline<P: Provider>(universe: &Universe<'_, P>, ground: &Ground) -> String 
     }
 }
 
-fn asked<P: Provider>(universe: &Universe<'_, P>, ground: &Ground, number: usize) -> Vec<Fact> {
+fn asked<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis, number: usize) -> Vec<Fact> {
     let member = &ground.members[number];
     let one = |wanted: &VersionRequest| {
         let none = universe.wished(member).count(member.entries.len()) == 0;
@@ -162,7 +162,7 @@ fn asked<P: Provider>(universe: &Universe<'_, P>, ground: &Ground, number: usize
     if ground.asked.contains(&number) { member.wishes.iter().map(one).collect() } else { Vec::new() }
 }
 
-fn refused<P: Provider>(universe: &Universe<'_, P>, ground: &Ground, number: usize) -> Vec<Fact> {
+fn refused<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis, number: usize) -> Vec<Fact> {
     let member = &ground.members[number];
     if !member.is_known {
         let text = format!("the catalog has no plugin {}", member.id);
@@ -187,7 +187,7 @@ fn refused<P: Provider>(universe: &Universe<'_, P>, ground: &Ground, number: usi
     groups.into_iter().filter_map(tell).collect()
 }
 
-fn needs<P: Provider>(universe: &Universe<'_, P>, ground: &Ground, pair: (usize, usize)) -> Vec<Fact> {
+fn needs<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis, pair: (usize, usize)) -> Vec<Fact> {
     let (member, needed) = (&ground.members[pair.0], &ground.members[pair.1]);
     let mut groups: Vec<(&Dependency, Vec<usize>)> = Vec::new();
     for place in ground.needs.get(&pair).into_iter().flatten().rev() {
@@ -233,7 +233,7 @@ fn contested(facts: &[Fact]) -> HashSet<PluginId> {
 }
 
 /// Returns which versions there are of a contested plugin.
-fn versions(contested: &HashSet<PluginId>, member: &Member) -> Option<Fact> {
+fn versions(contested: &HashSet<PluginId>, member: &PluginNode) -> Option<Fact> {
     if !contested.contains(&member.id) || member.entries.is_empty() {
         return None;
     }
@@ -248,13 +248,13 @@ fn versions(contested: &HashSet<PluginId>, member: &Member) -> Option<Fact> {
     Some(Fact { versions, text, ..fact(FactKind::Versions, member) })
 }
 
-fn fact(kind: FactKind, member: &Member) -> Fact {
+fn fact(kind: FactKind, member: &PluginNode) -> Fact {
     let plugin = member.id.clone();
     Fact { kind, plugin, versions: Vec::new(), needs: None, range: None, reason: None, text: String::new() }
 }
 
 /// Returns what is said of a plugin that has no version in a range.
-fn lacking(member: &Member) -> String {
+fn lacking(member: &PluginNode) -> String {
     let newest: Vec<_> = member.entries.iter().rev().take(NAMED).map(|entry| entry.version().to_string()).collect();
     match newest.as_slice() {
         [] if member.is_known => ", and the catalog lists no version".to_owned(),
@@ -264,12 +264,12 @@ fn lacking(member: &Member) -> String {
     }
 }
 
-fn list(member: &Member, places: &[usize]) -> Vec<PluginVersion> {
+fn list(member: &PluginNode, places: &[usize]) -> Vec<PluginVersion> {
     places.iter().map(|place| member.entries[*place].version().clone()).collect()
 }
 
 /// Returns the plugin with these of its versions, given newest first, in stretches.
-fn name(member: &Member, places: &[usize]) -> String {
+fn name(member: &PluginNode, places: &[usize]) -> String {
     let version = |place: usize| member.entries[place].version().as_str();
     if places.len() == member.entries.len() && places.len() > 1 {
         return format!("all {} versions of {}", places.len(), member.id);

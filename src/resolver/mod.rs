@@ -20,10 +20,10 @@ mod worlds;
 
 pub use self::{
     explanation::{Explanation, Fact, FactKind},
-    problem::{Installed, Listing, Offer, Problem, Provider, SignatureRule},
+    problem::{Listing, Offer, PresentPlugin, Problem, Provider, SignatureRule},
     refusal::{NoVersion, Refusal},
     server::{Offering, ServerChoice, Surprise, brought_along, is_there, server_would, surprises},
-    solve::{Reason, Resolved, Solution, SolveError, solve},
+    solve::{Resolved, Solution, SolveError, WantedBy, solve},
 };
 
 use crate::model::{
@@ -47,7 +47,7 @@ pub struct Candidate<'a> {
 
 /// What decides whether a version works, whoever tells it; its packages may decide too.
 #[derive(Clone, Copy, Debug)]
-struct Facts<'a> {
+struct ReleaseFacts<'a> {
     withdrawn: bool,
     published_at: Option<Timestamp>,
     /// The range of Grafana versions, and whether it has the one here.
@@ -57,9 +57,9 @@ struct Facts<'a> {
 }
 
 impl<'a> Candidate<'a> {
-    fn facts(&self, surroundings: &Surroundings) -> Facts<'a> {
+    fn facts(&self, surroundings: &Surroundings) -> ReleaseFacts<'a> {
         let declared = self.release.grafana_dependency.as_deref();
-        Facts {
+        ReleaseFacts {
             withdrawn: self.withdrawn || self.release.status == PluginStatus::Deleted,
             published_at: self.published_at,
             declared,
@@ -173,7 +173,7 @@ fn every_refusal<'a>(
 
 /// Returns the reasons for which the packages need not be known.
 fn refusals_by_facts<'a>(
-    facts: Facts<'a>,
+    facts: ReleaseFacts<'a>,
     pardon: Pardon,
     surroundings: &'a Surroundings,
 ) -> impl Iterator<Item = Refusal> + 'a {
@@ -181,20 +181,20 @@ fn refusals_by_facts<'a>(
     checks.into_iter().filter_map(move |check| check(facts, pardon, surroundings))
 }
 
-fn too_new(facts: Facts<'_>, pardon: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
+fn too_new(facts: ReleaseFacts<'_>, pardon: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
     let limit = surroundings.published_before.filter(|_| !pardon.new)?;
     facts.published_at.filter(|published| *published > limit).map(Refusal::TooNew)
 }
 
-fn withdrawn(facts: Facts<'_>, pardon: Pardon, _: &Surroundings) -> Option<Refusal> {
+fn withdrawn(facts: ReleaseFacts<'_>, pardon: Pardon, _: &Surroundings) -> Option<Refusal> {
     (facts.withdrawn && !pardon.withdrawn).then_some(Refusal::Withdrawn)
 }
 
-fn other_grafana(facts: Facts<'_>, _: Pardon, _: &Surroundings) -> Option<Refusal> {
+fn other_grafana(facts: ReleaseFacts<'_>, _: Pardon, _: &Surroundings) -> Option<Refusal> {
     (!facts.works).then(|| Refusal::Grafana(facts.declared.unwrap_or_default().to_owned()))
 }
 
-fn angular(facts: Facts<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
+fn angular(facts: ReleaseFacts<'_>, _: Pardon, surroundings: &Surroundings) -> Option<Refusal> {
     let grafana = surroundings.grafana.as_ref().filter(|_| facts.angular)?;
     (grafana.major() >= WITHOUT_ANGULAR).then_some(Refusal::Angular)
 }

@@ -103,7 +103,7 @@ impl SignatureRule {
 
 /// A plugin that is there already.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Installed {
+pub struct PresentPlugin {
     /// The version.
     pub version: PluginVersion,
     /// What it needs.
@@ -122,5 +122,5 @@ pub struct Problem {
     /// Versions that were settled on earlier: the first choice where they are in range, withdrawn or not, new or old.
     pub locked: BTreeMap<PluginId, PluginVersion>,
     /// Versions that stay as they are where they will do and nobody asked for the plugin itself, listed or not.
-    pub installed: BTreeMap<PluginId, Installed>,
+    pub installed: BTreeMap<PluginId, PresentPlugin>,
 }

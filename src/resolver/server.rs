@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Listing, Problem, Provider, Reason, Resolved, Solution, lacks_platform, works_with};
+use super::{Listing, Problem, Provider, Resolved, Solution, WantedBy, lacks_platform, works_with};
 use crate::model::{Dependency, GrafanaVersion, PluginId, PluginVersion};
 
 /// What a server finds when it looks for a dependency.
@@ -167,7 +167,7 @@ pub fn is_there(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -
 /// Returns the plugins that a solution has this one for, and that the server is asked to install, with what they say of it.
 fn asking<'a>(problem: &'a Problem, resolved: &'a Resolved) -> impl Iterator<Item = (&'a PluginId, Dependency)> {
     resolved.because.iter().filter_map(|reason| match reason {
-        Reason::NeededBy { plugin, version, range } if !is_there(problem, plugin, version) => {
+        WantedBy::NeededBy { plugin, version, range } if !is_there(problem, plugin, version) => {
             Some((plugin, Dependency { id: resolved.plugin.clone(), range: range.clone() }))
         }
         _ => None,

@@ -12,7 +12,7 @@ use super::{
     Explanation, Problem, Provider,
     derivation::{dismantle, explain},
     places::Places,
-    universe::{Fault, Node, Universe},
+    universe::{SearchFault, SolverNode, Universe},
 };
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -36,7 +36,7 @@ pub struct Resolved {
     /// Whether it is there already and nobody asked for it.
     pub stays: bool,
     /// Why it is wanted, wishes first.
-    pub because: Vec<Reason>,
+    pub because: Vec<WantedBy>,
     /// What it needs that Grafana does not bring.
     pub needs: Vec<Dependency>,
     /// What it needs that Grafana brings.
@@ -49,7 +49,7 @@ pub struct Resolved {
 
 /// Why a plugin is wanted.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Reason {
+pub enum WantedBy {
     /// It was asked for.
     AskedFor(VersionRequest),
     /// Another plugin needs it.
@@ -97,7 +97,7 @@ impl<E: Diagnose + 'static> Diagnose for SolveError<E> {
     }
 }
 
-type Tree = DerivationTree<Node, Places, std::convert::Infallible>;
+type Tree = DerivationTree<SolverNode, Places, std::convert::Infallible>;
 
 /// Returns versions of everything that is asked for and of all that they need, or why there are none.
 ///
@@ -123,10 +123,10 @@ pub fn solve<P: Provider>(provider: &P, problem: &Problem) -> Result<Solution, S
 }
 
 /// The places of the versions that were chosen, or the proof that there are none.
-type Outcome = Result<HashMap<Node, usize>, Tree>;
+type SolverOutcome = Result<HashMap<SolverNode, usize>, Tree>;
 
-fn attempt<P: Provider>(universe: &Universe<'_, P>) -> Result<Outcome, SolveError<P::Error>> {
-    let outcome = resolve(universe, Node::ROOT, 0_u32);
+fn attempt<P: Provider>(universe: &Universe<'_, P>) -> Result<SolverOutcome, SolveError<P::Error>> {
+    let outcome = resolve(universe, SolverNode::ROOT, 0_u32);
     if let Some(error) = universe.take_fault() {
         return Err(SolveError::Provider(error));
     }
@@ -140,15 +140,18 @@ fn attempt<P: Provider>(universe: &Universe<'_, P>) -> Result<Outcome, SolveErro
         ) => source,
     };
     Err(match fault {
-        Fault::Provider(error) => SolveError::Provider(error),
-        Fault::GivenUp(steps) => SolveError::GivenUp { steps },
+        SearchFault::Provider(error) => SolveError::Provider(error),
+        SearchFault::GivenUp(steps) => SolveError::GivenUp { steps },
     })
 }
 
 /// Puts what was chosen into the order of installation.
-fn solution<P: Provider>(universe: &Universe<'_, P>, chosen: &HashMap<Node, usize>) -> Result<Solution, P::Error> {
+fn solution<P: Provider>(
+    universe: &Universe<'_, P>,
+    chosen: &HashMap<SolverNode, usize>,
+) -> Result<Solution, P::Error> {
     let mut walk =
-        Walk { universe, chosen, met: HashMap::new(), open: Vec::new(), needed: Vec::new(), order: Vec::new() };
+        SolutionWalk { universe, chosen, met: HashMap::new(), open: Vec::new(), needed: Vec::new(), order: Vec::new() };
     for wish in &universe.problem.wishes {
         walk.meet(universe.node(&wish.id)?);
         while let Some((node, seen)) = walk.open.pop() {
@@ -159,19 +162,19 @@ fn solution<P: Provider>(universe: &Universe<'_, P>, chosen: &HashMap<Node, usiz
 }
 
 /// The way through a solution, from who needs to what is needed.
-struct Walk<'a, P: Provider> {
+struct SolutionWalk<'a, P: Provider> {
     universe: &'a Universe<'a, P>,
-    chosen: &'a HashMap<Node, usize>,
+    chosen: &'a HashMap<SolverNode, usize>,
     /// What was met, and its place in the order where it has one.
-    met: HashMap<Node, Option<usize>>,
+    met: HashMap<SolverNode, Option<usize>>,
     /// What is open, and how many of its needs were looked at.
-    open: Vec<(Node, usize)>,
-    needed: Vec<(Node, Reason)>,
+    open: Vec<(SolverNode, usize)>,
+    needed: Vec<(SolverNode, WantedBy)>,
     order: Vec<Resolved>,
 }
 
-impl<P: Provider> Walk<'_, P> {
-    fn meet(&mut self, node: Node) {
+impl<P: Provider> SolutionWalk<'_, P> {
+    fn meet(&mut self, node: SolverNode) {
         if let Entry::Vacant(entry) = self.met.entry(node) {
             entry.insert(None);
             self.open.push((node, 0));
@@ -179,13 +182,13 @@ impl<P: Provider> Walk<'_, P> {
     }
 
     /// Looks at the next need of a plugin, or gives it its place when it has no more.
-    fn go_on(&mut self, node: Node, seen: usize) -> Result<(), P::Error> {
+    fn go_on(&mut self, node: SolverNode, seen: usize) -> Result<(), P::Error> {
         let Some((member, place)) = self.universe.member(node).zip(self.chosen.get(&node)) else { return Ok(()) };
         let entry = &member.entries[*place];
         let needs = self.universe.needs(&member, entry)?;
         if let Some((next, dependency)) = needs.plugins.get(seen) {
             let (plugin, version) = (member.id.clone(), entry.version().clone());
-            self.needed.push((*next, Reason::NeededBy { plugin, version, range: dependency.range.clone() }));
+            self.needed.push((*next, WantedBy::NeededBy { plugin, version, range: dependency.range.clone() }));
             self.open.push((node, seen + 1));
             self.meet(*next);
             return Ok(());
@@ -195,7 +198,7 @@ impl<P: Provider> Walk<'_, P> {
             plugin: member.id.clone(),
             version: entry.version().clone(),
             stays: entry.stays,
-            because: member.wishes.iter().cloned().map(Reason::AskedFor).collect(),
+            because: member.wishes.iter().cloned().map(WantedBy::AskedFor).collect(),
             needs: needs.plugins.iter().map(|(_, dependency)| dependency.clone()).collect(),
             core: needs.core.clone(),
             needs_known: needs.is_known,

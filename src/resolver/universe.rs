@@ -17,7 +17,7 @@ use std::{
 use pubgrub::{Dependencies, DependencyProvider, PackageResolutionStatistics, VersionSet as _};
 
 use super::{
-    Facts, Listing, Pardon, Problem, Provider, Refusal, lacks_platform, places::Places, places::number,
+    Listing, Pardon, Problem, Provider, Refusal, ReleaseFacts, lacks_platform, places::Places, places::number,
     refusals_by_facts, works_with,
 };
 use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
@@ -27,9 +27,9 @@ const MAX_STEPS: u64 = 200_000;
 
 /// A plugin by its number, or what stands for the user's wishes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(super) struct Node(u32);
+pub(super) struct SolverNode(u32);
 
-impl Node {
+impl SolverNode {
     /// The one that needs what the user asked for.
     pub(super) const ROOT: Self = Self(0);
 
@@ -42,7 +42,7 @@ impl Node {
     }
 }
 
-impl fmt::Display for Node {
+impl fmt::Display for SolverNode {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
@@ -50,7 +50,7 @@ impl fmt::Display for Node {
 
 /// Why there is no answer, neither yes nor no.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Fault<E: Error + 'static> {
+pub(super) enum SearchFault<E: Error + 'static> {
     #[error("the plugins cannot be looked up")]
     Provider(#[source] E),
     #[error("the search was given up after {0} steps")]
@@ -59,12 +59,12 @@ pub(super) enum Fault<E: Error + 'static> {
 
 /// A plugin of the resolution.
 #[derive(Debug)]
-pub(super) struct Member {
+pub(super) struct PluginNode {
     pub(super) id: PluginId,
     /// Whether the catalog has it, or it is there.
     pub(super) is_known: bool,
     /// Its versions, oldest first.
-    pub(super) entries: Vec<Entry>,
+    pub(super) entries: Vec<VersionNode>,
     /// What is asked of it, and the place of the first wish.
     pub(super) wishes: Vec<VersionRequest>,
     rank: Option<usize>,
@@ -73,23 +73,23 @@ pub(super) struct Member {
 
 /// A version of a plugin.
 #[derive(Debug)]
-pub(super) struct Entry {
-    source: Source,
+pub(super) struct VersionNode {
+    source: VersionOrigin,
     /// Whether it is there, and may stay whatever speaks against it.
     pub(super) stays: bool,
     is_locked: bool,
     refusal: OnceCell<Option<Box<Refusal>>>,
-    needs: OnceCell<Box<Needs>>,
+    needs: OnceCell<Box<VersionNeeds>>,
 }
 
 /// Where a version is known from. A plugin has hundreds of them and few are looked at, so nothing is copied.
 #[derive(Debug)]
-enum Source {
+enum VersionOrigin {
     Listed(Rc<[Listing]>, usize),
     Installed(Box<PluginVersion>),
 }
 
-impl Source {
+impl VersionOrigin {
     fn version(&self) -> &PluginVersion {
         match self {
             Self::Listed(listed, place) => &listed[*place].version,
@@ -98,8 +98,8 @@ impl Source {
     }
 }
 
-impl Entry {
-    fn of(source: Source, there: Option<&PluginVersion>, locked: Option<&PluginVersion>) -> Self {
+impl VersionNode {
+    fn of(source: VersionOrigin, there: Option<&PluginVersion>, locked: Option<&PluginVersion>) -> Self {
         let is =
             |version: Option<&PluginVersion>| version.is_some_and(|version| version.same_release(source.version()));
         let (stays, is_locked) = (is(there), is(locked));
@@ -113,27 +113,27 @@ impl Entry {
     /// Returns what the catalog says; nothing of a version that is only installed.
     pub(super) fn listing(&self) -> Option<&Listing> {
         match &self.source {
-            Source::Listed(listed, place) => Some(&listed[*place]),
-            Source::Installed(_) => None,
+            VersionOrigin::Listed(listed, place) => Some(&listed[*place]),
+            VersionOrigin::Installed(_) => None,
         }
     }
 }
 
 /// What a version needs.
 #[derive(Debug, Default)]
-pub(super) struct Needs {
+pub(super) struct VersionNeeds {
     pub(super) is_known: bool,
     /// The plugins that Grafana does not bring.
-    pub(super) plugins: Vec<(Node, Dependency)>,
+    pub(super) plugins: Vec<(SolverNode, Dependency)>,
     /// The plugins that Grafana brings.
     pub(super) core: Vec<PluginId>,
 }
 
 /// All plugins that were met.
 #[derive(Default)]
-struct Members {
-    nodes: HashMap<PluginId, Node>,
-    list: Vec<Rc<Member>>,
+struct PluginNodes {
+    nodes: HashMap<PluginId, SolverNode>,
+    list: Vec<Rc<PluginNode>>,
     core: HashMap<PluginId, bool>,
 }
 
@@ -143,7 +143,7 @@ pub(super) struct Universe<'a, P: Provider> {
     pub(super) problem: &'a Problem,
     /// The place of the first wish for each plugin.
     ranks: HashMap<&'a PluginId, usize>,
-    members: RefCell<Members>,
+    members: RefCell<PluginNodes>,
     /// Whether prereleases will do where others are in range too, and whether some were left out because they do not.
     takes_prereleases: Cell<bool>,
     held_back: Cell<bool>,
@@ -177,24 +177,24 @@ impl<'a, P: Provider> Universe<'a, P> {
     }
 
     /// Returns the plugin of a node that was met; the root is none.
-    pub(super) fn member(&self, node: Node) -> Option<Rc<Member>> {
+    pub(super) fn member(&self, node: SolverNode) -> Option<Rc<PluginNode>> {
         self.members.borrow().list.get(node.place()?).cloned()
     }
 
     /// Returns the node of a plugin, which is loaded where it was not met yet.
-    pub(super) fn node(&self, id: &PluginId) -> Result<Node, P::Error> {
+    pub(super) fn node(&self, id: &PluginId) -> Result<SolverNode, P::Error> {
         if let Some(node) = self.members.borrow().nodes.get(id) {
             return Ok(*node);
         }
         let member = Rc::new(self.load(id)?);
         let mut members = self.members.borrow_mut();
-        let node = Node::of(members.list.len());
+        let node = SolverNode::of(members.list.len());
         members.list.push(member);
         members.nodes.insert(id.clone(), node);
         Ok(node)
     }
 
-    fn load(&self, id: &PluginId) -> Result<Member, P::Error> {
+    fn load(&self, id: &PluginId) -> Result<PluginNode, P::Error> {
         let listed = self.provider.versions(id)?;
         let problem = self.problem;
         let rank = self.ranks.get(id).copied();
@@ -204,17 +204,17 @@ impl<'a, P: Provider> Universe<'a, P> {
         let is_listed = |version: &PluginVersion| listed.iter().any(|listing| listing.version.same_release(version));
         let alone = there.filter(|version| !is_listed(version)).cloned();
         let locked = problem.locked.get(id);
-        let sources = (0..listed.len()).map(|place| Source::Listed(Rc::clone(&listed), place));
-        let sources = sources.chain(alone.map(|version| Source::Installed(Box::new(version))));
-        let mut entries: Vec<_> = sources.map(|source| Entry::of(source, there, locked)).collect();
+        let sources = (0..listed.len()).map(|place| VersionOrigin::Listed(Rc::clone(&listed), place));
+        let sources = sources.chain(alone.map(|version| VersionOrigin::Installed(Box::new(version))));
+        let mut entries: Vec<_> = sources.map(|source| VersionNode::of(source, there, locked)).collect();
         entries.sort_by(|left, right| left.version().cmp(right.version()));
         let wishes = problem.wishes[rank.unwrap_or(problem.wishes.len())..].iter().filter(|wish| wish.id == *id);
         let wishes = wishes.map(|wish| wish.version.clone()).collect();
-        Ok(Member { id: id.clone(), is_known, entries, wishes, rank, sets: RefCell::default() })
+        Ok(PluginNode { id: id.clone(), is_known, entries, wishes, rank, sets: RefCell::default() })
     }
 
     /// Returns why a version may not be chosen.
-    pub(super) fn refusal<'m>(&self, member: &'m Member, entry: &'m Entry) -> Option<&'m Refusal> {
+    pub(super) fn refusal<'m>(&self, member: &'m PluginNode, entry: &'m VersionNode) -> Option<&'m Refusal> {
         let find = || {
             let listing = entry.listing().filter(|_| !entry.stays)?;
             let named = member.wishes.iter().any(|wish| wish.names(entry.version()));
@@ -228,10 +228,16 @@ impl<'a, P: Provider> Universe<'a, P> {
         entry.refusal.get_or_init(find).as_deref()
     }
 
-    fn facts<'l>(&self, listing: &'l Listing) -> Facts<'l> {
+    fn facts<'l>(&self, listing: &'l Listing) -> ReleaseFacts<'l> {
         let Listing { withdrawn, published_at, angular, .. } = *listing;
         let declared = listing.grafana_dependency.as_deref();
-        Facts { withdrawn, published_at, declared, works: self.works(listing.grafana_dependency.as_ref()), angular }
+        ReleaseFacts {
+            withdrawn,
+            published_at,
+            declared,
+            works: self.works(listing.grafana_dependency.as_ref()),
+            angular,
+        }
     }
 
     /// Returns whether a range has the Grafana here: there are few ranges and many versions.
@@ -265,12 +271,12 @@ impl<'a, P: Provider> Universe<'a, P> {
     }
 
     /// Returns what a version needs.
-    pub(super) fn needs<'m>(&self, member: &Member, entry: &'m Entry) -> Result<&'m Needs, P::Error> {
+    pub(super) fn needs<'m>(&self, member: &PluginNode, entry: &'m VersionNode) -> Result<&'m VersionNeeds, P::Error> {
         if let Some(needs) = entry.needs.get() {
             return Ok(needs);
         }
         let told = self.told_needs(member, entry)?;
-        let mut needs = Needs { is_known: told.is_some(), ..Needs::default() };
+        let mut needs = VersionNeeds { is_known: told.is_some(), ..VersionNeeds::default() };
         for dependency in told.unwrap_or_default() {
             // A plugin that says it needs itself is there when it is there.
             if dependency.id == member.id {
@@ -285,7 +291,7 @@ impl<'a, P: Provider> Universe<'a, P> {
         Ok(entry.needs.get_or_init(|| Box::new(needs)))
     }
 
-    fn told_needs(&self, member: &Member, entry: &Entry) -> Result<Option<Vec<Dependency>>, P::Error> {
+    fn told_needs(&self, member: &PluginNode, entry: &VersionNode) -> Result<Option<Vec<Dependency>>, P::Error> {
         let installed = &self.problem.installed;
         match (installed.get(&member.id).filter(|_| entry.stays), entry.listing()) {
             (Some(there), _) => {
@@ -312,13 +318,13 @@ impl<'a, P: Provider> Universe<'a, P> {
     }
 
     /// Returns the versions that a dependency can do with.
-    pub(super) fn in_range(&self, member: &Member, range: Option<&VersionRange>) -> Places {
+    pub(super) fn in_range(&self, member: &PluginNode, range: Option<&VersionRange>) -> Places {
         let takes_prereleases = self.takes_prereleases.get();
         let key = (takes_prereleases, range.map_or("*", VersionRange::as_str).to_owned());
         if let Some(places) = member.sets.borrow().get(&key) {
             return places.clone();
         }
-        let has = |entry: &Entry| range.is_none_or(|range| range.allows(entry.version()));
+        let has = |entry: &VersionNode| range.is_none_or(|range| range.allows(entry.version()));
         let asked = range.is_some_and(VersionRange::mentions_prerelease)
             || member.wishes.iter().any(VersionRequest::mentions_prerelease);
         let places = self.without_prereleases(member, asked, has);
@@ -327,11 +333,11 @@ impl<'a, P: Provider> Universe<'a, P> {
     }
 
     /// Returns the versions that all wishes of a plugin can do with.
-    pub(super) fn wished(&self, member: &Member) -> Places {
+    pub(super) fn wished(&self, member: &PluginNode) -> Places {
         let one = |wanted: &VersionRequest| {
             // `3` is a range, and the name of a version where there is one called so.
             let named = member.entries.iter().any(|entry| wanted.names(entry.version()));
-            let has = |entry: &Entry| {
+            let has = |entry: &VersionNode| {
                 if named { wanted.names(entry.version()) } else { wanted.allows(entry.version()) }
             };
             self.without_prereleases(member, named || wanted.mentions_prerelease(), has)
@@ -340,16 +346,16 @@ impl<'a, P: Provider> Universe<'a, P> {
     }
 
     /// Leaves prereleases out, unless they are asked for or nothing else is left that works.
-    fn without_prereleases(&self, member: &Member, asked: bool, has: impl Fn(&Entry) -> bool) -> Places {
+    fn without_prereleases(&self, member: &PluginNode, asked: bool, has: impl Fn(&VersionNode) -> bool) -> Places {
         let has: Vec<_> = member.entries.iter().map(has).collect();
-        let release = |(entry, has): (&Entry, &bool)| {
+        let release = |(entry, has): (&VersionNode, &bool)| {
             *has && !entry.version().is_prerelease() && self.refusal(member, entry).is_none()
         };
         if asked || self.takes_prereleases.get() || !member.entries.iter().zip(&has).rev().any(release) {
             return Places::of(has.into_iter());
         }
-        let stays = |entry: &Entry| !entry.version().is_prerelease() || entry.is_locked || entry.stays;
-        let left = |(entry, has): (&Entry, bool)| {
+        let stays = |entry: &VersionNode| !entry.version().is_prerelease() || entry.is_locked || entry.stays;
+        let left = |(entry, has): (&VersionNode, bool)| {
             if has && !stays(entry) {
                 self.held_back.set(true);
             }
@@ -359,10 +365,10 @@ impl<'a, P: Provider> Universe<'a, P> {
     }
 
     /// Returns the place of the version that is best among these.
-    fn best(&self, member: &Member, places: &Places) -> Option<usize> {
+    fn best(&self, member: &PluginNode, places: &Places) -> Option<usize> {
         let entries = &member.entries;
         let works = |place: &usize| self.refusal(member, &entries[*place]).is_none();
-        let find = |wanted: fn(&Entry) -> bool| {
+        let find = |wanted: fn(&VersionNode) -> bool| {
             let place = entries.iter().position(wanted).filter(|place| places.has(*place));
             place.filter(works)
         };
@@ -379,8 +385,8 @@ impl<'a, P: Provider> Universe<'a, P> {
         newest.find(|place| !entries[*place].version().is_prerelease()).or_else(|| rest.next())
     }
 
-    fn wishes(&self) -> Result<Vec<(Node, Places)>, P::Error> {
-        let mut wishes: Vec<(Node, Places)> = Vec::new();
+    fn wishes(&self) -> Result<Vec<(SolverNode, Places)>, P::Error> {
+        let mut wishes: Vec<(SolverNode, Places)> = Vec::new();
         for (rank, wish) in self.problem.wishes.iter().enumerate() {
             let node = self.node(&wish.id)?;
             if let Some(member) = self.member(node).filter(|member| member.rank == Some(rank)) {
@@ -392,32 +398,41 @@ impl<'a, P: Provider> Universe<'a, P> {
 }
 
 impl<P: Provider> DependencyProvider for Universe<'_, P> {
-    type P = Node;
+    type P = SolverNode;
     type V = u32;
     type VS = Places;
     /// Wishes in their order, then what made trouble most often, then what has the fewest versions left.
     type Priority = (Reverse<usize>, u32, Reverse<usize>);
     type M = Infallible;
-    type Err = Fault<P::Error>;
+    type Err = SearchFault<P::Error>;
 
-    fn prioritize(&self, node: &Node, places: &Places, conflicts: &PackageResolutionStatistics) -> Self::Priority {
+    fn prioritize(
+        &self,
+        node: &SolverNode,
+        places: &Places,
+        conflicts: &PackageResolutionStatistics,
+    ) -> Self::Priority {
         let Some(member) = self.member(*node) else { return (Reverse(0), 0, Reverse(0)) };
         let rank = member.rank.map_or(usize::MAX, |rank| rank + 1);
         (Reverse(rank), conflicts.conflict_count(), Reverse(places.count(member.entries.len())))
     }
 
-    fn choose_version(&self, node: &Node, places: &Places) -> Result<Option<u32>, Self::Err> {
+    fn choose_version(&self, node: &SolverNode, places: &Places) -> Result<Option<u32>, Self::Err> {
         let Some(member) = self.member(*node) else { return Ok(Some(0)) };
         Ok(self.best(&member, places).map(number))
     }
 
-    fn get_dependencies(&self, node: &Node, place: &u32) -> Result<Dependencies<Node, Places, Infallible>, Self::Err> {
+    fn get_dependencies(
+        &self,
+        node: &SolverNode,
+        place: &u32,
+    ) -> Result<Dependencies<SolverNode, Places, Infallible>, Self::Err> {
         let Some(member) = self.member(*node) else {
-            let wishes = self.wishes().map_err(Fault::Provider)?;
+            let wishes = self.wishes().map_err(SearchFault::Provider)?;
             return Ok(Dependencies::Available(wishes.into_iter().collect()));
         };
-        let needs = self.needs(&member, &member.entries[*place as usize]).map_err(Fault::Provider)?;
-        let places = |(node, dependency): &(Node, Dependency)| {
+        let needs = self.needs(&member, &member.entries[*place as usize]).map_err(SearchFault::Provider)?;
+        let places = |(node, dependency): &(SolverNode, Dependency)| {
             Some((*node, self.in_range(&*self.member(*node)?, dependency.range.as_ref())))
         };
         Ok(Dependencies::Available(needs.plugins.iter().filter_map(places).collect()))
@@ -425,10 +440,10 @@ impl<P: Provider> DependencyProvider for Universe<'_, P> {
 
     fn should_cancel(&self) -> Result<(), Self::Err> {
         if let Some(fault) = self.take_fault() {
-            return Err(Fault::Provider(fault));
+            return Err(SearchFault::Provider(fault));
         }
         let steps = self.steps.get() + 1;
         self.steps.set(steps);
-        if steps > MAX_STEPS || self.provider.is_out_of_time() { Err(Fault::GivenUp(steps)) } else { Ok(()) }
+        if steps > MAX_STEPS || self.provider.is_out_of_time() { Err(SearchFault::GivenUp(steps)) } else { Ok(()) }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::{
-    Explanation, FactKind, Installed, Listing, Problem, Provider, Reason, SignatureRule, Solution, SolveError,
+    Explanation, FactKind, Listing, PresentPlugin, Problem, Provider, SignatureRule, Solution, SolveError, WantedBy,
     brought_along, solve, surprises,
 };
 use crate::model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange};
@@ -356,7 +356,7 @@ fn versions_that_are_no_semver_have_their_place() {
 fn what_is_installed_stays_where_it_will_do_and_nobody_asked_for_it() {
     let world = World::of(&["a 1.0.0: x@^1 own", "x 1.0.0", "x 1.1.0", "x 2.0.0", "b 1.0.0: x@^2"]);
     let mut problem = asking(&["a"]);
-    let installed = |text: &str| Installed { version: version(text), dependencies: Vec::new() };
+    let installed = |text: &str| PresentPlugin { version: version(text), dependencies: Vec::new() };
     problem.installed = [(id("x"), installed("1.0.0")), (id("own"), installed("7"))].into();
     let solution = solve(&world, &problem).expect("a solution");
     assert_eq!(told(&solution), "x 1.0.0, own 7, a 1.0.0");
@@ -371,9 +371,9 @@ fn what_is_installed_stays_where_it_will_do_and_nobody_asked_for_it() {
 fn what_an_installed_plugin_needs_and_has_stays_in_its_range() {
     let world = World::of(&["a 1.0.0: kept y@^2", "kept 1.0.0: y@^1", "kept 2.0.0: y@^2", "y 1.0.0", "y 2.0.0"]);
     let mut problem = asking(&["a"]);
-    let kept = Installed { version: version("1.0.0"), dependencies: vec![dependency("y@^1"), dependency("lost")] };
+    let kept = PresentPlugin { version: version("1.0.0"), dependencies: vec![dependency("y@^1"), dependency("lost")] };
     problem.installed =
-        [(id("kept"), kept), (id("y"), Installed { version: version("1.0.0"), dependencies: Vec::new() })].into();
+        [(id("kept"), kept), (id("y"), PresentPlugin { version: version("1.0.0"), dependencies: Vec::new() })].into();
     assert_eq!(solved(&world, &problem), "y 2.0.0, kept 2.0.0, a 1.0.0");
 }
 
@@ -382,14 +382,14 @@ fn a_solution_says_why_each_plugin_is_wanted() {
     let mut world = World::of(&["a 1.0.0: x@^1 core", "b 1.0.0: x", "x 1.0.0"]);
     world.plugins.get_mut(&id("x")).expect("there")[0].needs = None;
     let solution = solve(&world, &asking(&["a", "b", "x@>=1"])).expect("a solution");
-    let needed = |plugin: &str, range: Option<&str>| Reason::NeededBy {
+    let needed = |plugin: &str, range: Option<&str>| WantedBy::NeededBy {
         plugin: id(plugin),
         version: version("1.0.0"),
         range: range.map(|range| range.parse().expect("a range")),
     };
     assert_eq!(
         solution.plugins[0].because,
-        [Reason::AskedFor(">=1".parse().expect("a request")), needed("a", Some("^1")), needed("b", None),]
+        [WantedBy::AskedFor(">=1".parse().expect("a request")), needed("a", Some("^1")), needed("b", None),]
     );
     assert!(!solution.plugins[0].needs_known && solution.plugins[1].needs_known);
     assert_eq!(solution.plugins[1].core, [id("core")]);
@@ -438,7 +438,7 @@ fn a_server_that_refuses_what_is_there_is_asked_for_what_needs_it_first() {
         problem.surroundings.grafana = Some(grafana.parse().expect("a version"));
         let there = |line: &&str| {
             let (plugin, number) = line.split_once(' ').expect("an id and a version");
-            (id(plugin), Installed { version: version(number), dependencies: Vec::new() })
+            (id(plugin), PresentPlugin { version: version(number), dependencies: Vec::new() })
         };
         problem.installed = installed.iter().map(there).collect();
         let solution = solve(&world, &problem).expect("a solution");

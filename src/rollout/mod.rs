@@ -12,11 +12,13 @@ pub mod policy;
 pub mod record;
 pub mod waves;
 
-pub use engine::{Command, Engine, EngineError, Expected, StepOutcome, StepResult, WaveState, WaveStatus, WayBack};
+pub use engine::{
+    Engine, EngineCommand, EngineError, Expected, StepOutcome, StepResult, WaveState, WaveStatus, WayBack,
+};
 pub use gate::{DataSourceSeen, Observation, PluginSeen, Probe, judge};
 pub use plan::{
-    Action, Base, Blocked, Content, ContentItem, Ground, Plan, PlanError, PlanId, PlannedPackage, Step, Summary,
-    Unmanaged, Verb, Warning, WavePlan,
+    Action, Base, Blocked, Content, ContentItem, Plan, PlanError, PlanId, PlanSummary, PlannedPackage,
+    PlannedWorkspace, Step, Unmanaged, Verb, Warning, WavePlan,
 };
 pub use policy::{HealthCheck, OnFailure, ParseWaveError, Rollout, Wave};
-pub use record::{Cause, Ending, Entry, Fault, Record, Task, TaskResult};
+pub use record::{Cause, Ending, Fault, JournalEntry, Record, Task, TaskResult};

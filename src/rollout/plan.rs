@@ -31,7 +31,7 @@ pub struct Plan {
     /// What cannot be done, and why.
     pub blocked: Vec<Blocked>,
     /// How many actions of each kind.
-    pub summary: Summary,
+    pub summary: PlanSummary,
     /// What is done besides plugins, after them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub content: Vec<Content>,
@@ -42,7 +42,7 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
     /// What each workspace was when the plan was made.
-    pub workspaces: BTreeMap<WorkspaceName, Ground>,
+    pub workspaces: BTreeMap<WorkspaceName, PlannedWorkspace>,
     /// Who comes first, and who then: every workspace with something to do, once.
     pub waves: Vec<WavePlan>,
     /// How the rollout goes.
@@ -82,7 +82,7 @@ pub struct Base {
 /// What a workspace was when the plan was made: a plan is refused once this has shifted.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Ground {
+pub struct PlannedWorkspace {
     /// Where it is: the address, or the folder.
     pub place: String,
     /// The version of Grafana, where it is known.
@@ -231,7 +231,7 @@ pub struct WavePlan {
 /// How many actions of each kind.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
-pub struct Summary {
+pub struct PlanSummary {
     /// To be installed.
     pub install: usize,
     /// To be upgraded.
@@ -359,9 +359,9 @@ impl Plan {
         self.content.is_empty() && self.actions.iter().all(Action::is_nothing)
     }
 
-    fn count(&self) -> Summary {
+    fn count(&self) -> PlanSummary {
         let count = |verb| self.actions.iter().filter(|action| action.action == verb).count();
-        Summary {
+        PlanSummary {
             install: count(Verb::Install),
             upgrade: count(Verb::Upgrade),
             downgrade: count(Verb::Downgrade),
@@ -407,7 +407,7 @@ mod tests {
             drift: false,
             package: None,
         };
-        let ground = Ground {
+        let ground = PlannedWorkspace {
             place: "https://grafana.example".to_owned(),
             grafana: None,
             platform: "linux-amd64".parse().expect("a platform"),
@@ -420,7 +420,7 @@ mod tests {
             base: Base::default(),
             actions: vec![action],
             blocked: Vec::new(),
-            summary: Summary::default(),
+            summary: PlanSummary::default(),
             content: Vec::new(),
             unmanaged: Vec::new(),
             warnings: Vec::new(),

@@ -27,7 +27,7 @@ pub struct Rollout {
     pub max_failures: usize,
     /// How long is waited between two waves, after which the gates of the wave are looked at once more.
     #[serde(with = "duration")]
-    #[schemars(with = "duration::Written")]
+    #[schemars(with = "duration::DurationText")]
     pub soak: Duration,
     /// What must be well before the next wave.
     pub health: Vec<HealthCheck>,
@@ -35,11 +35,11 @@ pub struct Rollout {
     pub on_failure: OnFailure,
     /// How long a workspace may take to be well after its changes: Grafana may restart.
     #[serde(with = "duration")]
-    #[schemars(with = "duration::Written")]
+    #[schemars(with = "duration::DurationText")]
     pub gate_timeout: Duration,
     /// How long is waited between two looks.
     #[serde(with = "duration")]
-    #[schemars(with = "duration::Written")]
+    #[schemars(with = "duration::DurationText")]
     pub gate_pause: Duration,
     /// How many looks in a row must find it well.
     pub gate_passes: NonZeroUsize,

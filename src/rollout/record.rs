@@ -11,7 +11,7 @@ use crate::model::{Timestamp, WorkspaceName};
 
 /// One line of a rollout's journal.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
-pub struct Entry {
+pub struct JournalEntry {
     /// When it was written.
     pub at: Timestamp,
     /// What happened.

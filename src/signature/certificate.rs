@@ -28,7 +28,7 @@ pub(super) struct Certificate {
 
 /// Which key of a certificate made a signature.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Signer<'a> {
+pub(super) enum SigningKey<'a> {
     /// The primary key.
     Primary,
     /// A sub-key.
@@ -64,15 +64,15 @@ impl Certificate {
     }
 
     /// Returns the id of the key that signed.
-    pub(super) fn name_of(&self, signer: Signer<'_>) -> String {
+    pub(super) fn name_of(&self, signer: SigningKey<'_>) -> String {
         match signer {
-            Signer::Primary => self.id(),
-            Signer::Subkey(subkey) => subkey.key.legacy_key_id().to_string(),
+            SigningKey::Primary => self.id(),
+            SigningKey::Subkey(subkey) => subkey.key.legacy_key_id().to_string(),
         }
     }
 
     /// Returns the ids a manifest may give for a signer: that of the primary key, and its own.
-    pub(super) fn names_of(&self, signer: Signer<'_>) -> Vec<String> {
+    pub(super) fn names_of(&self, signer: SigningKey<'_>) -> Vec<String> {
         vec![self.id(), self.name_of(signer)]
     }
 
@@ -84,12 +84,12 @@ impl Certificate {
     }
 
     /// Returns which of its keys verifies a signature over a text.
-    pub(super) fn signer_of(&self, signature: &Signature, text: &str) -> Option<Signer<'_>> {
+    pub(super) fn signer_of(&self, signature: &Signature, text: &str) -> Option<SigningKey<'_>> {
         if signature.verify(&self.key.primary_key, text.as_bytes()).is_ok() {
-            return Some(Signer::Primary);
+            return Some(SigningKey::Primary);
         }
         let verifies = |subkey: &&SignedPublicSubKey| signature.verify(&subkey.key, text.as_bytes()).is_ok();
-        self.key.public_subkeys.iter().find(verifies).map(Signer::Subkey)
+        self.key.public_subkeys.iter().find(verifies).map(SigningKey::Subkey)
     }
 
     /// Returns why the certificate can verify nothing at any time.
@@ -101,13 +101,13 @@ impl Certificate {
     }
 
     /// Returns why one of its keys may not be relied on for a signature of that time.
-    pub(super) fn fault_at(&self, by: Signer<'_>, signed: Timestamp) -> Option<KeyFault> {
+    pub(super) fn fault_at(&self, by: SigningKey<'_>, signed: Timestamp) -> Option<KeyFault> {
         let Some(own) = &self.own else { return Some(KeyFault::Unbound) };
         let primary = Life::of(&self.key.primary_key, own);
         let fault = primary.fault_at(signed).or_else(|| revoked(self.revocations(), signed));
         match by {
-            Signer::Primary => fault.or_else(|| not_for_signing(own)),
-            Signer::Subkey(subkey) => fault.or_else(|| self.subkey_fault_at(subkey, signed)),
+            SigningKey::Primary => fault.or_else(|| not_for_signing(own)),
+            SigningKey::Subkey(subkey) => fault.or_else(|| self.subkey_fault_at(subkey, signed)),
         }
     }
 

@@ -3,7 +3,7 @@
 //! *Invariant:* a path of a manifest is looked up among the files that are there, and leads nowhere else.
 //! *Not for:* reading files.
 
-use super::{Files, MANIFEST_NAME, manifest::Manifest};
+use super::{MANIFEST_NAME, SignedFiles, manifest::SignedManifest};
 use crate::model::{ParseRelPathError, RelPath};
 
 /// The first file that is not what was signed.
@@ -38,7 +38,7 @@ pub enum Mismatch {
 }
 
 /// Compares the files with those of a manifest.
-pub(super) fn compare(manifest: &Manifest, files: &Files) -> Result<(), Mismatch> {
+pub(super) fn compare(manifest: &SignedManifest, files: &SignedFiles) -> Result<(), Mismatch> {
     if let Some(path) = manifest.without_digest.first() {
         return Err(Mismatch::Digest(path.parse().map_err(Mismatch::Path)?));
     }
@@ -54,7 +54,7 @@ pub(super) fn compare(manifest: &Manifest, files: &Files) -> Result<(), Mismatch
     files.keys().find(unlisted).map_or(Ok(()), |path| Err(Mismatch::Unlisted(path.clone())))
 }
 
-fn missing(listed: RelPath, files: &Files) -> Mismatch {
+fn missing(listed: RelPath, files: &SignedFiles) -> Mismatch {
     let folded = listed.as_str().to_lowercase();
     match files.keys().find(|path| path.as_str().to_lowercase() == folded) {
         Some(found) => Mismatch::OtherCase { listed, found: found.clone() },

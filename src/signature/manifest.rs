@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::{block::SignedBlock, error::SignatureError, keyring::Keyring};
 use crate::{
-    json::{self, Keys, Limits},
+    json::{self, KeyComparison, Limits},
     model::{Sha256Digest, Timestamp},
 };
 
@@ -53,7 +53,7 @@ impl SignatureType {
 
 /// A manifest whose signature is good (protocol page 6.1); [`read_manifest`] is the only way to one.
 #[derive(Clone, Debug)]
-pub struct Manifest {
+pub struct SignedManifest {
     /// The id of the plugin it was made for, as it is written.
     pub plugin: String,
     /// The version it was made for, as it is written.
@@ -77,7 +77,7 @@ pub struct Manifest {
 }
 
 /// Returns what a `MANIFEST.txt` says, once one of the keys is found to have signed it.
-pub fn read_manifest(text: &[u8], keyring: &Keyring) -> Result<Manifest, SignatureError> {
+pub fn read_manifest(text: &[u8], keyring: &Keyring) -> Result<SignedManifest, SignatureError> {
     let block = SignedBlock::read(text)?;
     let text = block.text();
     let names = keyring.verify(block.signature(), &text)?;
@@ -90,17 +90,17 @@ pub fn read_manifest(text: &[u8], keyring: &Keyring) -> Result<Manifest, Signatu
 }
 
 /// Reads the fields in the order in which Grafana asks for them (protocol page 6.3).
-fn parse(signed: &str) -> Result<Manifest, SignatureError> {
-    let value = json::parse(signed.as_bytes(), LIMITS, Keys::Folded).map_err(SignatureError::Json)?;
+fn parse(signed: &str) -> Result<SignedManifest, SignatureError> {
+    let value = json::parse(signed.as_bytes(), LIMITS, KeyComparison::Folded).map_err(SignatureError::Json)?;
     let Value::Object(object) = value else { return Err(SignatureError::NotAnObject) };
-    let fields = Fields(&object);
+    let fields = ManifestFields(&object);
     let generation = fields.text("manifestVersion")?;
     if !generation.starts_with("2.") {
         return Err(SignatureError::ManifestVersion(generation.to_owned()));
     }
     let signature_type = fields.required("signatureType")?;
     let (files, without_digest) = fields.files()?;
-    Ok(Manifest {
+    Ok(SignedManifest {
         plugin: fields.required("plugin")?.to_owned(),
         version: fields.required("version")?.to_owned(),
         signature_type: SignatureType::parse(signature_type)
@@ -116,9 +116,9 @@ fn parse(signed: &str) -> Result<Manifest, SignatureError> {
 }
 
 /// The fields of a manifest, found as Go's decoder finds them: the case of a key does not count, and null is nothing.
-struct Fields<'a>(&'a Map<String, Value>);
+struct ManifestFields<'a>(&'a Map<String, Value>);
 
-impl<'a> Fields<'a> {
+impl<'a> ManifestFields<'a> {
     fn get(&self, name: &str) -> Option<&'a Value> {
         let found = self.0.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value).filter(|value| !value.is_null())

@@ -25,9 +25,9 @@ pub use self::{
     error::{BlockFault, KeyFault, KeyringError, SignatureError},
     files::Mismatch,
     keyring::Keyring,
-    manifest::{Manifest, SignatureType, read_manifest},
+    manifest::{SignatureType, SignedManifest, read_manifest},
     nested::{Nested, inherit, nested},
-    policy::{Decision, Enforcement, PolicyError, decide},
+    policy::{Enforcement, PolicyDecision, PolicyError, decide},
 };
 use crate::model::{PluginId, PluginVersion, RelPath, Sha256Digest};
 
@@ -38,7 +38,7 @@ pub const MANIFEST_NAME: &str = "MANIFEST.txt";
 const MIN_LENGTH: usize = 10;
 
 /// The files of a plugin by their path below the folder that has the manifest.
-pub type Files = BTreeMap<RelPath, Sha256Digest>;
+pub type SignedFiles = BTreeMap<RelPath, Sha256Digest>;
 
 /// What Grafana calls the state of a signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,7 +67,7 @@ impl Status {
 
 /// The rule that kept a plugin from being valid.
 #[derive(Debug, thiserror::Error)]
-pub enum Reason {
+pub enum InvalidReason {
     /// There is no manifest, or one of under ten bytes.
     #[error("it has no `MANIFEST.txt`")]
     NoManifest,
@@ -116,9 +116,9 @@ pub struct Verdict {
     /// What Grafana would call it.
     pub status: Status,
     /// The manifest, where its signature is good; also of a plugin that was modified since.
-    pub manifest: Option<Manifest>,
+    pub manifest: Option<SignedManifest>,
     /// Which rule was broken; nothing where the status is valid.
-    pub reason: Option<Arc<Reason>>,
+    pub reason: Option<Arc<InvalidReason>>,
     /// The id of the key that signed, or of the one that is refused, where it is known.
     pub key: Option<String>,
 }
@@ -134,9 +134,9 @@ impl Verdict {
         Self { status: Status::Modified, reason: Some(Arc::new(Mismatch::Foreign(path).into())), ..self }
     }
 
-    fn refused(status: Status, reason: Reason) -> Self {
+    fn refused(status: Status, reason: InvalidReason) -> Self {
         let key = match &reason {
-            Reason::Manifest(error) => error.key().map(str::to_owned),
+            InvalidReason::Manifest(error) => error.key().map(str::to_owned),
             _ => None,
         };
         Self { status, manifest: None, reason: Some(Arc::new(reason)), key }
@@ -154,16 +154,16 @@ impl Verdict {
 pub fn judge(
     manifest_text: Option<&[u8]>,
     plugin: (&PluginId, &PluginVersion),
-    files: &Files,
+    files: &SignedFiles,
     root_url: Option<&str>,
     keyring: &Keyring,
 ) -> Verdict {
     let Some(text) = manifest_text.filter(|text| text.len() >= MIN_LENGTH) else {
-        return Verdict::refused(Status::Unsigned, Reason::NoManifest);
+        return Verdict::refused(Status::Unsigned, InvalidReason::NoManifest);
     };
     let manifest = match read_manifest(text, keyring) {
         Ok(manifest) => manifest,
-        Err(error) => return Verdict::refused(Status::Invalid, Reason::Manifest(error)),
+        Err(error) => return Verdict::refused(Status::Invalid, InvalidReason::Manifest(error)),
     };
     let (status, reason) = match compare(&manifest, plugin, files, root_url) {
         Ok(()) => (Status::Valid, None),
@@ -174,24 +174,24 @@ pub fn judge(
 }
 
 fn compare(
-    manifest: &Manifest,
+    manifest: &SignedManifest,
     (id, version): (&PluginId, &PluginVersion),
-    files: &Files,
+    files: &SignedFiles,
     root_url: Option<&str>,
-) -> Result<(), (Status, Reason)> {
+) -> Result<(), (Status, InvalidReason)> {
     if files.is_empty() {
-        return Err((Status::Invalid, Reason::NoFiles));
+        return Err((Status::Invalid, InvalidReason::NoFiles));
     }
     if manifest.plugin != id.as_str() {
-        let reason = Reason::OtherPlugin { signed: manifest.plugin.clone(), plugin: id.clone() };
+        let reason = InvalidReason::OtherPlugin { signed: manifest.plugin.clone(), plugin: id.clone() };
         return Err((Status::Modified, reason));
     }
     if manifest.version != version.as_str() {
-        let reason = Reason::OtherVersion { signed: manifest.version.clone(), version: version.clone() };
+        let reason = InvalidReason::OtherVersion { signed: manifest.version.clone(), version: version.clone() };
         return Err((Status::Modified, reason));
     }
     if let Some(root_url) = root_url.filter(|root_url| !root_url::fits(manifest, root_url)) {
-        let reason = Reason::OtherServer { signed: manifest.root_urls.clone(), root_url: root_url.to_owned() };
+        let reason = InvalidReason::OtherServer { signed: manifest.root_urls.clone(), root_url: root_url.to_owned() };
         return Err((Status::Invalid, reason));
     }
     files::compare(manifest, files).map_err(|mismatch| (Status::Modified, mismatch.into()))

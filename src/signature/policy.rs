@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use super::{Reason, Status, Verdict};
+use super::{InvalidReason, Status, Verdict};
 use crate::{
     diagnostic::{Diagnose, Kind},
     model::PluginId,
@@ -25,7 +25,7 @@ pub enum Enforcement {
 
 /// What is to be done with a plugin.
 #[derive(Clone, Debug)]
-pub enum Decision {
+pub enum PolicyDecision {
     /// It may be installed.
     Allow,
     /// It may be installed, and this is to be told.
@@ -47,7 +47,7 @@ pub enum PolicyError {
         plugin: PluginId,
         /// Which rule it breaks.
         #[source]
-        reason: Option<Arc<Reason>>,
+        reason: Option<Arc<InvalidReason>>,
     },
     /// Its signature proves nothing.
     #[error("the signature of the plugin `{plugin}` is invalid")]
@@ -56,7 +56,7 @@ pub enum PolicyError {
         plugin: PluginId,
         /// Which rule it breaks.
         #[source]
-        reason: Option<Arc<Reason>>,
+        reason: Option<Arc<InvalidReason>>,
     },
 }
 
@@ -72,8 +72,10 @@ impl Diagnose for PolicyError {
                      yourself is believed with `--trusted-key FILE`"
             )),
             Self::Modified { reason, .. } | Self::Invalid { reason, .. } => match reason.as_deref() {
-                Some(Reason::Manifest(error)) => error.hint(),
-                Some(Reason::OtherServer { .. }) => Some("have it signed for the root URL of this server".to_owned()),
+                Some(InvalidReason::Manifest(error)) => error.hint(),
+                Some(InvalidReason::OtherServer { .. }) => {
+                    Some("have it signed for the root URL of this server".to_owned())
+                }
                 _ => None,
             },
         }
@@ -86,18 +88,18 @@ pub fn decide(
     plugin: &PluginId,
     enforcement: Enforcement,
     allowed_unsigned: &BTreeSet<PluginId>,
-) -> Decision {
+) -> PolicyDecision {
     let (plugin, reason) = (plugin.clone(), verdict.reason.clone());
     let error = match verdict.status {
-        Status::Valid => return Decision::Allow,
-        Status::Unsigned if allowed_unsigned.contains(&plugin) => return Decision::Allow,
+        Status::Valid => return PolicyDecision::Allow,
+        Status::Unsigned if allowed_unsigned.contains(&plugin) => return PolicyDecision::Allow,
         Status::Unsigned => PolicyError::Unsigned(plugin),
         Status::Modified => PolicyError::Modified { plugin, reason },
         Status::Invalid => PolicyError::Invalid { plugin, reason },
     };
     match enforcement {
-        Enforcement::Require => Decision::Refuse(error),
-        Enforcement::Warn => Decision::AllowWithWarning(error),
-        Enforcement::Off => Decision::Allow,
+        Enforcement::Require => PolicyDecision::Refuse(error),
+        Enforcement::Warn => PolicyDecision::AllowWithWarning(error),
+        Enforcement::Off => PolicyDecision::Allow,
     }
 }

@@ -3,13 +3,13 @@
 //! *Invariant:* a root URL fits no more servers here than in Grafana, and a pattern is matched without backtracking.
 //! *Not for:* checking URLs before use; [`url::Url`] changes what it reads, and here the text as written counts.
 
-use super::manifest::{Manifest, SignatureType};
+use super::manifest::{SignatureType, SignedManifest};
 
 /// Characters that mean something in Grafana's patterns and are not understood here: such a pattern fits nothing.
 const NOT_UNDERSTOOD: &[char] = &['[', ']', '{', '}', '\\'];
 
 /// Returns whether a manifest is for the server at a root URL.
-pub(super) fn fits(manifest: &Manifest, root_url: &str) -> bool {
+pub(super) fn fits(manifest: &SignedManifest, root_url: &str) -> bool {
     let glob = manifest.signature_type == SignatureType::PrivateGlob;
     manifest.root_urls.is_empty()
         || manifest
@@ -55,7 +55,7 @@ fn clean(path: &str) -> String {
 }
 
 /// One step of a pattern.
-enum Step {
+enum PatternStep {
     /// This character.
     Exactly(char),
     /// One character that is no separator.
@@ -82,31 +82,31 @@ fn fits_pattern(pattern: &str, text: &str) -> bool {
     reached.last() == Some(&true)
 }
 
-fn steps_of(pattern: &str) -> Vec<Step> {
+fn steps_of(pattern: &str) -> Vec<PatternStep> {
     let mut steps = Vec::new();
     for character in pattern.chars() {
         match (character, steps.last()) {
-            ('*', Some(Step::Within | Step::Across)) => {
+            ('*', Some(PatternStep::Within | PatternStep::Across)) => {
                 steps.pop();
-                steps.push(Step::Across);
+                steps.push(PatternStep::Across);
             }
-            ('*', _) => steps.push(Step::Within),
-            ('?', _) => steps.push(Step::One),
-            (character, _) => steps.push(Step::Exactly(character)),
+            ('*', _) => steps.push(PatternStep::Within),
+            ('?', _) => steps.push(PatternStep::One),
+            (character, _) => steps.push(PatternStep::Exactly(character)),
         }
     }
     steps
 }
 
-fn advance(steps: &[Step], reached: &[bool], character: char) -> Vec<bool> {
+fn advance(steps: &[PatternStep], reached: &[bool], character: char) -> Vec<bool> {
     let separates = matches!(character, '/' | '.');
     let mut next = vec![false; reached.len()];
     for (at, step) in steps.iter().enumerate().filter(|(at, _)| reached[*at]) {
         match step {
-            Step::Exactly(wanted) => next[at + 1] |= *wanted == character,
-            Step::One => next[at + 1] |= !separates,
-            Step::Within => next[at] |= !separates,
-            Step::Across => next[at] = true,
+            PatternStep::Exactly(wanted) => next[at + 1] |= *wanted == character,
+            PatternStep::One => next[at + 1] |= !separates,
+            PatternStep::Within => next[at] |= !separates,
+            PatternStep::Across => next[at] = true,
         }
     }
     skip_stars(steps, &mut next);
@@ -114,9 +114,9 @@ fn advance(steps: &[Step], reached: &[bool], character: char) -> Vec<bool> {
 }
 
 /// A star also fits nothing at all.
-fn skip_stars(steps: &[Step], reached: &mut [bool]) {
+fn skip_stars(steps: &[PatternStep], reached: &mut [bool]) {
     for (at, step) in steps.iter().enumerate() {
-        if matches!(step, Step::Within | Step::Across) && reached[at] {
+        if matches!(step, PatternStep::Within | PatternStep::Across) && reached[at] {
             reached[at + 1] = true;
         }
     }

@@ -24,7 +24,7 @@ fn contents(names: &[&str]) -> BTreeMap<String, Vec<u8>> {
     names.iter().map(|name| ((*name).to_owned(), format!("content of {name}").into_bytes())).collect()
 }
 
-fn files(names: &[&str]) -> Files {
+fn files(names: &[&str]) -> SignedFiles {
     let digest = |content: &Vec<u8>| Sha256Digest::from_bytes(Sha256::digest(content).into());
     contents(names).iter().map(|(name, content)| (name.parse().expect("a path"), digest(content))).collect()
 }
@@ -38,16 +38,16 @@ fn ring(signers: &[&Signer]) -> Keyring {
 }
 
 /// A plugin of two files, its signer, and what is done to it before it is judged.
-struct Case {
+struct SignedFixture {
     signer: Signer,
     manifest: Value,
-    files: Files,
+    files: SignedFiles,
     root_url: Option<&'static str>,
 }
 
 const NAMES: [&str; 2] = ["module.js", "plugin.json"];
 
-impl Case {
+impl SignedFixture {
     fn new() -> Self {
         let signer = Signer::new(1);
         let manifest = signer.manifest("acme-clock-panel", "1.0.0", &contents(&NAMES));
@@ -94,7 +94,7 @@ fn assert_told(verdict: &Verdict, status: Status, words: &str) {
 
 #[test]
 fn what_was_signed_is_valid_and_tells_by_whom() {
-    let verdict = Case::new().judge();
+    let verdict = SignedFixture::new().judge();
     assert_eq!((verdict.status, told(&verdict)), (Status::Valid, String::new()));
     let manifest = verdict.manifest.expect("a manifest");
     assert_eq!(manifest.signature_type, SignatureType::Community);
@@ -106,7 +106,7 @@ fn what_was_signed_is_valid_and_tells_by_whom() {
 #[test]
 fn every_kind_of_key_that_signs_is_understood() {
     for key_type in [KeyType::ECDSA(ECCCurve::P256), KeyType::ECDSA(ECCCurve::P521), KeyType::Ed25519] {
-        let mut case = Case::new();
+        let mut case = SignedFixture::new();
         case.signer = Signer::of_type(2, key_type.clone());
         case.manifest["keyId"] = json!(case.signer.key_id());
         assert_eq!(told(&case.judge()), "", "{key_type:?}");
@@ -138,7 +138,7 @@ fn a_signature_with_sha1_is_refused_although_the_key_is_trusted() {
 
 #[test]
 fn no_manifest_and_next_to_none_is_unsigned() {
-    let case = Case::new();
+    let case = SignedFixture::new();
     let version = "1.0.0".parse().expect("a version");
     let ring = ring(&[&case.signer]);
     assert_eq!(judge(None, (&id(), &version), &case.files, None, &ring).status, Status::Unsigned);
@@ -148,7 +148,7 @@ fn no_manifest_and_next_to_none_is_unsigned() {
 
 #[test]
 fn a_changed_text_is_refused_wherever_it_was_changed() {
-    let case = Case::new();
+    let case = SignedFixture::new();
     let text = case.text();
     for (from, to) in [("acme-clock", "acme-clack"), ("\"community\"", "\"grafana\""), ("\"time\": 1", "\"time\": 2")] {
         assert!(text.contains(from));
@@ -158,7 +158,7 @@ fn a_changed_text_is_refused_wherever_it_was_changed() {
 
 #[test]
 fn an_unknown_key_is_named() {
-    let case = Case::new();
+    let case = SignedFixture::new();
     let verdict = case.judge_with(case.text().as_bytes(), &ring(&[&Signer::new(9)]));
     assert_told(&verdict, Status::Invalid, &format!("`{}`, which is not trusted", case.signer.key_id()));
     assert_eq!(verdict.key, Some(case.signer.key_id()));
@@ -166,7 +166,7 @@ fn an_unknown_key_is_named() {
 
 #[test]
 fn a_forged_issuer_helps_nobody() {
-    let (case, forger) = (Case::new(), Signer::new(9));
+    let (case, forger) = (SignedFixture::new(), Signer::new(9));
     let issuer = KeyId::new(hex::decode(case.signer.key_id()).expect("hex").try_into().expect("8 bytes"));
     let text = forger.sign_with(&case.manifest.to_string(), |config| {
         config.hashed_subpackets.truncate(1);
@@ -177,14 +177,14 @@ fn a_forged_issuer_helps_nobody() {
 
 #[test]
 fn of_several_trusted_keys_the_one_that_is_named_must_have_signed() {
-    let (first, second) = (Case::new(), Signer::new(9));
+    let (first, second) = (SignedFixture::new(), Signer::new(9));
     let ring = ring(&[&second, &first.signer]);
     assert_eq!(first.judge_with(first.text().as_bytes(), &ring).status, Status::Valid);
     let signed_by_the_other = second.sign(&first.manifest.to_string());
     let verdict = first.judge_with(signed_by_the_other.as_bytes(), &ring);
     assert_told(&verdict, Status::Invalid, "names the key");
     assert_eq!(verdict.key, Some(second.key_id()));
-    let upper = Case::with("keyId", json!(first.signer.key_id().to_uppercase()));
+    let upper = SignedFixture::with("keyId", json!(first.signer.key_id().to_uppercase()));
     assert_told(&upper.judge(), Status::Invalid, "names the key");
 }
 
@@ -201,7 +201,7 @@ fn dates_of_the_key_count_at_the_time_of_the_signature() {
         (signer().revoked_at(SIGNED + day, true), Status::Invalid, "it was revoked on 2025-01-02"),
         (signer().not_for_signing(), Status::Invalid, "not for signing"),
     ] {
-        let case = Case { signer, ..Case::new() };
+        let case = SignedFixture { signer, ..SignedFixture::new() };
         assert_told(&case.judge(), status, words);
         if status == Status::Invalid {
             assert_eq!(case.judge().key, Some(case.signer.key_id()));
@@ -212,7 +212,7 @@ fn dates_of_the_key_count_at_the_time_of_the_signature() {
 
 #[test]
 fn a_later_copy_of_a_key_brings_its_revocation() {
-    let (case, revoked) = (Case::new(), Signer::new(1).revoked_at(SIGNED, true));
+    let (case, revoked) = (SignedFixture::new(), Signer::new(1).revoked_at(SIGNED, true));
     let ring = ring(&[&case.signer, &revoked]);
     assert_eq!(ring.ids().len(), 1);
     assert_told(&case.judge_with(case.text().as_bytes(), &ring), Status::Invalid, "revoked");
@@ -220,7 +220,7 @@ fn a_later_copy_of_a_key_brings_its_revocation() {
 
 #[test]
 fn a_signature_without_time_before_the_key_or_with_an_end_is_refused() {
-    let case = Case::new();
+    let case = SignedFixture::new();
     let sign = |data: Option<SubpacketData>| {
         case.signer.sign_with(&case.manifest.to_string(), |config| {
             config.hashed_subpackets.remove(0);
@@ -236,7 +236,7 @@ fn a_signature_without_time_before_the_key_or_with_an_end_is_refused() {
 
 #[test]
 fn hashes_that_are_not_on_the_list_are_refused() {
-    let case = Case::new();
+    let case = SignedFixture::new();
     for (hash, status) in [
         (HashAlgorithm::Sha256, Status::Valid),
         (HashAlgorithm::Sha384, Status::Valid),
@@ -251,8 +251,8 @@ fn hashes_that_are_not_on_the_list_are_refused() {
 
 #[test]
 fn unsigned_text_around_the_block_never_counts() {
-    let case = Case::new();
-    let other = Case::with("plugin", json!("acme-other-panel")).manifest;
+    let case = SignedFixture::new();
+    let other = SignedFixture::with("plugin", json!("acme-other-panel")).manifest;
     for text in [
         format!("{other}\n{}", case.text()),
         format!("{}\n{other}\n", case.text()),
@@ -267,7 +267,7 @@ fn unsigned_text_around_the_block_never_counts() {
 
 #[test]
 fn two_blocks_and_two_signatures_are_refused() {
-    let case = Case::new();
+    let case = SignedFixture::new();
     assert_told(&case.judge_text(case.text().repeat(2).as_bytes()), Status::Invalid, "more than one signed block");
     let once = case.text();
     let (start, end) = (once.find("SIGNATURE-----\n\n").expect("a start") + 16, once.find("\n=").expect("a checksum"));
@@ -279,25 +279,26 @@ fn two_blocks_and_two_signatures_are_refused() {
 #[test]
 fn a_manifest_of_another_plugin_or_version_is_no_manifest_of_this_one() {
     for (field, value) in [("plugin", "acme-other-panel"), ("plugin", "Acme-clock-panel"), ("version", "1.0.1")] {
-        assert_told(&Case::with(field, json!(value)).judge(), Status::Modified, value);
+        assert_told(&SignedFixture::with(field, json!(value)).judge(), Status::Modified, value);
     }
 }
 
 #[test]
 fn the_first_file_that_differs_is_named() {
-    let judged = |names: &[&str]| Case { files: files(names), ..Case::new() }.judge();
+    let judged = |names: &[&str]| SignedFixture { files: files(names), ..SignedFixture::new() }.judge();
     assert_told(&judged(&["plugin.json"]), Status::Modified, "`module.js` is missing");
     assert_told(&judged(&["Module.js", "plugin.json"]), Status::Modified, "`module.js` is there as `Module.js`");
     assert_told(&judged(&["a", "module.js", "plugin.json"]), Status::Modified, "`a` is not in the manifest");
     assert_told(&judged(&[]), Status::Invalid, "no files");
-    let mut case = Case::new();
+    let mut case = SignedFixture::new();
     case.files.insert("module.js".parse().expect("a path"), Sha256Digest::from_bytes([0; 32]));
     assert_told(&case.judge(), Status::Modified, "`module.js` was changed");
 }
 
 #[test]
 fn only_the_manifest_in_the_root_need_not_be_listed() {
-    let judged = |name| Case { files: files(&["module.js", "plugin.json", name]), ..Case::new() }.judge();
+    let judged =
+        |name| SignedFixture { files: files(&["module.js", "plugin.json", name]), ..SignedFixture::new() }.judge();
     assert_eq!(judged("MANIFEST.txt").status, Status::Valid);
     assert_told(&judged("img/MANIFEST.txt"), Status::Modified, "`img/MANIFEST.txt` is not in the manifest");
     assert_told(&judged("manifest.txt"), Status::Modified, "`manifest.txt` is not in the manifest");
@@ -306,7 +307,7 @@ fn only_the_manifest_in_the_root_need_not_be_listed() {
 #[test]
 fn a_digest_in_other_letters_is_no_digest() {
     for change in [|text: &str| text.to_uppercase(), |text: &str| text[..40].to_owned(), |_: &str| String::new()] {
-        let mut case = Case::new();
+        let mut case = SignedFixture::new();
         let digest = change(case.manifest["files"]["module.js"].as_str().expect("a digest"));
         case.manifest["files"]["module.js"] = json!(digest);
         assert_told(&case.judge(), Status::Modified, "`module.js` is not 64 lower-case");
@@ -316,7 +317,7 @@ fn a_digest_in_other_letters_is_no_digest() {
 #[test]
 fn paths_that_lead_elsewhere_make_it_modified() {
     for path in ["../plugin.json", "/etc/passwd", "img\\logo.svg", "a/../module.js", "C:/x", ""] {
-        let mut case = Case::new();
+        let mut case = SignedFixture::new();
         case.manifest["files"][path] = case.manifest["files"]["module.js"].clone();
         assert_told(&case.judge(), Status::Modified, "a path that no file may have");
     }
@@ -326,26 +327,30 @@ fn paths_that_lead_elsewhere_make_it_modified() {
 fn every_required_field_is_required() {
     for field in ["plugin", "version", "keyId", "time", "files", "signedByOrg", "signedByOrgName", "signatureType"] {
         for value in [Value::Null, json!(""), json!(0), json!({}), json!([])] {
-            assert_eq!(Case::with(field, value.clone()).judge().status, Status::Invalid, "{field} {value}");
+            assert_eq!(SignedFixture::with(field, value.clone()).judge().status, Status::Invalid, "{field} {value}");
         }
     }
-    assert_told(&Case::with("signatureType", json!("Grafana")).judge(), Status::Invalid, "unknown");
-    assert_told(&Case::with("rootUrls", json!("https://grafana.example/")).judge(), Status::Invalid, "another type");
-    assert_told(&Case::with("time", json!(1e12)).judge(), Status::Invalid, "another type");
+    assert_told(&SignedFixture::with("signatureType", json!("Grafana")).judge(), Status::Invalid, "unknown");
+    assert_told(
+        &SignedFixture::with("rootUrls", json!("https://grafana.example/")).judge(),
+        Status::Invalid,
+        "another type",
+    );
+    assert_told(&SignedFixture::with("time", json!(1e12)).judge(), Status::Invalid, "another type");
 }
 
 #[test]
 fn manifests_of_the_first_generation_are_invalid() {
     for version in [Value::Null, json!(""), json!("1.0.0"), json!("3.0.0"), json!("2"), json!(2.0)] {
-        let verdict = Case::with("manifestVersion", version).judge();
+        let verdict = SignedFixture::with("manifestVersion", version).judge();
         assert_told(&verdict, Status::Invalid, "manifestVersion");
     }
-    assert_eq!(Case::with("manifestVersion", json!("2.7")).judge().status, Status::Valid);
+    assert_eq!(SignedFixture::with("manifestVersion", json!("2.7")).judge().status, Status::Valid);
 }
 
 #[test]
 fn a_key_said_twice_in_any_case_is_refused() {
-    let case = Case::new();
+    let case = SignedFixture::new();
     let text = case.manifest.to_string().replacen('{', "{\"Plugin\":\"acme-other-panel\",", 1);
     assert_told(&case.judge_text(case.signer.sign(&text).as_bytes()), Status::Invalid, "is there twice");
     let one_in_capitals = case.manifest.to_string().replace("\"plugin\"", "\"PLUGIN\"");
@@ -354,7 +359,7 @@ fn a_key_said_twice_in_any_case_is_refused() {
 
 #[test]
 fn root_urls_count_for_every_type_of_signature() {
-    let mut case = Case::with("rootUrls", json!(["https://other.example/", "https://grafana.example"]));
+    let mut case = SignedFixture::with("rootUrls", json!(["https://other.example/", "https://grafana.example"]));
     assert_eq!(case.judge().status, Status::Valid);
     case.root_url = Some("https://elsewhere.example/");
     assert_told(&case.judge(), Status::Invalid, "not for `https://elsewhere.example/`");
@@ -364,7 +369,7 @@ fn root_urls_count_for_every_type_of_signature() {
 
 #[test]
 fn patterns_of_root_urls_are_for_their_type_only() {
-    let mut case = Case::with("rootUrls", json!(["https://*.example/"]));
+    let mut case = SignedFixture::with("rootUrls", json!(["https://*.example/"]));
     assert_eq!(case.judge().status, Status::Invalid);
     case.manifest["signatureType"] = json!("private-glob");
     assert_eq!(case.judge().status, Status::Valid);
@@ -379,10 +384,10 @@ fn a_child_is_what_its_parent_is_unless_it_is_valid_itself() {
     let names: Vec<_> = children[0].files.keys().map(RelPath::as_str).collect();
     assert_eq!(names, ["plugin.json", "x.js"]);
 
-    let (valid, modified) = (Case::new().judge(), Case::with("plugin", json!("x")).judge());
+    let (valid, modified) = (SignedFixture::new().judge(), SignedFixture::with("plugin", json!("x")).judge());
     assert_eq!(inherit(modified.clone(), &valid).status, Status::Valid);
     assert_eq!(inherit(valid.clone(), &modified).status, Status::Valid);
-    assert_eq!(inherit(Case::new().judge_text(b""), &modified).status, Status::Modified);
+    assert_eq!(inherit(SignedFixture::new().judge_text(b""), &modified).status, Status::Modified);
 }
 
 #[test]
@@ -390,21 +395,22 @@ fn only_unsigned_plugins_are_helped_by_a_list() {
     let decided = |verdict: &Verdict, enforcement, allowed: &[PluginId]| {
         decide(verdict, &id(), enforcement, &allowed.iter().cloned().collect::<BTreeSet<_>>())
     };
-    let unsigned = Case::new().judge_text(b"");
-    let (modified, invalid) = (Case::with("plugin", json!("x")).judge(), Case::new().judge_text(b"no signature"));
+    let unsigned = SignedFixture::new().judge_text(b"");
+    let (modified, invalid) =
+        (SignedFixture::with("plugin", json!("x")).judge(), SignedFixture::new().judge_text(b"no signature"));
     for bad in [&modified, &invalid] {
         for allowed in [&[][..], &[id()]] {
-            assert!(matches!(decided(bad, Enforcement::Require, allowed), Decision::Refuse(_)));
-            assert!(matches!(decided(bad, Enforcement::Warn, allowed), Decision::AllowWithWarning(_)));
-            assert!(matches!(decided(bad, Enforcement::Off, allowed), Decision::Allow));
+            assert!(matches!(decided(bad, Enforcement::Require, allowed), PolicyDecision::Refuse(_)));
+            assert!(matches!(decided(bad, Enforcement::Warn, allowed), PolicyDecision::AllowWithWarning(_)));
+            assert!(matches!(decided(bad, Enforcement::Off, allowed), PolicyDecision::Allow));
         }
     }
-    assert!(matches!(decided(&unsigned, Enforcement::Require, &[id()]), Decision::Allow));
-    assert!(matches!(decided(&unsigned, Enforcement::Warn, &[]), Decision::AllowWithWarning(_)));
-    assert!(matches!(decided(&Case::new().judge(), Enforcement::Require, &[]), Decision::Allow));
-    let Decision::Refuse(error) = decided(&unsigned, Enforcement::Require, &[]) else { panic!("it was allowed") };
+    assert!(matches!(decided(&unsigned, Enforcement::Require, &[id()]), PolicyDecision::Allow));
+    assert!(matches!(decided(&unsigned, Enforcement::Warn, &[]), PolicyDecision::AllowWithWarning(_)));
+    assert!(matches!(decided(&SignedFixture::new().judge(), Enforcement::Require, &[]), PolicyDecision::Allow));
+    let PolicyDecision::Refuse(error) = decided(&unsigned, Enforcement::Require, &[]) else { panic!("it was allowed") };
     assert!(matches!(error, PolicyError::Unsigned(_)));
-    let Decision::Refuse(error) = decided(&modified, Enforcement::Require, &[]) else { panic!("it was allowed") };
+    let PolicyDecision::Refuse(error) = decided(&modified, Enforcement::Require, &[]) else { panic!("it was allowed") };
     assert!(Chain(&error).to_string().contains("that of the plugin `x`"), "{}", Chain(&error));
 }
 
@@ -434,7 +440,7 @@ fn a_published_key_that_adopts_a_sub_key_of_another_is_refused() {
 
 #[test]
 fn a_published_copy_of_a_known_key_brings_its_revocation_and_nothing_else() {
-    let case = Case::new();
+    let case = SignedFixture::new();
     let mut ring = ring(&[&case.signer.clone().expiring_at(SIGNED + 100)]);
     ring.add_published(&case.signer.key_id(), case.signer.public_key().as_bytes()).expect("known already");
     assert_eq!(case.judge_with(case.text().as_bytes(), &ring).status, Status::Valid);
@@ -445,7 +451,7 @@ fn a_published_copy_of_a_known_key_brings_its_revocation_and_nothing_else() {
 
 #[test]
 fn a_damaged_block_is_told_in_a_sentence() {
-    let text = Case::new().signer.sign("{\"a\": 1}");
+    let text = SignedFixture::new().signer.sign("{\"a\": 1}");
     let (start, end) = text.split_at(text.rfind("-----END").expect("signed"));
     for damaged in [format!("{}\n{end}", &start[..start.len() - 20]), text.replace("\n\n", "\n\n!!")] {
         let error = read_manifest(damaged.as_bytes(), &Keyring::default()).expect_err("damaged");
@@ -478,14 +484,14 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_judge_panic(text in proptest::collection::vec(any::<u8>(), 0..400)) {
-        Case::new().judge_text(&text);
+        SignedFixture::new().judge_text(&text);
     }
 
     #[test]
     fn no_damage_to_a_manifest_makes_the_judge_panic_or_believe_it(
         at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>(),
     ) {
-        let case = Case::new();
+        let case = SignedFixture::new();
         let mut text = case.text().into_bytes();
         let at = at.index(text.len());
         if cut { text.truncate(at) } else { text[at] = byte }
@@ -499,7 +505,7 @@ proptest! {
 
     #[test]
     fn no_signed_json_makes_the_judge_panic(text in "[{\\[\"a-zA-Z0-9:,. \\]}]{0,80}") {
-        let case = Case::new();
+        let case = SignedFixture::new();
         case.judge_text(case.signer.sign(&text).as_bytes());
     }
 }

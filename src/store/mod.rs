@@ -20,7 +20,7 @@ use std::{
 };
 
 pub use inventory::StoredFile;
-pub use partial::Partial;
+pub use partial::PartialFile;
 
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -107,8 +107,8 @@ impl Store {
     }
 
     /// Begins a download, or takes up the one that was begun under this key: a hexadecimal digest.
-    pub fn begin(&self, key: &str) -> Result<Partial, StoreError> {
-        Partial::open(&self.root.join("partial"), key)
+    pub fn begin(&self, key: &str) -> Result<PartialFile, StoreError> {
+        PartialFile::open(&self.root.join("partial"), key)
     }
 
     /// Removes incomplete downloads, except those whose keys are in `keep`; returns how many.

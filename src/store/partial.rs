@@ -21,7 +21,7 @@ use crate::{
 
 /// A file that grows, and the digests of what is in it so far.
 #[derive(Debug)]
-pub struct Partial {
+pub struct PartialFile {
     file: File,
     path: PathBuf,
     etag: Option<String>,
@@ -30,7 +30,7 @@ pub struct Partial {
     md5: Md5,
 }
 
-impl Partial {
+impl PartialFile {
     pub(super) fn open(folder: &Path, key: &str) -> Result<Self, StoreError> {
         disk::create_dirs(folder).map_err(StoreError::new(folder, "made"))?;
         let path = folder.join(key);
@@ -90,7 +90,7 @@ impl Partial {
     }
 }
 
-impl Sink for Partial {
+impl Sink for PartialFile {
     fn position(&self) -> u64 {
         self.size
     }

@@ -2,14 +2,14 @@
 
 use std::fmt;
 
-use super::{Judgement, Known, Standing, Upgrade, Verdict};
+use super::{GrafanaUpgrade, Judgement, KnownPlugin, PluginBefore, UpgradeVerdict};
 use crate::{
     model::{GrafanaVersion, PluginStatus, PluginVersion},
     resolver::{Offer, Refusal, Surroundings, WITHOUT_ANGULAR, refusals, works_with},
 };
 
 /// Returns what becomes of a plugin; `known` is nothing where the catalog has no such plugin.
-pub fn judge(standing: &Standing, known: Option<&Known>, upgrade: &Upgrade) -> Judgement {
+pub fn judge(standing: &PluginBefore, known: Option<&KnownPlugin>, upgrade: &GrafanaUpgrade) -> Judgement {
     let Some(known) = known else { return unknown(standing, upgrade) };
     let mut judgement = match own_obstacle(standing, known, upgrade) {
         None => stays(standing, known, upgrade),
@@ -20,7 +20,7 @@ pub fn judge(standing: &Standing, known: Option<&Known>, upgrade: &Upgrade) -> J
 }
 
 /// Why an installed version does not work with the new Grafana.
-enum Obstacle {
+enum Incompatibility {
     /// It declares another range.
     Range(String),
     /// It needs Angular.
@@ -29,7 +29,7 @@ enum Obstacle {
     NoVersion,
 }
 
-impl fmt::Display for Obstacle {
+impl fmt::Display for Incompatibility {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Range(range) => write!(formatter, "needs Grafana `{}`", range.escape_debug()),
@@ -42,34 +42,34 @@ impl fmt::Display for Obstacle {
 }
 
 /// Returns what the catalog says of the version that is installed.
-fn listed<'a>(standing: &Standing, known: &'a Known) -> Option<&'a Offer> {
+fn listed<'a>(standing: &PluginBefore, known: &'a KnownPlugin) -> Option<&'a Offer> {
     let version = standing.version.as_ref()?;
     known.offers.iter().find(|offer| offer.release.version.same_release(version))
 }
 
 /// Returns the range that the installed version declares. The catalog may have narrowed it since; the copy that is
 /// installed was never told.
-fn declared<'a>(standing: &'a Standing, known: &'a Known) -> Option<&'a str> {
+fn declared<'a>(standing: &'a PluginBefore, known: &'a KnownPlugin) -> Option<&'a str> {
     let listed = listed(standing, known);
     listed.map_or(standing.declared.as_deref(), |offer| offer.release.grafana_dependency.as_deref())
 }
 
-fn is_angular(standing: &Standing, known: &Known) -> bool {
+fn is_angular(standing: &PluginBefore, known: &KnownPlugin) -> bool {
     standing.angular || listed(standing, known).is_some_and(|offer| offer.release.angular)
 }
 
-fn own_obstacle(standing: &Standing, known: &Known, upgrade: &Upgrade) -> Option<Obstacle> {
+fn own_obstacle(standing: &PluginBefore, known: &KnownPlugin, upgrade: &GrafanaUpgrade) -> Option<Incompatibility> {
     if standing.version.is_none() {
-        return Some(Obstacle::NoVersion);
+        return Some(Incompatibility::NoVersion);
     }
     let declared = declared(standing, known);
     if !works_with(declared, &upgrade.to) {
-        return Some(Obstacle::Range(declared.unwrap_or_default().to_owned()));
+        return Some(Incompatibility::Range(declared.unwrap_or_default().to_owned()));
     }
-    (is_angular(standing, known) && upgrade.to.major() >= WITHOUT_ANGULAR).then_some(Obstacle::Angular)
+    (is_angular(standing, known) && upgrade.to.major() >= WITHOUT_ANGULAR).then_some(Incompatibility::Angular)
 }
 
-fn unknown(standing: &Standing, upgrade: &Upgrade) -> Judgement {
+fn unknown(standing: &PluginBefore, upgrade: &GrafanaUpgrade) -> Judgement {
     let declared = standing.declared.as_deref().map(str::trim).filter(|range| !range.is_empty());
     let says = match declared {
         None => "it says nothing of the Grafana that it needs".to_owned(),
@@ -81,10 +81,10 @@ fn unknown(standing: &Standing, upgrade: &Upgrade) -> Judgement {
         }
     };
     let reason = format!("the catalog does not know it; {says}");
-    Judgement { verdict: Verdict::Unknown, target: None, reason, notes: Vec::new() }
+    Judgement { verdict: UpgradeVerdict::Unknown, target: None, reason, notes: Vec::new() }
 }
 
-fn stays(standing: &Standing, known: &Known, upgrade: &Upgrade) -> Judgement {
+fn stays(standing: &PluginBefore, known: &KnownPlugin, upgrade: &GrafanaUpgrade) -> Judgement {
     let version = standing.version.as_ref().map(PluginVersion::as_str).unwrap_or_default();
     let reason = match declared(standing, known).map(str::trim).filter(|range| !range.is_empty()) {
         Some(range) => format!("{version} works with Grafana `{}`", range.escape_debug()),
@@ -95,10 +95,15 @@ fn stays(standing: &Standing, known: &Known, upgrade: &Upgrade) -> Judgement {
         "it is made with Angular, which Grafana {} has switched off unless its settings switch it on",
         upgrade.to.major()
     );
-    Judgement { verdict: Verdict::Stays, target: None, reason, notes: off.then_some(note).into_iter().collect() }
+    Judgement { verdict: UpgradeVerdict::Stays, target: None, reason, notes: off.then_some(note).into_iter().collect() }
 }
 
-fn moves(standing: &Standing, known: &Known, upgrade: &Upgrade, obstacle: &Obstacle) -> Judgement {
+fn moves(
+    standing: &PluginBefore,
+    known: &KnownPlugin,
+    upgrade: &GrafanaUpgrade,
+    obstacle: &Incompatibility,
+) -> Judgement {
     let version = standing.version.as_ref().map_or("the installed copy", PluginVersion::as_str);
     let works_after = candidates(known, upgrade, standing, &upgrade.to);
     let works_before = |offer: &&&Offer| {
@@ -109,7 +114,7 @@ fn moves(standing: &Standing, known: &Known, upgrade: &Upgrade, obstacle: &Obsta
         let (target, from) = (both.release.version.clone(), upgrade.from.as_ref());
         let from = from.map(ToString::to_string).unwrap_or_default();
         let reason = format!("{version} {obstacle}; {target} works with {from} and with {}", upgrade.to);
-        return Judgement { verdict: Verdict::Before, target: Some(target), reason, notes: Vec::new() };
+        return Judgement { verdict: UpgradeVerdict::Before, target: Some(target), reason, notes: Vec::new() };
     }
     if let Some(after) = works_after.first() {
         let target = after.release.version.clone();
@@ -119,18 +124,18 @@ fn moves(standing: &Standing, known: &Known, upgrade: &Upgrade, obstacle: &Obsta
         };
         let reason = format!("{version} {obstacle}; {target} works with {}, and {between}", upgrade.to);
         let note = Judgement::GAP.to_owned();
-        return Judgement { verdict: Verdict::After, target: Some(target), reason, notes: vec![note] };
+        return Judgement { verdict: UpgradeVerdict::After, target: Some(target), reason, notes: vec![note] };
     }
     let reason = format!("{version} {obstacle}; {}", why_none(standing, known, upgrade));
-    Judgement { verdict: Verdict::Blocked, target: None, reason, notes: Vec::new() }
+    Judgement { verdict: UpgradeVerdict::Blocked, target: None, reason, notes: Vec::new() }
 }
 
 /// Returns what can be moved to under a version of Grafana, best first: the newest, prereleases only where nothing else
 /// is, and deprecated versions last.
 fn candidates<'a>(
-    known: &'a Known,
-    upgrade: &Upgrade,
-    standing: &Standing,
+    known: &'a KnownPlugin,
+    upgrade: &GrafanaUpgrade,
+    standing: &PluginBefore,
     grafana: &GrafanaVersion,
 ) -> Vec<&'a Offer> {
     let mut found: Vec<_> =
@@ -148,9 +153,9 @@ fn is_deprecated(offer: &Offer) -> bool {
 
 /// Returns everything that speaks against a version under a version of Grafana.
 fn judged(
-    known: &Known,
-    upgrade: &Upgrade,
-    standing: &Standing,
+    known: &KnownPlugin,
+    upgrade: &GrafanaUpgrade,
+    standing: &PluginBefore,
     grafana: &GrafanaVersion,
     offer: &Offer,
 ) -> Vec<Refusal> {
@@ -169,7 +174,7 @@ fn judged(
 }
 
 /// Returns why no version can be moved to: what speaks against the newest ones.
-fn why_none(standing: &Standing, known: &Known, upgrade: &Upgrade) -> String {
+fn why_none(standing: &PluginBefore, known: &KnownPlugin, upgrade: &GrafanaUpgrade) -> String {
     if known.withdrawn {
         return "the upstream no longer lists the plugin".to_owned();
     }
@@ -190,7 +195,7 @@ fn why_none(standing: &Standing, known: &Known, upgrade: &Upgrade) -> String {
     }
 }
 
-fn remarks(standing: &Standing, known: &Known) -> Vec<String> {
+fn remarks(standing: &PluginBefore, known: &KnownPlugin) -> Vec<String> {
     let mut notes = Vec::new();
     if known.status == PluginStatus::Deprecated {
         notes.push("its publisher advises against it: it is deprecated".to_owned());
@@ -229,12 +234,12 @@ mod tests {
         Offer { release, withdrawn: false, published_at: None, signed: true }
     }
 
-    fn known(offers: Vec<Offer>) -> Known {
-        Known { offers, status: PluginStatus::Active, withdrawn: false }
+    fn known(offers: Vec<Offer>) -> KnownPlugin {
+        KnownPlugin { offers, status: PluginStatus::Active, withdrawn: false }
     }
 
-    fn upgrade(from: Option<&str>, to: &str) -> Upgrade {
-        Upgrade {
+    fn upgrade(from: Option<&str>, to: &str) -> GrafanaUpgrade {
+        GrafanaUpgrade {
             from: from.map(|from| from.parse().expect("a version")),
             to: to.parse().expect("a version"),
             platform: "linux-amd64".parse().expect("a platform"),
@@ -243,12 +248,17 @@ mod tests {
         }
     }
 
-    fn standing(version: &str) -> Standing {
+    fn standing(version: &str) -> PluginBefore {
         let plugin: PluginId = "acme-clock-panel".parse().expect("an id");
-        Standing { plugin, version: Some(version.parse().expect("a version")), declared: None, angular: false }
+        PluginBefore { plugin, version: Some(version.parse().expect("a version")), declared: None, angular: false }
     }
 
-    fn verdict(version: &str, offers: Vec<Offer>, from: Option<&str>, to: &str) -> (Verdict, Option<String>, String) {
+    fn verdict(
+        version: &str,
+        offers: Vec<Offer>,
+        from: Option<&str>,
+        to: &str,
+    ) -> (UpgradeVerdict, Option<String>, String) {
         let judgement = judge(&standing(version), Some(&known(offers)), &upgrade(from, to));
         (judgement.verdict, judgement.target.map(|target| target.to_string()), judgement.reason)
     }
@@ -257,7 +267,10 @@ mod tests {
     fn what_works_on_both_sides_stays_even_where_there_is_something_newer() {
         let offers = vec![offer("1.0.0", Some(">=10")), offer("2.0.0", Some(">=12"))];
         let (verdict, target, reason) = verdict("1.0.0", offers, Some("11.0.0"), "12.0.0");
-        assert_eq!((verdict, target, reason.as_str()), (Verdict::Stays, None, "1.0.0 works with Grafana `>=10`"));
+        assert_eq!(
+            (verdict, target, reason.as_str()),
+            (UpgradeVerdict::Stays, None, "1.0.0 works with Grafana `>=10`")
+        );
     }
 
     #[test]
@@ -269,7 +282,7 @@ mod tests {
             offer("2.0.0", Some(">=12")),
         ];
         let (verdict, target, reason) = verdict("1.0.0", offers, Some("11.0.0"), "12.0.0");
-        assert_eq!((verdict, target.as_deref()), (Verdict::Before, Some("1.6.0")));
+        assert_eq!((verdict, target.as_deref()), (UpgradeVerdict::Before, Some("1.6.0")));
         assert_eq!(reason, "1.0.0 needs Grafana `<12`; 1.6.0 works with 11.0.0 and with 12.0.0");
     }
 
@@ -277,9 +290,9 @@ mod tests {
     fn without_a_version_for_both_sides_it_moves_after() {
         let offers = || vec![offer("1.0.0", Some("<12")), offer("2.0.0", Some(">=12"))];
         let (after, target, reason) = verdict("1.0.0", offers(), Some("11.0.0"), "12.0.0");
-        assert_eq!((after, target.as_deref()), (Verdict::After, Some("2.0.0")));
+        assert_eq!((after, target.as_deref()), (UpgradeVerdict::After, Some("2.0.0")));
         assert!(reason.ends_with("no version works with both 11.0.0 and 12.0.0"), "{reason}");
-        assert_eq!(verdict("1.0.0", offers(), None, "12.0.0").0, Verdict::After);
+        assert_eq!(verdict("1.0.0", offers(), None, "12.0.0").0, UpgradeVerdict::After);
     }
 
     #[test]
@@ -287,7 +300,7 @@ mod tests {
         let mut offers = vec![offer("1.0.0", Some("<12")), offer("2.0.0", Some("<13")), offer("3.0.0", None)];
         offers[2].signed = false;
         let (verdict, _, reason) = verdict("1.0.0", offers, Some("11.0.0"), "13.0.0");
-        assert_eq!(verdict, Verdict::Blocked);
+        assert_eq!(verdict, UpgradeVerdict::Blocked);
         assert_eq!(
             reason,
             "1.0.0 needs Grafana `<12`; no other version works: 3.0.0 is unsigned according to the catalog, and \
@@ -303,19 +316,19 @@ mod tests {
             known(offers)
         };
         let judgement = |to| judge(&standing("1.0.0"), Some(&angular()), &upgrade(Some("10.4.1"), to));
-        assert_eq!((judgement("10.4.2").verdict, judgement("10.4.2").notes.len()), (Verdict::Stays, 0));
-        assert_eq!(judgement("11.0.0").verdict, Verdict::Stays);
+        assert_eq!((judgement("10.4.2").verdict, judgement("10.4.2").notes.len()), (UpgradeVerdict::Stays, 0));
+        assert_eq!(judgement("11.0.0").verdict, UpgradeVerdict::Stays);
         assert!(judgement("11.0.0").notes[0].contains("switched off"));
-        assert_eq!(judgement("12.0.0").verdict, Verdict::Blocked);
+        assert_eq!(judgement("12.0.0").verdict, UpgradeVerdict::Blocked);
         assert!(judgement("12.0.0").reason.starts_with("1.0.0 is made with Angular"));
     }
 
     #[test]
     fn a_withdrawn_plugin_that_must_move_is_blocked_and_one_that_stays_says_so() {
-        let gone = Known { withdrawn: true, ..known(vec![offer("1.0.0", Some("<12")), offer("2.0.0", None)]) };
+        let gone = KnownPlugin { withdrawn: true, ..known(vec![offer("1.0.0", Some("<12")), offer("2.0.0", None)]) };
         let judgement = |version| judge(&standing(version), Some(&gone), &upgrade(Some("11.0.0"), "12.0.0"));
-        assert_eq!(judgement("1.0.0").verdict, Verdict::Blocked);
-        assert_eq!((judgement("2.0.0").verdict, judgement("2.0.0").notes.len()), (Verdict::Stays, 1));
+        assert_eq!(judgement("1.0.0").verdict, UpgradeVerdict::Blocked);
+        assert_eq!((judgement("2.0.0").verdict, judgement("2.0.0").notes.len()), (UpgradeVerdict::Stays, 1));
     }
 
     #[test]
@@ -323,7 +336,7 @@ mod tests {
         let mut own = standing("1.0.0");
         own.declared = Some("<12".to_owned());
         let judgement = judge(&own, None, &upgrade(Some("11.0.0"), "12.0.0"));
-        assert_eq!(judgement.verdict, Verdict::Unknown);
+        assert_eq!(judgement.verdict, UpgradeVerdict::Unknown);
         assert!(judgement.reason.ends_with("needs Grafana `<12`, and 12.0.0 is not that"), "{}", judgement.reason);
     }
 

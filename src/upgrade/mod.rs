@@ -11,7 +11,7 @@ mod steps;
 
 pub use former_core::{FormerCore, former_core};
 pub use judge::judge;
-pub use steps::{Brought, Move, Moves, Step, StepKind, steps};
+pub use steps::{Brought, Move, Moves, StepKind, UpgradeStep, steps};
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// An upgrade of one workspace.
 #[derive(Clone, Debug)]
-pub struct Upgrade {
+pub struct GrafanaUpgrade {
     /// The version that runs now, where it is known.
     pub from: Option<GrafanaVersion>,
     /// The version that it is to be.
@@ -37,7 +37,7 @@ pub struct Upgrade {
 
 /// A plugin that is installed.
 #[derive(Clone, Debug)]
-pub struct Standing {
+pub struct PluginBefore {
     /// The plugin.
     pub plugin: PluginId,
     /// The version, where it can be made out.
@@ -50,7 +50,7 @@ pub struct Standing {
 
 /// What the catalog knows of a plugin.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct KnownPlugin {
     /// Its versions, in any order.
     pub offers: Vec<Offer>,
     /// What its publisher says of it.
@@ -62,7 +62,7 @@ pub struct Known {
 /// What becomes of a plugin.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Verdict {
+pub enum UpgradeVerdict {
     /// It works before and after.
     Stays,
     /// It must move to another version first, which works on both sides.
@@ -75,7 +75,7 @@ pub enum Verdict {
     Unknown,
 }
 
-impl Verdict {
+impl UpgradeVerdict {
     /// Returns the verdict as it is written.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -92,7 +92,7 @@ impl Verdict {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Judgement {
     /// What becomes of the plugin.
-    pub verdict: Verdict,
+    pub verdict: UpgradeVerdict,
     /// The version to move to.
     pub target: Option<PluginVersion>,
     /// Why, in a sentence with the numbers that decided.

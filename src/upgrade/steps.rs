@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Judgement, Standing, Upgrade, Verdict};
+use super::{GrafanaUpgrade, Judgement, PluginBefore, UpgradeVerdict};
 use crate::model::{PluginId, PluginVersion};
 
 /// What a step does.
@@ -21,7 +21,7 @@ pub enum StepKind {
 
 /// One step.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Step {
+pub struct UpgradeStep {
     /// What it does.
     pub kind: StepKind,
     /// The plugin, where it is about one.
@@ -77,34 +77,52 @@ pub struct Moves {
 /// Returns the steps in the order in which they are safe: what is open, what moves first, the upgrade, what moves after.
 pub fn steps(
     workspace: &str,
-    judged: &[(Standing, Judgement)],
+    judged: &[(PluginBefore, Judgement)],
     moves: &Moves,
     mirror: &[PluginId],
-    upgrade: &Upgrade,
-) -> Vec<Step> {
-    let blocked = judged.iter().filter(|(_, judgement)| judgement.verdict == Verdict::Blocked);
+    upgrade: &GrafanaUpgrade,
+) -> Vec<UpgradeStep> {
+    let blocked = judged.iter().filter(|(_, judgement)| judgement.verdict == UpgradeVerdict::Blocked);
     let mut steps = Vec::new();
-    for (Standing { plugin, .. }, _) in blocked {
+    for (PluginBefore { plugin, .. }, _) in blocked {
         let text = format!("decide what becomes of {plugin}: replace it, remove it, or do not upgrade {workspace}");
-        steps.push(Step { kind: StepKind::Decide, plugin: Some(plugin.clone()), to: None, brings: Vec::new(), text });
+        steps.push(UpgradeStep {
+            kind: StepKind::Decide,
+            plugin: Some(plugin.clone()),
+            to: None,
+            brings: Vec::new(),
+            text,
+        });
     }
     for plugin in mirror {
         let text = format!("fetch {plugin} into the mirror: {} no longer brings it", upgrade.to);
-        steps.push(Step { kind: StepKind::Mirror, plugin: Some(plugin.clone()), to: None, brings: Vec::new(), text });
+        steps.push(UpgradeStep {
+            kind: StepKind::Mirror,
+            plugin: Some(plugin.clone()),
+            to: None,
+            brings: Vec::new(),
+            text,
+        });
     }
     steps.extend(moves.before.iter().map(|one| moving(workspace, one)));
     let from = upgrade.from.as_ref().map_or_else(String::new, |from| format!(" from {from}"));
     let text = format!("upgrade {workspace}{from} to {}", upgrade.to);
-    steps.push(Step { kind: StepKind::Upgrade, plugin: None, to: None, brings: Vec::new(), text });
+    steps.push(UpgradeStep { kind: StepKind::Upgrade, plugin: None, to: None, brings: Vec::new(), text });
     steps.extend(moves.after.iter().map(|one| moving(workspace, one)));
     steps
 }
 
-fn moving(workspace: &str, one: &Move) -> Step {
+fn moving(workspace: &str, one: &Move) -> UpgradeStep {
     let Move { plugin, to, brings } = one;
     let named: Vec<_> = brings.iter().map(|brought| format!("{} {}", brought.id, brought.version)).collect();
     let with = if named.is_empty() { String::new() } else { format!(", with {} that it needs", named.join(" and ")) };
     let exact: Vec<_> = one.versions().map(|(plugin, version)| format!("{plugin}@{version}")).collect();
     let text = format!("move {plugin} to {to}{with}: plugport install {} --on {workspace}", exact.join(" "));
-    Step { kind: StepKind::Move, plugin: Some(plugin.clone()), to: Some(to.clone()), brings: brings.clone(), text }
+    UpgradeStep {
+        kind: StepKind::Move,
+        plugin: Some(plugin.clone()),
+        to: Some(to.clone()),
+        brings: brings.clone(),
+        text,
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{
-    DocumentError, Reports, Skipped,
+    DocumentError, Reports, SkippedItem,
     item::{self, ItemError},
 };
 use crate::{
@@ -20,7 +20,7 @@ pub(super) struct Plugins {
 
 /// What a list of versions holds.
 #[derive(Debug, Default)]
-pub(super) struct Versions {
+pub(super) struct VersionList {
     pub(super) releases: Vec<Release>,
     pub(super) skipped: Reports,
     /// Those that are there twice with two contents, of which none is taken.
@@ -38,7 +38,7 @@ pub(super) fn read_plugin_items<'a>(items: impl IntoIterator<Item = &'a str>) ->
     let mut seen = HashSet::new();
     for text in items {
         let report =
-            |reason: String| Skipped { plugin: item::reported_name(text, ["slug", "name"]), version: None, reason };
+            |reason: String| SkippedItem { plugin: item::reported_name(text, ["slug", "name"]), version: None, reason };
         match item::read_plugin(text) {
             Ok(entry) if seen.insert(entry.plugin.id.fold()) => plugins.entries.push(entry),
             Ok(_) => plugins.skipped.push(report("its id is there twice, or differs from another in case only".into())),
@@ -56,14 +56,14 @@ pub(super) fn read_detail(document: &[u8], id: &PluginId) -> Result<PluginEntry,
 }
 
 /// Reads `{"items": [version, …]}` of the plugin `id`.
-pub(super) fn read_versions(document: &[u8], id: &PluginId) -> Result<Versions, DocumentError> {
+pub(super) fn read_versions(document: &[u8], id: &PluginId) -> Result<VersionList, DocumentError> {
     let text = json::check(document, Limits::CATALOG)?;
     Ok(read_version_items(list(text, "items")?, id))
 }
 
 /// Reads versions; of a version that is there twice with two contents, none is taken.
-pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, id: &PluginId) -> Versions {
-    let mut versions = Versions::default();
+pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, id: &PluginId) -> VersionList {
+    let mut versions = VersionList::default();
     let mut places: HashMap<PluginVersion, usize> = HashMap::new();
     let mut contradicted = HashSet::new();
     for text in items {
@@ -74,7 +74,7 @@ pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, i
                 continue;
             }
         };
-        let report = |reason: &str| Skipped::version(id.as_str(), release.version.as_str(), reason);
+        let report = |reason: &str| SkippedItem::version(id.as_str(), release.version.as_str(), reason);
         match places.get(&release.version) {
             None => {
                 places.insert(release.version.clone(), versions.releases.len());
@@ -95,8 +95,11 @@ pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, i
     versions
 }
 
-fn skipped_version(id: &PluginId, text: &str, error: &ItemError) -> Skipped {
-    Skipped { version: item::reported_name(text, ["version"]), ..Skipped::plugin(id.as_str(), error.to_string()) }
+fn skipped_version(id: &PluginId, text: &str, error: &ItemError) -> SkippedItem {
+    SkippedItem {
+        version: item::reported_name(text, ["version"]),
+        ..SkippedItem::plugin(id.as_str(), error.to_string())
+    }
 }
 
 /// Returns the elements of the list `key` of an object.
@@ -116,9 +119,9 @@ pub(super) enum Shape {
     /// Plugins, from a list or a detail page.
     Plugins(Plugins),
     /// The versions of one plugin or more.
-    Versions(BTreeMap<PluginId, Versions>, Reports),
+    Versions(BTreeMap<PluginId, VersionList>, Reports),
     /// Plugins with their versions: the older index, or one object of it, or a plugin.json.
-    Whole(Vec<(PluginEntry, Versions)>, Reports),
+    Whole(Vec<(PluginEntry, VersionList)>, Reports),
 }
 
 /// Reads a document of any shape that catalogs come in; what is none is an error.
@@ -143,7 +146,7 @@ pub(super) fn read_any(document: &[u8]) -> Result<Shape, DocumentError> {
     }
     if has("id") && has("type") {
         let (entry, releases, skipped) = item::read_plugin_json(text).map_err(DocumentError::Item)?;
-        let mut versions = Versions { releases, ..Versions::default() };
+        let mut versions = VersionList { releases, ..VersionList::default() };
         versions.skipped.extend(skipped);
         return Ok(Shape::Whole(vec![(entry, versions)], Reports::default()));
     }
@@ -162,7 +165,10 @@ fn read_items(items: Vec<&str>) -> Shape {
         match owner(text) {
             Some(id) => by_owner.entry(id).or_default().push(text),
             None => {
-                skipped.push(Skipped { reason: "it does not say which plugin it is of".into(), ..Skipped::default() });
+                skipped.push(SkippedItem {
+                    reason: "it does not say which plugin it is of".into(),
+                    ..SkippedItem::default()
+                });
             }
         }
     }
@@ -177,7 +183,7 @@ fn read_items(items: Vec<&str>) -> Shape {
 fn read_index<'a>(plugins: impl IntoIterator<Item = &'a str>) -> Shape {
     let (mut found, mut skipped, mut seen) = (Vec::new(), Reports::default(), HashSet::new());
     for text in plugins {
-        let report = |reason: String| Skipped { plugin: item::reported_name(text, ["id"]), version: None, reason };
+        let report = |reason: String| SkippedItem { plugin: item::reported_name(text, ["id"]), version: None, reason };
         match read_indexed_plugin(text) {
             Ok((entry, _)) if !seen.insert(entry.plugin.id.fold()) => {
                 skipped.push(report("its id is there twice, or differs from another in case only".into()));
@@ -189,7 +195,7 @@ fn read_index<'a>(plugins: impl IntoIterator<Item = &'a str>) -> Shape {
     Shape::Whole(found, skipped)
 }
 
-fn read_indexed_plugin(text: &str) -> Result<(PluginEntry, Versions), ItemError> {
+fn read_indexed_plugin(text: &str) -> Result<(PluginEntry, VersionList), ItemError> {
     let (mut entry, ..) = item::read_plugin_json(text)?;
     let versions = match list(text, "versions") {
         Ok(items) => read_version_items(items, &entry.plugin.id),

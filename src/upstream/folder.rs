@@ -14,8 +14,8 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Details, DocumentError, List, Listing, PackageName, Reports, Skipped, UpstreamError,
-    document::{Shape, Versions, read_any},
+    Details, DocumentError, List, PackageName, PluginList, Reports, SkippedItem, UpstreamError,
+    document::{Shape, VersionList, read_any},
 };
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -32,7 +32,7 @@ const MAX_REASONS: usize = 3;
 
 /// A folder that was read as a catalog.
 #[derive(Debug)]
-pub struct Folder {
+pub struct FolderCatalog {
     root: PathBuf,
     plugins: BTreeMap<PluginId, Described>,
     skipped: Reports,
@@ -70,7 +70,7 @@ pub enum FolderError {
         /// How many files end in `.json`.
         files: usize,
         /// What is wrong with them.
-        reports: Vec<Skipped>,
+        reports: Vec<SkippedItem>,
     },
     /// It has more files than a catalog can have.
     #[error("`{}` has more than {MAX_FILES} JSON files", .0.display())]
@@ -89,7 +89,7 @@ pub enum FolderError {
 }
 
 /// Says what is wrong with the first files.
-fn because(reports: &[Skipped]) -> String {
+fn because(reports: &[SkippedItem]) -> String {
     let said = reports
         .iter()
         .take(MAX_REASONS)
@@ -121,7 +121,7 @@ impl Diagnose for FolderError {
     }
 }
 
-impl Folder {
+impl FolderCatalog {
     /// Reads every JSON file below `root`.
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         let root = fs::canonicalize(root).map_err(|source| FolderError::Read { path: root.to_path_buf(), source })?;
@@ -147,11 +147,11 @@ impl Folder {
         self.root.display().to_string()
     }
 
-    pub(super) fn list(&self, etag: Option<&str>) -> Listing {
+    pub(super) fn list(&self, etag: Option<&str>) -> PluginList {
         if etag == Some(self.etag.as_str()) {
-            return Listing::Unchanged;
+            return PluginList::Unchanged;
         }
-        Listing::Listed(List {
+        PluginList::Listed(List {
             entries: self.plugins.values().map(|described| described.entry.clone()).collect(),
             skipped: self.skipped.clone().into_list(),
             etag: Some(self.etag.clone()),
@@ -207,7 +207,7 @@ impl Folder {
 #[derive(Default)]
 struct Gathered {
     entries: Vec<PluginEntry>,
-    versions: BTreeMap<PluginId, Vec<Versions>>,
+    versions: BTreeMap<PluginId, Vec<VersionList>>,
     skipped: Reports,
     hasher: Sha256,
     complete: bool,
@@ -221,7 +221,7 @@ impl Gathered {
             Ok(document) => document,
             Err(error) => {
                 self.complete = false;
-                self.skipped.push(Skipped::plugin(&name, format!("it cannot be read: {error}")));
+                self.skipped.push(SkippedItem::plugin(&name, format!("it cannot be read: {error}")));
                 return;
             }
         };
@@ -235,7 +235,7 @@ impl Gathered {
                     DocumentError::NoList(_) => "it is no catalog document".to_owned(),
                     error => crate::diagnostic::Chain(&error).to_string(),
                 };
-                self.skipped.push(Skipped::plugin(&name, reason));
+                self.skipped.push(SkippedItem::plugin(&name, reason));
             }
         }
     }
@@ -279,7 +279,8 @@ impl Gathered {
         }
         for (id, lists) in self.versions {
             let Some(described) = plugins.get_mut(&id) else {
-                skipped.push(Skipped::plugin(id.as_str(), "there are versions, and no document on the plugin itself"));
+                skipped
+                    .push(SkippedItem::plugin(id.as_str(), "there are versions, and no document on the plugin itself"));
                 continue;
             };
             for versions in lists {
@@ -305,7 +306,7 @@ fn rank(entry: &PluginEntry) -> (Option<crate::model::Timestamp>, usize) {
 fn merge_releases(id: &PluginId, described: &mut Described, more: Vec<Release>) {
     let Described { releases: known, skipped, .. } = described;
     for release in more {
-        let report = |reason| Skipped::version(id.as_str(), release.version.as_str(), reason);
+        let report = |reason| SkippedItem::version(id.as_str(), release.version.as_str(), reason);
         match known.iter_mut().find(|known| known.version == release.version) {
             None => known.push(release),
             Some(same) if same.packages == release.packages || release.packages.is_empty() => {}

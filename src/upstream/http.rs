@@ -3,14 +3,14 @@
 use tokio::try_join;
 
 use super::{
-    Details, DocumentError, List, Listing, PackageName, UpstreamError,
+    Details, DocumentError, List, PackageName, PluginList, UpstreamError,
     document::{read_detail, read_plugins, read_versions},
     keys::{self, PublishedKeys, read_keys},
 };
 use crate::{
     json::Limits,
     model::{PluginEntry, PluginId},
-    net::{Answer, Document, Download, NetError, Sink, Site, Traffic},
+    net::{ConditionalAnswer, Download, NetError, Sink, Site, TaggedBody, Traffic},
 };
 
 /// A catalog at an address, `https://grafana.com/api` or `https://GRAFANA/api/gnet`.
@@ -33,13 +33,13 @@ impl HttpCatalog {
         self.site.traffic()
     }
 
-    pub(super) async fn list(&self, etag: Option<&str>) -> Result<Listing, UpstreamError> {
+    pub(super) async fn list(&self, etag: Option<&str>) -> Result<PluginList, UpstreamError> {
         let answer = self.get(&["plugins"], &[("includeDeprecated", "true")], etag).await?;
-        let Some(Document { bytes, etag }) = answer.document() else { return Ok(Listing::Unchanged) };
+        let Some(TaggedBody { bytes, etag }) = answer.document() else { return Ok(PluginList::Unchanged) };
         let plugins = read_plugins(&bytes).map_err(self.explain("plugins", "a list of plugins"))?;
         let complete = plugins.skipped.is_whole();
         let list = List { entries: plugins.entries, skipped: plugins.skipped.into_list(), etag, complete };
-        Ok(Listing::Listed(list))
+        Ok(PluginList::Listed(list))
     }
 
     pub(super) async fn details(&self, entry: &PluginEntry) -> Result<Details, UpstreamError> {
@@ -91,7 +91,12 @@ impl HttpCatalog {
         Ok(answer.document().map(|document| document.bytes).unwrap_or_default())
     }
 
-    async fn get(&self, path: &[&str], query: &[(&str, &str)], etag: Option<&str>) -> Result<Answer, NetError> {
+    async fn get(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+        etag: Option<&str>,
+    ) -> Result<ConditionalAnswer, NetError> {
         self.site.get(path, query, etag, Limits::CATALOG.bytes as u64).await
     }
 

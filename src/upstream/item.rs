@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Skipped, shown};
+use super::{SkippedItem, shown};
 use crate::{
-    json::{self, JsonError, Keys, Limits},
+    json::{self, JsonError, KeyComparison, Limits},
     model::{
         Dependency, Digests, Package, ParseDigestError, ParsePlatformError, ParsePluginIdError, ParseVersionError,
         Platform, Plugin, PluginEntry, PluginId, PluginStatus, PluginType, Release, Signature,
@@ -63,7 +63,7 @@ fn cause(error: &JsonError) -> String {
 
 /// Returns the strict value of an item's text.
 pub(super) fn parse(text: &str) -> Result<Value, ItemError> {
-    let value = json::parse(text.as_bytes(), Limits::ITEM, Keys::Exact)?;
+    let value = json::parse(text.as_bytes(), Limits::ITEM, KeyComparison::Exact)?;
     if value.is_object() { Ok(value) } else { Err(ItemError::NotAnObject) }
 }
 
@@ -188,7 +188,7 @@ fn read_time(value: &Value, key: &str) -> Option<crate::model::Timestamp> {
 }
 
 /// Reads a plugin.json as the only version of a plugin (protocol page 8).
-pub(super) fn read_plugin_json(text: &str) -> Result<(PluginEntry, Vec<Release>, Vec<Skipped>), ItemError> {
+pub(super) fn read_plugin_json(text: &str) -> Result<(PluginEntry, Vec<Release>, Vec<SkippedItem>), ItemError> {
     let value = parse(text)?;
     let id: PluginId = identifying(&value, "id")?.parse()?;
     let version = value.pointer("/info/version").and_then(Value::as_str).unwrap_or_default();
@@ -207,7 +207,7 @@ pub(super) fn read_plugin_json(text: &str) -> Result<(PluginEntry, Vec<Release>,
             packages: BTreeMap::new(),
         }),
         Err(error) => {
-            skipped.push(Skipped::version(id.as_str(), version, error.to_string()));
+            skipped.push(SkippedItem::version(id.as_str(), version, error.to_string()));
             None
         }
     };

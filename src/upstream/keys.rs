@@ -6,8 +6,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{DocumentError, Skipped};
-use crate::json::{self, Keys, Limits, field};
+use super::{DocumentError, SkippedItem};
+use crate::json::{self, KeyComparison, Limits, field};
 
 /// How large an answer may be.
 pub(super) const LIMITS: Limits = Limits { bytes: 1 << 20, depth: 8 };
@@ -31,12 +31,12 @@ pub struct PublishedKeys {
     /// Those that could be read.
     pub keys: Vec<PublishedKey>,
     /// The others.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedItem>,
 }
 
 /// Reads `{"items": [{"keyId", "public", "since"}, …]}`.
 pub(super) fn read_keys(document: &[u8]) -> Result<PublishedKeys, DocumentError> {
-    let value = json::parse(document, LIMITS, Keys::Folded)?;
+    let value = json::parse(document, LIMITS, KeyComparison::Folded)?;
     let items = field(&value, "items").and_then(Value::as_array).ok_or(DocumentError::NoList("items"))?;
     let mut published = PublishedKeys::default();
     for item in items {
@@ -51,7 +51,7 @@ pub(super) fn read_keys(document: &[u8]) -> Result<PublishedKeys, DocumentError>
                 continue;
             }
         };
-        published.skipped.push(Skipped::plugin(id, reason));
+        published.skipped.push(SkippedItem::plugin(id, reason));
     }
     Ok(published)
 }

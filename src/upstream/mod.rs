@@ -14,7 +14,7 @@ mod reports;
 
 use serde::Serialize;
 
-pub use folder::{Folder, FolderError};
+pub use folder::{FolderCatalog, FolderError};
 pub use http::HttpCatalog;
 pub use keys::{PublishedKey, PublishedKeys};
 pub use reports::Reports;
@@ -28,7 +28,7 @@ use crate::{
 
 /// Something in a catalog that was left out, and why.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize)]
-pub struct Skipped {
+pub struct SkippedItem {
     /// The plugin, or the file, as far as it could be made out; escaped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
@@ -39,7 +39,7 @@ pub struct Skipped {
     pub reason: String,
 }
 
-impl Skipped {
+impl SkippedItem {
     /// Returns a report on a whole plugin.
     pub fn plugin(plugin: &str, reason: impl Into<String>) -> Self {
         Self { plugin: Some(shown(plugin)), version: None, reason: reason.into() }
@@ -58,7 +58,7 @@ fn shown(text: &str) -> String {
 
 /// The list of plugins.
 #[derive(Debug)]
-pub enum Listing {
+pub enum PluginList {
     /// It is what it was when the ETag was given.
     Unchanged,
     /// The list as it is now.
@@ -71,7 +71,7 @@ pub struct List {
     /// Those that could be read.
     pub entries: Vec<PluginEntry>,
     /// The others.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedItem>,
     /// What to ask with next time.
     pub etag: Option<String>,
     /// Whether a plugin that is missing here is missing upstream: false after a file that could not be read, or
@@ -87,7 +87,7 @@ pub struct Details {
     /// Its versions, newest first as far as the upstream sorts them.
     pub releases: Vec<Release>,
     /// Versions that could not be read.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedItem>,
     /// Versions that one document has twice, with two contents: none of them is among the releases.
     pub contradicted: Vec<PluginVersion>,
     /// Whether a version that is missing here is missing upstream: false after a file that could not be read, or
@@ -101,7 +101,7 @@ pub enum Upstream {
     /// grafana.com's API, or one that speaks like it: a workspace's `/api/gnet`, another plugport.
     Http(HttpCatalog),
     /// A folder.
-    Folder(Folder),
+    Folder(FolderCatalog),
 }
 
 impl Upstream {
@@ -114,7 +114,7 @@ impl Upstream {
     }
 
     /// Returns the list of plugins, or that it did not change since `etag`.
-    pub async fn list(&self, etag: Option<&str>) -> Result<Listing, UpstreamError> {
+    pub async fn list(&self, etag: Option<&str>) -> Result<PluginList, UpstreamError> {
         match self {
             Self::Http(catalog) => catalog.list(etag).await,
             Self::Folder(folder) => Ok(folder.list(etag)),

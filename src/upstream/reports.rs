@@ -2,12 +2,12 @@
 //!
 //! *Invariant:* at most [`Reports::MOST`] reports are kept, whatever a catalog holds; that there were more is not lost.
 
-use super::Skipped;
+use super::SkippedItem;
 
 /// The first reports, and how many more there were.
 #[derive(Clone, Debug, Default)]
 pub struct Reports {
-    kept: Vec<Skipped>,
+    kept: Vec<SkippedItem>,
     more: usize,
 }
 
@@ -16,7 +16,7 @@ impl Reports {
     pub const MOST: usize = 1_000;
 
     /// Adds a report.
-    pub fn push(&mut self, report: Skipped) {
+    pub fn push(&mut self, report: SkippedItem) {
         if self.kept.len() < Self::MOST {
             self.kept.push(report);
         } else {
@@ -42,18 +42,18 @@ impl Reports {
     }
 
     /// Returns the reports that were kept, and one on those that were not.
-    pub fn into_list(self) -> Vec<Skipped> {
+    pub fn into_list(self) -> Vec<SkippedItem> {
         let Self { mut kept, more } = self;
         if more > 0 {
             let reason = format!("and {more} more, which are not told one by one");
-            kept.push(Skipped { reason, ..Skipped::default() });
+            kept.push(SkippedItem { reason, ..SkippedItem::default() });
         }
         kept
     }
 }
 
-impl Extend<Skipped> for Reports {
-    fn extend<I: IntoIterator<Item = Skipped>>(&mut self, reports: I) {
+impl Extend<SkippedItem> for Reports {
+    fn extend<I: IntoIterator<Item = SkippedItem>>(&mut self, reports: I) {
         for report in reports {
             self.push(report);
         }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn more_than_anyone_reads_is_one_line() {
         let mut reports = Reports::default();
-        reports.extend((0..Reports::MOST).map(|number| Skipped::plugin(&format!("p{number}"), "bad")));
+        reports.extend((0..Reports::MOST).map(|number| SkippedItem::plugin(&format!("p{number}"), "bad")));
         assert!(reports.is_whole());
         assert_eq!(reports.clone().into_list().len(), Reports::MOST);
         let mut twice = reports.clone();

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use super::{
     scan::{
-        Holder, LibraryReference, MAX_NAMES, MAX_PANELS, Panel, Requirement, Scan, Schema, SourceReference, Variable,
+        LibraryReference, MAX_NAMES, MAX_PANELS, Panel, QueryOwner, Requirement, Scan, Schema, SourceReference,
+        Variable,
     },
     value::{kept, list, number, text},
 };
@@ -68,11 +69,11 @@ fn scan_variables(model: &Value, scan: &mut Scan) {
         match (text(variable, "type").unwrap_or("query"), text(variable, "query")) {
             ("datasource", Some(plugin)) => {
                 scan.add_variable(name, Variable::SourcesOf(plugin.to_owned()));
-                scan.add_reference(Holder::Variable, name, SourceReference::of_plugin(plugin));
+                scan.add_reference(QueryOwner::Variable, name, SourceReference::of_plugin(plugin));
             }
             ("query" | "adhoc" | "groupby", _) => {
                 let source = SourceReference::of(variable.get("datasource")).unwrap_or_default();
-                scan.add_reference(Holder::Variable, name, source);
+                scan.add_reference(QueryOwner::Variable, name, source);
                 scan.add_values(name, variable);
             }
             _ => scan.add_values(name, variable),
@@ -87,9 +88,9 @@ fn scan_annotations(model: &Value, scan: &mut Scan) {
         let inner = annotation.get("target").and_then(|target| SourceReference::of(target.get("datasource")));
         let is_built_in = annotation.get("builtIn").is_some_and(|mark| mark == 1 || mark == true);
         match SourceReference::of(annotation.get("datasource")).or(inner) {
-            Some(source) => scan.add_reference(Holder::Annotation, name, source),
+            Some(source) => scan.add_reference(QueryOwner::Annotation, name, source),
             None if is_built_in => {}
-            None => scan.add_reference(Holder::Annotation, name, SourceReference::default()),
+            None => scan.add_reference(QueryOwner::Annotation, name, SourceReference::default()),
         }
     }
 }

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::{
-    scan::{Holder, LibraryReference, MAX_PANELS, Panel, Scan, Schema, SourceReference, Variable},
+    scan::{LibraryReference, MAX_PANELS, Panel, QueryOwner, Scan, Schema, SourceReference, Variable},
     value::{bounded, kept, list, number, text},
 };
 
@@ -73,18 +73,18 @@ fn scan_variable(variable: &Value, scan: &mut Scan) {
         "DatasourceVariable" => {
             if let Some(plugin) = text(spec, "pluginId") {
                 scan.add_variable(name, Variable::SourcesOf(plugin.to_owned()));
-                scan.add_reference(Holder::Variable, name, SourceReference::of_plugin(plugin));
+                scan.add_reference(QueryOwner::Variable, name, SourceReference::of_plugin(plugin));
             }
         }
         "QueryVariable" => {
-            scan.add_reference(Holder::Variable, name, source(spec).unwrap_or_default());
+            scan.add_reference(QueryOwner::Variable, name, source(spec).unwrap_or_default());
             scan.add_values(name, spec);
         }
         kind @ ("AdhocVariable" | "GroupByVariable") => {
             let beside = spec.get("datasource").or_else(|| variable.get("datasource"));
             let asked = SourceReference::of(beside).unwrap_or_default();
             let plugin = asked.plugin.or_else(|| plugin(variable, kind).map(bounded));
-            scan.add_reference(Holder::Variable, name, SourceReference { plugin, name: asked.name });
+            scan.add_reference(QueryOwner::Variable, name, SourceReference { plugin, name: asked.name });
         }
         _ => scan.add_values(name, spec),
     }
@@ -114,9 +114,11 @@ fn scan_annotation(annotation: &Value, scan: &mut Scan) {
     let name = text(spec, "name").unwrap_or_default();
     let is_built_in = spec.get("builtIn").is_some_and(|mark| mark == true);
     match source(spec) {
-        Some(source) if source != SourceReference::default() => scan.add_reference(Holder::Annotation, name, source),
+        Some(source) if source != SourceReference::default() => {
+            scan.add_reference(QueryOwner::Annotation, name, source)
+        }
         _ if is_built_in => {}
-        _ => scan.add_reference(Holder::Annotation, name, SourceReference::default()),
+        _ => scan.add_reference(QueryOwner::Annotation, name, SourceReference::default()),
     }
 }
 

@@ -13,11 +13,12 @@ mod scan;
 mod value;
 
 pub use graph::{
-    AlertRuleUse, Content, DashboardUse, DataSourceUse, Graph, How, LibraryPanelUse, PanelName, PluginUses, Reason,
-    ScannedDashboard, Unresolved, Use,
+    AlertRuleUse, DashboardUse, DataSourceUse, Graph, How, LibraryPanelUse, OrganisationContent, PanelName, PluginUses,
+    ScannedDashboard, Unresolved, UnresolvedReason, Use,
 };
 pub use scan::{
-    Holder, LibraryReference, NamedReference, Panel, Requirement, SCAN_VERSION, Scan, Schema, SourceReference, Variable,
+    LibraryReference, NamedReference, Panel, QueryOwner, Requirement, SCAN_VERSION, Scan, Schema, SourceReference,
+    Variable,
 };
 
 use serde_json::Value;

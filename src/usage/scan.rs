@@ -105,7 +105,7 @@ pub struct SourceReference {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct NamedReference {
     /// What asks.
-    pub holder: Holder,
+    pub holder: QueryOwner,
     /// Its name.
     pub name: String,
     /// What it asks.
@@ -115,7 +115,7 @@ pub struct NamedReference {
 /// What asks a data source besides panels.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Holder {
+pub enum QueryOwner {
     /// A variable.
     Variable,
     /// An annotation.
@@ -211,7 +211,7 @@ impl Scan {
     }
 
     /// Adds what a variable or an annotation asks, as long as there is room.
-    pub(super) fn add_reference(&mut self, holder: Holder, name: &str, source: SourceReference) {
+    pub(super) fn add_reference(&mut self, holder: QueryOwner, name: &str, source: SourceReference) {
         if self.references.len() < MAX_NAMES {
             self.references.push(NamedReference { holder, name: value::bounded(name), source });
         } else {

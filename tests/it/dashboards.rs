@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use plugport::model::{DashboardInfo, LibraryPanelInfo};
-use plugport::usage::{Content, Graph, Panel, Scan, ScannedDashboard, Schema, scan};
+use plugport::usage::{Graph, OrganisationContent, Panel, Scan, ScannedDashboard, Schema, scan};
 use serde_json::Value;
 
 /// Where the index and the scanner count otherwise, which column, and why.
@@ -135,7 +135,7 @@ fn every_plugin_panel_of_the_index_is_in_the_graph_of_all_dashboards() {
     let Some(data) = data() else { return };
     let index = fs::read_to_string(data.join("index.tsv")).expect("the index can be read");
     let rows: Vec<Vec<&str>> = index.lines().skip(1).map(|line| line.split('\t').collect()).collect();
-    let mut content = Content::default();
+    let mut content = OrganisationContent::default();
     for row in &rows {
         for scan in scans(&read(&data.join(row[0]))) {
             content.dashboards.push(ScannedDashboard { info: dashboard(row[0]), scan });
@@ -181,7 +181,7 @@ fn every_real_library_panel_is_under_its_plugin_and_its_data_source() {
             [Some(kind.to_owned()), source.map(|source| source.replace("testdata", "grafana-testdata-datasource"))];
         let uid = element["uid"].as_str().unwrap_or("u").to_owned();
         let panel = LibraryPanelInfo { uid: uid.clone(), name: "n".to_owned(), folder_uid: None, model };
-        let graph = Graph::of(&Content { library_panels: vec![panel], ..Content::default() });
+        let graph = Graph::of(&OrganisationContent { library_panels: vec![panel], ..OrganisationContent::default() });
         for plugin in plugins.into_iter().flatten() {
             let uses = &graph.plugins[&plugin.parse().expect("an id")];
             assert_eq!(uses.library_panels[0].uid, uid, "{}", path.display());

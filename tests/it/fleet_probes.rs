@@ -6,7 +6,7 @@ use plugport::{
     diagnostic::Chain,
     fleet::{
         Grafana, WorkspaceError,
-        grafana::{Known, Look},
+        grafana::{Look, ProbeHints},
         manifest::Service,
     },
     model::{Credential, PluginId, Secret},
@@ -59,7 +59,7 @@ fn id(text: &str) -> PluginId {
 }
 
 fn look() -> Look {
-    let known = Known { smoke: Some(json!({ "rawSql": "SELECT 1" })), ..Known::default() };
+    let known = ProbeHints { smoke: Some(json!({ "rawSql": "SELECT 1" })), ..ProbeHints::default() };
     Look {
         checks: vec![HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources],
         plugins: [(id(PLUGIN), known)].into(),
@@ -124,8 +124,8 @@ async fn what_has_no_check_or_may_not_be_asked_is_not_ill() {
     workspace.unchecked_data_source("sales");
     workspace.fault(Fault::on("POST", "/api/ds/query").status(403));
     let mut look = look();
-    look.plugins.insert(id("acme-clock-panel"), Known::default());
-    look.plugins.insert(id("acme-gone-panel"), Known::default());
+    look.plugins.insert(id("acme-clock-panel"), ProbeHints::default());
+    look.plugins.insert(id("acme-gone-panel"), ProbeHints::default());
     let seen = grafana_with(&workspace, CANARY).observe(&look).await.expect("seen");
     assert_eq!(seen.plugins[&id("acme-clock-panel")].health, Some(Probe::Unsupported));
     assert!(!seen.plugins[&id("acme-gone-panel")].installed);
@@ -133,7 +133,7 @@ async fn what_has_no_check_or_may_not_be_asked_is_not_ill() {
     assert_eq!((&source.health, source.smoke.as_ref()), (&Probe::Unsupported, Some(&Probe::Forbidden)));
     // A plugin that is known to have no backend is not asked for its health.
     let before = workspace.requests().len();
-    let known = Known { has_backend: Some(false), is_data_source: Some(false), smoke: None };
+    let known = ProbeHints { has_backend: Some(false), is_data_source: Some(false), smoke: None };
     let look = Look { checks: vec![HealthCheck::Plugin], plugins: [(id(PLUGIN), known)].into(), ..Look::default() };
     let seen = grafana_with(&workspace, CANARY).observe(&look).await.expect("seen");
     assert_eq!(seen.plugins[&id(PLUGIN)].health, Some(Probe::Unsupported));

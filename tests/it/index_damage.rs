@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use plugport::index::{Blob, Index, IndexError, SearchQuery, Standing};
+use plugport::index::{Blob, Index, IndexError, SealState, SearchQuery};
 use plugport::model::{Platform, Sha256Digest, Timestamp};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
@@ -76,7 +76,7 @@ fn s16_a_flipped_byte_anywhere_in_the_index_is_found() {
         index.pragma_query_value(None, "freelist_count", |row| row.get(0)).expect("a count")
     };
     assert!(free > 5, "there are free pages to damage");
-    assert_eq!(Index::open_proven(&path).expect("whole").prove().expect("whole"), Standing::Sealed);
+    assert_eq!(Index::open_proven(&path).expect("whole").prove().expect("whole"), SealState::Sealed);
     let intact = fs::read(&path).expect("read");
     let mut random = StdRng::seed_from_u64(SEED);
     let mut places: Vec<u64> = (0..100).collect();

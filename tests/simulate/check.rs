@@ -6,8 +6,8 @@ use plugport::{
     fleet::settle::Wanted,
     model::WorkspaceName,
     rollout::{
-        Ending, Engine, Entry, Expected, Fault, OnFailure, Plan, Record, StepOutcome, StepResult, Task, TaskResult,
-        Verb,
+        Ending, Engine, Expected, Fault, JournalEntry, OnFailure, Plan, Record, StepOutcome, StepResult, Task,
+        TaskResult, Verb,
     },
 };
 
@@ -68,7 +68,7 @@ impl Check {
     }
 
     /// Checks an entry that is about to be written.
-    pub(crate) fn before(&mut self, entry: &Entry, scene: &Scene, engine: &Engine) -> Result<(), Violation> {
+    pub(crate) fn before(&mut self, entry: &JournalEntry, scene: &Scene, engine: &Engine) -> Result<(), Violation> {
         match &entry.record {
             Record::Intent { workspace, task } => self.intent(site_of(workspace), *task, scene),
             Record::Ended { workspace, task, result } => {

@@ -10,7 +10,9 @@ use std::{
 use fastrand::Rng;
 use plugport::{
     model::{Platform, PluginId, PluginVersion, Timestamp, WorkspaceName},
-    rollout::{Action, Base, Ground, HealthCheck, OnFailure, Plan, PlanId, Rollout, Summary, Verb, WavePlan},
+    rollout::{
+        Action, Base, HealthCheck, OnFailure, Plan, PlanId, PlanSummary, PlannedWorkspace, Rollout, Verb, WavePlan,
+    },
 };
 
 use crate::world::Truth;
@@ -97,7 +99,7 @@ impl Scene {
             base: Base::default(),
             actions: Vec::new(),
             blocked: Vec::new(),
-            summary: Summary::default(),
+            summary: PlanSummary::default(),
             content: Vec::new(),
             unmanaged: Vec::new(),
             warnings: Vec::new(),
@@ -155,7 +157,8 @@ impl SiteScene {
             });
         }
         let account = self.account.map(|account| format!("account-{account}"));
-        let ground = Ground { place: String::new(), grafana: None, platform: PLATFORM.clone(), account, plugins };
+        let ground =
+            PlannedWorkspace { place: String::new(), grafana: None, platform: PLATFORM.clone(), account, plugins };
         plan.workspaces.insert(name.clone(), ground);
     }
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use crate::{
     cli::{Failure, Report, Session, setup::to_document, ui},
     fleet::aws::Region,
-    ops::discover::{Discovery, Found, discover},
+    ops::discover::{DiscoveredWorkspace, Discovery, discover},
 };
 
 /// Ask AWS for its Amazon Managed Grafana workspaces, and with `--write` name them in the manifest
@@ -14,7 +14,7 @@ use crate::{
 /// `grafana:ListWorkspaces`, `grafana:DescribeWorkspace` and `grafana:DescribeWorkspaceConfiguration`, and with `--write`
 /// `grafana:ListWorkspaceServiceAccounts`. Nothing is changed at AWS.
 #[derive(Args, Debug)]
-pub(super) struct Arguments {
+pub(super) struct DiscoverArgs {
     /// Ask this region; may be given more than once [default: that of the environment or the profile]
     #[arg(long = "region", value_name = "REGION")]
     regions: Vec<Region>,
@@ -23,7 +23,7 @@ pub(super) struct Arguments {
     write: bool,
 }
 
-impl Arguments {
+impl DiscoverArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let mut discovery = discover(&session.context.client, &session.manifest, &self.regions).await;
         if self.write {
@@ -64,7 +64,7 @@ fn text(discovery: &Discovery) -> String {
     ui::table(&header, discovery.workspaces.iter().map(row))
 }
 
-fn row(found: &Found) -> Vec<String> {
+fn row(found: &DiscoveredWorkspace) -> Vec<String> {
     let text = |value: Option<&str>| value.unwrap_or("-").to_owned();
     let management = found.plugin_management.map(|on| if on { "on" } else { "off" });
     let manifest = match (&found.manifest, found.added) {

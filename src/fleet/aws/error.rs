@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// An error of the SDK, which keeps its causes.
-type Cause = Box<dyn Error + Send + Sync>;
+type SdkError = Box<dyn Error + Send + Sync>;
 
 /// AWS was not asked, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -28,7 +28,7 @@ pub enum AwsError {
     NoCredentials,
     /// There are credentials, and getting at them fails.
     #[error("the credentials for AWS cannot be fetched")]
-    Credentials(#[source] Cause),
+    Credentials(#[source] SdkError),
     /// The credentials are wrong or expired.
     #[error("AWS refuses the credentials in {region}: {}{}", printable(code), said(message.as_deref()))]
     Rejected {
@@ -69,7 +69,7 @@ pub enum AwsError {
         /// The region that was asked.
         region: Region,
         /// Why.
-        source: Cause,
+        source: SdkError,
     },
     /// The answer is not what it should be.
     #[error("AWS was asked for `{action}` in {region}, and it failed")]
@@ -79,7 +79,7 @@ pub enum AwsError {
         /// The region that was asked.
         region: Region,
         /// Why.
-        source: Cause,
+        source: SdkError,
     },
     /// A service account is used whose workspace nobody named.
     #[error("the workspace of the service account is not known")]

@@ -34,11 +34,11 @@ pub struct AccountTokens {
 struct Made {
     account: ServiceAccount,
     name: String,
-    state: State,
+    state: TokenState,
 }
 
 #[derive(Clone, Debug)]
-enum State {
+enum TokenState {
     /// Whether it came about is not known.
     Asked,
     /// It is there.
@@ -97,7 +97,7 @@ impl AccountTokens {
         let now = (self.clock)().as_milliseconds();
         let life = i64::try_from(account.life().as_millis()).unwrap_or(i64::MAX);
         self.made().iter().filter(|one| one.account == *account).find_map(|one| match &one.state {
-            State::There { key, made, .. } if now - made.as_milliseconds() < life / 5 * 4 => Some(key.clone()),
+            TokenState::There { key, made, .. } if now - made.as_milliseconds() < life / 5 * 4 => Some(key.clone()),
             _ => None,
         })
     }
@@ -119,7 +119,7 @@ impl AccountTokens {
         let name = self.enter(account, asked);
         match managed.create_token(account, &name, account.life()).await {
             Ok(token) => {
-                let there = State::There { id: token.id, key: token.key.clone(), made: asked };
+                let there = TokenState::There { id: token.id, key: token.key.clone(), made: asked };
                 if let Some(entry) = self.made().iter_mut().find(|made| made.name == name) {
                     entry.state = there;
                 }
@@ -139,15 +139,15 @@ impl AccountTokens {
         let mut made = self.made();
         let time: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
         let name = format!("plugport-{}-{time}-{:08x}", host(), fastrand::u32(..));
-        made.push(Made { account: account.clone(), name: name.clone(), state: State::Asked });
+        made.push(Made { account: account.clone(), name: name.clone(), state: TokenState::Asked });
         name
     }
 
     async fn delete(&self, made: &Made) -> Result<(), AwsError> {
         let managed = self.region(&made.account).await?;
         let id = match &made.state {
-            State::There { id, .. } => Some(id.clone()),
-            State::Asked => managed.find_token(&made.account, &made.name).await?,
+            TokenState::There { id, .. } => Some(id.clone()),
+            TokenState::Asked => managed.find_token(&made.account, &made.name).await?,
         };
         match id {
             Some(id) => managed.delete_token(&made.account, &id).await,

@@ -23,27 +23,27 @@ use crate::archive::open_folder;
 
 /// Which thing it is, whatever it is called: it stays the same when that is moved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     device: u64,
     pub(super) inode: u64,
 }
 
 /// What stands under a name.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Found {
-    pub(super) identity: Identity,
+pub(super) struct NamedEntry {
+    pub(super) identity: FileIdentity,
     pub(super) file_type: FileType,
 }
 
-impl From<Stat> for Found {
+impl From<Stat> for NamedEntry {
     fn from(stat: Stat) -> Self {
-        let identity = Identity { device: stat.st_dev, inode: stat.st_ino };
+        let identity = FileIdentity { device: stat.st_dev, inode: stat.st_ino };
         Self { identity, file_type: FileType::from_raw_mode(stat.st_mode) }
     }
 }
 
 /// Returns what stands under a name; a link is a link.
-pub(super) fn look(folder: &Dir, name: impl AsRef<Path>) -> io::Result<Option<Found>> {
+pub(super) fn look(folder: &Dir, name: impl AsRef<Path>) -> io::Result<Option<NamedEntry>> {
     match statat(folder, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat.into())),
         Err(Errno::NOENT) => Ok(None),
@@ -52,8 +52,8 @@ pub(super) fn look(folder: &Dir, name: impl AsRef<Path>) -> io::Result<Option<Fo
 }
 
 /// Returns which folder this is.
-pub(super) fn identify(folder: impl AsFd) -> io::Result<Identity> {
-    Ok(Found::from(fstat(folder)?).identity)
+pub(super) fn identify(folder: impl AsFd) -> io::Result<FileIdentity> {
+    Ok(NamedEntry::from(fstat(folder)?).identity)
 }
 
 /// Returns the folder of this name, made with this mode, whatever the umask, where it is missing.

@@ -19,8 +19,8 @@ use rustix::{
 use super::{
     DirectoryError, PluginsFolder,
     error::{io_error, move_error},
-    handle::{self, Identity, look},
-    kept::{self, Keep},
+    handle::{self, FileIdentity, look},
+    retained::{self, Keep},
     staging::{GONE, NEW, OLD, Staging},
 };
 use crate::{
@@ -53,7 +53,7 @@ impl Staged {
 
 /// What became of a plugin that was to go.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Removed {
+pub enum Removal {
     /// It was not there.
     Absent,
     /// It is gone; what was kept of its folder is here, below the plugins folder.
@@ -64,8 +64,8 @@ pub enum Removed {
 #[derive(Clone, Copy, Debug)]
 enum Occupant {
     Nothing,
-    Link(Identity),
-    Folder(Identity),
+    Link(FileIdentity),
+    Folder(FileIdentity),
 }
 
 impl<'a> FolderLock<'a> {
@@ -101,7 +101,7 @@ impl<'a> FolderLock<'a> {
         let keep = match (occupant, keep) {
             (Occupant::Folder(predecessor), Some(keep)) => {
                 // So that nothing but a rename is left to do once the successor is in place.
-                kept::place(self.dir(), &self.folder.path, &plugin)?;
+                retained::place(self.dir(), &self.folder.path, &plugin)?;
                 staging.mark(predecessor, keep.name())?;
                 Some((predecessor, keep))
             }
@@ -126,15 +126,15 @@ impl<'a> FolderLock<'a> {
         &self,
         staging: &Staging,
         plugin: &PluginId,
-        predecessor: Identity,
+        predecessor: FileIdentity,
         keep: &Keep,
     ) -> Result<Option<PathBuf>, DirectoryError> {
         let path = self.folder.path();
         for slot in [NEW, OLD] {
             let found = look(&staging.slots, slot).map_err(io_error(path, "read"))?;
             if found.is_some_and(|found| found.identity == predecessor) {
-                let below = kept::keep(self.dir(), path, (&staging.slots, slot), plugin, keep.name())?;
-                kept::prune(self.dir(), path, &below, keep);
+                let below = retained::keep(self.dir(), path, (&staging.slots, slot), plugin, keep.name())?;
+                retained::prune(self.dir(), path, &below, keep);
                 return Ok(Some(below));
             }
         }
@@ -178,10 +178,10 @@ impl<'a> FolderLock<'a> {
     }
 
     /// Removes a plugin, wholly or not at all; what a link leads to is not in this folder, and not ours.
-    pub fn uninstall(&self, plugin: &PluginId, keep: Option<&Keep>) -> Result<Removed, DirectoryError> {
+    pub fn uninstall(&self, plugin: &PluginId, keep: Option<&Keep>) -> Result<Removal, DirectoryError> {
         let target = self.target(plugin);
         if look(self.dir(), plugin.as_str()).map_err(io_error(&target, "looked at"))?.is_none() {
-            return Ok(Removed::Absent);
+            return Ok(Removal::Absent);
         }
         self.folder.refuse_moved()?;
         let Some(folder) = self.folder.plugin_folder(plugin)? else {
@@ -194,23 +194,23 @@ impl<'a> FolderLock<'a> {
         }
         let identity = handle::identify(&folder).map_err(io_error(&target, "looked at"))?;
         match keep {
-            None => self.remove(plugin, identity).map(|()| Removed::Gone(None)),
+            None => self.remove(plugin, identity).map(|()| Removal::Gone(None)),
             Some(keep) => {
                 let path = &self.folder.path;
-                let below = kept::keep(self.dir(), path, (self.dir(), plugin.as_str()), plugin, keep.name())?;
+                let below = retained::keep(self.dir(), path, (self.dir(), plugin.as_str()), plugin, keep.name())?;
                 self.folder.sync()?;
-                kept::prune(self.dir(), path, &below, keep);
-                Ok(Removed::Gone(Some(below)))
+                retained::prune(self.dir(), path, &below, keep);
+                Ok(Removal::Gone(Some(below)))
             }
         }
     }
 
-    fn unlink(&self, plugin: &PluginId) -> Result<Removed, DirectoryError> {
+    fn unlink(&self, plugin: &PluginId) -> Result<Removal, DirectoryError> {
         self.dir().remove_file(plugin.as_str()).map_err(io_error(&self.target(plugin), "removed"))?;
-        self.folder.sync().map(|()| Removed::Gone(None))
+        self.folder.sync().map(|()| Removal::Gone(None))
     }
 
-    fn remove(&self, plugin: &PluginId, expected: Identity) -> Result<(), DirectoryError> {
+    fn remove(&self, plugin: &PluginId, expected: FileIdentity) -> Result<(), DirectoryError> {
         let mut staging = Staging::make(self.dir(), &self.folder.path, plugin)?;
         let name = Path::new(plugin.as_str());
         renameat(self.dir(), name, &staging.slots, GONE).map_err(move_error(self.target(plugin), "removed"))?;
@@ -263,7 +263,7 @@ impl<'a> FolderLock<'a> {
     }
 }
 
-fn is_it(folder: &Dir, name: &str, expected: Identity) -> bool {
+fn is_it(folder: &Dir, name: &str, expected: FileIdentity) -> bool {
     look(folder, name).is_ok_and(|found| found.is_some_and(|found| found.identity == expected))
 }
 

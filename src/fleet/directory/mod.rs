@@ -28,8 +28,8 @@
 
 mod error;
 mod handle;
-mod kept;
 mod lock;
+mod retained;
 mod staging;
 
 use std::{
@@ -47,10 +47,10 @@ use rustix::{
 
 pub use self::{
     error::DirectoryError,
-    kept::Keep,
-    lock::{FolderLock, Removed, Staged},
+    lock::{FolderLock, Removal, Staged},
+    retained::Keep,
 };
-use self::{error::io_error, handle::Found};
+use self::{error::io_error, handle::NamedEntry};
 use crate::{
     archive::{self, InstalledError, PluginJson},
     disk,
@@ -66,7 +66,7 @@ pub struct PluginsFolder {
 
 /// What is in a plugins folder.
 #[derive(Debug, Default)]
-pub struct Inventory {
+pub struct FolderInventory {
     /// The plugins by the names of their folders.
     pub plugins: BTreeMap<String, PluginJson>,
     /// Folders that are no readable plugin, and why.
@@ -114,8 +114,8 @@ impl PluginsFolder {
     }
 
     /// Returns the plugins in the folder; what a running change keeps aside is left out.
-    pub fn installed(&self) -> Result<Inventory, DirectoryError> {
-        let mut inventory = Inventory::default();
+    pub fn installed(&self) -> Result<FolderInventory, DirectoryError> {
+        let mut inventory = FolderInventory::default();
         for entry in self.dir.entries().map_err(io_error(&self.path, "read"))? {
             let file_name = entry.map_err(io_error(&self.path, "read"))?.file_name();
             let name = file_name.to_string_lossy().into_owned();
@@ -160,7 +160,7 @@ impl PluginsFolder {
             Ok(folder) => Ok(Some(folder)),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
             Err(error) => match handle::look(&self.dir, id.as_str()) {
-                Ok(Some(Found { file_type, .. })) if file_type.is_symlink() => Ok(None),
+                Ok(Some(NamedEntry { file_type, .. })) if file_type.is_symlink() => Ok(None),
                 _ => Err(io_error(&self.path.join(id.as_str()), "opened")(error)),
             },
         }
@@ -181,7 +181,7 @@ impl PluginsFolder {
     fn refuse_moved(&self) -> Result<(), DirectoryError> {
         let held = handle::identify(&self.dir).map_err(io_error(&self.path, "looked at"))?;
         match stat(&self.path) {
-            Ok(found) if Found::from(found).identity == held => Ok(()),
+            Ok(found) if NamedEntry::from(found).identity == held => Ok(()),
             _ => Err(DirectoryError::Moved(self.path.clone())),
         }
     }
@@ -305,7 +305,7 @@ mod tests {
         plugin(&folder, "a-panel", "a-panel");
         let Some(_kept) = Unremovable::make(&folder.path().join("a-panel/.nfs0001")) else { return };
         let id = "a-panel".parse().expect("an id");
-        assert!(folder.lock().expect("free").uninstall(&id, None).expect("removed") == Removed::Gone(None));
+        assert!(folder.lock().expect("free").uninstall(&id, None).expect("removed") == Removal::Gone(None));
         drop(folder.lock().expect("not blocked"));
         assert!(!folder.path().join("a-panel").exists());
     }
@@ -321,7 +321,7 @@ mod tests {
             return;
         };
         let id = "a-panel".parse().expect("an id");
-        assert!(folder.lock().expect("free").uninstall(&id, None).expect("removed") == Removed::Gone(None));
+        assert!(folder.lock().expect("free").uninstall(&id, None).expect("removed") == Removal::Gone(None));
         drop(folder.lock().expect("not blocked"));
         assert!(!folder.path().join("a-panel").exists());
     }

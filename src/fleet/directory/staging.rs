@@ -14,8 +14,8 @@ use rustix::{
 
 use super::{
     error::{DirectoryError, io_error},
-    handle::{self, Identity, look},
-    kept,
+    handle::{self, FileIdentity, look},
+    retained,
 };
 use crate::{archive::open_folder, model::PluginId};
 
@@ -76,7 +76,7 @@ impl Staging {
     }
 
     /// Notes, on the disk, that the predecessor has foreign files, which go to the kept folder `name`.
-    pub(super) fn mark(&self, predecessor: Identity, name: &str) -> Result<(), DirectoryError> {
+    pub(super) fn mark(&self, predecessor: FileIdentity, name: &str) -> Result<(), DirectoryError> {
         let mark = format!("{MARK}{}.{name}", predecessor.inode);
         let made = mkdirat(&self.slots, &mark, Mode::RWXU).map_err(std::io::Error::from);
         let synced = made.and_then(|()| handle::sync(&self.slots)).and_then(|()| {
@@ -112,7 +112,7 @@ pub(super) fn sweep(root: &Dir, path: &Path) -> Result<(), DirectoryError> {
     let mut leftovers = Vec::new();
     for entry in root.entries().map_err(io_error(path, "read"))? {
         let name = entry.map_err(io_error(path, "read"))?.file_name().to_string_lossy().into_owned();
-        let is_ours = name.starts_with(OURS) && name != kept::KEPT;
+        let is_ours = name.starts_with(OURS) && name != retained::KEPT;
         if is_ours && look(root, &name).is_ok_and(|found| found.is_some_and(|it| it.file_type == FileType::Directory)) {
             match finish(root, &path.join(&name), &name) {
                 // Another user's: not ours to put right, nor to remove.
@@ -167,7 +167,7 @@ fn restore(root: &Dir, path: &Path, slots: &Dir, plugin: &PluginId) -> Result<()
 fn keep_what_was_marked(root: &Dir, path: &Path, slots: &Dir, plugin: &PluginId) -> Result<(), DirectoryError> {
     let failed = |error: std::io::Error| io_error(path, "read")(error);
     let Some((inode, name)) = read_mark(slots).map_err(failed)? else { return Ok(()) };
-    let is_it = |found: Option<handle::Found>| found.is_some_and(|found| found.identity.inode == inode);
+    let is_it = |found: Option<handle::NamedEntry>| found.is_some_and(|found| found.identity.inode == inode);
     if is_it(look(root, plugin.as_str()).map_err(failed)?) {
         return Ok(());
     }
@@ -179,7 +179,7 @@ fn keep_what_was_marked(root: &Dir, path: &Path, slots: &Dir, plugin: &PluginId)
     }
     let predecessor = there.iter().find(|(_, proven)| *proven).or(there.first());
     if let Some((slot, _)) = predecessor {
-        kept::keep(root, path.parent().unwrap_or(path), (slots, slot), plugin, &name)?;
+        retained::keep(root, path.parent().unwrap_or(path), (slots, slot), plugin, &name)?;
     }
     Ok(())
 }

@@ -29,14 +29,14 @@ pub enum MayInstall {
     /// It may.
     Yes,
     /// It may not.
-    No(Obstacle),
+    No(InstallObstacle),
     /// The workspace does not tell.
     Unknown,
 }
 
 /// Why a token may not install plugins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Obstacle {
+pub enum InstallObstacle {
     /// Plugin management is off.
     ManagementOff,
     /// Plugins are managed from outside (`plugin_admin_external_manage_enabled`).
@@ -54,18 +54,18 @@ impl fmt::Display for MayInstall {
         formatter.pad(match self {
             Self::Yes => "it may install plugins",
             Self::Unknown => "the workspace does not tell whether it may install plugins",
-            Self::No(Obstacle::ManagementOff) => "plugin management is off",
-            Self::No(Obstacle::ManagedElsewhere) => "plugins are managed from outside",
-            Self::No(Obstacle::NoPermission) => "it lacks the permission `plugins:install`",
-            Self::No(Obstacle::NoServerAdmin) => "it is no server admin",
-            Self::No(Obstacle::NoAdmin) => "it has not the Admin role",
+            Self::No(InstallObstacle::ManagementOff) => "plugin management is off",
+            Self::No(InstallObstacle::ManagedElsewhere) => "plugins are managed from outside",
+            Self::No(InstallObstacle::NoPermission) => "it lacks the permission `plugins:install`",
+            Self::No(InstallObstacle::NoServerAdmin) => "it is no server admin",
+            Self::No(InstallObstacle::NoAdmin) => "it has not the Admin role",
         })
     }
 }
 
 /// What a workspace tells about us; each part may be missing.
 #[derive(Debug, Default)]
-pub(super) struct Told {
+pub(super) struct IdentityAnswers {
     /// `/api/user`.
     pub(super) user: Option<Value>,
     /// `/api/org`.
@@ -78,7 +78,7 @@ pub(super) struct Told {
     pub(super) settings: Option<Value>,
 }
 
-impl Told {
+impl IdentityAnswers {
     /// Returns who we are, as far as it was told.
     pub(super) fn identity(&self, service: Service) -> Identity {
         let text = |value: Option<&Value>, key: &str| {
@@ -112,11 +112,11 @@ impl Told {
 
     fn may_install(&self, service: Service) -> MayInstall {
         if self.setting("pluginAdminEnabled") == Some(false) {
-            return MayInstall::No(Obstacle::ManagementOff);
+            return MayInstall::No(InstallObstacle::ManagementOff);
         }
         // Amazon manages from outside and offers the route all the same.
         if service == Service::Grafana && self.setting("pluginAdminExternalManageEnabled") == Some(true) {
-            return MayInstall::No(Obstacle::ManagedElsewhere);
+            return MayInstall::No(InstallObstacle::ManagedElsewhere);
         }
         let permissions = self.permissions.as_ref().and_then(Value::as_object);
         let is_permitted = permissions.map(|permissions| permissions.contains_key("plugins:install"));
@@ -124,9 +124,9 @@ impl Told {
             (_, Some(true), _, _) | (Service::Amg, _, Some("Admin"), _) | (Service::Grafana, None, _, Some(true)) => {
                 MayInstall::Yes
             }
-            (Service::Amg, _, Some(_), _) => MayInstall::No(Obstacle::NoAdmin),
-            (Service::Grafana, Some(false), _, _) => MayInstall::No(Obstacle::NoPermission),
-            (Service::Grafana, None, _, Some(false)) => MayInstall::No(Obstacle::NoServerAdmin),
+            (Service::Amg, _, Some(_), _) => MayInstall::No(InstallObstacle::NoAdmin),
+            (Service::Grafana, Some(false), _, _) => MayInstall::No(InstallObstacle::NoPermission),
+            (Service::Grafana, None, _, Some(false)) => MayInstall::No(InstallObstacle::NoServerAdmin),
             _ => MayInstall::Unknown,
         }
     }
@@ -137,8 +137,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(permissions: Option<Value>, is_server_admin: Option<bool>, role: Option<&str>) -> Told {
-        Told {
+    fn told(permissions: Option<Value>, is_server_admin: Option<bool>, role: Option<&str>) -> IdentityAnswers {
+        IdentityAnswers {
             user: is_server_admin.map(|admin| json!({"login": "me", "orgId": 2, "isGrafanaAdmin": admin})),
             organisation: Some(json!({"id": 2, "name": "Main Org."})),
             organisations: role.map(|role| json!([{"orgId": 1, "role": "Viewer"}, {"orgId": 2, "role": role}])),
@@ -151,19 +151,19 @@ mod tests {
     fn the_permission_decides_where_it_is_told() {
         let with = || Some(json!({"plugins:install": [""]}));
         let without = || Some(json!({"plugins:write": ["plugins:*"]}));
-        let grafana = |told: Told| told.may_install(Service::Grafana);
+        let grafana = |told: IdentityAnswers| told.may_install(Service::Grafana);
         assert_eq!(grafana(told(with(), Some(false), None)), MayInstall::Yes);
-        assert_eq!(grafana(told(without(), Some(true), Some("Admin"))), MayInstall::No(Obstacle::NoPermission));
+        assert_eq!(grafana(told(without(), Some(true), Some("Admin"))), MayInstall::No(InstallObstacle::NoPermission));
         assert_eq!(grafana(told(None, Some(true), None)), MayInstall::Yes);
-        assert_eq!(grafana(told(None, Some(false), Some("Admin"))), MayInstall::No(Obstacle::NoServerAdmin));
+        assert_eq!(grafana(told(None, Some(false), Some("Admin"))), MayInstall::No(InstallObstacle::NoServerAdmin));
         assert_eq!(grafana(told(None, None, Some("Admin"))), MayInstall::Unknown);
     }
 
     #[test]
     fn on_amg_the_admin_role_is_enough() {
-        let amg = |told: Told| told.may_install(Service::Amg);
+        let amg = |told: IdentityAnswers| told.may_install(Service::Amg);
         assert_eq!(amg(told(Some(json!({})), Some(false), Some("Admin"))), MayInstall::Yes);
-        assert_eq!(amg(told(None, None, Some("Editor"))), MayInstall::No(Obstacle::NoAdmin));
+        assert_eq!(amg(told(None, None, Some("Editor"))), MayInstall::No(InstallObstacle::NoAdmin));
         assert_eq!(amg(told(Some(json!({})), None, None)), MayInstall::Unknown);
     }
 
@@ -171,10 +171,10 @@ mod tests {
     fn management_that_is_off_stops_everybody() {
         let mut told = told(Some(json!({"plugins:install": [""]})), Some(true), Some("Admin"));
         told.settings = Some(json!({"pluginAdminEnabled": true, "pluginAdminExternalManageEnabled": true}));
-        assert_eq!(told.may_install(Service::Grafana), MayInstall::No(Obstacle::ManagedElsewhere));
+        assert_eq!(told.may_install(Service::Grafana), MayInstall::No(InstallObstacle::ManagedElsewhere));
         assert_eq!(told.may_install(Service::Amg), MayInstall::Yes);
         told.settings = Some(json!({"pluginAdminEnabled": false}));
-        assert_eq!(told.may_install(Service::Amg), MayInstall::No(Obstacle::ManagementOff));
+        assert_eq!(told.may_install(Service::Amg), MayInstall::No(InstallObstacle::ManagementOff));
     }
 
     #[test]

@@ -21,24 +21,24 @@ use tokio::{
     time::Instant,
 };
 
-pub use content::{DataSources, Entered, Group, Listed, Organisations, Reach, Rights};
+pub use content::{ApiGroup, DataSources, Entered, ListedDashboard, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
 pub use expected::{ChangeError, Expected};
-pub use identity::{Identity, MayInstall, Obstacle};
-pub use probes::{Known, Look};
+pub use identity::{Identity, InstallObstacle, MayInstall};
+pub use probes::{Look, ProbeHints};
 pub use provisioning::{Bundled, Changed, ContentError, Saved, has_settings, is_as_it_was};
-pub use wire::{Installed, Inventory, SkipReason, Skipped};
+pub use wire::{ServerInventory, ServerPlugin, SkipReason, SkippedPlugin};
 
 use super::{
     manifest::Service,
     settle::{Bounds, Event, Outcome, PluginState, Settling, Step, Wanted},
 };
 use crate::{
-    json::{self, JsonError, Keys, Limits},
+    json::{self, JsonError, KeyComparison, Limits},
     model::{GrafanaVersion, PluginId, PluginVersion},
     net::{Form, Method, NetError, Reply, Site},
 };
-use identity::Told;
+use identity::IdentityAnswers;
 
 /// A Grafana server, and who we are to it.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Grafana {
     }
 
     /// Asks everything that the server may tell of us, once.
-    async fn told_of_us(&self) -> Result<Told, WorkspaceError> {
+    async fn told_of_us(&self) -> Result<IdentityAnswers, WorkspaceError> {
         let user = self.told("user", &["api", "user"]).await?;
         // Every valid token may ask for its organisation: what is refused here is the token.
         let organisation = match self.get("organisation", &["api", "org"], &[]).await {
@@ -120,7 +120,7 @@ impl Grafana {
             Err(error) if error.status() == Some(404) && user.is_some() => None,
             Err(error) => return Err(error),
         };
-        Ok(Told {
+        Ok(IdentityAnswers {
             organisations: self.told("organisations", &["api", "user", "orgs"]).await?,
             permissions: self.told("permissions", &["api", "access-control", "user", "permissions"]).await?,
             settings: self.told("frontend settings", &["api", "frontend", "settings"]).await?,
@@ -139,7 +139,7 @@ impl Grafana {
     /// Returns the plugins that were installed, those that were refused at loading included.
     ///
     /// A token with few rights sees fewer plugins, and Grafana does not say so (protocol page 5.3).
-    pub async fn installed(&self) -> Result<Inventory, WorkspaceError> {
+    pub async fn installed(&self) -> Result<ServerInventory, WorkspaceError> {
         let list = self.get("plugins", &["api", "plugins"], &[("embedded", "0"), ("core", "0")]).await?;
         wire::inventory(&list, self.errors().await?)
     }
@@ -309,7 +309,7 @@ impl Grafana {
             error => WorkspaceError::NotReached(Box::new(error)),
         })?;
         let bytes = answer.document().map_or_else(Vec::new, |document| document.bytes);
-        json::parse(&bytes, limit, Keys::Exact).map_err(|error| match error {
+        json::parse(&bytes, limit, KeyComparison::Exact).map_err(|error| match error {
             JsonError::Html => WorkspaceError::NotGrafana { url: url() },
             source => WorkspaceError::Answer { what, source },
         })
@@ -348,15 +348,15 @@ mod tests {
     };
 
     /// A status and a body for a request line and a body.
-    type Answer = Box<dyn Fn(&str, &str) -> (u16, String) + Send + Sync>;
+    type ScriptedAnswer = Box<dyn Fn(&str, &str) -> (u16, String) + Send + Sync>;
 
     /// What a scripted server was asked: request lines and bodies, in order.
-    type Heard = Arc<Lock<Vec<(String, String)>>>;
+    type RecordedRequests = Arc<Lock<Vec<(String, String)>>>;
 
-    async fn serve(answer: Answer) -> (Grafana, Heard) {
+    async fn serve(answer: ScriptedAnswer) -> (Grafana, RecordedRequests) {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = format!("http://{}/sub", listener.local_addr().expect("an address"));
-        let heard = Heard::default();
+        let heard = RecordedRequests::default();
         let log = Arc::clone(&heard);
         tokio::spawn(async move {
             let answer = Arc::new(answer);
@@ -377,7 +377,7 @@ mod tests {
         (Grafana::new(site, Service::Grafana), heard)
     }
 
-    async fn converse(mut stream: TcpStream, answer: Arc<Answer>, log: Heard) {
+    async fn converse(mut stream: TcpStream, answer: Arc<ScriptedAnswer>, log: RecordedRequests) {
         let mut request = Vec::new();
         let (head, body) = loop {
             let mut chunk = [0; 4096];
@@ -401,7 +401,7 @@ mod tests {
         drop(stream.write_all(answer.as_bytes()).await);
     }
 
-    fn posts(heard: &Heard) -> Vec<(String, String)> {
+    fn posts(heard: &RecordedRequests) -> Vec<(String, String)> {
         let heard = heard.lock().expect("the log");
         heard.iter().filter(|(line, _)| line.starts_with("POST")).cloned().collect()
     }
@@ -423,7 +423,7 @@ mod tests {
     }
 
     /// A workspace on which an install has its effect, whatever it answers.
-    async fn effective(answered: (u16, &'static str)) -> (Grafana, Heard) {
+    async fn effective(answered: (u16, &'static str)) -> (Grafana, RecordedRequests) {
         let installed = Lock::new(false);
         let answer = move |line: &str, _: &str| {
             let mut installed = installed.lock().expect("the state");

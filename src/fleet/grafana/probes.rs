@@ -12,9 +12,9 @@ use super::{Grafana, WorkspaceError, wire};
 use crate::{
     diagnostic::{Chain, printable},
     fleet::settle::PluginState,
-    json::{self, Keys, Limits},
+    json::{self, KeyComparison, Limits},
     model::{DataSourceInfo, GrafanaVersion, OrganisationInfo, PluginId},
-    net::{Method, Question, Spoken},
+    net::{Method, SingleRequest, Spoken},
     rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},
 };
 
@@ -37,14 +37,14 @@ pub struct Look {
     /// Which checks are made.
     pub checks: Vec<HealthCheck>,
     /// The plugins, and what is known of each.
-    pub plugins: BTreeMap<PluginId, Known>,
+    pub plugins: BTreeMap<PluginId, ProbeHints>,
     /// Whether every organisation is looked at that can be without a trace, or the credential's own alone.
     pub all_organisations: bool,
 }
 
 /// What is known of a plugin beforehand; what is not known is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Known {
+pub struct ProbeHints {
     /// Whether it has a backend: one without has no health.
     pub has_backend: Option<bool>,
     /// Whether it is a data source.
@@ -79,7 +79,7 @@ impl Grafana {
 }
 
 /// What an answer says, taken apart as far as questions about health need it.
-enum Heard {
+enum HealthAnswer {
     /// JSON came, with this status.
     Json(u16, Value, Option<String>),
     /// We may not ask.
@@ -113,29 +113,34 @@ impl Asker<'_> {
     }
 
     /// Asks once. A 401 is believed to be about the token only when every other question is answered so too.
-    async fn ask(&mut self, grafana: &Grafana, path: &[&str], body: Option<&Value>) -> Result<Heard, WorkspaceError> {
+    async fn ask(
+        &mut self,
+        grafana: &Grafana,
+        path: &[&str],
+        body: Option<&Value>,
+    ) -> Result<HealthAnswer, WorkspaceError> {
         let settings = grafana.site.client().settings();
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let question =
-            Question { method, path, body, hidden: &[], timeout: settings.header_timeout, limit: QUERY_BYTES };
+            SingleRequest { method, path, body, hidden: &[], timeout: settings.header_timeout, limit: QUERY_BYTES };
         let Spoken { reply, bytes } = match grafana.site.ask_once(question).await {
             Ok(spoken) => spoken,
             Err(error) => {
                 self.note_silence();
-                return Ok(Heard::Nothing(shown(&Chain(&error).to_string())));
+                return Ok(HealthAnswer::Nothing(shown(&Chain(&error).to_string())));
             }
         };
         self.silent = 0;
         match reply.status {
             401 => {
                 self.check_token().await?;
-                Ok(Heard::Forbidden)
+                Ok(HealthAnswer::Forbidden)
             }
-            403 => Ok(Heard::Forbidden),
-            status => Ok(match json::parse(&bytes, Limits::CATALOG, Keys::Exact) {
-                Ok(document) => Heard::Json(status, document, reply.message),
-                Err(_) if status < 300 => Heard::Nothing("what answers there is not Grafana".to_owned()),
-                Err(_) => Heard::Nothing(said(status, reply.message.as_deref())),
+            403 => Ok(HealthAnswer::Forbidden),
+            status => Ok(match json::parse(&bytes, Limits::CATALOG, KeyComparison::Exact) {
+                Ok(document) => HealthAnswer::Json(status, document, reply.message),
+                Err(_) if status < 300 => HealthAnswer::Nothing("what answers there is not Grafana".to_owned()),
+                Err(_) => HealthAnswer::Nothing(said(status, reply.message.as_deref())),
             }),
         }
     }
@@ -150,9 +155,9 @@ impl Asker<'_> {
 
     async fn own_health(&mut self) -> Result<Probe, WorkspaceError> {
         let (status, document, message) = match self.ask(self.grafana, &["api", "health"], None).await? {
-            Heard::Json(status, document, message) => (status, document, message),
-            Heard::Forbidden => return Ok(Probe::Forbidden),
-            Heard::Nothing(why) => return Ok(Probe::NoAnswer(why)),
+            HealthAnswer::Json(status, document, message) => (status, document, message),
+            HealthAnswer::Forbidden => return Ok(Probe::Forbidden),
+            HealthAnswer::Nothing(why) => return Ok(Probe::NoAnswer(why)),
         };
         self.version = wire::health_version(&document);
         Ok(match document.get("database").and_then(Value::as_str) {
@@ -162,7 +167,7 @@ impl Asker<'_> {
         })
     }
 
-    async fn plugin(&mut self, id: &PluginId, known: &Known) -> Result<PluginSeen, WorkspaceError> {
+    async fn plugin(&mut self, id: &PluginId, known: &ProbeHints) -> Result<PluginSeen, WorkspaceError> {
         let mut seen = match self.state(id).await? {
             Ok(PluginState::Absent) => {
                 return Ok(PluginSeen { installed: false, version: None, error: None, health: None });
@@ -323,11 +328,11 @@ impl Asker<'_> {
 
 impl Grafana {
     /// Reads the answer of a health route: 503 in Grafana 9 and 400 in newer ones where it is ill (protocol page 5.3).
-    fn health(&self, heard: Heard) -> Probe {
+    fn health(&self, heard: HealthAnswer) -> Probe {
         let (status, document, message) = match heard {
-            Heard::Json(status, document, message) => (status, document, message),
-            Heard::Forbidden => return Probe::Forbidden,
-            Heard::Nothing(why) => return Probe::NoAnswer(why),
+            HealthAnswer::Json(status, document, message) => (status, document, message),
+            HealthAnswer::Forbidden => return Probe::Forbidden,
+            HealthAnswer::Nothing(why) => return Probe::NoAnswer(why),
         };
         let state = document.get("status").and_then(Value::as_str).unwrap_or_default();
         match status {
@@ -343,11 +348,11 @@ impl Grafana {
     }
 
     /// Reads the answer to a query: an error may stand in a result although the whole is a success.
-    fn result(&self, heard: Heard) -> Probe {
+    fn result(&self, heard: HealthAnswer) -> Probe {
         let (status, document, message) = match heard {
-            Heard::Json(status, document, message) => (status, document, message),
-            Heard::Forbidden => return Probe::Forbidden,
-            Heard::Nothing(why) => return Probe::NoAnswer(why),
+            HealthAnswer::Json(status, document, message) => (status, document, message),
+            HealthAnswer::Forbidden => return Probe::Forbidden,
+            HealthAnswer::Nothing(why) => return Probe::NoAnswer(why),
         };
         let results = document.get("results").and_then(Value::as_object);
         let error = results
@@ -367,7 +372,7 @@ impl Grafana {
 /// Stands for the data sources that could not be listed, so that they do not pass for well by being left out.
 fn unread(look: &Look, organisation: i64, error: &WorkspaceError) -> Vec<(String, DataSourceSeen)> {
     let asked = look.plugins.iter().filter(|(_, known)| known.is_data_source != Some(false));
-    let line = |(id, _): (&PluginId, &Known)| {
+    let line = |(id, _): (&PluginId, &ProbeHints)| {
         let health = Probe::NoAnswer(shown(&Chain(error).to_string()));
         let name = "the list of data sources".to_owned();
         (format!("{organisation}/*{id}"), DataSourceSeen { plugin: id.clone(), name, health, smoke: None })

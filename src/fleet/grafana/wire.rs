@@ -12,7 +12,7 @@ use crate::model::{Dependency, GrafanaVersion, PluginId, PluginType, PluginVersi
 
 /// A plugin that is on a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Installed {
+pub struct ServerPlugin {
     /// The id.
     pub id: PluginId,
     /// The version, where the workspace names one that is one.
@@ -43,16 +43,16 @@ pub struct Installed {
 
 /// What is on a workspace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Inventory {
+pub struct ServerInventory {
     /// The plugins, by id. Those that Grafana brings itself are left out.
-    pub plugins: Vec<Installed>,
+    pub plugins: Vec<ServerPlugin>,
     /// The entries that could not be read.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedPlugin>,
 }
 
 /// An entry that could not be read.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Skipped {
+pub struct SkippedPlugin {
     /// The id, as it is written.
     pub id: Option<String>,
     /// Why.
@@ -98,14 +98,17 @@ pub(super) fn errors(answer: &Value) -> Result<BTreeMap<String, String>, Workspa
 }
 
 /// Reads `/api/plugins`, and adds what only the errors know.
-pub(super) fn inventory(answer: &Value, mut errors: BTreeMap<String, String>) -> Result<Inventory, WorkspaceError> {
+pub(super) fn inventory(
+    answer: &Value,
+    mut errors: BTreeMap<String, String>,
+) -> Result<ServerInventory, WorkspaceError> {
     let list = answer.as_array().ok_or(WorkspaceError::Shape { what: "plugins", lacks: "list" })?;
-    let mut inventory = Inventory::default();
+    let mut inventory = ServerInventory::default();
     let mut seen = HashSet::new();
     // Old servers do not know `core=0`, and list what they bring themselves.
     for entry in list.iter().filter(|entry| text(entry, "signature") != Some("internal")) {
         let written = text(entry, "id");
-        let skip = |reason| Skipped { id: written.map(str::to_owned), reason };
+        let skip = |reason| SkippedPlugin { id: written.map(str::to_owned), reason };
         let Some(Ok(id)) = written.map(str::parse::<PluginId>) else {
             inventory.skipped.push(skip(SkipReason::Id));
             continue;
@@ -122,20 +125,20 @@ pub(super) fn inventory(answer: &Value, mut errors: BTreeMap<String, String>) ->
     for (written, code) in errors {
         match written.parse() {
             Ok(id) => inventory.plugins.push(refused(id, code)),
-            Err(_) => inventory.skipped.push(Skipped { id: Some(written), reason: SkipReason::Id }),
+            Err(_) => inventory.skipped.push(SkippedPlugin { id: Some(written), reason: SkipReason::Id }),
         }
     }
     inventory.plugins.sort_by(|left, right| left.id.cmp(&right.id));
     Ok(inventory)
 }
 
-fn installed(id: PluginId, entry: &Value, error: Option<String>) -> (Installed, bool) {
+fn installed(id: PluginId, entry: &Value, error: Option<String>) -> (ServerPlugin, bool) {
     let needs = entry.get("dependencies");
     let listed = needs.and_then(|needs| needs.get("plugins")?.as_array());
     let found: Vec<_> = listed.into_iter().flatten().map(dependency).collect();
     let is_whole = found.iter().all(Option::is_some);
     let grafana = needs.and_then(|needs| text(needs, "grafanaDependency")).filter(|range| !range.is_empty());
-    let plugin = Installed {
+    let plugin = ServerPlugin {
         version: version(entry),
         name: text(entry, "name").filter(|name| !name.is_empty()).unwrap_or(id.as_str()).to_owned(),
         plugin_type: text(entry, "type").map(|text| PluginType::from(text.to_owned())),
@@ -161,9 +164,9 @@ fn dependency(entry: &Value) -> Option<Dependency> {
 }
 
 /// A plugin that was refused is not listed; its id and the reason are all there is.
-fn refused(id: PluginId, code: String) -> Installed {
+fn refused(id: PluginId, code: String) -> ServerPlugin {
     let (signature, signature_type, signature_org) = Default::default();
-    Installed {
+    ServerPlugin {
         name: id.as_str().to_owned(),
         version: None,
         plugin_type: None,
@@ -195,7 +198,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn ids(inventory: &Inventory) -> Vec<&str> {
+    fn ids(inventory: &ServerInventory) -> Vec<&str> {
         inventory.plugins.iter().map(|plugin| plugin.id.as_str()).collect()
     }
 

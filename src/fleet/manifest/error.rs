@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Uid, workspace::Kind as WorkspaceKind};
+use super::{Uid, workspace::WorkspaceKind};
 use crate::{
     diagnostic::{Diagnose, Kind, nearest},
     fleet::reference::ParseReferenceError,

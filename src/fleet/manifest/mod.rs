@@ -22,9 +22,9 @@ use toml::Spanned;
 
 pub use content::{Access, DashboardsWish, DataSourceWish, ParseUidError, Uid};
 pub use error::{ManifestError, RuleError, SelectError};
-pub use policy::{Catalog, Ensure, Keys, ParseSourceError, Signatures, Source, Trust, Wish};
+pub use policy::{CatalogSection, Ensure, KeySource, ParseSourceError, Signatures, Source, TrustSection, Wish};
 pub use schema::manifest_schema;
-pub use workspace::{Kind, Login, Place, Service, Workspace};
+pub use workspace::{Endpoint, Login, Service, Workspace, WorkspaceKind};
 
 use super::reference::ParseReferenceError;
 use crate::{
@@ -38,8 +38,8 @@ use workspace::RawWorkspace;
 /// What `plugport.toml` says; the default is what holds without one.
 #[derive(Clone, Debug, Default)]
 pub struct Manifest {
-    catalog: Catalog,
-    trust: Trust,
+    catalog: CatalogSection,
+    trust: TrustSection,
     workspaces: Vec<Workspace>,
     plugins: Vec<Wish>,
     data_sources: Vec<DataSourceWish>,
@@ -51,11 +51,11 @@ pub struct Manifest {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawManifest {
-    #[schemars(with = "Option<Catalog>")]
-    catalog: Option<Spanned<Catalog>>,
+    #[schemars(with = "Option<CatalogSection>")]
+    catalog: Option<Spanned<CatalogSection>>,
     #[serde(default)]
-    #[schemars(with = "Option<Trust>")]
-    trust: Trust,
+    #[schemars(with = "Option<TrustSection>")]
+    trust: TrustSection,
     /// The workspaces.
     #[serde(default)]
     #[schemars(with = "Vec<RawWorkspace>")]
@@ -116,9 +116,9 @@ impl Manifest {
             manifest.check_data_source(&wish).map_err(|source| place.broken(at, source))?;
             manifest.data_sources.push(wish);
         }
-        let Catalog { source, token, allow_http } = manifest.catalog;
+        let CatalogSection { source, token, allow_http } = manifest.catalog;
         let token = token.map(|token| token.below(folder));
-        manifest.catalog = Catalog { source: source.below(folder), token, allow_http };
+        manifest.catalog = CatalogSection { source: source.below(folder), token, allow_http };
         manifest.keep_secrets_apart();
         Ok(manifest)
     }
@@ -135,12 +135,12 @@ impl Manifest {
     }
 
     /// Returns where the catalog comes from.
-    pub fn catalog(&self) -> &Catalog {
+    pub fn catalog(&self) -> &CatalogSection {
         &self.catalog
     }
 
     /// Returns whom to trust.
-    pub fn trust(&self) -> &Trust {
+    pub fn trust(&self) -> &TrustSection {
         &self.trust
     }
 
@@ -244,7 +244,9 @@ impl Manifest {
     /// A selector that means several workspaces may mean folders too, which are passed over; a name means that one.
     fn check_is_server(&self, selector: &Selector) -> Result<(), RuleError> {
         match selector {
-            Selector::Name(name) if self.workspace(name).is_ok_and(|found| found.kind() == Kind::Directory) => {
+            Selector::Name(name)
+                if self.workspace(name).is_ok_and(|found| found.kind() == WorkspaceKind::Directory) =>
+            {
                 Err(RuleError::NoServer(name.clone()))
             }
             _ => Ok(()),
@@ -418,15 +420,15 @@ settle-timeout = "1m"
     fn the_example_of_the_design_is_understood() {
         let manifest = parse(EXAMPLE).expect("sound");
         let [prod, office, laptop] = manifest.workspaces() else { panic!("three workspaces") };
-        assert_eq!((prod.kind(), prod.platform().as_str()), (Kind::Amg, "linux-amd64"));
-        assert_eq!((office.kind(), office.platform().as_str()), (Kind::Grafana, "linux-arm64"));
-        assert_eq!((laptop.kind(), laptop.platform()), (Kind::Directory, &crate::model::Platform::host()));
-        let Place::Server { login: Login::Basic { password, .. }, .. } = office.place() else { panic!("a server") };
+        assert_eq!((prod.kind(), prod.platform().as_str()), (WorkspaceKind::Amg, "linux-amd64"));
+        assert_eq!((office.kind(), office.platform().as_str()), (WorkspaceKind::Grafana, "linux-arm64"));
+        assert_eq!((laptop.kind(), laptop.platform()), (WorkspaceKind::Directory, &crate::model::Platform::host()));
+        let Endpoint::Server { login: Login::Basic { password, .. }, .. } = office.place() else { panic!("a server") };
         assert_eq!(password, &SecretReference::File("/etc/fleet/secrets/office".into()));
-        let Place::Directory { path, grafana } = laptop.place() else { panic!("a folder") };
+        let Endpoint::Directory { path, grafana } = laptop.place() else { panic!("a folder") };
         assert_eq!((path.as_path(), grafana.is_some()), (Path::new("/etc/fleet/plugins"), true));
         assert_eq!(manifest.catalog().source, "workspace:prod-eu".parse().expect("a source"));
-        assert_eq!((manifest.trust().keys, manifest.trust().signatures), (Keys::Upstream, Signatures::Require));
+        assert_eq!((manifest.trust().keys, manifest.trust().signatures), (KeySource::Upstream, Signatures::Require));
         assert_eq!(manifest.trust().min_release_age, Duration::from_hours(72));
         assert_eq!((manifest.plugins()[0].ensure, manifest.plugins()[1].ensure), (Ensure::Present, Ensure::Absent));
         assert_eq!(manifest.plugins()[1].on, Selector::All);
@@ -442,7 +444,7 @@ settle-timeout = "1m"
         assert!(manifest.trust().preflight && manifest.workspaces().is_empty());
         assert!(matches!(Manifest::load(Path::new("/no/such/plugport.toml")), Err(ManifestError::Read { .. })));
         let empty = parse("").expect("sound");
-        assert_eq!((empty.trust().signatures, empty.trust().keys), (Signatures::Require, Keys::Builtin));
+        assert_eq!((empty.trust().signatures, empty.trust().keys), (Signatures::Require, KeySource::Builtin));
         assert_eq!((empty.trust(), empty.rollout()), (manifest.trust(), manifest.rollout()));
     }
 

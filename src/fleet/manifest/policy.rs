@@ -22,7 +22,7 @@ use crate::{
 /// `[catalog]`: where the catalog comes from.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Catalog {
+pub struct CatalogSection {
     /// The upstream.
     pub source: Source,
     /// Whether plain http to another machine is meant.
@@ -127,29 +127,29 @@ impl Diagnose for ParseSourceError {
 /// `[trust]`: what must be known of a package before it is used.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Trust {
+pub struct TrustSection {
     /// What becomes of a plugin without a valid signature.
     pub signatures: Signatures,
     /// The plugins that are allowed although they are unsigned.
     pub unsigned: BTreeSet<PluginId>,
     /// How old a version must be before it is chosen, unless it is pinned.
     #[serde(with = "crate::duration")]
-    #[schemars(with = "crate::duration::Written")]
+    #[schemars(with = "crate::duration::DurationText")]
     pub min_release_age: Duration,
     /// Whether a package is fetched and checked here before a workspace is asked to install it.
     pub preflight: bool,
     /// Whose keys are believed.
-    pub keys: Keys,
+    pub keys: KeySource,
 }
 
-impl Default for Trust {
+impl Default for TrustSection {
     fn default() -> Self {
         Self {
             signatures: Signatures::default(),
             unsigned: BTreeSet::new(),
             min_release_age: Duration::ZERO,
             preflight: true,
-            keys: Keys::default(),
+            keys: KeySource::default(),
         }
     }
 }
@@ -170,7 +170,7 @@ pub enum Signatures {
 /// Whose keys are believed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Keys {
+pub enum KeySource {
     /// The key of Grafana Labs that this program brings.
     #[default]
     Builtin,

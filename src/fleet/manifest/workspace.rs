@@ -22,7 +22,7 @@ use crate::{
 /// What kind of thing plugins are installed on.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum WorkspaceKind {
     /// An Amazon Managed Grafana workspace.
     Amg,
     /// Any other Grafana, by its HTTP API.
@@ -31,7 +31,7 @@ pub enum Kind {
     Directory,
 }
 
-impl Kind {
+impl WorkspaceKind {
     /// Returns the kind as manifests spell it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -69,7 +69,7 @@ pub enum Login {
 
 /// Where a workspace is and how it is reached.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Place {
+pub enum Endpoint {
     /// A Grafana, by its HTTP API.
     Server {
         /// Who runs it.
@@ -97,7 +97,7 @@ pub struct Workspace {
     labels: BTreeMap<String, String>,
     platform: Platform,
     account: Option<String>,
-    place: Place,
+    place: Endpoint,
 }
 
 impl Workspace {
@@ -117,7 +117,7 @@ impl Workspace {
     }
 
     /// Returns where it is and how it is reached.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &Endpoint {
         &self.place
     }
 
@@ -126,7 +126,7 @@ impl Workspace {
     pub fn account(&self) -> Option<String> {
         match &self.place {
             _ if self.account.is_some() => self.account.clone(),
-            Place::Server { service: Service::Amg, url, .. } => Some(amazon_account(url)),
+            Endpoint::Server { service: Service::Amg, url, .. } => Some(amazon_account(url)),
             _ => None,
         }
     }
@@ -134,17 +134,19 @@ impl Workspace {
     /// Returns where the secret is, to change what it may see; folders have none.
     pub(super) fn secret_mut(&mut self) -> Option<&mut SecretReference> {
         match &mut self.place {
-            Place::Server { login: Login::Token(secret) | Login::Basic { password: secret, .. }, .. } => Some(secret),
-            Place::Server { login: Login::Account(_), .. } | Place::Directory { .. } => None,
+            Endpoint::Server { login: Login::Token(secret) | Login::Basic { password: secret, .. }, .. } => {
+                Some(secret)
+            }
+            Endpoint::Server { login: Login::Account(_), .. } | Endpoint::Directory { .. } => None,
         }
     }
 
     /// Returns what kind it is.
-    pub fn kind(&self) -> Kind {
+    pub fn kind(&self) -> WorkspaceKind {
         match self.place {
-            Place::Server { service: Service::Amg, .. } => Kind::Amg,
-            Place::Server { service: Service::Grafana, .. } => Kind::Grafana,
-            Place::Directory { .. } => Kind::Directory,
+            Endpoint::Server { service: Service::Amg, .. } => WorkspaceKind::Amg,
+            Endpoint::Server { service: Service::Grafana, .. } => WorkspaceKind::Grafana,
+            Endpoint::Directory { .. } => WorkspaceKind::Directory,
         }
     }
 
@@ -156,8 +158,8 @@ impl Workspace {
     /// Returns the address or the folder in the one spelling by which places are told apart.
     pub fn place_text(&self) -> String {
         match &self.place {
-            Place::Server { url, .. } => url.as_str().trim_end_matches('/').to_owned(),
-            Place::Directory { path, .. } => path.display().to_string(),
+            Endpoint::Server { url, .. } => url.as_str().trim_end_matches('/').to_owned(),
+            Endpoint::Directory { path, .. } => path.display().to_string(),
         }
     }
 }
@@ -170,7 +172,7 @@ pub(super) struct RawWorkspace {
     /// The name by which everything else speaks of it.
     name: WorkspaceName,
     /// What kind it is.
-    kind: Kind,
+    kind: WorkspaceKind,
     /// The address of a server.
     url: Option<String>,
     /// The folder of a `directory`; it starts at the folder of the manifest where it is relative.
@@ -203,16 +205,16 @@ impl RawWorkspace {
         }
         self.refuse_unfit()?;
         let (place, platform) = match self.kind {
-            Kind::Amg => (self.server(Service::Amg, folder)?, Platform::linux_amd64()),
-            Kind::Grafana => (self.server(Service::Grafana, folder)?, Platform::linux_amd64()),
-            Kind::Directory => (self.directory(folder)?, Platform::host()),
+            WorkspaceKind::Amg => (self.server(Service::Amg, folder)?, Platform::linux_amd64()),
+            WorkspaceKind::Grafana => (self.server(Service::Grafana, folder)?, Platform::linux_amd64()),
+            WorkspaceKind::Directory => (self.directory(folder)?, Platform::host()),
         };
         let platform = self.platform.unwrap_or(platform);
         Ok(Workspace { name: self.name, labels: self.labels, platform, account: self.account, place })
     }
 
     fn refuse_unfit(&self) -> Result<(), RuleError> {
-        let is_directory = self.kind == Kind::Directory;
+        let is_directory = self.kind == WorkspaceKind::Directory;
         let unfit = [
             ("path", self.path.is_some() && !is_directory),
             ("grafana", self.grafana.is_some() && !is_directory),
@@ -220,8 +222,8 @@ impl RawWorkspace {
             ("token", self.token.is_some() && is_directory),
             ("allow-http", self.allow_http.is_some() && is_directory),
             ("account", self.account.is_some() && is_directory),
-            ("user", self.user.is_some() && self.kind != Kind::Grafana),
-            ("password", self.password.is_some() && self.kind != Kind::Grafana),
+            ("user", self.user.is_some() && self.kind != WorkspaceKind::Grafana),
+            ("password", self.password.is_some() && self.kind != WorkspaceKind::Grafana),
         ];
         match unfit.into_iter().find(|(_, found)| *found) {
             Some((field, _)) => Err(RuleError::Unfit { workspace: self.name.clone(), kind: self.kind, field }),
@@ -233,12 +235,12 @@ impl RawWorkspace {
         RuleError::Missing { workspace: self.name.clone(), kind: self.kind, field }
     }
 
-    fn server(&mut self, service: Service, folder: &Path) -> Result<Place, RuleError> {
+    fn server(&mut self, service: Service, folder: &Path) -> Result<Endpoint, RuleError> {
         let url = self.url.take().ok_or_else(|| self.missing("url"))?;
         let allow_http = self.allow_http.unwrap_or(false);
         let url = parse_address(&url, allow_http).map_err(RuleError::Address)?;
         let login = self.login(&url, folder)?;
-        Ok(Place::Server { service, url, allow_http, login })
+        Ok(Endpoint::Server { service, url, allow_http, login })
     }
 
     fn login(&mut self, url: &Url, folder: &Path) -> Result<Login, RuleError> {
@@ -255,9 +257,9 @@ impl RawWorkspace {
         }
     }
 
-    fn directory(&mut self, folder: &Path) -> Result<Place, RuleError> {
+    fn directory(&mut self, folder: &Path) -> Result<Endpoint, RuleError> {
         let path = self.path.take().ok_or_else(|| self.missing("path"))?;
-        Ok(Place::Directory { path: plain(&folder.join(path)), grafana: self.grafana.take() })
+        Ok(Endpoint::Directory { path: plain(&folder.join(path)), grafana: self.grafana.take() })
     }
 }
 

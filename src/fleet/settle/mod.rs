@@ -369,21 +369,21 @@ mod tests {
         readings: Vec<Option<PluginState>>,
     }
 
-    struct End {
+    struct SettledRun {
         outcome: Outcome,
         sendings: usize,
         readings: usize,
         pauses: Vec<Duration>,
     }
 
-    fn play(wanted: Wanted, before: PluginState, script: Script) -> End {
+    fn play(wanted: Wanted, before: PluginState, script: Script) -> SettledRun {
         let (mut settling, mut step) = Settling::begin(wanted, before, BOUNDS);
         let mut answers = script.answers.into_iter();
         let mut shown = script.readings.into_iter().peekable();
         let (mut sendings, mut readings, mut pauses) = (0, 0, Vec::new());
         loop {
             let event = match step {
-                Step::Finish(outcome) => return End { outcome, sendings, readings, pauses },
+                Step::Finish(outcome) => return SettledRun { outcome, sendings, readings, pauses },
                 Step::Send(pause) => {
                     sendings += 1;
                     pauses.push(pause);
@@ -403,11 +403,11 @@ mod tests {
         }
     }
 
-    fn installing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> End {
+    fn installing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> SettledRun {
         play(install(), loaded("1.0.0"), Script { answers, readings })
     }
 
-    fn removing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> End {
+    fn removing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> SettledRun {
         play(Wanted::Absent, loaded("1.0.0"), Script { answers, readings })
     }
 

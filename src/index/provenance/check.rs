@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rusqlite::{Row, types::ValueRef};
 
-use super::{COLUMNS, ChainHead, Event, HASHED, head_of, link};
+use super::{COLUMNS, ChainHead, HASHED, ProvenanceEvent, head_of, link};
 use crate::{
     index::{Index, IndexError},
     model::Sha256Digest,
@@ -149,7 +149,7 @@ impl Index {
 impl Logged {
     fn take(&mut self, row: &Row<'_>, number: i64) -> rusqlite::Result<()> {
         let (key, recorded) = (key_of(row, 1)?, recorded(row, 4, number)?);
-        let is_stored = text_of(row, 0)? == Event::Stored.as_str();
+        let is_stored = text_of(row, 0)? == ProvenanceEvent::Stored.as_str();
         let list = if is_stored { &mut self.blobs } else { &mut self.pins };
         list.insert(key, recorded);
         Ok(())
@@ -301,11 +301,11 @@ mod tests {
             .map(|entry| (entry.event, entry.at, entry.signer.as_deref(), entry.source.as_deref()))
             .collect();
         let expected = [
-            (Event::Listed, time(1), Some("unsigned"), Some("here")),
-            (Event::Listed, time(1), Some("unsigned"), Some("here")),
-            (Event::Stored, time(5), Some("valid: community by acme, key 0a"), Some("here")),
-            (Event::Listed, time(7), Some("community by acme"), Some("there")),
-            (Event::Stored, time(9), None, None),
+            (ProvenanceEvent::Listed, time(1), Some("unsigned"), Some("here")),
+            (ProvenanceEvent::Listed, time(1), Some("unsigned"), Some("here")),
+            (ProvenanceEvent::Stored, time(5), Some("valid: community by acme, key 0a"), Some("here")),
+            (ProvenanceEvent::Listed, time(7), Some("community by acme"), Some("there")),
+            (ProvenanceEvent::Stored, time(9), None, None),
         ];
         assert_eq!(told, expected);
         assert_eq!(entries[3].platform, Some(platform("linux-arm64")));

@@ -43,7 +43,7 @@ fn a_writer_that_is_done_leaves_a_seal_and_a_copy_that_agree_with_the_file() {
     assert_eq!(names(&scratch), ["index.seal", &copy, "index.sqlite"]);
     put(&mut scratch.open(), "b-clock-panel", &[]);
     assert_eq!(names(&scratch).len(), 3, "the copy of before is gone");
-    assert_eq!(Index::open_proven(&scratch.path()).expect("whole").prove().expect("whole"), Standing::Sealed);
+    assert_eq!(Index::open_proven(&scratch.path()).expect("whole").prove().expect("whole"), SealState::Sealed);
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn a_seal_that_is_not_as_it_was_written_is_told_from_a_damaged_index() {
     let scratch = filled();
     disk::write_atomic(&seal_path(&scratch.path()), b"x", 0o644).expect("written");
     let index = Index::open_proven(&scratch.path()).expect("its pages fit together");
-    assert_eq!(index.prove().expect("no damage"), Standing::SealUnreadable);
+    assert_eq!(index.prove().expect("no damage"), SealState::SealUnreadable);
 }
 
 #[test]
@@ -97,7 +97,7 @@ fn what_sqlite_does_not_notice_the_seal_does() {
     let index = Index::open_existing(&scratch.path()).expect("opened");
     index.check().expect("SQLite sees nothing");
     let error = index.prove().expect_err("it is not what was sealed");
-    assert!(matches!(error, IndexError::Damaged { source: Damage::Seal { .. }, .. }), "{error:?}");
+    assert!(matches!(error, IndexError::Damaged { source: IndexDamage::Seal { .. }, .. }), "{error:?}");
     assert_eq!(error.kind(), Kind::Storage);
     assert!(error.hint().is_some_and(|hint| hint.contains("doctor --repair")));
     assert!(matches!(Index::open_proven(&scratch.path()), Err(IndexError::Damaged { .. })));
@@ -112,7 +112,7 @@ fn nothing_is_committed_on_top_of_damage_and_the_seal_stays_as_evidence() {
     let mut writer = index.begin_sync("here", time(2)).expect("begin");
     writer.put_plugin(&record(plugin_called("b-clock-panel", "B"))).expect("put");
     let error = writer.commit(&serde_json::json!({})).expect_err("refused");
-    assert!(matches!(error, IndexError::Damaged { source: Damage::Seal { .. }, .. }), "{error:?}");
+    assert!(matches!(error, IndexError::Damaged { source: IndexDamage::Seal { .. }, .. }), "{error:?}");
     drop(index);
     assert_eq!(fs::read(scratch.path()).expect("read"), before);
     assert!(matches!(SealFile::read(&scratch.path()), Ok(SealFile::Found(_))));
@@ -127,9 +127,9 @@ fn a_writer_that_was_cut_off_leaves_no_seal_and_the_next_checks_and_seals() {
     std::mem::forget(index);
     assert_eq!(SealFile::read(&scratch.path()).expect("read"), SealFile::None);
     let index = Index::open_proven(&scratch.path()).expect("its pages fit together");
-    assert_eq!(index.prove().expect("no damage"), Standing::Unsealed);
+    assert_eq!(index.prove().expect("no damage"), SealState::Unsealed);
     drop(scratch.open());
-    assert_eq!(index.prove().expect("no damage"), Standing::Sealed);
+    assert_eq!(index.prove().expect("no damage"), SealState::Sealed);
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_seal_agrees_with_what_is_read_while_others_write() {
     });
     drop(scratch.open());
     let index = Index::open_proven(&path).expect("whole");
-    assert_eq!((index.prove().expect("whole"), index.plugin_ids().expect("read").len()), (Standing::Sealed, 25));
+    assert_eq!((index.prove().expect("whole"), index.plugin_ids().expect("read").len()), (SealState::Sealed, 25));
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn an_index_that_is_gone_is_not_begun_anew_while_there_is_a_copy() {
     }
     let index = Index::restore(&scratch.path(), time(9)).expect("restored").expect("there is a copy");
     assert_eq!(index.plugin(&id("a-clock-panel")).expect("read").map(|found| found.first_seen), Some(time(1)));
-    assert_eq!(index.prove().expect("whole"), Standing::Sealed);
+    assert_eq!(index.prove().expect("whole"), SealState::Sealed);
     drop(index);
     assert_eq!(fs::read(scratch.path()).expect("read"), was);
 }
@@ -239,9 +239,9 @@ fn after_a_commit_that_failed_nothing_is_sealed_and_the_next_writer_checks_first
     assert!(!index.seal().expect("no fault"), "what is in the log is not known");
     drop(index);
     let reader = Index::open_existing(&scratch.path()).expect("opened");
-    assert_eq!(reader.prove().expect("no damage"), Standing::Unsealed);
+    assert_eq!(reader.prove().expect("no damage"), SealState::Unsealed);
     drop(scratch.open());
-    assert_eq!(reader.prove().expect("no damage"), Standing::Sealed);
+    assert_eq!(reader.prove().expect("no damage"), SealState::Sealed);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::model::version::parse_trimmed;
 
 /// How a version must compare.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Operator {
+pub(super) enum Comparison {
     Equal,
     Greater,
     GreaterOrEqual,
@@ -19,7 +19,7 @@ pub(super) enum Operator {
     LessOrEqual,
 }
 
-impl Operator {
+impl Comparison {
     /// Returns whether a version that compares so to the bound is accepted.
     pub(super) const fn accepts(self, ordering: Ordering) -> bool {
         match self {
@@ -48,14 +48,14 @@ impl Operator {
 /// An operator and a full version.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct Comparator {
-    pub(super) operator: Operator,
+    pub(super) operator: Comparison,
     pub(super) version: Version,
 }
 
 impl Comparator {
     /// Parses a bound without spaces; `None` where npm throws.
     pub(super) fn parse(text: &str) -> Option<Self> {
-        let (operator, version) = Operator::split(text);
+        let (operator, version) = Comparison::split(text);
         Some(Self { operator, version: parse_trimmed(version)? })
     }
 }

@@ -4,8 +4,8 @@
 //! *Not for:* judging the result: a text that no rule takes is passed on for the comparator to refuse.
 
 use super::{
-    comparator::Operator,
-    partial::{Part, Partial},
+    comparator::Comparison,
+    partial::{PartialVersion, VersionPart},
 };
 
 /// A hyphen range as the two comparators that it stands for.
@@ -21,14 +21,14 @@ pub(super) fn expand_hyphen(text: &str) -> Option<Hyphen> {
     let text = text.strip_suffix(' ').unwrap_or(text);
     let prefix = text.len() - text.trim_start_matches(['v', '=', ' ']).len();
     let (from, to) = text.split_at(prefix + text[prefix..].find(' ')?);
-    let to = Partial::parse(to.strip_prefix(" - ")?)?;
-    let lower = hyphen_lower(from, &Partial::parse(from)?);
+    let to = PartialVersion::parse(to.strip_prefix(" - ")?)?;
+    let lower = hyphen_lower(from, &PartialVersion::parse(from)?);
     let comparators = format!("{lower} {}", hyphen_upper(&to)).trim_matches(' ').to_owned();
     Some(Hyphen { comparators, mentions_prerelease: to.prerelease.is_some() || mentions_prerelease(from) })
 }
 
 /// `text` is kept with the `v`, `=` and spaces before it, as npm keeps it.
-fn hyphen_lower(text: &str, from: &Partial<'_>) -> String {
+fn hyphen_lower(text: &str, from: &PartialVersion<'_>) -> String {
     match (from.major.number(), from.minor.number(), from.patch.number()) {
         (None, _, _) => String::new(),
         (Some(major), None, _) => format!(">={major}.0.0-0"),
@@ -38,7 +38,7 @@ fn hyphen_lower(text: &str, from: &Partial<'_>) -> String {
     }
 }
 
-fn hyphen_upper(to: &Partial<'_>) -> String {
+fn hyphen_upper(to: &PartialVersion<'_>) -> String {
     match (to.major.number(), to.minor.number(), to.patch.number(), to.prerelease) {
         (None, ..) => String::new(),
         (Some(major), None, ..) => format!("<{}.0.0-0", next(major)),
@@ -61,11 +61,11 @@ pub(super) fn mentions_prerelease(word: &str) -> bool {
     partial_of(word).is_some_and(|partial| partial.prerelease.is_some())
 }
 
-fn partial_of(word: &str) -> Option<Partial<'_>> {
+fn partial_of(word: &str) -> Option<PartialVersion<'_>> {
     match (word.strip_prefix('^'), word.strip_prefix('~')) {
-        (Some(rest), _) => Partial::parse(rest),
-        (_, Some(rest)) => Partial::parse(rest.strip_prefix('>').unwrap_or(rest)),
-        _ => Partial::parse(Operator::split(word).1),
+        (Some(rest), _) => PartialVersion::parse(rest),
+        (_, Some(rest)) => PartialVersion::parse(rest.strip_prefix('>').unwrap_or(rest)),
+        _ => PartialVersion::parse(Comparison::split(word).1),
     }
 }
 
@@ -95,7 +95,7 @@ fn expand_tilde(word: &str) -> Option<String> {
 }
 
 /// The version itself, or the lowest prerelease of what it leaves open.
-fn lower_bound(partial: &Partial<'_>) -> String {
+fn lower_bound(partial: &PartialVersion<'_>) -> String {
     let major = partial.major.number().unwrap_or("0");
     match (partial.minor.number(), partial.patch.number(), partial.prerelease) {
         (None, ..) => format!("{major}.0.0-0"),
@@ -107,13 +107,13 @@ fn lower_bound(partial: &Partial<'_>) -> String {
 
 /// `8.x`, `>=9`, `*`: a version that leaves something open, with or without an operator (`replaceXRange`).
 fn expand_x_range(word: &str) -> Option<String> {
-    let (operator, rest) = Operator::split(word);
-    let partial = Partial::parse(rest)?;
+    let (operator, rest) = Comparison::split(word);
+    let partial = PartialVersion::parse(rest)?;
     if partial.is_out_of_order() || partial.patch.number().is_some() {
         return None;
     }
-    let Part::Number(major) = partial.major else {
-        let nothing = matches!(operator, Operator::Greater | Operator::Less);
+    let VersionPart::Number(major) = partial.major else {
+        let nothing = matches!(operator, Comparison::Greater | Comparison::Less);
         return Some(if nothing { "<0.0.0-0".to_owned() } else { String::new() });
     };
     let lower = lower_bound(&partial);
@@ -122,11 +122,11 @@ fn expand_x_range(word: &str) -> Option<String> {
         None => format!("{}.0.0-0", next(major)),
     };
     Some(match operator {
-        Operator::Equal => format!(">={lower} <{above}"),
-        Operator::Greater => format!(">={above}"),
-        Operator::GreaterOrEqual => format!(">={lower}"),
-        Operator::Less => format!("<{lower}"),
-        Operator::LessOrEqual => format!("<{above}"),
+        Comparison::Equal => format!(">={lower} <{above}"),
+        Comparison::Greater => format!(">={above}"),
+        Comparison::GreaterOrEqual => format!(">={lower}"),
+        Comparison::Less => format!("<{lower}"),
+        Comparison::LessOrEqual => format!("<{above}"),
     })
 }
 

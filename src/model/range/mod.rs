@@ -18,7 +18,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use self::comparator::{Comparator, Operator};
+use self::comparator::{Comparator, Comparison};
 use super::{GrafanaVersion, PluginVersion, version::is_space};
 use crate::diagnostic::{Diagnose, Kind};
 
@@ -83,7 +83,7 @@ impl VersionRange {
     /// than that version: `1.2.3`, `=1.2.3`, `v1.2.3+build`; `None` for `1.2`, which names many.
     pub fn exact(&self) -> Option<PluginVersion> {
         let [Alternative { comparators, .. }] = self.alternatives.as_slice() else { return None };
-        let [Comparator { operator: Operator::Equal, version }] = comparators.as_slice() else { return None };
+        let [Comparator { operator: Comparison::Equal, version }] = comparators.as_slice() else { return None };
         let written = self.text.trim_matches(is_space).trim_start_matches(|first| first == '=' || is_space(first));
         written.parse().or_else(|_| version.to_string().parse()).ok()
     }

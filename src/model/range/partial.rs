@@ -12,17 +12,17 @@ const MAX_IDENTIFIER_TAIL: usize = 250;
 
 /// A version that may have wildcards and missing parts.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Partial<'a> {
-    pub(super) major: Part<'a>,
-    pub(super) minor: Part<'a>,
-    pub(super) patch: Part<'a>,
+pub(super) struct PartialVersion<'a> {
+    pub(super) major: VersionPart<'a>,
+    pub(super) minor: VersionPart<'a>,
+    pub(super) patch: VersionPart<'a>,
     /// The prerelease without its hyphen.
     pub(super) prerelease: Option<&'a str>,
 }
 
 /// A part of a partial version.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Part<'a> {
+pub(super) enum VersionPart<'a> {
     Missing,
     /// `x`, `X` or `*`.
     Wildcard,
@@ -30,7 +30,7 @@ pub(super) enum Part<'a> {
     Number(&'a str),
 }
 
-impl<'a> Part<'a> {
+impl<'a> VersionPart<'a> {
     /// Returns the digits, or nothing for a wildcard or a missing part.
     pub(super) const fn number(self) -> Option<&'a str> {
         match self {
@@ -58,15 +58,15 @@ impl<'a> Part<'a> {
     }
 }
 
-impl<'a> Partial<'a> {
+impl<'a> PartialVersion<'a> {
     /// Parses a text that is a partial version as a whole, after any number of `v`, `=` and spaces.
     pub(super) fn parse(text: &'a str) -> Option<Self> {
-        let (major, rest) = Part::split(text.trim_start_matches(['v', '=', ' ']))?;
-        let (minor, rest) = Part::split_next(rest)?;
-        let (patch, rest) = Part::split_next(rest)?;
+        let (major, rest) = VersionPart::split(text.trim_start_matches(['v', '=', ' ']))?;
+        let (minor, rest) = VersionPart::split_next(rest)?;
+        let (patch, rest) = VersionPart::split_next(rest)?;
         let prerelease = match (patch, rest) {
             (_, "") => None,
-            (Part::Missing, _) => return None,
+            (VersionPart::Missing, _) => return None,
             (_, rest) => Some(rest.strip_prefix('-').filter(|text| text.split('.').all(is_identifier))?),
         };
         Some(Self { major, minor, patch, prerelease })

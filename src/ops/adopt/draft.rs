@@ -10,12 +10,12 @@ use std::{
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
-use super::{AdoptError, grouping::Group};
+use super::{AdoptError, grouping::EntryGroup};
 use crate::{
     disk,
     fleet::{
         Manifest,
-        manifest::{Ensure, Place},
+        manifest::{Endpoint, Ensure},
     },
     model::{Selector, WorkspaceName},
     ops::locking::put,
@@ -33,7 +33,7 @@ pub struct Draft {
 #[derive(Debug, Default)]
 pub(super) struct Edit {
     pub(super) removed: Vec<usize>,
-    pub(super) added: Vec<Group>,
+    pub(super) added: Vec<EntryGroup>,
 }
 
 impl Draft {
@@ -71,9 +71,9 @@ impl Draft {
     /// folder.
     pub fn with_folder(&mut self, folder: &Path) -> Result<WorkspaceName, AdoptError> {
         let real = fs::canonicalize(folder).map_err(|source| AdoptError::Read { path: folder.to_owned(), source })?;
-        let is_it = |place: &Place| match place {
-            Place::Directory { path, .. } => fs::canonicalize(path).is_ok_and(|path| path == real),
-            Place::Server { .. } => false,
+        let is_it = |place: &Endpoint| match place {
+            Endpoint::Directory { path, .. } => fs::canonicalize(path).is_ok_and(|path| path == real),
+            Endpoint::Server { .. } => false,
         };
         if let Some(known) = self.manifest.workspaces().iter().find(|workspace| is_it(workspace.place())) {
             return Ok(known.name().clone());
@@ -175,7 +175,7 @@ fn table(fields: &[(&str, &str)]) -> Table {
     table
 }
 
-fn write_over(entry: &mut Table, group: &Group) {
+fn write_over(entry: &mut Table, group: &EntryGroup) {
     let version = group.version.as_ref().map(ToString::to_string);
     let on = (group.on != Selector::All).then(|| group.on.to_string());
     set(entry, "version", version.as_deref());
@@ -212,9 +212,9 @@ mod tests {
         Draft::of(Path::new("/etc/fleet/plugport.toml"), TEXT.to_owned()).expect("a manifest")
     }
 
-    fn group(plugin: &str, version: &str) -> Group {
+    fn group(plugin: &str, version: &str) -> EntryGroup {
         let (plugin, version) = (plugin.parse().expect("an id"), version.parse().ok());
-        Group { plugin, version, on: Selector::All, ensure: Ensure::Present }
+        EntryGroup { plugin, version, on: Selector::All, ensure: Ensure::Present }
     }
 
     #[test]

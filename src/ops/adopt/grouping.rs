@@ -14,7 +14,7 @@ use crate::{
 
 /// An entry of the manifest.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Group {
+pub struct EntryGroup {
     /// The plugin.
     pub plugin: PluginId,
     /// The versions that will do; nothing for any, also where no range can say which.
@@ -31,7 +31,7 @@ pub(super) fn groups(
     plugin: &PluginId,
     members: &BTreeMap<WorkspaceName, PluginVersion>,
     fleet: &[Workspace],
-) -> Vec<Group> {
+) -> Vec<EntryGroup> {
     let of = |(version, names): (Option<VersionRange>, BTreeSet<WorkspaceName>)| {
         entries(plugin, version.as_ref(), Ensure::Present, &names, fleet)
     };
@@ -45,8 +45,8 @@ pub(super) fn entries(
     ensure: Ensure,
     names: &BTreeSet<WorkspaceName>,
     fleet: &[Workspace],
-) -> Vec<Group> {
-    let group = |on| Group { plugin: plugin.clone(), version: version.cloned(), on, ensure };
+) -> Vec<EntryGroup> {
+    let group = |on| EntryGroup { plugin: plugin.clone(), version: version.cloned(), on, ensure };
     selectors(names, fleet).into_iter().map(group).collect()
 }
 
@@ -139,7 +139,7 @@ mod tests {
         let members =
             members.iter().map(|(workspace, version)| (name(workspace), version.parse().expect("a version"))).collect();
         let plugin = "acme-clock-panel".parse().expect("an id");
-        let range = |group: &Group| group.version.as_ref().map_or("any".to_owned(), ToString::to_string);
+        let range = |group: &EntryGroup| group.version.as_ref().map_or("any".to_owned(), ToString::to_string);
         groups(&plugin, &members, fleet().workspaces())
             .iter()
             .map(|one| format!("{} on {}", range(one), one.on))

@@ -2,32 +2,32 @@
 
 use std::collections::BTreeMap;
 
-use super::survey::Subject;
+use super::survey::SurveyedWorkspace;
 use crate::{
     index::IndexError,
-    lockfile::{Lock, LockedPlugin, LockedWorkspace, Reason},
+    lockfile::{Lock, LockReason, LockedPlugin, LockedWorkspace},
     model::PluginId,
-    ops::{locking::Catalog, target::State},
+    ops::{locking::CatalogReader, target::Snapshot},
 };
 
 /// Returns what is locked for a workspace.
 pub(super) fn lock_workspace(
-    catalog: &mut Catalog<'_>,
-    subject: &Subject,
-    state: &State,
-    reasons: &BTreeMap<PluginId, Reason>,
+    catalog: &mut CatalogReader<'_>,
+    subject: &SurveyedWorkspace,
+    state: &Snapshot,
+    reasons: &BTreeMap<PluginId, LockReason>,
     former: &Lock,
 ) -> Result<LockedWorkspace, IndexError> {
     let former = former.workspace(&subject.name);
     let mut plugins = BTreeMap::new();
     for plugin in state.plugins.values() {
         let Some(version) = &plugin.version else { continue };
-        let mut reason = reasons.get(&plugin.id).cloned().unwrap_or(Reason::Adopted);
+        let mut reason = reasons.get(&plugin.id).cloned().unwrap_or(LockReason::Adopted);
         let before = former.and_then(|former| former.plugins.get(&plugin.id));
         // What was chosen stays chosen; it is not only found.
-        let was_asked = |before: &&LockedPlugin| before.reason == Reason::AskedFor && before.version == *version;
-        if reason == Reason::Adopted && before.is_some_and(|before| was_asked(&before)) {
-            reason = Reason::AskedFor;
+        let was_asked = |before: &&LockedPlugin| before.reason == LockReason::AskedFor && before.version == *version;
+        if reason == LockReason::Adopted && before.is_some_and(|before| was_asked(&before)) {
+            reason = LockReason::AskedFor;
         }
         plugins.insert(plugin.id.clone(), catalog.lock(&plugin.id, version, reason)?);
     }

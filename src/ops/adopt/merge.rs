@@ -35,7 +35,7 @@ pub(super) struct Claims {
 
 /// An entry of the manifest that what is installed does not agree with.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Difference {
+pub struct ManifestDifference {
     /// The plugin.
     pub plugin: PluginId,
     /// The workspace.
@@ -46,7 +46,7 @@ pub struct Difference {
     pub wanted: Option<String>,
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for ManifestDifference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {} ", self.workspace, self.plugin)?;
         match &self.installed {
@@ -60,7 +60,7 @@ impl fmt::Display for Difference {
     }
 }
 
-impl Serialize for Difference {
+impl Serialize for ManifestDifference {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map([
             ("plugin", Some(self.plugin.to_string())),
@@ -73,10 +73,10 @@ impl Serialize for Difference {
 }
 
 /// Returns what to change so that the manifest says what is installed, and what it says otherwise now.
-pub(super) fn edits(manifest: &Manifest, claims: &Claims) -> (Vec<Edit>, Vec<Difference>) {
+pub(super) fn edits(manifest: &Manifest, claims: &Claims) -> (Vec<Edit>, Vec<ManifestDifference>) {
     let (mut all, mut differences) = (Vec::new(), Vec::new());
     for (id, members) in &claims.members {
-        let case = Case { manifest, claims, id, members };
+        let case = PluginMerge { manifest, claims, id, members };
         let found = case.differences();
         all.push(case.edit(&found.iter().map(|one| one.workspace.clone()).collect()));
         differences.extend(found);
@@ -85,14 +85,14 @@ pub(super) fn edits(manifest: &Manifest, claims: &Claims) -> (Vec<Edit>, Vec<Dif
 }
 
 /// One plugin.
-struct Case<'a> {
+struct PluginMerge<'a> {
     manifest: &'a Manifest,
     claims: &'a Claims,
     id: &'a PluginId,
     members: &'a BTreeMap<WorkspaceName, PluginVersion>,
 }
 
-impl Case<'_> {
+impl PluginMerge<'_> {
     /// Returns the entries of the plugin with their places in the file and the workspaces that they mean.
     fn entries(&self) -> Vec<(usize, &Wish, BTreeSet<&WorkspaceName>)> {
         let of_it = self.manifest.plugins().iter().enumerate().filter(|(_, wish)| wish.id == *self.id);
@@ -103,7 +103,7 @@ impl Case<'_> {
         of_it.map(|(place, wish)| (place, wish, meant(wish))).collect()
     }
 
-    fn differences(&self) -> Vec<Difference> {
+    fn differences(&self) -> Vec<ManifestDifference> {
         let mut found = Vec::new();
         for (_, wish, meant) in self.entries() {
             let about = meant.into_iter().filter(|name| self.claims.read.contains(*name));
@@ -112,7 +112,7 @@ impl Case<'_> {
         found
     }
 
-    fn difference(&self, wish: &Wish, name: &WorkspaceName) -> Option<Difference> {
+    fn difference(&self, wish: &Wish, name: &WorkspaceName) -> Option<ManifestDifference> {
         let installed = self.members.get(name);
         let is_unclear = self.claims.unclear.contains(&(self.id.clone(), name.clone()));
         let agrees = match (wish.ensure, installed) {
@@ -121,7 +121,7 @@ impl Case<'_> {
             (Ensure::Absent, installed) => installed.is_none() && !is_unclear,
         };
         let range = || wish.version.as_ref().map_or("any version".to_owned(), |range| format!("`{range}`"));
-        (!agrees).then(|| Difference {
+        (!agrees).then(|| ManifestDifference {
             plugin: self.id.clone(),
             workspace: name.clone(),
             installed: installed.cloned(),

@@ -21,18 +21,18 @@ use serde::Serialize;
 
 pub use draft::Draft;
 pub use error::AdoptError;
-pub use grouping::Group;
-pub use merge::Difference;
-pub use survey::{Doubt, Outlier, Spread, Subject, read_subjects};
+pub use grouping::EntryGroup;
+pub use merge::ManifestDifference;
+pub use survey::{Outlier, Spread, SurveyedWorkspace, SuspectPlugin, read_subjects};
 
 use crate::{
     diagnostic::Kind,
     fleet::manifest::Ensure,
     index::Index,
-    lockfile::{Lock, LockDifference, LockedWorkspace, Reason},
+    lockfile::{Lock, LockDifference, LockReason, LockedWorkspace},
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{
-        locking::{Catalog, Undigested, lock_path, read_lock},
+        locking::{CatalogReader, Undigested, lock_path, read_lock},
         target::Unread,
     },
 };
@@ -100,7 +100,7 @@ pub struct AdoptOutcome {
     /// The workspaces.
     pub workspaces: Vec<AdoptedWorkspace>,
     /// The entries of the manifest that mean them.
-    pub groups: Vec<Group>,
+    pub groups: Vec<EntryGroup>,
     /// Who has another version of a plugin than most.
     pub outliers: Vec<Outlier>,
     /// Plugins that fewer than half of the workspaces have.
@@ -110,9 +110,9 @@ pub struct AdoptOutcome {
     /// Versions that are locked without a digest, because the catalog has none.
     pub undigested: Vec<Undigested>,
     /// Plugins that a workspace does not believe or does not load.
-    pub doubts: Vec<Doubt>,
+    pub doubts: Vec<SuspectPlugin>,
     /// Entries of the manifest that what is installed does not agree with.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<ManifestDifference>,
     /// What the lock said otherwise.
     #[serde(skip)]
     pub lock_differences: Vec<LockDifference>,
@@ -146,7 +146,7 @@ impl AdoptOutcome {
 pub fn adopt(
     index: &Index,
     draft: &Draft,
-    subjects: &[Subject],
+    subjects: &[SurveyedWorkspace],
     options: &AdoptOptions,
 ) -> Result<AdoptOutcome, AdoptError> {
     let manifest = options.out.clone().unwrap_or_else(|| draft.path().to_owned());
@@ -196,17 +196,17 @@ fn check(old: &Draft, new: &Draft, claims: &Claims) -> Result<(), AdoptError> {
 }
 
 /// What was found, and what follows from it.
-struct Found {
+struct Adoption {
     claims: Claims,
     lock: Lock,
-    reasons: BTreeMap<WorkspaceName, BTreeMap<PluginId, Reason>>,
+    reasons: BTreeMap<WorkspaceName, BTreeMap<PluginId, LockReason>>,
     unknown: BTreeSet<PluginId>,
     undigested: Vec<Undigested>,
 }
 
-fn find(index: &Index, draft: &Draft, subjects: &[Subject], former: &Lock) -> Result<Found, AdoptError> {
+fn find(index: &Index, draft: &Draft, subjects: &[SurveyedWorkspace], former: &Lock) -> Result<Adoption, AdoptError> {
     let _snapshot = index.snapshot()?;
-    let mut catalog = Catalog::new(index);
+    let mut catalog = CatalogReader::new(index);
     let (mut claims, mut reasons, mut unknown) = (Claims::default(), BTreeMap::new(), BTreeSet::new());
     let mut workspaces: BTreeMap<WorkspaceName, LockedWorkspace> = former.workspaces.clone();
     for subject in subjects {
@@ -221,14 +221,14 @@ fn find(index: &Index, draft: &Draft, subjects: &[Subject], former: &Lock) -> Re
             let (id, name) = (plugin.id.clone(), subject.name.clone());
             match (&plugin.version, own.get(&plugin.id)) {
                 (None, _) => drop(claims.unclear.insert((id, name))),
-                (_, Some(Reason::NeededBy(_))) => {}
+                (_, Some(LockReason::NeededBy(_))) => {}
                 (Some(version), _) => drop(claims.members.entry(id).or_default().insert(name, version.clone())),
             }
         }
         reasons.insert(subject.name.clone(), own);
     }
     let lock = Lock { catalog: catalog.snapshot()?, workspaces };
-    Ok(Found { claims, lock, reasons, unknown, undigested: catalog.undigested.into_iter().collect() })
+    Ok(Adoption { claims, lock, reasons, unknown, undigested: catalog.undigested.into_iter().collect() })
 }
 
 /// Returns the plugins that the manifest asks for on a workspace.
@@ -239,8 +239,8 @@ fn asked(draft: &Draft, name: &WorkspaceName) -> BTreeSet<PluginId> {
     present.map(|wish| wish.id.clone()).collect()
 }
 
-impl Found {
-    fn outcome(&self, new: &Draft, subjects: &[Subject]) -> AdoptOutcome {
+impl Adoption {
+    fn outcome(&self, new: &Draft, subjects: &[SurveyedWorkspace]) -> AdoptOutcome {
         let spread = survey::spread(subjects);
         let of = |(id, places): (&PluginId, &BTreeMap<WorkspaceName, _>)| Spread {
             plugin: id.clone(),
@@ -265,14 +265,14 @@ impl Found {
         }
     }
 
-    fn groups(&self, new: &Draft) -> Vec<Group> {
+    fn groups(&self, new: &Draft) -> Vec<EntryGroup> {
         let read = new.manifest().workspaces().iter().filter(|workspace| self.claims.read.contains(workspace.name()));
         let read: Vec<_> = read.collect();
         let about = new.manifest().plugins().iter().filter(|wish| {
             self.claims.members.contains_key(&wish.id) && read.iter().any(|workspace| workspace.is_meant_by(&wish.on))
         });
         let present = about.filter(|wish| wish.ensure == Ensure::Present);
-        let group = |wish: &crate::fleet::manifest::Wish| Group {
+        let group = |wish: &crate::fleet::manifest::Wish| EntryGroup {
             plugin: wish.id.clone(),
             version: wish.version.clone(),
             on: wish.on.clone(),
@@ -281,12 +281,12 @@ impl Found {
         present.map(group).collect()
     }
 
-    fn workspace(&self, subject: &Subject) -> AdoptedWorkspace {
+    fn workspace(&self, subject: &SurveyedWorkspace) -> AdoptedWorkspace {
         let reasons = self.reasons.get(&subject.name);
         let plugin = |plugin: &crate::ops::target::InstalledPlugin| AdoptedPlugin {
             id: plugin.id.clone(),
             version: plugin.version.clone(),
-            reason: reasons.and_then(|reasons| reasons.get(&plugin.id)).unwrap_or(&Reason::Adopted).to_string(),
+            reason: reasons.and_then(|reasons| reasons.get(&plugin.id)).unwrap_or(&LockReason::Adopted).to_string(),
         };
         let mut remarks = subject.state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
         remarks.extend(subject.remark.clone());

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use crate::{
     fleet::grafana::Reach,
-    lockfile::Reason,
+    lockfile::LockReason,
     model::{PluginId, PluginVersion, WorkspaceName},
-    ops::target::{InstalledPlugin, State, Target, TargetError},
+    ops::target::{InstalledPlugin, Snapshot, Target, TargetError},
 };
 
 /// How many workspaces are read side by side.
@@ -17,10 +17,10 @@ const AT_ONCE: usize = 8;
 
 /// A workspace as it was read.
 #[derive(Debug)]
-pub struct Subject {
+pub struct SurveyedWorkspace {
     pub(super) name: WorkspaceName,
     pub(super) target: Target,
-    pub(super) state: Result<State, TargetError>,
+    pub(super) state: Result<Snapshot, TargetError>,
     /// Why what was read may lack some.
     pub(super) gap: Option<String>,
     /// What else is worth knowing.
@@ -28,7 +28,7 @@ pub struct Subject {
 }
 
 /// Reads workspaces; nothing is changed on them.
-pub async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<Subject> {
+pub async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<SurveyedWorkspace> {
     let read = |(name, target): (WorkspaceName, Target)| async move {
         let (state, reach) = tokio::join!(target.read(false), target.reach());
         // A server that does not tell is an old one: what it lists is all that can be adopted.
@@ -37,12 +37,12 @@ pub async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<Subject
             (Ok(_), unknown @ Reach::Unknown) => (None, unknown.gap()),
             _ => (None, None),
         };
-        Subject { name, target, state, gap, remark }
+        SurveyedWorkspace { name, target, state, gap, remark }
     };
     stream::iter(targets).map(read).buffered(AT_ONCE).collect().await
 }
 
-impl Subject {
+impl SurveyedWorkspace {
     /// Returns the plugins; none where they could not be read.
     pub(super) fn plugins(&self) -> impl Iterator<Item = &InstalledPlugin> {
         self.state.iter().flat_map(|state| state.plugins.values())
@@ -51,7 +51,7 @@ impl Subject {
 
 /// Returns why each plugin is there: others need it, or it stands by itself. What was asked for does the latter, and of
 /// plugins that need only each other the first does.
-pub(super) fn reasons(state: &State, asked: &BTreeSet<PluginId>) -> BTreeMap<PluginId, Reason> {
+pub(super) fn reasons(state: &Snapshot, asked: &BTreeSet<PluginId>) -> BTreeMap<PluginId, LockReason> {
     let mut needed: BTreeMap<&PluginId, Vec<PluginId>> = BTreeMap::new();
     for plugin in state.plugins.values() {
         for dependency in plugin.dependencies.iter().filter(|dependency| dependency.id != plugin.id) {
@@ -68,13 +68,13 @@ pub(super) fn reasons(state: &State, asked: &BTreeSet<PluginId>) -> BTreeMap<Plu
         reached = closure(state, &roots);
     }
     let reason = |id: &PluginId| match needed.get(id) {
-        Some(by) if !roots.contains(id) => Reason::NeededBy(by.clone()),
-        _ => Reason::Adopted,
+        Some(by) if !roots.contains(id) => LockReason::NeededBy(by.clone()),
+        _ => LockReason::Adopted,
     };
     state.plugins.keys().map(|id| (id.clone(), reason(id))).collect()
 }
 
-fn closure<'a>(state: &'a State, roots: &BTreeSet<&'a PluginId>) -> BTreeSet<&'a PluginId> {
+fn closure<'a>(state: &'a Snapshot, roots: &BTreeSet<&'a PluginId>) -> BTreeSet<&'a PluginId> {
     let mut reached = BTreeSet::new();
     let mut next: Vec<_> = roots.iter().copied().collect();
     while let Some(id) = next.pop() {
@@ -110,7 +110,7 @@ pub struct Spread {
 
 /// A plugin that a workspace does not believe or does not load.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Doubt {
+pub struct SuspectPlugin {
     /// The plugin.
     pub plugin: PluginId,
     /// The workspace.
@@ -120,7 +120,9 @@ pub struct Doubt {
 }
 
 /// Which versions of each plugin are where.
-pub(super) fn spread(subjects: &[Subject]) -> BTreeMap<PluginId, BTreeMap<WorkspaceName, Option<PluginVersion>>> {
+pub(super) fn spread(
+    subjects: &[SurveyedWorkspace],
+) -> BTreeMap<PluginId, BTreeMap<WorkspaceName, Option<PluginVersion>>> {
     let mut spread: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
     for subject in subjects {
         for plugin in subject.plugins() {
@@ -151,7 +153,7 @@ pub(super) fn outliers(plugin: &PluginId, places: &BTreeMap<WorkspaceName, Optio
 }
 
 /// Returns what a workspace does not believe or does not load.
-pub(super) fn doubts(subject: &Subject) -> Vec<Doubt> {
+pub(super) fn doubts(subject: &SurveyedWorkspace) -> Vec<SuspectPlugin> {
     let says = |plugin: &InstalledPlugin| {
         let signature = plugin.signature.as_ref().map(|signature| signature.status.as_str());
         let signature = signature.filter(|status| !["", "valid", "internal"].contains(status));
@@ -159,7 +161,7 @@ pub(super) fn doubts(subject: &Subject) -> Vec<Doubt> {
         signature.map(|text| format!("signature {text}")).or(fault)
     };
     let doubt = |plugin: &InstalledPlugin| {
-        Some(Doubt { plugin: plugin.id.clone(), workspace: subject.name.clone(), says: says(plugin)? })
+        Some(SuspectPlugin { plugin: plugin.id.clone(), workspace: subject.name.clone(), says: says(plugin)? })
     };
     subject.plugins().filter_map(doubt).collect()
 }
@@ -173,7 +175,7 @@ mod tests {
         text.parse().expect("an id")
     }
 
-    fn state(plugins: &[(&str, &[&str])]) -> State {
+    fn state(plugins: &[(&str, &[&str])]) -> Snapshot {
         let plugin = |(name, needs): &(&str, &[&str])| {
             let plugin = InstalledPlugin {
                 id: id(name),
@@ -188,10 +190,10 @@ mod tests {
             };
             (id(name), plugin)
         };
-        State { plugins: plugins.iter().map(plugin).collect(), ..State::default() }
+        Snapshot { plugins: plugins.iter().map(plugin).collect(), ..Snapshot::default() }
     }
 
-    fn said(state: &State, asked: &[&str]) -> Vec<String> {
+    fn said(state: &Snapshot, asked: &[&str]) -> Vec<String> {
         let asked = asked.iter().map(|name| id(name)).collect();
         reasons(state, &asked).iter().map(|(id, reason)| format!("{id}: {reason}")).collect()
     }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Subject, Used};
+use super::{ReadWorkspace, Used};
 use crate::{
     diagnostic::{Diagnose, Kind},
-    json::{self, JsonError, Keys, Limits},
+    json::{self, JsonError, KeyComparison, Limits},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion},
     ops::{target::Unread, usage::UsedBy},
-    upgrade::Standing,
+    upgrade::PluginBefore,
 };
 
 /// The greatest major version of the format that is understood.
@@ -21,7 +21,7 @@ const FORMAT: &str = "1.";
 
 /// Workspaces that were read earlier.
 #[derive(Debug, Deserialize)]
-pub struct Inventory {
+pub struct SavedInventory {
     format_version: String,
     workspaces: Vec<SavedWorkspace>,
 }
@@ -101,12 +101,12 @@ impl Diagnose for InventoryError {
     }
 }
 
-impl Inventory {
+impl SavedInventory {
     /// Returns the inventory in a file.
     pub fn read(path: &Path) -> Result<Self, InventoryError> {
         let shown = || path.to_path_buf();
         let bytes = std::fs::read(path).map_err(|source| InventoryError::Read { path: shown(), source })?;
-        let value = json::parse(&bytes, Limits::CATALOG, Keys::Exact)
+        let value = json::parse(&bytes, Limits::CATALOG, KeyComparison::Exact)
             .map_err(|source| InventoryError::Json { path: shown(), source })?;
         let inventory: Self =
             serde_json::from_value(value).map_err(|source| InventoryError::Shape { path: shown(), source })?;
@@ -117,22 +117,22 @@ impl Inventory {
     }
 
     /// Returns the workspaces as `check` takes them.
-    pub fn subjects(self) -> Vec<Subject> {
+    pub fn subjects(self) -> Vec<ReadWorkspace> {
         self.workspaces.into_iter().map(SavedWorkspace::subject).collect()
     }
 }
 
 impl SavedWorkspace {
-    fn subject(self) -> Subject {
+    fn subject(self) -> ReadWorkspace {
         let used = self.plugins.iter().filter_map(|plugin| Some((plugin.id.clone(), plugin.used_by.clone()?)));
         let used = Used::Saved(used.collect());
-        let plugins = self.plugins.into_iter().map(|plugin| Standing {
+        let plugins = self.plugins.into_iter().map(|plugin| PluginBefore {
             plugin: plugin.id,
             version: plugin.version,
             declared: plugin.grafana_dependency,
             angular: plugin.angular,
         });
-        Subject {
+        ReadWorkspace {
             name: self.name,
             platform: self.platform.unwrap_or_else(Platform::host),
             grafana: self.grafana,

@@ -3,7 +3,7 @@
 //! *Invariant:* what could not be read is said, and nothing that rests on a part passes for the whole.
 //! *Not for:* the verdicts themselves, which `upgrade` gives.
 
-mod companions;
+mod dependents;
 mod inventory;
 
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-pub use inventory::{Inventory, InventoryError};
+pub use inventory::{InventoryError, SavedInventory};
 
 use crate::{
     diagnostic::{Chain, Kind},
@@ -19,11 +19,13 @@ use crate::{
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, Timestamp},
     ops::{
         Context, candidates,
-        target::{Place, State, Target, Unread},
+        target::{Place, Snapshot, Target, Unread},
         usage::{UsedBy, WorkspaceUsage, read_one},
     },
     resolver::SignatureRule,
-    upgrade::{Judgement, Known, Standing, Step, Upgrade, Verdict, former_core, judge, steps},
+    upgrade::{
+        GrafanaUpgrade, Judgement, KnownPlugin, PluginBefore, UpgradeStep, UpgradeVerdict, former_core, judge, steps,
+    },
 };
 
 /// How many workspaces are read side by side.
@@ -42,11 +44,11 @@ pub struct CheckOptions {
 
 /// A workspace as it was read, from itself or from a file.
 #[derive(Debug)]
-pub struct Subject {
+pub struct ReadWorkspace {
     name: String,
     platform: Platform,
     grafana: Option<GrafanaVersion>,
-    plugins: Vec<Standing>,
+    plugins: Vec<PluginBefore>,
     used: Used,
     /// Why it could not be read at all.
     failure: Option<Unread>,
@@ -82,7 +84,7 @@ pub struct CheckedPlugin {
     /// The version that is installed.
     pub installed: Option<PluginVersion>,
     /// What becomes of it.
-    pub verdict: Verdict,
+    pub verdict: UpgradeVerdict,
     /// The version to move to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<PluginVersion>,
@@ -117,7 +119,7 @@ pub struct CheckedWorkspace {
     /// Plugins that the new version takes from the catalog and the old one brought itself.
     pub mirror: Vec<ToMirror>,
     /// The safe order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<UpgradeStep>,
     /// Whether everything could be read.
     pub complete: bool,
     /// What could not be read.
@@ -173,13 +175,13 @@ impl CheckOutcome {
 }
 
 /// Reads workspaces: what is installed, and what it is needed for.
-pub async fn read_subjects(context: &Context, targets: Vec<Target>) -> Vec<Subject> {
+pub async fn read_subjects(context: &Context, targets: Vec<Target>) -> Vec<ReadWorkspace> {
     stream::iter(targets).map(|target| read_subject(context, target)).buffered(WORKSPACES).collect().await
 }
 
-async fn read_subject(context: &Context, target: Target) -> Subject {
+async fn read_subject(context: &Context, target: Target) -> ReadWorkspace {
     let (state, usage, reach) = tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), target.reach());
-    let mut subject = Subject {
+    let mut subject = ReadWorkspace {
         name: target.name.clone(),
         platform: target.platform.clone(),
         grafana: None,
@@ -209,14 +211,14 @@ async fn read_subject(context: &Context, target: Target) -> Subject {
     subject
 }
 
-impl Subject {
-    fn fill(&mut self, state: State) {
+impl ReadWorkspace {
+    fn fill(&mut self, state: Snapshot) {
         self.grafana = state.grafana;
         self.remarks = state.remarks;
         self.plugins = state
             .plugins
             .into_values()
-            .map(|installed| Standing {
+            .map(|installed| PluginBefore {
                 plugin: installed.id,
                 version: installed.version,
                 declared: installed.grafana_dependency,
@@ -235,18 +237,18 @@ async fn usage_of(context: &Context, target: &Target) -> Option<Result<Workspace
 }
 
 /// Judges workspaces that were read.
-pub fn check(index: &Index, subjects: Vec<Subject>, options: &CheckOptions) -> Result<CheckOutcome, IndexError> {
+pub fn check(index: &Index, subjects: Vec<ReadWorkspace>, options: &CheckOptions) -> Result<CheckOutcome, IndexError> {
     let mut summary = CheckSummary::default();
     let mut workspaces = Vec::new();
     for subject in subjects {
         let checked = check_one(index, subject, options)?;
         for plugin in &checked.plugins {
             let count = match plugin.verdict {
-                Verdict::Stays => &mut summary.stays,
-                Verdict::Before => &mut summary.before,
-                Verdict::After => &mut summary.after,
-                Verdict::Blocked => &mut summary.blocked,
-                Verdict::Unknown => &mut summary.unknown,
+                UpgradeVerdict::Stays => &mut summary.stays,
+                UpgradeVerdict::Before => &mut summary.before,
+                UpgradeVerdict::After => &mut summary.after,
+                UpgradeVerdict::Blocked => &mut summary.blocked,
+                UpgradeVerdict::Unknown => &mut summary.unknown,
             };
             *count += 1;
         }
@@ -255,21 +257,21 @@ pub fn check(index: &Index, subjects: Vec<Subject>, options: &CheckOptions) -> R
     Ok(CheckOutcome { grafana: options.grafana.clone(), workspaces, summary })
 }
 
-fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<CheckedWorkspace, IndexError> {
-    let upgrade = Upgrade {
+fn check_one(index: &Index, subject: ReadWorkspace, options: &CheckOptions) -> Result<CheckedWorkspace, IndexError> {
+    let upgrade = GrafanaUpgrade {
         from: subject.grafana.clone(),
         to: options.grafana.clone(),
         platform: subject.platform.clone(),
         published_before: options.published_before,
         signatures: options.signatures.clone(),
     };
-    let mut judged: Vec<(Standing, Judgement)> = Vec::new();
+    let mut judged: Vec<(PluginBefore, Judgement)> = Vec::new();
     for standing in subject.plugins {
         let judgement = judge(&standing, known(index, &standing.plugin)?.as_ref(), &upgrade);
         judged.push((standing, judgement));
     }
-    let catalog = candidates::Catalog::new(index, &companions::surroundings(&upgrade));
-    let moves = companions::settle(&catalog, &mut judged, &upgrade)?;
+    let catalog = candidates::IndexProvider::new(index, &dependents::surroundings(&upgrade));
+    let moves = dependents::settle(&catalog, &mut judged, &upgrade)?;
     let mirror = to_mirror(index, &subject.used, &judged, &upgrade)?;
     let ids: Vec<_> = mirror.iter().map(|one| one.id.clone()).collect();
     let order = || steps(&subject.name, &judged, &moves, &ids, &upgrade);
@@ -298,19 +300,19 @@ fn check_one(index: &Index, subject: Subject, options: &CheckOptions) -> Result<
     })
 }
 
-fn known(index: &Index, plugin: &PluginId) -> Result<Option<Known>, IndexError> {
+fn known(index: &Index, plugin: &PluginId) -> Result<Option<KnownPlugin>, IndexError> {
     let Some(stored) = index.plugin(plugin)? else { return Ok(None) };
     let releases = index.releases(plugin)?;
     let offers = candidates::offers(&stored, releases).collect();
-    Ok(Some(Known { offers, status: stored.plugin.status, withdrawn: stored.withdrawn_at.is_some() }))
+    Ok(Some(KnownPlugin { offers, status: stored.plugin.status, withdrawn: stored.withdrawn_at.is_some() }))
 }
 
 /// Returns what the new version takes from the catalog: all of it where nobody knows what is used.
 fn to_mirror(
     index: &Index,
     used: &Used,
-    judged: &[(Standing, Judgement)],
-    upgrade: &Upgrade,
+    judged: &[(PluginBefore, Judgement)],
+    upgrade: &GrafanaUpgrade,
 ) -> Result<Vec<ToMirror>, IndexError> {
     let mut mirror = Vec::new();
     for id in former_core(upgrade.from.as_ref(), &upgrade.to) {

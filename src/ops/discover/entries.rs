@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use toml_edit::{InlineTable, Item, Table, Value};
 
-use super::Found;
+use super::DiscoveredWorkspace;
 use crate::{fleet::aws::ListedAccount, model::WorkspaceName};
 
 /// Returns a name that no other workspace has: what people call it, else with its region, else its id, else that with a number.
-pub(super) fn name(found: &Found, taken: &BTreeSet<WorkspaceName>) -> WorkspaceName {
+pub(super) fn name(found: &DiscoveredWorkspace, taken: &BTreeSet<WorkspaceName>) -> WorkspaceName {
     let own = plain(found.name.as_deref().unwrap_or_default());
     let with_region = format!("{}-{}", own.chars().take(31).collect::<String>(), found.region);
     let free = |text: &String| text.parse().ok().filter(|name| text != "all" && !taken.contains(name));
@@ -25,7 +25,7 @@ fn plain(text: &str) -> String {
 }
 
 /// Returns the `[[workspace]]` of a workspace. Where exactly one service account may install, tokens are made for it.
-pub(super) fn table(found: &Found, name: &WorkspaceName, accounts: &[ListedAccount]) -> Table {
+pub(super) fn table(found: &DiscoveredWorkspace, name: &WorkspaceName, accounts: &[ListedAccount]) -> Table {
     let mut table = Table::new();
     table.decor_mut().set_prefix("\n");
     for (key, text) in [("name", name.as_str()), ("kind", "amg"), ("url", &found.url)] {

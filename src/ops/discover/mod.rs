@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, path::Path};
 use futures_util::{StreamExt, future::join_all, stream};
 use serde::Serialize;
 
-pub use offers::{Offer, offers};
+pub use offers::{OfferedVersions, offers};
 
 use super::adopt::{AdoptError, Draft};
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     fleet::{
         Manifest, Workspace,
         aws::{AwsError, AwsWorkspace, Description, ListedWorkspace, ManagedGrafana, Region},
-        manifest::{Login, Place},
+        manifest::{Endpoint, Login},
     },
     model::WorkspaceName,
     net::Client,
@@ -36,7 +36,7 @@ pub struct Discovery {
     /// The regions that were asked.
     pub regions: Vec<AskedRegion>,
     /// Their workspaces.
-    pub workspaces: Vec<Found>,
+    pub workspaces: Vec<DiscoveredWorkspace>,
     /// Whether entries were put into the manifest.
     pub written: bool,
 }
@@ -59,7 +59,7 @@ pub struct AskedRegion {
 
 /// A workspace that AWS has.
 #[derive(Debug, Serialize)]
-pub struct Found {
+pub struct DiscoveredWorkspace {
     /// Its id.
     pub id: String,
     /// The name that people gave it.
@@ -92,7 +92,7 @@ pub struct Found {
     managed: ManagedGrafana,
 }
 
-impl Found {
+impl DiscoveredWorkspace {
     fn of(managed: &ManagedGrafana, listed: ListedWorkspace, described: Result<Description, AwsError>) -> Self {
         let (error, hint) = told(described.as_ref().err());
         let description = described.ok();
@@ -187,7 +187,7 @@ pub async fn discover(client: &Client, manifest: &Manifest, regions: &[Region]) 
 }
 
 /// Asks one region; returns its name as well.
-async fn ask(client: &Client, region: Option<&Region>) -> (Option<String>, Result<Vec<Found>, AwsError>) {
+async fn ask(client: &Client, region: Option<&Region>) -> (Option<String>, Result<Vec<DiscoveredWorkspace>, AwsError>) {
     let managed = match ManagedGrafana::open(client, region).await {
         Ok(managed) => managed,
         Err(error) => return (region.map(ToString::to_string), Err(error)),
@@ -196,7 +196,7 @@ async fn ask(client: &Client, region: Option<&Region>) -> (Option<String>, Resul
         let listed = managed.list_workspaces().await?;
         let described = stream::iter(listed).map(async |listed| {
             let described = managed.describe(&listed.workspace).await;
-            Found::of(&managed, listed, described)
+            DiscoveredWorkspace::of(&managed, listed, described)
         });
         Ok(described.buffered(AT_ONCE).collect().await)
     };
@@ -204,14 +204,14 @@ async fn ask(client: &Client, region: Option<&Region>) -> (Option<String>, Resul
 }
 
 /// Returns whether a workspace of the manifest is one of AWS: by its address, or by what its token says.
-fn is_it(workspace: &Workspace, found: &Found) -> bool {
+fn is_it(workspace: &Workspace, found: &DiscoveredWorkspace) -> bool {
     of_aws(workspace).as_ref() == Some(&found.workspace) || workspace.place_text() == found.url.trim_end_matches('/')
 }
 
 fn of_aws(workspace: &Workspace) -> Option<AwsWorkspace> {
     match workspace.place() {
-        Place::Server { login: Login::Account(account), .. } => account.workspace().cloned(),
-        Place::Server { url, .. } => AwsWorkspace::of_address(url),
-        Place::Directory { .. } => None,
+        Endpoint::Server { login: Login::Account(account), .. } => account.workspace().cloned(),
+        Endpoint::Server { url, .. } => AwsWorkspace::of_address(url),
+        Endpoint::Directory { .. } => None,
     }
 }

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 /// What AWS offers for a workspace.
 #[derive(Debug, Serialize)]
-pub struct Offer {
+pub struct OfferedVersions {
     /// The name of the workspace.
     pub workspace: String,
     /// The versions that it can be upgraded to, like `10.4`.
@@ -32,7 +32,7 @@ pub struct Offer {
     wanted: GrafanaVersion,
 }
 
-impl Offer {
+impl OfferedVersions {
     /// Returns a sentence where the version is not among what is offered.
     pub fn remark(&self) -> Option<String> {
         let others = match self.offered.as_slice() {
@@ -53,7 +53,7 @@ pub async fn offers(
     client: &Client,
     workspaces: Vec<(&Workspace, Option<&GrafanaVersion>)>,
     wanted: &GrafanaVersion,
-) -> (Vec<Offer>, Vec<String>) {
+) -> (Vec<OfferedVersions>, Vec<String>) {
     let mut regions: BTreeMap<Region, Vec<(String, AwsWorkspace)>> = BTreeMap::new();
     for (workspace, running) in workspaces {
         let Some(place) = of_aws(workspace) else { continue };
@@ -86,13 +86,13 @@ async fn ask(
     region: &Region,
     workspaces: &[(String, AwsWorkspace)],
     wanted: &GrafanaVersion,
-) -> Result<Vec<Offer>, AwsError> {
+) -> Result<Vec<OfferedVersions>, AwsError> {
     let managed = ManagedGrafana::open(client, Some(region)).await?;
     let mut offers = Vec::new();
     for (name, workspace) in workspaces {
         let offered = managed.list_versions(workspace).await?;
         let available = offered.iter().any(|offer| is_meant(offer, wanted));
-        offers.push(Offer { workspace: name.clone(), offered, available, wanted: wanted.clone() });
+        offers.push(OfferedVersions { workspace: name.clone(), offered, available, wanted: wanted.clone() });
     }
     Ok(offers)
 }
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn only_what_is_not_offered_is_worth_a_remark() {
-        let offer = |available, offered: &[&str]| Offer {
+        let offer = |available, offered: &[&str]| OfferedVersions {
             workspace: "prod".to_owned(),
             offered: offered.iter().map(|text| (*text).to_owned()).collect(),
             available,

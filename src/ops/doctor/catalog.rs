@@ -3,7 +3,7 @@
 use super::DoctorOutcome;
 use crate::{
     diagnostic::{Chain, Diagnose as _},
-    index::{Index, IndexError, Standing},
+    index::{Index, IndexError, SealState},
     ops::{Context, blocking},
 };
 
@@ -18,7 +18,7 @@ pub(super) async fn check(context: &Context, mends: bool, outcome: &mut DoctorOu
         index.check().map(|()| (index, standing))
     });
     match looked.await {
-        Ok((index, Standing::Sealed)) => {
+        Ok((index, SealState::Sealed)) => {
             outcome.good(NAME, format!("{}: every byte is as it was sealed", index.path().display()));
             Some(index)
         }
@@ -34,10 +34,10 @@ pub(super) async fn check(context: &Context, mends: bool, outcome: &mut DoctorOu
 }
 
 /// Tells of an index whose pages fit together, and of whose bytes nothing more is known; seals it where it may.
-async fn unsealed(index: Index, standing: Standing, mends: bool, outcome: &mut DoctorOutcome) -> Option<Index> {
+async fn unsealed(index: Index, standing: SealState, mends: bool, outcome: &mut DoctorOutcome) -> Option<Index> {
     let path = index.path().to_path_buf();
     let what = match standing {
-        Standing::SealUnreadable => "its seal is damaged",
+        SealState::SealUnreadable => "its seal is damaged",
         _ => "it has no seal, since its last writer was cut off",
     };
     if mends {
@@ -46,7 +46,7 @@ async fn unsealed(index: Index, standing: Standing, mends: bool, outcome: &mut D
             Ok(_) => outcome.mended(NAME, format!("{}: {what}; its pages fit together, it was sealed", path.display())),
             Err(error) => outcome.failed(NAME, &error),
         }
-    } else if standing == Standing::SealUnreadable {
+    } else if standing == SealState::SealUnreadable {
         let hint = Some("`plugport doctor --repair` checks the index and seals it again".to_owned());
         outcome.bad(NAME, format!("{}: {what}", path.display()), hint);
     } else {

@@ -9,7 +9,7 @@ use crate::{
     model::{PluginSpec, Sha256Digest, VersionRequest},
     ops::{
         Context, blocking,
-        fetch::{FetchOptions, Subject, describe, fetch_locked},
+        fetch::{FetchOptions, FetchRequest, describe, fetch_locked},
         sources::Sources,
     },
     resolver::Surroundings,
@@ -22,7 +22,7 @@ const NAME: &str = "store";
 
 /// What does not fit together.
 #[derive(Debug, Default)]
-struct Found {
+struct StoreFindings {
     packages: usize,
     /// Rows whose blob is not what it should be.
     broken: Vec<(Blob, BlobFault)>,
@@ -59,9 +59,9 @@ pub(super) async fn check(context: &Context, sources: Option<&Sources>, index: I
     report_broken(context, sources, &path, found, outcome).await;
 }
 
-fn look(index: &Index, store: &Store, deep: bool) -> Result<Found, LookError> {
+fn look(index: &Index, store: &Store, deep: bool) -> Result<StoreFindings, LookError> {
     let blobs = index.blobs()?;
-    let mut found = Found { packages: blobs.len(), exposed: store.exposed()?, ..Found::default() };
+    let mut found = StoreFindings { packages: blobs.len(), exposed: store.exposed()?, ..StoreFindings::default() };
     let spoken_of: BTreeSet<_> = blobs.iter().map(|blob| blob.sha256).collect();
     for file in store.files()? {
         match file {
@@ -84,7 +84,7 @@ fn look(index: &Index, store: &Store, deep: bool) -> Result<Found, LookError> {
     Ok(found)
 }
 
-fn report_access(context: &Context, mends: bool, found: &Found, outcome: &mut DoctorOutcome) {
+fn report_access(context: &Context, mends: bool, found: &StoreFindings, outcome: &mut DoctorOutcome) {
     let Some(first) = found.exposed.first() else { return };
     let detail = format!("{} may be written by other users, `{}` first", count(&found.exposed), first.display());
     let hint = "`plugport doctor --repair` reads all packages again and takes the permission away".to_owned();
@@ -99,7 +99,13 @@ fn report_access(context: &Context, mends: bool, found: &Found, outcome: &mut Do
 }
 
 /// Takes up packages that no row speaks of, where the catalog vouches for them; removes what is no package.
-async fn report_unknown(context: &Context, mends: bool, index: &Index, found: &Found, outcome: &mut DoctorOutcome) {
+async fn report_unknown(
+    context: &Context,
+    mends: bool,
+    index: &Index,
+    found: &StoreFindings,
+    outcome: &mut DoctorOutcome,
+) {
     if found.unknown.is_empty() && found.strays.is_empty() {
         return;
     }
@@ -150,7 +156,7 @@ async fn report_broken(
     context: &Context,
     sources: Option<&Sources>,
     path: &std::path::Path,
-    found: Found,
+    found: StoreFindings,
     outcome: &mut DoctorOutcome,
 ) {
     if found.broken.is_empty() {
@@ -182,7 +188,7 @@ async fn fetch_again(context: &Context, sources: &Sources, path: &std::path::Pat
         Err(error) => return Some(Chain(&error).to_string()),
     };
     let options = FetchOptions {
-        subject: Subject::Plugins(vec![PluginSpec {
+        subject: FetchRequest::Plugins(vec![PluginSpec {
             id: blob.plugin.clone(),
             version: VersionRequest::Text { version: blob.version.clone(), range: None },
         }]),

@@ -2,7 +2,7 @@
 
 use super::{
     FetchError, FetchFailure, FetchOutcome, LockedPackages,
-    package::{Shelf, Wanted},
+    package::{PackageSink, PackageToFetch},
 };
 use crate::{
     index::{Index, IndexError, StoredPlugin, StoredRelease},
@@ -39,14 +39,14 @@ pub fn locked_packages(lock: &Lock, platforms: &[Platform]) -> Vec<LockedPackage
     found
 }
 
-impl Shelf {
+impl PackageSink {
     /// Returns the packages of a version, or reports why there is none. Each must be what the lock says and what the
     /// catalog says.
     pub(super) fn locked(
         &self,
         locked: &LockedPackages,
         outcome: &mut FetchOutcome,
-    ) -> Result<Vec<Wanted>, IndexError> {
+    ) -> Result<Vec<PackageToFetch>, IndexError> {
         let index = self.index();
         let (plugin, release) = match find(&index, locked) {
             Ok(found) => found,
@@ -56,7 +56,7 @@ impl Shelf {
                 return Ok(Vec::new());
             }
         };
-        let mut wanted: Vec<Wanted> = Vec::new();
+        let mut wanted: Vec<PackageToFetch> = Vec::new();
         let mut failed: Vec<FetchFailure> = Vec::new();
         for platform in &locked.platforms {
             // A package that runs everywhere is that of several platforms.
@@ -92,7 +92,7 @@ fn one(
     stored: &StoredRelease,
     locked: &LockedPackages,
     platform: &Platform,
-) -> Result<Wanted, Box<FetchFailure>> {
+) -> Result<PackageToFetch, Box<FetchFailure>> {
     let id = &locked.plugin;
     // What is no longer listed is known by its pins alone.
     let listed = &stored.release.packages;
@@ -113,5 +113,5 @@ fn one(
         let (locked, promised) = (agreed.describe(), promised.describe());
         return Err(FetchFailure::of_package(&name, FetchError::Contradicted { locked, promised }).into());
     }
-    Ok(Wanted::exactly(plugin, name, promised.or(agreed)))
+    Ok(PackageToFetch::exactly(plugin, name, promised.or(agreed)))
 }

@@ -19,7 +19,7 @@ pub use locked::locked_packages;
 pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
 pub(super) use self::package::describe;
-use self::package::{Shelf, Wanted};
+use self::package::{PackageSink, PackageToFetch};
 use crate::{
     home::HomeError,
     index::{Index, IndexError},
@@ -34,7 +34,7 @@ use crate::{
 
 /// What to fetch.
 #[derive(Clone, Debug)]
-pub enum Subject {
+pub enum FetchRequest {
     /// These plugins.
     Plugins(Vec<PluginSpec>),
     /// The newest versions of every plugin.
@@ -63,7 +63,7 @@ pub struct LockedPackages {
 #[derive(Clone, Debug)]
 pub struct FetchOptions {
     /// Which plugins.
-    pub subject: Subject,
+    pub subject: FetchRequest,
     /// The platforms, at least one, and what else the versions must work with.
     pub surroundings: Surroundings,
     /// Whether what they depend on comes along.
@@ -109,17 +109,17 @@ pub async fn fetch_locked(
     options: &FetchOptions,
 ) -> Result<FetchOutcome, FetchStartError> {
     let started = std::time::Instant::now();
-    let shelf = Shelf {
+    let shelf = PackageSink {
         context: context.clone(),
         index: Arc::new(Mutex::new(index)),
         store: context.store(),
-        reads_again: !matches!(options.subject, Subject::All { .. }),
+        reads_again: !matches!(options.subject, FetchRequest::All { .. }),
         under_way: Arc::default(),
     };
     let mut outcome = FetchOutcome::default();
     let mut wave = first_wave(&shelf, options, &mut outcome)?;
     let mut seen: HashSet<PackageName> = wave.iter().map(|wanted| wanted.name.clone()).collect();
-    let mut keys: Vec<_> = wave.iter().map(Wanted::key).collect();
+    let mut keys: Vec<_> = wave.iter().map(PackageToFetch::key).collect();
     context.reporter.begin("fetching packages", None, Unit::Bytes);
     while !wave.is_empty() {
         let results: Vec<_> = stream::iter(wave)
@@ -135,7 +135,7 @@ pub async fn fetch_locked(
                 wave.extend(found.into_iter().filter(|wanted| seen.insert(wanted.name.clone())));
             }
         }
-        keys.extend(wave.iter().map(Wanted::key));
+        keys.extend(wave.iter().map(PackageToFetch::key));
     }
     context.reporter.end();
     if options.dependencies {
@@ -146,21 +146,25 @@ pub async fn fetch_locked(
     Ok(outcome)
 }
 
-fn first_wave(shelf: &Shelf, options: &FetchOptions, outcome: &mut FetchOutcome) -> Result<Vec<Wanted>, IndexError> {
+fn first_wave(
+    shelf: &PackageSink,
+    options: &FetchOptions,
+    outcome: &mut FetchOutcome,
+) -> Result<Vec<PackageToFetch>, IndexError> {
     let mut wave = Vec::new();
     match &options.subject {
-        Subject::Plugins(specs) => {
+        FetchRequest::Plugins(specs) => {
             for spec in specs {
                 wave.extend(shelf.resolve(spec, options, outcome));
             }
         }
-        Subject::All { latest } => {
+        FetchRequest::All { latest } => {
             let ids = shelf.index().plugin_ids()?;
             for id in ids {
                 wave.extend(shelf.newest(&id, *latest, options, outcome)?);
             }
         }
-        Subject::Locked(packages) => {
+        FetchRequest::Locked(packages) => {
             for locked in packages {
                 wave.extend(shelf.locked(locked, outcome)?);
             }
@@ -172,13 +176,13 @@ fn first_wave(shelf: &Shelf, options: &FetchOptions, outcome: &mut FetchOutcome)
     Ok(wave)
 }
 
-impl Shelf {
+impl PackageSink {
     /// Returns the packages of the version that is right, or reports why there is none.
-    fn resolve(&self, spec: &PluginSpec, options: &FetchOptions, outcome: &mut FetchOutcome) -> Vec<Wanted> {
+    fn resolve(&self, spec: &PluginSpec, options: &FetchOptions, outcome: &mut FetchOutcome) -> Vec<PackageToFetch> {
         let chosen = candidates::choose_for_use(&self.index(), spec, &options.surroundings);
         match chosen {
             Ok(chosen) => {
-                let wanted = Wanted::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
+                let wanted = PackageToFetch::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
                 if wanted.is_empty() {
                     let (plugin, version) = (spec.id.clone(), chosen.release.version);
                     let error = VerifyError::Unproven { plugin, version };
@@ -200,7 +204,7 @@ impl Shelf {
         latest: usize,
         options: &FetchOptions,
         outcome: &mut FetchOutcome,
-    ) -> Result<Vec<Wanted>, IndexError> {
+    ) -> Result<Vec<PackageToFetch>, IndexError> {
         let index = self.index();
         let Some(plugin) = index.plugin(id)?.filter(|plugin| plugin.withdrawn_at.is_none()) else {
             return Ok(Vec::new());
@@ -213,7 +217,7 @@ impl Shelf {
         for release in newest {
             match candidates::stop_of(&index, id, &release.version)? {
                 Some(error) => outcome.failed.push(FetchFailure::of_plugin(id, error.into())),
-                None => wanted.extend(Wanted::of(&plugin, release, &options.surroundings.platforms)),
+                None => wanted.extend(PackageToFetch::of(&plugin, release, &options.surroundings.platforms)),
             }
         }
         Ok(wanted)

@@ -14,14 +14,14 @@ use crate::{
     ops::{Context, blocking, sources::Sources},
     progress::Reporter,
     signature::Verdict,
-    store::{Partial, Store},
+    store::{PartialFile, Store},
     upstream::PackageName,
     verifier::{Promise, Received, Verified, VerifyError, verify},
 };
 
 /// Where packages are kept and spoken of.
 #[derive(Clone, Debug)]
-pub(super) struct Shelf {
+pub(super) struct PackageSink {
     pub(super) context: Context,
     pub(super) index: Arc<Mutex<Index>>,
     pub(super) store: Store,
@@ -34,13 +34,13 @@ pub(super) struct Shelf {
 
 /// A package to get, and where from.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct PackageToFetch {
     pub(super) name: PackageName,
     digests: Digests,
     source: String,
 }
 
-impl Wanted {
+impl PackageToFetch {
     /// Returns the packages of a release for these platforms, each once; platforms without one are left out.
     pub(super) fn of(plugin: &StoredPlugin, release: &Release, platforms: &[Platform]) -> Vec<Self> {
         let mut keys: Vec<_> =
@@ -84,19 +84,19 @@ pub(super) struct Obtained {
     pub(super) needs: Vec<PluginSpec>,
 }
 
-impl Shelf {
+impl PackageSink {
     /// Returns the index; a panic while it was held left it whole, since its writes are transactions.
     pub(super) fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns a package that is in the store when this ends, downloaded if need be.
-    pub(super) async fn obtain(&self, sources: &Sources, wanted: Wanted) -> Result<Obtained, FetchFailure> {
+    pub(super) async fn obtain(&self, sources: &Sources, wanted: PackageToFetch) -> Result<Obtained, FetchFailure> {
         let name = wanted.name.clone();
         self.try_obtain(sources, &wanted).await.map_err(|error| FetchFailure::of_package(&name, error))
     }
 
-    async fn try_obtain(&self, sources: &Sources, wanted: &Wanted) -> Result<Obtained, FetchError> {
+    async fn try_obtain(&self, sources: &Sources, wanted: &PackageToFetch) -> Result<Obtained, FetchError> {
         let turn = self.turn(&wanted.key());
         let _only_one = turn.lock().await;
         let known = self.index().blob(&wanted.name.plugin, &wanted.name.version, &wanted.name.platform)?;
@@ -129,7 +129,7 @@ impl Shelf {
         Arc::clone(under_way.entry(key.to_owned()).or_default())
     }
 
-    async fn is_there(&self, blob: &Blob, wanted: &Wanted) -> bool {
+    async fn is_there(&self, blob: &Blob, wanted: &PackageToFetch) -> bool {
         let recorded = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
         if wanted.digests.contradicts(&recorded) || !self.store.has(&blob.sha256, blob.size) {
             return false;
@@ -139,13 +139,13 @@ impl Shelf {
     }
 
     /// Returns a blob that is there although the index does not say so: a run was killed between the two.
-    async fn left_over(&self, wanted: &Wanted) -> Option<Received> {
+    async fn left_over(&self, wanted: &PackageToFetch) -> Option<Received> {
         let (store, digest) = (self.store.clone(), wanted.digests.sha256?);
         blocking(move || store.take_up(&digest)).await.ok()?.filter(|received| received.sha256 == digest)
     }
 
     /// Returns what came, and whether an earlier run began it.
-    async fn download(&self, sources: &Sources, wanted: &Wanted) -> Result<(Received, bool), FetchError> {
+    async fn download(&self, sources: &Sources, wanted: &PackageToFetch) -> Result<(Received, bool), FetchError> {
         if wanted.digests.strongest().is_none() {
             let PackageName { plugin, version, .. } = wanted.name.clone();
             return Err(VerifyError::Unproven { plugin, version }.into());
@@ -159,7 +159,11 @@ impl Shelf {
     }
 
     /// Judges a package, puts it into the store, and only then speaks of it.
-    async fn take_in(&self, received: Received, wanted: &Wanted) -> Result<(Blob, Vec<Dependency>), FetchError> {
+    async fn take_in(
+        &self,
+        received: Received,
+        wanted: &PackageToFetch,
+    ) -> Result<(Blob, Vec<Dependency>), FetchError> {
         let PackageName { plugin, version, .. } = wanted.name.clone();
         let promise = Promise { plugin, version, digests: wanted.digests };
         let (this, name, source) = (self.clone(), wanted.name.clone(), wanted.source.clone());
@@ -213,7 +217,7 @@ pub(in crate::ops) fn describe(name: &PackageName, verified: &Verified, context:
 
 /// A sink that tells how much came.
 struct Counted<'a> {
-    partial: Partial,
+    partial: PartialFile,
     reporter: &'a dyn Reporter,
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use super::{
     place::{Placed, place},
-    plan::Step,
+    plan::InstallStep,
 };
 use crate::{
     archive::ArchiveError,
@@ -21,8 +21,8 @@ use crate::{
         candidates::LookupError,
         changes::{ChangeOutcome, ChangeResult},
         fetch::FetchFailure,
-        foreign::ForeignError,
         target::{Place, Target},
+        unmanaged_files::ForeignError,
     },
     signature::{Enforcement, PolicyError},
     store::StoreError,
@@ -125,9 +125,9 @@ enum Begun {
 ///
 /// What a server brings along with another plugin is checked in its turn, before the server is asked for the other, and
 /// asked for itself right after it (see `resolver::brought_along`).
-pub(super) async fn apply(work: &Work<'_>, steps: Vec<Step>) -> Vec<ChangeResult> {
+pub(super) async fn apply(work: &Work<'_>, steps: Vec<InstallStep>) -> Vec<ChangeResult> {
     let mut results = Results::default();
-    let mut waiting: Vec<(Step, ChangeResult)> = Vec::new();
+    let mut waiting: Vec<(InstallStep, ChangeResult)> = Vec::new();
     for step in steps {
         let ready = match work.begin(&step, &results.failed).await {
             Begun::Ended(result) => {
@@ -166,7 +166,7 @@ struct Results {
 }
 
 impl Results {
-    fn add(&mut self, step: Step, result: ChangeResult) {
+    fn add(&mut self, step: InstallStep, result: ChangeResult) {
         if !matches!(result.outcome, ChangeOutcome::Changed | ChangeOutcome::Unchanged) {
             self.failed.insert(step.plugin);
         }
@@ -197,7 +197,7 @@ fn doubted(result: ChangeResult, error: &impl Diagnose) -> ChangeResult {
     result.noting(Some(doubt))
 }
 
-fn concerns(failure: &FetchFailure, step: &Step) -> bool {
+fn concerns(failure: &FetchFailure, step: &InstallStep) -> bool {
     let Some(name) = &step.package else { return false };
     let same_version = failure.version.as_ref().is_none_or(|version| *version == name.version);
     let same_platform = failure.platform.as_ref().is_none_or(|platform| *platform == name.platform);
@@ -206,7 +206,7 @@ fn concerns(failure: &FetchFailure, step: &Step) -> bool {
 
 impl Work<'_> {
     /// Looks whether a step is to be carried out and may be: for a server, its package is judged now.
-    async fn begin(&self, step: &Step, failed: &HashSet<PluginId>) -> Begun {
+    async fn begin(&self, step: &InstallStep, failed: &HashSet<PluginId>) -> Begun {
         let name = &self.target.name;
         let action = match &step.action {
             Ok(action) if action.is_nothing() => {
@@ -238,7 +238,7 @@ impl Work<'_> {
     }
 
     /// Makes a change that may be made.
-    async fn finish(&self, step: &Step, result: ChangeResult) -> ChangeResult {
+    async fn finish(&self, step: &InstallStep, result: ChangeResult) -> ChangeResult {
         let Some(to) = result.to.clone() else { return result };
         match &self.target.place {
             Place::Folder { path, .. } => {

@@ -20,7 +20,7 @@ pub(in crate::ops) use place::place_in;
 
 use self::{
     apply::{Work, apply},
-    plan::{Plan, Step, plan},
+    plan::{InstallPlan, InstallStep, plan},
 };
 use crate::{
     home::HomeError,
@@ -30,10 +30,10 @@ use crate::{
         Context, blocking,
         candidates::signature_rule,
         changes::{Action, ChangeOutcome, ChangeResult, Changes},
-        fetch::{self, FetchFailure, FetchOptions, FetchStartError, Subject},
+        fetch::{self, FetchFailure, FetchOptions, FetchRequest, FetchStartError},
+        server_warnings::WarningKind,
         sources::Sources,
-        surprises::WarningKind,
-        target::{Place, State, Target, TargetError},
+        target::{Place, Snapshot, Target, TargetError},
     },
     progress::Unit,
     resolver::{SignatureRule, Surroundings},
@@ -78,7 +78,7 @@ crate::diagnostic::diagnose_by_source!(InstallStartError { Home, Index, Fetch })
 /// A target whose state was read.
 struct Ready {
     target: Target,
-    state: State,
+    state: Snapshot,
     surroundings: Surroundings,
     /// Whether what the catalog calls unsigned is chosen.
     signatures: SignatureRule,
@@ -144,7 +144,7 @@ async fn read_all(
     targets: Vec<Target>,
     options: &InstallOptions,
 ) -> (Vec<Ready>, Vec<ChangeResult>, Vec<String>) {
-    let states: Vec<(Target, Result<State, TargetError>)> = stream::iter(targets)
+    let states: Vec<(Target, Result<Snapshot, TargetError>)> = stream::iter(targets)
         .map(|target| async move { (target.read(true).await, target) })
         .buffered(options.concurrency.max(1))
         .map(|(state, target)| (target, state))
@@ -182,7 +182,7 @@ async fn read_all(
 }
 
 /// Says which calls will be refused by the server, before they are made.
-fn announce(context: &Context, steps: &[Step]) {
+fn announce(context: &Context, steps: &[InstallStep]) {
     let warnings = steps.iter().flat_map(|step| &step.warnings);
     for (_, text) in warnings.filter(|(kind, _)| *kind == WarningKind::ServerRefuses) {
         context.reporter.remark(text);
@@ -190,8 +190,8 @@ fn announce(context: &Context, steps: &[Step]) {
 }
 
 /// Returns the steps with those that a look at the files of a folder adds.
-async fn repaired(context: &Context, one: &Ready, plan: Plan, remarks: &mut Vec<String>) -> Vec<Step> {
-    let Plan { mut steps, remarks: told } = plan;
+async fn repaired(context: &Context, one: &Ready, plan: InstallPlan, remarks: &mut Vec<String>) -> Vec<InstallStep> {
+    let InstallPlan { mut steps, remarks: told } = plan;
     remarks.extend(told);
     let Place::Folder { path, .. } = &one.target.place else { return steps };
     let (context, path) = (context.clone(), path.clone());
@@ -204,7 +204,7 @@ async fn repaired(context: &Context, one: &Ready, plan: Plan, remarks: &mut Vec<
     steps
 }
 
-fn planned(target: &Target, step: &Step) -> ChangeResult {
+fn planned(target: &Target, step: &InstallStep) -> ChangeResult {
     let result = match &step.action {
         Err(error) => ChangeResult::refused(&target.name, &step.plugin, "install", error),
         Ok(action) => {
@@ -244,7 +244,7 @@ async fn fetch_for(
                 version: VersionRequest::Text { version: name.version.clone(), range: None },
             };
             let wanted = FetchOptions {
-                subject: Subject::Plugins(new.iter().map(exact).collect()),
+                subject: FetchRequest::Plugins(new.iter().map(exact).collect()),
                 surroundings: Surroundings { platforms: vec![one.target.platform.clone()], ..Surroundings::default() },
                 dependencies: false,
                 concurrency: options.concurrency,
@@ -260,6 +260,6 @@ async fn fetch_for(
     Ok(failures)
 }
 
-fn is_change(step: &Step) -> bool {
+fn is_change(step: &InstallStep) -> bool {
     matches!(&step.action, Ok(Action::Install { .. } | Action::Replace { .. }))
 }

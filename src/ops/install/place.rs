@@ -9,7 +9,7 @@ use super::apply::{StepError, from_store};
 use crate::{
     fleet::directory::{FolderLock, PluginsFolder},
     model::PluginId,
-    ops::{Context, foreign::Foreign},
+    ops::{Context, unmanaged_files::Foreign},
     signature::{Enforcement, PolicyError},
     upstream::PackageName,
     verifier::Verified,

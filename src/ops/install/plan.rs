@@ -13,8 +13,8 @@ use crate::{
     ops::{
         candidates::{self, LookupError},
         changes::Action,
-        surprises::WarningKind,
-        target::{InstalledPlugin, State},
+        server_warnings::WarningKind,
+        target::{InstalledPlugin, Snapshot},
     },
     resolver::Explanation,
     signature::PolicyError,
@@ -23,7 +23,7 @@ use crate::{
 
 /// There is no way to a plugin.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum PlanError {
+pub(super) enum ChoiceError {
     /// There is no version to install.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -56,7 +56,7 @@ fn reason(needed_by: Option<&PluginId>) -> String {
     needed_by.map_or_else(|| "it was asked for".to_owned(), |plugin| format!("{plugin} needs it"))
 }
 
-impl Diagnose for PlanError {
+impl Diagnose for ChoiceError {
     fn kind(&self) -> Kind {
         match self {
             Self::Lookup(error) => error.kind(),
@@ -80,9 +80,9 @@ impl Diagnose for PlanError {
 
 /// One plugin of a plan.
 #[derive(Debug)]
-pub(super) struct Step {
+pub(super) struct InstallStep {
     pub(super) plugin: PluginId,
-    pub(super) action: Result<Action, PlanError>,
+    pub(super) action: Result<Action, ChoiceError>,
     /// The package that comes.
     pub(super) package: Option<PackageName>,
     /// What must be there before.
@@ -95,7 +95,7 @@ pub(super) struct Step {
     pub(super) warnings: Vec<(WarningKind, String)>,
 }
 
-impl Step {
+impl InstallStep {
     fn of(plugin: PluginId, needed_by: Option<PluginId>) -> Self {
         let (action, needs, warnings) = (Ok(Action::Keep { at: None }), Vec::new(), Vec::new());
         Self { plugin, action, package: None, needs, needed_by, brought_by: None, warnings }
@@ -113,7 +113,7 @@ impl Step {
 }
 
 /// What is looked for, and who needs it.
-struct Wish {
+struct InstallWish {
     spec: PluginSpec,
     needed_by: Option<PluginId>,
     /// The version that goes with the others.
@@ -122,19 +122,19 @@ struct Wish {
 
 impl Versions {
     /// Returns what is asked for, with the version that was settled on.
-    fn wish(&self, spec: PluginSpec, needed_by: Option<&PluginId>) -> Wish {
-        Wish { settled: self.chosen.get(&spec.id).cloned(), needed_by: needed_by.cloned(), spec }
+    fn wish(&self, spec: PluginSpec, needed_by: Option<&PluginId>) -> InstallWish {
+        InstallWish { settled: self.chosen.get(&spec.id).cloned(), needed_by: needed_by.cloned(), spec }
     }
 
     /// Returns the step of a wish that goes with no version of what else was asked for, or that may not be fulfilled.
-    fn refuse(&mut self, wish: &Wish) -> Option<Step> {
+    fn refuse(&mut self, wish: &InstallWish) -> Option<InstallStep> {
         let error = self.refused.remove(&wish.spec.id).filter(|_| wish.needed_by.is_none())?;
-        Some(Step { action: Err(error), ..Step::of(wish.spec.id.clone(), None) })
+        Some(InstallStep { action: Err(error), ..InstallStep::of(wish.spec.id.clone(), None) })
     }
 
     /// Adds to the steps what the server brings along and what is to be told of them; returns what is to be told of others.
-    fn annotate(self, steps: &mut BTreeMap<PluginId, Step>) -> Vec<String> {
-        let comes = |step: &Step| step.action.as_ref().is_ok_and(|action| !action.is_nothing());
+    fn annotate(self, steps: &mut BTreeMap<PluginId, InstallStep>) -> Vec<String> {
+        let comes = |step: &InstallStep| step.action.as_ref().is_ok_and(|action| !action.is_nothing());
         for (plugin, by) in self.brought {
             if steps.get(&by).is_some_and(comes)
                 && let Some(step) = steps.get_mut(&plugin).filter(|step| comes(step))
@@ -167,16 +167,16 @@ impl Versions {
 }
 
 /// The steps of a target, and what else is to be told of the choice.
-pub(super) struct Plan {
-    pub(super) steps: Vec<Step>,
+pub(super) struct InstallPlan {
+    pub(super) steps: Vec<InstallStep>,
     pub(super) remarks: Vec<String>,
 }
 
 /// Returns the steps for these wishes, what is needed before what needs it.
-pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result<Plan, IndexError> {
+pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result<InstallPlan, IndexError> {
     let mut versions = Versions::settle(index, ready, specs)?;
     let mut wishes: VecDeque<_> = specs.iter().map(|spec| versions.wish(spec.clone(), None)).collect();
-    let mut steps: BTreeMap<PluginId, Step> = BTreeMap::new();
+    let mut steps: BTreeMap<PluginId, InstallStep> = BTreeMap::new();
     let mut order = Vec::new();
     while let Some(wish) = wishes.pop_front() {
         let id = wish.spec.id.clone();
@@ -204,14 +204,14 @@ pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result
         steps.insert(id, step);
     }
     let remarks = versions.annotate(&mut steps);
-    Ok(Plan { steps: sort(steps, order), remarks })
+    Ok(InstallPlan { steps: sort(steps, order), remarks })
 }
 
 /// Returns why a version that was chosen is none that a later wish can do with.
-fn conflict(step: &Step, wish: &Wish) -> Option<PlanError> {
+fn conflict(step: &InstallStep, wish: &InstallWish) -> Option<ChoiceError> {
     let chosen = step.action.as_ref().ok()?.to()?;
     let wanted = &wish.spec.version;
-    (!wanted.allows(chosen)).then(|| PlanError::Conflict {
+    (!wanted.allows(chosen)).then(|| ChoiceError::Conflict {
         plugin: step.plugin.clone(),
         wanted: wanted.clone(),
         chosen: chosen.clone(),
@@ -220,7 +220,7 @@ fn conflict(step: &Step, wish: &Wish) -> Option<PlanError> {
 }
 
 /// Returns whether a dependency needs no step: Grafana brings it, or a version that will do is there.
-fn is_settled(index: &Index, state: &State, wish: &Wish) -> Result<bool, IndexError> {
+fn is_settled(index: &Index, state: &Snapshot, wish: &InstallWish) -> Result<bool, IndexError> {
     if wish.needed_by.is_none() {
         return Ok(false);
     }
@@ -233,10 +233,10 @@ fn is_settled(index: &Index, state: &State, wish: &Wish) -> Result<bool, IndexEr
     candidates::is_core(index, &wish.spec.id)
 }
 
-fn plan_one(index: &Index, ready: &Ready, wish: Wish) -> Result<(Step, Vec<Dependency>), IndexError> {
+fn plan_one(index: &Index, ready: &Ready, wish: InstallWish) -> Result<(InstallStep, Vec<Dependency>), IndexError> {
     let Ready { target, state, surroundings, .. } = ready;
-    let Wish { spec, needed_by, settled } = wish;
-    let mut step = Step::of(spec.id.clone(), needed_by);
+    let InstallWish { spec, needed_by, settled } = wish;
+    let mut step = InstallStep::of(spec.id.clone(), needed_by);
     let chosen = match candidates::choose_settled(index, &spec, settled.as_ref(), surroundings) {
         Ok(chosen) => chosen,
         Err(error) => {
@@ -280,8 +280,8 @@ fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> Action {
 
 /// Puts what is needed before what needs it; in a circle, whoever was asked for first comes last. Of those that need what
 /// the server brings along, the one that it is brought for comes first.
-fn sort(mut steps: BTreeMap<PluginId, Step>, order: Vec<PluginId>) -> Vec<Step> {
-    let brought = |(id, step): (&PluginId, &Step)| Some((id.clone(), step.brought_by.clone()?));
+fn sort(mut steps: BTreeMap<PluginId, InstallStep>, order: Vec<PluginId>) -> Vec<InstallStep> {
+    let brought = |(id, step): (&PluginId, &InstallStep)| Some((id.clone(), step.brought_by.clone()?));
     let brought: HashMap<PluginId, PluginId> = steps.iter().filter_map(brought).collect();
     let mut waiting: Vec<PluginId> = order.into_iter().rev().collect();
     let mut sorted = Vec::new();
@@ -305,13 +305,13 @@ fn sort(mut steps: BTreeMap<PluginId, Step>, order: Vec<PluginId>) -> Vec<Step> 
 mod tests {
     use super::*;
 
-    fn step(plugin: &str, needs: &[&str]) -> (PluginId, Step) {
+    fn step(plugin: &str, needs: &[&str]) -> (PluginId, InstallStep) {
         let id: PluginId = plugin.parse().expect("an id");
         let needs = needs.iter().map(|need| need.parse().expect("an id")).collect();
-        (id.clone(), Step { needs, ..Step::of(id, None) })
+        (id.clone(), InstallStep { needs, ..InstallStep::of(id, None) })
     }
 
-    fn sorted(steps: [(PluginId, Step); 3]) -> Vec<String> {
+    fn sorted(steps: [(PluginId, InstallStep); 3]) -> Vec<String> {
         let order = steps.iter().map(|(id, _)| id.clone()).collect();
         sort(BTreeMap::from(steps), order).into_iter().map(|step| step.plugin.to_string()).collect()
     }

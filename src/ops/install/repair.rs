@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use super::plan::Step;
+use super::plan::InstallStep;
 use crate::{
     archive,
     diagnostic::Chain,
@@ -16,7 +16,7 @@ use crate::{
 
 /// Turns steps that leave a version where it is into ones that put it in place again, where its folder differs from the
 /// package in the store; returns what could not be compared, and why.
-pub(super) fn repair(context: &Context, path: &Path, steps: &mut [Step]) -> Vec<String> {
+pub(super) fn repair(context: &Context, path: &Path, steps: &mut [InstallStep]) -> Vec<String> {
     let mut remarks = Vec::new();
     for step in steps.iter_mut().filter(|step| step.needed_by.is_none()) {
         let Ok(Action::Keep { at: Some(version) }) = &step.action else { continue };
@@ -29,7 +29,7 @@ pub(super) fn repair(context: &Context, path: &Path, steps: &mut [Step]) -> Vec<
     remarks
 }
 
-fn differs(context: &Context, path: &Path, step: &Step) -> Result<bool, String> {
+fn differs(context: &Context, path: &Path, step: &InstallStep) -> Result<bool, String> {
     let Some(name) = &step.package else { return Ok(false) };
     let index = Index::open_existing(&context.home.index_path()).map_err(|error| Chain(&error).to_string())?;
     let blob = index.blob(&name.plugin, &name.version, &name.platform).map_err(|error| Chain(&error).to_string())?;

@@ -6,13 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{Ready, plan::PlanError};
+use super::{Ready, plan::ChoiceError};
 use crate::{
     index::{Index, IndexError},
     model::{PluginId, PluginSpec, PluginVersion},
     ops::{
         candidates::{self, attempt},
-        surprises::{Warning, brought, warnings, warnings_anywhere},
+        server_warnings::{ServerWarning, brought, warnings, warnings_anywhere},
     },
     resolver::{Explanation, Problem, Resolved, SignatureRule, Solution, is_there},
 };
@@ -22,9 +22,9 @@ use crate::{
 pub(super) struct Versions {
     pub(super) chosen: HashMap<PluginId, PluginVersion>,
     /// Wishes that go with no version of those before them, or that may not be fulfilled.
-    pub(super) refused: HashMap<PluginId, PlanError>,
+    pub(super) refused: HashMap<PluginId, ChoiceError>,
     /// What is to be told before they are installed.
-    pub(super) warnings: Vec<Warning>,
+    pub(super) warnings: Vec<ServerWarning>,
     /// The plugins that the server brings along, with those that it brings them for.
     pub(super) brought: BTreeMap<PluginId, PluginId>,
 }
@@ -64,7 +64,7 @@ impl Versions {
                     Obstacle::NoWay => continue,
                     Obstacle::Unsigned(plugins) => problem.signatures.excuse(plugins),
                     Obstacle::Refused(plugin, why) => {
-                        refused.insert(spec.id.clone(), PlanError::Unsigned { plugin, why });
+                        refused.insert(spec.id.clone(), ChoiceError::Unsigned { plugin, why });
                         continue;
                     }
                 }
@@ -74,7 +74,7 @@ impl Versions {
                 Ok(solution) => settled = solution,
                 Err(why) => {
                     problem.wishes.pop();
-                    refused.extend(why.map(|why| (spec.id.clone(), PlanError::Unsolvable(why))));
+                    refused.extend(why.map(|why| (spec.id.clone(), ChoiceError::Unsolvable(why))));
                 }
             }
         }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{LockFault, case::Case};
+use super::{LockFault, workspace_problem::WorkspaceProblem};
 use crate::{
     index::{Index, IndexError, OpenAlert},
-    lockfile::{LockedPlugin, LockedWorkspace, Reason},
+    lockfile::{LockReason, LockedPlugin, LockedWorkspace},
     model::{PluginId, PluginSpec, VersionRequest},
     ops::{
         candidates::{self, LookupError},
-        locking::Catalog,
+        locking::CatalogReader,
     },
     resolver::{self, Resolved, Solution},
 };
@@ -17,19 +17,19 @@ use crate::{
 /// Makes entries; each plugin is read once.
 pub(super) struct Assembly<'a> {
     index: &'a Index,
-    pub(super) catalog: Catalog<'a>,
+    pub(super) catalog: CatalogReader<'a>,
     alerts: HashMap<PluginId, Vec<OpenAlert>>,
 }
 
 impl<'a> Assembly<'a> {
     pub(super) fn new(index: &'a Index) -> Result<Self, IndexError> {
-        Ok(Self { index, catalog: Catalog::new(index), alerts: index.all_open_alerts()? })
+        Ok(Self { index, catalog: CatalogReader::new(index), alerts: index.all_open_alerts()? })
     }
 
     /// Returns the entry of a workspace, or what speaks against it.
     pub(super) fn entry(
         &mut self,
-        case: &Case<'_>,
+        case: &WorkspaceProblem<'_>,
         solution: &Solution,
     ) -> Result<Result<LockedWorkspace, LockFault>, IndexError> {
         let mut plugins = BTreeMap::new();
@@ -51,7 +51,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Returns why a version that goes with the others is not to be locked.
-    fn objection(&self, case: &Case<'_>, resolved: &Resolved) -> Result<Option<LockFault>, IndexError> {
+    fn objection(&self, case: &WorkspaceProblem<'_>, resolved: &Resolved) -> Result<Option<LockFault>, IndexError> {
         let (plugin, version) = (&resolved.plugin, &resolved.version);
         if case.unwanted.contains(plugin) {
             let needed_by = if is_asked(resolved) { Vec::new() } else { needing(resolved) };
@@ -75,7 +75,11 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn plugin(&mut self, case: &Case<'_>, resolved: &Resolved) -> Result<Result<LockedPlugin, LockFault>, IndexError> {
+    fn plugin(
+        &mut self,
+        case: &WorkspaceProblem<'_>,
+        resolved: &Resolved,
+    ) -> Result<Result<LockedPlugin, LockFault>, IndexError> {
         let mut locked = self.catalog.lock(&resolved.plugin, &resolved.version, reason(case, resolved))?;
         let same = |former: &&LockedPlugin| former.version.same_release(&resolved.version);
         let Some(former) = case.former_of(&resolved.plugin).filter(same) else { return Ok(Ok(locked)) };
@@ -100,13 +104,13 @@ impl<'a> Assembly<'a> {
 }
 
 /// Keeps what the catalog does not have, and what that needs.
-fn keep(case: &Case<'_>, plugins: &mut BTreeMap<PluginId, LockedPlugin>) {
+fn keep(case: &WorkspaceProblem<'_>, plugins: &mut BTreeMap<PluginId, LockedPlugin>) {
     plugins.extend(case.kept.iter().map(|(id, locked)| (id.clone(), LockedPlugin::clone(locked))));
     let mut kept: BTreeSet<PluginId> = case.kept.keys().cloned().collect();
     loop {
         let is_needed = |plugin: &LockedPlugin| match &plugin.reason {
-            Reason::NeededBy(others) => others.iter().any(|other| kept.contains(other)),
-            Reason::AskedFor | Reason::Adopted => false,
+            LockReason::NeededBy(others) => others.iter().any(|other| kept.contains(other)),
+            LockReason::AskedFor | LockReason::Adopted => false,
         };
         let entries = case.former.into_iter().flat_map(|former| &former.plugins);
         let more = entries.filter(|(id, plugin)| !plugins.contains_key(*id) && is_needed(plugin));
@@ -120,14 +124,14 @@ fn keep(case: &Case<'_>, plugins: &mut BTreeMap<PluginId, LockedPlugin>) {
 }
 
 fn is_asked(resolved: &Resolved) -> bool {
-    resolved.because.iter().any(|because| matches!(because, resolver::Reason::AskedFor(_)))
+    resolved.because.iter().any(|because| matches!(because, resolver::WantedBy::AskedFor(_)))
 }
 
 /// Returns the plugins that need it, in order.
 fn needing(resolved: &Resolved) -> Vec<PluginId> {
     let needing = resolved.because.iter().filter_map(|because| match because {
-        resolver::Reason::NeededBy { plugin, .. } => Some(plugin.clone()),
-        resolver::Reason::AskedFor(_) => None,
+        resolver::WantedBy::NeededBy { plugin, .. } => Some(plugin.clone()),
+        resolver::WantedBy::AskedFor(_) => None,
     });
     needing.collect::<BTreeSet<_>>().into_iter().collect()
 }
@@ -135,19 +139,19 @@ fn needing(resolved: &Resolved) -> Vec<PluginId> {
 /// Returns the versions that whoever comes first will have.
 fn wanted(resolved: &Resolved) -> VersionRequest {
     match resolved.because.first() {
-        Some(resolver::Reason::AskedFor(wanted)) => wanted.clone(),
-        Some(resolver::Reason::NeededBy { range, .. }) => range.clone().into(),
+        Some(resolver::WantedBy::AskedFor(wanted)) => wanted.clone(),
+        Some(resolver::WantedBy::NeededBy { range, .. }) => range.clone().into(),
         None => VersionRequest::Any,
     }
 }
 
-fn reason(case: &Case<'_>, resolved: &Resolved) -> Reason {
+fn reason(case: &WorkspaceProblem<'_>, resolved: &Resolved) -> LockReason {
     if !is_asked(resolved) {
-        return Reason::NeededBy(needing(resolved));
+        return LockReason::NeededBy(needing(resolved));
     }
     let former = case.former.and_then(|former| former.plugins.get(&resolved.plugin));
     // What was taken over stays so until it moves; nobody chose this version.
     let is_adopted =
-        |former: &LockedPlugin| former.reason == Reason::Adopted && former.version.same_release(&resolved.version);
-    if former.is_some_and(is_adopted) { Reason::Adopted } else { Reason::AskedFor }
+        |former: &LockedPlugin| former.reason == LockReason::Adopted && former.version.same_release(&resolved.version);
+    if former.is_some_and(is_adopted) { LockReason::Adopted } else { LockReason::AskedFor }
 }

@@ -5,9 +5,9 @@
 //! *Not for:* changing a workspace, and for what is to be changed there (the plan).
 
 mod assembly;
-mod case;
 mod failure;
 mod resolution;
+mod workspace_problem;
 
 use std::{
     collections::BTreeSet,
@@ -29,16 +29,16 @@ use crate::{
         Context,
         locking::{Undigested, lock_path, read_lock, write_lock},
         sources::Sources,
-        target::{State, Target, TargetError},
+        target::{Snapshot, Target, TargetError},
     },
 };
 
 /// A workspace as it was read, or why it was not.
-pub type WorkspaceState = (WorkspaceName, Result<State, TargetError>);
+pub type WorkspaceState = (WorkspaceName, Result<Snapshot, TargetError>);
 
 /// Which plugins leave the version that is locked.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum Upgrade {
+pub enum LockUpgrade {
     /// None: what is locked stays while it satisfies the manifest.
     #[default]
     Nothing,
@@ -52,7 +52,7 @@ pub enum Upgrade {
 #[derive(Clone, Debug, Default)]
 pub struct LockOptions {
     /// Which plugins leave the version that is locked.
-    pub upgrade: Upgrade,
+    pub upgrade: LockUpgrade,
     /// Versions that were published later wait, unless the manifest names them exactly or they are locked.
     pub published_before: Option<Timestamp>,
     /// How many packages are downloaded at once to learn what they need.

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::{
-    LockFailure, LockFault, LockOptions, LockRequest, LockStartError, ResolvedLock, Upgrade,
+    LockFailure, LockFault, LockOptions, LockRequest, LockStartError, LockUpgrade, ResolvedLock,
     assembly::Assembly,
-    case::{Case, considered},
+    workspace_problem::{WorkspaceProblem, considered},
 };
 use crate::{
     diagnostic::nearest,
@@ -15,7 +15,7 @@ use crate::{
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, WorkspaceName},
     ops::{
         Context, blocking, candidates,
-        fetch::{self, FetchOptions, LockedPackages, Subject},
+        fetch::{self, FetchOptions, FetchRequest, LockedPackages},
         sources::Sources,
     },
     progress::Unit,
@@ -28,7 +28,7 @@ const MAX_ROUNDS: usize = 16;
 /// A package of which it is not known what it needs: plugin, version, and the platform of the workspace.
 type Unknown = (PluginId, String, Platform);
 
-type Outcome = Result<Solution, Option<Box<Explanation>>>;
+type Resolved = Result<Solution, Option<Box<Explanation>>>;
 
 /// Chooses versions for every workspace that was looked at; writes nothing but packages into the store.
 ///
@@ -46,7 +46,7 @@ pub async fn resolve_lock(
     let mut cases = Vec::new();
     let signatures = candidates::signature_rule(&context.trust);
     for workspace in considered(request) {
-        match Case::of(&index, request, workspace, &signatures, &mut resolved.remarks)? {
+        match WorkspaceProblem::of(&index, request, workspace, &signatures, &mut resolved.remarks)? {
             Ok(case) => cases.push(case),
             Err(fault) => resolved.failures.push(failure(request, workspace, fault)),
         }
@@ -70,7 +70,7 @@ pub async fn resolve_lock(
 
 /// A plugin to upgrade that nobody has is a slip of the pen.
 fn check_upgrade(request: &LockRequest<'_>) -> Result<(), LockStartError> {
-    let Upgrade::Only(plugins) = &request.options.upgrade else { return Ok(()) };
+    let LockUpgrade::Only(plugins) = &request.options.upgrade else { return Ok(()) };
     let asked = request.manifest.plugins().iter().map(|wish| &wish.id);
     let locked = request.former.workspaces.values().flat_map(|workspace| workspace.plugins.keys());
     let known: BTreeSet<&PluginId> = asked.chain(locked).collect();
@@ -91,14 +91,14 @@ fn failure(request: &LockRequest<'_>, workspace: &Workspace, fault: LockFault) -
 
 /// What a problem depends on that is not the same for all workspaces: those that agree in it have the same solution.
 #[derive(Eq, Hash, PartialEq)]
-struct Question {
+struct ProblemKey {
     wishes: Vec<(PluginId, String)>,
     grafana: Option<GrafanaVersion>,
     platforms: Vec<Platform>,
     locked: Vec<(PluginId, String)>,
 }
 
-impl Question {
+impl ProblemKey {
     fn of(problem: &Problem) -> Self {
         Self {
             wishes: problem.wishes.iter().map(|wish| (wish.id.clone(), wish.version.to_string())).collect(),
@@ -110,12 +110,12 @@ impl Question {
 }
 
 /// Returns the outcome of each case, in order; equal problems are solved once.
-fn solve_all(context: &Context, index: &Index, cases: &[Case<'_>]) -> Result<Vec<Outcome>, IndexError> {
-    let mut solved: HashMap<Question, Outcome> = HashMap::new();
+fn solve_all(context: &Context, index: &Index, cases: &[WorkspaceProblem<'_>]) -> Result<Vec<Resolved>, IndexError> {
+    let mut solved: HashMap<ProblemKey, Resolved> = HashMap::new();
     let mut outcomes = Vec::with_capacity(cases.len());
     context.reporter.begin("resolving", Some(cases.len() as u64), Unit::Items);
     for case in cases {
-        let question = Question::of(&case.problem);
+        let question = ProblemKey::of(&case.problem);
         let outcome = match solved.get(&question) {
             Some(outcome) => outcome.clone(),
             None => candidates::attempt(index, &case.problem)?,
@@ -128,7 +128,7 @@ fn solve_all(context: &Context, index: &Index, cases: &[Case<'_>]) -> Result<Vec
     Ok(outcomes)
 }
 
-fn unknown(cases: &[Case<'_>], outcomes: &[Outcome]) -> BTreeSet<Unknown> {
+fn unknown(cases: &[WorkspaceProblem<'_>], outcomes: &[Resolved]) -> BTreeSet<Unknown> {
     let mut unknown = BTreeSet::new();
     for (case, outcome) in cases.iter().zip(outcomes) {
         let plugins = outcome.iter().flat_map(|solution| &solution.plugins).filter(|resolved| !resolved.needs_known);
@@ -166,7 +166,7 @@ async fn fetch_all(
         Some(LockedPackages { plugin, version, platforms, digests: BTreeMap::new() })
     };
     let wanted = FetchOptions {
-        subject: Subject::Locked(new.iter().filter_map(package).collect()),
+        subject: FetchRequest::Locked(new.iter().filter_map(package).collect()),
         surroundings: Surroundings::default(),
         dependencies: false,
         concurrency: options.concurrency,
@@ -188,7 +188,7 @@ async fn fetch_all(
 fn assemble(
     index: &Index,
     request: &LockRequest<'_>,
-    (cases, outcomes): (Vec<Case<'_>>, Vec<Outcome>),
+    (cases, outcomes): (Vec<WorkspaceProblem<'_>>, Vec<Resolved>),
     resolved: &mut ResolvedLock,
 ) -> Result<(), IndexError> {
     let mut assembly = Assembly::new(index)?;

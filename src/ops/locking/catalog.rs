@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{
     index::{Index, IndexError, StoredPlugin, StoredRelease},
-    lockfile::{LockedPlugin, PackageDigest, Reason, Signer, Snapshot},
+    lockfile::{CatalogState, LockReason, LockedPlugin, LockedSigner, PackageDigest},
     model::{PluginId, PluginVersion},
 };
 
@@ -20,22 +20,22 @@ pub struct Undigested {
 }
 
 /// What the catalog says, each plugin read once.
-pub(in crate::ops) struct Catalog<'a> {
+pub(in crate::ops) struct CatalogReader<'a> {
     index: &'a Index,
     known: BTreeMap<PluginId, Option<(StoredPlugin, Vec<StoredRelease>)>>,
     /// Versions of which it has no digest.
     pub(in crate::ops) undigested: BTreeSet<Undigested>,
 }
 
-impl<'a> Catalog<'a> {
+impl<'a> CatalogReader<'a> {
     pub(in crate::ops) fn new(index: &'a Index) -> Self {
         Self { index, known: BTreeMap::new(), undigested: BTreeSet::new() }
     }
 
     /// Returns the last state of the catalog that was copied.
-    pub(in crate::ops) fn snapshot(&self) -> Result<Option<Snapshot>, IndexError> {
+    pub(in crate::ops) fn snapshot(&self) -> Result<Option<CatalogState>, IndexError> {
         let last = self.index.syncs()?.into_iter().next();
-        Ok(last.map(|sync| Snapshot { source: sync.source, sync: sync.id, synced_at: sync.finished_at }))
+        Ok(last.map(|sync| CatalogState { source: sync.source, sync: sync.id, synced_at: sync.finished_at }))
     }
 
     fn plugin(&mut self, id: &PluginId) -> Result<Option<&(StoredPlugin, Vec<StoredRelease>)>, IndexError> {
@@ -59,13 +59,15 @@ impl<'a> Catalog<'a> {
         &mut self,
         id: &PluginId,
         version: &PluginVersion,
-        reason: Reason,
+        reason: LockReason,
     ) -> Result<LockedPlugin, IndexError> {
         let mut locked = LockedPlugin { version: version.clone(), reason, signer: None, packages: BTreeMap::new() };
         if let Some((stored, releases)) = self.plugin(id)? {
             let signature = &stored.plugin.signature;
-            locked.signer = (!signature.signature_type.is_empty())
-                .then(|| Signer { signature: signature.signature_type.clone(), organisation: signature.org.clone() });
+            locked.signer = (!signature.signature_type.is_empty()).then(|| LockedSigner {
+                signature: signature.signature_type.clone(),
+                organisation: signature.org.clone(),
+            });
             let exact = releases.iter().find(|one| one.release.version == *version);
             let found = exact.or_else(|| releases.iter().find(|one| one.release.version.same_release(version)));
             if let Some(found) = found {

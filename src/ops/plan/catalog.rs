@@ -9,14 +9,14 @@ use crate::{
     model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange},
     ops::candidates::{self, LookupError},
     resolver::Surroundings,
-    rollout::planner::{Known, Obstacle},
+    rollout::planner::{KnownVersion, Obstacle},
 };
 
 /// What the catalog says of one version.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fact {
+pub(super) struct VersionFact {
     /// As the planner takes it.
-    pub(super) known: Known,
+    pub(super) known: KnownVersion,
     /// Whether it is made with Angular.
     pub(super) angular: bool,
     /// What it needs that Grafana does not bring, with versions; nothing where that is not known.
@@ -26,12 +26,12 @@ pub(super) struct Fact {
 }
 
 /// The catalog.
-pub(super) struct Facts<'a> {
+pub(super) struct CatalogFacts<'a> {
     pub(super) index: &'a Index,
-    known: HashMap<(PluginId, PluginVersion, Platform), Fact>,
+    known: HashMap<(PluginId, PluginVersion, Platform), VersionFact>,
 }
 
-impl<'a> Facts<'a> {
+impl<'a> CatalogFacts<'a> {
     pub(super) fn new(index: &'a Index) -> Self {
         Self { index, known: HashMap::new() }
     }
@@ -42,7 +42,7 @@ impl<'a> Facts<'a> {
         id: &PluginId,
         version: &PluginVersion,
         platform: &Platform,
-    ) -> Result<Fact, IndexError> {
+    ) -> Result<VersionFact, IndexError> {
         let key = (id.clone(), version.clone(), platform.clone());
         if let Some(known) = self.known.get(&key) {
             return Ok(known.clone());
@@ -52,8 +52,8 @@ impl<'a> Facts<'a> {
         Ok(fact)
     }
 
-    fn read(&self, id: &PluginId, version: &PluginVersion, platform: &Platform) -> Result<Fact, IndexError> {
-        let mut fact = Fact::default();
+    fn read(&self, id: &PluginId, version: &PluginVersion, platform: &Platform) -> Result<VersionFact, IndexError> {
+        let mut fact = VersionFact::default();
         fact.known.stopped = candidates::stop_of(self.index, id, version)?.map(|error| obstacle(&error));
         let Some(plugin) = self.index.plugin(id)? else { return Ok(fact) };
         let releases = self.index.releases(id)?;

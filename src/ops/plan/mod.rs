@@ -3,11 +3,11 @@
 //! *Invariant:* nothing is changed anywhere, and the plan depends on what was read alone, not on who answered first.
 //! *Not for:* the rules, which `rollout` has; here the values come together that they are about.
 
-mod beside;
 mod catalog;
 mod error;
-mod foresight;
+mod extra_content;
 mod save;
+mod server_warnings;
 mod survey;
 
 use std::{
@@ -19,21 +19,21 @@ use futures_util::{StreamExt, stream};
 use sha2::{Digest as _, Sha256};
 
 use self::{
-    catalog::Facts,
+    catalog::CatalogFacts,
     survey::{Survey, survey},
 };
 pub use self::{
     error::PlanStartError,
-    save::{SaveError, SavedPlanError, save, saved},
+    save::{PlanSaveError, SavedPlanError, save, saved},
 };
 use crate::{
     diagnostic::Kind,
     fleet::{
         Manifest, Workspace,
-        manifest::{Ensure, Kind as WorkspaceKind, Wish},
+        manifest::{Ensure, Wish, WorkspaceKind},
     },
     index::{Index, IndexError},
-    lockfile::{Lock, Reason},
+    lockfile::{Lock, LockReason},
     model::{PluginId, PluginVersion, Sha256Digest, Timestamp, VersionRange, WorkspaceName},
     ops::{
         Context, blocking,
@@ -44,8 +44,8 @@ use crate::{
     },
     progress::Unit,
     rollout::{
-        Base, Content, Ground, Plan,
-        planner::{Asked, Decision, Obstacle, Place, Subject, assemble, decide},
+        Base, Content, Plan, PlannedWorkspace,
+        planner::{DecidedWorkspace, Obstacle, PlannerInput, Requested, WorkspaceDecision, assemble, decide},
     },
 };
 
@@ -111,20 +111,20 @@ pub async fn plan(
     let unread = surveys.iter().filter_map(Survey::unread).collect();
     let mut remarks: Vec<_> = surveys.iter().flat_map(Survey::told).collect();
     let chosen = if let Some(lock) = former {
-        Chosen { digest: Some(lock_digest(&lock)), lock, failed: BTreeMap::new() }
+        ChosenVersions { digest: Some(lock_digest(&lock)), lock, failed: BTreeMap::new() }
     } else {
         let (chosen, more) = choose(context, sources, manifest, &surveys, options.published_before).await?;
         remarks.extend(more);
         chosen
     };
-    let so = beside::already_so(manifest, &surveys).await;
-    let desk = Desk { manifest: manifest.clone(), chosen, options, now: context.now(), index_path, so };
+    let so = extra_content::already_so(manifest, &surveys).await;
+    let desk = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), index_path, so };
     let plan = blocking(move || desk.plan(&surveys)).await?;
     Ok(Planned { plan, remarks, unread })
 }
 
 /// The versions that are wanted.
-struct Chosen {
+struct ChosenVersions {
     lock: Lock,
     /// The digest of the file; nothing where there is none.
     digest: Option<Sha256Digest>,
@@ -139,7 +139,7 @@ async fn choose(
     manifest: &Manifest,
     surveys: &[Survey],
     published_before: Option<Timestamp>,
-) -> Result<(Chosen, Vec<String>), PlanStartError> {
+) -> Result<(ChosenVersions, Vec<String>), PlanStartError> {
     let states: Vec<_> = surveys.iter().filter_map(Survey::read).collect();
     let concurrency = manifest.rollout().max_concurrent.get();
     let options = LockOptions { published_before, concurrency, ..LockOptions::default() };
@@ -149,7 +149,7 @@ async fn choose(
         let obstacle = Obstacle { reason: failure.reason(), hint: failure.fault.hint() };
         (failure.workspace, obstacle)
     });
-    let chosen = Chosen { lock: resolved.lock, digest: None, failed: failed.collect() };
+    let chosen = ChosenVersions { lock: resolved.lock, digest: None, failed: failed.collect() };
     let note = "there is no lock: versions are chosen for this plan alone, and `plugport lock` keeps them".to_owned();
     Ok((chosen, std::iter::once(note).chain(resolved.remarks).collect()))
 }
@@ -168,9 +168,9 @@ async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceNam
 }
 
 /// What plans are made from besides the workspaces themselves.
-struct Desk {
+struct PlanInputs {
     manifest: Manifest,
-    chosen: Chosen,
+    chosen: ChosenVersions,
     options: PlanOptions,
     now: Timestamp,
     index_path: PathBuf,
@@ -178,18 +178,18 @@ struct Desk {
     so: Vec<Content>,
 }
 
-impl Desk {
+impl PlanInputs {
     fn plan(&self, surveys: &[Survey]) -> Result<Plan, IndexError> {
         let index = Index::open_existing(&self.index_path)?;
         let _snapshot = index.snapshot()?;
-        let mut facts = Facts::new(&index);
+        let mut facts = CatalogFacts::new(&index);
         let (mut places, mut content) = (Vec::new(), Vec::new());
         for survey in surveys {
             let Ok(workspace) = self.manifest.workspace(&survey.name) else { continue };
             let subject = self.subject(workspace, survey, &mut facts)?;
             let mut decision = decide(&subject);
-            decision.warnings.extend(foresight::warnings(survey, &subject, &decision, &mut facts)?);
-            content.extend(beside::planned(&self.manifest, workspace, survey, &decision, &self.so));
+            decision.warnings.extend(server_warnings::warnings(survey, &subject, &decision, &mut facts)?);
+            content.extend(extra_content::planned(&self.manifest, workspace, survey, &decision, &self.so));
             places.push(place(workspace, survey, decision));
         }
         let sync = index.syncs()?.first().map(|sync| sync.id);
@@ -197,7 +197,12 @@ impl Desk {
         Ok(assemble(base, self.now, self.manifest.rollout().clone(), places, content))
     }
 
-    fn subject(&self, workspace: &Workspace, survey: &Survey, facts: &mut Facts<'_>) -> Result<Subject, IndexError> {
+    fn subject(
+        &self,
+        workspace: &Workspace,
+        survey: &Survey,
+        facts: &mut CatalogFacts<'_>,
+    ) -> Result<PlannerInput, IndexError> {
         let name = workspace.name();
         let asked = asked(workspace, self.manifest.plugins());
         let locked = self.chosen.lock.workspace(name).cloned();
@@ -215,13 +220,13 @@ impl Desk {
         let mut last_known = BTreeMap::new();
         for (id, plugin) in locked.iter().flat_map(|locked| &locked.plugins) {
             // What was adopted is locked as it was found.
-            if plugin.reason == Reason::Adopted {
+            if plugin.reason == LockReason::Adopted {
                 last_known.insert(id.clone(), plugin.version.clone());
             }
         }
         last_known
             .extend(self.options.last_known.get(name).into_iter().flatten().map(|(id, at)| (id.clone(), at.clone())));
-        Ok(Subject {
+        Ok(PlannerInput {
             name: name.clone(),
             platform,
             is_server: workspace.kind() != WorkspaceKind::Directory,
@@ -238,44 +243,44 @@ impl Desk {
     /// Returns why no version of a plugin that is asked for can be in a lock, where the catalog tells.
     fn why_not(
         &self,
-        facts: &Facts<'_>,
+        facts: &CatalogFacts<'_>,
         survey: &Survey,
         id: &PluginId,
-        asked: &BTreeMap<PluginId, Asked>,
+        asked: &BTreeMap<PluginId, Requested>,
     ) -> Result<Option<Obstacle>, IndexError> {
-        let Some(Asked::Present(ranges)) = asked.get(id) else { return Ok(None) };
+        let Some(Requested::Present(ranges)) = asked.get(id) else { return Ok(None) };
         facts.why_not(survey, id, ranges.first().cloned(), self.options.published_before)
     }
 }
 
 /// Returns what the manifest says of each plugin on a workspace.
-fn asked(workspace: &Workspace, wishes: &[Wish]) -> BTreeMap<PluginId, Asked> {
+fn asked(workspace: &Workspace, wishes: &[Wish]) -> BTreeMap<PluginId, Requested> {
     let mut asked = BTreeMap::new();
     for wish in wishes.iter().filter(|wish| workspace.is_meant_by(&wish.on)) {
         let ranges: Vec<VersionRange> = wish.version.iter().cloned().collect();
         let said = match (asked.remove(&wish.id), wish.ensure) {
-            (None, Ensure::Present) => Asked::Present(ranges),
-            (None | Some(Asked::Absent), Ensure::Absent) => Asked::Absent,
-            (Some(Asked::Present(mut earlier)), Ensure::Present) => {
+            (None, Ensure::Present) => Requested::Present(ranges),
+            (None | Some(Requested::Absent), Ensure::Absent) => Requested::Absent,
+            (Some(Requested::Present(mut earlier)), Ensure::Present) => {
                 earlier.extend(ranges);
-                Asked::Present(earlier)
+                Requested::Present(earlier)
             }
-            _ => Asked::Both,
+            _ => Requested::Both,
         };
         asked.insert(wish.id.clone(), said);
     }
     asked
 }
 
-fn place(workspace: &Workspace, survey: &Survey, decision: Decision) -> Place {
-    let ground = survey.state.as_ref().ok().map(|state| Ground {
+fn place(workspace: &Workspace, survey: &Survey, decision: WorkspaceDecision) -> DecidedWorkspace {
+    let ground = survey.state.as_ref().ok().map(|state| PlannedWorkspace {
         place: workspace.place_text(),
         grafana: state.grafana.clone(),
         platform: workspace.platform().clone(),
         account: workspace.account(),
         plugins: state.plugins.iter().map(|(id, plugin)| (id.clone(), plugin.version.clone())).collect(),
     });
-    Place { name: workspace.name().clone(), labels: workspace.labels().clone(), ground, decision }
+    DecidedWorkspace { name: workspace.name().clone(), labels: workspace.labels().clone(), ground, decision }
 }
 
 #[cfg(test)]
@@ -292,9 +297,9 @@ mod tests {
         let asked = asked(&manifest.workspaces()[0], manifest.plugins());
         let said: Vec<_> = asked.iter().map(|(id, asked)| format!("{id}: {asked:?}")).collect();
         assert_eq!(said.len(), 3, "{said:?}");
-        assert_eq!(asked[&"gone".parse().expect("an id")], Asked::Absent);
-        assert_eq!(asked[&"torn".parse().expect("an id")], Asked::Both);
-        let Asked::Present(ranges) = &asked[&"twice".parse().expect("an id")] else { panic!("{said:?}") };
+        assert_eq!(asked[&"gone".parse().expect("an id")], Requested::Absent);
+        assert_eq!(asked[&"torn".parse().expect("an id")], Requested::Both);
+        let Requested::Present(ranges) = &asked[&"twice".parse().expect("an id")] else { panic!("{said:?}") };
         assert_eq!(ranges.len(), 2);
     }
 }

@@ -14,12 +14,12 @@ use crate::{
 /// A plan cannot be saved.
 #[derive(Debug, thiserror::Error)]
 #[error("the plan cannot be written to `{}`", path.display().to_string().escape_debug())]
-pub struct SaveError {
+pub struct PlanSaveError {
     path: PathBuf,
     source: io::Error,
 }
 
-impl Diagnose for SaveError {
+impl Diagnose for PlanSaveError {
     fn kind(&self) -> Kind {
         Kind::Storage
     }
@@ -68,7 +68,7 @@ pub fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
 }
 
 /// Writes the text of a plan to a file that nobody else may read: it is there wholly or not at all.
-pub fn save(path: &Path, text: &str) -> Result<(), SaveError> {
-    let failed = |source| SaveError { path: path.to_owned(), source };
+pub fn save(path: &Path, text: &str) -> Result<(), PlanSaveError> {
+    let failed = |source| PlanSaveError { path: path.to_owned(), source };
     disk::write_atomic(path, text.as_bytes(), 0o600).map_err(failed)
 }

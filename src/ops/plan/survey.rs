@@ -8,7 +8,7 @@ use crate::{
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{
         lock::WorkspaceState,
-        target::{InstalledPlugin, Place, State, Target, TargetError, Unread},
+        target::{InstalledPlugin, Place, Snapshot, Target, TargetError, Unread},
     },
     rollout::planner::{Obstacle, Present, There},
 };
@@ -18,7 +18,7 @@ use crate::{
 pub(super) struct Survey {
     pub(super) name: WorkspaceName,
     pub(super) target: Target,
-    pub(super) state: Result<State, Unread>,
+    pub(super) state: Result<Snapshot, Unread>,
     pub(super) preinstalled: BTreeMap<PluginId, Option<PluginVersion>>,
     remarks: Vec<String>,
 }

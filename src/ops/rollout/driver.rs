@@ -16,32 +16,32 @@ use tokio::{
 };
 
 use super::{
-    Crew, Member, RolloutError, Setting,
-    keeper::Keeper,
-    packages::Shelf,
+    Member, Members, RolloutError, Setting,
+    lock_guard::LockGuard,
+    packages::PackageCache,
     report::Left,
     tasks::{Known, Worker},
 };
 use crate::{
     model::{Timestamp, WorkspaceName},
     ops::target::Place,
-    rollout::{Command, Engine, Entry, Record, Task, TaskResult},
+    rollout::{Engine, EngineCommand, JournalEntry, Record, Task, TaskResult},
 };
 
 /// A task that has ended.
-type Ended = (WorkspaceName, Task, TaskResult);
+type EndedTask = (WorkspaceName, Task, TaskResult);
 
 /// A rollout under way.
 pub(super) struct Driver<'a> {
     setting: &'a Setting<'a>,
-    keeper: &'a Keeper,
+    keeper: &'a LockGuard,
     engine: Engine,
     workers: BTreeMap<WorkspaceName, Arc<Worker>>,
     /// Steps of which an earlier try came to nothing, as far as could be seen.
     in_doubt: BTreeSet<(WorkspaceName, usize)>,
     /// What is applied and not yet written.
-    pending: Vec<Entry>,
-    running: JoinSet<Ended>,
+    pending: Vec<JournalEntry>,
+    running: JoinSet<EndedTask>,
     slowed: UnboundedReceiver<(String, Duration)>,
     last: Timestamp,
 }
@@ -57,9 +57,9 @@ struct Turn {
 impl<'a> Driver<'a> {
     pub(super) fn new(
         setting: &'a Setting<'a>,
-        keeper: &'a Keeper,
+        keeper: &'a LockGuard,
         engine: Engine,
-        (crew, shelf): (Crew, Shelf),
+        (crew, shelf): (Members, PackageCache),
     ) -> Self {
         let (sender, slowed) = mpsc::unbounded_channel();
         let workers = crew.into_iter().map(|(name, member)| {
@@ -89,7 +89,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Takes in what the journal has already.
-    pub(super) fn replay(&mut self, entries: &[Entry]) -> Result<(), RolloutError> {
+    pub(super) fn replay(&mut self, entries: &[JournalEntry]) -> Result<(), RolloutError> {
         for entry in entries {
             self.take_in(entry)?;
         }
@@ -103,7 +103,7 @@ impl<'a> Driver<'a> {
 
     /// Notes something that happened; it is written with the next that is.
     pub(super) fn note(&mut self, record: Record) -> Result<(), RolloutError> {
-        let entry = Entry { at: self.now(), record };
+        let entry = JournalEntry { at: self.now(), record };
         self.take_in(&entry)?;
         self.pending.push(entry);
         Ok(())
@@ -137,18 +137,18 @@ impl<'a> Driver<'a> {
             turn.until = None;
             for command in self.engine.next(now) {
                 match command {
-                    Command::Write(record) => {
+                    EngineCommand::Write(record) => {
                         self.note(record)?;
                         again = true;
                     }
-                    Command::Run { workspace, task } => {
+                    EngineCommand::Run { workspace, task } => {
                         let known = self.known(&workspace, task);
                         self.note(Record::Intent { workspace: workspace.clone(), task })?;
                         turn.begin.push((workspace, task, known));
                     }
-                    Command::Wait { until } => turn.until = Some(until),
-                    Command::Leave { reason } => turn.end = Some(Left::Paused(reason)),
-                    Command::Finish(ending) => turn.end = Some(Left::Finished(ending)),
+                    EngineCommand::Wait { until } => turn.until = Some(until),
+                    EngineCommand::Leave { reason } => turn.end = Some(Left::Paused(reason)),
+                    EngineCommand::Finish(ending) => turn.end = Some(Left::Finished(ending)),
                 }
             }
             if !again {
@@ -219,7 +219,7 @@ impl<'a> Driver<'a> {
         Ok(Left::Interrupted)
     }
 
-    fn ended(&mut self, joined: Result<Ended, JoinError>) -> Result<(), RolloutError> {
+    fn ended(&mut self, joined: Result<EndedTask, JoinError>) -> Result<(), RolloutError> {
         match joined {
             Ok((workspace, task, result)) => self.note(Record::Ended { workspace, task, result }),
             Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -234,7 +234,7 @@ impl<'a> Driver<'a> {
         self.note(Record::Throttled { workspace, until })
     }
 
-    fn take_in(&mut self, entry: &Entry) -> Result<(), RolloutError> {
+    fn take_in(&mut self, entry: &JournalEntry) -> Result<(), RolloutError> {
         self.engine.apply(entry)?;
         self.last = self.last.max(entry.at);
         if let Record::Ended { workspace, task, result } = &entry.record {

@@ -5,40 +5,40 @@
 //! *Not for:* deciding what comes next: the engine does, from the journal alone.
 
 pub mod content;
+mod drift;
 mod driver;
 mod error;
-mod ground;
+mod history;
 mod interrupt;
-mod keeper;
-mod kept;
+mod lock_guard;
 mod packages;
 mod preflight;
 mod report;
-mod story;
+mod retained;
 mod tasks;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
 pub use self::{
     error::RolloutError,
+    history::{Story, list, story},
     interrupt::Interrupt,
-    kept::{LastKnown, last_known},
-    report::{Left, Outcome, WorkspaceFailure},
-    story::{Story, list, story},
+    report::{Left, RolloutOutcome, WorkspaceFailure},
+    retained::{LastKnown, last_known},
 };
-pub(in crate::ops) use kept::needed;
+pub(in crate::ops) use retained::needed;
 
 use self::{
     driver::Driver,
-    keeper::Keeper,
-    packages::{Needs, Shelf},
+    lock_guard::LockGuard,
+    packages::{PackageCache, PackageNeeds},
 };
 use crate::{
     fleet::{Manifest, Workspace},
     journal::{Operator, RolloutId, StopAfter},
     model::{Sha256Digest, Timestamp, WorkspaceName},
     ops::{Context, sources::Sources, target::Target},
-    rollout::{Ending, Engine, Entry, Plan, Record},
+    rollout::{Ending, Engine, JournalEntry, Plan, Record},
 };
 
 /// How many workspaces are asked at once before anything is changed, at least.
@@ -54,7 +54,7 @@ pub struct Member {
 }
 
 /// The workspaces of a rollout.
-pub type Crew = BTreeMap<WorkspaceName, Member>;
+pub type Members = BTreeMap<WorkspaceName, Member>;
 
 /// How a rollout is carried out.
 #[derive(Clone, Debug)]
@@ -76,9 +76,9 @@ pub struct RolloutOptions {
 }
 
 /// Who hears of a rollout while it goes on.
-pub trait Witness: fmt::Debug + Send + Sync {
+pub trait Observer: fmt::Debug + Send + Sync {
     /// An entry was written.
-    fn written(&self, rollout: &RolloutId, entry: &Entry);
+    fn written(&self, rollout: &RolloutId, entry: &JournalEntry);
 }
 
 /// What a rollout is carried out with.
@@ -93,7 +93,7 @@ pub struct Setting<'a> {
     /// Who may want it to end.
     pub interrupt: &'a Interrupt,
     /// Who hears of it.
-    pub witness: &'a dyn Witness,
+    pub witness: &'a dyn Observer,
 }
 
 /// What is done with a rollout that was begun.
@@ -111,15 +111,15 @@ pub enum Onward {
 pub async fn apply(
     setting: Setting<'_>,
     plan: Plan,
-    crew: Crew,
+    crew: Members,
     lock: Option<Sha256Digest>,
-) -> Result<Outcome, RolloutError> {
+) -> Result<RolloutOutcome, RolloutError> {
     let Setting { context, options, .. } = setting;
     let id = RolloutId::new(context.now(), fastrand::u16(..));
-    let keeper = Keeper::take(context, &id, options).await?;
-    story::refuse_second(context)?;
+    let keeper = LockGuard::take(context, &id, options).await?;
+    history::refuse_second(context)?;
     let asked = plan.policy.max_concurrent.get().max(ASKED_AT_ONCE);
-    let shifts = ground::shifts(&plan, &crew, (&options.manifest, lock), asked).await;
+    let shifts = drift::shifts(&plan, &crew, (&options.manifest, lock), asked).await;
     if !shifts.is_empty() {
         return Err(RolloutError::Stale(shifts));
     }
@@ -129,8 +129,8 @@ pub async fn apply(
         return Err(RolloutError::NotReady { obstacles, hints });
     }
     let mut lacking =
-        Needs::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
-    let shelf = Shelf::new(context, options.manifest.trust().preflight);
+        PackageNeeds::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
+    let shelf = PackageCache::new(context, options.manifest.trust().preflight);
     if lacking.targets.is_empty() {
         packages::judge(context, &plan, &crew, &shelf, &mut lacking).await;
     }
@@ -143,37 +143,42 @@ pub async fn apply(
     let mut remarks: Vec<String> = readiness.remarks.into_iter().chain(lacking.remarks).collect();
     remarks.extend(lacking.way_back.into_iter().map(|what| format!("there is no way back to {what}")));
     let plan = Arc::new(plan);
-    let first = Entry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
+    let first = JournalEntry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
     keeper.create(Arc::clone(&plan), first.clone()).await?;
     setting.witness.written(&id, &first);
     let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), (crew, shelf));
     driver.replay(&[first])?;
     let left = driver.drive().await?;
-    Ok(Outcome::of(id, driver.engine(), left, remarks))
+    Ok(RolloutOutcome::of(id, driver.engine(), left, remarks))
 }
 
 /// Goes on with a rollout, takes it back, or ends it where it is.
-pub async fn go_on(setting: Setting<'_>, id: &RolloutId, crew: Crew, way: Onward) -> Result<Outcome, RolloutError> {
+pub async fn go_on(
+    setting: Setting<'_>,
+    id: &RolloutId,
+    crew: Members,
+    way: Onward,
+) -> Result<RolloutOutcome, RolloutError> {
     let Setting { context, options, .. } = setting;
-    let keeper = Keeper::take(context, id, options).await?;
+    let keeper = LockGuard::take(context, id, options).await?;
     // Read only now: until the lock was taken somebody else may have gone on.
-    let told = story::load(context, id)?;
+    let told = history::load(context, id)?;
     let entries = told.entries.clone();
-    let engine = story::engine(told)?;
+    let engine = history::engine(told)?;
     refuse_useless(&engine, id, way)?;
     let (plan, mut remarks) = (Arc::clone(engine.plan()), Vec::new());
     if way != Onward::Abort {
-        let moved = ground::moved(&plan, &crew);
+        let moved = drift::moved(&plan, &crew);
         if !moved.is_empty() {
             return Err(RolloutError::Moved(moved));
         }
         // As far as that goes: what is not there fails where it is needed.
         let lacking =
-            Needs::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
+            PackageNeeds::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
         remarks.extend(lacking.targets.into_iter().chain(lacking.way_back));
     }
     let is_over = engine.is_over();
-    let shelf = Shelf::new(context, options.manifest.trust().preflight);
+    let shelf = PackageCache::new(context, options.manifest.trust().preflight);
     let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), (crew, shelf));
     driver.replay(&entries)?;
     let by = options.operator.to_string();
@@ -188,7 +193,7 @@ pub async fn go_on(setting: Setting<'_>, id: &RolloutId, crew: Crew, way: Onward
         Onward::Abort => driver.note(Record::Aborted { by })?,
     }
     let left = driver.drive().await?;
-    Ok(Outcome::of(id.clone(), driver.engine(), left, remarks))
+    Ok(RolloutOutcome::of(id.clone(), driver.engine(), left, remarks))
 }
 
 /// Refuses what has nothing to do.

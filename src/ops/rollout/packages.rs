@@ -9,14 +9,14 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::Crew;
+use super::Members;
 use crate::{
     diagnostic::Chain,
     index::{Index, IndexError},
     model::{Platform, PluginId, PluginSpec, PluginVersion, VersionRequest, WorkspaceName},
     ops::{
         Context, blocking,
-        fetch::{self, FetchOptions, FetchStartError, Subject},
+        fetch::{self, FetchOptions, FetchRequest, FetchStartError},
         install::Permits,
         sources::Sources,
         target::Place,
@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// A version for a platform.
-type Wanted = (PluginId, PluginVersion, Platform);
+type NeededPackage = (PluginId, PluginVersion, Platform);
 
 /// What stands in the way of a rollout, as far as packages go.
 #[derive(Debug, Default)]
@@ -42,14 +42,14 @@ pub(super) struct Lacking {
 
 /// What a plan needs.
 #[derive(Debug, Default)]
-pub(super) struct Needs {
-    targets: BTreeMap<Wanted, Vec<(WorkspaceName, Option<String>)>>,
-    way_back: BTreeMap<Wanted, Vec<WorkspaceName>>,
+pub(super) struct PackageNeeds {
+    targets: BTreeMap<NeededPackage, Vec<(WorkspaceName, Option<String>)>>,
+    way_back: BTreeMap<NeededPackage, Vec<WorkspaceName>>,
 }
 
-impl Needs {
+impl PackageNeeds {
     /// Returns what a plan needs here; servers that take their packages unchecked need none.
-    pub(super) fn of(plan: &Plan, crew: &Crew, preflight: bool) -> Self {
+    pub(super) fn of(plan: &Plan, crew: &Members, preflight: bool) -> Self {
         let mut needs = Self::default();
         for (name, member) in crew {
             if matches!(member.target.place, Place::Server(_)) && !preflight {
@@ -77,17 +77,17 @@ impl Needs {
             return Ok(lacking);
         }
         let _lock = context.home.lock(&context.command, context.now())?;
-        let mut failures: BTreeMap<Wanted, String> = BTreeMap::new();
-        let all: BTreeSet<&Wanted> = self.targets.keys().chain(self.way_back.keys()).collect();
+        let mut failures: BTreeMap<NeededPackage, String> = BTreeMap::new();
+        let all: BTreeSet<&NeededPackage> = self.targets.keys().chain(self.way_back.keys()).collect();
         let platforms: BTreeSet<&Platform> = all.iter().map(|(_, _, platform)| platform).collect();
         for platform in platforms {
-            let here: Vec<&Wanted> = all.iter().copied().filter(|(_, _, its)| its == platform).collect();
-            let exact = |(plugin, version, _): &&Wanted| PluginSpec {
+            let here: Vec<&NeededPackage> = all.iter().copied().filter(|(_, _, its)| its == platform).collect();
+            let exact = |(plugin, version, _): &&NeededPackage| PluginSpec {
                 id: plugin.clone(),
                 version: VersionRequest::Text { version: version.clone(), range: None },
             };
             let options = FetchOptions {
-                subject: Subject::Plugins(here.iter().map(exact).collect()),
+                subject: FetchRequest::Plugins(here.iter().map(exact).collect()),
                 surroundings: Surroundings { platforms: vec![platform.clone()], ..Surroundings::default() },
                 dependencies: false,
                 concurrency: 8,
@@ -96,7 +96,7 @@ impl Needs {
             let writer =
                 blocking(move || Index::open_proven(&path).and_then(|index| Index::open(index.path()))).await?;
             for failure in fetch::fetch_locked(context, sources, writer, &options).await?.failed {
-                let same = |(plugin, version, _): &&&Wanted| {
+                let same = |(plugin, version, _): &&&NeededPackage| {
                     *plugin == failure.plugin && failure.version.as_ref().is_none_or(|failed| failed == version)
                 };
                 // A failure without a version is that of whatever is not in the store.
@@ -114,7 +114,7 @@ impl Needs {
     fn sort_failures(
         &self,
         context: &Context,
-        failures: &BTreeMap<Wanted, String>,
+        failures: &BTreeMap<NeededPackage, String>,
         lacking: &mut Lacking,
     ) -> Result<(), IndexError> {
         for (wanted, asked) in &self.targets {
@@ -139,12 +139,12 @@ impl Needs {
 
 /// The packages of a rollout that were found already, and whether servers may be asked for them.
 #[derive(Clone, Debug)]
-pub(super) struct Shelf {
+pub(super) struct PackageCache {
     pub(super) permits: Permits,
-    names: Arc<Mutex<BTreeMap<Wanted, PackageName>>>,
+    names: Arc<Mutex<BTreeMap<NeededPackage, PackageName>>>,
 }
 
-impl Shelf {
+impl PackageCache {
     pub(super) fn new(context: &Context, preflight: bool) -> Self {
         Self { permits: Permits::new(context, preflight), names: Arc::default() }
     }
@@ -167,7 +167,7 @@ impl Shelf {
 }
 
 /// Judges the signature of each package that a server is to install by itself, for that server's address.
-pub(super) async fn judge(context: &Context, plan: &Plan, crew: &Crew, shelf: &Shelf, lacking: &mut Lacking) {
+pub(super) async fn judge(context: &Context, plan: &Plan, crew: &Members, shelf: &PackageCache, lacking: &mut Lacking) {
     let mut told = BTreeSet::new();
     for (name, member) in crew {
         let Place::Server(server) = &member.target.place else { continue };
@@ -223,7 +223,7 @@ fn names<'a>(all: impl ExactSizeIterator<Item = &'a WorkspaceName>) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-fn is_stored(context: &Context, (plugin, version, platform): &Wanted) -> Option<bool> {
+fn is_stored(context: &Context, (plugin, version, platform): &NeededPackage) -> Option<bool> {
     let name = name_of(context, plugin, version, platform)?;
     let index = Index::open_existing(&context.home.index_path()).ok()?;
     let blob = index.blob(&name.plugin, &name.version, &name.platform).ok()??;
@@ -233,7 +233,7 @@ fn is_stored(context: &Context, (plugin, version, platform): &Wanted) -> Option<
 /// Returns why the package in the store is not the one that the plan names.
 fn mismatch(
     context: &Context,
-    (plugin, version, platform): &Wanted,
+    (plugin, version, platform): &NeededPackage,
     asked: &[(WorkspaceName, Option<String>)],
 ) -> Result<Option<String>, IndexError> {
     let index = Index::open_existing(&context.home.index_path())?;
@@ -250,7 +250,7 @@ fn mismatch(
 }
 
 /// Returns why a former version cannot be had from upstream again.
-fn not_listed(context: &Context, (plugin, version, _): &Wanted) -> Result<Option<String>, IndexError> {
+fn not_listed(context: &Context, (plugin, version, _): &NeededPackage) -> Result<Option<String>, IndexError> {
     let index = Index::open_existing(&context.home.index_path())?;
     let gone = index.plugin(plugin)?.is_none_or(|stored| stored.withdrawn_at.is_some());
     let releases = index.releases(plugin)?;

@@ -4,7 +4,7 @@
 
 use futures_util::{StreamExt, stream};
 
-use super::{Crew, Member};
+use super::{Member, Members};
 use crate::{
     diagnostic::Chain,
     fleet::{Grafana, directory::PluginsFolder, grafana::MayInstall},
@@ -25,7 +25,7 @@ pub(super) struct Readiness {
 }
 
 /// Asks every workspace that is to be changed whether we may.
-pub(super) async fn ask(plan: &Plan, crew: &Crew, concurrency: usize) -> Readiness {
+pub(super) async fn ask(plan: &Plan, crew: &Members, concurrency: usize) -> Readiness {
     let concerned = plan.waves.iter().flat_map(|wave| &wave.workspaces);
     let members: Vec<_> = concerned.filter_map(|name| Some((name, crew.get(name)?))).collect();
     let answers: Vec<Readiness> =

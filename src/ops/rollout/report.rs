@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     diagnostic::Kind,
     journal::RolloutId,
-    ops::changes::Summary,
+    ops::changes::OutcomeCounts,
     rollout::{Blocked, Ending, Engine, StepOutcome, StepResult, WaveState},
 };
 
@@ -22,7 +22,7 @@ pub enum Left {
 
 /// What became of a rollout.
 #[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
+pub struct RolloutOutcome {
     /// Its name.
     pub rollout: RolloutId,
     /// How it ended; nothing where it can still be resumed.
@@ -34,7 +34,7 @@ pub struct Outcome {
     /// What became of each action.
     pub results: Vec<StepResult>,
     /// How many came to what.
-    pub summary: Summary,
+    pub summary: OutcomeCounts,
     /// How many were not come to yet.
     #[serde(skip_serializing_if = "is_zero")]
     pub planned: usize,
@@ -71,12 +71,12 @@ fn is_zero(count: &usize) -> bool {
     *count == 0
 }
 
-impl Outcome {
+impl RolloutOutcome {
     /// Returns what an engine has to tell.
     pub(super) fn of(rollout: RolloutId, engine: &Engine, left: Left, mut remarks: Vec<String>) -> Self {
         let results = engine.results();
         let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
-        let summary = Summary {
+        let summary = OutcomeCounts {
             changed: count(StepOutcome::Changed),
             unchanged: count(StepOutcome::Unchanged),
             failed: count(StepOutcome::Failed),

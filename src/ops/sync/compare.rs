@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::promises;
 use crate::{
-    index::{Change, ChangeKind, OpenAlert, StoredPlugin, StoredRelease, claimed_signer},
+    index::{CatalogChange, ChangeKind, OpenAlert, StoredPlugin, StoredRelease, claimed_signer},
     model::{Platform, Plugin, PluginId, PluginStatus, PluginVersion, Release},
     upstream::Details,
 };
@@ -29,7 +29,7 @@ impl Before {
         kind: ChangeKind,
         version: Option<&PluginVersion>,
         platform: Option<&Platform>,
-    ) -> Option<&Change> {
+    ) -> Option<&CatalogChange> {
         let mut changes = self.open.iter().map(|alert| &alert.change);
         changes.find(|open| {
             kind.supersedes(open.kind) && (open.version.as_ref(), open.platform.as_ref()) == (version, platform)
@@ -41,13 +41,13 @@ impl Before {
 #[derive(Debug, Default, Eq, PartialEq)]
 pub(super) struct Comparison {
     /// What to record, in the order in which people want to read it.
-    pub(super) changes: Vec<Change>,
+    pub(super) changes: Vec<CatalogChange>,
     /// Alerts that are recorded already, and still stand.
-    pub(super) standing: Vec<Change>,
+    pub(super) standing: Vec<CatalogChange>,
     /// The releases to write.
     pub(super) put: Vec<Release>,
     /// The releases to mark as withdrawn, if they are this source's, and what to record of it.
-    pub(super) withdraw: Vec<(PluginVersion, Change)>,
+    pub(super) withdraw: Vec<(PluginVersion, CatalogChange)>,
     /// How many releases are new.
     pub(super) added: u64,
     /// How many releases are written again.
@@ -87,15 +87,15 @@ pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
 }
 
 /// Returns whether an alert says how it is now with what another one was about.
-fn replaces(change: &Change, open: &Change) -> bool {
+fn replaces(change: &CatalogChange, open: &CatalogChange) -> bool {
     change.kind.supersedes(open.kind) && (&change.version, &change.platform) == (&open.version, &open.platform)
 }
 
 /// Returns an alert for every version of which one document has two contents, unless it is told already.
-fn contradicted(before: &Before, now: &Details) -> Vec<Change> {
+fn contradicted(before: &Before, now: &Details) -> Vec<CatalogChange> {
     let kind = ChangeKind::DigestContradicted;
     let new = now.contradicted.iter().filter(|version| before.open_alert(kind, Some(version), None).is_none());
-    let alert = |version: &PluginVersion| Change {
+    let alert = |version: &PluginVersion| CatalogChange {
         version: Some(version.clone()),
         alert: true,
         ..change(&now.entry.plugin.id, kind)
@@ -110,11 +110,11 @@ impl Comparison {
     }
 }
 
-fn compare_plugin(before: &Before, now: &Details) -> Vec<Change> {
+fn compare_plugin(before: &Before, now: &Details) -> Vec<CatalogChange> {
     let (now, entry) = (&now.entry.plugin, &now.entry);
     let Some(stored) = &before.plugin else {
         let version = now.version.as_ref().map(ToString::to_string);
-        return vec![Change { after: version, ..change(&now.id, ChangeKind::PluginAdded) }];
+        return vec![CatalogChange { after: version, ..change(&now.id, ChangeKind::PluginAdded) }];
     };
     let (known, mut changes) = (&stored.plugin, Vec::new());
     if stored.withdrawn_at.is_some() {
@@ -127,27 +127,27 @@ fn compare_plugin(before: &Before, now: &Details) -> Vec<Change> {
     let is_open = |kind| before.open_alert(kind, None, None).is_some();
     if let Some((was, is)) = promises::renumbered(stored, &entry.raw).filter(|_| before.same_source) {
         let change = from_to(&now.id, ChangeKind::IdentityChanged, &format!("number {was}"), &format!("number {is}"));
-        changes.push(Change { alert: true, ..change });
+        changes.push(CatalogChange { alert: true, ..change });
     }
     let owner = |org: &str| if org.is_empty() { "nobody".to_owned() } else { org.to_owned() };
     if known.org != now.org && (!known.org.is_empty() || is_open(ChangeKind::OwnerChanged)) {
         let change = from_to(&now.id, ChangeKind::OwnerChanged, &owner(&known.org), &owner(&now.org));
-        changes.push(Change { alert: true, ..change });
+        changes.push(CatalogChange { alert: true, ..change });
     }
     let (was, is) = (claimed_signer(&known.signature), claimed_signer(&now.signature));
     if was != is {
         // To be signed for the first time is no reason to worry, unless a signature was taken away before.
         let alert = !known.signature.signature_type.is_empty() || is_open(ChangeKind::SignatureChanged);
-        changes.push(Change { alert, ..from_to(&now.id, ChangeKind::SignatureChanged, &was, &is) });
+        changes.push(CatalogChange { alert, ..from_to(&now.id, ChangeKind::SignatureChanged, &was, &is) });
     }
     changes
 }
 
-fn compare_release(before: &Before, plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<Change> {
+fn compare_release(before: &Before, plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<CatalogChange> {
     let (release, mut changes) = (&known.release, Vec::new());
     let mut push = |kind, was: Option<&str>, is: Option<&str>| {
         let (before, after) = (was.map(str::to_owned), is.map(str::to_owned));
-        changes.push(Change { before, after, ..of_release(plugin, now, kind) });
+        changes.push(CatalogChange { before, after, ..of_release(plugin, now, kind) });
     };
     if known.withdrawn_at.is_some() {
         push(ChangeKind::VersionReturned, None, None);
@@ -164,9 +164,10 @@ fn compare_release(before: &Before, plugin: &Plugin, known: &StoredRelease, now:
     changes
 }
 
-fn compare_packages(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<Change> {
+fn compare_packages(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<CatalogChange> {
     let listed = &known.release.packages;
-    let of = |platform: &Platform, kind| Change { platform: Some(platform.clone()), ..of_release(plugin, now, kind) };
+    let of =
+        |platform: &Platform, kind| CatalogChange { platform: Some(platform.clone()), ..of_release(plugin, now, kind) };
     let mut changes = Vec::new();
     for platform in now.packages.keys() {
         // The first sync that names any package fills a gap; it adds none.
@@ -188,7 +189,7 @@ fn must_put(known: &StoredRelease, now: &Release) -> bool {
 }
 
 /// Returns the releases that are no longer listed. One that is listed in a form that cannot be read is not withdrawn.
-fn withdrawn(before: &Before, now: &Details) -> Vec<(PluginVersion, Change)> {
+fn withdrawn(before: &Before, now: &Details) -> Vec<(PluginVersion, CatalogChange)> {
     let plugin = &now.entry.plugin;
     let listed: HashSet<&str> = now.releases.iter().map(|release| release.version.as_str()).collect();
     let unreadable: HashSet<&str> = now.skipped.iter().filter_map(|skipped| skipped.version.as_deref()).collect();
@@ -201,7 +202,7 @@ fn withdrawn(before: &Before, now: &Details) -> Vec<(PluginVersion, Change)> {
         let version = known.release.version.clone();
         // The newest version does not vanish by itself: someone may be hiding an update.
         let alert = newest.is_none_or(|newest| version > *newest);
-        (version, Change { alert, ..of_release(plugin, &known.release, ChangeKind::VersionWithdrawn) })
+        (version, CatalogChange { alert, ..of_release(plugin, &known.release, ChangeKind::VersionWithdrawn) })
     })
     .collect()
 }
@@ -211,17 +212,17 @@ fn status_kind(now: &PluginStatus) -> ChangeKind {
 }
 
 /// Returns a change of a plugin with nothing but its kind.
-pub(super) fn change(plugin: &PluginId, kind: ChangeKind) -> Change {
+pub(super) fn change(plugin: &PluginId, kind: ChangeKind) -> CatalogChange {
     let plugin = plugin.clone();
-    Change { kind, plugin, version: None, platform: None, before: None, after: None, alert: false }
+    CatalogChange { kind, plugin, version: None, platform: None, before: None, after: None, alert: false }
 }
 
-fn from_to(plugin: &PluginId, kind: ChangeKind, before: &str, after: &str) -> Change {
-    Change { before: Some(before.to_owned()), after: Some(after.to_owned()), ..change(plugin, kind) }
+fn from_to(plugin: &PluginId, kind: ChangeKind, before: &str, after: &str) -> CatalogChange {
+    CatalogChange { before: Some(before.to_owned()), after: Some(after.to_owned()), ..change(plugin, kind) }
 }
 
-pub(super) fn of_release(plugin: &Plugin, release: &Release, kind: ChangeKind) -> Change {
-    Change { version: Some(release.version.clone()), ..change(&plugin.id, kind) }
+pub(super) fn of_release(plugin: &Plugin, release: &Release, kind: ChangeKind) -> CatalogChange {
+    CatalogChange { version: Some(release.version.clone()), ..change(&plugin.id, kind) }
 }
 
 #[cfg(test)]
@@ -231,7 +232,7 @@ mod tests {
     use super::*;
     use crate::{
         model::{Digests, Package, PluginEntry, PluginType, Sha256Digest, Signature, Timestamp},
-        upstream::Skipped,
+        upstream::SkippedItem,
     };
 
     const THEN: Timestamp = Timestamp::from_milliseconds(1);
@@ -351,8 +352,8 @@ mod tests {
     }
 
     /// Returns what is open after these changes were recorded.
-    fn open(changes: Vec<Change>) -> Vec<OpenAlert> {
-        let open = |change: Change| OpenAlert { change, sync: 1, since: THEN };
+    fn open(changes: Vec<CatalogChange>) -> Vec<OpenAlert> {
+        let open = |change: CatalogChange| OpenAlert { change, sync: 1, since: THEN };
         changes.into_iter().filter(|change| change.alert).map(open).collect()
     }
 
@@ -477,7 +478,7 @@ mod tests {
     fn a_version_that_cannot_be_read_is_not_withdrawn() {
         let known = [release("1.0.0", 1), release("2.0.0", 2)];
         let mut now = details(plugin("a", ""), &known[1..]);
-        now.skipped.push(Skipped::version("a-panel", "1.0.0", "there twice"));
+        now.skipped.push(SkippedItem::version("a-panel", "1.0.0", "there twice"));
         assert_eq!(compare(&before(plugin("a", ""), &known), &now).withdraw, []);
     }
 }

@@ -18,9 +18,9 @@ use tokio::{sync::mpsc, task::JoinHandle};
 pub use outcome::{Alert, PluginCounts, SyncOutcome, VersionCounts};
 
 use self::{
-    outcome::Written,
-    select::{Selection, Task, select},
-    write::{ListEtag, Work, write},
+    outcome::WriteCounts,
+    select::{DetailRequest, SyncSelection, select},
+    write::{ListEtag, WriterMessage, write},
 };
 use crate::{
     diagnostic::{Diagnose, Kind},
@@ -30,7 +30,7 @@ use crate::{
     net::NetError,
     ops::{Context, blocking},
     progress::Unit,
-    upstream::{Details, List, Listing, Skipped, Upstream, UpstreamError},
+    upstream::{Details, List, PluginList, SkippedItem, Upstream, UpstreamError},
 };
 
 /// After this many faults in a row that are not those of one plugin, the upstream counts as gone.
@@ -113,8 +113,8 @@ pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions)
     // A partial sync needs the list itself.
     let asked = source_etag.as_deref().filter(|_| options.only.is_empty() && !options.full);
     let mut outcome = match upstream.list(asked).await.map_err(failed)? {
-        Listing::Unchanged => SyncOutcome::unchanged(&index.counts()?),
-        Listing::Listed(list) => {
+        PluginList::Unchanged => SyncOutcome::unchanged(&index.counts()?),
+        PluginList::Listed(list) => {
             let known = source.map(|source| index.known_plugins(source.id)).transpose()?.unwrap_or_default();
             // A folder is read already, and what changed in it may not show in what describes the plugin.
             let full = options.full || matches!(upstream, Upstream::Folder(_));
@@ -148,7 +148,7 @@ async fn provenance_head(context: &Context) -> Result<Option<String>, IndexError
 /// A catalog that loses more than one plugin in twenty at once is more likely broken than smaller.
 fn refuse_mass_removal(
     location: &str,
-    selection: &Selection,
+    selection: &SyncSelection,
     known: usize,
     options: &SyncOptions,
 ) -> Result<(), SyncError> {
@@ -164,7 +164,7 @@ async fn run(
     context: &Context,
     upstream: &Upstream,
     index: Index,
-    selection: Selection,
+    selection: SyncSelection,
     mut etag: ListEtag,
 ) -> Result<SyncOutcome, SyncError> {
     let location = upstream.location();
@@ -173,11 +173,11 @@ async fn run(
         outcome.totals(&index.counts()?);
         return Ok(outcome);
     }
-    let Selection { tasks, touched, gone, listed_plugins, .. } = selection;
+    let SyncSelection { tasks, touched, gone, listed_plugins, .. } = selection;
     let (sender, receiver) = mpsc::channel(32);
     let (target, now) = (location.clone(), context.now());
     let clock = context.clock;
-    let writer: JoinHandle<Result<Written, IndexError>> =
+    let writer: JoinHandle<Result<WriteCounts, IndexError>> =
         tokio::task::spawn_blocking(move || write(index, &target, now, clock, receiver));
     context.reporter.begin("syncing plugins", Some(tasks.len() as u64), Unit::Items);
     let fetching = Fetching {
@@ -193,19 +193,22 @@ async fn run(
     let fetched = fetching.run(tasks).await;
     context.reporter.end();
     if let Err(source) = fetched {
-        drop(sender.send(Work::Abort).await);
+        drop(sender.send(WriterMessage::Abort).await);
         drop(writer.await);
         return Err(SyncError::Upstream { location, source });
     }
     if outcome.incomplete {
         etag.now = None;
     }
-    for work in touched.into_iter().map(|task| Work::Touch(Box::new(task))).chain(gone.into_iter().map(Work::Withdraw))
+    for work in touched
+        .into_iter()
+        .map(|task| WriterMessage::Touch(Box::new(task)))
+        .chain(gone.into_iter().map(WriterMessage::Withdraw))
     {
         // A closed channel means that the writer failed: it says itself why.
         drop(sender.send(work).await);
     }
-    drop(sender.send(Work::Commit(etag)).await);
+    drop(sender.send(WriterMessage::Commit(etag)).await);
     drop(sender);
     let written = match writer.await {
         Ok(written) => written?,
@@ -220,8 +223,8 @@ struct Fetching<'a> {
     context: &'a Context,
     upstream: &'a Upstream,
     /// Where what a plugin depends on is found, where only some plugins were asked for.
-    listed: select::Listed,
-    sender: &'a mpsc::Sender<Work>,
+    listed: select::ListedPlugins,
+    sender: &'a mpsc::Sender<WriterMessage>,
     outcome: &'a mut SyncOutcome,
     seen: HashSet<PluginId>,
     /// How many plugins came.
@@ -232,7 +235,7 @@ struct Fetching<'a> {
 
 impl Fetching<'_> {
     /// Asks for every task, and then for what those depend on. An upstream that is gone is an error.
-    async fn run(mut self, tasks: Vec<Task>) -> Result<(), UpstreamError> {
+    async fn run(mut self, tasks: Vec<DetailRequest>) -> Result<(), UpstreamError> {
         // Each plugin takes two requests at a time.
         let at_once = self.outcome.concurrency.div_ceil(2).max(1);
         self.seen.extend(tasks.iter().map(|task| task.entry.plugin.id.clone()));
@@ -263,30 +266,30 @@ impl Fetching<'_> {
         Ok(())
     }
 
-    async fn take(&mut self, task: Task, details: Details) -> Vec<Task> {
+    async fn take(&mut self, task: DetailRequest, details: Details) -> Vec<DetailRequest> {
         (self.came, self.lost) = (self.came + 1, 0);
         let next = self.listed.dependencies(&details, &mut self.seen, &mut self.outcome.skipped);
-        drop(self.sender.send(Work::Put { task: Box::new(task), details: Box::new(details) }).await);
+        drop(self.sender.send(WriterMessage::Put { task: Box::new(task), details: Box::new(details) }).await);
         next
     }
 
     /// Reports a plugin that did not come; returns the error where the network is to blame for it.
-    fn miss(&mut self, task: &Task, error: UpstreamError) -> Result<Option<UpstreamError>, UpstreamError> {
+    fn miss(&mut self, task: &DetailRequest, error: UpstreamError) -> Result<Option<UpstreamError>, UpstreamError> {
         self.outcome.skip(task, &error);
-        let fault = Fault::of(&error);
+        let fault = FaultSource::of(&error);
         // What fails is asked for again and again, and so comes last and together, behind all that was answered.
-        let counts = fault == Fault::Connection || (fault == Fault::Server && self.came == 0);
+        let counts = fault == FaultSource::Connection || (fault == FaultSource::Server && self.came == 0);
         self.lost = if counts { self.lost + 1 } else { 0 };
         if self.lost >= GIVE_UP_AFTER {
             return Err(error);
         }
-        Ok(Some(error).filter(|_| fault != Fault::Item))
+        Ok(Some(error).filter(|_| fault != FaultSource::Item))
     }
 }
 
 /// With what a fault lies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Fault {
+enum FaultSource {
     /// With the way to the upstream.
     Connection,
     /// With the upstream, or with one plugin of it: an upstream that answered for others is not gone.
@@ -297,7 +300,7 @@ enum Fault {
     Item,
 }
 
-impl Fault {
+impl FaultSource {
     fn of(error: &UpstreamError) -> Self {
         let UpstreamError::Net(error) = error else { return Self::Item };
         match error {
@@ -312,7 +315,7 @@ impl Fault {
 }
 
 impl List {
-    fn into_parts(self) -> (Vec<crate::model::PluginEntry>, Vec<Skipped>, Option<String>, bool) {
+    fn into_parts(self) -> (Vec<crate::model::PluginEntry>, Vec<SkippedItem>, Option<String>, bool) {
         (self.entries, self.skipped, self.etag, self.complete)
     }
 }

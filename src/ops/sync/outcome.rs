@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::select::{Selection, Task};
+use super::select::{DetailRequest, SyncSelection};
 use crate::{
     diagnostic::{Chain, printable},
-    index::{Change, ChangeKind, Counts},
+    index::{CatalogChange, ChangeKind, IndexCounts},
     model::{Platform, PluginId, PluginVersion},
-    upstream::{Reports, Skipped, UpstreamError},
+    upstream::{Reports, SkippedItem, UpstreamError},
 };
 
 /// How many plugins there are, and what became of them.
@@ -61,9 +61,9 @@ pub struct Alert {
     pub after: Option<String>,
 }
 
-impl From<Change> for Alert {
-    fn from(change: Change) -> Self {
-        let Change { kind, plugin, version, platform, before, after, .. } = change;
+impl From<CatalogChange> for Alert {
+    fn from(change: CatalogChange) -> Self {
+        let CatalogChange { kind, plugin, version, platform, before, after, .. } = change;
         Self { kind: kind.as_str(), plugin, version, platform, before, after }
     }
 }
@@ -110,7 +110,7 @@ pub struct SyncOutcome {
     /// What someone must look at.
     pub alerts: Vec<Alert>,
     /// What was left out.
-    pub skipped: Vec<Skipped>,
+    pub skipped: Vec<SkippedItem>,
     /// How long it took.
     pub elapsed_ms: u64,
     /// The number that `diff --since` takes; nothing where nothing was written.
@@ -127,20 +127,20 @@ pub struct SyncOutcome {
 
 /// What the writer did.
 #[derive(Debug, Default)]
-pub(super) struct Written {
+pub(super) struct WriteCounts {
     pub(super) sync: Option<i64>,
     pub(super) plugins: PluginCounts,
     pub(super) versions: VersionCounts,
     pub(super) alerts: Vec<Alert>,
     pub(super) skipped: Reports,
-    pub(super) counts: Counts,
+    pub(super) counts: IndexCounts,
     /// Whether something was left out that may be there the next time.
     pub(super) incomplete: bool,
     /// Whether a plugin that did not change has another source now.
     pub(super) moved: bool,
 }
 
-impl Written {
+impl WriteCounts {
     /// Returns whether all is as it was.
     pub(super) fn is_nothing(&self) -> bool {
         let PluginCounts { added, updated, removed, .. } = self.plugins;
@@ -150,29 +150,29 @@ impl Written {
 
 impl SyncOutcome {
     /// Returns the outcome of a sync that found nothing new.
-    pub(super) fn unchanged(counts: &Counts) -> Self {
+    pub(super) fn unchanged(counts: &IndexCounts) -> Self {
         let mut outcome = Self::default();
         outcome.totals(counts);
         outcome.plugins.unchanged = counts.plugins;
         outcome
     }
 
-    pub(super) fn of(selection: &Selection) -> Self {
+    pub(super) fn of(selection: &SyncSelection) -> Self {
         let plugins = PluginCounts { unchanged: selection.unchanged, ..PluginCounts::default() };
         let skipped = selection.skipped.clone();
         Self { plugins, skipped, concurrency: selection.concurrency, ..Self::default() }
     }
 
-    pub(super) fn totals(&mut self, counts: &Counts) {
+    pub(super) fn totals(&mut self, counts: &IndexCounts) {
         (self.plugins.total, self.versions.total) = (counts.plugins, counts.versions);
     }
 
-    pub(super) fn skip(&mut self, task: &Task, error: &UpstreamError) {
+    pub(super) fn skip(&mut self, task: &DetailRequest, error: &UpstreamError) {
         self.incomplete = true;
-        self.skipped.push(Skipped::plugin(task.entry.plugin.id.as_str(), Chain(error).to_string()));
+        self.skipped.push(SkippedItem::plugin(task.entry.plugin.id.as_str(), Chain(error).to_string()));
     }
 
-    pub(super) fn take(&mut self, written: Written) {
+    pub(super) fn take(&mut self, written: WriteCounts) {
         let unchanged = self.plugins.unchanged + written.plugins.unchanged;
         (self.plugins, self.versions) = (PluginCounts { unchanged, ..written.plugins }, written.versions);
         self.totals(&written.counts);

@@ -8,12 +8,12 @@ use serde_json::Value;
 
 use super::compare::{Before, of_release};
 use crate::{
-    index::{Change, ChangeKind, StoredPlugin, StoredRelease},
+    index::{CatalogChange, ChangeKind, StoredPlugin, StoredRelease},
     model::{Algorithm, Digests, Platform, Plugin, Release},
 };
 
 /// Compares what was pinned of a release with what is offered now, platform by platform.
-pub(super) fn compare(before: &Before, plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<Change> {
+pub(super) fn compare(before: &Before, plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<CatalogChange> {
     let mut changes = Vec::new();
     for (platform, pinned) in &known.pins {
         let offered = now.packages.get(platform).map(|package| package.digests);
@@ -43,7 +43,7 @@ pub(super) fn compare(before: &Before, plugin: &Plugin, known: &StoredRelease, n
             continue;
         }
         let earlier = said.filter(|_| kind == ChangeKind::DigestReturned).map(str::to_owned);
-        changes.push(Change {
+        changes.push(CatalogChange {
             platform: Some(platform.clone()),
             before: Some(earlier.unwrap_or_else(|| before_of(&pinned.digests, &after))),
             after: Some(after),
@@ -83,27 +83,27 @@ fn lacks(pinned: &Digests, offered: &Digests) -> bool {
 
 /// Which digests a catalog told of a package.
 #[derive(Clone, Copy, Debug, Default)]
-struct Promised {
+struct ClaimedDigests {
     sha256: bool,
     md5: bool,
 }
 
-impl Promised {
+impl ClaimedDigests {
     fn is_dropped_in(self, offered: &Digests) -> bool {
         (self.sha256 && offered.strongest() != Some(Algorithm::Sha256)) || (self.md5 && offered.strongest().is_none())
     }
 }
 
 /// Returns what a release promised when it was last read, from the JSON that it was read from.
-fn promised(raw: &str, platform: &Platform) -> Promised {
-    let Ok(value) = serde_json::from_str::<Value>(raw) else { return Promised::default() };
+fn promised(raw: &str, platform: &Platform) -> ClaimedDigests {
+    let Ok(value) = serde_json::from_str::<Value>(raw) else { return ClaimedDigests::default() };
     let packages = ["packages", "arch", "download"].iter().find_map(|key| value.get(key));
     let package = packages.and_then(|packages| packages.get(platform.as_str()));
     let told = |key| {
         let digest = package.and_then(|package| package.get(key)).and_then(Value::as_str);
         digest.is_some_and(|digest| !digest.is_empty())
     };
-    Promised { sha256: told("sha256"), md5: told("md5") }
+    ClaimedDigests { sha256: told("sha256"), md5: told("md5") }
 }
 
 /// The number that a catalog gives a plugin, which its name keeps as long as it is the same plugin (protocol page 3.1).

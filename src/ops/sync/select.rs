@@ -7,9 +7,9 @@ use sha2::{Digest, Sha256};
 
 use super::SyncOptions;
 use crate::{
-    index::Known,
+    index::SyncedPlugin,
     model::{PluginEntry, PluginId},
-    upstream::{Details, List, Skipped},
+    upstream::{Details, List, SkippedItem},
 };
 
 /// Fields of a list's entry that change by themselves and say nothing of versions.
@@ -17,7 +17,7 @@ const VOLATILE: [&str; 3] = ["downloads", "popularity", "featured"];
 
 /// A plugin to ask for.
 #[derive(Clone, Debug)]
-pub(super) struct Task {
+pub(super) struct DetailRequest {
     pub(super) entry: PluginEntry,
     pub(super) fingerprint: String,
     pub(super) list_digest: String,
@@ -25,19 +25,19 @@ pub(super) struct Task {
 
 /// The plugins of a list that a partial sync may have to follow to.
 #[derive(Debug, Default)]
-pub(super) struct Listed(Option<HashMap<PluginId, PluginEntry>>);
+pub(super) struct ListedPlugins(Option<HashMap<PluginId, PluginEntry>>);
 
 /// What a sync does.
 #[derive(Debug, Default)]
-pub(super) struct Selection {
+pub(super) struct SyncSelection {
     /// The plugins whose details and versions are asked for.
-    pub(super) tasks: Vec<Task>,
+    pub(super) tasks: Vec<DetailRequest>,
     /// The plugins of which only counts changed.
-    pub(super) touched: Vec<Task>,
+    pub(super) touched: Vec<DetailRequest>,
     /// The plugins that are no longer listed.
     pub(super) gone: Vec<PluginId>,
     /// What was left out.
-    pub(super) skipped: Vec<Skipped>,
+    pub(super) skipped: Vec<SkippedItem>,
     /// What to ask for the list with next time.
     pub(super) etag: Option<String>,
     /// How many plugins the upstream lists, readable or not.
@@ -45,25 +45,25 @@ pub(super) struct Selection {
     /// How many of them are what they were.
     pub(super) unchanged: u64,
     /// Where dependencies are found, when only some plugins were asked for.
-    pub(super) listed_plugins: Listed,
+    pub(super) listed_plugins: ListedPlugins,
     /// How many requests run at once.
     pub(super) concurrency: usize,
 }
 
-impl Selection {
+impl SyncSelection {
     pub(super) fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.touched.is_empty() && self.gone.is_empty()
     }
 }
 
 /// Decides what to ask for, given what the list has and what the index knows of the same source.
-pub(super) fn select(list: List, known: &HashMap<PluginId, Known>, options: &SyncOptions) -> Selection {
+pub(super) fn select(list: List, known: &HashMap<PluginId, SyncedPlugin>, options: &SyncOptions) -> SyncSelection {
     let (entries, skipped, etag, complete) = list.into_parts();
-    let mut selection = Selection {
+    let mut selection = SyncSelection {
         listed: entries.len() + skipped.len(),
         skipped,
         concurrency: options.concurrency,
-        ..Selection::default()
+        ..SyncSelection::default()
     };
     if !options.only.is_empty() {
         select_only(&mut selection, entries, &options.only);
@@ -73,7 +73,7 @@ pub(super) fn select(list: List, known: &HashMap<PluginId, Known>, options: &Syn
     let mut present = HashSet::new();
     for entry in entries {
         let id = entry.plugin.id.clone();
-        let task = Task::new(entry);
+        let task = DetailRequest::new(entry);
         match known.get(&id) {
             Some(known) if options.full || known.withdrawn || known.fingerprint != task.fingerprint => {
                 selection.tasks.push(task);
@@ -96,20 +96,20 @@ pub(super) fn select(list: List, known: &HashMap<PluginId, Known>, options: &Syn
     selection
 }
 
-fn select_only(selection: &mut Selection, entries: Vec<PluginEntry>, only: &[PluginId]) {
+fn select_only(selection: &mut SyncSelection, entries: Vec<PluginEntry>, only: &[PluginId]) {
     let listed: HashMap<_, _> = entries.into_iter().map(|entry| (entry.plugin.id.clone(), entry)).collect();
     // What is wrong with other entries is not what was asked about.
     selection.skipped.clear();
     let mut wanted = HashSet::new();
     for id in only.iter().filter(|id| wanted.insert(*id)) {
         if let Some(entry) = listed.get(id) {
-            selection.tasks.push(Task::new(entry.clone()));
+            selection.tasks.push(DetailRequest::new(entry.clone()));
         } else {
             let ids = listed.keys().map(PluginId::as_str);
-            selection.skipped.push(Skipped::plugin(id.as_str(), not_listed(id, ids)));
+            selection.skipped.push(SkippedItem::plugin(id.as_str(), not_listed(id, ids)));
         }
     }
-    selection.listed_plugins = Listed(Some(listed));
+    selection.listed_plugins = ListedPlugins(Some(listed));
 }
 
 fn not_listed<'a>(id: &PluginId, ids: impl Iterator<Item = &'a str>) -> String {
@@ -118,7 +118,7 @@ fn not_listed<'a>(id: &PluginId, ids: impl Iterator<Item = &'a str>) -> String {
     format!("the upstream does not list it{suffix}")
 }
 
-impl Task {
+impl DetailRequest {
     fn new(entry: PluginEntry) -> Self {
         let list_digest = hex::encode(Sha256::digest(&entry.raw));
         let fingerprint = fingerprint(&entry.raw);
@@ -138,14 +138,14 @@ fn fingerprint(raw: &str) -> String {
     hex::encode(Sha256::digest(stable))
 }
 
-impl Listed {
+impl ListedPlugins {
     /// Returns tasks for what a plugin depends on and nobody asked for yet.
     pub(super) fn dependencies(
         &self,
         details: &Details,
         seen: &mut HashSet<PluginId>,
-        skipped: &mut Vec<Skipped>,
-    ) -> Vec<Task> {
+        skipped: &mut Vec<SkippedItem>,
+    ) -> Vec<DetailRequest> {
         let Some(listed) = &self.0 else { return Vec::new() };
         let mut tasks = Vec::new();
         for dependency in &details.entry.plugin.dependencies {
@@ -153,12 +153,12 @@ impl Listed {
                 continue;
             }
             match listed.get(&dependency.id) {
-                Some(entry) => tasks.push(Task::new(entry.clone())),
+                Some(entry) => tasks.push(DetailRequest::new(entry.clone())),
                 // Ids without a dash are those of plugins that Grafana brings itself (protocol page 2.2).
                 None if !dependency.id.as_str().contains('-') => {}
                 None => {
                     let reason = format!("`{}` needs it, and the upstream does not list it", details.entry.plugin.id);
-                    skipped.push(Skipped::plugin(dependency.id.as_str(), reason));
+                    skipped.push(SkippedItem::plugin(dependency.id.as_str(), reason));
                 }
             }
         }

@@ -6,27 +6,27 @@ use tokio::sync::mpsc::Receiver;
 
 use super::{
     compare::{Before, Comparison, change, compare},
-    outcome::{Alert, Written},
-    select::Task,
+    outcome::{Alert, WriteCounts},
+    select::DetailRequest,
 };
 use crate::{
-    index::{Change, ChangeKind, Index, IndexError, OpenAlert, PluginRecord, SyncWriter},
+    index::{CatalogChange, ChangeKind, Index, IndexError, OpenAlert, PluginRecord, SyncWriter},
     model::{Plugin, PluginId, Timestamp},
-    upstream::{Details, Skipped},
+    upstream::{Details, SkippedItem},
 };
 
 /// What the writer is told.
 #[derive(Debug)]
-pub(super) enum Work {
+pub(super) enum WriterMessage {
     /// All that the upstream tells of a plugin.
     Put {
         /// The plugin as the list has it.
-        task: Box<Task>,
+        task: Box<DetailRequest>,
         /// The plugin itself and its versions.
         details: Box<Details>,
     },
     /// A plugin of which only counts changed.
-    Touch(Box<Task>),
+    Touch(Box<DetailRequest>),
     /// A plugin is no longer listed.
     Withdraw(PluginId),
     /// That was all.
@@ -56,30 +56,30 @@ pub(super) fn write(
     location: &str,
     now: Timestamp,
     clock: fn() -> Timestamp,
-    mut receiver: Receiver<Work>,
-) -> Result<Written, IndexError> {
+    mut receiver: Receiver<WriterMessage>,
+) -> Result<WriteCounts, IndexError> {
     // The transaction sees what it wrote; what was before is read beside it.
     let before = Index::open_existing(index.path())?;
     let earlier = Earlier { open: before.all_open_alerts()?, index: before, location };
-    let Some(mut next) = receiver.blocking_recv() else { return Ok(Written::default()) };
-    let mut written = Written::default();
+    let Some(mut next) = receiver.blocking_recv() else { return Ok(WriteCounts::default()) };
+    let mut written = WriteCounts::default();
     let mut writer = index.begin_sync(location, now)?;
     loop {
         match next {
-            Work::Put { task, details } => put(&earlier, &mut writer, *task, *details, &mut written)?,
-            Work::Touch(task) => touch(&earlier, &mut writer, *task, &mut written)?,
-            Work::Withdraw(id) => {
+            WriterMessage::Put { task, details } => put(&earlier, &mut writer, *task, *details, &mut written)?,
+            WriterMessage::Touch(task) => touch(&earlier, &mut writer, *task, &mut written)?,
+            WriterMessage::Withdraw(id) => {
                 if writer.withdraw_plugin(&id)? {
                     written.plugins.removed += 1;
                     record(&mut writer, change(&id, ChangeKind::PluginWithdrawn), &mut written)?;
                 }
             }
-            Work::Commit(etag) => {
+            WriterMessage::Commit(etag) => {
                 finish(writer, etag, clock, &mut written)?;
                 written.counts = index.counts()?;
                 return Ok(written);
             }
-            Work::Abort => return Ok(written),
+            WriterMessage::Abort => return Ok(written),
         }
         match receiver.blocking_recv() {
             Some(work) => next = work,
@@ -92,7 +92,7 @@ fn finish(
     mut writer: SyncWriter<'_>,
     etag: ListEtag,
     clock: fn() -> Timestamp,
-    written: &mut Written,
+    written: &mut WriteCounts,
 ) -> Result<(), IndexError> {
     let now = etag.now.filter(|_| !written.incomplete);
     if now != etag.before {
@@ -109,9 +109,9 @@ fn finish(
 fn put(
     earlier: &Earlier<'_>,
     writer: &mut SyncWriter<'_>,
-    task: Task,
+    task: DetailRequest,
     details: Details,
-    written: &mut Written,
+    written: &mut WriteCounts,
 ) -> Result<(), IndexError> {
     let id = details.entry.plugin.id.clone();
     let plugin = earlier.index.plugin(&id)?;
@@ -123,7 +123,7 @@ fn put(
     };
     written.skipped.extend(details.skipped.iter().cloned());
     if details.lost_all_versions(known.releases.iter().filter(|release| release.withdrawn_at.is_none()).count()) {
-        written.skipped.push(Skipped::plugin(id.as_str(), "the upstream lists it without any of its versions"));
+        written.skipped.push(SkippedItem::plugin(id.as_str(), "the upstream lists it without any of its versions"));
         written.incomplete = true;
         return Ok(());
     }
@@ -154,7 +154,7 @@ fn put_releases(
     writer: &mut SyncWriter<'_>,
     id: &PluginId,
     comparison: Comparison,
-    written: &mut Written,
+    written: &mut WriteCounts,
 ) -> Result<(), IndexError> {
     for release in &comparison.put {
         writer.put_release(id, release)?;
@@ -174,7 +174,7 @@ fn put_releases(
 }
 
 /// Returns whether the plugin's own documents are other than before.
-fn differs(before: &Before, task: &Task, details: &Details) -> bool {
+fn differs(before: &Before, task: &DetailRequest, details: &Details) -> bool {
     before.plugin.as_ref().is_none_or(|known| {
         known.list_raw != task.entry.raw || known.detail_raw.as_deref() != Some(details.entry.raw.as_str())
     })
@@ -183,8 +183,8 @@ fn differs(before: &Before, task: &Task, details: &Details) -> bool {
 fn touch(
     earlier: &Earlier<'_>,
     writer: &mut SyncWriter<'_>,
-    task: Task,
-    written: &mut Written,
+    task: DetailRequest,
+    written: &mut WriteCounts,
 ) -> Result<(), IndexError> {
     let Some(known) = earlier.index.plugin(&task.entry.plugin.id)? else { return Ok(()) };
     written.plugins.updated += 1;
@@ -199,7 +199,7 @@ fn touch(
     })
 }
 
-fn record(writer: &mut SyncWriter<'_>, change: Change, written: &mut Written) -> Result<(), IndexError> {
+fn record(writer: &mut SyncWriter<'_>, change: CatalogChange, written: &mut WriteCounts) -> Result<(), IndexError> {
     writer.record(&change)?;
     if change.alert {
         written.alerts.push(change.into());

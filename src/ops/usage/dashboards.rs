@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use super::memory::Memory;
 use crate::{
     diagnostic::{Chain, printable},
-    fleet::{Grafana, WorkspaceError, grafana::Listed},
+    fleet::{Grafana, WorkspaceError, grafana::ListedDashboard},
     usage::{ScannedDashboard, scan},
 };
 
@@ -24,7 +24,7 @@ const MAX_FAILED: usize = 10;
 const NAMED: usize = 3;
 
 /// What became of one dashboard.
-enum Read {
+enum DashboardRead {
     Scanned(Box<ScannedDashboard>, Option<String>),
     Failed(String, WorkspaceError),
     NotTried,
@@ -33,7 +33,7 @@ enum Read {
 /// Returns what the dashboards name; adds to the gaps those that could not be read.
 pub(super) async fn read_dashboards(
     grafana: &Grafana,
-    listed: Vec<Listed>,
+    listed: Vec<ListedDashboard>,
     memory: &mut Memory,
     gaps: &mut Vec<String>,
 ) -> Vec<ScannedDashboard> {
@@ -49,15 +49,15 @@ pub(super) async fn read_dashboards(
     let (mut named, mut missing) = (Vec::new(), 0);
     while let Some(one) = read.next().await {
         match one {
-            Read::Scanned(dashboard, marker) => {
+            DashboardRead::Scanned(dashboard, marker) => {
                 memory.keep(&dashboard.info.uid, marker);
                 dashboards.push(*dashboard);
             }
-            Read::Failed(title, error) => {
+            DashboardRead::Failed(title, error) => {
                 missing += 1;
                 named.push(format!("`{}`: {}", printable(&title), Chain(&error)));
             }
-            Read::NotTried => missing += 1,
+            DashboardRead::NotTried => missing += 1,
         }
     }
     if missing > 0 {
@@ -67,19 +67,19 @@ pub(super) async fn read_dashboards(
     dashboards
 }
 
-async fn read_dashboard(grafana: &Grafana, listed: Listed, failed: &AtomicUsize) -> Read {
+async fn read_dashboard(grafana: &Grafana, listed: ListedDashboard, failed: &AtomicUsize) -> DashboardRead {
     // A server that is down would be asked for each of them, and again, and again.
     if failed.load(Ordering::Relaxed) >= MAX_FAILED {
-        return Read::NotTried;
+        return DashboardRead::NotTried;
     }
     match grafana.dashboard(&listed).await {
         Ok((info, document)) => {
             let scan = scan(&document);
-            Read::Scanned(Box::new(ScannedDashboard { info, scan }), listed.marker)
+            DashboardRead::Scanned(Box::new(ScannedDashboard { info, scan }), listed.marker)
         }
         Err(error) => {
             failed.fetch_add(1, Ordering::Relaxed);
-            Read::Failed(listed.info.title, error)
+            DashboardRead::Failed(listed.info.title, error)
         }
     }
 }

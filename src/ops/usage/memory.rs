@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     disk,
-    fleet::grafana::Listed,
+    fleet::grafana::ListedDashboard,
     model::{DashboardInfo, Timestamp},
     ops::{Context, blocking},
     usage::{SCAN_VERSION, Scan, ScannedDashboard},
@@ -45,14 +45,14 @@ struct Remembered {
 
 /// The file.
 #[derive(Deserialize)]
-struct Document {
+struct MemoryDocument {
     scan_version: u32,
     dashboards: HashMap<String, Remembered>,
 }
 
 /// The file, as it is written.
 #[derive(Serialize)]
-struct Written<'a> {
+struct SavedMemory<'a> {
     scan_version: u32,
     dashboards: BTreeMap<&'a str, WrittenDashboard<'a>>,
 }
@@ -83,7 +83,7 @@ pub struct MemoryFile {
 impl MemoryFile {
     /// Returns whether it can be read as what this program writes; one that cannot is of no harm, and of no use.
     pub fn is_readable(&self) -> bool {
-        fs::read(&self.path).is_ok_and(|bytes| serde_json::from_slice::<Document>(&bytes).is_ok())
+        fs::read(&self.path).is_ok_and(|bytes| serde_json::from_slice::<MemoryDocument>(&bytes).is_ok())
     }
 }
 
@@ -120,14 +120,15 @@ impl Memory {
     }
 
     fn read(path: PathBuf) -> Self {
-        let document: Option<Document> = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        let document: Option<MemoryDocument> =
+            fs::read(&path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let known =
             document.filter(|document| document.scan_version == SCAN_VERSION).map(|document| document.dashboards);
         Self { path, known: known.unwrap_or_default(), markers: HashMap::new(), is_new: false }
     }
 
     /// Returns a dashboard that has not changed since it was read. Where it lies is what the list says today.
-    pub(super) fn recall(&mut self, listed: &Listed) -> Option<ScannedDashboard> {
+    pub(super) fn recall(&mut self, listed: &ListedDashboard) -> Option<ScannedDashboard> {
         let marker = listed.marker.as_ref()?;
         let Remembered { marker, info, scan } =
             self.known.remove(&listed.info.uid).filter(|known| known.marker == *marker)?;
@@ -167,7 +168,7 @@ impl Memory {
             Some((info.uid.as_str(), WrittenDashboard { marker: self.markers.get(&info.uid)?, info, scan }))
         };
         let dashboards = dashboards.iter().filter_map(one);
-        serde_json::to_vec(&Written { scan_version: SCAN_VERSION, dashboards: dashboards.collect() })
+        serde_json::to_vec(&SavedMemory { scan_version: SCAN_VERSION, dashboards: dashboards.collect() })
     }
 }
 
@@ -194,7 +195,7 @@ fn write(path: &Path, document: &[u8]) -> std::io::Result<()> {
 mod tests {
     use super::*;
 
-    fn listed(marker: Option<&str>, folder: &str) -> Listed {
+    fn listed(marker: Option<&str>, folder: &str) -> ListedDashboard {
         let info = DashboardInfo {
             uid: "d".to_owned(),
             title: "D".to_owned(),
@@ -205,7 +206,7 @@ mod tests {
             created_by: None,
             updated_by: None,
         };
-        Listed { info, marker: marker.map(str::to_owned), group: None }
+        ListedDashboard { info, marker: marker.map(str::to_owned), group: None }
     }
 
     fn kept(path: &Path, marker: &str) {

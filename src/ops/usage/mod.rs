@@ -20,7 +20,7 @@ use crate::{
     diagnostic::{Diagnose, Kind},
     fleet::{WorkspaceError, access::AccessError},
     model::{OrganisationInfo, PluginId},
-    usage::{Graph, PluginUses, Reason},
+    usage::{Graph, PluginUses, UnresolvedReason},
 };
 
 /// A workspace could not be read at all.
@@ -88,14 +88,14 @@ pub struct UsedBy {
     /// How many library panels.
     pub library_panels: usize,
     /// Where the dashboards lie and whose they are, most of them first.
-    pub places: Vec<Place>,
+    pub places: Vec<DashboardGroup>,
     /// Whether everything could be read; there may be more where not.
     pub complete: bool,
 }
 
 /// Where some dashboards lie, and whose they are.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-pub struct Place {
+pub struct DashboardGroup {
     /// The folders, outermost first.
     pub folder: String,
     /// Whoever made them, where that is told.
@@ -107,7 +107,10 @@ pub struct Place {
 impl OrganisationUsage {
     /// Makes the graph; a dashboard that was not understood or not read to its end is a gap too.
     pub fn new(info: OrganisationInfo, mut gaps: Vec<String>, graph: Graph) -> Self {
-        let unread = graph.unresolved.iter().filter(|one| matches!(one.reason, Reason::NoDashboard | Reason::TooMuch));
+        let unread = graph
+            .unresolved
+            .iter()
+            .filter(|one| matches!(one.reason, UnresolvedReason::NoDashboard | UnresolvedReason::TooMuch));
         gaps.extend(unread.map(|one| format!("dashboard `{}`: {}", one.title.escape_debug(), one.reason)));
         Self { info, gaps, graph }
     }
@@ -143,7 +146,8 @@ impl WorkspaceUsage {
                 *places.entry((dashboard.folder.clone(), dashboard.owner.clone())).or_default() += 1;
             }
         }
-        let places = places.into_iter().map(|((folder, owner), dashboards)| Place { folder, owner, dashboards });
+        let places =
+            places.into_iter().map(|((folder, owner), dashboards)| DashboardGroup { folder, owner, dashboards });
         used.places = places.collect();
         used.places.sort_by(|left, right| right.dashboards.cmp(&left.dashboards).then_with(|| left.cmp(right)));
         used

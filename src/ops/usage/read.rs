@@ -14,7 +14,7 @@ use crate::{
         Context,
         target::{Place, Target},
     },
-    usage::{Content, Graph},
+    usage::{Graph, OrganisationContent},
 };
 
 /// How many workspaces are read side by side.
@@ -71,7 +71,11 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
     OrganisationUsage::new(info, gaps, Graph::of(&held))
 }
 
-async fn read_content(grafana: &Grafana, memory: impl Future<Output = Memory>, gaps: &mut Vec<String>) -> Content {
+async fn read_content(
+    grafana: &Grafana,
+    memory: impl Future<Output = Memory>,
+    gaps: &mut Vec<String>,
+) -> OrganisationContent {
     let (mut memory, rights, folders, sources, panels, rules, listed) = tokio::join!(
         memory,
         grafana.rights(),
@@ -85,11 +89,11 @@ async fn read_content(grafana: &Grafana, memory: impl Future<Output = Memory>, g
         Ok(rights) => gaps.extend(reach(&rights)),
         Err(error) => gaps.push(said("what the credential may see", &error)),
     }
-    let mut content = Content {
+    let mut content = OrganisationContent {
         folders: or_gap(folders, "folders", gaps),
         library_panels: or_gap(panels, "library panels", gaps),
         alert_rules: or_gap(rules, "alert rules", gaps),
-        ..Content::default()
+        ..OrganisationContent::default()
     };
     match sources {
         Ok(found) => {

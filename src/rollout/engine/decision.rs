@@ -1,6 +1,6 @@
 //! What comes next: decisions first, then the tasks that are due.
 
-use super::{Command, Engine, Phase, Way, after, is_at_rest, site::Site, site::Stage};
+use super::{Engine, EngineCommand, Phase, RollbackKind, after, is_at_rest, site::SiteState, site::Stage};
 use crate::{
     model::Timestamp,
     rollout::{Ending, OnFailure, Record, Task},
@@ -10,7 +10,7 @@ impl Engine {
     /// Returns what to do next. The same state and time give the same commands; nothing is returned while tasks are under
     /// way of which the end must be awaited, and before [`Record::Started`]. A decision stands alone; a
     /// [`Command::Wait`] comes last.
-    pub fn next(&self, now: Timestamp) -> Vec<Command> {
+    pub fn next(&self, now: Timestamp) -> Vec<EngineCommand> {
         match self.decision(now) {
             Some(command) => vec![command],
             None if self.paused.is_some() => Vec::new(),
@@ -18,12 +18,12 @@ impl Engine {
         }
     }
 
-    fn decision(&self, now: Timestamp) -> Option<Command> {
+    fn decision(&self, now: Timestamp) -> Option<EngineCommand> {
         if let Phase::Over(ending) = self.phase {
-            return Some(Command::Finish(ending));
+            return Some(EngineCommand::Finish(ending));
         }
         if let Some(reason) = &self.paused {
-            return (self.under_way == 0).then(|| Command::Leave { reason: reason.clone() });
+            return (self.under_way == 0).then(|| EngineCommand::Leave { reason: reason.clone() });
         }
         let record = match self.phase {
             Phase::Running => self.failed_too_often().or_else(|| self.pausing()).or_else(|| self.wave_turn(now)),
@@ -32,7 +32,7 @@ impl Engine {
             _ => None,
         };
         let record = record.or_else(|| self.reached_ending().map(|ending| Record::Finished { ending }));
-        record.map(Command::Write)
+        record.map(EngineCommand::Write)
     }
 
     fn failures(&self) -> usize {
@@ -51,7 +51,7 @@ impl Engine {
     }
 
     fn pausing(&self) -> Option<Record> {
-        let is_stuck = |site: &&Site| match self.phase {
+        let is_stuck = |site: &&SiteState| match self.phase {
             Phase::GoingBack(_) => site.stage == Stage::Returning,
             _ => true,
         };
@@ -95,7 +95,8 @@ impl Engine {
     fn is_wave_over(&self) -> bool {
         let Some(wave) = self.current else { return true };
         let mut sites = self.sites[self.waves[wave].sites.clone()].iter();
-        let is_rechecked = |site: &Site| is_at_rest(site) && !(self.is_rechecking() && site.stage == Stage::Passed);
+        let is_rechecked =
+            |site: &SiteState| is_at_rest(site) && !(self.is_rechecking() && site.stage == Stage::Passed);
         self.waves[wave].done_at.is_some() && sites.all(is_rechecked)
     }
 
@@ -124,8 +125,8 @@ impl Engine {
             Phase::Stopped => Ending::Stopped,
             Phase::Aborted => Ending::Aborted,
             Phase::GoingBack(_) if self.steps().any(|step| step.state.is_left_changed()) => Ending::RollbackFailed,
-            Phase::GoingBack(Way::Rollback) => Ending::RolledBack,
-            Phase::GoingBack(Way::Undo) => Ending::Undone,
+            Phase::GoingBack(RollbackKind::Rollback) => Ending::RolledBack,
+            Phase::GoingBack(RollbackKind::Undo) => Ending::Undone,
         };
         Some(ending)
     }
@@ -148,19 +149,19 @@ impl Engine {
 
     /// Returns whether workspaces are on their way back; those that are locked out count or not.
     fn has_returning(&self, with_locked_out: bool) -> bool {
-        let counts = |site: &Site| with_locked_out || site.locked_out.is_none();
+        let counts = |site: &SiteState| with_locked_out || site.locked_out.is_none();
         self.sites.iter().any(|site| site.stage == Stage::Returning && counts(site))
     }
 
-    pub(super) fn steps(&self) -> impl Iterator<Item = &super::step::Progress> {
+    pub(super) fn steps(&self) -> impl Iterator<Item = &super::step::StepProgress> {
         self.sites.iter().flat_map(|site| &site.steps)
     }
 
     /// Returns the tasks that may begin now, and when more is due.
-    fn due(&self, now: Timestamp) -> Vec<Command> {
+    fn due(&self, now: Timestamp) -> Vec<EngineCommand> {
         let most = self.plan.policy.max_concurrent.get();
         let scope = self.scope();
-        let in_time = |site: &Site| self.held_until(site).is_none_or(|until| until <= now);
+        let in_time = |site: &SiteState| self.held_until(site).is_none_or(|until| until <= now);
         let mut active = self.sites[scope.clone()].iter().filter(|site| site.is_active() && in_time(site)).count();
         let (mut commands, mut wait) = (Vec::new(), self.soak_end().filter(|until| *until > now));
         let mut under_way = self.under_way;
@@ -177,9 +178,9 @@ impl Engine {
             }
             active += usize::from(!site.is_active());
             under_way += 1;
-            commands.push(Command::Run { workspace: site.name.clone(), task });
+            commands.push(EngineCommand::Run { workspace: site.name.clone(), task });
         }
-        commands.extend(wait.map(|until| Command::Wait { until }));
+        commands.extend(wait.map(|until| EngineCommand::Wait { until }));
         commands
     }
 
@@ -192,7 +193,7 @@ impl Engine {
         }
     }
 
-    fn held_until(&self, site: &Site) -> Option<Timestamp> {
+    fn held_until(&self, site: &SiteState) -> Option<Timestamp> {
         self.throttled.get(site.throttle_key()).copied()
     }
 
@@ -211,7 +212,7 @@ impl Engine {
         }
     }
 
-    fn expected_forward(&self, site: &Site) -> Option<(Task, Option<Timestamp>)> {
+    fn expected_forward(&self, site: &SiteState) -> Option<(Task, Option<Timestamp>)> {
         match &site.stage {
             Stage::Waiting | Stage::Preparing => Some((Task::Prepare, None)),
             Stage::Stepping => site.next_forward().map(|task| (task, None)),
@@ -224,6 +225,6 @@ impl Engine {
 }
 
 /// Returns what is to be settled on a workspace before the rollout stops.
-fn doubt_of(site: &Site) -> Option<Task> {
+fn doubt_of(site: &SiteState) -> Option<Task> {
     site.next_in_doubt().filter(|_| site.locked_out.is_none())
 }

@@ -20,14 +20,14 @@ use serde_json::Value;
 
 pub use error::EngineError;
 pub use report::{StepOutcome, StepResult, WaveState, WaveStatus};
-use site::{Rules, Site, Stage};
+use site::{Rules, SiteState, Stage};
 
-use super::{Ending, Entry, OnFailure, Plan, Record, Task, TaskResult, Verb};
+use super::{Ending, JournalEntry, OnFailure, Plan, Record, Task, TaskResult, Verb};
 use crate::model::{Timestamp, WorkspaceName};
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Command {
+pub enum EngineCommand {
     /// A decision: write it to the journal, apply it, and ask again.
     Write(Record),
     /// Write [`Record::Intent`], apply it, carry the task out, write [`Record::Ended`], apply it.
@@ -57,8 +57,8 @@ pub struct Engine {
     plan: Arc<Plan>,
     places: Arc<BTreeMap<WorkspaceName, usize>>,
     /// In the order of the waves.
-    sites: Vec<Site>,
-    waves: Vec<Progress>,
+    sites: Vec<SiteState>,
+    waves: Vec<WaveProgress>,
     /// The wave that was opened last.
     current: Option<usize>,
     phase: Phase,
@@ -75,14 +75,14 @@ enum Phase {
     Created,
     Running,
     Stopped,
-    GoingBack(Way),
+    GoingBack(RollbackKind),
     Aborted,
     Over(Ending),
 }
 
 /// Why workspaces go back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Way {
+enum RollbackKind {
     /// The rollout was stopped.
     Rollback,
     /// Somebody wants it.
@@ -91,7 +91,7 @@ enum Way {
 
 /// How far a wave is.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Progress {
+struct WaveProgress {
     sites: Range<usize>,
     done_at: Option<Timestamp>,
 }
@@ -152,7 +152,7 @@ impl Engine {
     }
 
     /// Takes in what has happened: the only thing that changes an engine. An entry that cannot follow leaves it as it was.
-    pub fn apply(&mut self, entry: &Entry) -> Result<(), EngineError> {
+    pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), EngineError> {
         let at = entry.at;
         if self.phase == Phase::Created && !matches!(entry.record, Record::Started { .. }) {
             return Err(EngineError::NotStarted);
@@ -205,7 +205,7 @@ impl Engine {
     /// ([`Verb::Hold`]) is set to the plan's version once more, since the steps taken back before it may have changed it.
     pub fn way_back(&self, workspace: &WorkspaceName, step: usize) -> Option<WayBack> {
         let progress = self.site(workspace)?.steps.get(step)?;
-        if let step::Place::Action(place, Verb::Hold) = progress.place {
+        if let step::StepRef::Action(place, Verb::Hold) = progress.place {
             let target = self.plan.actions[place].to.as_ref().map_or(Value::Null, |to| to.as_str().into());
             return Some(WayBack { target, expected: Expected::Anything });
         }
@@ -220,7 +220,7 @@ impl Engine {
         self.site(workspace)?.steps.get(step)?.begun_at
     }
 
-    fn site(&self, workspace: &WorkspaceName) -> Option<&Site> {
+    fn site(&self, workspace: &WorkspaceName) -> Option<&SiteState> {
         self.places.get(workspace).map(|place| &self.sites[*place])
     }
 
@@ -339,8 +339,8 @@ impl Engine {
 
     fn go_back(&mut self) -> Result<(), EngineError> {
         let way = match self.phase {
-            Phase::Stopped if self.plan.policy.on_failure == OnFailure::Rollback => Way::Rollback,
-            Phase::Running | Phase::Stopped | Phase::Aborted | Phase::Over(_) => Way::Undo,
+            Phase::Stopped if self.plan.policy.on_failure == OnFailure::Rollback => RollbackKind::Rollback,
+            Phase::Running | Phase::Stopped | Phase::Aborted | Phase::Over(_) => RollbackKind::Undo,
             Phase::Created | Phase::GoingBack(_) => {
                 return Err(EngineError::OutOfPlace { event: "going-back" });
             }
@@ -378,6 +378,6 @@ fn after(at: Timestamp, pause: Duration) -> Timestamp {
 }
 
 /// Returns whether a site stands still until somebody takes it up again.
-fn is_at_rest(site: &Site) -> bool {
+fn is_at_rest(site: &SiteState) -> bool {
     matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::Returned)
 }

@@ -5,8 +5,8 @@ use serde_json::Value;
 
 use super::{
     Engine, Phase, is_at_rest,
-    site::{Site, Stage},
-    step::{Place, Progress, State},
+    site::{SiteState, Stage},
+    step::{StepProgress, StepRef, StepState},
 };
 use crate::{
     model::{PluginId, PluginVersion, Timestamp, WorkspaceName},
@@ -101,13 +101,13 @@ pub enum WaveStatus {
 impl Engine {
     /// Returns what became of each action and content of the plan so far, in the order of the plan.
     pub fn results(&self) -> Vec<StepResult> {
-        let mut actions: Vec<Option<(&Site, &Progress)>> = vec![None; self.plan.actions.len()];
+        let mut actions: Vec<Option<(&SiteState, &StepProgress)>> = vec![None; self.plan.actions.len()];
         let mut contents = vec![None; self.plan.content.len()];
         for site in &self.sites {
             for step in &site.steps {
                 match step.place {
-                    Place::Action(place, _) => actions[place] = Some((site, step)),
-                    Place::Content(place) => contents[place] = Some((site, step)),
+                    StepRef::Action(place, _) => actions[place] = Some((site, step)),
+                    StepRef::Content(place) => contents[place] = Some((site, step)),
                 }
             }
         }
@@ -119,9 +119,9 @@ impl Engine {
     /// Returns the state of each wave.
     pub fn waves(&self) -> Vec<WaveState> {
         let named = self.plan.waves.iter().zip(&self.waves).enumerate();
-        let state = |(wave, (planned, progress)): (usize, (&crate::rollout::WavePlan, &super::Progress))| {
+        let state = |(wave, (planned, progress)): (usize, (&crate::rollout::WavePlan, &super::WaveProgress))| {
             let sites = &self.sites[progress.sites.clone()];
-            let count = |is: fn(&Site) -> bool| sites.iter().filter(|site| is(site)).count();
+            let count = |is: fn(&SiteState) -> bool| sites.iter().filter(|site| is(site)).count();
             WaveState {
                 name: planned.name.clone(),
                 status: self.wave_status(wave, progress.done_at.is_some()),
@@ -136,7 +136,7 @@ impl Engine {
 
     /// Returns why each workspace that failed did.
     pub fn faults(&self) -> impl Iterator<Item = (&WorkspaceName, &Fault)> {
-        let fault = |site: &Site| site.failure.is_some() || site.locked_out.is_some();
+        let fault = |site: &SiteState| site.failure.is_some() || site.locked_out.is_some();
         let failed = self.sites.iter().filter(move |site| fault(site));
         failed.filter_map(|site| Some((&site.name, site.failure.as_ref().or(site.locked_out.as_ref())?)))
     }
@@ -157,7 +157,7 @@ impl Engine {
         }
     }
 
-    fn action_result(&self, place: usize, found: Option<(&Site, &Progress)>) -> StepResult {
+    fn action_result(&self, place: usize, found: Option<(&SiteState, &StepProgress)>) -> StepResult {
         let action = &self.plan.actions[place];
         let known = found.and_then(|(_, step)| step.state.change()).map(|change| &change.before);
         let from = match known {
@@ -180,7 +180,7 @@ impl Engine {
         self.tell(result, found)
     }
 
-    fn content_result(&self, place: usize, found: Option<(&Site, &Progress)>) -> StepResult {
+    fn content_result(&self, place: usize, found: Option<(&SiteState, &StepProgress)>) -> StepResult {
         let content = &self.plan.content[place];
         let (action, name) = match &content.item {
             ContentItem::Dashboards { folder_title, .. } => ("dashboards", folder_title),
@@ -202,11 +202,11 @@ impl Engine {
         self.tell(result, found)
     }
 
-    fn tell(&self, mut result: StepResult, found: Option<(&Site, &Progress)>) -> StepResult {
+    fn tell(&self, mut result: StepResult, found: Option<(&SiteState, &StepProgress)>) -> StepResult {
         let Some((site, step)) = found else { return result };
         result.outcome = self.outcome(site, step);
         result.note.clone_from(&step.note);
-        let is_well = step.state == State::Unchanged || result.outcome == StepOutcome::Planned;
+        let is_well = step.state == StepState::Unchanged || result.outcome == StepOutcome::Planned;
         let of_site = site.failure.as_ref().or(site.locked_out.as_ref()).filter(|_| !is_well);
         if let Some(fault) = step.state.fault().or(of_site) {
             result.error = Some(fault.message.clone());
@@ -223,14 +223,16 @@ impl Engine {
         }
     }
 
-    fn outcome(&self, site: &Site, step: &Progress) -> StepOutcome {
+    fn outcome(&self, site: &SiteState, step: &StepProgress) -> StepOutcome {
         match &step.state {
-            State::Planned if site.failure.is_some() => StepOutcome::Skipped,
-            State::Planned => self.untried(),
-            State::Unchanged => StepOutcome::Unchanged,
-            State::Changed(change) if change.fault.is_none() => StepOutcome::Changed,
-            State::Changed(_) | State::Failed(_) | State::Overtaken(_) | State::BackFailed(..) => StepOutcome::Failed,
-            State::RolledBack(_) => StepOutcome::RolledBack,
+            StepState::Planned if site.failure.is_some() => StepOutcome::Skipped,
+            StepState::Planned => self.untried(),
+            StepState::Unchanged => StepOutcome::Unchanged,
+            StepState::Changed(change) if change.fault.is_none() => StepOutcome::Changed,
+            StepState::Changed(_) | StepState::Failed(_) | StepState::Overtaken(_) | StepState::BackFailed(..) => {
+                StepOutcome::Failed
+            }
+            StepState::RolledBack(_) => StepOutcome::RolledBack,
             state if state.is_unknown() => StepOutcome::Unknown,
             _ => StepOutcome::Skipped,
         }

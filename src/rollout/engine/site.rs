@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{
     after, layout,
-    step::{Place, Progress, State},
+    step::{StepProgress, StepRef, StepState},
 };
 use crate::{
     model::{PluginId, Timestamp, WorkspaceName},
@@ -15,10 +15,10 @@ use crate::{
 
 /// A workspace, and what has happened to it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Site {
+pub(super) struct SiteState {
     pub(super) name: WorkspaceName,
     pub(super) wave: usize,
-    pub(super) steps: Vec<Progress>,
+    pub(super) steps: Vec<StepProgress>,
     pub(super) stage: Stage,
     /// What is under way.
     pub(super) task: Option<Task>,
@@ -94,13 +94,13 @@ pub(super) fn can_come_of(task: Task, result: &TaskResult) -> bool {
     }
 }
 
-impl Site {
-    pub(super) fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(Place, &PluginId)]) -> Self {
+impl SiteState {
+    pub(super) fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(StepRef, &PluginId)]) -> Self {
         let first = |plugin: &PluginId| steps.iter().position(|(_, other)| *other == plugin).unwrap_or_default();
-        let progress = |(place, plugin): &(Place, &PluginId)| Progress {
+        let progress = |(place, plugin): &(StepRef, &PluginId)| StepProgress {
             place: *place,
             first: first(plugin),
-            state: State::Planned,
+            state: StepState::Planned,
             note: None,
             begun_at: None,
         };
@@ -133,23 +133,23 @@ impl Site {
     /// Returns the step that comes next on the way forward, or the one in doubt.
     pub(super) fn next_forward(&self) -> Option<Task> {
         self.steps.iter().enumerate().find_map(|(step, progress)| match progress.state {
-            State::Planned => Some(Task::Forward { step }),
-            State::InDoubt => Some(Task::Settle { step }),
+            StepState::Planned => Some(Task::Forward { step }),
+            StepState::InDoubt => Some(Task::Settle { step }),
             _ => None,
         })
     }
 
     /// Returns a step of which it is to be read whether it was done.
     pub(super) fn next_in_doubt(&self) -> Option<Task> {
-        let step = self.steps.iter().position(|progress| progress.state == State::InDoubt)?;
+        let step = self.steps.iter().position(|progress| progress.state == StepState::InDoubt)?;
         Some(Task::Settle { step })
     }
 
     /// Returns what comes next on the way back: what nobody knows is read first.
     pub(super) fn next_back(&self) -> Option<Task> {
         let settling = self.back.iter().find_map(|&step| match &self.steps[step].state {
-            State::InDoubt | State::Unknown { asked: false, .. } => Some(Task::Settle { step }),
-            State::BackInDoubt(_) => Some(Task::SettleBack { step }),
+            StepState::InDoubt | StepState::Unknown { asked: false, .. } => Some(Task::Settle { step }),
+            StepState::BackInDoubt(_) => Some(Task::SettleBack { step }),
             _ => None,
         });
         let is_back = |step: &&usize| self.is_to_go_back(**step);
@@ -158,14 +158,16 @@ impl Site {
 
     fn is_to_go_back(&self, step: usize) -> bool {
         match self.steps[step].state {
-            State::Changed(_) => !self.is_without_use(step),
-            State::Planned | State::Unchanged | State::Failed(_) => self.was_moved(step) && !self.is_without_use(step),
+            StepState::Changed(_) => !self.is_without_use(step),
+            StepState::Planned | StepState::Unchanged | StepState::Failed(_) => {
+                self.was_moved(step) && !self.is_without_use(step)
+            }
             _ => false,
         }
     }
 
     fn is_hold(&self, step: usize) -> bool {
-        matches!(self.steps[step].place, Place::Action(_, Verb::Hold))
+        matches!(self.steps[step].place, StepRef::Action(_, Verb::Hold))
     }
 
     /// Returns whether a step is a hold, and steps before it may have changed its plugin along with theirs.
@@ -178,7 +180,8 @@ impl Site {
     /// Returns whether a step is a hold, and what it holds was taken back already.
     fn is_without_use(&self, hold: usize) -> bool {
         let first = self.steps[hold].first;
-        let is_own = |earlier: &Progress| earlier.first == first && matches!(earlier.state, State::RolledBack(_));
+        let is_own =
+            |earlier: &StepProgress| earlier.first == first && matches!(earlier.state, StepState::RolledBack(_));
         self.is_hold(hold) && self.steps[..hold].iter().any(is_own)
     }
 
@@ -226,9 +229,9 @@ impl Site {
         let is_hold = self.is_hold(step);
         let state = &mut self.steps[step].state;
         match state {
-            State::Changed(change) if is_without_use => *state = State::RolledBack(std::mem::take(change)),
-            State::RolledBack(change) if is_hold && is_moved && !is_without_use => {
-                *state = State::Changed(std::mem::take(change));
+            StepState::Changed(change) if is_without_use => *state = StepState::RolledBack(std::mem::take(change)),
+            StepState::RolledBack(change) if is_hold && is_moved && !is_without_use => {
+                *state = StepState::Changed(std::mem::take(change));
             }
             _ => {}
         }
@@ -315,7 +318,8 @@ impl Site {
     /// Returns whether something is to be taken back, and can be: what nobody knows, though it was asked, ends the way
     /// back, for that workspace cannot be read.
     fn can_go_back(&self) -> bool {
-        let gives_up = |state: &State| matches!(state, State::Unknown { asked: true, .. } | State::BackUnknown(..));
+        let gives_up =
+            |state: &StepState| matches!(state, StepState::Unknown { asked: true, .. } | StepState::BackUnknown(..));
         self.next_back().is_some() && !self.steps.iter().any(|step| gives_up(&step.state))
     }
 

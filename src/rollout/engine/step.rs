@@ -9,11 +9,11 @@ use crate::{
 
 /// A step of the plan, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Progress {
-    pub(super) place: Place,
+pub(super) struct StepProgress {
+    pub(super) place: StepRef,
     /// The first step of its workspace that is about the same plugin.
     pub(super) first: usize,
-    pub(super) state: State,
+    pub(super) state: StepState,
     pub(super) note: Option<String>,
     /// When it was last begun to be carried out or taken back.
     pub(super) begun_at: Option<Timestamp>,
@@ -21,7 +21,7 @@ pub(super) struct Progress {
 
 /// Where the plan has it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Place {
+pub(super) enum StepRef {
     /// Its place among the actions.
     Action(usize, Verb),
     /// Its place among the contents.
@@ -30,7 +30,7 @@ pub(super) enum Place {
 
 /// What became of a step.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum State {
+pub(super) enum StepState {
     /// Nothing yet, or it turned out that nothing came of it.
     Planned,
     /// It was under way when the rollout was left, or could not be read for want of a token.
@@ -66,7 +66,7 @@ pub(super) struct Change {
     pub(super) fault: Option<Fault>,
 }
 
-impl State {
+impl StepState {
     /// Returns whether it may have changed another plugin along with its own: also when it failed, if it was sent.
     pub(super) fn may_have_moved_others(&self) -> bool {
         match self {

@@ -5,7 +5,9 @@ use std::num::NonZeroUsize;
 use serde_json::json;
 
 use super::*;
-use crate::rollout::{Action, Base, Cause, Fault, Ground, HealthCheck, PlanId, Rollout, Summary, WavePlan};
+use crate::rollout::{
+    Action, Base, Cause, Fault, HealthCheck, PlanId, PlanSummary, PlannedWorkspace, Rollout, WavePlan,
+};
 
 /// A rollout that is driven by hand, with a clock of seconds.
 struct Hand {
@@ -34,7 +36,7 @@ fn action(workspace: &str, plugin: &str, action: Verb) -> Action {
 /// Each inner list is a wave; every workspace gets one plugin upgraded and one installed.
 fn plan(waves: &[&[&str]], change: impl FnOnce(&mut Plan)) -> Hand {
     let names = waves.iter().copied().flatten();
-    let ground = |account: Option<&str>| Ground {
+    let ground = |account: Option<&str>| PlannedWorkspace {
         place: String::new(),
         grafana: None,
         platform: "linux-amd64".parse().expect("a platform"),
@@ -50,7 +52,7 @@ fn plan(waves: &[&[&str]], change: impl FnOnce(&mut Plan)) -> Hand {
         base: Base::default(),
         actions: names.clone().flat_map(actions).collect(),
         blocked: Vec::new(),
-        summary: Summary::default(),
+        summary: PlanSummary::default(),
         content: Vec::new(),
         unmanaged: Vec::new(),
         warnings: Vec::new(),
@@ -89,7 +91,7 @@ impl Hand {
     }
 
     fn try_write(&mut self, record: Record) -> Result<(), EngineError> {
-        self.engine.apply(&Entry { at: self.at(), record })
+        self.engine.apply(&JournalEntry { at: self.at(), record })
     }
 
     fn write(&mut self, record: Record) {
@@ -98,10 +100,10 @@ impl Hand {
     }
 
     /// Writes the decisions, and returns what is left to do.
-    fn ask(&mut self) -> Vec<Command> {
+    fn ask(&mut self) -> Vec<EngineCommand> {
         for _ in 0..20 {
             let commands = self.engine.next(self.at());
-            let [Command::Write(record)] = &commands[..] else { return commands };
+            let [EngineCommand::Write(record)] = &commands[..] else { return commands };
             self.write(record.clone());
         }
         panic!("it decides for ever");
@@ -110,7 +112,7 @@ impl Hand {
     fn tasks(&mut self) -> Vec<(String, Task)> {
         let commands = self.ask().into_iter();
         let run = |command| match command {
-            Command::Run { workspace, task } => Some((workspace.as_str().to_owned(), task)),
+            EngineCommand::Run { workspace, task } => Some((workspace.as_str().to_owned(), task)),
             _ => None,
         };
         commands.filter_map(run).collect()
@@ -162,13 +164,13 @@ fn everything_that_is_done_ends_as_done() {
     hand.change("a");
     assert_eq!(hand.tasks(), [("b".to_owned(), Task::Prepare)]);
     hand.change("b");
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Done)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
     assert_eq!(hand.outcomes(), [StepOutcome::Changed; 4]);
 }
 
 #[test]
 fn a_plan_of_nothing_is_done_at_once() {
-    assert_eq!(plan(&[], |_| {}).ask(), [Command::Finish(Ending::Done)]);
+    assert_eq!(plan(&[], |_| {}).ask(), [EngineCommand::Finish(Ending::Done)]);
 }
 
 #[test]
@@ -202,12 +204,12 @@ fn a_gate_wants_its_looks_in_a_row() {
     for result in [TaskResult::Healthy, ill(), TaskResult::Healthy] {
         hand.carry_out("a", Task::Gate, result);
         assert!(
-            matches!(hand.ask()[..], [Command::Wait { until }] if until == after(hand.at(), Duration::from_secs(5)))
+            matches!(hand.ask()[..], [EngineCommand::Wait { until }] if until == after(hand.at(), Duration::from_secs(5)))
         );
         hand.now += 5;
     }
     hand.carry_out("a", Task::Gate, TaskResult::Healthy);
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Done)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
 }
 
 #[test]
@@ -219,7 +221,7 @@ fn a_gate_is_red_at_the_first_ill_look_after_its_time() {
     hand.carry_out("a", Task::Gate, ill());
     hand.carry_out("a", Task::Back { step: 1 }, done(Value::Null));
     hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
-    assert_eq!(hand.ask(), [Command::Finish(Ending::RolledBack)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
     assert_eq!(
         hand.outcomes(),
         [StepOutcome::RolledBack, StepOutcome::RolledBack, StepOutcome::Skipped, StepOutcome::Skipped]
@@ -234,7 +236,7 @@ fn a_gate_is_looked_at_once_more_after_the_pause_of_its_wave() {
     });
     hand.change("a");
     hand.carry_out("a", Task::Gate, TaskResult::Healthy);
-    assert_eq!(hand.ask(), [Command::Wait { until: Timestamp::from_milliseconds(60_000) }]);
+    assert_eq!(hand.ask(), [EngineCommand::Wait { until: Timestamp::from_milliseconds(60_000) }]);
     hand.now = 60;
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Gate)]);
     hand.carry_out("a", Task::Gate, TaskResult::Healthy);
@@ -252,7 +254,7 @@ fn a_workspace_that_fails_within_the_budget_goes_back_by_itself() {
     assert_eq!(way_back.target, json!("0.9.0"), "what was there, not what the plan expected");
     hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
     hand.change("b");
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Partly)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Partly)]);
 }
 
 #[test]
@@ -260,7 +262,7 @@ fn with_stop_nothing_is_taken_back() {
     let mut hand = plan(&[&["a", "b"]], |plan| plan.policy.on_failure = OnFailure::Stop);
     hand.change("b");
     hand.fail("a");
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Stopped)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Stopped)]);
     assert_eq!(
         hand.outcomes(),
         [StepOutcome::Failed, StepOutcome::Skipped, StepOutcome::Changed, StepOutcome::Changed]
@@ -278,7 +280,7 @@ fn after_too_many_failures_what_is_under_way_ends_and_all_goes_back() {
     hand.end("b", FORWARD, done(json!("1.0.0")));
     assert_eq!(hand.tasks(), [("b".to_owned(), Task::Back { step: 0 })]);
     hand.carry_out("b", Task::Back { step: 0 }, TaskResult::Failed(fault(Cause::Refused)));
-    assert_eq!(hand.ask(), [Command::Finish(Ending::RollbackFailed)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
 }
 
 #[test]
@@ -289,7 +291,7 @@ fn w13_what_is_unknown_is_settled_before_anything_goes_back_and_stays_unknown() 
     hand.carry_out("a", Task::Forward { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 1 })]);
     hand.carry_out("a", Task::Settle { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Unknown)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Unknown)]);
     assert_eq!(hand.outcomes(), [StepOutcome::Changed, StepOutcome::Unknown]);
 }
 
@@ -298,7 +300,7 @@ fn w20_a_refused_token_pauses_and_the_step_is_tried_again() {
     let mut hand = plan(&[&["a", "b"]], |_| {});
     hand.prepare("a");
     hand.carry_out("a", FORWARD, TaskResult::Failed(fault(Cause::Token)));
-    assert!(matches!(hand.ask()[..], [Command::Leave { .. }]));
+    assert!(matches!(hand.ask()[..], [EngineCommand::Leave { .. }]));
     assert_eq!(hand.engine.ending(), None);
     hand.resume();
     assert_eq!(hand.tasks(), [("a".to_owned(), FORWARD), ("b".to_owned(), Task::Prepare)]);
@@ -313,7 +315,7 @@ fn a_refused_token_does_not_keep_others_from_going_back() {
     hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Failed(fault(Cause::Token)));
     hand.carry_out("b", Task::Back { step: 1 }, done(Value::Null));
     hand.carry_out("b", Task::Back { step: 0 }, done(Value::Null));
-    assert!(matches!(hand.ask()[..], [Command::Leave { .. }]));
+    assert!(matches!(hand.ask()[..], [EngineCommand::Leave { .. }]));
     hand.resume();
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 1 })]);
 }
@@ -337,7 +339,7 @@ fn w22_a_workspace_that_somebody_else_changed_fails_and_is_left() {
     let mut hand = plan(&[&["a"], &["b"]], |plan| plan.policy.max_failures = 1);
     hand.carry_out("a", Task::Prepare, TaskResult::Failed(fault(Cause::Drift)));
     hand.change("b");
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Partly)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Partly)]);
 }
 
 #[test]
@@ -363,8 +365,8 @@ fn w29_workspaces_of_one_account_are_left_alone_together() {
     let until = Timestamp::from_milliseconds(30_000);
     hand.write(Record::Throttled { workspace: name("a"), until });
     let commands = hand.ask();
-    let run = Command::Run { workspace: name("c"), task: Task::Prepare };
-    assert_eq!(commands, [run, Command::Wait { until }]);
+    let run = EngineCommand::Run { workspace: name("c"), task: Task::Prepare };
+    assert_eq!(commands, [run, EngineCommand::Wait { until }]);
     hand.now = 30;
     assert_eq!(hand.tasks().len(), 3);
 }
@@ -381,7 +383,7 @@ fn what_is_held_goes_back_after_what_moves_it_and_before_what_changed_it() {
     }
     let held = hand.engine.way_back(&name("a"), 2).expect("a way back");
     assert_eq!(held, WayBack { target: json!("1.1.0"), expected: Expected::Anything });
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Undone)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }
 
 #[test]
@@ -392,10 +394,10 @@ fn undo_tries_once_more_what_could_not_be_taken_back() {
     hand.write(Record::GoingBack { reason: "I want it".to_owned() });
     hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
     hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
-    assert_eq!(hand.ask(), [Command::Finish(Ending::RollbackFailed)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
     hand.write(Record::GoingBack { reason: "again".to_owned() });
     hand.carry_out("a", Task::Back { step: 1 }, done(Value::Null));
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Undone)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }
 
 #[test]
@@ -406,7 +408,7 @@ fn after_an_abort_nothing_begins_and_what_is_under_way_is_awaited() {
     hand.write(Record::Aborted { by: "me".to_owned() });
     assert_eq!(hand.ask(), []);
     hand.end("a", FORWARD, done(json!("1.0.0")));
-    assert_eq!(hand.ask(), [Command::Finish(Ending::Aborted)]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Aborted)]);
 }
 
 #[test]
@@ -429,7 +431,7 @@ fn an_entry_that_cannot_follow_is_refused_and_changes_nothing() {
         assert!(hand.engine == before, "{record:?}");
     }
     assert_eq!(
-        Engine::new(before.plan.clone()).apply(&Entry { at: hand.at(), record: Record::WaveOpened { wave: 0 } }),
+        Engine::new(before.plan.clone()).apply(&JournalEntry { at: hand.at(), record: Record::WaveOpened { wave: 0 } }),
         Err(EngineError::NotStarted)
     );
 }

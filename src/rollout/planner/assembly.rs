@@ -2,29 +2,35 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Decision;
+use super::WorkspaceDecision;
 use crate::{
     model::{Timestamp, WorkspaceName},
-    rollout::{Base, Content, Ground, Plan, PlanId, Rollout, Summary, waves::waves},
+    rollout::{Base, Content, Plan, PlanId, PlanSummary, PlannedWorkspace, Rollout, waves::waves},
 };
 
 /// A workspace and what was decided about it.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct DecidedWorkspace {
     /// The name.
     pub name: WorkspaceName,
     /// The labels, which waves go by.
     pub labels: BTreeMap<String, String>,
     /// What it is now; nothing where it was not read.
-    pub ground: Option<Ground>,
+    pub ground: Option<PlannedWorkspace>,
     /// What is done about it.
-    pub decision: Decision,
+    pub decision: WorkspaceDecision,
 }
 
 /// Returns the plan for workspaces in the order of the manifest.
-pub fn assemble(base: Base, made_at: Timestamp, policy: Rollout, places: Vec<Place>, content: Vec<Content>) -> Plan {
+pub fn assemble(
+    base: Base,
+    made_at: Timestamp,
+    policy: Rollout,
+    places: Vec<DecidedWorkspace>,
+    content: Vec<Content>,
+) -> Plan {
     let with_content: BTreeSet<_> = content.iter().map(|content| content.workspace.clone()).collect();
-    let has_work = |place: &&Place| {
+    let has_work = |place: &&DecidedWorkspace| {
         place.decision.actions.iter().any(|action| !action.is_nothing()) || with_content.contains(&place.name)
     };
     let members: Vec<_> = places.iter().filter(has_work).map(|place| (&place.name, &place.labels)).collect();
@@ -35,7 +41,7 @@ pub fn assemble(base: Base, made_at: Timestamp, policy: Rollout, places: Vec<Pla
         base,
         actions: Vec::new(),
         blocked: Vec::new(),
-        summary: Summary::default(),
+        summary: PlanSummary::default(),
         content,
         unmanaged: Vec::new(),
         warnings: Vec::new(),
@@ -43,7 +49,7 @@ pub fn assemble(base: Base, made_at: Timestamp, policy: Rollout, places: Vec<Pla
         waves,
         policy,
     };
-    for Place { name, ground, decision, .. } in places {
+    for DecidedWorkspace { name, ground, decision, .. } in places {
         plan.actions.extend(decision.actions);
         plan.blocked.extend(decision.blocked);
         plan.unmanaged.extend(decision.unmanaged);

@@ -5,15 +5,15 @@
 //! *Not for:* choosing versions, which the lock did, or reading anything.
 
 mod assembly;
-mod desk;
 mod links;
 #[cfg(test)]
 mod tests;
 mod wants;
+mod workspace_planner;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use assembly::{Place, assemble};
+pub use assembly::{DecidedWorkspace, assemble};
 
 use super::{Action, Blocked, Unmanaged, Warning};
 use crate::{
@@ -26,7 +26,7 @@ pub const LOCK_HINT: &str = "run `plugport lock`";
 
 /// A workspace with all that a decision about it rests on.
 #[derive(Clone, Debug)]
-pub struct Subject {
+pub struct PlannerInput {
     /// The name.
     pub name: WorkspaceName,
     /// The platform that packages are for.
@@ -36,11 +36,11 @@ pub struct Subject {
     /// How many plugins it may have beside those that it brings.
     pub quota: Option<usize>,
     /// What the manifest says of it.
-    pub asked: BTreeMap<PluginId, Asked>,
+    pub asked: BTreeMap<PluginId, Requested>,
     /// What the lock says of it.
     pub locked: Option<LockedWorkspace>,
     /// What the catalog says of the locked versions.
-    pub known: BTreeMap<PluginId, Known>,
+    pub known: BTreeMap<PluginId, KnownVersion>,
     /// Why there is no version of what is asked for, where more is known than that the lock has none.
     pub missing: BTreeMap<PluginId, Obstacle>,
     /// What is there, or why that is not known.
@@ -51,7 +51,7 @@ pub struct Subject {
 
 /// What the manifest says of a plugin on a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Asked {
+pub enum Requested {
     /// It is to be there, in a version that every range allows.
     Present(Vec<VersionRange>),
     /// It is not to be there.
@@ -62,7 +62,7 @@ pub enum Asked {
 
 /// What a catalog says of a version.
 #[derive(Clone, Debug, Default)]
-pub struct Known {
+pub struct KnownVersion {
     /// The range of Grafana versions that it declares.
     pub grafana_dependency: Option<String>,
     /// The plugins that it needs; nothing where that is not known.
@@ -116,7 +116,7 @@ impl Obstacle {
 
 /// What is done about one workspace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Decision {
+pub struct WorkspaceDecision {
     /// What is done, in this order.
     pub actions: Vec<Action>,
     /// What cannot be done.
@@ -128,18 +128,18 @@ pub struct Decision {
 }
 
 /// Decides what is done about a workspace.
-pub fn decide(subject: &Subject) -> Decision {
+pub fn decide(subject: &PlannerInput) -> WorkspaceDecision {
     let wants = wants::Wants::of(subject);
     match &subject.there {
-        Ok(there) => desk::Desk::new(subject, there, wants).decide(),
+        Ok(there) => workspace_planner::WorkspacePlanner::new(subject, there, wants).decide(),
         Err(obstacle) => {
             let blocked = wants.every_plugin().into_iter().map(|id| blocked(subject, id, obstacle)).collect();
-            Decision { blocked, ..Decision::default() }
+            WorkspaceDecision { blocked, ..WorkspaceDecision::default() }
         }
     }
 }
 
-fn blocked(subject: &Subject, plugin: &PluginId, obstacle: &Obstacle) -> Blocked {
+fn blocked(subject: &PlannerInput, plugin: &PluginId, obstacle: &Obstacle) -> Blocked {
     Blocked {
         workspace: subject.name.clone(),
         plugin: plugin.clone(),

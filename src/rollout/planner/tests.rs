@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    lockfile::{LockedPlugin, PackageDigest, Reason},
+    lockfile::{LockReason, LockedPlugin, PackageDigest},
     model::Sha256Digest,
     rollout::Verb,
 };
@@ -20,9 +20,9 @@ fn ids(names: &[&str]) -> BTreeSet<PluginId> {
 }
 
 /// A server with Grafana 12.1.0, and nothing wanted or there.
-fn subject() -> Subject {
+fn subject() -> PlannerInput {
     let there = There { grafana: Some("12.1.0".parse().expect("a version")), ..There::default() };
-    Subject {
+    PlannerInput {
         name: "prod".parse().expect("a name"),
         platform: Platform::linux_amd64(),
         is_server: true,
@@ -40,12 +40,12 @@ fn subject() -> Subject {
     }
 }
 
-impl Subject {
+impl PlannerInput {
     fn there(&mut self) -> &mut There {
         self.there.as_mut().expect("it was read")
     }
 
-    fn locks(mut self, plugin: &str, at: &str, reason: Reason) -> Self {
+    fn locks(mut self, plugin: &str, at: &str, reason: LockReason) -> Self {
         let digest = PackageDigest::Sha256(Sha256Digest::from_bytes([7; 32]));
         let packages = [(Platform::any(), digest)].into();
         let plugin_at = LockedPlugin { version: version(at), reason, signer: None, packages };
@@ -55,17 +55,17 @@ impl Subject {
 
     /// Asks for a plugin, and has it in the lock.
     fn wants(mut self, plugin: &str, at: &str) -> Self {
-        self.asked.insert(id(plugin), Asked::Present(Vec::new()));
-        self.locks(plugin, at, Reason::AskedFor)
+        self.asked.insert(id(plugin), Requested::Present(Vec::new()));
+        self.locks(plugin, at, LockReason::AskedFor)
     }
 
     /// Has in the lock what others need.
     fn needs(self, plugin: &str, at: &str, by: &[&str]) -> Self {
-        self.locks(plugin, at, Reason::NeededBy(by.iter().map(|name| id(name)).collect()))
+        self.locks(plugin, at, LockReason::NeededBy(by.iter().map(|name| id(name)).collect()))
     }
 
     fn unwanted(mut self, plugin: &str) -> Self {
-        self.asked.insert(id(plugin), Asked::Absent);
+        self.asked.insert(id(plugin), Requested::Absent);
         self
     }
 
@@ -157,8 +157,11 @@ fn what_is_needed_comes_first_and_circles_end() {
 
 #[test]
 fn what_others_need_is_wanted_only_while_they_are() {
-    let subject =
-        subject().needs("source", "1.0.0", &["app"]).locks("app", "1.0.0", Reason::AskedFor).has("app", "0.9.0", &[]);
+    let subject = subject().needs("source", "1.0.0", &["app"]).locks("app", "1.0.0", LockReason::AskedFor).has(
+        "app",
+        "0.9.0",
+        &[],
+    );
     let decision = decide(&subject);
     assert_eq!((decision.actions.len(), decision.blocked.len()), (0, 0));
     let told: Vec<_> = decision.warnings.iter().filter_map(|warning| warning.plugin.clone()).collect();
@@ -200,7 +203,7 @@ fn what_something_needs_that_stays_does_not_go() {
     assert_eq!((chain.done().len(), chain.blocked().len()), (0, 2));
     let coming = subject().wants("app", "1.0.0").unwanted("source").has("source", "1.0.0", &[]);
     let mut coming = coming;
-    coming.known.insert(id("app"), Known { needs: Some(ids(&["source"])), ..Known::default() });
+    coming.known.insert(id("app"), KnownVersion { needs: Some(ids(&["source"])), ..KnownVersion::default() });
     assert_eq!(coming.blocked(), ["source: app needs it, and stays"]);
 }
 
@@ -208,7 +211,7 @@ fn what_something_needs_that_stays_does_not_go() {
 fn an_upgrade_that_no_longer_needs_a_plugin_lets_it_go() {
     let mut subject = subject().wants("app", "2.0.0").unwanted("source");
     subject = subject.has("app", "1.0.0", &["source"]).has("source", "1.0.0", &[]);
-    subject.known.insert(id("app"), Known { needs: Some(BTreeSet::new()), ..Known::default() });
+    subject.known.insert(id("app"), KnownVersion { needs: Some(BTreeSet::new()), ..KnownVersion::default() });
     assert_eq!(subject.done(), ["upgrade app", "uninstall source"]);
     let kept = subject.pins("app", Some("1.0.0"));
     assert_eq!(kept.done().len(), 0, "it stays at the version that needs it: {:?}", kept.blocked());
@@ -226,11 +229,11 @@ fn a_workspace_that_was_not_read_is_blocked_for_every_plugin() {
 #[test]
 fn a_lock_that_does_not_fit_the_manifest_blocks_what_it_is_about() {
     let mut subject = subject().wants("app", "1.0.0").wants("fine", "1.0.0").unwanted("gone");
-    subject = subject.locks("gone", "1.0.0", Reason::AskedFor);
-    subject.asked.insert(id("app"), Asked::Present(vec!["^2".parse().expect("a range")]));
-    subject.asked.insert(id("new"), Asked::Present(Vec::new()));
-    subject.asked.insert(id("torn"), Asked::Both);
-    subject.asked.insert(id("never"), Asked::Present(Vec::new()));
+    subject = subject.locks("gone", "1.0.0", LockReason::AskedFor);
+    subject.asked.insert(id("app"), Requested::Present(vec!["^2".parse().expect("a range")]));
+    subject.asked.insert(id("new"), Requested::Present(Vec::new()));
+    subject.asked.insert(id("torn"), Requested::Both);
+    subject.asked.insert(id("never"), Requested::Present(Vec::new()));
     subject.missing.insert(id("never"), Obstacle::new("no version works"));
     let decision = decide(&subject);
     let hints: Vec<_> = decision.blocked.iter().map(|row| row.hint.as_deref() == Some(LOCK_HINT)).collect();
@@ -286,7 +289,7 @@ fn what_needs_something_that_is_blocked_is_blocked_and_so_is_what_is_only_there_
 fn what_must_not_be_used_is_blocked_but_may_stay() {
     let mut subject = subject().wants("app", "1.0.0");
     let stopped = Some(Obstacle::new("an alert stops it"));
-    subject.known.insert(id("app"), Known { stopped, ..Known::default() });
+    subject.known.insert(id("app"), KnownVersion { stopped, ..KnownVersion::default() });
     assert_eq!(subject.blocked(), ["app: an alert stops it"]);
     assert_eq!(subject.has("app", "1.0.0", &[]).blocked().len(), 0);
 }
@@ -379,7 +382,7 @@ fn servers_are_held_to_what_they_may_bring_along_and_what_needs_others_is_held_f
     let mut old = subject.clone();
     old.there().grafana = Some("11.6.0".parse().expect("a version"));
     assert!(old.done().iter().all(|step| !step.starts_with("hold")), "it keeps what is there");
-    let folder = Subject { is_server: false, ..subject.clone() };
+    let folder = PlannerInput { is_server: false, ..subject.clone() };
     assert!(folder.done().iter().all(|step| !step.starts_with("hold")));
     let still = subject.has("app", "2.0.0", &[]);
     assert!(still.done().iter().all(|step| step.starts_with("unchanged")), "{:?}", still.done());

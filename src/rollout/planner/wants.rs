@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Asked, Obstacle, Subject};
+use super::{Obstacle, PlannerInput, Requested};
 use crate::{
-    lockfile::{LockedPlugin, Reason},
+    lockfile::{LockReason, LockedPlugin},
     model::{PluginId, VersionRange},
 };
 
@@ -21,7 +21,7 @@ pub(super) struct Wants<'a> {
 }
 
 impl<'a> Wants<'a> {
-    pub(super) fn of(subject: &'a Subject) -> Self {
+    pub(super) fn of(subject: &'a PlannerInput) -> Self {
         let mut wants = Self {
             present: BTreeMap::new(),
             absent: BTreeSet::new(),
@@ -31,14 +31,14 @@ impl<'a> Wants<'a> {
         for (id, asked) in &subject.asked {
             let locked = subject.locked.as_ref().and_then(|locked| locked.plugins.get(id));
             match (asked, locked) {
-                (Asked::Both, _) => drop(wants.refused.insert(id, two_minds())),
-                (Asked::Absent, None) => drop(wants.absent.insert(id)),
-                (Asked::Absent, Some(locked)) => {
+                (Requested::Both, _) => drop(wants.refused.insert(id, two_minds())),
+                (Requested::Absent, None) => drop(wants.absent.insert(id)),
+                (Requested::Absent, Some(locked)) => {
                     let reason = format!("the manifest wants it gone, and the lock still has {}", because(locked));
                     wants.refused.insert(id, Obstacle::of_lock(reason));
                 }
-                (Asked::Present(_), None) => drop(wants.refused.insert(id, not_locked(subject, id))),
-                (Asked::Present(ranges), Some(locked)) => match out_of_range(locked, ranges) {
+                (Requested::Present(_), None) => drop(wants.refused.insert(id, not_locked(subject, id))),
+                (Requested::Present(ranges), Some(locked)) => match out_of_range(locked, ranges) {
                     Some(obstacle) => drop(wants.refused.insert(id, obstacle)),
                     None => drop(wants.present.insert(id, locked)),
                 },
@@ -49,9 +49,9 @@ impl<'a> Wants<'a> {
     }
 
     /// Adds what the lock has because something needs it that is still asked for.
-    fn add_needed(&mut self, subject: &'a Subject) {
+    fn add_needed(&mut self, subject: &'a PlannerInput) {
         let Some(locked) = &subject.locked else { return };
-        let is_asked = |id: &PluginId| matches!(subject.asked.get(id), Some(Asked::Present(_)));
+        let is_asked = |id: &PluginId| matches!(subject.asked.get(id), Some(Requested::Present(_)));
         let mut wanted: BTreeSet<&PluginId> = locked.plugins.keys().filter(|id| is_asked(id)).collect();
         let mut others: Vec<_> = locked.plugins.iter().filter(|(id, _)| !subject.asked.contains_key(*id)).collect();
         loop {
@@ -74,13 +74,13 @@ impl<'a> Wants<'a> {
 }
 
 fn is_needed(plugin: &LockedPlugin, wanted: &BTreeSet<&PluginId>) -> bool {
-    matches!(&plugin.reason, Reason::NeededBy(by) if by.iter().any(|id| wanted.contains(id)))
+    matches!(&plugin.reason, LockReason::NeededBy(by) if by.iter().any(|id| wanted.contains(id)))
 }
 
 fn because(locked: &LockedPlugin) -> String {
     match &locked.reason {
-        Reason::NeededBy(_) => format!("{}, {}", locked.version, locked.reason),
-        Reason::AskedFor | Reason::Adopted => locked.version.to_string(),
+        LockReason::NeededBy(_) => format!("{}, {}", locked.version, locked.reason),
+        LockReason::AskedFor | LockReason::Adopted => locked.version.to_string(),
     }
 }
 
@@ -91,7 +91,7 @@ fn two_minds() -> Obstacle {
     }
 }
 
-fn not_locked(subject: &Subject, id: &PluginId) -> Obstacle {
+fn not_locked(subject: &PlannerInput, id: &PluginId) -> Obstacle {
     match (&subject.locked, subject.missing.get(id)) {
         (None, Some(why)) => why.clone(),
         (None, None) => Obstacle::of_lock("the lock says nothing of this workspace"),

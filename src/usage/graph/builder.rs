@@ -7,13 +7,13 @@ use std::{
 
 use super::{
     super::{
-        scan::{Holder, LibraryReference, Panel, Schema, SourceReference, Variable},
+        scan::{LibraryReference, Panel, QueryOwner, Schema, SourceReference, Variable},
         scan_library_panel,
     },
-    AlertRuleUse, Content, DashboardUse, DataSourceUse, Graph, How, LibraryPanelUse, PanelName, PluginUses, Reason,
-    ScannedDashboard, Unresolved, Use,
-    folders::Folders,
-    sources::{Meaning, Sources, current_id},
+    AlertRuleUse, DashboardUse, DataSourceUse, Graph, How, LibraryPanelUse, OrganisationContent, PanelName, PluginUses,
+    ScannedDashboard, Unresolved, UnresolvedReason, Use,
+    folders::FolderTree,
+    sources::{DataSources, Meaning, current_id},
 };
 use crate::model::{AlertRuleInfo, LibraryPanelInfo, PluginId};
 
@@ -21,11 +21,11 @@ use crate::model::{AlertRuleInfo, LibraryPanelInfo, PluginId};
 const NO_PLUGINS: [&str; 5] = ["row", "library-panel-ref", "add-panel", "add-library-panel", "unconfigured-panel"];
 
 /// Returns what the plugins of an organisation are needed for.
-pub(super) fn build(content: &Content) -> Graph {
+pub(super) fn build(content: &OrganisationContent) -> Graph {
     let library: Vec<_> = content.library_panels.iter().map(|info| (info, scan_library_panel(&info.model))).collect();
     let mut builder = Builder {
-        sources: Sources::new(&content.datasources),
-        folders: Folders::new(&content.folders),
+        sources: DataSources::new(&content.datasources),
+        folders: FolderTree::new(&content.folders),
         by_uid: library.iter().map(|(info, panel)| (info.uid.as_str(), (*info, panel))).collect(),
         by_name: library.iter().map(|(info, panel)| (info.name.as_str(), (*info, panel))).collect(),
         graph: Graph::default(),
@@ -47,13 +47,13 @@ pub(super) fn build(content: &Content) -> Graph {
     graph
 }
 
-type Found<'a> = (&'a LibraryPanelInfo, &'a Panel);
+type PanelMatch<'a> = (&'a LibraryPanelInfo, &'a Panel);
 
 struct Builder<'a> {
-    sources: Sources<'a>,
-    folders: Folders<'a>,
-    by_uid: HashMap<&'a str, Found<'a>>,
-    by_name: HashMap<&'a str, Found<'a>>,
+    sources: DataSources<'a>,
+    folders: FolderTree<'a>,
+    by_uid: HashMap<&'a str, PanelMatch<'a>>,
+    by_name: HashMap<&'a str, PanelMatch<'a>>,
     graph: Graph,
 }
 
@@ -84,7 +84,7 @@ impl<'a> Origin<'a> {
 struct Uses(BTreeMap<PluginId, Vec<Use>>);
 
 impl<'a> Builder<'a> {
-    fn add_sources(&mut self, content: &Content) {
+    fn add_sources(&mut self, content: &OrganisationContent) {
         for source in &content.datasources {
             let origin = Origin::new(source.uid.as_deref().unwrap_or_default(), &source.name);
             let Some(plugin) = self.plugin(&source.plugin, &origin) else { continue };
@@ -103,7 +103,7 @@ impl<'a> Builder<'a> {
                 match meaning {
                     Meaning::Source(source) => plugins.extend(self.plugin(&source.plugin, &origin)),
                     Meaning::Plugin(plugin) => plugins.extend(self.plugin(plugin, &origin)),
-                    Meaning::Nothing(Reason::NoVariable) => {}
+                    Meaning::Nothing(UnresolvedReason::NoVariable) => {}
                     Meaning::Nothing(reason) => self.miss(&origin, written(source), reason),
                 }
             }
@@ -122,10 +122,10 @@ impl<'a> Builder<'a> {
         let origin =
             Origin { variables: &scan.variables, elements: &scan.elements, ..Origin::new(&info.uid, &info.title) };
         if scan.schema == Schema::Unknown {
-            self.miss(&origin, String::new(), Reason::NoDashboard);
+            self.miss(&origin, String::new(), UnresolvedReason::NoDashboard);
         }
         if scan.is_cut {
-            self.miss(&origin, String::new(), Reason::TooMuch);
+            self.miss(&origin, String::new(), UnresolvedReason::TooMuch);
         }
         let mut uses = Uses::default();
         for panel in &scan.panels {
@@ -133,8 +133,8 @@ impl<'a> Builder<'a> {
         }
         for reference in &scan.references {
             let how = match reference.holder {
-                Holder::Variable => How::Variable,
-                Holder::Annotation => How::Annotation,
+                QueryOwner::Variable => How::Variable,
+                QueryOwner::Annotation => How::Annotation,
             };
             let base = Use { name: Some(reference.name.clone()), ..Use::of(how) };
             self.add_source(&reference.source, &base, &mut uses, &origin);
@@ -189,7 +189,7 @@ impl<'a> Builder<'a> {
         let known = known.or_else(|| title.filter(|_| uid.is_none()).and_then(|name| self.by_name.get(name)));
         let brought = uid.and_then(|uid| origin.elements.get(uid));
         let Some(shown) = known.map(|(_, shown)| *shown).or(brought) else {
-            return self.miss(origin, uid.or(title).unwrap_or_default().to_owned(), Reason::NoLibraryPanel);
+            return self.miss(origin, uid.or(title).unwrap_or_default().to_owned(), UnresolvedReason::NoLibraryPanel);
         };
         let name =
             known.map(|(info, _)| info.name.clone()).or_else(|| library.name.clone()).or_else(|| library.uid.clone());
@@ -233,8 +233,8 @@ impl<'a> Builder<'a> {
                         asked.push(source.name.clone());
                     }
                 }
-                None if Sources::is_built_in(uid) => {}
-                None => self.miss(&origin, uid.clone(), Reason::NoDataSource),
+                None if DataSources::is_built_in(uid) => {}
+                None => self.miss(&origin, uid.clone(), UnresolvedReason::NoDataSource),
             }
         }
         let folder = self.folders.path(rule.folder_uid.as_deref(), None);
@@ -255,7 +255,7 @@ impl<'a> Builder<'a> {
         if let Ok(plugin) = id.parse() {
             return Some(current_id(&plugin));
         }
-        self.miss(origin, id.to_owned(), Reason::NoPluginId);
+        self.miss(origin, id.to_owned(), UnresolvedReason::NoPluginId);
         None
     }
 
@@ -263,7 +263,7 @@ impl<'a> Builder<'a> {
         self.graph.plugins.entry(plugin).or_default()
     }
 
-    fn miss(&mut self, origin: &Origin<'_>, reference: String, reason: Reason) {
+    fn miss(&mut self, origin: &Origin<'_>, reference: String, reason: UnresolvedReason) {
         let (uid, title) = (origin.uid.to_owned(), origin.title.to_owned());
         let missed = Unresolved { uid, title, place: origin.place.as_deref().map(str::to_owned), reference, reason };
         if self.graph.unresolved.last() != Some(&missed) {
@@ -333,14 +333,14 @@ mod tests {
         LibraryPanelInfo { uid: uid.to_owned(), name: name.to_owned(), folder_uid: None, model }
     }
 
-    fn content(documents: &[Value]) -> Content {
+    fn content(documents: &[Value]) -> OrganisationContent {
         let folder = |uid: &str, title: &str, parent: Option<&str>| FolderInfo {
             uid: uid.to_owned(),
             title: title.to_owned(),
             parent_uid: parent.map(str::to_owned),
             owner: None,
         };
-        Content {
+        OrganisationContent {
             dashboards: documents.iter().enumerate().map(|(at, one)| dashboard(&format!("d{at}"), one)).collect(),
             datasources: vec![source("u1", "Prom", "prometheus"), source("u2", "Logs", "acme-logs-datasource")],
             library_panels: vec![library_panel(
@@ -405,7 +405,7 @@ mod tests {
             assert_eq!(graph.unresolved, []);
         }
         let graph = Graph::of(&content(&[shows(json!({ "uid": "gone", "name": "Clock" }))]));
-        assert_eq!(graph.unresolved[0].reason, Reason::NoLibraryPanel);
+        assert_eq!(graph.unresolved[0].reason, UnresolvedReason::NoLibraryPanel);
         assert_eq!(graph.plugins[&"acme-clock-panel".parse().expect("an id")].library_panels[0].uid, "l1");
     }
 
@@ -442,10 +442,10 @@ mod tests {
         assert_eq!(
             found,
             [
-                ("d0", Some("panel 7"), "not an id", Reason::NoPluginId),
-                ("d0", Some("panel 7"), "gone", Reason::NoDataSource),
-                ("d0", Some("panel 8"), "default", Reason::NoDefault),
-                ("d1", None, "", Reason::NoDashboard),
+                ("d0", Some("panel 7"), "not an id", UnresolvedReason::NoPluginId),
+                ("d0", Some("panel 7"), "gone", UnresolvedReason::NoDataSource),
+                ("d0", Some("panel 8"), "default", UnresolvedReason::NoDefault),
+                ("d1", None, "", UnresolvedReason::NoDashboard),
             ]
         );
         // The dashboard says which plugin it would need.

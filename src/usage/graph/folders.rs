@@ -12,9 +12,9 @@ const MAX_DEPTH: usize = 32;
 
 /// The folders by uid.
 #[derive(Debug)]
-pub(super) struct Folders<'a>(HashMap<&'a str, &'a FolderInfo>);
+pub(super) struct FolderTree<'a>(HashMap<&'a str, &'a FolderInfo>);
 
-impl<'a> Folders<'a> {
+impl<'a> FolderTree<'a> {
     pub(super) fn new(folders: &'a [FolderInfo]) -> Self {
         Self(folders.iter().map(|folder| (folder.uid.as_str(), folder)).collect())
     }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn a_path_names_every_folder_around_outermost_first() {
         let folders = [folder("a", "Net", None), folder("b", "Core", Some("a")), folder("c", "Hidden's", Some("gone"))];
-        let folders = Folders::new(&folders);
+        let folders = FolderTree::new(&folders);
         assert_eq!(folders.path(Some("b"), None), "Net / Core");
         assert_eq!(folders.path(Some("c"), Some("x")), "gone / Hidden's");
         assert_eq!(folders.path(Some("unread"), Some("Ops")), "Ops");
@@ -71,6 +71,6 @@ mod tests {
     #[test]
     fn folders_that_lie_in_each_other_end_somewhere() {
         let folders = [folder("a", "A", Some("b")), folder("b", "B", Some("a"))];
-        assert_eq!(Folders::new(&folders).path(Some("a"), None).split(" / ").count(), MAX_DEPTH);
+        assert_eq!(FolderTree::new(&folders).path(Some("a"), None).split(" / ").count(), MAX_DEPTH);
     }
 }

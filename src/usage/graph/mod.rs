@@ -19,7 +19,7 @@ use crate::model::{AlertRuleInfo, DashboardInfo, DataSourceInfo, FolderInfo, Lib
 
 /// What was read of an organisation.
 #[derive(Clone, Debug, Default)]
-pub struct Content {
+pub struct OrganisationContent {
     /// The dashboards.
     pub dashboards: Vec<ScannedDashboard>,
     /// The data sources.
@@ -185,12 +185,12 @@ pub struct Unresolved {
     /// What is named, as it is written.
     pub reference: String,
     /// Why it cannot be resolved.
-    pub reason: Reason,
+    pub reason: UnresolvedReason,
 }
 
 /// Why something that is named cannot be resolved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Reason {
+pub enum UnresolvedReason {
     /// The document is not like a dashboard.
     NoDashboard,
     /// There are more panels, variables or annotations than are looked at.
@@ -209,7 +209,7 @@ pub enum Reason {
 
 impl Graph {
     /// Returns what the plugins of an organisation are needed for.
-    pub fn of(content: &Content) -> Self {
+    pub fn of(content: &OrganisationContent) -> Self {
         builder::build(content)
     }
 
@@ -242,7 +242,7 @@ impl DashboardUse {
     }
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for UnresolvedReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NoDashboard => "the document is not like a dashboard",
@@ -256,7 +256,7 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Serialize for Reason {
+impl Serialize for UnresolvedReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::{
     super::scan::{SourceReference, Variable},
-    Reason,
+    UnresolvedReason,
 };
 use crate::model::{DataSourceInfo, PluginId};
 
@@ -33,7 +33,7 @@ pub(super) fn current_id(plugin: &PluginId) -> PluginId {
 
 /// The data sources of an organisation.
 #[derive(Debug)]
-pub(super) struct Sources<'a> {
+pub(super) struct DataSources<'a> {
     by_uid: HashMap<&'a str, &'a DataSourceInfo>,
     by_name: HashMap<&'a str, &'a DataSourceInfo>,
     default: Option<&'a DataSourceInfo>,
@@ -47,10 +47,10 @@ pub(super) enum Meaning<'a> {
     /// Any data source of this plugin.
     Plugin(&'a str),
     /// Something that could not be found.
-    Nothing(Reason),
+    Nothing(UnresolvedReason),
 }
 
-impl<'a> Sources<'a> {
+impl<'a> DataSources<'a> {
     pub(super) fn new(sources: &'a [DataSourceInfo]) -> Self {
         Self {
             by_uid: sources.iter().filter_map(|source| Some((source.uid.as_deref()?, source))).collect(),
@@ -68,7 +68,7 @@ impl<'a> Sources<'a> {
         let declared = reference.plugin.as_deref();
         let Some(name) = reference.name.as_deref().filter(|name| *name != "default") else {
             return match declared {
-                None => vec![self.default.map_or(Meaning::Nothing(Reason::NoDefault), Meaning::Source)],
+                None => vec![self.default.map_or(Meaning::Nothing(UnresolvedReason::NoDefault), Meaning::Source)],
                 Some(plugin) if BUILT_IN_TYPES.contains(&plugin) => Vec::new(),
                 Some(plugin) => vec![Meaning::Plugin(plugin)],
             };
@@ -97,7 +97,7 @@ impl<'a> Sources<'a> {
             return Vec::new();
         }
         let plugin = declared.filter(|plugin| !BUILT_IN_TYPES.contains(plugin)).map(Meaning::Plugin);
-        plugin.into_iter().chain([Meaning::Nothing(Reason::NoDataSource)]).collect()
+        plugin.into_iter().chain([Meaning::Nothing(UnresolvedReason::NoDataSource)]).collect()
     }
 
     fn resolve_variable(&self, variable: Option<&'a Variable>, declared: Option<&'a str>) -> Vec<Meaning<'a>> {
@@ -111,7 +111,7 @@ impl<'a> Sources<'a> {
         match declared.filter(|plugin| !BUILT_IN_TYPES.contains(plugin)) {
             _ if !found.is_empty() => found,
             Some(plugin) => vec![Meaning::Plugin(plugin)],
-            None => vec![Meaning::Nothing(Reason::NoVariable)],
+            None => vec![Meaning::Nothing(UnresolvedReason::NoVariable)],
         }
     }
 }
@@ -151,7 +151,7 @@ mod tests {
             ("host".to_owned(), Variable::Values(vec!["web-1".to_owned()])),
         ]);
         let reference = SourceReference { plugin: plugin.map(str::to_owned), name: name.map(str::to_owned) };
-        let sources = Sources::new(&known);
+        let sources = DataSources::new(&known);
         let found = sources.resolve(&reference, &variables);
         let words = |meaning: &Meaning<'_>| match meaning {
             Meaning::Source(source) => source.name.clone(),
@@ -174,9 +174,9 @@ mod tests {
     #[test]
     fn nothing_and_default_mean_the_default_data_source() {
         assert_eq!((meaning(None, None), meaning(None, Some("default"))), (vec!["Prom".into()], vec!["Prom".into()]));
-        let empty = Sources::new(&[]);
+        let empty = DataSources::new(&[]);
         let found = empty.resolve(const { &SourceReference { plugin: None, name: None } }, const { &BTreeMap::new() });
-        assert_eq!(found, [Meaning::Nothing(Reason::NoDefault)]);
+        assert_eq!(found, [Meaning::Nothing(UnresolvedReason::NoDefault)]);
     }
 
     #[test]

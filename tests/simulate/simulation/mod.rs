@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::BinaryHeap};
 use fastrand::Rng;
 use plugport::{
     model::Timestamp,
-    rollout::{Command, Ending, Engine, Entry, Observation, Record, Task},
+    rollout::{Ending, Engine, EngineCommand, JournalEntry, Observation, Record, Task},
 };
 
 use crate::{
@@ -45,7 +45,7 @@ pub(crate) struct Simulation {
     engine: Engine,
     /// Is told the same, and must always be the same.
     shadow: Engine,
-    journal: Vec<Entry>,
+    journal: Vec<JournalEntry>,
     /// What the living operator remembers of the workspaces before.
     baselines: Vec<Option<Box<Observation>>>,
     running: Vec<Option<Running>>,
@@ -177,15 +177,15 @@ impl Simulation {
         let mut wake = None;
         for command in commands {
             match command {
-                Command::Write(record) => return self.write(record).map(Some),
-                Command::Run { workspace, task } => {
+                EngineCommand::Write(record) => return self.write(record).map(Some),
+                EngineCommand::Run { workspace, task } => {
                     if self.start(&workspace, task)? == Flow::Killed {
                         return Ok(Some(Flow::Killed));
                     }
                 }
-                Command::Wait { until } => wake = Some(until.as_milliseconds()),
-                Command::Leave { .. } => return self.help().map(Some),
-                Command::Finish(ending) => return self.finish(ending),
+                EngineCommand::Wait { until } => wake = Some(until.as_milliseconds()),
+                EngineCommand::Leave { .. } => return self.help().map(Some),
+                EngineCommand::Finish(ending) => return self.finish(ending),
             }
         }
         self.pass_time(wake).map(Some)
@@ -234,7 +234,7 @@ impl Simulation {
         if Self::tick(&mut self.until_kill) {
             return Ok(Flow::Killed);
         }
-        let entry = Entry { at: self.clock(), record };
+        let entry = JournalEntry { at: self.clock(), record };
         self.tell(|| format!("{:?}", entry.record));
         self.check.before(&entry, &self.scene, &self.engine)?;
         let refused = |error| Violation(format!("refused {:?}: {error}", entry.record));
@@ -307,7 +307,8 @@ impl Simulation {
             let refused = |error| Violation(format!("replaying refuses {:?}: {error}", entry.record));
             if self.has_text_journal {
                 let text = serde_json::to_string(entry).map_err(|error| Violation(error.to_string()))?;
-                let read: Entry = serde_json::from_str(&text).map_err(|error| Violation(format!("{text}: {error}")))?;
+                let read: JournalEntry =
+                    serde_json::from_str(&text).map_err(|error| Violation(format!("{text}: {error}")))?;
                 engine.apply(&read).map_err(refused)?;
             } else {
                 engine.apply(entry).map_err(refused)?;

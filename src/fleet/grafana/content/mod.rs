@@ -32,18 +32,18 @@ const DASHBOARDS: &str = "dashboard.grafana.app";
 
 /// A dashboard as a list has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Listed {
+pub struct ListedDashboard {
     /// What the list tells of it.
     pub info: DashboardInfo,
     /// A text that is another one after each change of the dashboard, where the server tells one.
     pub marker: Option<String>,
     /// The API group that it is in besides, where the server has one; asked for once for all dashboards of a list.
-    pub group: Option<Arc<Group>>,
+    pub group: Option<Arc<ApiGroup>>,
 }
 
 /// An API group of an organisation, which is a namespace there.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Group {
+pub struct ApiGroup {
     /// The version that the server prefers.
     version: String,
     namespace: String,
@@ -61,17 +61,17 @@ pub struct DataSources {
 impl Grafana {
     /// Returns all dashboards that the caller sees, with marks of their state where the server tells them (Grafana 12 and
     /// newer: `metadata.resourceVersion` below `/apis`); a dashboard without one has to be read to know.
-    pub async fn dashboards(&self) -> Result<Vec<Listed>, WorkspaceError> {
+    pub async fn dashboards(&self) -> Result<Vec<ListedDashboard>, WorkspaceError> {
         let (hits, (group, mut markers)) = tokio::try_join!(self.hits("dash-db"), self.group_and_markers())?;
         let listed = |hit: &Value| {
             let info = shapes::dashboard(hit).ok_or(WorkspaceError::Shape { what: "dashboards", lacks: "uid" })?;
-            Ok(Listed { marker: markers.remove(&info.uid), info, group: group.clone() })
+            Ok(ListedDashboard { marker: markers.remove(&info.uid), info, group: group.clone() })
         };
         hits.iter().map(listed).collect()
     }
 
     /// Returns the document of a dashboard, and what it tells of the dashboard besides.
-    pub async fn dashboard(&self, listed: &Listed) -> Result<(DashboardInfo, Value), WorkspaceError> {
+    pub async fn dashboard(&self, listed: &ListedDashboard) -> Result<(DashboardInfo, Value), WorkspaceError> {
         let uid = listed.info.uid.as_str();
         let answer = match self.get("a dashboard", &["api", "dashboards", "uid", uid], &[]).await {
             // A dashboard of the newer schema is not shown in the older one.
@@ -89,8 +89,8 @@ impl Grafana {
         Ok((info, document))
     }
 
-    async fn dashboard_by_group(&self, listed: &Listed) -> Result<(DashboardInfo, Value), WorkspaceError> {
-        let Some(Group { version, namespace }) = listed.group.as_deref() else {
+    async fn dashboard_by_group(&self, listed: &ListedDashboard) -> Result<(DashboardInfo, Value), WorkspaceError> {
+        let Some(ApiGroup { version, namespace }) = listed.group.as_deref() else {
             return Err(WorkspaceError::Shape { what: "a dashboard", lacks: "form that can be read" });
         };
         let uid = listed.info.uid.as_str();
@@ -177,14 +177,14 @@ impl Grafana {
     }
 
     /// Returns the API group of dashboards with [`Self::markers`].
-    async fn group_and_markers(&self) -> Result<(Option<Arc<Group>>, HashMap<String, String>), WorkspaceError> {
+    async fn group_and_markers(&self) -> Result<(Option<Arc<ApiGroup>>, HashMap<String, String>), WorkspaceError> {
         let Some(group) = self.group(DASHBOARDS).await? else { return Ok((None, HashMap::new())) };
         let markers = self.markers(&group).await?;
         Ok((Some(Arc::new(group)), markers))
     }
 
     /// Returns a mark of the state of each dashboard, by uid; nothing where the server tells none.
-    async fn markers(&self, group: &Group) -> Result<HashMap<String, String>, WorkspaceError> {
+    async fn markers(&self, group: &ApiGroup) -> Result<HashMap<String, String>, WorkspaceError> {
         let path = ["apis", DASHBOARDS, &group.version, "namespaces", &group.namespace, "dashboards"];
         let (mut markers, mut next) = (HashMap::new(), String::new());
         for _ in 0..MAX_PAGES {
@@ -208,7 +208,7 @@ impl Grafana {
     }
 
     /// Returns the version of an API group that the server prefers, and the namespace of the organisation in it.
-    async fn group(&self, name: &str) -> Result<Option<Group>, WorkspaceError> {
+    async fn group(&self, name: &str) -> Result<Option<ApiGroup>, WorkspaceError> {
         let group = match self.get("an API group", &["apis", name], &[]).await {
             Ok(group) => group,
             // Older servers have no groups, and some answer with their web page.
@@ -219,7 +219,7 @@ impl Grafana {
         let version = group.pointer("/preferredVersion/version").and_then(Value::as_str).map(str::to_owned);
         let settings = self.told("frontend settings", &["api", "frontend", "settings"]).await?;
         let namespace = settings.as_ref().and_then(|settings| settings.get("namespace")).and_then(Value::as_str);
-        Ok(version.zip(namespace.map(str::to_owned)).map(|(version, namespace)| Group { version, namespace }))
+        Ok(version.zip(namespace.map(str::to_owned)).map(|(version, namespace)| ApiGroup { version, namespace }))
     }
 }
 

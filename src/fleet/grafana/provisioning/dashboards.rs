@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Changed, ContentError, Goal, Request, Told};
+use super::{ChangeAnswer, Changed, ContentError, Goal, Request};
 use crate::{
     fleet::{Grafana, WorkspaceError},
     model::PluginId,
@@ -228,12 +228,12 @@ impl Grafana {
         let path = ["api", "snapshots"];
         let request = Request { method: Method::POST, path: &path, body, hidden: &[] };
         match self.tell(request, &what()).await? {
-            Told::Accepted(answer) => {
+            ChangeAnswer::Accepted(answer) => {
                 let url = answer.get("url").and_then(Value::as_str);
                 url.map(str::to_owned).ok_or_else(|| ContentError::NoEffect { what: what() })
             }
-            Told::Refused { status, message } => Err(ContentError::Refused { what: what(), status, message }),
-            Told::Unclear { .. } => Err(ContentError::Unknown { what: what(), source: None }),
+            ChangeAnswer::Refused { status, message } => Err(ContentError::Refused { what: what(), status, message }),
+            ChangeAnswer::Unclear { .. } => Err(ContentError::Unknown { what: what(), source: None }),
         }
     }
 }

@@ -20,9 +20,9 @@ pub use error::ContentError;
 
 use super::{Grafana, WorkspaceError};
 use crate::{
-    json::{self, Keys, Limits},
+    json::{self, KeyComparison, Limits},
     model::Secret,
-    net::{Method, NetError, Question, Spoken},
+    net::{Method, NetError, SingleRequest, Spoken},
 };
 
 /// So many readings in a row must miss before a change is called failed.
@@ -77,7 +77,7 @@ struct Request<'a> {
 }
 
 /// What a server said to a change.
-enum Told {
+enum ChangeAnswer {
     Accepted(Value),
     Refused { status: u16, message: Option<String> },
     Unclear { status: Option<u16>, message: Option<String> },
@@ -89,49 +89,49 @@ impl Grafana {
         let what = || goal.what();
         let told = self.tell(request, &what()).await?;
         match told {
-            Told::Refused { status: status @ (409 | 412), message } => match self.shows(goal).await {
+            ChangeAnswer::Refused { status: status @ (409 | 412), message } => match self.shows(goal).await {
                 Ok(true) => Ok(Value::Null),
                 Ok(false) => Err(ContentError::Refused { what: what(), status, message }),
                 Err(source) => Err(ContentError::Unknown { what: what(), source: Some(Box::new(source)) }),
             },
-            Told::Refused { status, message } => Err(ContentError::Refused { what: what(), status, message }),
-            Told::Accepted(answer) if self.watch(goal).await? => Ok(answer),
-            Told::Unclear { .. } if self.watch(goal).await? => Ok(Value::Null),
-            Told::Accepted(_) => Err(ContentError::NoEffect { what: what() }),
-            Told::Unclear { status, message } => Err(ContentError::Fruitless { what: what(), status, message }),
+            ChangeAnswer::Refused { status, message } => Err(ContentError::Refused { what: what(), status, message }),
+            ChangeAnswer::Accepted(answer) if self.watch(goal).await? => Ok(answer),
+            ChangeAnswer::Unclear { .. } if self.watch(goal).await? => Ok(Value::Null),
+            ChangeAnswer::Accepted(_) => Err(ContentError::NoEffect { what: what() }),
+            ChangeAnswer::Unclear { status, message } => Err(ContentError::Fruitless { what: what(), status, message }),
         }
     }
 
     /// Sends a change; again only where the server says that it left it alone for now.
-    async fn tell(&self, request: Request<'_>, what: &str) -> Result<Told, ContentError> {
+    async fn tell(&self, request: Request<'_>, what: &str) -> Result<ChangeAnswer, ContentError> {
         let settings = self.site.client().settings();
         let Request { method, path, body, hidden } = request;
         let mut tries = settings.tries.max(1);
         loop {
             let (method, timeout, limit) = (method.clone(), settings.change_timeout, Limits::CATALOG.bytes as u64);
             let body = (method != Method::DELETE).then_some(&body);
-            let question = Question { method, path, body, hidden, timeout, limit };
+            let question = SingleRequest { method, path, body, hidden, timeout, limit };
             let Spoken { reply, bytes } = match self.site.ask_once(question).await {
                 Ok(spoken) => spoken,
                 Err(error @ (NetError::Offline { .. } | NetError::Unreachable { .. })) => {
                     let source = WorkspaceError::NotReached(Box::new(error));
                     return Err(ContentError::NotSent { what: what.to_owned(), source });
                 }
-                Err(_) => return Ok(Told::Unclear { status: None, message: None }),
+                Err(_) => return Ok(ChangeAnswer::Unclear { status: None, message: None }),
             };
             tries -= 1;
             let status = reply.status;
             match status {
                 // A login page says yes to everything; the reading decides.
                 200..=299 => {
-                    let answer = json::parse(&bytes, Limits::CATALOG, Keys::Exact).unwrap_or_default();
-                    return Ok(Told::Accepted(answer));
+                    let answer = json::parse(&bytes, Limits::CATALOG, KeyComparison::Exact).unwrap_or_default();
+                    return Ok(ChangeAnswer::Accepted(answer));
                 }
                 429 if tries > 0 => {
                     sleep(reply.retry_after.unwrap_or(settings.settle_pause).min(settings.retry_after)).await;
                 }
-                300..=499 if status != 408 => return Ok(Told::Refused { status, message: reply.message }),
-                _ => return Ok(Told::Unclear { status: Some(status), message: reply.message }),
+                300..=499 if status != 408 => return Ok(ChangeAnswer::Refused { status, message: reply.message }),
+                _ => return Ok(ChangeAnswer::Unclear { status: Some(status), message: reply.message }),
             }
         }
     }

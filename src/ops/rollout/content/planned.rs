@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use crate::{
     fleet::{
         Manifest,
-        manifest::{DataSourceWish, Ensure, Kind, Workspace},
+        manifest::{DataSourceWish, Ensure, Workspace, WorkspaceKind},
     },
     model::PluginId,
     rollout::{Content, ContentItem},
@@ -16,7 +16,7 @@ use crate::{
 /// Returns what is done besides plugins on a workspace. `wanted` are the plugins that are to be there when the rollout is
 /// over; content of one that the manifest wants and that cannot be there is left out.
 pub fn planned(manifest: &Manifest, workspace: &Workspace, wanted: &BTreeSet<PluginId>) -> Vec<Content> {
-    if workspace.kind() == Kind::Directory {
+    if workspace.kind() == WorkspaceKind::Directory {
         return Vec::new();
     }
     let content =

@@ -110,7 +110,7 @@ impl Saving<'_> {
 
 /// A dashboard was not saved.
 #[derive(Debug, thiserror::Error)]
-enum SaveError {
+enum DashboardSaveError {
     #[error("{}", Chain(.0))]
     Server(WorkspaceError),
     #[error("it is no longer there")]
@@ -119,12 +119,12 @@ enum SaveError {
     File(io::Error),
 }
 
-async fn save_one(server: &Grafana, folder: &Path, uid: &str) -> Result<Value, SaveError> {
-    let saved = server.saved(uid).await.map_err(SaveError::Server)?.ok_or(SaveError::Gone)?;
+async fn save_one(server: &Grafana, folder: &Path, uid: &str) -> Result<Value, DashboardSaveError> {
+    let saved = server.saved(uid).await.map_err(DashboardSaveError::Server)?.ok_or(DashboardSaveError::Gone)?;
     let document = saved.document().clone();
     let text = format!("{document:#}");
-    disk::create_dirs(folder).map_err(SaveError::File)?;
-    disk::write_atomic(&folder.join(file_name(uid)), text.as_bytes(), 0o600).map_err(SaveError::File)?;
+    disk::create_dirs(folder).map_err(DashboardSaveError::File)?;
+    disk::write_atomic(&folder.join(file_name(uid)), text.as_bytes(), 0o600).map_err(DashboardSaveError::File)?;
     Ok(document)
 }
 

@@ -50,7 +50,7 @@ impl Worker {
             Ok(child) => child,
             Err(error) => return Probe::Ill(format!("`{shown}` could not be started: {error}")),
         };
-        let group = Group(child.id());
+        let group = ProcessGroup(child.id());
         let limit = self.plan.policy.gate_timeout.clamp(Duration::from_secs(1), LONGEST);
         let mut errors = Vec::new();
         let pipe = child.stderr.take();
@@ -78,9 +78,9 @@ impl Worker {
 }
 
 /// A command and what it started; ended when this goes.
-struct Group(Option<u32>);
+struct ProcessGroup(Option<u32>);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         let Some(pid) = self.0.and_then(|id| rustix::process::Pid::from_raw(i32::try_from(id).ok()?)) else { return };
         // Usually nobody is left.

@@ -29,7 +29,7 @@ pub(in crate::ops::rollout) trait Causes: Diagnose + Sized {
 }
 
 impl Causes for crate::ops::install::StepError {}
-impl Causes for crate::ops::foreign::ForeignError {}
+impl Causes for crate::ops::unmanaged_files::ForeignError {}
 impl Causes for crate::fleet::directory::DirectoryError {}
 
 impl Causes for WorkspaceError {

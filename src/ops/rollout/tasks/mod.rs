@@ -8,7 +8,7 @@ mod command;
 mod fault;
 mod folder;
 mod former;
-mod look;
+mod observe;
 mod server;
 
 use std::{path::Path, sync::Arc, time::Duration};
@@ -19,15 +19,15 @@ pub(super) use self::{
     fault::{Causes, fault},
     former::Occupant,
 };
-use super::{Member, content, packages::Shelf};
+use super::{Member, content, packages::PackageCache};
 use crate::{
     fleet::Manifest,
     journal::RolloutId,
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{Context, target::Place},
     rollout::{
-        Action, Cause, Content, ContentItem, Fault, Ground, Observation, Plan, Step, Task, TaskResult, WayBack,
-        engine::Expected,
+        Action, Cause, Content, ContentItem, Fault, Observation, Plan, PlannedWorkspace, Step, Task, TaskResult,
+        WayBack, engine::Expected,
     },
     upstream::PackageName,
 };
@@ -48,7 +48,7 @@ pub(super) struct Worker {
     /// Where commands of gates find `PATH`.
     pub(super) environment: fn(&str) -> Option<String>,
     /// The packages, and whether servers may be asked for them.
-    pub(super) shelf: Shelf,
+    pub(super) shelf: PackageCache,
 }
 
 /// What the journal tells that a task needs.
@@ -217,7 +217,7 @@ impl Worker {
     }
 
     /// Returns what the plan says of the workspace; every workspace with steps has one.
-    fn ground(&self) -> &Ground {
+    fn ground(&self) -> &PlannedWorkspace {
         &self.plan.workspaces[&self.workspace]
     }
 

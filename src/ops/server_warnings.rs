@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     index::{Index, IndexError},
     model::{PluginId, PluginVersion},
-    ops::candidates::Catalog,
+    ops::candidates::IndexProvider,
     resolver::{
         Problem, Resolved, ServerChoice, Solution, Surprise, WITHOUT_ANGULAR, brought_along, is_there, surprises,
     },
@@ -34,7 +34,7 @@ pub enum WarningKind {
 
 /// Something to be told before a choice is carried out.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Warning {
+pub struct ServerWarning {
     /// What it is about.
     pub kind: WarningKind,
     /// The plugin that it is about.
@@ -49,7 +49,7 @@ pub struct Warning {
     pub text: String,
 }
 
-impl Warning {
+impl ServerWarning {
     /// Returns the plugin whose installation it concerns: where the server refuses, that is the one that needs the other.
     pub fn concerns(&self) -> &PluginId {
         match (self.kind, &self.needed_by) {
@@ -66,8 +66,8 @@ pub fn warnings(
     problem: &Problem,
     solution: &Solution,
     workspace: &str,
-) -> Result<Vec<Warning>, IndexError> {
-    let found = surprises(&Catalog::new(index, &problem.surroundings), problem, solution)?;
+) -> Result<Vec<ServerWarning>, IndexError> {
+    let found = surprises(&IndexProvider::new(index, &problem.surroundings), problem, solution)?;
     let mut warnings: Vec<_> = found.into_iter().map(|surprise| of_server(surprise, workspace)).collect();
     warnings.extend(warnings_anywhere(problem, solution, workspace));
     Ok(warnings)
@@ -75,12 +75,12 @@ pub fn warnings(
 
 /// Returns what is to be told of versions that were chosen wherever they are installed: which of them have needs that
 /// are not known, and which are made with Angular for a Grafana that has it switched off.
-pub fn warnings_anywhere(problem: &Problem, solution: &Solution, workspace: &str) -> Vec<Warning> {
+pub fn warnings_anywhere(problem: &Problem, solution: &Solution, workspace: &str) -> Vec<ServerWarning> {
     let new = |resolved: &&Resolved| !resolved.stays && !is_there(problem, &resolved.plugin, &resolved.version);
     let mut warnings = Vec::new();
     for resolved in solution.plugins.iter().filter(new) {
         let Resolved { plugin, version, .. } = resolved;
-        let warning = |kind, text| Warning {
+        let warning = |kind, text| ServerWarning {
             kind,
             plugin: plugin.clone(),
             version: Some(version.clone()),
@@ -113,10 +113,10 @@ pub fn brought(
     problem: &Problem,
     solution: &Solution,
 ) -> Result<BTreeMap<PluginId, PluginId>, IndexError> {
-    brought_along(&Catalog::new(index, &problem.surroundings), problem, solution)
+    brought_along(&IndexProvider::new(index, &problem.surroundings), problem, solution)
 }
 
-fn of_server(surprise: Surprise, workspace: &str) -> Warning {
+fn of_server(surprise: Surprise, workspace: &str) -> ServerWarning {
     let kind = match surprise.choice {
         ServerChoice::Takes(_) | ServerChoice::Keeps(_) | ServerChoice::Brings => WarningKind::ServerTakesAnother,
         ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) | ServerChoice::FindsNone(_) => {
@@ -124,13 +124,13 @@ fn of_server(surprise: Surprise, workspace: &str) -> Warning {
         }
     };
     let text = surprise.sentence(workspace);
-    Warning { kind, plugin: surprise.plugin, version: surprise.chosen, needed_by: Some(surprise.needed_by), text }
+    ServerWarning { kind, plugin: surprise.plugin, version: surprise.chosen, needed_by: Some(surprise.needed_by), text }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolver::{Installed, Surroundings};
+    use crate::resolver::{PresentPlugin, Surroundings};
 
     fn resolved(plugin: &str, angular: bool, needs_known: bool) -> Resolved {
         let version: PluginVersion = "2.0.0".parse().expect("a version");
@@ -152,7 +152,7 @@ mod tests {
         let told = |grafana: &str, installed: &[&str]| {
             let there = |plugin: &&str| {
                 let version = "v2.0.0".parse().expect("a version");
-                (plugin.parse().expect("an id"), Installed { version, dependencies: Vec::new() })
+                (plugin.parse().expect("an id"), PresentPlugin { version, dependencies: Vec::new() })
             };
             let grafana = Some(grafana.parse().expect("a version"));
             let problem = Problem {

@@ -20,10 +20,10 @@ use crate::{
     journal::RolloutId,
     model::WorkspaceName,
     ops::{
-        changes::Summary,
-        rollout::{Left, Outcome, Witness, clock_time},
+        changes::OutcomeCounts,
+        rollout::{Left, Observer, RolloutOutcome, clock_time},
     },
-    rollout::{Ending, Entry, Plan, Record, Step, StepOutcome, StepResult, Task, TaskResult, WavePlan},
+    rollout::{Ending, JournalEntry, Plan, Record, Step, StepOutcome, StepResult, Task, TaskResult, WavePlan},
 };
 
 /// How many results are shown.
@@ -31,20 +31,20 @@ const SHOWN: usize = 400;
 
 /// Tells of a rollout while it goes on.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct RolloutPrinter {
     ui: Ui,
     plan: Plan,
     narration: Mutex<Narration>,
 }
 
-impl Told {
+impl RolloutPrinter {
     pub(super) fn new(ui: Ui, plan: &Plan) -> Self {
         Self { ui, plan: plan.clone(), narration: Mutex::default() }
     }
 }
 
-impl Witness for Told {
-    fn written(&self, rollout: &RolloutId, entry: &Entry) {
+impl Observer for RolloutPrinter {
+    fn written(&self, rollout: &RolloutId, entry: &JournalEntry) {
         if self.ui.format == Format::Events {
             let mut line = json!({ "rollout": rollout, "at": entry.at });
             if let (Value::Object(line), Value::Object(fields)) = (&mut line, to_document(entry)) {
@@ -184,7 +184,7 @@ pub(super) fn ending_word(ending: Option<Ending>) -> String {
 }
 
 /// Returns how to go on with an unfinished rollout.
-pub(super) fn ways_on(id: &RolloutId) -> String {
+pub(super) fn next_steps(id: &RolloutId) -> String {
     format!("`plugport rollout resume {id}` goes on, `plugport rollout undo {id}` takes everything back")
 }
 
@@ -194,7 +194,7 @@ pub(super) fn can_be_undone(ending: Ending) -> bool {
 }
 
 /// Returns what a command says of a rollout when it ends.
-pub(super) fn report(outcome: &Outcome, kind: Option<Kind>) -> Report {
+pub(super) fn report(outcome: &RolloutOutcome, kind: Option<Kind>) -> Report {
     let id = &outcome.rollout;
     let mut problems: Vec<String> = outcome.remarks.iter().map(|remark| format!("note: {remark}")).collect();
     let mut hints = BTreeSet::new();
@@ -217,7 +217,7 @@ pub(super) fn report(outcome: &Outcome, kind: Option<Kind>) -> Report {
     hints.extend(outcome.blocked.iter().filter_map(|one| one.hint.clone()));
     if let Left::Paused(reason) = &outcome.left {
         problems.push(format!("failed: paused: {reason}"));
-        hints.insert(format!("once that is set right, {}", ways_on(id)));
+        hints.insert(format!("once that is set right, {}", next_steps(id)));
     }
     problems.extend(hints.into_iter().map(|hint| format!("hint: {hint}")));
     Report { document: to_document(outcome), text: text(outcome), kind, problems, ..Report::default() }
@@ -233,7 +233,7 @@ fn problem(result: &StepResult) -> Option<String> {
     Some(format!("{label}: {}: {}: {error}", result.workspace, result.plugin))
 }
 
-fn text(outcome: &Outcome) -> String {
+fn text(outcome: &RolloutOutcome) -> String {
     let results = outcome.results.iter().filter(|result| result.outcome != StepOutcome::Unchanged).take(SHOWN);
     let rows: Vec<_> = results.map(row).collect();
     let mut text = String::new();
@@ -270,7 +270,7 @@ pub(super) fn row(result: &StepResult) -> Vec<String> {
 }
 
 /// Returns how many results came to what.
-pub(super) fn counts(summary: Summary, planned: usize) -> String {
+pub(super) fn counts(summary: OutcomeCounts, planned: usize) -> String {
     let said = [
         (summary.changed, "changed"),
         (summary.unchanged, "unchanged"),
@@ -294,6 +294,6 @@ pub(super) fn empty(plan: &Plan) -> Value {
         })
     };
     let results: Vec<_> = plan.actions.iter().map(unchanged).collect();
-    let summary = Summary { unchanged: results.len(), ..Summary::default() };
+    let summary = OutcomeCounts { unchanged: results.len(), ..OutcomeCounts::default() };
     json!({ "rollout": null, "results": results, "summary": summary, "blocked": plan.blocked })
 }

@@ -5,28 +5,28 @@ use std::sync::Arc;
 use super::RolloutError;
 use crate::{
     home::Home,
-    journal::{Holder, Journal, JournalError, Listed, RolloutId, Told},
+    journal::{Journal, JournalError, RolloutHolder, RolloutId, RolloutSummary, StoredRollout},
     ops::Context,
-    rollout::{Engine, Entry, Plan},
+    rollout::{Engine, JournalEntry, Plan},
 };
 
 /// Everything that is known of one rollout.
 #[derive(Debug)]
 pub struct Story {
     /// The rollout.
-    pub listed: Listed,
+    pub listed: RolloutSummary,
     /// The plan.
     pub plan: Arc<Plan>,
     /// What happened, in order.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<JournalEntry>,
     /// Where it stands.
     pub engine: Engine,
     /// Who carries it out now.
-    pub holder: Option<Holder>,
+    pub holder: Option<RolloutHolder>,
 }
 
 /// Returns all rollouts, the newest first, and who carries one out.
-pub fn list(home: &Home) -> Result<(Vec<Listed>, Option<Holder>), JournalError> {
+pub fn list(home: &Home) -> Result<(Vec<RolloutSummary>, Option<RolloutHolder>), JournalError> {
     match Journal::open_existing(&home.journal_path())? {
         None => Ok((Vec::new(), None)),
         Some(journal) => Ok((journal.list()?, living(home, journal.holder()?))),
@@ -45,7 +45,7 @@ pub fn story(home: &Home, start: Option<&str>) -> Result<Story, RolloutError> {
 }
 
 /// Returns where a rollout stands.
-pub(super) fn engine(told: Told) -> Result<Engine, RolloutError> {
+pub(super) fn engine(told: StoredRollout) -> Result<Engine, RolloutError> {
     let mut engine = Engine::new(Arc::new(told.plan));
     for entry in &told.entries {
         engine.apply(entry)?;
@@ -54,13 +54,13 @@ pub(super) fn engine(told: Told) -> Result<Engine, RolloutError> {
 }
 
 /// Returns the holder of the lock, unless it is a process of this machine that is gone.
-fn living(home: &Home, holder: Option<Holder>) -> Option<Holder> {
+fn living(home: &Home, holder: Option<RolloutHolder>) -> Option<RolloutHolder> {
     let here = rustix::system::uname().nodename().to_string_lossy().into_owned();
     holder.filter(|holder| holder.operator.host != here || home.is_rollout_under_way())
 }
 
 /// Returns what the journal has of a rollout.
-pub(super) fn load(context: &Context, id: &RolloutId) -> Result<Told, JournalError> {
+pub(super) fn load(context: &Context, id: &RolloutId) -> Result<StoredRollout, JournalError> {
     let journal = Journal::open_existing(&context.home.journal_path())?.ok_or(JournalError::Nothing)?;
     journal.load(id)
 }

@@ -19,7 +19,7 @@ use super::{
     staging::UNSEEN,
 };
 use crate::{
-    archive::{self, Difference, open_folder},
+    archive::{self, FileDifference, open_folder},
     model::{PluginId, RelPath, Sha256Digest},
 };
 
@@ -101,7 +101,8 @@ pub(super) fn prune(root: &Dir, path: &Path, below: &Path, keep: &Keep) {
     let pruned = folder.and_then(|folder| {
         let Some(folder) = folder else { return Ok(()) };
         let differences = archive::compare(&keep.brought, &folder).map_err(|error| error.source)?;
-        prune_folder(&folder, Path::new(""), &differences.iter().filter_map(Difference::foreign).collect()).map(drop)
+        prune_folder(&folder, Path::new(""), &differences.iter().filter_map(FileDifference::foreign).collect())
+            .map(drop)
     });
     if let Err(error) = pruned {
         tracing::warn!(folder = %path.join(below).display(), %error, "more than the foreign files is kept there");

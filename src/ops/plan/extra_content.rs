@@ -11,7 +11,7 @@ use crate::{
     fleet::{Manifest, Workspace},
     model::PluginId,
     ops::{rollout::content, target::Place},
-    rollout::{Content, planner::Decision},
+    rollout::{Content, planner::WorkspaceDecision},
 };
 
 /// Returns what the manifest asks for besides plugins, of workspaces that could be read, and that is so already.
@@ -46,7 +46,7 @@ pub(super) fn planned(
     manifest: &Manifest,
     workspace: &Workspace,
     survey: &Survey,
-    decision: &Decision,
+    decision: &WorkspaceDecision,
     so: &[Content],
 ) -> Vec<Content> {
     let Ok(state) = &survey.state else { return Vec::new() };

@@ -5,9 +5,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::{Decision, Known, Obstacle, Present, Subject, There, blocked, links::Links, wants::Wants};
+use super::{
+    KnownVersion, Obstacle, PlannerInput, Present, There, WorkspaceDecision, blocked, links::Links, wants::Wants,
+};
 use crate::{
-    lockfile::{LockedPlugin, Reason},
+    lockfile::{LockReason, LockedPlugin},
     model::{PluginId, PluginVersion},
     resolver::works_with,
     rollout::{Action, PlannedPackage, Unmanaged, Verb, Warning},
@@ -18,8 +20,8 @@ use crate::{
 const BRINGS_NEWEST: u32 = 12;
 
 /// One workspace while it is decided what is done about it.
-pub(super) struct Desk<'a> {
-    subject: &'a Subject,
+pub(super) struct WorkspacePlanner<'a> {
+    subject: &'a PlannerInput,
     there: &'a There,
     wants: Wants<'a>,
     /// What is to be there and what is done for that.
@@ -31,8 +33,8 @@ pub(super) struct Desk<'a> {
     removed: BTreeSet<&'a PluginId>,
 }
 
-impl<'a> Desk<'a> {
-    pub(super) fn new(subject: &'a Subject, there: &'a There, mut wants: Wants<'a>) -> Self {
+impl<'a> WorkspacePlanner<'a> {
+    pub(super) fn new(subject: &'a PlannerInput, there: &'a There, mut wants: Wants<'a>) -> Self {
         let verb = |(id, locked): (&&'a PluginId, &&LockedPlugin)| (*id, verb(there.plugins.get(*id), &locked.version));
         let verbs = wants.present.iter().map(verb).collect();
         let blocked = std::mem::take(&mut wants.refused);
@@ -40,16 +42,16 @@ impl<'a> Desk<'a> {
         Self { subject, there, wants, verbs, links, blocked, removed: BTreeSet::new() }
     }
 
-    pub(super) fn decide(mut self) -> Decision {
+    pub(super) fn decide(mut self) -> WorkspaceDecision {
         self.block_changes();
         self.spread();
         self.remove();
         self.keep_to_quota();
-        let mut decision = Decision {
+        let mut decision = WorkspaceDecision {
             actions: self.actions(),
             unmanaged: self.unmanaged(),
             warnings: self.warnings(),
-            ..Decision::default()
+            ..WorkspaceDecision::default()
         };
         decision.blocked = self.blocked.iter().map(|(id, obstacle)| blocked(self.subject, id, obstacle)).collect();
         decision
@@ -59,7 +61,7 @@ impl<'a> Desk<'a> {
         self.verbs.get(id).is_some_and(|verb| *verb != Verb::Unchanged) && !self.blocked.contains_key(id)
     }
 
-    fn known(&self, id: &PluginId) -> Option<&'a Known> {
+    fn known(&self, id: &PluginId) -> Option<&'a KnownVersion> {
         self.subject.known.get(id)
     }
 
@@ -123,7 +125,7 @@ impl<'a> Desk<'a> {
         if let Some(need) = self.links.needs(id).find(|need| self.blocked.contains_key(need)) {
             return Some(Obstacle::new(format!("it needs {need}, which is blocked")));
         }
-        let Reason::NeededBy(by) = &self.wants.present.get(id)?.reason else { return None };
+        let LockReason::NeededBy(by) = &self.wants.present.get(id)?.reason else { return None };
         if self.subject.asked.contains_key(id) {
             return None;
         }
@@ -339,10 +341,10 @@ fn verb(present: Option<&Present>, to: &PluginVersion) -> Verb {
 }
 
 /// Returns who needs whom once everything is as it is wanted: by the catalog, by the lock, and by what is there.
-fn links<'a>(subject: &'a Subject, there: &'a There, wants: &Wants<'a>) -> Links<'a> {
+fn links<'a>(subject: &'a PlannerInput, there: &'a There, wants: &Wants<'a>) -> Links<'a> {
     let mut links = Links::default();
     for (id, locked) in &wants.present {
-        if let Reason::NeededBy(by) = &locked.reason {
+        if let LockReason::NeededBy(by) = &locked.reason {
             for by in by {
                 links.add(by, id);
             }

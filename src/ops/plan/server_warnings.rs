@@ -1,26 +1,26 @@
 //! Where a server will do something else than the lock says.
 
 use super::{
-    catalog::{Fact, Facts},
+    catalog::{CatalogFacts, VersionFact},
     survey::Survey,
 };
 use crate::{
     index::IndexError,
     model::VersionRequest,
-    ops::{candidates::installed, surprises},
-    resolver::{Problem, Reason, Resolved, Solution, Surroundings},
+    ops::{candidates::installed, server_warnings},
+    resolver::{Problem, Resolved, Solution, Surroundings, WantedBy},
     rollout::{
         Action, Verb, Warning,
-        planner::{Decision, Subject},
+        planner::{PlannerInput, WorkspaceDecision},
     },
 };
 
 /// Returns the warnings for a server that is changed.
 pub(super) fn warnings(
     survey: &Survey,
-    subject: &Subject,
-    decision: &Decision,
-    facts: &mut Facts<'_>,
+    subject: &PlannerInput,
+    decision: &WorkspaceDecision,
+    facts: &mut CatalogFacts<'_>,
 ) -> Result<Vec<Warning>, IndexError> {
     let (Ok(state), true) = (&survey.state, subject.is_server) else { return Ok(Vec::new()) };
     let chosen = decision.actions.iter().filter(|action| !matches!(action.action, Verb::Hold | Verb::Uninstall));
@@ -36,8 +36,8 @@ pub(super) fn warnings(
     };
     let problem = Problem { surroundings, installed: installed(state.plugins.values()), ..Problem::default() };
     let solution = Solution { plugins: resolved.iter().filter_map(|one| solved(one, &resolved)).collect() };
-    let found = surprises::warnings(facts.index, &problem, &solution, subject.name.as_str())?;
-    let warning = |found: surprises::Warning| Warning {
+    let found = server_warnings::warnings(facts.index, &problem, &solution, subject.name.as_str())?;
+    let warning = |found: server_warnings::ServerWarning| Warning {
         workspace: subject.name.clone(),
         text: found.text,
         plugin: Some(found.plugin),
@@ -46,15 +46,15 @@ pub(super) fn warnings(
 }
 
 /// Returns a version of the lock as if it had been chosen now.
-fn solved((action, fact): &(&Action, Fact), all: &[(&Action, Fact)]) -> Option<Resolved> {
+fn solved((action, fact): &(&Action, VersionFact), all: &[(&Action, VersionFact)]) -> Option<Resolved> {
     let because = all.iter().filter_map(|(other, needs)| {
         let dependency = needs.needs.as_ref()?.iter().find(|dependency| dependency.id == action.plugin)?;
         let (plugin, version) = (other.plugin.clone(), other.to.clone()?);
-        Some(Reason::NeededBy { plugin, version, range: dependency.range.clone() })
+        Some(WantedBy::NeededBy { plugin, version, range: dependency.range.clone() })
     });
     let mut because: Vec<_> = because.collect();
     if because.is_empty() {
-        because.push(Reason::AskedFor(VersionRequest::Any));
+        because.push(WantedBy::AskedFor(VersionRequest::Any));
     }
     Some(Resolved {
         plugin: action.plugin.clone(),

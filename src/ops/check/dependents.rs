@@ -13,10 +13,10 @@ use std::{
 use crate::{
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, VersionRequest},
     resolver::{
-        Explanation, FactKind, Installed, Listing, Problem, Provider, Reason, Resolved, Solution, SolveError,
-        Surroundings, WITHOUT_ANGULAR, solve, works_with,
+        Explanation, FactKind, Listing, PresentPlugin, Problem, Provider, Resolved, Solution, SolveError, Surroundings,
+        WITHOUT_ANGULAR, WantedBy, solve, works_with,
     },
-    upgrade::{Brought, Judgement, Move, Moves, Standing, Upgrade, Verdict},
+    upgrade::{Brought, GrafanaUpgrade, Judgement, Move, Moves, PluginBefore, UpgradeVerdict},
 };
 
 /// How many facts a reason names.
@@ -25,19 +25,19 @@ const TOLD: usize = 3;
 /// Settles what moves with what: adjusts the verdicts and returns the moves in their order.
 pub(super) fn settle<P: Provider>(
     catalog: &P,
-    judged: &mut [(Standing, Judgement)],
-    upgrade: &Upgrade,
+    judged: &mut [(PluginBefore, Judgement)],
+    upgrade: &GrafanaUpgrade,
 ) -> Result<Moves, P::Error> {
     let surroundings = surroundings(upgrade);
     let mut company = Company { catalog, surroundings, judged, upgrade, pinned: Vec::new() };
-    let before = company.pass(Verdict::Before)?;
+    let before = company.pass(UpgradeVerdict::Before)?;
     company.pinned = before.iter().flat_map(Move::versions).map(exactly).collect();
-    let after = company.pass(Verdict::After)?;
+    let after = company.pass(UpgradeVerdict::After)?;
     Ok(Moves { before, after })
 }
 
 /// Returns where what was moved must work in the end.
-pub(super) fn surroundings(upgrade: &Upgrade) -> Surroundings {
+pub(super) fn surroundings(upgrade: &GrafanaUpgrade) -> Surroundings {
     Surroundings {
         grafana: Some(upgrade.to.clone()),
         platforms: vec![upgrade.platform.clone()],
@@ -53,15 +53,15 @@ fn exactly((plugin, version): (&PluginId, &PluginVersion)) -> PluginSpec {
 struct Company<'a, P> {
     catalog: &'a P,
     surroundings: Surroundings,
-    judged: &'a mut [(Standing, Judgement)],
-    upgrade: &'a Upgrade,
+    judged: &'a mut [(PluginBefore, Judgement)],
+    upgrade: &'a GrafanaUpgrade,
     /// What moved before.
     pinned: Vec<PluginSpec>,
 }
 
 impl<P: Provider> Company<'_, P> {
     /// Settles what moves on one side of the upgrade.
-    fn pass(&mut self, side: Verdict) -> Result<Vec<Move>, P::Error> {
+    fn pass(&mut self, side: UpgradeVerdict) -> Result<Vec<Move>, P::Error> {
         let movers: Vec<usize> = (0..self.judged.len()).filter(|at| self.judged[*at].1.verdict == side).collect();
         let mut problem = self.problem();
         let mut settled = Solution::default();
@@ -89,13 +89,13 @@ impl<P: Provider> Company<'_, P> {
             signatures: self.upgrade.signatures.clone(),
             ..Problem::default()
         };
-        for (Standing { plugin, version, .. }, judgement) in self.judged.iter() {
+        for (PluginBefore { plugin, version, .. }, judgement) in self.judged.iter() {
             match (judgement.verdict, version, &judgement.target) {
-                (Verdict::Stays | Verdict::Unknown, Some(version), _) => {
-                    let there = Installed { version: version.clone(), dependencies: Vec::new() };
+                (UpgradeVerdict::Stays | UpgradeVerdict::Unknown, Some(version), _) => {
+                    let there = PresentPlugin { version: version.clone(), dependencies: Vec::new() };
                     problem.installed.insert(plugin.clone(), there);
                 }
-                (Verdict::Before | Verdict::After, _, Some(target)) => {
+                (UpgradeVerdict::Before | UpgradeVerdict::After, _, Some(target)) => {
                     problem.locked.insert(plugin.clone(), target.clone());
                 }
                 _ => {}
@@ -105,9 +105,13 @@ impl<P: Provider> Company<'_, P> {
     }
 
     /// Returns versions that go together on this side, or why there are none.
-    fn solve(&self, side: Verdict, problem: &Problem) -> Result<Result<Solution, Option<Box<Explanation>>>, P::Error> {
-        let from = self.upgrade.from.as_ref().filter(|_| side == Verdict::Before);
-        let there = |(standing, _): &(Standing, _)| Some((standing.plugin.clone(), standing.version.clone()?));
+    fn solve(
+        &self,
+        side: UpgradeVerdict,
+        problem: &Problem,
+    ) -> Result<Result<Solution, Option<Box<Explanation>>>, P::Error> {
+        let from = self.upgrade.from.as_ref().filter(|_| side == UpgradeVerdict::Before);
+        let there = |(standing, _): &(PluginBefore, _)| Some((standing.plugin.clone(), standing.version.clone()?));
         let there = self.judged.iter().filter_map(there).collect();
         match solve(&Both { catalog: self.catalog, from, there }, problem) {
             Ok(solution) => Ok(Ok(solution)),
@@ -118,17 +122,18 @@ impl<P: Provider> Company<'_, P> {
     }
 
     /// Makes the verdict on a plugin worse, because none of its versions can have what it needs on this side.
-    fn refuse(&mut self, at: usize, side: Verdict, why: Option<&Explanation>) {
+    fn refuse(&mut self, at: usize, side: UpgradeVerdict, why: Option<&Explanation>) {
         let judgement = &mut self.judged[at].1;
         let why = why.map_or_else(|| "the search for what it needs took too long".to_owned(), facts);
         judgement.reason = format!("{}, but {why}", judgement.reason);
         judgement.target = None;
         judgement.notes.retain(|note| note != Judgement::GAP);
-        judgement.verdict = if side == Verdict::Before { Verdict::After } else { Verdict::Blocked };
+        judgement.verdict =
+            if side == UpgradeVerdict::Before { UpgradeVerdict::After } else { UpgradeVerdict::Blocked };
     }
 
     /// Takes over what was settled, and returns it as moves, what is needed first.
-    fn adopt(&mut self, side: Verdict, problem: &Problem, settled: Solution) -> Result<Vec<Move>, P::Error> {
+    fn adopt(&mut self, side: UpgradeVerdict, problem: &Problem, settled: Solution) -> Result<Vec<Move>, P::Error> {
         let mut moves: Vec<Move> = Vec::new();
         let mut coming: HashMap<PluginId, (PluginVersion, Vec<Dependency>)> = HashMap::new();
         for resolved in settled.plugins {
@@ -158,11 +163,17 @@ impl<P: Provider> Company<'_, P> {
     }
 
     /// Writes down what becomes of a plugin that is there; returns whether it moves.
-    fn moves(&mut self, at: usize, side: Verdict, problem: &Problem, resolved: &Resolved) -> Result<bool, P::Error> {
+    fn moves(
+        &mut self,
+        at: usize,
+        side: UpgradeVerdict,
+        problem: &Problem,
+        resolved: &Resolved,
+    ) -> Result<bool, P::Error> {
         let (standing, judgement) = &self.judged[at];
         let version = &resolved.version;
         let is_same = |other: Option<&PluginVersion>| other.is_some_and(|other| other.same_release(version));
-        let stays = matches!(judgement.verdict, Verdict::Stays | Verdict::Unknown);
+        let stays = matches!(judgement.verdict, UpgradeVerdict::Stays | UpgradeVerdict::Unknown);
         if stays && is_same(standing.version.as_ref()) {
             return Ok(false);
         }
@@ -182,7 +193,7 @@ impl<P: Provider> Company<'_, P> {
         if !resolved.needs_known {
             judgement.notes.push(format!("what {version} needs is not known before it is fetched"));
         }
-        if side == Verdict::After && !judgement.notes.iter().any(|note| note == Judgement::GAP) {
+        if side == UpgradeVerdict::After && !judgement.notes.iter().any(|note| note == Judgement::GAP) {
             judgement.notes.push(Judgement::GAP.to_owned());
         }
         (judgement.verdict, judgement.target) = (side, Some(version.clone()));
@@ -193,12 +204,12 @@ impl<P: Provider> Company<'_, P> {
 /// Says who needs a plugin in another version than it has.
 fn needed(resolved: &Resolved) -> String {
     let by = resolved.because.iter().find_map(|reason| match reason {
-        Reason::NeededBy { plugin, version, range } => {
+        WantedBy::NeededBy { plugin, version, range } => {
             let range =
                 range.as_ref().map_or_else(String::new, |range| format!(" `{}`", range.as_str().escape_debug()));
             Some(format!("{plugin} {version} needs {}{range}", resolved.plugin))
         }
-        Reason::AskedFor(_) => None,
+        WantedBy::AskedFor(_) => None,
     });
     by.unwrap_or_else(|| format!("{} is needed", resolved.version))
 }
@@ -256,7 +267,7 @@ mod tests {
     use crate::{
         model::{Package, PluginStatus, Release},
         resolver::{Offer, SignatureRule},
-        upgrade::{Known, judge},
+        upgrade::{KnownPlugin, judge},
     };
 
     /// Versions as `plugin version range: needs@range`, all of which work on Linux and are signed.
@@ -294,7 +305,7 @@ mod tests {
 
         /// Returns verdicts with targets, and the texts of the steps, of an upgrade from 11.2.0 to 12.1.0.
         fn check(&self, installed: &[&str]) -> (Vec<String>, Vec<String>, Vec<String>) {
-            let upgrade = Upgrade {
+            let upgrade = GrafanaUpgrade {
                 from: Some("11.2.0".parse().expect("a version")),
                 to: "12.1.0".parse().expect("a version"),
                 platform: Platform::linux_amd64(),
@@ -304,8 +315,8 @@ mod tests {
             let judged = installed.iter().map(|line| {
                 let (plugin, version) = line.split_once(' ').expect("a version");
                 let version = Some(version.parse().expect("a version"));
-                let standing = Standing { plugin: id(plugin), version, declared: None, angular: false };
-                let known = self.0.get(&standing.plugin).map(|offers| Known {
+                let standing = PluginBefore { plugin: id(plugin), version, declared: None, angular: false };
+                let known = self.0.get(&standing.plugin).map(|offers| KnownPlugin {
                     offers: offers.iter().map(|(offer, _)| offer.clone()).collect(),
                     status: PluginStatus::Active,
                     withdrawn: false,
@@ -315,7 +326,7 @@ mod tests {
             });
             let mut judged: Vec<_> = judged.collect();
             let Ok(moves) = settle(self, &mut judged, &upgrade);
-            let verdict = |(standing, judgement): &(Standing, Judgement)| {
+            let verdict = |(standing, judgement): &(PluginBefore, Judgement)| {
                 let target = judgement.target.as_ref().map_or("-", PluginVersion::as_str);
                 format!("{} {} {target}", standing.plugin, judgement.verdict.as_str())
             };

@@ -2,23 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LockFault, LockRequest, Upgrade, WorkspaceState};
+use super::{LockFault, LockRequest, LockUpgrade, WorkspaceState};
 use crate::{
     diagnostic::{Chain, Diagnose},
     fleet::{
         Workspace,
-        manifest::{Ensure, Place, Wish},
+        manifest::{Endpoint, Ensure, Wish},
     },
     index::{Index, IndexError},
-    lockfile::{LockedPlugin, LockedWorkspace, Reason},
+    lockfile::{LockReason, LockedPlugin, LockedWorkspace},
     model::{GrafanaVersion, PluginId, PluginSpec, PluginVersion, VersionRequest},
-    ops::target::{State, TargetError},
+    ops::target::{Snapshot, TargetError},
     resolver::{Problem, SignatureRule, Surroundings},
 };
 
 /// What is to be resolved for one workspace.
 #[derive(Debug)]
-pub(super) struct Case<'a> {
+pub(super) struct WorkspaceProblem<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) former: Option<&'a LockedWorkspace>,
     pub(super) problem: Problem,
@@ -30,7 +30,7 @@ pub(super) struct Case<'a> {
     pub(super) upgraded: Option<BTreeSet<PluginId>>,
 }
 
-impl<'a> Case<'a> {
+impl<'a> WorkspaceProblem<'a> {
     /// Returns what is to be resolved for a workspace, or why that is not known. Says what was put up with.
     pub(super) fn of(
         index: &Index,
@@ -74,29 +74,29 @@ impl<'a> Case<'a> {
 /// Returns the version of Grafana that a workspace has, or had when it was locked.
 fn grafana(
     workspace: &Workspace,
-    state: Option<&Result<State, TargetError>>,
+    state: Option<&Result<Snapshot, TargetError>>,
     former: Option<&LockedWorkspace>,
     remarks: &mut Vec<String>,
 ) -> Result<Option<GrafanaVersion>, Box<LockFault>> {
     let name = workspace.name();
     let locked = former.and_then(|former| former.grafana.clone());
     match (workspace.place(), state) {
-        (Place::Directory { grafana: Some(told), .. }, _)
-        | (Place::Server { .. }, Some(Ok(State { grafana: Some(told), .. }))) => Ok(Some(told.clone())),
-        (Place::Directory { grafana: None, .. }, Some(Ok(_))) => {
+        (Endpoint::Directory { grafana: Some(told), .. }, _)
+        | (Endpoint::Server { .. }, Some(Ok(Snapshot { grafana: Some(told), .. }))) => Ok(Some(told.clone())),
+        (Endpoint::Directory { grafana: None, .. }, Some(Ok(_))) => {
             remarks.push(format!(
                 "{name}: which Grafana uses it is not known, so the newest versions are taken; `grafana` in the manifest \
                  tells"
             ));
             Ok(None)
         }
-        (Place::Server { .. }, Some(Ok(_))) => {
+        (Endpoint::Server { .. }, Some(Ok(_))) => {
             let locked = locked.ok_or(LockFault::Hidden)?;
             remarks.push(format!("{name}: it does not tell its version of Grafana; {locked} of the lock is taken"));
             Ok(Some(locked))
         }
         (place, Some(Err(error))) => {
-            let may_be_unknown = former.is_some() && matches!(place, Place::Directory { .. });
+            let may_be_unknown = former.is_some() && matches!(place, Endpoint::Directory { .. });
             let taken = match &locked {
                 Some(locked) => format!("Grafana {locked} of the lock"),
                 None if may_be_unknown => "what the lock says".to_owned(),
@@ -114,9 +114,13 @@ fn unread(error: &TargetError) -> LockFault {
 }
 
 /// What is asked of the resolver, and what stays as it is locked.
-type Asked<'a> = (Vec<PluginSpec>, BTreeMap<PluginId, &'a LockedPlugin>);
+type ResolverInput<'a> = (Vec<PluginSpec>, BTreeMap<PluginId, &'a LockedPlugin>);
 
-fn wishes<'a>(index: &Index, present: &[&Wish], former: Option<&'a LockedWorkspace>) -> Result<Asked<'a>, IndexError> {
+fn wishes<'a>(
+    index: &Index,
+    present: &[&Wish],
+    former: Option<&'a LockedWorkspace>,
+) -> Result<ResolverInput<'a>, IndexError> {
     let (mut wishes, mut kept) = (Vec::new(), BTreeMap::new());
     for wish in present {
         let spec = PluginSpec { id: wish.id.clone(), version: request_of(wish) };
@@ -139,17 +143,17 @@ fn request_of(wish: &Wish) -> VersionRequest {
 }
 
 /// Returns the plugins that leave their locked versions; nothing where all do.
-fn upgraded(upgrade: &Upgrade, former: Option<&LockedWorkspace>) -> Option<BTreeSet<PluginId>> {
+fn upgraded(upgrade: &LockUpgrade, former: Option<&LockedWorkspace>) -> Option<BTreeSet<PluginId>> {
     let mut upgraded = match upgrade {
-        Upgrade::All => return None,
-        Upgrade::Nothing => return Some(BTreeSet::new()),
-        Upgrade::Only(plugins) => plugins.clone(),
+        LockUpgrade::All => return None,
+        LockUpgrade::Nothing => return Some(BTreeSet::new()),
+        LockUpgrade::Only(plugins) => plugins.clone(),
     };
     let entries = || former.into_iter().flat_map(|former| &former.plugins);
     loop {
         let needed = |plugin: &LockedPlugin| match &plugin.reason {
-            Reason::NeededBy(others) => others.iter().any(|other| upgraded.contains(other)),
-            Reason::AskedFor | Reason::Adopted => false,
+            LockReason::NeededBy(others) => others.iter().any(|other| upgraded.contains(other)),
+            LockReason::AskedFor | LockReason::Adopted => false,
         };
         let more: Vec<_> = entries().filter(|(id, plugin)| !upgraded.contains(*id) && needed(plugin)).collect();
         if more.is_empty() {
@@ -163,7 +167,7 @@ fn upgraded(upgrade: &Upgrade, former: Option<&LockedWorkspace>) -> Option<BTree
 /// that are installed.
 fn locked(
     former: Option<&LockedWorkspace>,
-    installed: Option<&State>,
+    installed: Option<&Snapshot>,
     present: &[&Wish],
     upgraded: Option<&BTreeSet<PluginId>>,
 ) -> BTreeMap<PluginId, PluginVersion> {

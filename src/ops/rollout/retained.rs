@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{RolloutError, story, tasks::Occupant};
+use super::{RolloutError, history, tasks::Occupant};
 use crate::{
     diagnostic::Chain,
     home::Home,
-    journal::{Journal, JournalError, Told},
+    journal::{Journal, JournalError, StoredRollout},
     model::{PluginId, PluginVersion, WorkspaceName},
     rollout::{Record, Step, StepOutcome, TaskResult},
 };
@@ -24,7 +24,7 @@ pub fn last_known(home: &Home) -> Result<LastKnown, RolloutError> {
     let all = journal.list()?;
     for listed in all.iter().take(LOOKED_AT).rev() {
         // One that cannot be read tells nothing, and is no reason to plan nothing.
-        let results = match journal.load(&listed.id).map_err(RolloutError::from).and_then(story::engine) {
+        let results = match journal.load(&listed.id).map_err(RolloutError::from).and_then(history::engine) {
             Ok(engine) => engine.results(),
             Err(error) => {
                 tracing::warn!(rollout = %listed.id, error = %Chain(&error), "what it left is not known");
@@ -54,7 +54,7 @@ pub(in crate::ops) fn needed(home: &Home) -> Result<BTreeSet<(PluginId, PluginVe
     let all = journal.list()?;
     let last = all.iter().find(|listed| listed.ending.is_some());
     for listed in all.iter().filter(|listed| listed.ending.is_none()).chain(last) {
-        let Told { plan, entries } = journal.load(&listed.id)?;
+        let StoredRollout { plan, entries } = journal.load(&listed.id)?;
         for action in &plan.actions {
             let versions = [&action.from, &action.to].into_iter().flatten();
             needed.extend(versions.map(|version| (action.plugin.clone(), version.clone())));

@@ -10,7 +10,7 @@ use cap_std::fs::Dir;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    archive::{self, CompareError, Difference, InstalledError, InstalledManifest, PluginJson},
+    archive::{self, CompareError, FileDifference, InstalledError, InstalledManifest, PluginJson},
     fleet::directory::{DirectoryError, FolderLock, Keep},
     index::{Index, IndexError},
     model::{PluginId, PluginVersion, RelPath, Sha256Digest},
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The files of a plugin by their path below its folder.
-pub(in crate::ops) type Files = BTreeMap<RelPath, Sha256Digest>;
+pub(in crate::ops) type FileDigests = BTreeMap<RelPath, Sha256Digest>;
 
 /// How many foreign files are named.
 const NAMED: usize = 3;
@@ -108,15 +108,15 @@ fn nearest(
     folder: &Dir,
     plugin: &PluginId,
     version: &PluginVersion,
-) -> Result<Option<(Files, Vec<PathBuf>)>, ForeignError> {
+) -> Result<Option<(FileDigests, Vec<PathBuf>)>, ForeignError> {
     let mut known = stored(context, plugin, version)?;
     if known.is_empty() {
         known.extend(listed(context, folder, plugin, version));
     }
-    let mut nearest: Option<(Files, Vec<PathBuf>)> = None;
+    let mut nearest: Option<(FileDigests, Vec<PathBuf>)> = None;
     for files in known {
         let differences = archive::compare(&files, folder)?;
-        let foreign: Vec<_> = differences.iter().filter_map(Difference::foreign).collect();
+        let foreign: Vec<_> = differences.iter().filter_map(FileDifference::foreign).collect();
         if nearest.as_ref().is_none_or(|(_, nearest)| foreign.len() < nearest.len()) {
             nearest = Some((files, foreign));
         }
@@ -126,7 +126,7 @@ fn nearest(
 
 /// Returns the files of the packages of this version that the store has. A package that is refused counts as not there: it
 /// must not stop the change that may mend it. Where the disk fails, nothing is known, and so nothing may be removed.
-fn stored(context: &Context, plugin: &PluginId, version: &PluginVersion) -> Result<Vec<Files>, ForeignError> {
+fn stored(context: &Context, plugin: &PluginId, version: &PluginVersion) -> Result<Vec<FileDigests>, ForeignError> {
     let index = match Index::open_existing(&context.home.index_path()) {
         Err(IndexError::Missing { .. }) => return Ok(Vec::new()),
         index => index?,
@@ -151,14 +151,14 @@ fn is_failure(error: &(dyn Error + 'static)) -> bool {
 }
 
 /// Returns the files that the folder's own manifest lists, and the manifest.
-fn listed(context: &Context, folder: &Dir, plugin: &PluginId, version: &PluginVersion) -> Option<Files> {
+fn listed(context: &Context, folder: &Dir, plugin: &PluginId, version: &PluginVersion) -> Option<FileDigests> {
     let InstalledManifest { folder, bytes } = archive::read_installed_manifest(folder).ok()??;
     let manifest = read_manifest(&bytes, &context.trust.keyring).ok()?;
     if manifest.plugin != plugin.as_str() || manifest.version != version.as_str() {
         return None;
     }
     let inside = |path: &str| if folder.is_empty() { path.parse() } else { format!("{folder}/{path}").parse() };
-    let mut files: Files =
+    let mut files: FileDigests =
         manifest.files.iter().filter_map(|(path, digest)| Some((inside(path).ok()?, *digest))).collect();
     files.insert(inside(MANIFEST_NAME).ok()?, Sha256Digest::from_bytes(Sha256::digest(&bytes).into()));
     Some(files)

@@ -6,19 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 
-use super::{Crew, Member, content};
+use super::{Member, Members, content};
 use crate::{
     diagnostic::Chain,
     fleet::Manifest,
     model::{PluginId, PluginVersion, Sha256Digest, WorkspaceName},
-    ops::target::State,
-    rollout::{Content, Ground, Plan},
+    ops::target::Snapshot,
+    rollout::{Content, Plan, PlannedWorkspace},
 };
 
 /// Returns what has changed since the plan was made, one sentence each.
 pub(super) async fn shifts(
     plan: &Plan,
-    crew: &Crew,
+    crew: &Members,
     (manifest, lock): (&Manifest, Option<Sha256Digest>),
     concurrency: usize,
 ) -> Vec<String> {
@@ -50,14 +50,14 @@ pub(super) async fn shifts(
 
 /// Returns whether the manifest asks for content as it is planned: a plan that was changed by hand may want a secret to go
 /// elsewhere.
-fn is_asked_for(item: &Content, crew: &Crew, manifest: &Manifest) -> bool {
+fn is_asked_for(item: &Content, crew: &Members, manifest: &Manifest) -> bool {
     let Some(member) = crew.get(&item.workspace) else { return false };
     let asked = content::planned(manifest, &member.workspace, &BTreeSet::from([item.plugin.clone()]));
     asked.contains(item)
 }
 
 /// Returns the workspaces that are not where the plan has them: enough for going on with a rollout.
-pub(super) fn moved(plan: &Plan, crew: &Crew) -> Vec<String> {
+pub(super) fn moved(plan: &Plan, crew: &Members) -> Vec<String> {
     let concerned = plan.waves.iter().flat_map(|wave| &wave.workspaces);
     let moved = concerned.filter_map(|name| {
         let ground = plan.workspaces.get(name)?;
@@ -69,12 +69,12 @@ pub(super) fn moved(plan: &Plan, crew: &Crew) -> Vec<String> {
     moved.collect()
 }
 
-fn moved_from(name: &WorkspaceName, member: &Member, ground: &Ground) -> Option<String> {
+fn moved_from(name: &WorkspaceName, member: &Member, ground: &PlannedWorkspace) -> Option<String> {
     let (now, then) = (member.workspace.place_text(), &ground.place);
     (now != *then).then(|| format!("{name}: the manifest has it at `{now}`, the plan at `{then}`"))
 }
 
-async fn of_one(name: &WorkspaceName, ground: &Ground, crew: &Crew) -> Vec<String> {
+async fn of_one(name: &WorkspaceName, ground: &PlannedWorkspace, crew: &Members) -> Vec<String> {
     let Some(member) = crew.get(name) else { return vec![format!("{name}: it is not in the manifest any more")] };
     if let Some(moved) = moved_from(name, member, ground) {
         return vec![moved];
@@ -90,7 +90,7 @@ async fn of_one(name: &WorkspaceName, ground: &Ground, crew: &Crew) -> Vec<Strin
     }
 }
 
-fn compare(name: &WorkspaceName, ground: &Ground, state: &State) -> Vec<String> {
+fn compare(name: &WorkspaceName, ground: &PlannedWorkspace, state: &Snapshot) -> Vec<String> {
     let now: BTreeMap<&PluginId, Option<&PluginVersion>> =
         state.plugins.iter().map(|(id, plugin)| (id, plugin.version.as_ref())).collect();
     let mut found = Vec::new();

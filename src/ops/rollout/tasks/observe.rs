@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Worker;
 use crate::{
-    fleet::grafana::{Known, Look},
+    fleet::grafana::{Look, ProbeHints},
     model::{PluginId, PluginVersion},
     ops::target::{Place, TargetError},
     rollout::{HealthCheck, Observation, PluginSeen},
@@ -26,7 +26,7 @@ impl Worker {
     }
 
     fn look(&self) -> Look {
-        let known = |plugin: &PluginId| Known { smoke: self.query_of(plugin), ..Known::default() };
+        let known = |plugin: &PluginId| ProbeHints { smoke: self.query_of(plugin), ..ProbeHints::default() };
         let plugins = self.actions().map(|action| (action.plugin.clone(), known(&action.plugin)));
         Look { checks: self.plan.policy.health.clone(), plugins: plugins.collect(), all_organisations: true }
     }

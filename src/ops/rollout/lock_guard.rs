@@ -11,9 +11,9 @@ use super::{RolloutError, RolloutOptions};
 use crate::{
     diagnostic::Chain,
     home::{HomeError, Locking, WriteLock},
-    journal::{Claim, Fence, Journal, JournalError, Liveness, RolloutId},
+    journal::{Fence, Journal, JournalError, Liveness, LockClaim, RolloutId},
     ops::{Context, blocking},
-    rollout::{Entry, Plan},
+    rollout::{JournalEntry, Plan},
 };
 
 /// How often it is tried to take the lock of this machine, and the pause between two tries.
@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// The right to carry out one rollout.
 #[derive(Debug)]
-pub(super) struct Keeper {
+pub(super) struct LockGuard {
     journal: Arc<Mutex<Journal>>,
     id: RolloutId,
     fence: Fence,
@@ -31,7 +31,7 @@ pub(super) struct Keeper {
     _alive: Option<WriteLock>,
 }
 
-impl Keeper {
+impl LockGuard {
     /// Takes the lock for a rollout.
     pub(super) async fn take(
         context: &Context,
@@ -45,7 +45,7 @@ impl Keeper {
             let mut journal = Journal::open(&context.home.journal_path())?;
             journal.stop_after(options.stop);
             let instead = options.take_lock.as_deref();
-            let claim = Claim { me: &options.operator, others, instead };
+            let claim = LockClaim { me: &options.operator, others, instead };
             let fence = match journal.take(&id, claim, context.now()) {
                 Ok(fence) if others == Liveness::Taken && instead.is_none() => {
                     // Nobody has the lock by its row, but somebody lives who is about to take it, or to end.
@@ -65,13 +65,13 @@ impl Keeper {
     }
 
     /// Writes down a new rollout.
-    pub(super) async fn create(&self, plan: Arc<Plan>, first: Entry) -> Result<(), JournalError> {
+    pub(super) async fn create(&self, plan: Arc<Plan>, first: JournalEntry) -> Result<(), JournalError> {
         let (journal, id, fence) = (Arc::clone(&self.journal), self.id.clone(), self.fence.clone());
         blocking(move || with(&journal, |journal| journal.create(&id, &plan, &fence, &first))).await
     }
 
     /// Writes entries down, all or none.
-    pub(super) async fn write(&self, entries: Vec<Entry>) -> Result<(), JournalError> {
+    pub(super) async fn write(&self, entries: Vec<JournalEntry>) -> Result<(), JournalError> {
         if entries.is_empty() {
             return Ok(());
         }
@@ -80,7 +80,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for LockGuard {
     fn drop(&mut self) {
         let now = self.context.now();
         if let Err(error) = with(&self.journal, |journal| journal.give_back(&self.fence, now)) {
