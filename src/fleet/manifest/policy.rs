@@ -22,6 +22,7 @@ use crate::{
 /// `[catalog]`: where the catalog comes from.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "Catalog")]
 pub struct CatalogSection {
     /// The upstream.
     pub source: Source,
@@ -127,6 +128,7 @@ impl Diagnose for ParseSourceError {
 /// `[trust]`: what must be known of a package before it is used.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "Trust")]
 pub struct TrustSection {
     /// What becomes of a plugin without a valid signature.
     pub signatures: Signatures,
@@ -170,6 +172,7 @@ pub enum Signatures {
 /// Whose keys are believed.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Keys")]
 pub enum KeySource {
     /// The key of Grafana Labs that this program brings.
     #[default]

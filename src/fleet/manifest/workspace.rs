@@ -22,6 +22,7 @@ use crate::{
 /// What kind of thing plugins are installed on.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
 #[serde(rename_all = "kebab-case")]
+#[schemars(rename = "Kind")]
 pub enum WorkspaceKind {
     /// An Amazon Managed Grafana workspace.
     Amg,
