@@ -182,7 +182,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::index::testing::{Scratch, id, package, platform, put, release, time, version};
+    use crate::index::tests::support::{Scratch, id, package, platform, put, release, time, version};
 
     fn alert(kind: ChangeKind, before: &str, after: &str) -> CatalogChange {
         let is_of_package = kind.is_of_digest();

@@ -170,7 +170,7 @@ fn blob_of(row: &Row<'_>) -> rusqlite::Result<Blob> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::index::testing::{Scratch, id, platform, put, release, time, version};
+    use crate::index::tests::support::{Scratch, id, platform, put, release, time, version};
 
     fn blob(plugin: &str, release: &str, digest: u8) -> Blob {
         Blob {

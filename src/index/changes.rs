@@ -210,7 +210,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::index::testing::{Scratch, id, time, version};
+    use crate::index::tests::support::{Scratch, id, time, version};
 
     fn change(kind: ChangeKind) -> CatalogChange {
         CatalogChange {

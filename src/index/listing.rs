@@ -110,7 +110,7 @@ fn listed_release(row: &Row<'_>) -> rusqlite::Result<ListedRelease> {
 mod tests {
     use super::*;
     use crate::{
-        index::testing::{Scratch, id, platform, put, release, time, version},
+        index::tests::support::{Scratch, id, platform, put, release, time, version},
         model::{PluginStatus, Release},
     };
 

@@ -21,9 +21,6 @@ mod snapshot;
 mod sync;
 mod values;
 
-#[cfg(test)]
-mod testing;
-
 use std::{
     fs,
     path::{Path, PathBuf},

@@ -386,7 +386,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        index::testing::{Scratch, id, package, platform, plugin_called, put, record, release, time, version},
+        index::tests::support::{Scratch, id, package, platform, plugin_called, put, record, release, time, version},
         model::Md5Digest,
     };
 

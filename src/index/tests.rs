@@ -1,15 +1,16 @@
 //! Opening: new, old, newer, damaged and read-only files.
 
+pub(super) mod support;
+
 use std::{
     fs::{self, File},
     io::{Seek as _, SeekFrom, Write as _},
     thread,
 };
 
-use super::{
-    testing::{Scratch, id, plugin_called, record, release, time},
-    *,
-};
+use support::{Scratch, id, plugin_called, record, release, time};
+
+use super::*;
 use crate::diagnostic::{Diagnose as _, Kind};
 
 fn filled(scratch: &Scratch, plugins: usize) {

@@ -15,10 +15,10 @@ use super::signing::{KEY_MADE, SIGNED, Signer};
 use super::*;
 use crate::diagnostic::Chain;
 
-const PUBLISHER: &[u8] = include_bytes!("fixtures/publisher.asc");
-const RSA: &[u8] = include_bytes!("fixtures/rsa.MANIFEST.txt");
-const SUBKEY: &[u8] = include_bytes!("fixtures/subkey.MANIFEST.txt");
-const SHA1: &[u8] = include_bytes!("fixtures/sha1.MANIFEST.txt");
+const PUBLISHER: &[u8] = include_bytes!("../../fixtures/signatures/publisher.asc");
+const RSA: &[u8] = include_bytes!("../../fixtures/signatures/rsa.MANIFEST.txt");
+const SUBKEY: &[u8] = include_bytes!("../../fixtures/signatures/subkey.MANIFEST.txt");
+const SHA1: &[u8] = include_bytes!("../../fixtures/signatures/sha1.MANIFEST.txt");
 
 fn contents(names: &[&str]) -> BTreeMap<String, Vec<u8>> {
     names.iter().map(|name| ((*name).to_owned(), format!("content of {name}").into_bytes())).collect()

@@ -75,6 +75,13 @@ const CRATES: &[(&str, &[&str])] = &[
 const PRINTERS: &[&str] = &["cli/ui.rs", "cli/setup.rs"];
 const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
 
+/// How an item that is compiled for tests only begins.
+const CFG_TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
+
+/// Test files that are still beside production files.
+const TO_BE_MOVED: &[&str] =
+    &["archive/attacks.rs", "archive/testing.rs", "archive/unusual.rs", "range/vectors.rs", "resolver/worlds.rs"];
+
 /// How long a file may be without its tests, in lines.
 const FILE_LINES: usize = 500;
 
@@ -200,6 +207,20 @@ fn files_stay_within_their_budget() {
 }
 
 #[test]
+fn what_is_compiled_for_tests_only_is_named_so() {
+    for source in sources().iter().filter(|source| !source.is_test) {
+        let misnamed: Vec<_> = tests_of(source).into_iter().filter(|path| !is_test_file(path)).collect();
+        assert!(misnamed.is_empty(), "neither `tests.rs` nor in a folder `tests`: {misnamed:?}");
+    }
+    let declared: BTreeSet<_> = sources().iter().flat_map(tests_of).collect();
+    let roots = sources()
+        .into_iter()
+        .filter(|source| source.path.ends_with("tests.rs") || source.path.ends_with("tests/mod.rs"));
+    let shipped: Vec<_> = roots.map(|source| source.path).filter(|path| !declared.contains(path)).collect();
+    assert!(shipped.is_empty(), "named as tests, but not under `#[cfg(test)]`: {shipped:?}");
+}
+
+#[test]
 fn paths_are_found_in_every_spelling() {
     let found = |code: &str| Source::of("x/y.rs", code).uses().into_iter().collect::<Vec<_>>().join(" ");
     assert_eq!(found("use crate::home::Home;"), "home");
@@ -227,7 +248,7 @@ impl Source {
         let inside = path.strip_prefix(root()).unwrap_or(&path);
         let first = inside.components().next().expect("a file has a name");
         let module = first.as_os_str().to_string_lossy().trim_end_matches(".rs").to_owned();
-        Self { module, is_test: false, tokens: tokens(code), path }
+        Self { module, is_test: is_test_file(inside), tokens: tokens(code), path }
     }
 
     /// Returns the modules that paths from the root of the crate lead to.
@@ -277,7 +298,7 @@ fn without_tests(tokens: &[String]) -> Vec<String> {
     let mut kept = Vec::new();
     let mut rest = tokens;
     while let Some(first) = rest.first() {
-        if rest.starts_with(&["#", "[", "cfg", "(", "test", ")", "]"].map(str::to_owned)) {
+        if rest.starts_with(&CFG_TEST.map(str::to_owned)) {
             rest = &rest[end_of_item(rest)..];
         } else {
             kept.push(first.clone());
@@ -302,12 +323,16 @@ fn end_of_item(tokens: &[String]) -> usize {
     tokens.len()
 }
 
-/// Returns the names of the files that are compiled for tests only: `#[cfg(test)] mod NAME;`.
+/// Returns the names of the modules in files of their own that are compiled for tests only: `#[cfg(test)] mod NAME;`, whatever
+/// stands between the two.
 fn test_modules(tokens: &[String]) -> Vec<String> {
-    let start = ["]", "mod"];
-    let is_test = |at: usize| at >= 5 && tokens[at - 2..=at].join("") == "test)]";
-    let found = tokens.windows(4).enumerate().filter(|(at, four)| four[..2] == start && four[3] == ";" && is_test(*at));
-    found.map(|(_, four)| format!("{}.rs", four[2])).collect()
+    let starts = (0..tokens.len()).filter(|at| tokens[*at..].starts_with(&CFG_TEST.map(str::to_owned)));
+    let items = starts.map(|at| &tokens[at..at + end_of_item(&tokens[at..])]);
+    let modules = items.filter_map(|item| match item {
+        [.., keyword, name, end] if keyword == "mod" && end == ";" => Some(name.clone()),
+        _ => None,
+    });
+    modules.collect()
 }
 
 /// Cuts code into names, `::`, and single signs; leaves out comments and literals, but looks into serde's.
@@ -415,20 +440,27 @@ fn sources() -> Vec<Source> {
         }
     }
     found.retain(|source| !["lib", "main"].contains(&source.module.as_str()));
-    let tests: Vec<PathBuf> = found.iter().flat_map(tests_of).collect();
-    for source in &mut found {
-        source.is_test = tests.contains(&source.path);
-    }
     assert!(found.len() > MAP.len(), "the sources were not found");
     found
 }
 
-/// Returns the files that a file declares for tests only.
+/// Returns the files that a file declares for tests only, as they are found: `NAME.rs` or `NAME/mod.rs`.
 fn tests_of(source: &Source) -> Vec<PathBuf> {
     let folder = if source.path.ends_with("mod.rs") {
         source.path.parent().map(Path::to_path_buf).unwrap_or_default()
     } else {
         source.path.with_extension("")
     };
-    test_modules(&source.tokens).into_iter().map(|file| folder.join(file)).collect()
+    let spellings = |name: String| [folder.join(format!("{name}.rs")), folder.join(name).join("mod.rs")];
+    test_modules(&source.tokens).into_iter().flat_map(spellings).filter(|path| path.exists()).collect()
+}
+
+/// Returns whether a file is named as one that is compiled for tests only: `tests.rs`, or anything in a folder `tests`.
+fn is_test_file(path: &Path) -> bool {
+    is_to_be_moved(path)
+        || path.components().any(|part| ["tests", "tests.rs"].iter().any(|name| part.as_os_str() == *name))
+}
+
+fn is_to_be_moved(path: &Path) -> bool {
+    TO_BE_MOVED.iter().any(|name| path.ends_with(name))
 }

@@ -203,7 +203,7 @@ mod tests {
     use crate::{
         index::{
             Blob, migrations,
-            testing::{Scratch, id, platform, plugin_called, put, record, release, time, version},
+            tests::support::{Scratch, id, platform, plugin_called, put, record, release, time, version},
         },
         model::{Digests, Md5Digest, Platform, Signature},
     };

@@ -5,7 +5,7 @@ use std::{fs, thread};
 use super::*;
 use crate::{
     diagnostic::{Diagnose as _, Kind},
-    index::testing::{Scratch, id, plugin_called, put, record, release, time},
+    index::tests::support::{Scratch, id, plugin_called, put, record, release, time},
 };
 
 fn filled() -> Scratch {

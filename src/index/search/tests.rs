@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::*;
 use crate::{
-    index::testing::{Scratch, id, plugin_called, record, release, time, version},
+    index::tests::support::{Scratch, id, plugin_called, record, release, time, version},
     model::Plugin,
 };
 

@@ -3,17 +3,13 @@
 //! Prints the address of its API and then every address that a whole sync asks for, and serves until its input ends.
 //! Arguments: how many plugins, and how many versions each.
 
-#![expect(clippy::print_stdout, reason = "a program of its own")]
-
-#[path = "../tests/it/support/mod.rs"]
-pub mod support;
-
 use std::io::Read as _;
 
-use support::fake_grafana::{FakeGrafana, catalog::FakeCatalog};
+use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog};
 
-fn main() {
-    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+/// Serves the catalog until standard input ends.
+pub(crate) fn serve(arguments: &[String]) {
+    let mut numbers = arguments.iter().filter_map(|argument| argument.parse().ok());
     let (plugins, versions) = (numbers.next().unwrap_or(500), numbers.next().unwrap_or(20));
     let upstream = FakeGrafana::upstream(FakeCatalog::bulk(plugins, versions)).start();
     let api = upstream.url();

@@ -3,15 +3,10 @@
 //! Prints its address and then every address of a dashboard, and serves until its input ends. Argument: how many
 //! dashboards.
 
-#![expect(clippy::print_stdout, reason = "a program of its own")]
-
-#[path = "../tests/it/support/mod.rs"]
-pub mod support;
-
 use std::io::Read as _;
 
+use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog};
 use serde_json::{Value, json};
-use support::fake_grafana::{FakeGrafana, catalog::FakeCatalog};
 
 /// How many panels a dashboard has.
 const PANELS: usize = 20;
@@ -20,8 +15,9 @@ const PANELS: usize = 20;
 const DRAWN_BY: [&str; 5] = ["timeseries", "stat", "table", "grafana-clock-panel", "grafana-polystat-panel"];
 const ASKS: [&str; 3] = ["prometheus", "loki", "grafana-athena-datasource"];
 
-fn main() {
-    let count = std::env::args().nth(1).and_then(|argument| argument.parse().ok()).unwrap_or(1_000);
+/// Serves the dashboards until standard input ends.
+pub(crate) fn serve(arguments: &[String]) {
+    let count = arguments.first().and_then(|argument| argument.parse().ok()).unwrap_or(1_000);
     let upstream = FakeGrafana::upstream(FakeCatalog::new()).start();
     let workspace = FakeGrafana::workspace("bench", "12.1.0", upstream.shared()).token("glsa_bench").start();
     for plugin in ASKS {

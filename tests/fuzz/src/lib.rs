@@ -1,6 +1,6 @@
 //! What the fuzz targets and the maker of their seeds share.
 
-#[path = "../../tests/it/support/signing.rs"]
+#[path = "../../it/support/signing.rs"]
 pub mod signing;
 
 use signing::Signer;

@@ -4,20 +4,15 @@
 //! were so far. Serves until its input ends. Arguments: the folder, how many workspaces, how many plugins each, the latency in
 //! milliseconds, and how many workspaces are changed at once.
 
-#![expect(clippy::print_stdout, reason = "a program of its own")]
-#![expect(clippy::disallowed_methods, reason = "nothing is lost when it is cut off")]
-
-#[path = "../tests/it/support/mod.rs"]
-pub mod support;
-
 use std::{fmt::Write as _, fs, io::BufRead as _, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
-use support::fake_grafana::{FakeGrafana, catalog::FakeCatalog, fault::Fault, fleet::FakeWorkspace};
-use support::fake_plugin::FakePlugin;
-use support::signing::Signer;
+use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog, fault::Fault, fleet::FakeWorkspace};
+use crate::support::fake_plugin::FakePlugin;
+use crate::support::signing::Signer;
 
-fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+/// Serves the workspaces until standard input ends.
+pub(crate) fn serve(arguments: &[String]) {
+    let mut arguments = arguments.iter();
     let folder = arguments.next().expect("a folder");
     let mut numbers = arguments.filter_map(|argument| argument.parse::<usize>().ok());
     let mut next = |standard| numbers.next().unwrap_or(standard);

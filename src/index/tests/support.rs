@@ -4,30 +4,32 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Index, PluginRecord};
-use crate::model::{
-    Digests, Package, Platform, Plugin, PluginId, PluginStatus, PluginType, PluginVersion, Release, Sha256Digest,
-    Signature, Timestamp,
+use crate::{
+    index::{Index, PluginRecord},
+    model::{
+        Digests, Package, Platform, Plugin, PluginId, PluginStatus, PluginType, PluginVersion, Release, Sha256Digest,
+        Signature, Timestamp,
+    },
 };
 
-pub(super) struct Scratch(tempfile::TempDir);
+pub(in crate::index) struct Scratch(tempfile::TempDir);
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(in crate::index) fn new() -> Self {
         Self(tempfile::tempdir().expect("a temporary folder"))
     }
 
-    pub(super) fn path(&self) -> PathBuf {
+    pub(in crate::index) fn path(&self) -> PathBuf {
         self.0.path().join("index.sqlite")
     }
 
-    pub(super) fn open(&self) -> Index {
+    pub(in crate::index) fn open(&self) -> Index {
         Index::open(&self.path()).expect("a new index")
     }
 }
 
 /// Puts a plugin with releases in a sync of its own, from the source `here`.
-pub(super) fn put(index: &mut Index, plugin: &str, releases: &[Release]) {
+pub(in crate::index) fn put(index: &mut Index, plugin: &str, releases: &[Release]) {
     let mut writer = index.begin_sync("here", time(1)).expect("begin");
     writer.put_plugin(&record(plugin_called(plugin, plugin))).expect("put");
     for release in releases {
@@ -36,28 +38,28 @@ pub(super) fn put(index: &mut Index, plugin: &str, releases: &[Release]) {
     writer.commit(&json!({})).expect("commit");
 }
 
-pub(super) fn id(text: &str) -> PluginId {
+pub(in crate::index) fn id(text: &str) -> PluginId {
     text.parse().expect("an id")
 }
 
-pub(super) fn version(text: &str) -> PluginVersion {
+pub(in crate::index) fn version(text: &str) -> PluginVersion {
     text.parse().expect("a version")
 }
 
-pub(super) fn platform(text: &str) -> Platform {
+pub(in crate::index) fn platform(text: &str) -> Platform {
     text.parse().expect("a platform")
 }
 
-pub(super) fn time(milliseconds: i64) -> Timestamp {
+pub(in crate::index) fn time(milliseconds: i64) -> Timestamp {
     Timestamp::from_milliseconds(milliseconds)
 }
 
-pub(super) fn package(digest: u8) -> Package {
+pub(in crate::index) fn package(digest: u8) -> Package {
     let sha256 = Some(Sha256Digest::from_bytes([digest; 32]));
     Package { digests: Digests { sha256, md5: None }, size: None }
 }
 
-pub(super) fn release(text: &str, packages: &[(&str, u8)]) -> Release {
+pub(in crate::index) fn release(text: &str, packages: &[(&str, u8)]) -> Release {
     Release {
         version: version(text),
         created_at: Some(time(5)),
@@ -69,7 +71,7 @@ pub(super) fn release(text: &str, packages: &[(&str, u8)]) -> Release {
     }
 }
 
-pub(super) fn plugin_called(plugin: &str, name: &str) -> Plugin {
+pub(in crate::index) fn plugin_called(plugin: &str, name: &str) -> Plugin {
     Plugin {
         id: id(plugin),
         name: name.to_owned(),
@@ -93,7 +95,7 @@ pub(super) fn plugin_called(plugin: &str, name: &str) -> Plugin {
     }
 }
 
-pub(super) fn record(plugin: Plugin) -> PluginRecord {
+pub(in crate::index) fn record(plugin: Plugin) -> PluginRecord {
     PluginRecord {
         plugin,
         fingerprint: "f".to_owned(),
