@@ -115,7 +115,7 @@ fn scan_annotation(annotation: &Value, scan: &mut Scan) {
     let is_built_in = spec.get("builtIn").is_some_and(|mark| mark == true);
     match source(spec) {
         Some(source) if source != SourceReference::default() => {
-            scan.add_reference(QueryOwner::Annotation, name, source)
+            scan.add_reference(QueryOwner::Annotation, name, source);
         }
         _ if is_built_in => {}
         _ => scan.add_reference(QueryOwner::Annotation, name, SourceReference::default()),
