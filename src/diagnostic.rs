@@ -28,6 +28,51 @@ pub enum Kind {
     Unknown,
 }
 
+/// What an error says besides its own sentence: what kind of failure it is, and what to do next.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Diagnosis {
+    /// Decides the exit code.
+    pub kind: Kind,
+    /// The next step, if there is one: lower case, no full stop.
+    pub hint: Option<String>,
+}
+
+impl Diagnosis {
+    /// Returns the same kind with this hint instead.
+    #[must_use]
+    pub fn with_hint(self, hint: impl Into<Hint>) -> Self {
+        Self { hint: hint.into().0, ..self }
+    }
+}
+
+impl From<Kind> for Diagnosis {
+    fn from(kind: Kind) -> Self {
+        Self { kind, hint: None }
+    }
+}
+
+/// A hint as it may be written: a fixed text, a formatted one, or one that is not always there.
+#[derive(Debug)]
+pub struct Hint(Option<String>);
+
+impl From<&str> for Hint {
+    fn from(hint: &str) -> Self {
+        Self(Some(hint.to_owned()))
+    }
+}
+
+impl From<String> for Hint {
+    fn from(hint: String) -> Self {
+        Self(Some(hint))
+    }
+}
+
+impl From<Option<String>> for Hint {
+    fn from(hint: Option<String>) -> Self {
+        Self(hint)
+    }
+}
+
 /// An error that knows its kind and may know the next step.
 pub trait Diagnose: Error {
     /// Returns the kind of failure.
@@ -37,24 +82,114 @@ pub trait Diagnose: Error {
     fn hint(&self) -> Option<String> {
         None
     }
+
+    /// Returns both.
+    fn diagnosis(&self) -> Diagnosis {
+        Diagnosis { kind: self.kind(), hint: self.hint() }
+    }
 }
+
+impl<E: Diagnose> Diagnose for Box<E> {
+    fn kind(&self) -> Kind {
+        (**self).kind()
+    }
+
+    fn hint(&self) -> Option<String> {
+        (**self).hint()
+    }
+}
+
+/// Implements [`Diagnose`] for an error enum by a table that has only what the enum itself decides.
+///
+/// ```ignore
+/// diagnose!(FetchError {
+///     forward Lookup, Store, Upstream { source };
+///     NoPackage => Kind::Failed;
+///     Read { source } if source.kind() == io::ErrorKind::NotFound => Kind::Usage;
+///     Unlisted(plugin) | Unknown(plugin) => Kind::Failed, format!("`plugport search {plugin}` finds it");
+///     _ => Kind::Integrity, "compare with another source";
+/// });
+/// diagnose!(PlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`");
+/// ```
+///
+/// - `forward` lists the variants that hold another error with a diagnosis, which is taken over: the only value of
+///   the variant, or the field in braces.
+/// - The other lines are the arms of a `match`, without `Self::` and `..`: a name alone stands for the variant whatever
+///   it holds. On the right are the kind and, after a comma, the hint: a text, a `String`, or an `Option<String>`. The
+///   whole diagnosis of another error may stand for the kind.
+/// - The second form is for an error with one diagnosis for all its values.
+macro_rules! diagnose {
+    ($error:ident => $kind:expr $(, $hint:expr)? $(,)?) => {
+        impl $crate::diagnostic::Diagnose for $error {
+            fn kind(&self) -> $crate::diagnostic::Kind {
+                self.diagnosis().kind
+            }
+
+            fn hint(&self) -> Option<String> {
+                self.diagnosis().hint
+            }
+
+            fn diagnosis(&self) -> $crate::diagnostic::Diagnosis {
+                $crate::diagnostic::Diagnosis::from($kind)$(.with_hint($hint))?
+            }
+        }
+    };
+    ($error:ident { forward $($forwarded:ident $({ $field:ident })?),+ $(,)?; $($arms:tt)* }) => {
+        $crate::diagnostic::diagnose!(@table $error { $($forwarded $({ $field })?)+ } $($arms)*);
+    };
+    ($error:ident { $($arms:tt)* }) => {
+        $crate::diagnostic::diagnose!(@table $error {} $($arms)*);
+    };
+    (
+        @table $error:ident { $($forwarded:ident $({ $field:ident })?)* }
+        $(
+            $($variant:ident $(($($values:tt)*))? $({ $($fields:tt)* })?)|+ $(if $guard:expr)?
+                => $kind:expr $(, $hint:expr)?;
+        )*
+        $(_ => $other:expr $(, $other_hint:expr)?;)?
+    ) => {
+        impl $crate::diagnostic::Diagnose for $error {
+            fn kind(&self) -> $crate::diagnostic::Kind {
+                self.diagnosis().kind
+            }
+
+            fn hint(&self) -> Option<String> {
+                self.diagnosis().hint
+            }
+
+            fn diagnosis(&self) -> $crate::diagnostic::Diagnosis {
+                match self {
+                    $(
+                        $crate::diagnostic::variant!(@forward error $forwarded $({ $field })?) => {
+                            $crate::diagnostic::Diagnose::diagnosis(error)
+                        }
+                    )*
+                    $(
+                        $($crate::diagnostic::variant!($variant $(($($values)*))? $({ $($fields)* })?))|+
+                            $(if $guard)? => $crate::diagnostic::Diagnosis::from($kind)$(.with_hint($hint))?,
+                    )*
+                    $(_ => $crate::diagnostic::Diagnosis::from($other)$(.with_hint($other_hint))?,)?
+                }
+            }
+        }
+    };
+}
+pub(crate) use diagnose;
+
+/// Spells the pattern of one variant for [`diagnose!`].
+macro_rules! variant {
+    (@forward $error:ident $variant:ident) => { Self::$variant($error) };
+    (@forward $error:ident $variant:ident { $field:ident }) => { Self::$variant { $field: $error, .. } };
+    ($variant:ident) => { Self::$variant { .. } };
+    ($variant:ident ($($values:tt)*)) => { Self::$variant($($values)*) };
+    ($variant:ident { $($fields:tt)* }) => { Self::$variant { $($fields)*, .. } };
+}
+pub(crate) use variant;
 
 /// Implements [`Diagnose`] for an enum whose every variant holds one error that knows.
 macro_rules! diagnose_by_source {
     ($error:ident { $($variant:ident),+ $(,)? }) => {
-        impl $crate::diagnostic::Diagnose for $error {
-            fn kind(&self) -> $crate::diagnostic::Kind {
-                match self {
-                    $(Self::$variant(error) => $crate::diagnostic::Diagnose::kind(error),)+
-                }
-            }
-
-            fn hint(&self) -> Option<String> {
-                match self {
-                    $(Self::$variant(error) => $crate::diagnostic::Diagnose::hint(error),)+
-                }
-            }
-        }
+        $crate::diagnostic::diagnose!($error { forward $($variant),+; });
     };
 }
 pub(crate) use diagnose_by_source;
@@ -153,6 +288,53 @@ mod tests {
     #[derive(Debug, thiserror::Error)]
     #[error("inner")]
     struct Inner;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Failure {
+        #[error("disk")]
+        Disk(Full),
+        #[error("boxed")]
+        Boxed { source: Box<Full> },
+        #[error("name")]
+        Name { known: Option<String> },
+        #[error("status")]
+        Status(u16),
+        #[error("other")]
+        Other,
+        #[error("rest")]
+        Rest,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("full")]
+    struct Full;
+
+    diagnose!(Full => Kind::Storage, "free some space");
+    diagnose!(Failure {
+        forward Disk, Boxed { source };
+        Name { known } => Kind::Usage, known.as_ref().map(|known| format!("did you mean {known}?"));
+        Status(code) if *code >= 500 => Kind::Network, format!("{code}: try again");
+        Status | Other => Full.kind(), "fixed";
+        _ => Kind::Failed;
+    });
+
+    #[test]
+    fn a_table_of_diagnoses_forwards_matches_and_falls_back() {
+        let hint = |text: &str| Some(text.to_owned());
+        for (error, kind, hint) in [
+            (Failure::Disk(Full), Kind::Storage, hint("free some space")),
+            (Failure::Boxed { source: Box::new(Full) }, Kind::Storage, hint("free some space")),
+            (Failure::Name { known: Some("x".to_owned()) }, Kind::Usage, hint("did you mean x?")),
+            (Failure::Name { known: None }, Kind::Usage, None),
+            (Failure::Status(503), Kind::Network, hint("503: try again")),
+            (Failure::Status(404), Kind::Storage, hint("fixed")),
+            (Failure::Other, Kind::Storage, hint("fixed")),
+            (Failure::Rest, Kind::Failed, None),
+        ] {
+            assert_eq!(error.diagnosis(), Diagnosis { kind, hint: hint.clone() }, "{error}");
+            assert_eq!((error.kind(), error.hint()), (kind, hint), "{error}");
+        }
+    }
 
     #[test]
     fn a_chain_says_each_level_once() {

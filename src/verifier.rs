@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     archive::{self, Archive, ArchiveError, ArchiveLimits},
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::{Digests, Md5Digest, PluginId, PluginVersion, Sha256Digest},
 };
 
@@ -150,29 +150,14 @@ pub enum VerifyError {
     },
 }
 
-impl Diagnose for VerifyError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Read { .. } => Kind::Storage,
-            Self::Archive { source, .. } => source.kind(),
-            _ => Kind::Integrity,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unproven { .. } => {
-                Some("sync from a source that publishes digests, like `https://grafana.com/api`".to_owned())
-            }
-            Self::Mismatch { .. } => Some(
-                "the package or the catalog was changed upstream or on the way: compare with another source before you \
-                 trust either"
-                    .to_owned(),
-            ),
-            _ => None,
-        }
-    }
-}
+diagnose!(VerifyError {
+    forward Archive { source };
+    Unproven => Kind::Integrity, "sync from a source that publishes digests, like `https://grafana.com/api`";
+    Mismatch => Kind::Integrity,
+        "the package or the catalog was changed upstream or on the way: compare with another source before you trust either";
+    OtherVersion => Kind::Integrity;
+    Read => Kind::Storage;
+});
 
 /// Judges a file against what was promised.
 pub fn verify(received: Received, promise: &Promise, limits: &ArchiveLimits) -> Result<Verified, VerifyError> {

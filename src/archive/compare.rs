@@ -20,7 +20,7 @@ use super::{
     folder::{open_file, open_folder},
 };
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::{RelPath, Sha256Digest},
 };
 
@@ -74,11 +74,7 @@ pub struct CompareError {
     pub source: io::Error,
 }
 
-impl Diagnose for CompareError {
-    fn kind(&self) -> Kind {
-        Kind::Storage
-    }
-}
+diagnose!(CompareError => Kind::Storage);
 
 /// Returns how `folder` differs from `files`, in order of kind and path; empty when it has exactly these files.
 ///

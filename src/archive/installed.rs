@@ -13,7 +13,7 @@ use super::{
     parse_plugin_json,
 };
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     json::Limits,
 };
 
@@ -46,15 +46,11 @@ pub enum InstalledError {
     },
 }
 
-impl Diagnose for InstalledError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NoPluginJson => Kind::Failed,
-            Self::NotAFile(_) | Self::PluginJson { .. } => Kind::Integrity,
-            Self::Io { .. } => Kind::Storage,
-        }
-    }
-}
+diagnose!(InstalledError {
+    NoPluginJson => Kind::Failed;
+    NotAFile | PluginJson => Kind::Integrity;
+    Io => Kind::Storage;
+});
 
 /// Returns what the plugin.json of an installed plugin's folder says: `plugin.json`, else `dist/plugin.json`.
 pub fn read_installed(folder: &Dir) -> Result<PluginJson, InstalledError> {

@@ -7,7 +7,7 @@ use std::io;
 
 use super::PluginJsonError;
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::{ParseRelPathError, PluginId},
 };
 
@@ -158,14 +158,10 @@ fn at(entry: Option<&str>) -> String {
     entry.map_or_else(String::new, |name| format!(" at `{}`", name.escape_debug()))
 }
 
-impl Diagnose for ArchiveError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Refused { .. } => Kind::Integrity,
-            Self::Io(_) => Kind::Storage,
-        }
-    }
-}
+diagnose!(ArchiveError {
+    Refused => Kind::Integrity;
+    Io => Kind::Storage;
+});
 
 impl From<Rule> for ArchiveError {
     fn from(rule: Rule) -> Self {

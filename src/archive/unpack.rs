@@ -29,7 +29,7 @@ use super::{
     folder::{FolderCursor, create_file, open_folder},
 };
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::{RelPath, Sha256Digest},
 };
 
@@ -89,14 +89,10 @@ pub enum UnpackError {
     },
 }
 
-impl Diagnose for UnpackError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Changed { .. } => Kind::Integrity,
-            _ => Kind::Storage,
-        }
-    }
-}
+diagnose!(UnpackError {
+    Changed => Kind::Integrity;
+    _ => Kind::Storage;
+});
 
 impl UnpackError {
     fn write(path: &str) -> impl FnOnce(io::Error) -> Self + use<'_> {
@@ -243,9 +239,12 @@ mod tests {
     use cap_std::ambient_authority;
 
     use super::*;
-    use crate::archive::{
-        compare, file_digests,
-        testing::{PLUGIN_JSON, Zip, ZipPart, deflated, look, stored},
+    use crate::{
+        archive::{
+            compare, file_digests,
+            testing::{PLUGIN_JSON, Zip, ZipPart, deflated, look, stored},
+        },
+        diagnostic::Diagnose as _,
     };
 
     fn folder() -> (tempfile::TempDir, Dir) {

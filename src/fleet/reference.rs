@@ -19,7 +19,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::aws::{ParseAccountError, ServiceAccount};
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::Secret,
 };
 
@@ -352,20 +352,12 @@ pub enum ReferenceError {
     },
 }
 
-impl Diagnose for ReferenceError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Variable { name } => Some(format!("set it first: `export {}=...`", name.escape_debug())),
-            Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display().to_string().escape_debug())),
-            Self::Start { .. } => Some("the first word is the program; there is no shell".to_owned()),
-            _ => None,
-        }
-    }
-}
+diagnose!(ReferenceError {
+    Variable { name } => Kind::Usage, format!("set it first: `export {}=...`", name.escape_debug());
+    Exposed { path } => Kind::Usage, format!("chmod 600 {}", path.display().to_string().escape_debug());
+    Start => Kind::Usage, "the first word is the program; there is no shell";
+    _ => Kind::Usage;
+});
 
 #[cfg(test)]
 mod tests {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::RedirectRule;
-use crate::diagnostic::{Diagnose, Kind, printable};
+use crate::diagnostic::{Kind, diagnose, printable};
 
 /// A request was not answered as it should be. Addresses never carry credentials: [`SiteError`] refuses those.
 #[derive(Debug, thiserror::Error)]
@@ -175,40 +175,23 @@ fn is_certificate_problem(error: &reqwest::Error) -> bool {
     false
 }
 
-impl Diagnose for NetError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Write { .. } => Kind::Storage,
-            Self::Certificates(_) | Self::NoCertificates | Self::Plain { .. } => Kind::Usage,
-            Self::Setup(_) => Kind::Failed,
-            _ => Kind::Network,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Offline { .. } => "leave out `--offline` for this",
-            Self::Plain { .. } => "name an https address",
-            Self::Unreachable { source, .. } if is_certificate_problem(source) => {
-                "name your company's authority with `--ca-cert FILE` or SSL_CERT_FILE"
-            }
-            Self::Unreachable { .. } => {
-                "check the address and the network; behind a proxy set HTTPS_PROXY, and NO_PROXY for inner hosts"
-            }
-            Self::Status { status: 401 | 403, .. } => "check the token: it may be wrong, expired, or without the right",
-            Self::Status { status: 404, .. } => "check the address: the API of grafana.com ends in `/api`",
-            Self::Status { status: 407, .. } => "the proxy wants a user and a password: put them into HTTPS_PROXY",
-            Self::Redirect { rule: RedirectRule::Private | RedirectRule::Plain, .. } => {
-                "name the final address as the source instead"
-            }
-            Self::Certificates(_) | Self::NoCertificates => {
-                "the file holds certificates in PEM form, one after another"
-            }
-            _ => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
+diagnose!(NetError {
+    Offline => Kind::Network, "leave out `--offline` for this";
+    Plain => Kind::Usage, "name an https address";
+    Unreachable { source } if is_certificate_problem(source) => Kind::Network,
+        "name the certificate of your company's CA with `--ca-cert FILE` or SSL_CERT_FILE";
+    Unreachable => Kind::Network,
+        "check the address and the network; behind a proxy set HTTPS_PROXY, and NO_PROXY for inner hosts";
+    Status { status: 401 | 403 } => Kind::Network, "check the token: it may be wrong, expired, or lack a permission";
+    Status { status: 404 } => Kind::Network, "check the address: the API of grafana.com ends in `/api`";
+    Status { status: 407 } => Kind::Network, "the proxy wants a user and a password: put them into HTTPS_PROXY";
+    Redirect { rule: RedirectRule::Private | RedirectRule::Plain } => Kind::Network,
+        "name the final address as the source instead";
+    Certificates | NoCertificates => Kind::Usage, "the file holds certificates in PEM form, one after another";
+    Write => Kind::Storage;
+    Setup => Kind::Failed;
+    _ => Kind::Network;
+});
 
 /// An address cannot be that of a site.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -235,17 +218,8 @@ pub enum SiteError {
     Plain(Url),
 }
 
-impl Diagnose for SiteError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Address { .. } | Self::Scheme(_) => "write it like `https://grafana.com/api`",
-            Self::Credentials { .. } => "secrets are given by reference: `token = { env = \"NAME\" }` in plugport.toml",
-            Self::Plain(_) => "use https, or set `allow-http = true` on that catalog or workspace",
-        };
-        Some(hint.to_owned())
-    }
-}
+diagnose!(SiteError {
+    Address | Scheme => Kind::Usage, "write it like `https://grafana.com/api`";
+    Credentials => Kind::Usage, "secrets are given by reference: `token = { env = \"NAME\" }` in plugport.toml";
+    Plain => Kind::Usage, "use https, or set `allow-http = true` on that catalog or workspace";
+});

@@ -4,7 +4,7 @@
 //! *Not for:* files that differ from a good manifest; those are reasons of a verdict.
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     json::JsonError,
     model::Timestamp,
 };
@@ -132,22 +132,13 @@ impl SignatureError {
     }
 }
 
-impl Diagnose for SignatureError {
-    fn kind(&self) -> Kind {
-        Kind::Integrity
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::UntrustedKey(_) => Some("if the key is to be trusted, give its file with `--trusted-key`".to_owned()),
-            Self::Key { fault: KeyFault::Expired { .. } | KeyFault::Revoked(_), .. } => {
-                Some("its publisher has to sign it anew, with a key that is in force".to_owned())
-            }
-            Self::BadSignature(_) => Some("fetch the package again: the text was changed after signing".to_owned()),
-            _ => None,
-        }
-    }
-}
+diagnose!(SignatureError {
+    UntrustedKey => Kind::Integrity, "if the key is to be trusted, give its file with `--trusted-key`";
+    Key { fault: KeyFault::Expired { .. } | KeyFault::Revoked(_) } => Kind::Integrity,
+        "its publisher has to sign it again with a valid key";
+    BadSignature => Kind::Integrity, "fetch the package again: the text was changed after signing";
+    _ => Kind::Integrity;
+});
 
 /// What is the matter with a trusted key at the time of a signature.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -219,16 +210,8 @@ pub enum KeyringError {
     },
 }
 
-impl Diagnose for KeyringError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoKey => Some("write the file with `gpg --armor --export KEY`".to_owned()),
-            Self::PrivateKey => Some("keep it to yourself, and export the public key alone".to_owned()),
-            _ => None,
-        }
-    }
-}
+diagnose!(KeyringError {
+    NoKey => Kind::Usage, "write the file with `gpg --armor --export KEY`";
+    PrivateKey => Kind::Usage, "keep it to yourself, and export the public key alone";
+    _ => Kind::Usage;
+});

@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{InvalidReason, Status, Verdict};
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::PluginId,
 };
 
@@ -60,27 +60,17 @@ pub enum PolicyError {
     },
 }
 
-impl Diagnose for PolicyError {
-    fn kind(&self) -> Kind {
-        Kind::Integrity
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unsigned(plugin) => Some(format!(
-                "to use it all the same, add `{plugin}` to `trust.unsigned` of the manifest; a package that you sign \
-                     yourself is believed with `--trusted-key FILE`"
-            )),
-            Self::Modified { reason, .. } | Self::Invalid { reason, .. } => match reason.as_deref() {
-                Some(InvalidReason::Manifest(error)) => error.hint(),
-                Some(InvalidReason::OtherServer { .. }) => {
-                    Some("have it signed for the root URL of this server".to_owned())
-                }
-                _ => None,
-            },
-        }
-    }
-}
+diagnose!(PolicyError {
+    Unsigned(plugin) => Kind::Integrity, format!(
+        "to use it all the same, add `{plugin}` to `trust.unsigned` of the manifest; a package that you sign yourself is \
+         trusted with `--trusted-key FILE`"
+    );
+    Modified { reason } | Invalid { reason } => Kind::Integrity, match reason.as_deref() {
+        Some(InvalidReason::Manifest(error)) => error.hint(),
+        Some(InvalidReason::OtherServer { .. }) => Some("have it signed for the root URL of this server".to_owned()),
+        _ => None,
+    };
+});
 
 /// Returns what is to be done with a plugin; being allowed unsigned helps no plugin whose signature is bad.
 pub fn decide(

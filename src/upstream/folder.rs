@@ -18,7 +18,7 @@ use super::{
     document::{Shape, VersionList, read_any},
 };
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     json::Limits,
     model::{PluginEntry, PluginId, PluginVersion, Release},
     net::Sink,
@@ -97,29 +97,14 @@ fn because(reports: &[SkippedItem]) -> String {
     said.collect()
 }
 
-impl Diagnose for FolderError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Read { source, .. } if source.kind() == io::ErrorKind::NotFound => Kind::Usage,
-            Self::Read { .. } => Kind::Storage,
-            _ => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoCatalog { .. } => Some(
-                "a catalog folder holds answers of the plugin API: lists of plugins, plugins, lists of versions, or \
-                 plugin.json files"
-                    .to_owned(),
-            ),
-            Self::NoPackage { wanted, .. } => {
-                Some(format!("put it there as `{}-{}.zip`", wanted.plugin, wanted.version))
-            }
-            _ => None,
-        }
-    }
-}
+diagnose!(FolderError {
+    Read { source } if source.kind() == io::ErrorKind::NotFound => Kind::Usage;
+    Read => Kind::Storage;
+    NoCatalog => Kind::Failed,
+        "a catalog folder holds answers of the plugin API: lists of plugins, plugins, lists of versions, or plugin.json files";
+    NoPackage { wanted } => Kind::Failed, format!("put it there as `{}-{}.zip`", wanted.plugin, wanted.version);
+    _ => Kind::Failed;
+});
 
 impl FolderCatalog {
     /// Reads every JSON file below `root`.

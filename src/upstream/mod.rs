@@ -20,7 +20,7 @@ pub use keys::{PublishedKey, PublishedKeys};
 pub use reports::Reports;
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     json::JsonError,
     model::{Platform, PluginEntry, PluginId, PluginVersion, Release},
     net::{NetError, Sink, Traffic},
@@ -209,27 +209,10 @@ pub enum DocumentError {
     Item(item::ItemError),
 }
 
-impl Diagnose for UpstreamError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Net(error) => error.kind(),
-            Self::Document { .. } => Kind::Network,
-            Self::Folder(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Net(error) => error.hint(),
-            Self::Document { source: DocumentError::Json(JsonError::Html), .. } => Some(
-                "a login page or a proxy may have answered: the source must be the API itself, like \
-                 `https://grafana.com/api` or `https://GRAFANA/api/gnet`"
-                    .to_owned(),
-            ),
-            Self::Document { .. } => Some(
-                "is the source the API of a catalog, like `https://grafana.com/api`? nothing was changed".to_owned(),
-            ),
-            Self::Folder(error) => error.hint(),
-        }
-    }
-}
+diagnose!(UpstreamError {
+    forward Net, Folder;
+    Document { source: DocumentError::Json(JsonError::Html) } => Kind::Network,
+        "a login page or a proxy may have answered: the source must be the API itself, like `https://grafana.com/api` or \
+         `https://GRAFANA/api/gnet`";
+    Document => Kind::Network, "is the source the API of a catalog, like `https://grafana.com/api`? nothing was changed";
+});

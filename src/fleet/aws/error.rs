@@ -4,7 +4,7 @@ use std::error::Error;
 
 use super::{AwsWorkspace, Region};
 use crate::{
-    diagnostic::{Diagnose, Kind, printable},
+    diagnostic::{Diagnose, Kind, diagnose, printable},
     net::NetError,
 };
 
@@ -101,55 +101,36 @@ impl AwsError {
     pub fn is_definite(&self) -> bool {
         !matches!(self, Self::Unreachable { .. } | Self::Failed { .. } | Self::Conflict(_))
     }
-
-    /// Returns the error of `net` among the causes.
-    fn net(&self) -> Option<&NetError> {
-        let mut next = self.source();
-        while let Some(error) = next {
-            if let Some(found) = error.downcast_ref() {
-                return Some(found);
-            }
-            next = error.source();
-        }
-        None
-    }
 }
 
-impl Diagnose for AwsError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::LeftOut | Self::NoRegion | Self::NoCredentials | Self::Credentials(_) | Self::NoWorkspace => {
-                Kind::Usage
-            }
-            Self::Offline | Self::Unreachable { .. } => Kind::Network,
-            Self::Rejected { .. }
-            | Self::Denied { .. }
-            | Self::Refused { .. }
-            | Self::Failed { .. }
-            | Self::Conflict(_) => Kind::Failed,
+/// Returns the error of `net` among an error and its causes.
+fn net_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a NetError> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
+        next = error.source();
     }
-
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::LeftOut => "released programs have it; from source, leave out `--no-default-features`",
-            Self::Offline => "leave out `--offline` for this",
-            Self::NoRegion => "name one with `--region eu-west-1`, or set AWS_REGION",
-            Self::NoCredentials => {
-                "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws sts get-caller-identity` tries them"
-            }
-            Self::Credentials(_) | Self::Rejected { .. } => {
-                "`aws sts get-caller-identity` tries the credentials: they may be expired, or of another profile"
-            }
-            Self::Denied { action, .. } => {
-                return Some(format!("allow `{action}` in the policy of who you are to AWS"));
-            }
-            Self::Refused { code, .. } if code == "ResourceNotFoundException" => {
-                "the workspace or its service account is not there: look with `plugport workspace discover`"
-            }
-            Self::Unreachable { .. } | Self::Failed { .. } => return self.net().and_then(Diagnose::hint),
-            Self::Refused { .. } | Self::NoWorkspace | Self::Conflict(_) => return None,
-        };
-        Some(hint.to_owned())
-    }
+    None
 }
+
+diagnose!(AwsError {
+    LeftOut => Kind::Usage, "released programs have it; from source, leave out `--no-default-features`";
+    Offline => Kind::Network, "leave out `--offline` for this";
+    NoRegion => Kind::Usage, "name one with `--region eu-west-1`, or set AWS_REGION";
+    NoCredentials => Kind::Usage,
+        "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; `aws sts get-caller-identity` tries them";
+    Credentials => Kind::Usage, TRY_CREDENTIALS;
+    Rejected => Kind::Failed, TRY_CREDENTIALS;
+    Denied { action } => Kind::Failed, format!("allow `{action}` in the policy of the AWS identity that you use");
+    Refused { code } if code == "ResourceNotFoundException" => Kind::Failed,
+        "the workspace or its service account does not exist: check with `plugport workspace discover`";
+    Unreachable { source } => Kind::Network, net_error(source.as_ref()).and_then(Diagnose::hint);
+    Failed { source } => Kind::Failed, net_error(source.as_ref()).and_then(Diagnose::hint);
+    NoWorkspace => Kind::Usage;
+    Refused | Conflict => Kind::Failed;
+});
+
+const TRY_CREDENTIALS: &str =
+    "`aws sts get-caller-identity` tries the credentials: they may be expired, or of another profile";

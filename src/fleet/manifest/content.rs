@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Ensure, RuleError};
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     fleet::reference::{ParseReferenceError, SecretReference},
     model::{PluginId, Selector},
 };
@@ -83,11 +83,7 @@ impl fmt::Display for Uid {
 #[error("`{}` is no unique id: expected up to 40 letters, digits, `-` and `_`", .0.escape_debug())]
 pub struct ParseUidError(String);
 
-impl Diagnose for ParseUidError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-}
+diagnose!(ParseUidError => Kind::Usage);
 
 impl JsonSchema for Uid {
     fn schema_name() -> Cow<'static, str> {

@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use super::{Uid, workspace::WorkspaceKind};
 use crate::{
-    diagnostic::{Diagnose, Kind, nearest},
+    diagnostic::{Kind, diagnose, nearest},
     fleet::reference::ParseReferenceError,
     model::{Selector, WorkspaceName},
     net::SiteError,
@@ -171,78 +171,42 @@ fn one_line(message: &str) -> String {
     message.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
-impl Diagnose for ManifestError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
+diagnose!(ManifestError {
+    forward Rule { source };
+    UnknownKey { key, known } => Kind::Usage, known_keys(key, known);
+    Secret { source: ParseReferenceError::Account(_) } => Kind::Usage,
+        "write `{ aws-service-account = \"ID\" }`; `plugport workspace discover --write` does it for you";
+    Secret => Kind::Usage, "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ command = \"PROGRAM ARGUMENTS\" }`";
+    Read | Syntax => Kind::Usage;
+});
 
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownKey { key, known, .. } => {
-                let near = nearest(key, known.iter().map(String::as_str));
-                let offered = near.first().map_or_else(|| known.join("`, `"), |&near| near.to_owned());
-                (!offered.is_empty()).then(|| {
-                    if near.is_empty() {
-                        format!("known here: `{offered}`")
-                    } else {
-                        format!("did you mean `{offered}`?")
-                    }
-                })
-            }
-            Self::Secret { source: ParseReferenceError::Account(_), .. } => Some(
-                "write `{ aws-service-account = \"ID\" }`; `plugport workspace discover --write` does it for you"
-                    .into(),
-            ),
-            Self::Secret { .. } => Some(
-                "write `{ env = \"NAME\" }`, `{ file = \"PATH\" }` or `{ command = \"PROGRAM ARGUMENTS\" }`".into(),
-            ),
-            Self::Rule { source, .. } => source.hint(),
-            Self::Read { .. } | Self::Syntax { .. } => None,
-        }
+/// Returns the nearest of the known keys, or all of them.
+fn known_keys(key: &str, known: &[String]) -> Option<String> {
+    match nearest(key, known.iter().map(String::as_str)).first() {
+        Some(near) => Some(format!("did you mean `{near}`?")),
+        None if known.is_empty() => None,
+        None => Some(format!("known here: `{}`", known.join("`, `"))),
     }
 }
 
-impl Diagnose for RuleError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
+diagnose!(RuleError {
+    forward Address, Selector;
+    Missing { field: "token", kind: WorkspaceKind::Grafana } => Kind::Usage,
+        "add `token = { env = \"NAME\" }`, or `user` and `password`";
+    Missing { field: "token" | "password" } => Kind::Usage, "secrets are given by reference: `{ env = \"NAME\" }`";
+    NotOfAws => Kind::Usage,
+        "say which it is: `token = { aws-service-account = \"ID\", workspace = \"g-...\", region = \"...\" }`";
+    SamePlace => Kind::Usage, "keep one of them: a change must not reach one place twice";
+    _ => Kind::Usage;
+});
 
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Missing { field: "token", kind: WorkspaceKind::Grafana, .. } => {
-                Some("add `token = { env = \"NAME\" }`, or `user` and `password`".to_owned())
-            }
-            Self::Missing { field: "token" | "password", .. } => {
-                Some("secrets are given by reference: `{ env = \"NAME\" }`".to_owned())
-            }
-            Self::NotOfAws(_) => Some(
-                "say which it is: `token = { aws-service-account = \"ID\", workspace = \"g-...\", region = \"...\" }`"
-                    .to_owned(),
-            ),
-            Self::SamePlace { .. } => Some("keep one of them: a change must not reach one place twice".to_owned()),
-            Self::Address(source) => source.hint(),
-            Self::Selector(source) => source.hint(),
-            _ => None,
-        }
-    }
-}
-
-impl Diagnose for SelectError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::UnknownWorkspace { nearest, .. } if nearest.is_empty() => {
-                Some("`plugport workspace list` shows their names".to_owned())
-            }
-            Self::UnknownWorkspace { nearest, .. } => {
-                let names: Vec<_> = nearest.iter().map(|name| format!("`{name}`")).collect();
-                Some(format!("did you mean {}?", names.join(" or ")))
-            }
-            Self::NoMatch { .. } => Some("`plugport workspace list` shows the labels".to_owned()),
-            Self::NoWorkspaces => Some("add a `[[workspace]]` to plugport.toml, name another manifest with `--config`, or a folder with `--dir`".to_owned()),
-        }
-    }
-}
+diagnose!(SelectError {
+    UnknownWorkspace { nearest } if nearest.is_empty() => Kind::Usage, "`plugport workspace list` shows their names";
+    UnknownWorkspace { nearest } => Kind::Usage, {
+        let names: Vec<_> = nearest.iter().map(|name| format!("`{name}`")).collect();
+        format!("did you mean {}?", names.join(" or "))
+    };
+    NoMatch => Kind::Usage, "`plugport workspace list` shows the labels";
+    NoWorkspaces => Kind::Usage,
+        "add a `[[workspace]]` to plugport.toml, name another manifest with `--config`, or a folder with `--dir`";
+});

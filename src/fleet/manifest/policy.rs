@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::content::{DashboardsWish, Uid, some_object};
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     fleet::reference::SecretReference,
     model::{ParseWorkspaceNameError, PluginId, Selector, VersionRange, WorkspaceName},
 };
@@ -115,15 +115,7 @@ pub enum ParseSourceError {
     Workspace(#[source] ParseWorkspaceNameError),
 }
 
-impl Diagnose for ParseSourceError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("a source is an https address, `workspace:NAME` or a folder".to_owned())
-    }
-}
+diagnose!(ParseSourceError => Kind::Usage, "a source is an https address, `workspace:NAME` or a folder");
 
 /// `[trust]`: what must be known of a package before it is used.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use self::comparator::{Comparator, Comparison};
 use super::{GrafanaVersion, PluginVersion, version::is_space};
-use crate::diagnostic::{Diagnose, Kind};
+use crate::diagnostic::{Kind, diagnose};
 
 /// The longest text that is parsed, in bytes: a catalog may hold a range of megabytes.
 const MAX_LENGTH: usize = 1024;
@@ -155,18 +155,10 @@ impl ParseRangeError {
     }
 }
 
-impl Diagnose for ParseRangeError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::TooLong { .. } => None,
-            Self::NotNpm { .. } => Some("write ranges like `>=10.4.0 <12`, `^2.1.0` or `8.x || 9.x`".to_owned()),
-        }
-    }
-}
+diagnose!(ParseRangeError {
+    TooLong => Kind::Usage;
+    NotNpm => Kind::Usage, "write ranges like `>=10.4.0 <12`, `^2.1.0` or `8.x || 9.x`";
+});
 
 #[cfg(test)]
 mod tests {

@@ -13,7 +13,7 @@ pub(super) use lenient::Lenient;
 pub(super) use npm::{is_space, parse_trimmed};
 pub use plugin::PluginVersion;
 
-use crate::diagnostic::{Diagnose, Kind};
+use crate::diagnostic::{Kind, diagnose};
 
 /// The longest text that an error repeats, in characters.
 const MAX_QUOTED: usize = 128;
@@ -32,8 +32,4 @@ impl ParseVersionError {
     }
 }
 
-impl Diagnose for ParseVersionError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-}
+diagnose!(ParseVersionError => Kind::Usage);

@@ -1,7 +1,7 @@
 //! What can become of a change besides success.
 
 use super::super::WorkspaceError;
-use crate::diagnostic::{Diagnose, Kind, printable};
+use crate::diagnostic::{Kind, diagnose, printable};
 
 /// A change to folders, dashboards or data sources was not made, or is not known to have been.
 #[derive(Debug, thiserror::Error)]
@@ -87,30 +87,15 @@ impl ContentError {
     }
 }
 
-impl Diagnose for ContentError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Workspace(error) | Self::NotSent { source: error, .. } => error.kind(),
-            Self::Unknown { .. } => Kind::Unknown,
-            _ => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Workspace(error) | Self::NotSent { source: error, .. } => return error.hint(),
-            Self::Refused { status: 401, .. } => "the token of this workspace is wrong or expired",
-            Self::Refused { status: 403, .. } => {
-                "the token needs the right to change folders, dashboards and data sources: the Admin role"
-            }
-            Self::Refused { status: 409 | 412, .. } => {
-                "something of that name or unique id is there already, or somebody else changes it now"
-            }
-            Self::Unknown { .. } => "ask the workspace again when it is back, before anything else is changed there",
-            Self::ReadOnly { .. } => "change the file on the server, or take the entry out of the manifest",
-            Self::Drifted { .. } => "nothing was sent; find out who changes it, then plan again",
-            _ => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
+diagnose!(ContentError {
+    forward Workspace, NotSent { source };
+    Refused { status: 401 } => Kind::Failed, "the token of this workspace is wrong or expired";
+    Refused { status: 403 } => Kind::Failed,
+        "the token needs the right to change folders, dashboards and data sources: the Admin role";
+    Refused { status: 409 | 412 } => Kind::Failed,
+        "something with that name or unique id exists already, or somebody else is changing it now";
+    Unknown => Kind::Unknown, "read the workspace again when it is back, before anything else is changed there";
+    ReadOnly => Kind::Failed, "change the file on the server, or take the entry out of the manifest";
+    Drifted => Kind::Failed, "nothing was sent; find out who changes it, then plan again";
+    _ => Kind::Failed;
+});
