@@ -13,9 +13,11 @@ mod doctor;
 mod failure;
 mod fetch;
 mod gc;
+mod help;
 mod install;
 mod list;
 mod lock;
+mod markdown;
 mod outdated;
 mod plan;
 mod render;
@@ -48,7 +50,8 @@ use crate::{diagnostic::Kind, journal::RolloutId, ops::rollout::Interrupt};
 
 /// Mirror the Grafana plugin catalog, answer questions about it offline, and roll plugins out over a fleet
 #[derive(Debug, Parser)]
-#[command(name = "plugport", version, max_term_width = 100, propagate_version = true, after_help = EXIT_CODES)]
+#[command(name = "plugport", version, max_term_width = 100, propagate_version = true, disable_help_subcommand = true)]
+#[command(after_help = EXIT_CODES)]
 struct Cli {
     #[command(flatten)]
     globals: GlobalArgs,
@@ -97,6 +100,7 @@ enum Command {
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
+    Help(help::HelpArgs),
 }
 
 impl Command {
@@ -145,6 +149,7 @@ impl Command {
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
+            Self::Help(_) => "help",
         }
     }
 
@@ -177,8 +182,14 @@ impl Command {
             Self::Schema(arguments) => Ok(arguments.run()),
             Self::Completions(arguments) => Ok(arguments.run()),
             Self::Man(arguments) => arguments.run(),
+            Self::Help(arguments) => arguments.run(),
         }
     }
+}
+
+/// Returns the definition of every command and its arguments: what the reference is made from and examples are checked by.
+pub fn command() -> clap::Command {
+    <Cli as clap::CommandFactory>::command()
 }
 
 /// Runs the program with these arguments, the first of which is its name; returns its exit code.
@@ -193,8 +204,12 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => ExitCode::from(run(&arguments)),
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            // A closed pipe is the only reason why this fails.
-            drop(error.print());
+            if error.kind() == ErrorKind::MissingSubcommand {
+                ui::print_overview(&help::overview());
+            } else {
+                // A closed pipe is the only reason why this fails.
+                drop(error.print());
+            }
             if asked_for {
                 return ExitCode::SUCCESS;
             }

@@ -183,6 +183,12 @@ impl Ui {
     }
 }
 
+/// Prints what there is on stderr, for somebody who named no command.
+pub(super) fn print_overview(text: &str) {
+    let ui = Ui { format: Format::Text, quiet: false, progress: false, color: ColorChoice::Auto };
+    ui.show(text);
+}
+
 /// Prints the document of arguments that cannot be understood, for programs that asked for JSON.
 pub(super) fn print_usage_error(message: &str) -> io::Result<()> {
     let failure = Failure::usage(message.trim_end(), "`plugport help` lists what there is");

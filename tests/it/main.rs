@@ -28,6 +28,7 @@ mod command_why;
 mod command_workspaces;
 mod content;
 mod dashboards;
+mod docs;
 mod fake_grafana;
 mod fetch_faults;
 mod fleet;
