@@ -57,7 +57,7 @@ impl JsonSchema for DurationText {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A length of time: a number and `ms`, `s`, `m`, `h` or `d`.",
+            "description": "A whole number and `ms`, `s`, `m`, `h` or `d`, like `5m`.",
             "pattern": "^[0-9]+ *(ms|s|m|h|d) *$"
         })
     }

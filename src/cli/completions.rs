@@ -8,6 +8,10 @@ use super::{Failure, Report};
 use crate::diagnostic::Kind;
 
 /// Print the completion script for a shell
+///
+/// Write it where the shell looks for completions: for bash a file `plugport` in
+/// `~/.local/share/bash-completion/completions`, for zsh a file `_plugport` in a folder of `$fpath`, for fish
+/// `~/.config/fish/completions/plugport.fish`.
 #[derive(Args, Debug)]
 pub(super) struct CompletionsArgs {
     /// The shell
@@ -24,6 +28,8 @@ impl CompletionsArgs {
 }
 
 /// Print the manual page
+///
+/// Write it to `~/.local/share/man/man1/plugport.1`, then `man plugport` shows it.
 #[derive(Args, Debug)]
 pub(super) struct ManArgs {}
 

@@ -69,7 +69,9 @@ impl Cli {
 const EXIT_CODES: &str = "\
 Exit codes: 0 done · 1 failed · 2 usage · 3 findings · 4 integrity: a digest, a signature or an archive was refused
 5 network · 6 storage · 7 locked by another process · 8 partly done · 9 the outcome on a workspace is unknown
-130/143 interrupted";
+130/143 interrupted
+
+`plugport help` lists the commands by group and the topics of the manual.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -8,11 +8,11 @@ use crate::{fleet::manifest::manifest_schema, lockfile::lock_schema};
 
 /// Print the JSON Schema of the manifest or of the lock
 ///
-/// Draft 2020-12. Editors that check TOML by a schema read it from a file: a first line `#:schema ./plugport.schema.json`
-/// in the manifest names it to some of them.
+/// It is of draft 2020-12. Editors that check TOML read the schema from a file; some find it by a first line
+/// `#:schema ./plugport.schema.json` in the manifest.
 #[derive(Args, Debug)]
 pub(super) struct SchemaArgs {
-    /// Of which file
+    /// The file that the schema describes
     #[arg(value_enum, default_value = "manifest")]
     file: SchemaName,
 }

@@ -75,22 +75,22 @@ macro_rules! text_schema {
 text_schema! {
     PluginId: {
         "type": "string",
-        "description": "The id of a plugin, `grafana-clock-panel`.",
+        "description": "The id of a plugin, like `grafana-clock-panel`.",
         "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
     };
     WorkspaceName: {
         "type": "string",
-        "description": "The name of a workspace: letters, digits, `.`, `_` and `-`.",
+        "description": "1 to 64 letters, digits, `.`, `_` and `-`; the first is a letter or a digit.",
         "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
     };
     Platform: {
         "type": "string",
-        "description": "The platform of a package, `linux-amd64`; `any` for all.",
+        "description": "The platform of a package, like `linux-amd64`; `any` for all.",
         "pattern": "^(any|[a-z0-9_]{1,16}-[a-z0-9_]{1,16})$"
     };
     GrafanaVersion: {
         "type": "string",
-        "description": "A version of Grafana with three parts, `12.1.0`.",
+        "description": "A version of Grafana with three parts, like `12.1.0`.",
         "pattern": "[0-9]+\\.[0-9]+\\.[0-9]+"
     };
     PluginVersion: {
@@ -100,12 +100,12 @@ text_schema! {
     };
     VersionRange: {
         "type": "string",
-        "description": "A range of versions in npm's grammar, `^2.12` or `>=1.2 <3`; a whole version pins it.",
+        "description": "A range of versions in npm's grammar, like `^2.12` or `>=1.2 <3`; a full version like `2.12.0` pins it.",
         "maxLength": 1024
     };
     Selector: {
         "type": "string",
-        "description": "Which workspaces: `all`, a name, or labels like `tier=prod,region=eu`.",
+        "description": "`all`, the name of a workspace, or labels like `tier=prod,region=eu`, which must all match.",
         "minLength": 1
     };
     Sha256Digest: { "type": "string", "description": "A SHA-256 in hex.", "pattern": "^[0-9A-Fa-f]{64}$" };

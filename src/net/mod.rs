@@ -31,41 +31,41 @@ pub use redirect::RedirectRule;
 pub use reqwest::Method;
 pub use site::{Form, SingleRequest, Site, Traffic, parse_address};
 
-/// The bounds of every conversation; the defaults are those of the design page.
+/// `[network]`: time limits and retries of all requests.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NetSettings {
-    /// How long a server may take until it has sent its headers.
+    /// The longest wait for the headers of an answer.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub header_timeout: Duration,
-    /// How long a connection may take to come about.
+    /// The longest wait for a connection.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub connect_timeout: Duration,
-    /// Over which time slowness is measured: under 1 kB a second on average is too slow.
+    /// A transfer that is slower than 1 kB a second on average over this time is aborted.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub slow_window: Duration,
-    /// How often a request is sent before its failure counts.
+    /// How often a request that changes nothing is sent before it fails.
     pub tries: u32,
-    /// The longest first pause between two tries; it doubles every time, and each pause is drawn from zero to that.
+    /// The longest pause after the first try. It doubles with every try; the actual pause is random, from zero to that.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub backoff: Duration,
-    /// The longest pause that a server may ask for.
+    /// The longest `Retry-After` of a server that is honoured.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub retry_after: Duration,
-    /// The longest wait for an answer to an install or an uninstall.
+    /// The longest wait for the answer to an install or uninstall request.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub change_timeout: Duration,
-    /// How long an unclear change is read back before it is called unknown or failed.
+    /// How long an unclear change is read back before its outcome is reported as unknown or failed.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub settle_timeout: Duration,
-    /// The pause between two readings of an unclear change.
+    /// The pause between two reads of an unclear change.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub settle_pause: Duration,

@@ -15,40 +15,40 @@ use crate::{
     model::{ParseSelectorError, Selector},
 };
 
-/// `[rollout]`: how a plan is carried out over many workspaces.
+/// `[rollout]`: how a plan is applied to many workspaces.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Rollout {
-    /// Who comes first, and who then; whoever is in none of them comes last.
+    /// The waves in order. Workspaces that no wave contains form a last wave, `the rest`.
     pub waves: Vec<Wave>,
-    /// How many workspaces are changed at once; each of them sees one call at a time.
+    /// How many workspaces are changed at the same time. Each workspace gets one request at a time.
     pub max_concurrent: NonZeroUsize,
     /// How many workspaces may fail before the rollout stops.
     pub max_failures: usize,
-    /// How long is waited between two waves, after which the gates of the wave are looked at once more.
+    /// The pause between two waves. After it, the gates of the finished wave are checked once more.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub soak: Duration,
-    /// What must be well before the next wave.
+    /// What the gate checks after a change.
     pub health: Vec<HealthCheck>,
-    /// What is done with the changed workspaces when the rollout stops.
+    /// What happens to the changed workspaces when the rollout stops.
     pub on_failure: OnFailure,
-    /// How long a workspace may take to be well after its changes: Grafana may restart.
+    /// How long the gate of a workspace may stay red after a change. Include the time of a restart of Grafana.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub gate_timeout: Duration,
-    /// How long is waited between two looks.
+    /// The pause between two checks of a gate.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
     pub gate_pause: Duration,
-    /// How many looks in a row must find it well.
+    /// How many checks in a row must pass.
     pub gate_passes: NonZeroUsize,
-    /// Commands that are a gate of their own: they are well when they end with 0 within the timeout. They are told the
-    /// workspace by `PLUGPORT_WORKSPACE` and `PLUGPORT_WORKSPACE_URL`, and no token.
+    /// Commands that are part of the gate, each a list of a program and its arguments. A command passes if it exits with 0
+    /// within `gate-timeout`. It gets `PLUGPORT_WORKSPACE` and `PLUGPORT_WORKSPACE_URL`, and no token.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("default" = []))]
     pub commands: Vec<Vec<String>>,
-    /// Whether Grafana is also asked for a snapshot of each dashboard that uses a plugin which is to be changed.
+    /// Also create a Grafana snapshot of each dashboard that uses a changed plugin, before the change.
     pub snapshot: bool,
 }
 
@@ -137,25 +137,25 @@ pub enum ParseWaveError {
     Selector(ParseSelectorError),
 }
 
-/// Something that must be well after a wave.
+/// A check of a gate.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HealthCheck {
-    /// The workspace answers.
+    /// The workspace answers its health request.
     Grafana,
-    /// The plugin is loaded and says that it is well.
+    /// The plugin is loaded, and its backend reports that it is healthy.
     Plugin,
-    /// The data sources of that type answer.
+    /// The data sources of the plugin report that they are healthy.
     Datasources,
 }
 
-/// What is done with the changed workspaces when a rollout stops.
+/// What happens to the changed workspaces when a rollout stops.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// Each gets its former version back.
+    /// Every changed workspace is rolled back to its previous versions.
     #[default]
     Rollback,
-    /// They stay as they are.
+    /// They keep the new versions.
     Stop,
 }

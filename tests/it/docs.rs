@@ -13,10 +13,17 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 /// What begins and ends a part of a page that is made, not written.
 const MADE: (&str, &str) = ("<!-- made: ", "<!-- end -->");
+
+/// Lets one test at a time read pages and write them anew.
+fn alone() -> MutexGuard<'static, ()> {
+    static PAGES: Mutex<()> = Mutex::new(());
+    PAGES.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Returns every page with its path: README.md, the manual, and what a forge shows.
 pub(crate) fn pages() -> Vec<(PathBuf, String)> {

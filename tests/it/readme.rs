@@ -1,19 +1,17 @@
-//! README.md keeps to the program: its commands, its flags and its exit codes.
+//! README.md and the manual keep to the program: its commands, its flags, its exit codes, its manifest and its files.
 //!
-//! *Invariant:* what the program offers stands in README.md, and what stands there as an example is offered.
-//! *Not for:* what examples print, which depends on the catalog.
+//! *Invariant:* what the program offers has an example on some page, and what stands there as an example is offered.
+//! *Not for:* what examples print (`docs`).
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use crate::support::sandbox::Sandbox;
+use crate::{
+    docs::{examples::arguments, examples::commands, page, pages},
+    support::sandbox::Sandbox,
+};
 
-/// What begins an example in a fenced block.
-const PROMPT: &str = "$ plugport ";
-
-fn readme() -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    fs::read_to_string(path).expect("README.md is there")
-}
+/// The most lines that README.md may have.
+const README_LINES: usize = 200;
 
 /// Returns the help of a subcommand, or of the program for no words.
 fn help(sandbox: &Sandbox, subcommand: &[String]) -> String {
@@ -31,15 +29,12 @@ fn subcommands(help: &str) -> BTreeSet<String> {
     names.filter(|name| !name.is_empty() && *name != "help").map(str::to_owned).collect()
 }
 
-/// Returns the words of every `plugport …` line of the fenced blocks, comments left out.
-fn examples(readme: &str) -> Vec<Vec<String>> {
-    let fenced = readme.split("\n```").skip(1).step_by(2);
-    let commands = fenced.flat_map(str::lines).filter_map(|line| line.strip_prefix(PROMPT));
-    let words = |line: &str| {
-        let words = line.split_whitespace().take_while(|word| !word.starts_with('#'));
-        words.map(|word| word.trim_matches('\'').to_owned()).collect()
-    };
-    commands.map(words).collect()
+/// Returns the words of every `plugport …` line of the fenced blocks of all pages.
+fn examples() -> Vec<Vec<String>> {
+    let pages = pages();
+    let examples = pages.iter().flat_map(|(_, page)| commands(page)).filter_map(|command| arguments(&command));
+    // What follows `help` is no call of a command.
+    examples.filter(|words| words[0] != "help").collect()
 }
 
 /// Returns the subcommand of an example, which may have one of its own.
@@ -66,10 +61,10 @@ fn lists(help: &str, flag: &str) -> bool {
 
 #[test]
 fn every_subcommand_has_an_example() {
-    let (sandbox, readme) = (Sandbox::new(), readme());
+    let sandbox = Sandbox::new();
     let known = subcommands(&help(&sandbox, &[]));
     assert!(known.len() > 10, "the help lists no subcommands: {known:?}");
-    let shown: BTreeSet<_> = examples(&readme).iter().map(|example| subcommand(example, &known, &sandbox)).collect();
+    let shown: BTreeSet<_> = examples().iter().map(|example| subcommand(example, &known, &sandbox)).collect();
     for name in &known {
         let inner = subcommands(&help(&sandbox, std::slice::from_ref(name)));
         let wanted: Vec<_> = if inner.is_empty() {
@@ -78,17 +73,17 @@ fn every_subcommand_has_an_example() {
             inner.into_iter().map(|inner| vec![name.clone(), inner]).collect()
         };
         for words in wanted {
-            assert!(shown.contains(&words), "README.md has no example of `plugport {}`", words.join(" "));
+            assert!(shown.contains(&words), "no page has an example of `plugport {}`", words.join(" "));
         }
     }
 }
 
 #[test]
 fn every_flag_of_an_example_is_one_of_its_command() {
-    let (sandbox, readme) = (Sandbox::new(), readme());
+    let sandbox = Sandbox::new();
     let known = subcommands(&help(&sandbox, &[]));
-    let examples = examples(&readme);
-    assert!(examples.len() > known.len(), "README.md has only {} examples", examples.len());
+    let examples = examples();
+    assert!(examples.len() > known.len(), "there are only {} examples", examples.len());
     for example in examples {
         let help = help(&sandbox, &subcommand(&example, &known, &sandbox));
         for flag in example.iter().filter(|word| word.starts_with('-')) {
@@ -100,9 +95,7 @@ fn every_flag_of_an_example_is_one_of_its_command() {
 
 #[test]
 fn every_exit_code_is_in_the_table() {
-    let readme = readme();
-    let table = readme.split("\n## Exit codes\n").nth(1).and_then(|rest| rest.split("\n## ").next());
-    let table = table.expect("README.md has a section `Exit codes`");
+    let (_, table) = page("exit-codes.md");
     for code in 0..=9 {
         let rows = table.lines().filter(|line| line.starts_with(&format!("| {code} |"))).count();
         assert_eq!(rows, 1, "rows of exit code {code}");
@@ -110,14 +103,39 @@ fn every_exit_code_is_in_the_table() {
 }
 
 #[test]
-fn every_manifest_in_it_is_accepted() {
-    let readme = readme();
-    let manifests: Vec<_> = readme.split("\n```toml\n").skip(1).filter_map(|rest| rest.split("\n```").next()).collect();
-    assert!(manifests.iter().any(|manifest| manifest.contains("[network]")), "the complete one is missing");
+fn every_manifest_in_a_page_is_accepted() {
+    let pages = pages();
+    let blocks = pages.iter().flat_map(|(_, page)| page.split("\n```toml\n").skip(1));
+    let manifests: Vec<_> = blocks.filter_map(|rest| rest.split("\n```").next()).collect();
+    assert!(manifests.iter().any(|manifest| manifest.contains("[[datasource]]")), "there is no data source among them");
     for manifest in manifests {
         let sandbox = Sandbox::new();
         sandbox.write("plugport.toml", manifest);
         let output = sandbox.run(&["workspace", "list"]);
-        assert_eq!(output.code, 0, "{}", output.stderr);
+        assert_eq!(output.code, 0, "{manifest}\n{}", output.stderr);
+    }
+}
+
+#[test]
+fn the_readme_is_short() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let lines = fs::read_to_string(path).expect("README.md is there").lines().count();
+    assert!(lines <= README_LINES, "README.md has {lines} lines: the manual in src/docs has room");
+}
+
+#[test]
+fn every_file_that_a_page_names_is_there() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (path, page) in pages() {
+        let folder = path.parent().expect("a page is in a folder");
+        for target in page.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            let is_elsewhere = target.is_empty() || target.contains("://");
+            assert!(is_elsewhere || folder.join(target).exists(), "{}: there is no `{target}`", path.display());
+        }
+        for name in page.split('`').skip(1).step_by(2) {
+            let is_file = ["src/", "tests/", "fixtures/", ".github/"].iter().any(|start| name.starts_with(start));
+            let is_plain = !name.contains(['*', ' ']) && !name.contains("NAME");
+            assert!(!(is_file && is_plain) || root.join(name).exists(), "{}: there is no `{name}`", path.display());
+        }
     }
 }

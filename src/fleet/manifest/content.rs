@@ -93,68 +93,68 @@ impl JsonSchema for Uid {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "The unique id of a folder or a data source: letters, digits, `-` and `_`.",
+            "description": "The unique id of a folder or a data source in Grafana: 1 to 40 letters, digits, `-` and `_`.",
             "pattern": "^[A-Za-z0-9_-]{1,40}$"
         })
     }
 }
 
-/// `dashboards = { folder = "Title", uid = "stable" }`: where the dashboards that a plugin bundles are imported.
+/// `dashboards = { folder = "Title", uid = "stable" }`: the folder that the dashboards of a plugin are imported into.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DashboardsWish {
-    /// The title of the folder.
+    /// The title of the folder; it is created if it does not exist.
     #[serde(deserialize_with = "title")]
     #[schemars(with = "String", length(min = 1))]
     pub folder: String,
-    /// Its unique id; left out, one that follows from the plugin.
+    /// The unique id of the folder. Without it: `plugport-` and the plugin's id, shortened to 40 characters.
     pub uid: Option<Uid>,
 }
 
-/// `[[datasource]]`: a data source that is to be there, or not.
+/// `[[datasource]]`: a data source that a rollout creates, changes or removes.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataSourceWish {
-    /// The plugin that reads it.
+    /// The data source plugin: the data source's `type`.
     pub plugin: PluginId,
-    /// Its unique id.
+    /// The unique id of the data source. It identifies the data source in every rollout.
     pub uid: Uid,
-    /// Its name; one that is to be there has one.
+    /// The name of the data source; required with `ensure = "present"`.
     pub name: Option<String>,
-    /// The workspaces that are meant.
+    /// The workspaces that this entry applies to.
     #[serde(default = "super::policy::everywhere")]
     pub on: Selector,
-    /// Whether it is to be there.
+    /// Whether the data source must exist or must not exist.
     #[serde(default)]
     pub ensure: Ensure,
-    /// Where it is.
+    /// The address of the database or service behind it.
     pub url: Option<String>,
-    /// Whether the server asks it, or the browser.
+    /// Who sends the queries: the Grafana server or the browser.
     #[serde(default)]
     pub access: Access,
-    /// The database.
+    /// The name of the database.
     pub database: Option<String>,
-    /// The user.
+    /// The user name for the database.
     pub user: Option<String>,
-    /// Whether basic authentication is used.
+    /// Use HTTP basic authentication.
     pub basic_auth: Option<bool>,
-    /// The user of basic authentication; its password is the secret `basicAuthPassword`.
+    /// The user name for basic authentication. The password is the secret `basicAuthPassword`.
     pub basic_auth_user: Option<String>,
-    /// Whether cookies and the like are sent along.
+    /// Send cookies and other credentials with the queries of the browser.
     pub with_credentials: Option<bool>,
-    /// Whether panels that name none use it.
+    /// Use this data source in panels that name none.
     pub is_default: Option<bool>,
-    /// What the plugin wants to know besides: `jsonData`.
+    /// The settings of the plugin, as in Grafana's `jsonData`.
     #[serde(default, deserialize_with = "object")]
     #[schemars(with = "BTreeMap<String, Value>")]
     pub json_data: Map<String, Value>,
-    /// Its secrets by name: `secureJsonData`.
+    /// The secrets of the plugin by name, as in Grafana's `secureJsonData`.
     #[serde(default, deserialize_with = "references")]
     #[schemars(with = "BTreeMap<String, SecretReference>")]
     pub secrets: BTreeMap<String, SecretReference>,
 }
 
-/// Who asks a data source.
+/// Who sends the queries of a data source.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Access {

@@ -47,7 +47,7 @@ pub struct Manifest {
     network: NetSettings,
 }
 
-/// What plugport is told: the workspaces, the wanted plugins and the policy.
+/// The manifest of plugport: the workspaces, the wanted plugins and the policy.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawManifest {
@@ -56,15 +56,16 @@ struct RawManifest {
     #[serde(default)]
     #[schemars(with = "Option<TrustSection>")]
     trust: TrustSection,
-    /// The workspaces.
+    /// A Grafana server or a plugins folder that plugins are installed on.
     #[serde(default)]
     #[schemars(with = "Vec<RawWorkspace>")]
     workspace: Vec<Spanned<RawWorkspace>>,
-    /// What is wanted of plugins. Where not all can have their newest version, who stands first has it.
+    /// A wanted plugin, and the workspaces it is wanted on. If not all plugins can have their newest version, earlier
+    /// entries are preferred.
     #[serde(default)]
     #[schemars(with = "Vec<Wish>")]
     plugin: Vec<Spanned<Wish>>,
-    /// Data sources that a rollout makes, changes or removes.
+    /// A data source that a rollout creates, changes or removes.
     #[serde(default)]
     #[schemars(with = "Vec<DataSourceWish>")]
     datasource: Vec<Spanned<DataSourceWish>>,

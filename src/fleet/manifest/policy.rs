@@ -19,16 +19,16 @@ use crate::{
     model::{ParseWorkspaceNameError, PluginId, Selector, VersionRange, WorkspaceName},
 };
 
-/// `[catalog]`: where the catalog comes from.
+/// `[catalog]`: the source of the catalog.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "Catalog")]
 pub struct CatalogSection {
-    /// The upstream.
+    /// The server or the folder that the catalog is synced from.
     pub source: Source,
-    /// Whether plain http to another machine is meant.
+    /// Allow plain `http:` to another machine than this one.
     pub allow_http: bool,
-    /// Where the token for the upstream is, if it needs one.
+    /// The token of the source, if it needs one.
     pub token: Option<SecretReference>,
 }
 
@@ -117,22 +117,22 @@ pub enum ParseSourceError {
 
 diagnose!(ParseSourceError => Kind::Usage, "a source is an https address, `workspace:NAME` or a folder");
 
-/// `[trust]`: what must be known of a package before it is used.
+/// `[trust]`: the conditions that a package must meet before it is used.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "Trust")]
 pub struct TrustSection {
-    /// What becomes of a plugin without a valid signature.
+    /// How plugins without a valid signature are treated.
     pub signatures: Signatures,
-    /// The plugins that are allowed although they are unsigned.
+    /// Plugins that are allowed although they are unsigned. A plugin whose signature is invalid is not allowed by this.
     pub unsigned: BTreeSet<PluginId>,
-    /// How old a version must be before it is chosen, unless it is pinned.
+    /// The minimum age of a version that is chosen. A version that is named exactly is always allowed.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub min_release_age: Duration,
-    /// Whether a package is fetched and checked here before a workspace is asked to install it.
+    /// Fetch and check each package on this machine before a workspace is asked to install it.
     pub preflight: bool,
-    /// Whose keys are believed.
+    /// The keys that signatures are verified with. No effect together with `--trusted-key`.
     pub keys: KeySource,
 }
 
@@ -148,48 +148,49 @@ impl Default for TrustSection {
     }
 }
 
-/// What becomes of a plugin without a valid signature.
+/// How plugins without a valid signature are treated.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Signatures {
-    /// It is refused.
+    /// They are refused.
     #[default]
     Require,
-    /// It is used, and that is said.
+    /// They are used, with a warning.
     Warn,
-    /// It is used.
+    /// They are used; signatures are not checked.
     Off,
 }
 
-/// Whose keys are believed.
+/// The keys that signatures are verified with.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Keys")]
 pub enum KeySource {
-    /// The key of Grafana Labs that this program brings.
+    /// The key of Grafana Labs that is built in.
     #[default]
     Builtin,
-    /// Also those that the upstream publishes.
+    /// The built-in key and the keys that the catalog publishes at `/plugins/ci/keys`.
     Upstream,
 }
 
-/// A `[[plugin]]`: what is wanted of one plugin, and where.
+/// `[[plugin]]`: a wanted plugin, and the workspaces it is wanted on.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Wish {
-    /// The plugin.
+    /// The plugin's id, as in the catalog.
     pub id: PluginId,
-    /// The versions that will do; where nothing is said, the newest that works there.
+    /// The allowed versions. Without it: the newest version that works with the workspace's Grafana.
     pub version: Option<VersionRange>,
-    /// The workspaces that are meant.
+    /// The workspaces that this entry applies to.
     #[serde(default = "everywhere")]
     pub on: Selector,
-    /// Whether it is to be there.
+    /// Whether the plugin must be installed or must not be installed.
     #[serde(default)]
     pub ensure: Ensure,
-    /// Where the dashboards that it bundles are imported, if they are.
+    /// Import the dashboards that the plugin bundles into this folder. Without it they are not imported.
     pub dashboards: Option<DashboardsWish>,
-    /// A query that each of its data sources must answer when gates are looked at.
+    /// A query that the gate sends to every data source of the plugin, as in Grafana's `/api/ds/query`. A data source that
+    /// answered it before the change must answer it after the change.
     #[serde(default, deserialize_with = "some_object")]
     #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
     pub smoke: Option<Map<String, Value>>,
@@ -207,13 +208,13 @@ pub(super) fn everywhere() -> Selector {
     Selector::All
 }
 
-/// Whether a plugin is to be there.
+/// Whether something must be there or must not be there.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ensure {
-    /// It is to be installed.
+    /// It is installed or created.
     #[default]
     Present,
-    /// It is to be removed.
+    /// It is removed.
     Absent,
 }

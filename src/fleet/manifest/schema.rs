@@ -36,7 +36,7 @@ impl JsonSchema for Source {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "A server that speaks grafana.com's API, `workspace:NAME`, or a folder.",
+            "description": "The address of a server with grafana.com's API, `workspace:NAME`, or a folder.",
             "minLength": 1
         })
     }
@@ -50,8 +50,9 @@ impl JsonSchema for Wave {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "description": "Workspaces that are changed together: a selector like `tier=canary`, a share of all like `10%`, \
-                            or a number of them like `5`; those of earlier waves are counted in.",
+            "description": "Workspaces that are changed together: a selector like `tier=canary`, a share like `10%`, or a \
+                            number like `5`. A share is a share of the workspaces that the plan changes, rounded up. \
+                            Shares and numbers are cumulative: workspaces of earlier waves count.",
             "minLength": 1
         })
     }
@@ -68,20 +69,20 @@ impl JsonSchema for SecretReference {
             json!({ "type": "object", "properties": properties, "required": [key], "additionalProperties": false })
         };
         json_schema!({
-            "description": "Where a secret is, never the secret itself.",
+            "description": "Where a secret is stored, never the secret itself.",
             "oneOf": [
                 one("env", json!({
                     "type": "string",
-                    "description": "The variable of the environment that it is in.",
+                    "description": "The environment variable that holds the secret.",
                     "pattern": "^[A-Za-z_][A-Za-z0-9_]*$"
                 })),
                 one("file", json!({
                     "type": "string",
-                    "description": "The file that it is in, which only its owner may read.",
+                    "description": "The file that holds the secret; only its owner may read it (mode 0600).",
                     "minLength": 1
                 })),
                 one("command", json!({
-                    "description": "The program that prints it: a line, or the program and its arguments.",
+                    "description": "The program that prints the secret within 30 s: one line, or a list with the program and its arguments. No shell is used.",
                     "anyOf": [
                         { "type": "string", "minLength": 1 },
                         { "type": "array", "items": { "type": "string" }, "minItems": 1 }
@@ -101,16 +102,16 @@ impl JsonSchema for TokenReference {
         let secret = generator.subschema_for::<SecretReference>();
         let text = |description: &str, pattern: &str| json!({ "type": "string", "description": description, "pattern": pattern });
         json_schema!({
-            "description": "Where a token is, or the service account of Amazon Managed Grafana that one is made for.",
+            "description": "A secret reference, or a service account of Amazon Managed Grafana that a short-lived token is created for.",
             "anyOf": [
                 secret,
                 {
                     "type": "object",
                     "properties": {
-                        "aws-service-account": text("The number of the service account.", "^[0-9]{1,20}$"),
-                        "ttl": text("How long a token lives: one hour where nothing is said, 30 days at most.", "^[0-9]+(s|m|h|d)$"),
-                        "workspace": text("The id of the workspace where the address does not tell it.", "^g-[A-Za-z0-9]{1,40}$"),
-                        "region": text("Its region.", "^[a-z0-9][a-z0-9-]{0,31}$")
+                        "aws-service-account": text("The id of the service account, a number.", "^[0-9]{1,20}$"),
+                        "ttl": text("The lifetime of the token, `1m` to `30d`. Without it: one hour.", "^[0-9]+(s|m|h|d)$"),
+                        "workspace": text("The id of the workspace, if it is not part of the address.", "^g-[A-Za-z0-9]{1,40}$"),
+                        "region": text("The AWS region of the workspace, together with `workspace`.", "^[a-z0-9][a-z0-9-]{0,31}$")
                     },
                     "required": ["aws-service-account"],
                     "dependentRequired": { "workspace": ["region"], "region": ["workspace"] },

@@ -19,16 +19,16 @@ use crate::{
     net::parse_address,
 };
 
-/// What kind of thing plugins are installed on.
+/// The kind of a workspace.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "Kind")]
 pub enum WorkspaceKind {
     /// An Amazon Managed Grafana workspace.
     Amg,
-    /// Any other Grafana, by its HTTP API.
+    /// Any other Grafana server.
     Grafana,
-    /// A folder of plugins.
+    /// A plugins folder on this machine.
     Directory,
 }
 
@@ -165,36 +165,37 @@ impl Workspace {
     }
 }
 
-/// A `[[workspace]]`: something that plugins are installed on.
+/// `[[workspace]]`: a Grafana server or a plugins folder that plugins are installed on.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 #[schemars(rename = "Workspace", transform = super::schema::needs_of_kinds)]
 pub(super) struct RawWorkspace {
-    /// The name by which everything else speaks of it.
+    /// The name of the workspace; must be unique, and not `all`.
     name: WorkspaceName,
-    /// What kind it is.
+    /// The kind of the workspace.
     kind: WorkspaceKind,
-    /// The address of a server.
+    /// The address of the server; required for `amg` and `grafana`.
     url: Option<String>,
-    /// The folder of a `directory`; it starts at the folder of the manifest where it is relative.
+    /// The plugins folder; required for `directory`. A relative path starts at the folder of the manifest.
     path: Option<PathBuf>,
-    /// Where the service account token, or the API key, of a server is.
+    /// The service account token or the API key of the server.
     token: Option<TokenReference>,
-    /// With a password instead of a token: the login name, for the kind `grafana`.
+    /// The login name, with `password` instead of `token`; only for `grafana`.
     user: Option<String>,
-    /// Where the password of that user is.
+    /// The password of `user`.
     password: Option<SecretReference>,
-    /// Words by which workspaces are selected: `{ tier = "prod" }`.
+    /// Labels that selectors use, like `{ tier = "prod" }`.
     #[serde(default)]
     labels: BTreeMap<String, String>,
-    /// Whether plain http to another machine is meant.
+    /// Allow plain `http:` to another machine than this one.
     #[schemars(extend("default" = false))]
     allow_http: Option<bool>,
-    /// The platform it runs on: `linux-amd64` for servers and this machine's for folders where nothing is said.
+    /// The platform of the packages. Without it: `linux-amd64` for servers, the platform of this machine for folders.
     platform: Option<Platform>,
-    /// The account of a server: those of one are slowed down together.
+    /// Workspaces with the same account share one rate limit: a 429 of one slows all of them down. Without it: for
+    /// `amg` the AWS region in the address.
     account: Option<String>,
-    /// The version of the Grafana that uses a `directory`.
+    /// The version of the Grafana that uses the folder; only for `directory`.
     grafana: Option<GrafanaVersion>,
 }
 

@@ -5,7 +5,7 @@
 
 use clap::error::ErrorKind;
 
-use super::{pages, settle, world::World};
+use super::{alone, pages, settle, world::World};
 
 /// What begins a command in a block.
 const PROMPT: &str = "$ ";
@@ -66,6 +66,7 @@ fn every_example_is_accepted_by_the_program() {
 
 #[test]
 fn what_examples_print_is_what_the_program_prints() {
+    let _alone = alone();
     let mut count = 0;
     for (path, page) in pages() {
         let mut run = Run { world: None, count: 0 };
@@ -93,6 +94,7 @@ impl Run {
             wanted.push('\n');
             match line.strip_prefix("<!-- ").and_then(|rest| rest.strip_suffix(" -->")) {
                 Some("run") => is_run = true,
+                Some("world: new") => self.world = None,
                 Some(mark) => self.prepare(mark),
                 None => {}
             }
@@ -146,11 +148,14 @@ impl Run {
     }
 }
 
-/// Returns a text with what differs from run to run replaced by its kind.
+/// Stands for what differs from run to run.
+const VARIES: &str = "[varies]";
+
+/// Returns a text with what differs from run to run replaced, and its columns one space apart.
 fn kinds(text: &str) -> String {
     let mut shown = String::new();
     for line in text.lines() {
-        let words: Vec<_> = line.split_whitespace().collect();
+        let words: Vec<_> = line.split_whitespace().filter(|word| *word != "uid").collect();
         for (at, word) in words.iter().enumerate() {
             let before = at.checked_sub(1).map_or("", |before| words[before]);
             let after = words.get(at + 1).map_or("", |after| after.trim_end_matches([',', ';', '.', ')']));
@@ -162,26 +167,23 @@ fn kinds(text: &str) -> String {
     shown
 }
 
+/// Returns a word, or what stands for it: sizes, durations, processes, users, times, digests, the ids of rollouts, ports.
 fn kind(before: &str, word: &str, after: &str) -> String {
-    const UNITS: [&str; 7] = ["ms", "s", "B", "KiB", "MiB", "GiB", "seconds"];
-    let is_number = |text: &str| !text.is_empty() && text.chars().all(|sign| sign.is_ascii_digit() || sign == '.');
-    let digits = word.chars().filter(char::is_ascii_digit).count();
+    const UNITS: [&str; 8] = ["ms", "s", "B", "kB", "MB", "KiB", "MiB", "GiB"];
     let core = word.trim_matches(|sign: char| !sign.is_alphanumeric());
+    let is_number = !core.is_empty() && core.chars().all(|sign| sign.is_ascii_digit() || sign == '.');
+    if (is_number && (UNITS.contains(&after) || before == "process")) || (core.contains('@') && after == "process") {
+        return VARIES.to_owned();
+    }
+    let digits = core.chars().filter(char::is_ascii_digit).count();
+    let is_time = digits >= 6 && core.chars().all(|sign| sign.is_ascii_digit() || "-:.TZ+".contains(sign));
     let bare = core.strip_prefix("sha256:").unwrap_or(core);
-    if is_number(core) && (UNITS.contains(&after) || before == "process") || before == "by" {
-        return "[varies]".to_owned();
-    }
-    if digits >= 8 && core.chars().all(|sign| sign.is_ascii_digit() || "-:.TZ+".contains(sign)) {
-        return "[time]".to_owned();
-    }
-    if digits >= 6 && core.contains(':') && core.chars().all(|sign| sign.is_ascii_digit() || ":.Z".contains(sign)) {
-        return "[time]".to_owned();
-    }
-    if bare.len() >= 8 && bare.chars().all(|sign| sign.is_ascii_hexdigit()) {
-        return "[digest]".to_owned();
+    let is_digest = bare.len() >= 8 && bare.chars().all(|sign| sign.is_ascii_hexdigit() || sign == '-');
+    if (is_time && core.contains(['-', ':'])) || is_digest {
+        return VARIES.to_owned();
     }
     match word.split_once("127.0.0.1:") {
-        Some((before, after)) => format!("{before}[port]{}", after.trim_start_matches(|sign: char| sign.is_ascii_digit())),
+        Some((before, after)) => format!("{before}{VARIES}{}", after.trim_start_matches(|sign: char| sign.is_ascii_digit())),
         None => word.to_owned(),
     }
 }
@@ -190,6 +192,7 @@ fn kind(before: &str, word: &str, after: &str) -> String {
 fn what_varies_is_compared_by_its_kind() {
     assert_eq!(kinds("12 requests, 0.2 s  2026-11-30"), kinds("12 requests, 1.25 s 2027-01-01"));
     assert_eq!(kinds("at http://127.0.0.1:4000/api"), kinds("at http://127.0.0.1:50000/api"));
+    assert_eq!(kinds("20261130-153244-0cf5  by uid 0@vm, process 47"), kinds("20271130-153244-0125 by ann@ops, process 2"));
     assert_ne!(kinds("12 requests"), kinds("13 requests"));
     assert_ne!(kinds("version 1.2.3"), kinds("version 1.2.4"));
 }

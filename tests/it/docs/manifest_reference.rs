@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{fill, page, sentence, wrapped};
+use super::{alone, fill, page, sentence, wrapped};
 use crate::support::sandbox::Sandbox;
 
 /// The kinds of values that have a name of their own in the reference.
@@ -25,6 +25,7 @@ const VALUES: [(&str, &str); 12] = [
 
 #[test]
 fn the_reference_of_the_manifest_is_complete() {
+    let _alone = alone();
     let (path, text) = page("manifest.md");
     let schema: Value = serde_json::from_str(&Sandbox::new().run(&["schema"]).expect_code(0).stdout).expect("JSON");
     let mut parts = BTreeMap::new();
@@ -34,7 +35,9 @@ fn the_reference_of_the_manifest_is_complete() {
             None => (format!("[{key}]"), behind(&schema, place)),
         };
         let about = place["description"].as_str().or(table["description"].as_str()).expect("a description");
-        parts.insert(name, format!("{}\n{}", wrapped(&sentence(about), "", 0), keys(&schema, table, 0)));
+        // The doc comment of a table begins with its name, which is the title here.
+        let about = about.split_once("`: ").map_or(about, |(_, rest)| rest);
+        parts.insert(name, format!("{}\n{}", wrapped(&capital(&sentence(about)), "", 0), keys(&schema, table, 0)));
     }
     let values = VALUES.map(|(name, shown)| {
         let about = schema["$defs"][name]["description"].as_str().unwrap_or_else(|| panic!("no `{name}`"));
@@ -43,6 +46,11 @@ fn the_reference_of_the_manifest_is_complete() {
     parts.insert("values".to_owned(), values.concat());
     parts.insert("references".to_owned(), references(&schema));
     fill(&path, &text, parts);
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect()
 }
 
 /// Returns every key of a table as an item of a list, with what belongs to it below.

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use clap::{Arg, Command};
 
-use super::{fill, page, sentence, wrapped};
+use super::{alone, fill, page, sentence, wrapped};
 
 #[test]
 fn the_reference_of_commands_is_complete() {
+    let _alone = alone();
     let (path, text) = page("commands.md");
     let mut root = plugport::cli::command();
     root.build();

@@ -53,7 +53,7 @@ impl World {
         let output = shell.stdin(Stdio::null()).output().expect("a shell");
         let text = String::from_utf8_lossy(&output.stdout);
         let text = text.replace(&self.sandbox.path().display().to_string(), "/home/ann");
-        (output.status.code().unwrap_or(-1), text.lines().map(|line| line.trim_end().to_owned() + "\n").collect())
+        (output.status.code().unwrap_or(-1), text.lines().map(|line| short(line).trim_end().to_owned() + "\n").collect())
     }
 
     /// Changes what is outside: the catalog, or a workspace.
@@ -64,7 +64,7 @@ impl World {
                 self.upstream.catalog(|catalog| catalog.add(tides("2.2.0", ">=12.0.0", "2025-06-01T10:00:00.000Z")));
             }
             "a digest changes" => {
-                self.upstream.catalog(|catalog| catalog.set_digest_lie(TIDES, "2.1.0", &"aa07".repeat(16)));
+                self.upstream.catalog(|catalog| catalog.set_digest_lie(CHART, "1.0.3", &"aa07".repeat(16)));
             }
             "dashboards use the tides" => {
                 canary.data_source("Tides", TIDES);
@@ -76,6 +76,33 @@ impl World {
             other => panic!("`{other}` is no event"),
         }
     }
+}
+
+/// Returns a line with its digests cut short, and a column of digests made as narrow.
+fn short(line: &str) -> String {
+    const SHOWN: usize = 12;
+    const LENGTH: usize = 64;
+    let gap = " ".repeat(LENGTH - SHOWN - 1);
+    let mut shown = String::new();
+    let mut rest = line.replacen(&gap, "", 1);
+    while let Some(start) = digest(&rest, LENGTH) {
+        shown.push_str(&rest[..start + SHOWN]);
+        shown.push('…');
+        rest = rest.split_off(start + LENGTH);
+    }
+    shown + &rest
+}
+
+/// Returns where so many hexadecimal digits in a row begin.
+fn digest(text: &str, length: usize) -> Option<usize> {
+    let mut run = 0;
+    for (at, sign) in text.char_indices() {
+        run = if sign.is_ascii_hexdigit() { run + 1 } else { 0 };
+        if run == length {
+            return Some(at + 1 - length);
+        }
+    }
+    None
 }
 
 fn variable(name: &str) -> String {
@@ -94,7 +121,7 @@ fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String 
     let [canary, prod_eu, prod_us] = workspaces;
     format!(
         "[catalog]\nsource = \"{}\"\n\n{SHORT}{}{}{}\n[rollout]\nwaves = [\"tier=canary\", \"100%\"]\n\
-         gate-timeout = \"2s\"\ngate-pause = \"50ms\"\n",
+         max-concurrent = 1\ngate-timeout = \"2s\"\ngate-pause = \"50ms\"\n",
         upstream.url(),
         workspace("canary", "grafana", "canary", canary),
         workspace("prod-eu", "grafana", "prod", prod_eu),
