@@ -86,7 +86,8 @@ impl HelpArgs {
 /// Returns the commands by group, and the topics.
 pub(super) fn overview() -> String {
     let command = super::command();
-    let summary = |name: &str| command.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string);
+    let summary =
+        |name: &str| command.find_subcommand(name).and_then(clap::Command::get_about).map(ToString::to_string);
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
     let mut text = wrap(&format!("{about}."), width(), "", "");
     text.push_str("\nUsage: plugport [OPTIONS] <COMMAND>\n");
@@ -176,9 +177,9 @@ mod tests {
     fn prose_fits_the_width() {
         for topic in &TOPICS {
             let page = render(topic.text, WIDTH).replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
-            let long = page.lines().find(|line| {
-                !line.starts_with("    ") && line.chars().count() > WIDTH && !line.trim().contains("://")
-            });
+            let long = page
+                .lines()
+                .find(|line| !line.starts_with("    ") && line.chars().count() > WIDTH && !line.trim().contains("://"));
             assert_eq!(long, None, "in {}", topic.name);
         }
     }

@@ -79,7 +79,8 @@ fn blocks(page: &str) -> Vec<Block> {
     while let Some(line) = lines.next() {
         let trimmed = line.trim();
         if trimmed.starts_with("```") {
-            blocks.push(Block::Code(lines.by_ref().take_while(|line| line.trim() != "```").map(str::to_owned).collect()));
+            blocks
+                .push(Block::Code(lines.by_ref().take_while(|line| line.trim() != "```").map(str::to_owned).collect()));
             is_open = false;
         } else if trimmed.is_empty() || is_comment(trimmed) {
             is_open = false;
@@ -209,7 +210,9 @@ fn links(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("](") {
-        let (Some((head, label)), Some((target, tail))) = (before.rsplit_once('['), after.split_once(')')) else { break };
+        let (Some((head, label)), Some((target, tail))) = (before.rsplit_once('['), after.split_once(')')) else {
+            break;
+        };
         let file = target.split('#').next().unwrap_or(target).rsplit('/').next().unwrap_or(target);
         let shown_target = match (file.strip_suffix(".md"), target.contains("://")) {
             (_, true) => format!(" ({target})"),
@@ -284,10 +287,7 @@ mod tests {
     #[test]
     fn a_table_wraps_its_last_column_or_becomes_a_list() {
         let page = "| name | meaning |\n|---|---|\n| `x` | one two three four five six seven eight |\n";
-        assert_eq!(
-            plain(page, 40),
-            "name  meaning\n`x`   one two three four five six seven\n      eight\n"
-        );
+        assert_eq!(plain(page, 40), "name  meaning\n`x`   one two three four five six seven\n      eight\n");
         assert_eq!(plain(page, 20), "- `x`\n    one two three\n    four five six\n    seven eight\n");
     }
 

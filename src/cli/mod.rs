@@ -206,7 +206,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => ExitCode::from(run(&arguments)),
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-            if error.kind() == ErrorKind::MissingSubcommand {
+            if arguments.len() < 2 {
                 ui::print_overview(&help::overview());
             } else {
                 // A closed pipe is the only reason why this fails.

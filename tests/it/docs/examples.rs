@@ -183,7 +183,9 @@ fn kind(before: &str, word: &str, after: &str) -> String {
         return VARIES.to_owned();
     }
     match word.split_once("127.0.0.1:") {
-        Some((before, after)) => format!("{before}{VARIES}{}", after.trim_start_matches(|sign: char| sign.is_ascii_digit())),
+        Some((before, after)) => {
+            format!("{before}{VARIES}{}", after.trim_start_matches(|sign: char| sign.is_ascii_digit()))
+        }
         None => word.to_owned(),
     }
 }
@@ -192,7 +194,10 @@ fn kind(before: &str, word: &str, after: &str) -> String {
 fn what_varies_is_compared_by_its_kind() {
     assert_eq!(kinds("12 requests, 0.2 s  2026-11-30"), kinds("12 requests, 1.25 s 2027-01-01"));
     assert_eq!(kinds("at http://127.0.0.1:4000/api"), kinds("at http://127.0.0.1:50000/api"));
-    assert_eq!(kinds("20261130-153244-0cf5  by uid 0@vm, process 47"), kinds("20271130-153244-0125 by ann@ops, process 2"));
+    assert_eq!(
+        kinds("20261130-153244-0cf5  by uid 0@vm, process 47"),
+        kinds("20271130-153244-0125 by ann@ops, process 2")
+    );
     assert_ne!(kinds("12 requests"), kinds("13 requests"));
     assert_ne!(kinds("version 1.2.3"), kinds("version 1.2.4"));
 }

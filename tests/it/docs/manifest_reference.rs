@@ -114,9 +114,11 @@ fn references(schema: &Value) -> String {
     let secret = schema["$defs"]["SecretReference"]["oneOf"].as_array().into_iter().flatten();
     let ways = secret.chain(account.filter(|way| way["properties"].is_object()));
     let described = ways.flat_map(|way| way["properties"].as_object().expect("keys"));
-    described.map(|(key, value)| {
-        wrapped(&format!("`{key}`: {}", sentence(value["description"].as_str().expect("a description"))), "- ", 2)
-    }).collect()
+    described
+        .map(|(key, value)| {
+            wrapped(&format!("`{key}`: {}", sentence(value["description"].as_str().expect("a description"))), "- ", 2)
+        })
+        .collect()
 }
 
 fn choices(value: &Value) -> Vec<(&str, &str)> {

@@ -33,7 +33,9 @@ fn entry(command: &Command) -> String {
     let usage = usage.trim_start_matches("Usage:").split_whitespace().collect::<Vec<_>>().join(" ");
     let paragraphs: String = about.split("\n\n").map(|text| wrapped(&sentence(text), "", 0) + "\n").collect();
     let own = |argument: &&Arg| {
-        !argument.is_global_set() && !argument.is_hide_set() && !["help", "version"].contains(&argument.get_id().as_str())
+        !argument.is_global_set()
+            && !argument.is_hide_set()
+            && !["help", "version"].contains(&argument.get_id().as_str())
     };
     let items: String = command.get_arguments().filter(own).map(item).collect();
     let gap = if items.is_empty() { "" } else { "\n" };
@@ -47,11 +49,13 @@ fn item(argument: &Arg) -> String {
     let mut notes = Vec::new();
     if argument.get_action().takes_values() {
         let values = argument.get_possible_values();
-        let values: Vec<_> = values.iter().filter(|value| !value.is_hide_set()).map(|value| code(value.get_name())).collect();
+        let values: Vec<_> =
+            values.iter().filter(|value| !value.is_hide_set()).map(|value| code(value.get_name())).collect();
         if !values.is_empty() {
             notes.push(format!("one of {}", values.join(", ")));
         }
-        let defaults: Vec<_> = argument.get_default_values().iter().map(|value| code(&value.to_string_lossy())).collect();
+        let defaults: Vec<_> =
+            argument.get_default_values().iter().map(|value| code(&value.to_string_lossy())).collect();
         if !defaults.is_empty() {
             notes.push(format!("default {}", defaults.join(", ")));
         }

@@ -35,9 +35,9 @@ impl World {
             workspace("prod-eu", "12.1.0").start(),
             workspace("prod-us", "11.6.0").amg(true).start(),
         ];
-        let sandbox = ["canary", "prod-eu", "prod-us"].into_iter().fold(Sandbox::new(), |sandbox, name| {
-            sandbox.env(&variable(name), format!("token-of-{name}"))
-        });
+        let sandbox = ["canary", "prod-eu", "prod-us"]
+            .into_iter()
+            .fold(Sandbox::new(), |sandbox, name| sandbox.env(&variable(name), format!("token-of-{name}")));
         sandbox.write("plugport.toml", manifest(&upstream, &workspaces));
         Self { upstream, workspaces, sandbox }
     }
@@ -53,7 +53,10 @@ impl World {
         let output = shell.stdin(Stdio::null()).output().expect("a shell");
         let text = String::from_utf8_lossy(&output.stdout);
         let text = text.replace(&self.sandbox.path().display().to_string(), "/home/ann");
-        (output.status.code().unwrap_or(-1), text.lines().map(|line| short(line).trim_end().to_owned() + "\n").collect())
+        (
+            output.status.code().unwrap_or(-1),
+            text.lines().map(|line| short(line).trim_end().to_owned() + "\n").collect(),
+        )
     }
 
     /// Changes what is outside: the catalog, or a workspace.
