@@ -3,6 +3,8 @@
 //! *Invariant:* what differs from run to run (times, ports, digests, sizes, processes) is compared by its kind.
 //! `<!-- setup: COMMAND -->` runs a command before the next block; `<!-- world: EVENT -->` changes the world.
 
+use std::fmt::Write as _;
+
 use clap::error::ErrorKind;
 
 use super::{alone, pages, settle, world::World};
@@ -138,7 +140,7 @@ impl Run {
             output.push('\n');
         }
         if code != 0 {
-            output.push_str(&format!("[exit code {code}]\n"));
+            let _ = writeln!(output, "[exit code {code}]");
         }
         if kinds(&shown) == kinds(&output) { shown } else { output }
     }
