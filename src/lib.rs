@@ -56,6 +56,7 @@
 //! makes none*.
 
 pub mod archive;
+pub mod blocking;
 pub mod cli;
 pub mod diagnostic;
 pub mod disk;

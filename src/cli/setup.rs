@@ -26,7 +26,7 @@ use crate::{
     model::Timestamp,
     net::Client,
     ops::{
-        Context,
+        Context, ContextParts,
         keys::{self, UpstreamKeys},
         rollout::{Interrupt, RolloutOptions},
         sources::{KnownSource, Sources},
@@ -215,7 +215,7 @@ impl Session {
         let sources = Sources::new(client.clone(), known_sources(&manifest), environment, Arc::clone(&tokens));
         let (home, source) = (Home::new(globals.cache()?), globals.keys_source(&manifest)?);
         let kept = source.as_deref().map(|source| keys::kept(&home, source));
-        let context = Context {
+        let context = Context::new(ContextParts {
             home,
             client,
             clock: now,
@@ -223,7 +223,7 @@ impl Session {
             limits: ArchiveLimits::default(),
             trust: Arc::new(globals.trust(&manifest, kept.as_ref())?),
             command: command.to_owned(),
-        };
+        });
         let remarks = kept.map(|kept| kept.remarks).unwrap_or_default();
         let keys = source.map(|source| KeysOf { source, remarks });
         let manifest_path = globals.manifest_path();
@@ -275,14 +275,14 @@ impl Session {
     /// Returns what to work with once the upstream's keys were read anew, where they are believed and there is a network;
     /// and what is to be told of them. Without an answer those hold that were read before.
     pub(super) async fn with_fresh_keys(&self) -> (Context, Vec<String>) {
-        let (mut context, kept) = (self.context.clone(), self.key_remarks());
+        let (context, kept) = (self.context.clone(), self.key_remarks());
         let Some(KeysOf { source, .. }) = self.keys.as_ref().filter(|_| !context.client.is_offline()) else {
             return (context, kept);
         };
         match keys::read(&context, &self.sources, source).await {
             Ok(UpstreamKeys { keyring, remarks }) => {
-                context.trust = Arc::new(Trust { keyring, ..Trust::clone(&context.trust) });
-                (context, remarks.iter().map(|remark| format!("note: {remark}")).collect())
+                let trust = Trust { keyring, ..Trust::clone(&context.trust) };
+                (context.with_trust(trust), remarks.iter().map(|remark| format!("note: {remark}")).collect())
             }
             Err(error) => {
                 let remark = format!("note: the upstream's keys could not be read anew: {}", Chain(&error));

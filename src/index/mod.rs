@@ -4,13 +4,14 @@
 //! once pinned stays, because no statement but the one of [`SyncWriter::accept`] can change it; and no row, statement or
 //! file makes this module panic.
 //! *Not for:* the network, the store or the clock: times are handed in, and whether a stored package is really there is
-//! the caller's to ensure. All calls block; asynchronous callers put them on a blocking thread.
+//! the caller's to ensure. All calls of [`Index`] block; asynchronous code uses [`IndexHandle`].
 
 mod alerts;
 mod blobs;
 mod catalog;
 mod changes;
 mod error;
+mod handle;
 mod listing;
 mod migrations;
 mod provenance;
@@ -37,6 +38,7 @@ pub use self::{
     catalog::{CatalogSource, IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
     changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},
     error::{IndexDamage, IndexError},
+    handle::{IndexHandle, IndexWriter, RestoredIndex},
     listing::{ListedPlugin, ListedRelease, Relations},
     provenance::{ChainCheck, ChainFault, ChainHead, Provenance, ProvenanceEvent, claimed_signer},
     seal::SealState,
@@ -64,6 +66,8 @@ pub struct Index {
     path: PathBuf,
     /// Whether it was opened for writing.
     writes: bool,
+    /// Whether it was opened as a file that nobody changes.
+    is_immutable: bool,
     ledger: Ledger,
 }
 
@@ -104,7 +108,7 @@ impl Index {
         if version < migrations::LATEST {
             migrations::run(&mut connection, path)?;
         }
-        Ok(Self { connection, path: path.to_owned(), writes: true, ledger })
+        Ok(Self { connection, path: path.to_owned(), writes: true, is_immutable: false, ledger })
     }
 
     /// Opens the index for reading: where there is none, [`IndexError::Missing`].
@@ -133,12 +137,12 @@ impl Index {
             return Err(if snapshot::exists(&path) { IndexError::Lost { path } } else { IndexError::Missing { path } });
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-        let (connection, version) = match known_version(&connection, path) {
-            Ok(version) => (connection, version),
+        let (connection, version, is_immutable) = match known_version(&connection, path) {
+            Ok(version) => (connection, version, false),
             Err(error @ IndexError::NotWritable { .. }) if has_no_log(path) => {
                 let connection = connect_immutable(path, error)?;
                 let version = known_version(&connection, path)?;
-                (connection, version)
+                (connection, version, true)
             }
             Err(error) => return Err(error),
         };
@@ -151,7 +155,7 @@ impl Index {
         }
         let fault = |source| IndexError::of(path, "opening the index", source);
         connection.pragma_update(None, "query_only", "ON").map_err(fault)?;
-        Ok(Self { connection, path: path.to_owned(), writes: false, ledger: Ledger::default() })
+        Ok(Self { connection, path: path.to_owned(), writes: false, is_immutable, ledger: Ledger::default() })
     }
 
     /// Returns the file.
@@ -186,6 +190,17 @@ impl Index {
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)
             .map_err(|source| IndexError::of(&self.path, "beginning to read", source))?;
         Ok(ReadTransaction { _transaction: Some(transaction) })
+    }
+
+    /// Opens another connection for reading, which sees what was committed and nothing of what is being written here.
+    pub fn beside(&self) -> Result<Self, IndexError> {
+        Self::open_existing(&self.path)
+    }
+
+    /// Returns whether the connection may serve later reads: one that was opened as immutable does not see changes, and a
+    /// writing one is to be sealed soon.
+    fn is_reusable(&self) -> bool {
+        !self.writes && !self.is_immutable
     }
 
     fn session(&self) -> ConnectionRef<'_> {

@@ -9,6 +9,7 @@ pub mod adopt;
 pub mod candidates;
 pub mod changes;
 pub mod check;
+pub mod context;
 pub mod discover;
 pub mod doctor;
 pub mod fetch;
@@ -31,46 +32,6 @@ pub mod usage;
 pub mod verify;
 pub mod why;
 
-use std::sync::Arc;
+pub use context::{Context, ContextParts};
 
-use self::trust::Trust;
-use crate::{archive::ArchiveLimits, home::Home, model::Timestamp, net::Client, progress::Reporter, store::Store};
-
-/// What every operation is handed.
-#[derive(Clone, Debug)]
-pub struct Context {
-    /// The cache folder.
-    pub home: Home,
-    /// The way to the network.
-    pub client: Client,
-    /// The time of day.
-    pub clock: fn() -> Timestamp,
-    /// Who hears of progress.
-    pub reporter: Arc<dyn Reporter>,
-    /// What an archive may be.
-    pub limits: ArchiveLimits,
-    /// Whose signatures are believed, and what becomes of the others.
-    pub trust: Arc<Trust>,
-    /// The name of the command, for whoever finds the cache locked.
-    pub command: String,
-}
-
-impl Context {
-    /// Returns the store of the cache.
-    pub fn store(&self) -> Store {
-        Store::new(self.home.store_path())
-    }
-
-    /// Returns the time of day.
-    pub fn now(&self) -> Timestamp {
-        (self.clock)()
-    }
-}
-
-/// Runs blocking work away from the threads that wait for the network. A panic there is passed on.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(value) => value,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
-}
+use crate::blocking::run_blocking as blocking;

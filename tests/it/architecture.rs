@@ -14,6 +14,7 @@ use std::{
 /// `diagnostic` stands above `model`, because what is wrong with a version or an id has a kind and a hint like any fault.
 #[rustfmt::skip]
 const MAP: &[(&str, &[&str])] = &[
+    ("blocking", &[]),
     ("diagnostic", &[]),
     ("duration", &[]),
     ("progress", &[]),
@@ -30,7 +31,7 @@ const MAP: &[(&str, &[&str])] = &[
 
     ("upstream", &["diagnostic", "json", "model", "net"]),
     ("store", &["diagnostic", "disk", "model", "net", "verifier"]),
-    ("index", &["diagnostic", "disk", "model"]),
+    ("index", &["blocking", "diagnostic", "disk", "model"]),
 
     ("resolver", &["diagnostic", "model"]),
     ("lockfile", &["diagnostic", "model"]),
@@ -40,7 +41,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "rollout", "verifier"]),
     ("journal", &["diagnostic", "disk", "model", "rollout"]),
 
-    ("ops", &["archive", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
+    ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
         "progress", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
     ("cli", &["archive", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "net", "ops", "progress",

@@ -11,7 +11,7 @@ use plugport::{
     model::{Credential, Platform, Secret, Timestamp},
     net::{Client, NetSettings, Site},
     ops::{
-        Context,
+        Context, ContextParts,
         rollout::content::{Secrets, carry_out, planned, save_dashboards, settle, settle_back, take_back},
         target::{Place, Target},
         trust::Trust,
@@ -497,7 +497,7 @@ async fn dashboards_that_use_a_plugin_are_saved_in_every_organisation_and_as_sna
     let home = tempfile::tempdir().expect("a folder");
     let grafana = stage.grafana();
     let trust = Trust { keyring: Keyring::grafana(), enforcement: Enforcement::default(), unsigned: BTreeSet::new() };
-    let context = Context {
+    let context = Context::new(ContextParts {
         home: Home::new(home.path().join("cache")),
         client: grafana.site().client().clone(),
         clock: || Timestamp::from_milliseconds(0),
@@ -505,7 +505,7 @@ async fn dashboards_that_use_a_plugin_are_saved_in_every_organisation_and_as_sna
         limits: ArchiveLimits::default(),
         trust: Arc::new(trust),
         command: "apply".to_owned(),
-    };
+    });
     let target = Target { name: "prod".to_owned(), platform: Platform::linux_amd64(), place: Place::Server(grafana) };
     let plugins: BTreeSet<_> = ["acme-clock-panel".parse().expect("an id")].into();
     let folder = stage.folder.path().join("saved");

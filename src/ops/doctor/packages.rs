@@ -54,9 +54,8 @@ pub(super) async fn check(context: &Context, sources: Option<&Sources>, index: I
     };
     report_access(context, deep, &found, outcome);
     report_unknown(context, deep, &index, &found, outcome).await;
-    let path = index.path().to_path_buf();
     drop(index);
-    report_broken(context, sources, &path, found, outcome).await;
+    report_broken(context, sources, found, outcome).await;
 }
 
 fn look(index: &Index, store: &Store, deep: bool) -> Result<StoreFindings, LookError> {
@@ -155,7 +154,6 @@ fn take_up(context: &Context, path: &std::path::Path, digests: &[Sha256Digest]) 
 async fn report_broken(
     context: &Context,
     sources: Option<&Sources>,
-    path: &std::path::Path,
     found: StoreFindings,
     outcome: &mut DoctorOutcome,
 ) {
@@ -170,7 +168,7 @@ async fn report_broken(
             outcome.bad(NAME, name, hint);
             continue;
         };
-        match fetch_again(context, sources, path, &blob).await {
+        match fetch_again(context, sources, &blob).await {
             None => outcome.mended(NAME, format!("{name}; it was fetched again")),
             Some(reason) => {
                 let hint = "it is not installed like this; run this again when the upstream answers";
@@ -181,12 +179,7 @@ async fn report_broken(
 }
 
 /// Fetches a package again; returns why that failed.
-async fn fetch_again(context: &Context, sources: &Sources, path: &std::path::Path, blob: &Blob) -> Option<String> {
-    let path = path.to_path_buf();
-    let writer = match blocking(move || Index::open(&path)).await {
-        Ok(writer) => writer,
-        Err(error) => return Some(Chain(&error).to_string()),
-    };
+async fn fetch_again(context: &Context, sources: &Sources, blob: &Blob) -> Option<String> {
     let options = FetchOptions {
         subject: FetchRequest::Plugins(vec![PluginSpec {
             id: blob.plugin.clone(),
@@ -196,7 +189,7 @@ async fn fetch_again(context: &Context, sources: &Sources, path: &std::path::Pat
         dependencies: false,
         concurrency: 1,
     };
-    match fetch_locked(context, sources, writer, &options).await {
+    match fetch_locked(context, sources, &options).await {
         Ok(fetched) => fetched.failed.into_iter().next().map(|failure| failure.reason),
         Err(error) => Some(Chain(&error).to_string()),
     }

@@ -1,9 +1,6 @@
 //! The packages of versions that were chosen already: nothing is chosen again, and what was locked must hold.
 
-use super::{
-    FetchError, FetchFailure, FetchOutcome, LockedPackages,
-    package::{PackageSink, PackageToFetch},
-};
+use super::{FetchError, FetchFailure, LockedPackages, package::PackageToFetch, selection::Selection};
 use crate::{
     index::{Index, IndexError, StoredPlugin, StoredRelease},
     lockfile::{Lock, PackageDigest},
@@ -39,21 +36,15 @@ pub fn locked_packages(lock: &Lock, platforms: &[Platform]) -> Vec<LockedPackage
     found
 }
 
-impl PackageSink {
-    /// Returns the packages of a version, or reports why there is none. Each must be what the lock says and what the
-    /// catalog says.
-    pub(super) fn locked(
-        &self,
-        locked: &LockedPackages,
-        outcome: &mut FetchOutcome,
-    ) -> Result<Vec<PackageToFetch>, IndexError> {
-        let index = self.index();
-        let (plugin, release) = match find(&index, locked) {
+impl Selection {
+    /// Adds the packages of a version that was chosen before. Each must be what the lock says and what the catalog says.
+    pub(super) fn add_locked(&mut self, index: &Index, locked: &LockedPackages) -> Result<(), IndexError> {
+        let (plugin, release) = match find(index, locked) {
             Ok(found) => found,
             Err(FetchError::Index(error)) => return Err(error),
             Err(error) => {
-                outcome.failed.push(FetchFailure::of_version(&locked.plugin, &locked.version, error));
-                return Ok(Vec::new());
+                self.failed.push(FetchFailure::of_version(&locked.plugin, &locked.version, error));
+                return Ok(());
             }
         };
         let mut wanted: Vec<PackageToFetch> = Vec::new();
@@ -67,8 +58,9 @@ impl PackageSink {
                 Err(one) => failed.push(*one),
             }
         }
-        outcome.failed.extend(failed);
-        Ok(wanted)
+        self.wanted.extend(wanted);
+        self.failed.extend(failed);
+        Ok(())
     }
 }
 

@@ -7,10 +7,11 @@
 mod locked;
 mod outcome;
 mod package;
+mod selection;
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use futures_util::{StreamExt, stream};
@@ -19,17 +20,19 @@ pub use locked::locked_packages;
 pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
 pub(super) use self::package::describe;
-use self::package::{PackageSink, PackageToFetch};
+use self::{
+    package::{PackageSink, PackageToFetch},
+    selection::Selection,
+};
 use crate::{
     home::HomeError,
-    index::{Index, IndexError},
+    index::{Index, IndexError, IndexWriter},
     lockfile::PackageDigest,
-    model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion},
-    ops::{Context, blocking, candidates, sources::Sources},
+    model::{Platform, PluginId, PluginSpec, PluginVersion},
+    ops::{Context, blocking, sources::Sources},
     progress::Unit,
-    resolver::{self, Surroundings},
+    resolver::Surroundings,
     upstream::PackageName,
-    verifier::VerifyError,
 };
 
 /// What to fetch.
@@ -95,143 +98,85 @@ pub async fn fetch(
     options: &FetchOptions,
 ) -> Result<FetchOutcome, FetchStartError> {
     let _lock = context.home.lock(&context.command, context.now())?;
-    let path = context.home.index_path();
-    // A catalog must be there before packages of it are.
-    let index = blocking(move || Index::open_proven(&path).and_then(|index| Index::open(index.path()))).await?;
-    fetch_locked(context, sources, index, options).await
+    context.index().prove().await?;
+    fetch_locked(context, sources, options).await
 }
 
-/// Fetches under a lock that the caller holds.
+/// Fetches under a lock that the caller holds, from an index that the caller has proven.
 pub async fn fetch_locked(
     context: &Context,
     sources: &Sources,
-    index: Index,
+    options: &FetchOptions,
+) -> Result<FetchOutcome, FetchStartError> {
+    let writer = context.index().open_writer().await?;
+    let fetched = fetch_with(context, sources, &writer, options).await;
+    writer.close().await;
+    fetched
+}
+
+async fn fetch_with(
+    context: &Context,
+    sources: &Sources,
+    writer: &IndexWriter,
     options: &FetchOptions,
 ) -> Result<FetchOutcome, FetchStartError> {
     let started = std::time::Instant::now();
-    let shelf = PackageSink {
+    let sink = PackageSink {
         context: context.clone(),
-        index: Arc::new(Mutex::new(index)),
+        index: writer.clone(),
         store: context.store(),
         reads_again: !matches!(options.subject, FetchRequest::All { .. }),
         under_way: Arc::default(),
     };
     let mut outcome = FetchOutcome::default();
-    let mut wave = first_wave(&shelf, options, &mut outcome)?;
+    let shared = Arc::new(options.clone());
+    let mut wave = outcome.select(writer, &shared, Selection::add_request).await?;
     let mut seen: HashSet<PackageName> = wave.iter().map(|wanted| wanted.name.clone()).collect();
     let mut keys: Vec<_> = wave.iter().map(PackageToFetch::key).collect();
     context.reporter.begin("fetching packages", None, Unit::Bytes);
     while !wave.is_empty() {
         let results: Vec<_> = stream::iter(wave)
-            .map(|wanted| shelf.obtain(sources, wanted))
+            .map(|wanted| sink.obtain(sources, wanted))
             .buffer_unordered(options.concurrency.max(1))
             .collect()
             .await;
+        let needs: Vec<PluginSpec> = results.into_iter().flat_map(|result| outcome.take(result)).collect();
         wave = Vec::new();
-        for result in results {
-            let needs = outcome.take(result);
-            for dependency in needs.into_iter().filter(|_| options.dependencies) {
-                let found = shelf.resolve(&dependency, options, &mut outcome);
-                wave.extend(found.into_iter().filter(|wanted| seen.insert(wanted.name.clone())));
-            }
+        if options.dependencies && !needs.is_empty() {
+            let add = move |selection: &mut Selection, index: &_, options: &_| {
+                needs.iter().for_each(|spec| selection.add_spec(index, spec, options));
+                Ok(())
+            };
+            wave = outcome.select(writer, &shared, add).await?;
+            wave.retain(|wanted| seen.insert(wanted.name.clone()));
         }
         keys.extend(wave.iter().map(PackageToFetch::key));
     }
     context.reporter.end();
     if options.dependencies {
-        // Only now is it known which downloads of an earlier run nobody goes on with.
-        shelf.store.sweep(&keys)?;
+        // Only now is it known which downloads of an earlier run are not continued.
+        let store = sink.store.clone();
+        blocking(move || store.sweep(&keys)).await?;
     }
     outcome.finish(started.elapsed());
     Ok(outcome)
 }
 
-fn first_wave(
-    shelf: &PackageSink,
-    options: &FetchOptions,
-    outcome: &mut FetchOutcome,
-) -> Result<Vec<PackageToFetch>, IndexError> {
-    let mut wave = Vec::new();
-    match &options.subject {
-        FetchRequest::Plugins(specs) => {
-            for spec in specs {
-                wave.extend(shelf.resolve(spec, options, outcome));
-            }
-        }
-        FetchRequest::All { latest } => {
-            let ids = shelf.index().plugin_ids()?;
-            for id in ids {
-                wave.extend(shelf.newest(&id, *latest, options, outcome)?);
-            }
-        }
-        FetchRequest::Locked(packages) => {
-            for locked in packages {
-                wave.extend(shelf.locked(locked, outcome)?);
-            }
-            return Ok(wave);
-        }
-    }
-    let mut seen = HashSet::new();
-    wave.retain(|wanted| seen.insert(wanted.name.clone()));
-    Ok(wave)
-}
-
-impl PackageSink {
-    /// Returns the packages of the version that is right, or reports why there is none.
-    fn resolve(&self, spec: &PluginSpec, options: &FetchOptions, outcome: &mut FetchOutcome) -> Vec<PackageToFetch> {
-        let chosen = candidates::choose_for_use(&self.index(), spec, &options.surroundings);
-        match chosen {
-            Ok(chosen) => {
-                let wanted = PackageToFetch::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
-                if wanted.is_empty() {
-                    let (plugin, version) = (spec.id.clone(), chosen.release.version);
-                    let error = VerifyError::Unproven { plugin, version };
-                    outcome.failed.push(FetchFailure::of_plugin(&spec.id, error.into()));
-                }
-                wanted
-            }
-            Err(error) => {
-                outcome.failed.push(FetchFailure::of_plugin(&spec.id, error.into()));
-                Vec::new()
-            }
-        }
-    }
-
-    /// Returns the packages of the newest versions, for as many of the platforms as there are.
-    fn newest(
-        &self,
-        id: &PluginId,
-        latest: usize,
-        options: &FetchOptions,
-        outcome: &mut FetchOutcome,
+impl FetchOutcome {
+    /// Lets `add` select packages by the index; keeps what could not be selected, and returns the others.
+    async fn select(
+        &mut self,
+        writer: &IndexWriter,
+        options: &Arc<FetchOptions>,
+        add: impl FnOnce(&mut Selection, &Index, &FetchOptions) -> Result<(), IndexError> + Send + 'static,
     ) -> Result<Vec<PackageToFetch>, IndexError> {
-        let index = self.index();
-        let Some(plugin) = index.plugin(id)?.filter(|plugin| plugin.withdrawn_at.is_none()) else {
-            return Ok(Vec::new());
+        let options = Arc::clone(options);
+        let select = move |index: &mut Index| {
+            let mut selection = Selection::default();
+            add(&mut selection, index, &options).map(|()| selection)
         };
-        let releases = index.releases(id)?;
-        // A version that has a package for one of the platforms is worth having for that one.
-        let anywhere = Surroundings { platforms: Vec::new(), ..options.surroundings.clone() };
-        let newest = resolver::newest(&candidates::candidates(&plugin, &releases), &anywhere, latest);
-        let mut wanted = Vec::new();
-        for release in newest {
-            match candidates::stop_of(&index, id, &release.version)? {
-                Some(error) => outcome.failed.push(FetchFailure::of_plugin(id, error.into())),
-                None => wanted.extend(PackageToFetch::of(&plugin, release, &options.surroundings.platforms)),
-            }
-        }
+        let Selection { wanted, failed } = writer.run(select).await?;
+        self.failed.extend(failed);
         Ok(wanted)
-    }
-
-    /// Returns what a package needs that Grafana does not bring itself.
-    fn needs(&self, dependencies: Vec<Dependency>) -> Result<Vec<PluginSpec>, IndexError> {
-        let index = self.index();
-        let mut specs = Vec::new();
-        for Dependency { id, range } in dependencies {
-            if !candidates::is_core(&index, &id)? {
-                specs.push(PluginSpec { id, version: range.into() });
-            }
-        }
-        Ok(specs)
     }
 }

@@ -2,13 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{FetchError, FetchFailure, Fetched};
+use super::{FetchError, FetchFailure, Fetched, selection};
 use crate::{
     archive::parse_plugin_json,
-    index::{Blob, Index, StoredPlugin},
+    index::{Blob, IndexError, IndexWriter, StoredPlugin},
     model::{Dependency, Digests, Platform, PluginSpec, Release},
     net::Sink,
     ops::{Context, blocking, sources::Sources},
@@ -23,7 +23,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(super) struct PackageSink {
     pub(super) context: Context,
-    pub(super) index: Arc<Mutex<Index>>,
+    pub(super) index: IndexWriter,
     pub(super) store: Store,
     /// Whether what is in the store is read from end to end, so that a damaged package comes again; else only its length
     /// counts.
@@ -85,11 +85,6 @@ pub(super) struct Obtained {
 }
 
 impl PackageSink {
-    /// Returns the index; a panic while it was held left it whole, since its writes are transactions.
-    pub(super) fn index(&self) -> MutexGuard<'_, Index> {
-        self.index.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Returns a package that is in the store when this ends, downloaded if need be.
     pub(super) async fn obtain(&self, sources: &Sources, wanted: PackageToFetch) -> Result<Obtained, FetchFailure> {
         let name = wanted.name.clone();
@@ -99,17 +94,18 @@ impl PackageSink {
     async fn try_obtain(&self, sources: &Sources, wanted: &PackageToFetch) -> Result<Obtained, FetchError> {
         let turn = self.turn(&wanted.key());
         let _only_one = turn.lock().await;
-        let known = self.index().blob(&wanted.name.plugin, &wanted.name.version, &wanted.name.platform)?;
+        let PackageName { plugin, version, platform } = wanted.name.clone();
+        let known = self.index.run(move |index| index.blob(&plugin, &version, &platform)).await?;
         if let Some(blob) = known
             && self.is_there(&blob, wanted).await
         {
             let dependencies = parse_plugin_json(blob.plugin_json.as_bytes()).map(|json| json.dependencies);
-            let needs = self.needs(dependencies.unwrap_or_default())?;
+            let needs = self.needs(dependencies.unwrap_or_default()).await?;
             return Ok(Obtained { fetched: blob.into(), is_new: false, needs });
         }
         if let Some(received) = self.left_over(wanted).await {
             let (blob, dependencies) = self.take_in(received, wanted).await?;
-            return Ok(Obtained { fetched: blob.into(), is_new: false, needs: self.needs(dependencies)? });
+            return Ok(Obtained { fetched: blob.into(), is_new: false, needs: self.needs(dependencies).await? });
         }
         let (received, was_resumed) = self.download(sources, wanted).await?;
         let taken = match self.take_in(received, wanted).await {
@@ -121,7 +117,15 @@ impl PackageSink {
             taken => taken,
         };
         let (blob, dependencies) = taken?;
-        Ok(Obtained { fetched: blob.into(), is_new: true, needs: self.needs(dependencies)? })
+        Ok(Obtained { fetched: blob.into(), is_new: true, needs: self.needs(dependencies).await? })
+    }
+
+    /// Returns the dependencies that Grafana does not bring itself.
+    async fn needs(&self, dependencies: Vec<Dependency>) -> Result<Vec<PluginSpec>, IndexError> {
+        if dependencies.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.index.run(move |index| selection::needs(index, dependencies)).await
     }
 
     fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -131,11 +135,14 @@ impl PackageSink {
 
     async fn is_there(&self, blob: &Blob, wanted: &PackageToFetch) -> bool {
         let recorded = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
-        if wanted.digests.contradicts(&recorded) || !self.store.has(&blob.sha256, blob.size) {
+        if wanted.digests.contradicts(&recorded) {
             return false;
         }
-        let (store, digest, size) = (self.store.clone(), blob.sha256, blob.size);
-        !self.reads_again || blocking(move || store.check(&digest, size)).await.is_ok_and(|fault| fault.is_none())
+        let (store, digest, size, reads_again) = (self.store.clone(), blob.sha256, blob.size, self.reads_again);
+        blocking(move || {
+            store.has(&digest, size) && (!reads_again || store.check(&digest, size).is_ok_and(|fault| fault.is_none()))
+        })
+        .await
     }
 
     /// Returns a blob that is there although the index does not say so: a run was killed between the two.
@@ -166,24 +173,26 @@ impl PackageSink {
     ) -> Result<(Blob, Vec<Dependency>), FetchError> {
         let PackageName { plugin, version, .. } = wanted.name.clone();
         let promise = Promise { plugin, version, digests: wanted.digests };
-        let (this, name, source) = (self.clone(), wanted.name.clone(), wanted.source.clone());
-        blocking(move || {
+        let (context, store, name) = (self.context.clone(), self.store.clone(), wanted.name.clone());
+        let stored = blocking(move || {
             let path = received.path.clone();
-            let mut verified = match verify(received, &promise, &this.context.limits) {
+            let mut verified = match verify(received, &promise, &context.limits) {
                 Ok(verified) => verified,
                 Err(error) => {
-                    // Bytes that were refused are not taken up again.
-                    this.store.discard(&path)?;
-                    return Err(error.into());
+                    // Refused bytes are not resumed.
+                    store.discard(&path)?;
+                    return Err(FetchError::from(error));
                 }
             };
-            this.store.put(&verified)?;
-            let blob = describe(&name, &verified, &this.context);
-            let signer = this.context.trust.judge(&mut verified, None).ok().map(|verdict| proven_signer(&verdict));
-            this.index().put_blob_from(&blob, signer.as_deref(), Some(&source))?;
-            Ok((blob, verified.archive().plugin_json().dependencies.clone()))
-        })
-        .await
+            store.put(&verified)?;
+            let blob = describe(&name, &verified, &context);
+            let signer = context.trust.judge(&mut verified, None).ok().map(|verdict| proven_signer(&verdict));
+            Ok((blob, signer, verified.archive().plugin_json().dependencies.clone()))
+        });
+        let (blob, signer, dependencies) = stored.await?;
+        let (row, source) = (blob.clone(), wanted.source.clone());
+        self.index.run(move |index| index.put_blob_from(&row, signer.as_deref(), Some(&source))).await?;
+        Ok((blob, dependencies))
     }
 }
 

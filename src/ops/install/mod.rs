@@ -249,9 +249,7 @@ async fn fetch_for(
                 dependencies: false,
                 concurrency: options.concurrency,
             };
-            let path = context.home.index_path();
-            let writer = blocking(move || Index::open(&path)).await?;
-            failures.extend(fetch::fetch_locked(context, sources, writer, &wanted).await?.failed);
+            failures.extend(fetch::fetch_locked(context, sources, &wanted).await?.failed);
         }
         if !progress {
             break;

@@ -171,9 +171,7 @@ async fn fetch_all(
         dependencies: false,
         concurrency: options.concurrency,
     };
-    let path = context.home.index_path();
-    let writer = blocking(move || Index::open(&path)).await?;
-    let failed = fetch::fetch_locked(context, sources, writer, &wanted).await?.failed;
+    let failed = fetch::fetch_locked(context, sources, &wanted).await?.failed;
     let reason = |(plugin, version, _): &Unknown| {
         let is_it = |failure: &&fetch::FetchFailure| {
             failure.plugin == *plugin && failure.version.as_ref().is_some_and(|failed| failed.as_str() == version)

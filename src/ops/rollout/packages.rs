@@ -15,7 +15,7 @@ use crate::{
     index::{Index, IndexError},
     model::{Platform, PluginId, PluginSpec, PluginVersion, VersionRequest, WorkspaceName},
     ops::{
-        Context, blocking,
+        Context,
         fetch::{self, FetchOptions, FetchRequest, FetchStartError},
         install::Permits,
         sources::Sources,
@@ -92,10 +92,8 @@ impl PackageNeeds {
                 dependencies: false,
                 concurrency: 8,
             };
-            let path = context.home.index_path();
-            let writer =
-                blocking(move || Index::open_proven(&path).and_then(|index| Index::open(index.path()))).await?;
-            for failure in fetch::fetch_locked(context, sources, writer, &options).await?.failed {
+            context.index().prove().await?;
+            for failure in fetch::fetch_locked(context, sources, &options).await?.failed {
                 let same = |(plugin, version, _): &&&NeededPackage| {
                     *plugin == failure.plugin && failure.version.as_ref().is_none_or(|failed| failed == version)
                 };

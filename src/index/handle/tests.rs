@@ -1,0 +1,127 @@
+//! The handle under panics, replaced files, many readers and a writer.
+
+use std::{fs, thread};
+
+use super::*;
+use crate::index::{
+    Since,
+    testing::{Scratch, put, release},
+};
+
+fn filled() -> (Scratch, IndexHandle) {
+    let scratch = Scratch::new();
+    put(&mut scratch.open(), "a-clock-panel", &[release("1.0.0", &[("any", 1)])]);
+    let handle = IndexHandle::new(scratch.path());
+    (scratch, handle)
+}
+
+async fn count(handle: &IndexHandle) -> usize {
+    handle.read(|index| index.plugin_ids()).await.expect("read").len()
+}
+
+#[tokio::test]
+async fn a_panic_in_a_query_does_not_end_the_index() {
+    let (_scratch, handle) = filled();
+    let (reader, writer) = (handle.clone(), handle.open_writer().await.expect("opened"));
+    let read = tokio::spawn(async move { reader.read(|_| -> Result<(), IndexError> { panic!("in a query") }).await });
+    assert!(read.await.expect_err("it panicked").is_panic());
+    let same = writer.clone();
+    let written = tokio::spawn(async move {
+        let work = |index: &mut Index| -> Result<(), IndexError> {
+            let _open = index.begin_sync("here", crate::index::testing::time(2))?;
+            panic!("in a transaction")
+        };
+        same.run(work).await
+    });
+    assert!(written.await.expect_err("it panicked").is_panic());
+    assert_eq!(count(&handle).await, 1);
+    writer
+        .run(|index| {
+            put(index, "b-clock-panel", &[]);
+            Ok::<_, IndexError>(())
+        })
+        .await
+        .expect("written");
+    writer.close().await;
+    assert_eq!(count(&handle).await, 2);
+}
+
+#[tokio::test]
+async fn nothing_runs_on_the_thread_that_drives_futures() {
+    let (_scratch, handle) = filled();
+    let here = thread::current().id();
+    let elsewhere = |_: &Index| Ok::<_, IndexError>(thread::current().id());
+    assert_ne!(handle.read(elsewhere).await.expect("read"), here);
+    assert_ne!(handle.proven(elsewhere).await.expect("read"), here);
+    assert_ne!(handle.write(|_| Ok::<_, IndexError>(thread::current().id())).await.expect("written"), here);
+}
+
+#[tokio::test]
+async fn without_an_index_only_the_one_who_creates_it_succeeds() {
+    let scratch = Scratch::new();
+    let handle = IndexHandle::new(scratch.path());
+    let missing = |result| matches!(result, Err(IndexError::Missing { .. }));
+    assert!(missing(handle.read(|_| Ok(())).await) && missing(handle.prove().await));
+    assert!(missing(handle.write(|_| Ok(())).await));
+    assert!(!scratch.path().exists());
+    handle.create_writer().await.expect("created").close().await;
+    assert_eq!(count(&handle).await, 0);
+}
+
+#[tokio::test]
+async fn a_read_sees_one_state_and_the_next_one_the_newer() {
+    let (_scratch, handle) = filled();
+    let (began, has_begun) = std::sync::mpsc::channel();
+    let (written, is_written) = std::sync::mpsc::channel::<()>();
+    let reader = handle.clone();
+    let read = tokio::spawn(async move {
+        let work = move |index: &Index| {
+            let before = index.plugin_ids()?.len();
+            let _ = began.send(());
+            let _ = is_written.recv();
+            Ok::<_, IndexError>((before, index.plugin_ids()?.len()))
+        };
+        reader.read(work).await
+    });
+    run_blocking(move || has_begun.recv()).await.expect("it reads");
+    let add = |index: &mut Index| {
+        put(index, "b-clock-panel", &[]);
+        Ok::<_, IndexError>(())
+    };
+    handle.write(add).await.expect("written");
+    drop(written);
+    assert_eq!(read.await.expect("no panic").expect("read"), (1, 1));
+    assert_eq!(count(&handle).await, 2);
+}
+
+#[tokio::test]
+async fn a_writer_is_sealed_when_it_is_closed_and_the_next_one_waits_for_it() {
+    let (_scratch, handle) = filled();
+    let writer = handle.open_writer().await.expect("opened");
+    let next = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.write(|index| index.changes(Since::Sync(0)).map(|changes| changes.len())).await }
+    });
+    let add = |index: &mut Index| {
+        put(index, "b-clock-panel", &[]);
+        Ok::<_, IndexError>(())
+    };
+    writer.run(add).await.expect("written");
+    assert!(!next.is_finished());
+    writer.close().await;
+    assert_eq!(handle.examine().await.expect("intact"), SealState::Sealed);
+    next.await.expect("no panic").expect("written");
+}
+
+#[tokio::test]
+async fn an_index_that_was_replaced_is_opened_anew() {
+    let (scratch, handle) = filled();
+    assert_eq!(count(&handle).await, 1);
+    let other = Scratch::new();
+    drop(other.open());
+    fs::rename(other.path(), scratch.path()).expect("replaced");
+    drop(fs::remove_file(scratch.path().with_extension("seal")));
+    assert_eq!(count(&handle).await, 0);
+    fs::remove_file(scratch.path()).expect("removed");
+    assert!(matches!(handle.read(|index| index.plugin_ids()).await, Err(IndexError::Missing { .. })));
+}

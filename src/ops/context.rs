@@ -1,0 +1,78 @@
+//! What every operation works with.
+//!
+//! *Invariant:* making a context opens nothing: the index and the store are opened when they are first used.
+//! *Not for:* finding out what its parts are.
+
+use std::{ops::Deref, sync::Arc};
+
+use super::trust::Trust;
+use crate::{
+    archive::ArchiveLimits, home::Home, index::IndexHandle, model::Timestamp, net::Client, progress::Reporter,
+    store::Store,
+};
+
+/// The parts of a [`Context`].
+#[derive(Clone, Debug)]
+pub struct ContextParts {
+    /// The cache folder.
+    pub home: Home,
+    /// The way to the network.
+    pub client: Client,
+    /// The time of day.
+    pub clock: fn() -> Timestamp,
+    /// Receives progress.
+    pub reporter: Arc<dyn Reporter>,
+    /// Limits of archives.
+    pub limits: ArchiveLimits,
+    /// The trusted keys and the signature policy.
+    pub trust: Arc<Trust>,
+    /// The name of the command, shown to other processes that find the cache locked.
+    pub command: String,
+}
+
+/// What every operation works with; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Context(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    parts: ContextParts,
+    index: IndexHandle,
+}
+
+impl Context {
+    /// Makes a context of these parts.
+    pub fn new(parts: ContextParts) -> Self {
+        let index = IndexHandle::new(parts.home.index_path());
+        Self(Arc::new(Shared { parts, index }))
+    }
+
+    /// Returns the same context with another trust; the index stays open.
+    pub fn with_trust(&self, trust: Trust) -> Self {
+        let parts = ContextParts { trust: Arc::new(trust), ..self.0.parts.clone() };
+        Self(Arc::new(Shared { parts, index: self.0.index.clone() }))
+    }
+
+    /// Returns the index of the cache.
+    pub fn index(&self) -> &IndexHandle {
+        &self.0.index
+    }
+
+    /// Returns the store of the cache.
+    pub fn store(&self) -> Store {
+        Store::new(self.home.store_path())
+    }
+
+    /// Returns the time of day.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}
+
+impl Deref for Context {
+    type Target = ContextParts;
+
+    fn deref(&self) -> &ContextParts {
+        &self.0.parts
+    }
+}

@@ -1,0 +1,92 @@
+//! Which packages are fetched, as the index has them.
+//!
+//! *Invariant:* a package is selected only if nothing stops its version: no open alert, no withdrawal, a digest to prove it.
+//! *Not for:* the network or the store.
+
+use std::collections::HashSet;
+
+use super::{FetchFailure, FetchOptions, FetchRequest, package::PackageToFetch};
+use crate::{
+    index::{Index, IndexError},
+    model::{Dependency, PluginId, PluginSpec},
+    ops::candidates,
+    resolver::{self, Surroundings},
+    verifier::VerifyError,
+};
+
+/// The packages that were selected, and why others could not be.
+#[derive(Debug, Default)]
+pub(super) struct Selection {
+    pub(super) wanted: Vec<PackageToFetch>,
+    pub(super) failed: Vec<FetchFailure>,
+}
+
+impl Selection {
+    /// Adds what was asked for.
+    pub(super) fn add_request(&mut self, index: &Index, options: &FetchOptions) -> Result<(), IndexError> {
+        match &options.subject {
+            FetchRequest::Plugins(specs) => specs.iter().for_each(|spec| self.add_spec(index, spec, options)),
+            FetchRequest::All { latest } => {
+                for id in index.plugin_ids()? {
+                    self.add_newest(index, (&id, *latest), options)?;
+                }
+            }
+            FetchRequest::Locked(packages) => {
+                return packages.iter().try_for_each(|locked| self.add_locked(index, locked));
+            }
+        }
+        let mut seen = HashSet::new();
+        self.wanted.retain(|wanted| seen.insert(wanted.name.clone()));
+        Ok(())
+    }
+
+    /// Adds the packages of the version that fits.
+    pub(super) fn add_spec(&mut self, index: &Index, spec: &PluginSpec, options: &FetchOptions) {
+        let chosen = match candidates::choose_for_use(index, spec, &options.surroundings) {
+            Ok(chosen) => chosen,
+            Err(error) => return self.failed.push(FetchFailure::of_plugin(&spec.id, error.into())),
+        };
+        let wanted = PackageToFetch::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
+        if wanted.is_empty() {
+            let (plugin, version) = (spec.id.clone(), chosen.release.version);
+            let error = VerifyError::Unproven { plugin, version };
+            self.failed.push(FetchFailure::of_plugin(&spec.id, error.into()));
+        }
+        self.wanted.extend(wanted);
+    }
+
+    /// Adds the packages of the newest versions, for those of the platforms that have one.
+    fn add_newest(
+        &mut self,
+        index: &Index,
+        (id, latest): (&PluginId, usize),
+        options: &FetchOptions,
+    ) -> Result<(), IndexError> {
+        let Some(plugin) = index.plugin(id)?.filter(|plugin| plugin.withdrawn_at.is_none()) else {
+            return Ok(());
+        };
+        let releases = index.releases(id)?;
+        // A version that has a package for one of the platforms is worth having for that one.
+        let anywhere = Surroundings { platforms: Vec::new(), ..options.surroundings.clone() };
+        for release in resolver::newest(&candidates::candidates(&plugin, &releases), &anywhere, latest) {
+            match candidates::stop_of(index, id, &release.version)? {
+                Some(error) => self.failed.push(FetchFailure::of_plugin(id, error.into())),
+                None => {
+                    self.wanted.extend(PackageToFetch::of(&plugin, release, &options.surroundings.platforms));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Returns the dependencies that Grafana does not bring itself.
+pub(super) fn needs(index: &Index, dependencies: Vec<Dependency>) -> Result<Vec<PluginSpec>, IndexError> {
+    let mut specs = Vec::new();
+    for Dependency { id, range } in dependencies {
+        if !candidates::is_core(index, &id)? {
+            specs.push(PluginSpec { id, version: range.into() });
+        }
+    }
+    Ok(specs)
+}
