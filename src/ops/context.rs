@@ -48,6 +48,7 @@ impl Context {
     }
 
     /// Returns the same context with another trust; the index stays open.
+    #[must_use]
     pub fn with_trust(&self, trust: Trust) -> Self {
         let parts = ContextParts { trust: Arc::new(trust), ..self.0.parts.clone() };
         Self(Arc::new(Shared { parts, index: self.0.index.clone() }))

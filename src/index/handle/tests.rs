@@ -1,6 +1,6 @@
 //! The handle under panics, replaced files, many readers and a writer.
 
-use std::{fs, thread};
+use std::thread;
 
 use super::*;
 use crate::index::{
@@ -16,7 +16,7 @@ fn filled() -> (Scratch, IndexHandle) {
 }
 
 async fn count(handle: &IndexHandle) -> usize {
-    handle.read(|index| index.plugin_ids()).await.expect("read").len()
+    handle.read(Index::plugin_ids).await.expect("read").len()
 }
 
 #[tokio::test]
@@ -114,14 +114,17 @@ async fn a_writer_is_sealed_when_it_is_closed_and_the_next_one_waits_for_it() {
 }
 
 #[tokio::test]
-async fn an_index_that_was_replaced_is_opened_anew() {
+async fn an_index_that_was_restored_is_opened_anew() {
     let (scratch, handle) = filled();
     assert_eq!(count(&handle).await, 1);
-    let other = Scratch::new();
-    drop(other.open());
-    fs::rename(other.path(), scratch.path()).expect("replaced");
-    drop(fs::remove_file(scratch.path().with_extension("seal")));
-    assert_eq!(count(&handle).await, 0);
-    fs::remove_file(scratch.path()).expect("removed");
-    assert!(matches!(handle.read(|index| index.plugin_ids()).await, Err(IndexError::Missing { .. })));
+    // Another process repairs the index while this one keeps a connection to it.
+    let restored = IndexHandle::new(scratch.path()).restore(Timestamp::from_milliseconds(9)).await.expect("restored");
+    assert!(restored.is_restored && restored.aside.is_some());
+    let add = |index: &mut Index| {
+        put(index, "b-clock-panel", &[]);
+        Ok::<_, IndexError>(())
+    };
+    handle.write(add).await.expect("written");
+    assert_eq!(count(&handle).await, 2);
+    handle.prove().await.expect("intact");
 }

@@ -144,7 +144,9 @@ async fn fetch_with(
         wave = Vec::new();
         if options.dependencies && !needs.is_empty() {
             let add = move |selection: &mut Selection, index: &_, options: &_| {
-                needs.iter().for_each(|spec| selection.add_spec(index, spec, options));
+                for spec in &needs {
+                    selection.add_spec(index, spec, options);
+                }
                 Ok(())
             };
             wave = outcome.select(writer, &shared, add).await?;

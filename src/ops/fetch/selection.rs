@@ -25,7 +25,11 @@ impl Selection {
     /// Adds what was asked for.
     pub(super) fn add_request(&mut self, index: &Index, options: &FetchOptions) -> Result<(), IndexError> {
         match &options.subject {
-            FetchRequest::Plugins(specs) => specs.iter().for_each(|spec| self.add_spec(index, spec, options)),
+            FetchRequest::Plugins(specs) => {
+                for spec in specs {
+                    self.add_spec(index, spec, options);
+                }
+            }
             FetchRequest::All { latest } => {
                 for id in index.plugin_ids()? {
                     self.add_newest(index, (&id, *latest), options)?;
