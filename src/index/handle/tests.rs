@@ -5,7 +5,7 @@ use std::thread;
 use super::*;
 use crate::index::{
     Since,
-    testing::{Scratch, put, release},
+    tests::support::{Scratch, put, release, time},
 };
 
 fn filled() -> (Scratch, IndexHandle) {
@@ -28,7 +28,7 @@ async fn a_panic_in_a_query_does_not_end_the_index() {
     let same = writer.clone();
     let written = tokio::spawn(async move {
         let work = |index: &mut Index| -> Result<(), IndexError> {
-            let _open = index.begin_sync("here", crate::index::testing::time(2))?;
+            let _open = index.begin_sync("here", time(2))?;
             panic!("in a transaction")
         };
         same.run(work).await
