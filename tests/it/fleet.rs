@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::fake_grafana::{catalog::FakeCatalog, fleet::FakeWorkspace};
 use crate::support::fake_plugin::FakePlugin;
-use crate::world::World;
+use crate::world::{ANYWHERE, World};
 
 pub(crate) const CLOCK: &str = "acme-clock-panel";
 pub(crate) const MAP: &str = "acme-map-panel";
@@ -47,10 +47,16 @@ impl Fleet {
 
     /// Returns such a fleet with more lines in the manifest.
     pub(crate) fn with(policy: &str, lines: &str) -> Self {
-        let mut world = World::new(catalog());
+        Self::at([ANYWHERE; 4], policy, lines)
+    }
+
+    /// Returns such a fleet at these addresses: that of the upstream, then those of the servers.
+    pub(crate) fn at(addresses: [&str; 4], policy: &str, lines: &str) -> Self {
+        let mut world = World::unsynced_at(addresses[0], catalog());
+        world.run(&["sync"]).expect_code(0);
         let mut servers = Vec::new();
-        for (name, version) in NAMES.into_iter().zip(FORMER) {
-            let (next, server) = world.workspace(name, "12.1.0");
+        for ((name, version), address) in NAMES.into_iter().zip(FORMER).zip(&addresses[1..]) {
+            let (next, server) = world.workspace_at(address, name, "12.1.0");
             world = next.manifest(&format!("labels = {{ tier = \"{name}\", kind = \"server\" }}\n"));
             server.preinstalled(CLOCK, version);
             servers.push(server);

@@ -36,6 +36,7 @@ mod fleet_probes;
 mod folder_faults;
 mod index_damage;
 mod install_faults;
+mod old_files;
 mod provisioning;
 mod readme;
 mod secrets;

@@ -14,6 +14,9 @@ use crate::support::sandbox::{Output, Sandbox};
 pub(crate) const SHORT: &str = "[network]\nchange-timeout = \"500ms\"\nsettle-timeout = \"1s\"\nsettle-pause = \"20ms\"\n\
     header-timeout = \"5s\"\nslow-window = \"1s\"\nbackoff = \"5ms\"\nretry-after = \"100ms\"\n";
 
+/// An address with any free port.
+pub(crate) const ANYWHERE: &str = "127.0.0.1:0";
+
 /// An upstream and a sandbox whose index knows its catalog.
 pub(crate) struct World {
     pub(crate) upstream: FakeUpstream,
@@ -24,7 +27,12 @@ pub(crate) struct World {
 impl World {
     /// Publishes a catalog; it is not synced yet.
     pub(crate) fn unsynced(catalog: FakeCatalog) -> Self {
-        let upstream = FakeGrafana::upstream(catalog).start();
+        Self::unsynced_at(ANYWHERE, catalog)
+    }
+
+    /// Publishes a catalog at this address; it is not synced yet.
+    pub(crate) fn unsynced_at(address: &str, catalog: FakeCatalog) -> Self {
+        let upstream = FakeGrafana::upstream(catalog).start_at(address);
         let manifest = format!("[catalog]\nsource = \"{}\"\n{SHORT}", upstream.url());
         let sandbox = Sandbox::new();
         sandbox.write("plugport.toml", &manifest);
@@ -39,8 +47,14 @@ impl World {
     }
 
     /// Starts a workspace with a token of its own and names it in the manifest.
-    pub(crate) fn workspace(mut self, name: &str, grafana: &str) -> (Self, FakeWorkspace) {
-        let workspace = FakeGrafana::workspace(name, grafana, self.upstream.shared()).token(&Self::token(name)).start();
+    pub(crate) fn workspace(self, name: &str, grafana: &str) -> (Self, FakeWorkspace) {
+        self.workspace_at(ANYWHERE, name, grafana)
+    }
+
+    /// Starts such a workspace at this address.
+    pub(crate) fn workspace_at(mut self, address: &str, name: &str, grafana: &str) -> (Self, FakeWorkspace) {
+        let setup = FakeGrafana::workspace(name, grafana, self.upstream.shared()).token(&Self::token(name));
+        let workspace = setup.start_at(address);
         let url = workspace.url();
         self = self.names(name, &url);
         (self, workspace)

@@ -1,6 +1,6 @@
 //! A fake Grafana, its plugins, and a clean place to run the program in; for tests, the demo and benchmarks.
 //!
-//! *Invariant:* nothing here uses the library under test, leaves 127.0.0.1, or outlives the value that stands for it.
+//! *Invariant:* nothing here uses the library under test, leaves the loopback addresses, or outlives the value that stands for it.
 //! *Not for:* talking to a real Grafana.
 //!
 //! Include it as `pub mod support;`, so that what one includer leaves out is not dead code there.

@@ -33,9 +33,11 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Returns a sandbox for the program under test; only integration tests know where it is.
+    /// Returns a sandbox for the program under test, or for the one that `PLUGPORT_TEST_PROGRAM` names: one of an earlier
+    /// commit, say. Only integration tests know where the first is.
     pub fn new() -> Self {
-        match option_env!("CARGO_BIN_EXE_plugport") {
+        let named = std::env::var_os("PLUGPORT_TEST_PROGRAM").map(PathBuf::from);
+        match named.or(option_env!("CARGO_BIN_EXE_plugport").map(PathBuf::from)) {
             Some(binary) => Self::with_binary(binary),
             None => panic!("only an integration test knows the program; use `with_binary`"),
         }

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::catalog::{FakeCatalog, SharedCatalog};
 use super::health::Illness;
 use super::provisioning::Bundle;
-use super::server::{Role, Server};
+use super::server::{ANYWHERE, Role, Server};
 use super::usage;
 use super::workspace::{State, Workspace};
 
@@ -96,10 +96,15 @@ impl WorkspaceSetup {
         self
     }
 
-    /// Starts to listen.
+    /// Starts to listen, at any free port.
     pub fn start(self) -> FakeWorkspace {
+        self.start_at(ANYWHERE)
+    }
+
+    /// Starts to listen at this address, once nobody else does; for files that name it.
+    pub fn start_at(self, address: &str) -> FakeWorkspace {
         let workspace = Arc::new(Workspace::new(self.state, self.catalog));
-        FakeWorkspace { server: Server::start(Role::Workspace(Arc::clone(&workspace))), workspace }
+        FakeWorkspace { server: Server::start(Role::Workspace(Arc::clone(&workspace)), address), workspace }
     }
 }
 

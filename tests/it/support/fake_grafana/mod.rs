@@ -47,9 +47,14 @@ impl FakeGrafana {
 pub struct UpstreamSetup(SharedCatalog);
 
 impl UpstreamSetup {
-    /// Starts to listen.
+    /// Starts to listen, at any free port.
     pub fn start(self) -> FakeUpstream {
-        FakeUpstream { server: Server::start(Role::Upstream(self.0.clone())), catalog: self.0 }
+        self.start_at(server::ANYWHERE)
+    }
+
+    /// Starts to listen at this address, once nobody else does; for files that name it.
+    pub fn start_at(self, address: &str) -> FakeUpstream {
+        FakeUpstream { server: Server::start(Role::Upstream(self.0.clone()), address), catalog: self.0 }
     }
 }
 

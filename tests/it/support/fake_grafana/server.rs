@@ -4,9 +4,11 @@
 //! *Not for:* routes; a [`Role`] has them.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
@@ -21,6 +23,12 @@ use super::workspace::Workspace;
 
 const CONNECTION_LIMIT: usize = 256;
 const REQUEST_LIMIT: usize = 100_000;
+
+/// Any free port.
+pub(super) const ANYWHERE: &str = "127.0.0.1:0";
+
+/// How long a server waits for an address that another test listens at.
+const BIND_PATIENCE: Duration = Duration::from_mins(1);
 
 /// What a server plays.
 #[derive(Clone, Debug)]
@@ -38,6 +46,19 @@ pub struct Server {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Listens at an address; waits a minute for whoever else does.
+fn bind(address: &str) -> std::net::TcpListener {
+    let begun = Instant::now();
+    loop {
+        match std::net::TcpListener::bind(address) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begun.elapsed() < BIND_PATIENCE => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            bound => return bound.expect("an address to listen at"),
+        }
+    }
+}
+
 /// What the connections share with the test.
 #[derive(Debug)]
 struct Hub {
@@ -47,9 +68,9 @@ struct Hub {
 }
 
 impl Server {
-    pub(super) fn start(role: Role) -> Self {
+    pub(super) fn start(role: Role, address: &str) -> Self {
         let hub = Arc::new(Hub { role, faults: Mutex::default(), requests: Mutex::default() });
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let listener = bind(address);
         let address = listener.local_addr().expect("a bound socket has an address");
         let (stop, stopped) = watch::channel(false);
         let shared = Arc::clone(&hub);
