@@ -207,6 +207,40 @@ fn files_stay_within_their_budget() {
     }
 }
 
+/// Files that are still in a circle; nothing may be added.
+const IN_CIRCLES: &[&str] =
+    &["fleet/directory/", "index/", "journal/", "ops/fetch/", "ops/install/", "ops/sync/", "rollout/engine/"];
+
+#[test]
+fn no_files_import_each_other_in_a_circle() {
+    let files = Files::new(sources().into_iter().filter(|source| !source.is_test));
+    let circles: Vec<_> = files.circles().into_iter().filter(|(file, _)| !is_in_known_circle(file)).collect();
+    assert!(circles.is_empty(), "each of these leads back to itself, by way of the second: {circles:#?}");
+}
+
+fn is_in_known_circle(file: &str) -> bool {
+    IN_CIRCLES.iter().any(|known| file.replace("::", "/").starts_with(known))
+}
+
+#[test]
+fn circles_are_found_through_the_names_that_a_module_passes_on() {
+    let circles = |files: &[(&str, &str)]| {
+        let found = Files::new(files.iter().map(|(path, code)| Source::of(root().join(path), code))).circles();
+        found.into_iter().map(|(file, _)| file).collect::<Vec<_>>().join(" ")
+    };
+    let parent =
+        ("a/mod.rs", "mod b; mod c; pub use b::{B as Bee, Other}; pub use c::C; fn f() { c::run() } struct A;");
+    let c = ("a/c.rs", "use super::Bee; pub fn run() {} #[cfg(test)] mod tests { use super::*; }");
+    assert_eq!(
+        circles(&[parent, c, ("a/b.rs", "pub struct B; use super::A;")]),
+        "",
+        "children name what a parent defines"
+    );
+    assert_eq!(circles(&[parent, c, ("a/b.rs", "pub struct B; use crate::a::C;")]), "a::b a::c");
+    assert_eq!(circles(&[parent, c, ("a/b.rs", "pub struct B; fn f() { super::c::run() }")]), "a::b a::c");
+    assert_eq!(circles(&[parent, c, ("a/b.rs", "pub struct B; #[cfg(test)] mod tests { use super::super::C; }")]), "");
+}
+
 #[test]
 fn what_is_compiled_for_tests_only_is_named_so() {
     for source in sources().iter().filter(|source| !source.is_test) {
@@ -264,11 +298,170 @@ impl Source {
         used
     }
 
+    /// Returns the path of the module that the file is, like `net::retry`.
+    fn module_path(&self) -> String {
+        let inside = self.path.strip_prefix(root()).unwrap_or(&self.path).with_extension("");
+        let parts = inside.components().map(|part| part.as_os_str().to_string_lossy());
+        parts.filter(|part| part != "mod").collect::<Vec<_>>().join("::")
+    }
+
     /// Returns how many modules deep the file is: 1 for `src/home.rs` and `src/net/mod.rs`, 2 for `src/net/retry.rs`.
     fn depth(&self) -> usize {
         let parts = self.path.strip_prefix(root()).unwrap_or(&self.path).components().count();
         if self.path.ends_with("mod.rs") { parts - 1 } else { parts }
     }
+}
+
+/// What is imported from where: a name in this module, and the path that it stands for.
+#[derive(Debug)]
+struct Import {
+    is_public: bool,
+    name: String,
+    path: Vec<String>,
+}
+
+/// The production files of the crate as modules, with what each imports.
+#[derive(Debug)]
+struct Files {
+    /// By the path of the module, like `net::retry`: what it imports, and all of its words without the tests.
+    modules: BTreeMap<String, (Vec<Import>, Vec<String>)>,
+}
+
+impl Files {
+    fn new(sources: impl IntoIterator<Item = Source>) -> Self {
+        let read = |source: Source| {
+            let tokens = without_tests(&source.tokens);
+            (source.module_path(), (imports(&tokens), tokens))
+        };
+        Self { modules: sources.into_iter().map(read).collect() }
+    }
+
+    /// Returns every file that leads back to itself, with the first file on the way. A file may name what the `mod.rs` above
+    /// it defines, so the way from there down does not count.
+    fn circles(&self) -> Vec<(String, String)> {
+        let edges: BTreeMap<&String, BTreeSet<String>> =
+            self.modules.keys().map(|module| (module, self.imported_by(module))).collect();
+        let leads_to = |start: &String, goal: &String| {
+            let (mut seen, mut open) = (BTreeSet::new(), vec![start]);
+            while let Some(next) = open.pop() {
+                if next == goal {
+                    return true;
+                }
+                if seen.insert(next) {
+                    open.extend(edges.get(next).into_iter().flatten());
+                }
+            }
+            false
+        };
+        let ways = edges.iter().flat_map(|(module, next)| next.iter().map(move |next| (*module, next)));
+        let mut found: Vec<_> = ways.filter(|(module, next)| leads_to(next, module)).collect();
+        found.dedup_by_key(|(module, _)| *module);
+        found.into_iter().map(|(module, next)| (module.clone(), next.clone())).collect()
+    }
+
+    /// Returns the files that define what a file names, without itself and those below it.
+    fn imported_by(&self, module: &str) -> BTreeSet<String> {
+        let (imports, tokens) = &self.modules[module];
+        let private = imports.iter().filter(|import| !import.is_public).map(|import| import.path.clone());
+        let paths = private.chain(paths(tokens)).filter_map(|path| self.absolute(module, &path));
+        let defined = paths.filter_map(|path| self.defining(&path, 0));
+        let below = format!("{module}::");
+        defined.filter(|other| other != module && !other.starts_with(&below)).collect()
+    }
+
+    /// Returns a path from the root of the crate; `None` for one that leads out of it.
+    fn absolute(&self, module: &str, path: &[String]) -> Option<Vec<String>> {
+        let own = module.split("::").map(str::to_owned);
+        match path.first()?.as_str() {
+            "crate" => Some(path[1..].to_vec()),
+            "self" => Some(own.chain(path[1..].iter().cloned()).collect()),
+            "super" => {
+                let climbs = path.iter().take_while(|word| *word == "super").count();
+                let depth = own.clone().count().checked_sub(climbs)?;
+                Some(own.take(depth).chain(path[climbs..].iter().cloned()).collect())
+            }
+            first if self.modules.contains_key(&format!("{module}::{first}")) => {
+                Some(own.chain(path.to_vec()).collect())
+            }
+            _ => None,
+        }
+    }
+
+    /// Returns the file that defines what a path leads to, through the names that modules pass on.
+    fn defining(&self, path: &[String], depth: usize) -> Option<String> {
+        let longest = (1..=path.len()).rev().find(|length| self.modules.contains_key(&path[..*length].join("::")))?;
+        let module = path[..longest].join("::");
+        let passed_on = path.get(longest).filter(|_| depth < 8).and_then(|name| {
+            let import = self.modules[&module].0.iter().find(|import| import.name == *name)?;
+            let rest = path[longest + 1..].iter().cloned();
+            self.absolute(&module, &import.path).map(|found| found.into_iter().chain(rest).collect::<Vec<_>>())
+        });
+        match passed_on {
+            Some(path) => self.defining(&path, depth + 1),
+            None => Some(module),
+        }
+    }
+}
+
+/// Returns what the `use` declarations of a file import.
+fn imports(tokens: &[String]) -> Vec<Import> {
+    let mut found = Vec::new();
+    // In a type, `use<..>` says what it captures.
+    let declares = |pair: &[String]| pair[0] == "use" && pair[1] != "<";
+    for (at, _) in tokens.windows(2).enumerate().filter(|(_, pair)| declares(pair)) {
+        let is_public = at > 0 && matches!(tokens[at - 1].as_str(), "pub" | ")");
+        let end = tokens[at..].iter().position(|token| token == ";").map_or(tokens.len(), |length| at + length);
+        let mut expanded = Vec::new();
+        expand(&tokens[at + 1..end], &[], &mut expanded);
+        found.extend(expanded.into_iter().map(|(name, path)| Import { is_public, name, path }));
+    }
+    found
+}
+
+/// Takes the groups of a `use` declaration apart: each name with its whole path.
+fn expand(tree: &[String], before: &[String], found: &mut Vec<(String, Vec<String>)>) {
+    let (mut depth, mut start) = (0_usize, 0);
+    for at in 0..=tree.len() {
+        match tree.get(at).map(String::as_str) {
+            Some("{") => depth += 1,
+            Some("}") => depth -= 1,
+            Some(",") | None if depth == 0 => {
+                expand_one(&tree[start..at], before, found);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+}
+
+fn expand_one(branch: &[String], before: &[String], found: &mut Vec<(String, Vec<String>)>) {
+    let words = |tokens: &[String]| tokens.iter().filter(|token| *token != "::").cloned().collect::<Vec<_>>();
+    if let Some(open) = branch.iter().position(|token| token == "{") {
+        let before = [before.to_vec(), words(&branch[..open])].concat();
+        return expand(&branch[open + 1..branch.len() - 1], &before, found);
+    }
+    let named = branch.iter().position(|token| token == "as").unwrap_or(branch.len());
+    let mut path = [before.to_vec(), words(&branch[..named])].concat();
+    if path.len() > 1 && path.last().is_some_and(|last| last == "self") {
+        path.pop();
+    }
+    if let Some(name) = branch.get(named + 1).or(path.last()).cloned() {
+        found.push((name, path));
+    }
+}
+
+/// Returns the paths of at least two words that stand in a file outside of `use`.
+fn paths(tokens: &[String]) -> Vec<Vec<String>> {
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate() {
+        let begins = token.starts_with(is_word) && tokens.get(at + 1).is_some_and(|next| next == "::");
+        if begins && (at == 0 || tokens[at - 1] != "::") {
+            let more = tokens[at + 1..].chunks(2).take_while(|pair| pair[0] == "::" && pair.len() == 2);
+            let more = more.map(|pair| pair[1].clone()).take_while(|word| word.starts_with(is_word));
+            found.push(std::iter::once(token.clone()).chain(more).collect());
+        }
+    }
+    found
 }
 
 /// Returns the first words of the paths that follow: one, or those of a group.

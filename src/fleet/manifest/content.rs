@@ -1,114 +1,33 @@
-//! What the manifest asks for besides plugins: the dashboards they bundle, queries that must succeed, and data sources.
+//! What the manifest asks for besides plugins: data sources; and what its entries have in common.
 //!
 //! *Invariant:* a [`DataSourceWish`] has what its `ensure` needs; its secrets are references.
 //! *Not for:* which of it a workspace has already.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, path::Path, str::FromStr};
+use std::{collections::BTreeMap, path::Path};
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use serde_json::{Map, Value, json};
-use sha2::{Digest as _, Sha256};
 
-use super::{Ensure, RuleError};
+use super::{error::RuleError, uid::Uid};
 use crate::{
-    diagnostic::{Kind, diagnose},
     fleet::reference::{ParseReferenceError, SecretReference},
     model::{PluginId, Selector},
 };
 
-/// The longest unique id (Folder API: "The uid can have a maximum length of 40 characters").
-const MAX_UID: usize = 40;
-
-/// The unique id of a folder or a data source: 1 to 40 ASCII letters, digits, `-` and `_`.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Uid(String);
-
-impl Uid {
-    /// Returns the id as it is written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// Returns the id of the folder for a plugin's dashboards, always the same for the same plugin.
-    pub fn of_folder(plugin: &PluginId) -> Self {
-        let fits = |sign: char| if is_uid_sign(sign) { sign } else { '-' };
-        let whole: String = format!("plugport-{plugin}").chars().map(fits).collect();
-        if whole.len() <= MAX_UID && whole.ends_with(plugin.as_str()) {
-            return Self(whole);
-        }
-        // What is cut off tells plugins apart.
-        let digest = hex::encode(&Sha256::digest(plugin.as_str())[..4]);
-        let start: String = whole.chars().take(MAX_UID - digest.len() - 1).collect();
-        Self(format!("{start}-{digest}"))
-    }
+pub(super) fn everywhere() -> Selector {
+    Selector::All
 }
 
-fn is_uid_sign(sign: char) -> bool {
-    sign.is_ascii_alphanumeric() || matches!(sign, '-' | '_')
-}
-
-impl FromStr for Uid {
-    type Err = ParseUidError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let valid = (1..=MAX_UID).contains(&text.len()) && text.chars().all(is_uid_sign);
-        if valid { Ok(Self(text.to_owned())) } else { Err(ParseUidError(text.chars().take(80).collect())) }
-    }
-}
-
-impl TryFrom<String> for Uid {
-    type Error = ParseUidError;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Uid> for String {
-    fn from(uid: Uid) -> Self {
-        uid.0
-    }
-}
-
-impl fmt::Display for Uid {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.pad(&self.0)
-    }
-}
-
-/// A text is not a unique id.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{}` is no unique id: expected up to 40 letters, digits, `-` and `_`", .0.escape_debug())]
-pub struct ParseUidError(String);
-
-diagnose!(ParseUidError => Kind::Usage);
-
-impl JsonSchema for Uid {
-    fn schema_name() -> Cow<'static, str> {
-        "Uid".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "description": "The unique id of a folder or a data source in Grafana: 1 to 40 letters, digits, `-` and `_`.",
-            "pattern": "^[A-Za-z0-9_-]{1,40}$"
-        })
-    }
-}
-
-/// `dashboards = { folder = "Title", uid = "stable" }`: the folder that the dashboards of a plugin are imported into.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct DashboardsWish {
-    /// The title of the folder; it is created if it does not exist.
-    #[serde(deserialize_with = "title")]
-    #[schemars(with = "String", length(min = 1))]
-    pub folder: String,
-    /// The unique id of the folder. Without it: `plugport-` and the plugin's id, shortened to 40 characters.
-    pub uid: Option<Uid>,
+/// Whether something must be there or must not be there.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ensure {
+    /// It is installed or created.
+    #[default]
+    Present,
+    /// It is removed.
+    Absent,
 }
 
 /// `[[datasource]]`: a data source that a rollout creates, changes or removes.
@@ -122,7 +41,7 @@ pub struct DataSourceWish {
     /// The name of the data source; required with `ensure = "present"`.
     pub name: Option<String>,
     /// The workspaces that this entry applies to.
-    #[serde(default = "super::policy::everywhere")]
+    #[serde(default = "everywhere")]
     pub on: Selector,
     /// Whether the data source must exist or must not exist.
     #[serde(default)]
@@ -203,11 +122,6 @@ impl DataSourceWish {
         }
         Value::Object(settings)
     }
-}
-
-fn title<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    if text.trim().is_empty() { Err(D::Error::custom("a folder has a title")) } else { Ok(text) }
 }
 
 /// Reads a table as the object that is sent.

@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf};
 
-use super::{Uid, workspace::WorkspaceKind};
+use super::{kind::WorkspaceKind, uid::Uid};
 use crate::{
     diagnostic::{Kind, diagnose, nearest},
     fleet::reference::ParseReferenceError,

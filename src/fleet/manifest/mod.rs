@@ -6,8 +6,11 @@
 
 mod content;
 mod error;
+mod kind;
 mod policy;
 mod schema;
+mod uid;
+mod wish;
 mod workspace;
 
 use std::{
@@ -20,11 +23,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub use content::{Access, DashboardsWish, DataSourceWish, ParseUidError, Uid};
+pub use content::{Access, DataSourceWish, Ensure};
 pub use error::{ManifestError, RuleError, SelectError};
-pub use policy::{CatalogSection, Ensure, KeySource, ParseSourceError, Signatures, Source, TrustSection, Wish};
+pub use kind::WorkspaceKind;
+pub use policy::{CatalogSection, KeySource, ParseSourceError, Signatures, Source, TrustSection};
 pub use schema::manifest_schema;
-pub use workspace::{Endpoint, Login, Service, Workspace, WorkspaceKind};
+pub use uid::{ParseUidError, Uid};
+pub use wish::{DashboardsWish, Wish};
+pub use workspace::{Endpoint, Login, Service, Workspace};
 
 use super::reference::ParseReferenceError;
 use crate::{

@@ -1,4 +1,4 @@
-//! What the manifest asks for: the catalog, whom to trust, and which plugins.
+//! What the manifest says of the catalog and of trust.
 
 use std::{
     collections::BTreeSet,
@@ -10,13 +10,11 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 
-use super::content::{DashboardsWish, Uid, some_object};
 use crate::{
     diagnostic::{Kind, diagnose},
     fleet::reference::SecretReference,
-    model::{ParseWorkspaceNameError, PluginId, Selector, VersionRange, WorkspaceName},
+    model::{ParseWorkspaceNameError, PluginId, WorkspaceName},
 };
 
 /// `[catalog]`: the source of the catalog.
@@ -171,50 +169,4 @@ pub enum KeySource {
     Builtin,
     /// The built-in key and the keys that the catalog publishes at `/plugins/ci/keys`.
     Upstream,
-}
-
-/// `[[plugin]]`: a wanted plugin, and the workspaces it is wanted on.
-#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct Wish {
-    /// The plugin's id, as in the catalog.
-    pub id: PluginId,
-    /// The allowed versions. Without it: the newest version that works with the workspace's Grafana.
-    pub version: Option<VersionRange>,
-    /// The workspaces that this entry applies to.
-    #[serde(default = "everywhere")]
-    pub on: Selector,
-    /// Whether the plugin must be installed or must not be installed.
-    #[serde(default)]
-    pub ensure: Ensure,
-    /// Import the dashboards that the plugin bundles into this folder. Without it they are not imported.
-    pub dashboards: Option<DashboardsWish>,
-    /// A query that the gate sends to every data source of the plugin, as in Grafana's `/api/ds/query`. A data source that
-    /// answered it before the change must answer it after the change.
-    #[serde(default, deserialize_with = "some_object")]
-    #[schemars(with = "Option<std::collections::BTreeMap<String, Value>>")]
-    pub smoke: Option<Map<String, Value>>,
-}
-
-impl Wish {
-    /// Returns the unique id and the title of the folder for its dashboards.
-    pub fn folder(&self) -> Option<(Uid, &str)> {
-        let wish = self.dashboards.as_ref()?;
-        Some((wish.uid.clone().unwrap_or_else(|| Uid::of_folder(&self.id)), wish.folder.as_str()))
-    }
-}
-
-pub(super) fn everywhere() -> Selector {
-    Selector::All
-}
-
-/// Whether something must be there or must not be there.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Ensure {
-    /// It is installed or created.
-    #[default]
-    Present,
-    /// It is removed.
-    Absent,
 }

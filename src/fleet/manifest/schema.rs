@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Value, json};
 
-use super::{RawManifest, Source};
+use super::{RawManifest, policy::Source};
 use crate::{
     fleet::reference::{SecretReference, TokenReference},
     model::root_schema,

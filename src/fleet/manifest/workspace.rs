@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
-use super::RuleError;
+use super::{error::RuleError, kind::WorkspaceKind};
 use crate::{
     fleet::{
         aws::ServiceAccount,
@@ -18,30 +18,6 @@ use crate::{
     model::{GrafanaVersion, Platform, Selector, WorkspaceName},
     net::parse_address,
 };
-
-/// The kind of a workspace.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq)]
-#[serde(rename_all = "kebab-case")]
-#[schemars(rename = "Kind")]
-pub enum WorkspaceKind {
-    /// An Amazon Managed Grafana workspace.
-    Amg,
-    /// Any other Grafana server.
-    Grafana,
-    /// A plugins folder on this machine.
-    Directory,
-}
-
-impl WorkspaceKind {
-    /// Returns the kind as manifests spell it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Amg => "amg",
-            Self::Grafana => "grafana",
-            Self::Directory => "directory",
-        }
-    }
-}
 
 /// Who runs the Grafana behind an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
