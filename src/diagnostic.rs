@@ -216,16 +216,19 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-/// Returns a text from outside with every character escaped that would not stay where it is printed: controls, line ends,
-/// and those that turn the direction of writing. Quotes stay as they are.
+/// Returns whether a character shows something else than it is: controls and line ends, those that turn the direction of
+/// writing, and those without a width.
+pub fn is_hostile(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(character, '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// Returns a text from outside with its hostile characters escaped, on one line. Quotes stay as they are.
 pub fn printable(text: &str) -> String {
-    let moves = |character: &char| {
-        character.is_control()
-            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
-    };
     let mut shown = String::new();
     for character in text.chars() {
-        if moves(&character) { shown.extend(character.escape_default()) } else { shown.push(character) }
+        if is_hostile(character) { shown.extend(character.escape_default()) } else { shown.push(character) }
     }
     shown
 }

@@ -10,7 +10,7 @@
 //!    catalog as values. [`duration`] and [`progress`] are small vocabularies, and [`json`] reads JSON that is not
 //!    believed.
 //! 2. **Tools.** [`disk`] writes files that appear whole. [`net`] sends requests to servers that were named, and
-//!    nowhere else. [`home`] is the cache folder and its lock.
+//!    nowhere else. [`home`] is the cache folder and its lock. [`process`] runs programs of the user's within bounds.
 //! 3. **Bytes.** [`archive`] judges a zip before one byte of it is unpacked. [`verifier`] decides whether bytes are
 //!    what was promised: only it makes a [`Verified`](verifier::Verified). [`signature`] says who signed a plugin.
 //! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs,
@@ -70,6 +70,7 @@ pub mod lockfile;
 pub mod model;
 pub mod net;
 pub mod ops;
+pub mod process;
 pub mod progress;
 pub mod resolver;
 pub mod rollout;

@@ -10,17 +10,17 @@ use std::{
     io::{self, Read},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::{ExitStatus, Stdio},
+    process::ExitStatus,
     time::Duration,
 };
 
 use serde::{Deserialize, Deserializer, de::Error as _};
-use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::aws::{ParseAccountError, ServiceAccount};
 use crate::{
     diagnostic::{Kind, diagnose},
     model::Secret,
+    process::{Finished, ProcessError, Program, Variables},
 };
 
 /// The greatest length of a secret in bytes.
@@ -207,43 +207,27 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ReferenceError> {
     Ok(bytes)
 }
 
-async fn run(line: &CommandLine, limit: Duration) -> Result<Vec<u8>, ReferenceError> {
-    let name = program(&line.words).to_owned();
-    let start = || {
-        let mut command = tokio::process::Command::new(&name);
-        for variable in &line.withheld {
-            command.env_remove(variable);
-        }
-        command
-            .args(line.words.iter().skip(1))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
+async fn run(line: &CommandLine, time_limit: Duration) -> Result<Vec<u8>, ReferenceError> {
+    let program = Program {
+        name: program(&line.words),
+        arguments: line.words.get(1..).unwrap_or_default(),
+        environment: Variables::AllBut(&line.withheld),
+        // It may ask for a passphrase on the terminal.
+        in_own_group: false,
+        stdout_bytes: Some(MAX_BYTES + 1),
+        stderr_bytes: MAX_BYTES,
+        time_limit,
     };
-    let mut child = start().map_err(|source| ReferenceError::Start { program: name.clone(), source })?;
-    let (out, err) = (child.stdout.take(), child.stderr.take());
-    // The pipes are closed once enough was read, so that a program that prints without end cannot go on.
-    let work = async { tokio::join!(read_some(out), read_some(err), child.wait()) };
-    let Ok((out, err, status)) = tokio::time::timeout(limit, work).await else {
-        return Err(ReferenceError::Slow { program: name, limit });
-    };
-    let fail = |source| ReferenceError::Start { program: name.clone(), source };
-    let (out, err, status) = (out.map_err(fail)?, err.map_err(fail)?, status.map_err(fail)?);
-    if out.len() as u64 <= MAX_BYTES && !status.success() {
-        let said = String::from_utf8_lossy(&err).trim().chars().take(SHOWN).collect();
-        return Err(ReferenceError::Command { program: name, status, said });
+    let name = || program.name.to_owned();
+    let Finished { status, stdout, stderr } = program.run().await.map_err(|error| match error {
+        ProcessError::Start(source) | ProcessError::Wait(source) => ReferenceError::Start { program: name(), source },
+        ProcessError::Slow => ReferenceError::Slow { program: name(), limit: time_limit },
+    })?;
+    if stdout.len() as u64 <= MAX_BYTES && !status.success() {
+        let message = String::from_utf8_lossy(&stderr).trim().chars().take(SHOWN).collect();
+        return Err(ReferenceError::Command { program: name(), status, message });
     }
-    Ok(out)
-}
-
-async fn read_some(pipe: Option<impl AsyncRead + Unpin>) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    if let Some(pipe) = pipe {
-        pipe.take(MAX_BYTES + 1).read_to_end(&mut bytes).await?;
-    }
-    Ok(bytes)
+    Ok(stdout)
 }
 
 /// What stands for a secret is no reference. The text itself is never repeated: it may be the secret.
@@ -316,7 +300,7 @@ pub enum ReferenceError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The program cannot be started or heard.
+    /// The program cannot be started, or its output cannot be read.
     #[error("the command `{}` cannot be run", program.escape_debug())]
     Start {
         /// The program.
@@ -329,18 +313,18 @@ pub enum ReferenceError {
     Slow {
         /// The program.
         program: String,
-        /// How long was waited.
+        /// How long it was given.
         limit: Duration,
     },
     /// The program failed.
-    #[error("the command `{}` failed ({status}){}{}", program.escape_debug(), if said.is_empty() { "" } else { ": " }, said.escape_debug())]
+    #[error("the command `{}` failed ({status}){}{}", program.escape_debug(), if message.is_empty() { "" } else { ": " }, message.escape_debug())]
     Command {
         /// The program.
         program: String,
         /// How it ended.
         status: ExitStatus,
         /// What it wrote to stderr, cut short.
-        said: String,
+        message: String,
     },
     /// What was found cannot be a secret.
     #[error("{from} holds {flaw}")]

@@ -7,6 +7,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnostic::is_hostile;
+
 /// The longest path in bytes, the longest part in bytes and the greatest number of parts.
 const MAX_PATH: usize = 1024;
 const MAX_PART: usize = 255;
@@ -46,10 +48,7 @@ impl RelPath {
 }
 
 fn forbidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\\' | ':')
-        || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(character, '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    matches!(character, '\\' | ':') || is_hostile(character)
 }
 
 /// Windows drops dots and blanks at the end of a name, so that nothing is left of these, or too little.

@@ -22,6 +22,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("model", &["diagnostic", "json"]),
 
     ("disk", &[]),
+    ("process", &[]),
     ("net", &["diagnostic", "duration", "model"]),
     ("home", &["diagnostic", "disk", "model"]),
 
@@ -38,7 +39,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("usage", &["model"]),
     ("upgrade", &["model", "resolver"]),
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
-    ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "rollout", "verifier"]),
+    ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout", "verifier"]),
     ("journal", &["diagnostic", "disk", "model", "rollout"]),
 
     ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",

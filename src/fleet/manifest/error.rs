@@ -4,7 +4,7 @@ use std::{io, path::PathBuf};
 
 use super::{kind::WorkspaceKind, uid::Uid};
 use crate::{
-    diagnostic::{Kind, diagnose, nearest},
+    diagnostic::{Kind, diagnose, nearest, printable},
     fleet::reference::ParseReferenceError,
     model::{Selector, WorkspaceName},
     net::SiteError,
@@ -22,7 +22,7 @@ pub enum ManifestError {
         source: io::Error,
     },
     /// It is not TOML, or a value is of the wrong kind.
-    #[error("line {line} of `{}` is not understood: {}", shown(path), one_line(message))]
+    #[error("line {line} of `{}` is not understood: {}", shown(path), printable(message))]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -164,11 +164,6 @@ pub enum SelectError {
 
 fn shown(path: &std::path::Path) -> String {
     path.display().to_string().escape_debug().to_string()
-}
-
-/// The TOML reader quotes what it found; only what would harm a terminal is escaped.
-fn one_line(message: &str) -> String {
-    message.chars().map(|c| if c.is_control() { c.escape_debug().to_string() } else { c.to_string() }).collect()
 }
 
 diagnose!(ManifestError {
