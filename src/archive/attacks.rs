@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::{
     ArchiveError, Rule,
-    testing::{EndRecord, PLUGIN_JSON, Zip, ZipPart, deflated, extra, look, stored},
+    testing::{EndRecord, PLUGIN_JSON, Zip, ZipPart, deflated, extra, inspect_bytes, stored},
 };
 
 const MODULE: &str = "acme-tides-panel/module.js";
@@ -27,13 +27,13 @@ fn position(bytes: &[u8], signature: [u8; 4]) -> usize {
 /// Flips every bit of a range, one at a time, and returns the bytes of which some bit may be flipped unnoticed, counted
 /// from the start of the range.
 fn unnoticed(whole: &[u8], range: Range<usize>) -> Vec<usize> {
-    assert!(look(whole).is_ok(), "the whole package is valid");
+    assert!(inspect_bytes(whole).is_ok(), "the whole package is valid");
     let mut found = Vec::new();
     for at in range.clone() {
         let accepted = (0..8).any(|bit| {
             let mut bytes = whole.to_vec();
             bytes[at] ^= 1 << bit;
-            look(&bytes).is_ok()
+            inspect_bytes(&bytes).is_ok()
         });
         if accepted {
             found.push(at - range.start);
@@ -227,7 +227,7 @@ fn p16_a_deflate_stream_cut_anywhere_is_refused() {
 
 #[test]
 fn p23_keys_that_are_equal_or_differ_in_case_are_refused_at_any_depth() {
-    let of = |json: String| Zip::of([deflated("acme-tides-panel/plugin.json", json.as_bytes())]).inspect();
+    let of = |json: String| Zip::from_parts([deflated("acme-tides-panel/plugin.json", json.as_bytes())]).inspect();
     let inside = |value: &str| PLUGIN_JSON.replacen('{', &format!("{{\"extra\":{value},"), 1);
     assert!(of(inside("[{\"a\":{\"b\":1,\"c\":2}}]")).is_ok());
     for (one, other) in [

@@ -83,10 +83,11 @@ pub(super) fn read_record(directory: &mut impl Read) -> Result<CentralRecord, Ar
     let mut variable = vec![0; name + extra + usize::from(header.comment)];
     fill(directory, &mut variable, Rule::CentralDirectory)?;
     let (name, rest) = variable.split_at(name);
-    judge(&header, name, &rest[..extra]).map_err(|rule| ArchiveError::from(rule).of(&String::from_utf8_lossy(name)))
+    check_header(&header, name, &rest[..extra])
+        .map_err(|rule| ArchiveError::from(rule).with_entry(&String::from_utf8_lossy(name)))
 }
 
-fn judge(header: &CentralHeader, name: &[u8], extra: &[u8]) -> Result<CentralRecord, Rule> {
+fn check_header(header: &CentralHeader, name: &[u8], extra: &[u8]) -> Result<CentralRecord, Rule> {
     if header.flags & ENCRYPTED != 0 {
         return Err(Rule::Encrypted);
     }
@@ -166,7 +167,7 @@ mod tests {
         }
         assert!(matches!(rule(part().mode(0o120_777).central(|fields| fields.host = 0)), Rule::Link));
         let json = deflated("acme-tides-panel/plugin.json", b"../other/plugin.json").mode(0o120_777);
-        assert!(matches!(Zip::of([json]).broken(), Rule::Link));
+        assert!(matches!(Zip::from_parts([json]).broken(), Rule::Link));
         let root = stored("acme-tides-panel", b"/etc").mode(0o120_777);
         assert!(matches!(rule(root), Rule::Link));
     }

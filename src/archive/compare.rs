@@ -170,7 +170,7 @@ pub fn file_digests(
             hasher.update(bytes);
             Ok(())
         });
-        poured.map_err(|error| ArchiveError::from(error).of(path.as_str()))?;
+        poured.map_err(|error| ArchiveError::from(error).with_entry(path.as_str()))?;
         digests.insert(path.clone(), Sha256Digest::from_bytes(hasher.finalize().into()));
     }
     Ok(digests)

@@ -21,7 +21,7 @@ pub(super) struct Inflater {
 
 /// What went wrong between an entry and its sink.
 #[derive(Debug)]
-pub(super) enum PourError {
+pub(super) enum ExtractError {
     /// The entry is not what it says.
     Refused(Rule),
     /// The zip could not be read.
@@ -30,17 +30,17 @@ pub(super) enum PourError {
     Sink(io::Error),
 }
 
-impl From<Rule> for PourError {
+impl From<Rule> for ExtractError {
     fn from(rule: Rule) -> Self {
         Self::Refused(rule)
     }
 }
 
-impl From<PourError> for ArchiveError {
-    fn from(error: PourError) -> Self {
+impl From<ExtractError> for ArchiveError {
+    fn from(error: ExtractError) -> Self {
         match error {
-            PourError::Refused(rule) => rule.into(),
-            PourError::Read(error) | PourError::Sink(error) => Self::Io(error),
+            ExtractError::Refused(rule) => rule.into(),
+            ExtractError::Read(error) | ExtractError::Sink(error) => Self::Io(error),
         }
     }
 }
@@ -57,16 +57,16 @@ struct Meter<'a, 'b> {
 }
 
 impl Meter<'_, '_> {
-    fn pass(&mut self, bytes: &[u8]) -> Result<(), PourError> {
+    fn pass(&mut self, bytes: &[u8]) -> Result<(), ExtractError> {
         self.poured += bytes.len() as u64;
         if self.poured > self.content.size {
             return Err(Rule::Size.into());
         }
         self.crc.update(bytes);
-        (self.sink)(bytes).map_err(PourError::Sink)
+        (self.sink)(bytes).map_err(ExtractError::Sink)
     }
 
-    fn finish(self) -> Result<(), PourError> {
+    fn finish(self) -> Result<(), ExtractError> {
         if self.poured != self.content.size {
             return Err(Rule::Size.into());
         }
@@ -86,7 +86,7 @@ impl Inflater {
         file: &mut impl BufRead,
         content: &EntryData,
         sink: &mut ByteSink<'_>,
-    ) -> Result<(), PourError> {
+    ) -> Result<(), ExtractError> {
         let mut meter = Meter { content, poured: 0, crc: Crc::new(), sink };
         match content.method {
             Method::Stored => copy(file, content.compressed, &mut meter)?,
@@ -95,7 +95,12 @@ impl Inflater {
         meter.finish()
     }
 
-    fn inflate(&mut self, file: &mut impl BufRead, mut left: u64, meter: &mut Meter<'_, '_>) -> Result<(), PourError> {
+    fn inflate(
+        &mut self,
+        file: &mut impl BufRead,
+        mut left: u64,
+        meter: &mut Meter<'_, '_>,
+    ) -> Result<(), ExtractError> {
         self.stream.reset(false);
         loop {
             let input = next(file, left)?;
@@ -119,12 +124,12 @@ impl Inflater {
     }
 }
 
-fn copy(file: &mut impl BufRead, mut left: u64, meter: &mut Meter<'_, '_>) -> Result<(), PourError> {
+fn copy(file: &mut impl BufRead, mut left: u64, meter: &mut Meter<'_, '_>) -> Result<(), ExtractError> {
     while left > 0 {
         let bytes = next(file, left)?;
         let count = bytes.len();
         if count == 0 {
-            return Err(PourError::Read(io::ErrorKind::UnexpectedEof.into()));
+            return Err(ExtractError::Read(io::ErrorKind::UnexpectedEof.into()));
         }
         meter.pass(bytes)?;
         file.consume(count);
@@ -134,8 +139,8 @@ fn copy(file: &mut impl BufRead, mut left: u64, meter: &mut Meter<'_, '_>) -> Re
 }
 
 /// Returns bytes that are at hand, at most `left`.
-fn next(file: &mut impl BufRead, left: u64) -> Result<&[u8], PourError> {
-    let bytes = file.fill_buf().map_err(PourError::Read)?;
+fn next(file: &mut impl BufRead, left: u64) -> Result<&[u8], ExtractError> {
+    let bytes = file.fill_buf().map_err(ExtractError::Read)?;
     let count = usize::try_from(left).map_or(bytes.len(), |left| left.min(bytes.len()));
     Ok(&bytes[..count])
 }
@@ -155,10 +160,10 @@ impl<F: Read + Seek> ZipBytes<F> {
     }
 
     /// Pours one entry into `sink`.
-    pub(super) fn pour(&mut self, content: &EntryData, sink: &mut ByteSink<'_>) -> Result<(), PourError> {
+    pub(super) fn pour(&mut self, content: &EntryData, sink: &mut ByteSink<'_>) -> Result<(), ExtractError> {
         // Relative, so that what is in the buffer stays there.
         let distance = content.start.cast_signed().wrapping_sub(self.position.cast_signed());
-        self.bytes.seek_relative(distance).map_err(PourError::Read)?;
+        self.bytes.seek_relative(distance).map_err(ExtractError::Read)?;
         self.inflater.pour(&mut self.bytes, content, sink)?;
         self.position = content.start + content.compressed;
         Ok(())
@@ -208,7 +213,7 @@ mod tests {
             poured += bytes.len();
             Ok(())
         });
-        assert!(matches!(outcome, Err(PourError::Refused(Rule::Size))));
+        assert!(matches!(outcome, Err(ExtractError::Refused(Rule::Size))));
         assert!(poured <= 100_000, "{poured}");
     }
 }

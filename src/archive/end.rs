@@ -171,7 +171,7 @@ fn check_counts(counts: &EndCounts, end_records: u64, limits: &ArchiveLimits) ->
 mod tests {
     use crate::archive::{
         ArchiveLimits, Rule,
-        testing::{PLUGIN_JSON, Wide, Zip, broken, id, look, stored},
+        testing::{PLUGIN_JSON, Wide, Zip, broken, id, inspect_bytes, stored},
     };
 
     fn plain() -> Zip {
@@ -216,7 +216,7 @@ mod tests {
     fn a_comment_is_fine_unless_it_has_an_end_record() {
         assert!(plain().end(|end| end.comment = b"built by hand".to_vec()).inspect().is_ok());
         assert!(plain().end(|end| end.comment = vec![b'c'; 65_535]).inspect().is_ok());
-        let inner = Zip::of([stored("evil", b"x")]).build();
+        let inner = Zip::from_parts([stored("evil", b"x")]).build();
         assert!(matches!(plain().end(|end| end.comment.clone_from(&inner)).broken(), Rule::SecondEndRecord));
         let ambiguous = plain().end(|end| end.comment = [b"PK\x05\x06", &[0; 18][..], b"tail"].concat());
         assert!(matches!(ambiguous.broken(), Rule::SecondEndRecord));
@@ -224,11 +224,11 @@ mod tests {
 
     #[test]
     fn an_end_record_in_the_bytes_of_a_stored_zip_misleads_nobody() {
-        let inner = Zip::of([stored("inner", b"x")]).build();
+        let inner = Zip::from_parts([stored("inner", b"x")]).build();
         assert!(Zip::plugin([stored("acme-tides-panel/nested.zip", &inner)]).inspect().is_ok());
         // Unless it claims to reach the end of the outer file.
         let outer = |claim| {
-            let inner = Zip::of([]).end(|end| end.comment_length = Some(claim)).build();
+            let inner = Zip::from_parts([]).end(|end| end.comment_length = Some(claim)).build();
             Zip::plugin([stored("acme-tides-panel/nested.zip", &inner)])
         };
         let tail = outer(0).build().len() - Zip::plugin([]).build().len();
@@ -282,6 +282,6 @@ mod tests {
         let bytes = plain().build();
         let limits = ArchiveLimits { package_bytes: bytes.len() as u64 - 1, ..ArchiveLimits::default() };
         let refused = crate::archive::inspect(&mut std::io::Cursor::new(&bytes), &id(), &limits);
-        assert!(refused.is_err() && look(&bytes).is_ok() && !PLUGIN_JSON.is_empty());
+        assert!(refused.is_err() && inspect_bytes(&bytes).is_ok() && !PLUGIN_JSON.is_empty());
     }
 }

@@ -57,7 +57,7 @@ pub fn inspect(
     let mut in_order: Vec<_> = listed.iter().collect();
     in_order.sort_by_key(|entry| entry.record.sizes.start);
     check_layout(&in_order, directory.start)?;
-    ask_again(file, &listed)?;
+    compare_with_zip_library(file, &listed)?;
     let (entries, texts) = read_entries(file, &in_order, directory.start)?;
     let (plugin_json, plugin_folder) = choose_plugin_json(&texts, expected)?;
     let manifest = texts.get(&inside(plugin_folder, "MANIFEST.txt")).cloned();
@@ -121,7 +121,7 @@ fn inside(folder: &str, name: &str) -> String {
 }
 
 fn refuse(record: &CentralRecord, rule: Rule) -> ArchiveError {
-    ArchiveError::from(rule).of(&record.name)
+    ArchiveError::from(rule).with_entry(&record.name)
 }
 
 fn check_sizes(listed: &[ListedRecord], limits: &ArchiveLimits, package: u64) -> Result<(), ArchiveError> {
@@ -150,7 +150,7 @@ fn check_layout(listed: &[&ListedRecord], end: u64) -> Result<(), ArchiveError> 
 }
 
 /// Asks the zip library for its view of the central directory. `listed` is in the order of that directory.
-fn ask_again(file: &mut (impl Read + Seek), listed: &[ListedRecord]) -> Result<(), ArchiveError> {
+fn compare_with_zip_library(file: &mut (impl Read + Seek), listed: &[ListedRecord]) -> Result<(), ArchiveError> {
     let other = ZipArchive::new(BufReader::with_capacity(BUFFER, file)).map_err(second_error)?;
     if other.len() != listed.len() || other.offset() != 0 {
         return Err(Rule::SecondOpinion.into());
@@ -189,7 +189,7 @@ fn read_entries(
     for (ListedRecord { record, path, kept }, next) in listed.iter().zip(starts) {
         let mut text = kept.then(Vec::new);
         let content = read_entry(&mut bytes, record, next, &mut inflater, text.as_mut())
-            .map_err(|error| error.of(&record.name))?;
+            .map_err(|error| error.with_entry(&record.name))?;
         let Some(path) = path.clone() else { continue };
         if let Some(text) = text {
             texts.insert(path.as_str().to_owned(), text);
@@ -228,7 +228,7 @@ fn choose_plugin_json(texts: &CapturedFiles, expected: &PluginId) -> Result<(Plu
     for folder in PLUGIN_FOLDERS {
         let name = inside(folder, "plugin.json");
         let Some(text) = texts.get(&name) else { continue };
-        let refuse = |rule| ArchiveError::from(rule).of(&format!("{expected}/{name}"));
+        let refuse = |rule| ArchiveError::from(rule).with_entry(&format!("{expected}/{name}"));
         let parsed = parse_plugin_json(text).map_err(|error| refuse(Rule::PluginJson(error)))?;
         match &chosen {
             None if parsed.id != *expected => return Err(refuse(Rule::OtherPlugin(parsed.id))),
@@ -247,7 +247,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::archive::testing::{PLUGIN_JSON, RecordFields, Zip, ZipPart, broken, deflated, id, look, stored};
+    use crate::archive::testing::{
+        PLUGIN_JSON, RecordFields, Zip, ZipPart, broken, deflated, id, inspect_bytes, stored,
+    };
 
     const JSON: &str = "acme-tides-panel/plugin.json";
 
@@ -266,7 +268,7 @@ mod tests {
             deflated("acme-tides-panel/gpx_tides_linux_amd64", b"\x7fELF"),
             deflated("acme-tides-panel/run.sh", b"#!").mode(0o100_744),
         ];
-        let archive = Zip::of(parts).inspect().expect("valid");
+        let archive = Zip::from_parts(parts).inspect().expect("valid");
         let paths: Vec<_> = archive.entries().iter().map(|entry| entry.path().as_str()).collect();
         assert_eq!(paths, ["plugin.json", "img", "img/logo ü.svg", "MANIFEST.txt", "gpx_tides_linux_amd64", "run.sh"]);
         let executable: Vec<_> = archive.entries().iter().map(Entry::is_executable).collect();
@@ -298,12 +300,12 @@ mod tests {
         })]);
         assert!(matches!(longer.broken(), Rule::Overlap));
         // One kernel, many headers: each local header is inside the bytes of the one before.
-        let mut inner = Zip::of([stored("acme-tides-panel/b", b"b")]).build();
+        let mut inner = Zip::from_parts([stored("acme-tides-panel/b", b"b")]).build();
         inner.truncate(49);
         let outer = stored("acme-tides-panel/a", &inner);
         let start = 30 + 18;
         let nested = stored("acme-tides-panel/b", b"b").central(|fields| fields.start = Some(start));
-        let zip = Zip::of([outer, ZipPart { local: None, data: Vec::new(), ..nested }]);
+        let zip = Zip::from_parts([outer, ZipPart { local: None, data: Vec::new(), ..nested }]);
         assert!(matches!(zip.broken(), Rule::Overlap));
     }
 
@@ -321,7 +323,7 @@ mod tests {
         let hidden = ZipPart { central: Vec::new(), ..stored("acme-tides-panel/hidden", b"x") };
         assert!(matches!(Zip::plugin([hidden.clone()]).broken(), Rule::Gap));
         assert!(matches!(Zip::plugin([hidden.clone(), stored("acme-tides-panel/x", b"x")]).broken(), Rule::Gap));
-        assert!(matches!(Zip::of([hidden, deflated(JSON, PLUGIN_JSON.as_bytes())]).broken(), Rule::Gap));
+        assert!(matches!(Zip::from_parts([hidden, deflated(JSON, PLUGIN_JSON.as_bytes())]).broken(), Rule::Gap));
         let missing = ZipPart { local: None, data: Vec::new(), ..stored("acme-tides-panel/missing", b"x") };
         assert!(matches!(Zip::plugin([missing]).broken(), Rule::Overlap));
     }
@@ -348,7 +350,7 @@ mod tests {
 
     #[test]
     fn a_nested_bomb_is_only_data() {
-        let bomb = Zip::of([deflated("zeros", &vec![0; 4 << 20])]).build();
+        let bomb = Zip::from_parts([deflated("zeros", &vec![0; 4 << 20])]).build();
         let archive = Zip::plugin([stored("acme-tides-panel/bomb.zip", &bomb)]).inspect().expect("data");
         assert!(archive.unpacked_size() < 10_000);
     }
@@ -367,16 +369,16 @@ mod tests {
     fn plugin_json_is_there_readable_and_of_the_plugin() {
         let other = PLUGIN_JSON.replace("acme-tides-panel", "acme-tides-app");
         let newer = PLUGIN_JSON.replace("1.2.3", "1.2.4");
-        let of = |json: &str| Zip::of([deflated(JSON, json.as_bytes())]).broken();
-        assert!(matches!(Zip::of([stored("acme-tides-panel/module.js", b"x")]).broken(), Rule::NoPluginJson));
+        let of = |json: &str| Zip::from_parts([deflated(JSON, json.as_bytes())]).broken();
+        assert!(matches!(Zip::from_parts([stored("acme-tides-panel/module.js", b"x")]).broken(), Rule::NoPluginJson));
         assert!(matches!(of(&other), Rule::OtherPlugin(_)));
         for bad in ["", "not json", "{}", &"[".repeat(5_000), &PLUGIN_JSON.replace("name", "ID"), "\u{feff}{}"] {
             assert!(matches!(of(bad), Rule::PluginJson(_)), "{bad:?}");
         }
         let large = deflated(JSON, &vec![b' '; (1 << 20) + 1]);
-        assert!(matches!(Zip::of([large]).broken(), Rule::FileTooLarge(1_048_576)));
+        assert!(matches!(Zip::from_parts([large]).broken(), Rule::FileTooLarge(1_048_576)));
         let dist = |json: &str| deflated("acme-tides-panel/dist/plugin.json", json.as_bytes());
-        assert_eq!(Zip::of([dist(PLUGIN_JSON)]).inspect().expect("valid").plugin_folder(), "dist");
+        assert_eq!(Zip::from_parts([dist(PLUGIN_JSON)]).inspect().expect("valid").plugin_folder(), "dist");
         assert!(Zip::plugin([dist(PLUGIN_JSON)]).inspect().is_ok());
         assert!(matches!(Zip::plugin([dist(&newer)]).broken(), Rule::SecondPluginJson));
     }
@@ -401,7 +403,7 @@ mod tests {
     #[test]
     fn a_package_cut_anywhere_is_refused() {
         let whole = varied();
-        assert!(look(&whole).is_ok());
+        assert!(inspect_bytes(&whole).is_ok());
         for length in 0..whole.len() {
             drop(broken(&whole[..length]));
         }
@@ -426,7 +428,7 @@ mod tests {
             } else {
                 bytes.splice(at..at, insertion);
             }
-            if let Ok(archive) = look(&bytes) {
+            if let Ok(archive) = inspect_bytes(&bytes) {
                 prop_assert_eq!(archive.plugin_json().id.as_str(), "acme-tides-panel");
             }
         }

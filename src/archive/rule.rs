@@ -171,7 +171,7 @@ impl From<Rule> for ArchiveError {
 
 impl ArchiveError {
     /// Returns this error with `name` as the entry that it is about, unless it has one.
-    pub(super) fn of(self, name: &str) -> Self {
+    pub(super) fn with_entry(self, name: &str) -> Self {
         match self {
             Self::Refused { entry: None, rule } => Self::Refused { entry: Some(name.to_owned()), rule },
             other => other,

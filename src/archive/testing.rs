@@ -222,14 +222,14 @@ impl RecordFields {
 }
 
 impl Zip {
-    pub(super) fn of(parts: impl IntoIterator<Item = ZipPart>) -> Self {
+    pub(super) fn from_parts(parts: impl IntoIterator<Item = ZipPart>) -> Self {
         Self { parts: parts.into_iter().collect(), ..Self::default() }
     }
 
     /// A plugin.json and whatever else.
     pub(super) fn plugin(parts: impl IntoIterator<Item = ZipPart>) -> Self {
         let json = deflated("acme-tides-panel/plugin.json", PLUGIN_JSON.as_bytes());
-        Self::of([json].into_iter().chain(parts))
+        Self::from_parts([json].into_iter().chain(parts))
     }
 
     pub(super) fn end(mut self, change: impl Fn(&mut EndRecord)) -> Self {
@@ -260,7 +260,7 @@ impl Zip {
     }
 
     pub(super) fn inspect(&self) -> Result<Archive, ArchiveError> {
-        look(&self.build())
+        inspect_bytes(&self.build())
     }
 
     /// The rule that this zip breaks.
@@ -317,12 +317,12 @@ pub(super) fn id() -> PluginId {
 }
 
 /// Inspects these bytes with the limits that users get.
-pub(super) fn look(bytes: &[u8]) -> Result<Archive, ArchiveError> {
+pub(super) fn inspect_bytes(bytes: &[u8]) -> Result<Archive, ArchiveError> {
     inspect(&mut Cursor::new(bytes), &id(), &ArchiveLimits::default())
 }
 
 pub(super) fn broken(bytes: &[u8]) -> Rule {
-    match look(bytes) {
+    match inspect_bytes(bytes) {
         Err(ArchiveError::Refused { rule, .. }) => rule,
         other => panic!("it was not refused: {other:?}"),
     }

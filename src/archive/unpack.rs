@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     Archive, Entry, EntryKind, Rule,
-    content::{PourError, ZipBytes},
+    content::{ExtractError, ZipBytes},
     folder::{FolderCursor, create_file, open_folder},
 };
 use crate::{
@@ -99,11 +99,11 @@ impl UnpackError {
         move |source| Self::Write { path: path.to_owned(), source }
     }
 
-    fn pour(path: &RelPath) -> impl FnOnce(PourError) -> Self + use<'_> {
+    fn pour(path: &RelPath) -> impl FnOnce(ExtractError) -> Self + use<'_> {
         move |error| match error {
-            PourError::Refused(rule) => Self::Changed { path: path.clone(), rule },
-            PourError::Read(source) => Self::Read { path: path.clone(), source },
-            PourError::Sink(source) => Self::Write { path: path.as_str().to_owned(), source },
+            ExtractError::Refused(rule) => Self::Changed { path: path.clone(), rule },
+            ExtractError::Read(source) => Self::Read { path: path.clone(), source },
+            ExtractError::Sink(source) => Self::Write { path: path.as_str().to_owned(), source },
         }
     }
 }
@@ -242,7 +242,7 @@ mod tests {
     use crate::{
         archive::{
             compare, file_digests,
-            testing::{PLUGIN_JSON, Zip, ZipPart, deflated, look, stored},
+            testing::{PLUGIN_JSON, Zip, ZipPart, deflated, inspect_bytes, stored},
         },
         diagnostic::Diagnose as _,
     };
@@ -255,7 +255,7 @@ mod tests {
 
     fn unpack_into(zip: &Zip, into: &Dir) -> Result<Unpacked, UnpackError> {
         let bytes = zip.build();
-        let archive = look(&bytes).expect("valid");
+        let archive = inspect_bytes(&bytes).expect("valid");
         unpack(&mut Cursor::new(&bytes), &archive, into)
     }
 
@@ -281,7 +281,7 @@ mod tests {
         assert_eq!((read("wide"), read("none")), (b"wide".to_vec(), Vec::new()));
         assert!(place.path().join("empty").is_dir());
         let bytes = zip.build();
-        let digests = file_digests(&mut Cursor::new(&bytes), &look(&bytes).expect("valid")).expect("read");
+        let digests = file_digests(&mut Cursor::new(&bytes), &inspect_bytes(&bytes).expect("valid")).expect("read");
         assert_eq!((digests.len(), &digests), (5, &unpacked.files));
         assert_eq!(compare(&unpacked.files, &dir).expect("compared"), []);
     }
@@ -321,7 +321,7 @@ mod tests {
     fn an_archive_that_changes_after_inspection_is_refused() {
         let (_place, dir) = folder();
         let mut bytes = Zip::plugin([stored("acme-tides-panel/a", b"whole")]).build();
-        let archive = look(&bytes).expect("valid");
+        let archive = inspect_bytes(&bytes).expect("valid");
         let at = bytes.windows(5).position(|window| window == b"whole").expect("stored");
         bytes[at] = b'b';
         let refused = unpack(&mut Cursor::new(&bytes), &archive, &dir).expect_err("changed");

@@ -15,8 +15,8 @@ use sha2::{Digest as _, Sha256};
 use super::{
     ArchiveLimits, file_digests, inspect,
     testing::{
-        EndRecord, PLUGIN_JSON, RecordFields, Wide, Zip, ZipPart, deflate_at, deflated, extra, id, look, raw, stored,
-        zip64,
+        EndRecord, PLUGIN_JSON, RecordFields, Wide, Zip, ZipPart, deflate_at, deflated, extra, id, inspect_bytes, raw,
+        stored, zip64,
     },
     unpack,
 };
@@ -61,7 +61,7 @@ fn described(part: impl Fn() -> ZipPart) -> impl Iterator<Item = Zip> {
 fn reversed(mut zip: Zip) -> Zip {
     let (mut start, mut records) = (0, Vec::new());
     for part in &mut zip.parts {
-        let next = Zip::of([part.clone()]).build();
+        let next = Zip::from_parts([part.clone()]).build();
         let at = next.windows(4).position(|window| window == b"PK\x01\x02").expect("a record");
         records.extend(part.central.drain(..).map(|fields| RecordFields { start: Some(start), ..fields }));
         start += u32::try_from(at).expect("tests are small");
@@ -75,24 +75,24 @@ fn forms() -> Vec<(&'static str, Zip)> {
     let folder = |name| stored(name, b"");
     let mut table = vec![
         ("deflated", Zip::plugin([module()])),
-        ("stored", Zip::of([stored(JSON, PLUGIN_JSON.as_bytes()), stored(MODULE, b"define([])")])),
+        ("stored", Zip::from_parts([stored(JSON, PLUGIN_JSON.as_bytes()), stored(MODULE, b"define([])")])),
         ("a stored empty file", Zip::plugin([stored("acme-tides-panel/none", b"")])),
         ("a deflated empty file", Zip::plugin([deflated(MODULE, b"")])),
         ("no entries for folders", Zip::plugin([named("a/b/c"), named("a/d"), named("e/f")])),
         (
             "folders before their files",
-            Zip::of([folder("acme-tides-panel/"), json(), folder("acme-tides-panel/a/"), named("a/b")]),
+            Zip::from_parts([folder("acme-tides-panel/"), json(), folder("acme-tides-panel/a/"), named("a/b")]),
         ),
         (
             "folders after their files",
-            Zip::of([json(), named("a/b"), folder("acme-tides-panel/a/"), folder("acme-tides-panel/")]),
+            Zip::from_parts([json(), named("a/b"), folder("acme-tides-panel/a/"), folder("acme-tides-panel/")]),
         ),
         ("an empty folder", Zip::plugin([folder("acme-tides-panel/none/")])),
         ("the directory in the opposite order", reversed(Zip::plugin([module(), named("a"), named("b/c")]))),
-        ("plugin.json last", Zip::of([module(), named("a"), json()])),
+        ("plugin.json last", Zip::from_parts([module(), named("a"), json()])),
         (
             "plugin.json in dist",
-            Zip::of([deflated("acme-tides-panel/dist/plugin.json", PLUGIN_JSON.as_bytes()), module()]),
+            Zip::from_parts([deflated("acme-tides-panel/dist/plugin.json", PLUGIN_JSON.as_bytes()), module()]),
         ),
         (
             "plugin.json twice alike",
@@ -126,7 +126,8 @@ fn zip64s() -> Vec<(&'static str, Zip)> {
         (fields.size, fields.compressed) = (u32::MAX, u32::MAX);
     });
     let far = module().central(|fields| {
-        fields.extra = zip64(&[Zip::of([json()]).build().windows(4).position(central).expect("a record") as u64]);
+        fields.extra =
+            zip64(&[Zip::from_parts([json()]).build().windows(4).position(central).expect("a record") as u64]);
         fields.start = Some(u32::MAX);
     });
     vec![
@@ -252,7 +253,8 @@ fn p31_valid_packages_are_accepted_byte_for_byte_however_odd_they_are() {
     let mut count = 0;
     for (what, zip) in tables.into_iter().flatten() {
         let bytes = zip.build();
-        let archive = look(&bytes).unwrap_or_else(|error| panic!("{what}: {}", crate::diagnostic::Chain(&error)));
+        let archive =
+            inspect_bytes(&bytes).unwrap_or_else(|error| panic!("{what}: {}", crate::diagnostic::Chain(&error)));
         let place = tempfile::tempdir().expect("a temporary folder");
         let folder = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("it is there");
         let unpacked = unpack(&mut Cursor::new(&bytes), &archive, &folder).expect(what).files;
@@ -329,7 +331,8 @@ fn p31_what_common_programs_make_is_accepted() {
             println!("NOT RUN: `{name}` is not here or made nothing: {program}");
             continue;
         }
-        let archive = look(&bytes).unwrap_or_else(|error| panic!("{program}: {}", crate::diagnostic::Chain(&error)));
+        let archive =
+            inspect_bytes(&bytes).unwrap_or_else(|error| panic!("{program}: {}", crate::diagnostic::Chain(&error)));
         let digests = file_digests(&mut Cursor::new(&bytes), &archive).expect(program);
         assert_eq!((digests.len(), &digests), (4, &by_another_reader(&bytes)), "{program}");
     }

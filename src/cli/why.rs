@@ -119,7 +119,7 @@ fn wishes(session: &Session, name: &str) -> Vec<Wish> {
     else {
         return Vec::new();
     };
-    session.manifest.plugins().iter().filter(|wish| workspace.is_meant_by(&wish.on)).cloned().collect()
+    session.manifest.plugins().iter().filter(|wish| workspace.is_selected_by(&wish.on)).cloned().collect()
 }
 
 fn policy(session: &Session) -> Policy {

@@ -57,7 +57,7 @@ pub struct Reply {
 
 /// An answer of any status with its body.
 #[derive(Debug)]
-pub struct Spoken {
+pub struct FullReply {
     /// The status, and what the server said.
     pub reply: Reply,
     /// The body as it came, secrets that it repeats included; of an answer that is no success at most the first 16 KiB.

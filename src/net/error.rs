@@ -75,7 +75,7 @@ pub enum NetError {
         url: Url,
     },
     /// The server said no.
-    #[error("`{url}` answered {status}{}", said(message.as_deref()))]
+    #[error("`{url}` answered {status}{}", message_suffix(message.as_deref()))]
     Status {
         /// What was asked.
         url: Url,
@@ -121,13 +121,13 @@ pub enum NetError {
     Setup(#[source] reqwest::Error),
 }
 
-fn said(message: Option<&str>) -> String {
+fn message_suffix(message: Option<&str>) -> String {
     message.map_or_else(String::new, |message| format!(": {}", printable(message)))
 }
 
 impl NetError {
     /// Returns the error of a request that got no answer.
-    pub(super) fn of_sending(url: &Url, source: reqwest::Error) -> Self {
+    pub(super) fn from_sending(url: &Url, source: reqwest::Error) -> Self {
         let (url, unreachable) = (url.clone(), source.is_connect());
         let source = source.without_url();
         if unreachable { Self::Unreachable { url, source } } else { Self::Broken { url, source } }

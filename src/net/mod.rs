@@ -23,7 +23,7 @@ use reqwest::ClientBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use answer::{ConditionalAnswer, Reply, Spoken, TaggedBody};
+pub use answer::{ConditionalAnswer, FullReply, Reply, TaggedBody};
 pub use download::{Download, Sink};
 pub use error::{NetError, SiteError};
 pub use raw::{RawAnswer, RawRequest};

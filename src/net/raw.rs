@@ -94,7 +94,7 @@ impl Client {
 async fn dispatch(request: RequestBuilder, url: &Url, limit: Duration) -> Result<reqwest::Response, NetError> {
     match tokio::time::timeout(limit, request.send()).await {
         Err(_) => Err(NetError::NoAnswer { url: url.clone(), limit }),
-        Ok(sent) => sent.map_err(|source| NetError::of_sending(url, source)),
+        Ok(sent) => sent.map_err(|source| NetError::from_sending(url, source)),
     }
 }
 

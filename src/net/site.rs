@@ -17,7 +17,7 @@ use serde_json::Value;
 use url::{Host, Url};
 
 use super::{
-    Client, ConditionalAnswer, NetError, RedirectRule, Reply, SiteError, Spoken,
+    Client, ConditionalAnswer, FullReply, NetError, RedirectRule, Reply, SiteError,
     answer::{is_redirect, read_document, read_reply, read_start, refuse},
     redirect::{Hop, MAX_HOPS, decide},
     retry::{FullJitter, pause},
@@ -107,7 +107,7 @@ impl Site {
 
     /// Returns the same site, asked about another organisation of the Grafana that it is; the traffic is counted as one.
     #[must_use]
-    pub fn of_organisation(&self, organisation: i64) -> Self {
+    pub fn for_organisation(&self, organisation: i64) -> Self {
         let SiteInner { client, base, credential, traffic, .. } = self.0.as_ref();
         let (client, base, credential) = (client.clone(), base.clone(), credential.clone());
         let (organisation, traffic) = (Some(organisation), Arc::clone(traffic));
@@ -188,22 +188,22 @@ impl Site {
 
     /// Sends one request, once, and returns whatever status comes with its body; only a missing answer is an error, and a
     /// success of more than `question.limit` decoded bytes.
-    pub async fn ask_once(&self, question: SingleRequest<'_>) -> Result<Spoken, NetError> {
+    pub async fn request_once(&self, question: SingleRequest<'_>) -> Result<FullReply, NetError> {
         let url = self.address(question.path, &[]);
         let response = self.send_once(question.method, &url, question.body, question.timeout).await?;
         if is_redirect(response.status()) {
-            return Ok(Spoken { reply: self.not_followed(&response), bytes: Vec::new() });
+            return Ok(FullReply { reply: self.not_followed(&response), bytes: Vec::new() });
         }
         let settings = self.0.client.settings();
         if !response.status().is_success() {
             let mask = |text: &str| self.mask(text, question.hidden);
             let (reply, bytes) = read_start(response, url, &mask, settings).await;
-            return Ok(Spoken { reply, bytes });
+            return Ok(FullReply { reply, bytes });
         }
         let reply = Reply { status: response.status().as_u16(), message: None, retry_after: None };
         let bytes = read_document(response, url, question.limit, settings).await?.bytes;
         self.count_bytes(bytes.len() as u64);
-        Ok(Spoken { reply, bytes })
+        Ok(FullReply { reply, bytes })
     }
 
     /// Returns what a server said without our own secret and without these, should it repeat one.
@@ -341,7 +341,7 @@ impl Site {
         let result = match sent {
             Err(_) => Err(NetError::NoAnswer { url: url.clone(), limit: timeout }),
             Ok(Ok(response)) => Ok(response),
-            Ok(Err(source)) => Err(NetError::of_sending(url, source)),
+            Ok(Err(source)) => Err(NetError::from_sending(url, source)),
         };
         tracing::debug!(%url, status = result.as_ref().map_or(0, |response| response.status().as_u16()), "request");
         result

@@ -159,7 +159,7 @@ impl Trust {
         root_url: Option<&str>,
     ) -> Verdict {
         let plugin = (&plugin_json.id, &plugin_json.version);
-        signature::judge(manifest, plugin, files, root_url, &self.keyring)
+        signature::verify(manifest, plugin, files, root_url, &self.keyring)
     }
 
     /// Returns what the files say that lie in an installed plugin's folder now.

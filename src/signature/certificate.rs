@@ -103,7 +103,7 @@ impl Certificate {
     /// Returns why one of its keys may not be relied on for a signature of that time.
     pub(super) fn fault_at(&self, by: SigningKey<'_>, signed: Timestamp) -> Option<KeyFault> {
         let Some(own) = &self.own else { return Some(KeyFault::Unbound) };
-        let primary = Life::of(&self.key.primary_key, own);
+        let primary = Validity::from_key(&self.key.primary_key, own);
         let fault = primary.fault_at(signed).or_else(|| revoked(self.revocations(), signed));
         match by {
             SigningKey::Primary => fault.or_else(|| not_for_signing(own)),
@@ -120,7 +120,7 @@ impl Certificate {
             signature.typ() == Some(SignatureType::SubkeyRevocation)
                 && signature.verify_subkey_binding(&self.key.primary_key, &subkey.key).is_ok()
         });
-        let life = Life::of(&subkey.key, binding);
+        let life = Validity::from_key(&subkey.key, binding);
         life.fault_at(signed)
             .or_else(|| revoked(revocations, signed))
             .or_else(|| not_for_signing(binding))
@@ -176,13 +176,13 @@ pub(super) fn to_timestamp(time: pgp::types::Timestamp) -> Timestamp {
 }
 
 /// From when to when a key may be used.
-struct Life {
+struct Validity {
     made: Timestamp,
     expires: Option<Timestamp>,
 }
 
-impl Life {
-    fn of(key: &impl KeyDetails, says: &Signature) -> Self {
+impl Validity {
+    fn from_key(key: &impl KeyDetails, says: &Signature) -> Self {
         let made = to_timestamp(key.created_at());
         let lifetime = says.key_expiration_time().map(|lifetime| i64::from(lifetime.as_secs()) * 1000);
         let expires = lifetime

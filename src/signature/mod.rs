@@ -151,7 +151,7 @@ impl Verdict {
 /// Stricter than Grafana: a file named `MANIFEST.txt` in a sub-folder must be listed, as must `debug.log` of a renderer;
 /// keys that differ in case only, weak hashes, signatures that expire, and keys that were expired or revoked at the time of
 /// the signature make it invalid; patterns of root URLs with brackets or braces fit nothing.
-pub fn judge(
+pub fn verify(
     manifest_text: Option<&[u8]>,
     plugin: (&PluginId, &PluginVersion),
     files: &SignedFiles,

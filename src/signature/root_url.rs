@@ -20,7 +20,7 @@ pub(super) fn fits(manifest: &SignedManifest, root_url: &str) -> bool {
 
 /// Returns whether scheme, host with port, and cleaned path with query are equal; the case of the host counts.
 fn same_server(left: &str, right: &str) -> bool {
-    matches!((Parts::of(left), Parts::of(right)), (Some(left), Some(right)) if left == right)
+    matches!((Parts::parse(left), Parts::parse(right)), (Some(left), Some(right)) if left == right)
 }
 
 /// What Grafana compares of a URL.
@@ -32,7 +32,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(url: &'a str) -> Option<Self> {
+    fn parse(url: &'a str) -> Option<Self> {
         let url = url.split('#').next().unwrap_or(url);
         let (scheme, rest) = url.split_once("://")?;
         let (authority, request) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
@@ -71,7 +71,7 @@ fn fits_pattern(pattern: &str, text: &str) -> bool {
     if pattern.contains(NOT_UNDERSTOOD) {
         return false;
     }
-    let steps = steps_of(pattern);
+    let steps = parse_pattern(pattern);
     // `reached[n]` tells whether the first n steps fit the text so far.
     let mut reached = vec![false; steps.len() + 1];
     reached[0] = true;
@@ -82,7 +82,7 @@ fn fits_pattern(pattern: &str, text: &str) -> bool {
     reached.last() == Some(&true)
 }
 
-fn steps_of(pattern: &str) -> Vec<PatternStep> {
+fn parse_pattern(pattern: &str) -> Vec<PatternStep> {
     let mut steps = Vec::new();
     for character in pattern.chars() {
         match (character, steps.last()) {

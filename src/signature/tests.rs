@@ -64,17 +64,17 @@ impl SignedFixture {
         self.signer.sign(&format!("{:#}", self.manifest))
     }
 
-    fn judge(&self) -> Verdict {
-        self.judge_text(self.text().as_bytes())
+    fn verdict(&self) -> Verdict {
+        self.verdict_of_text(self.text().as_bytes())
     }
 
-    fn judge_text(&self, text: &[u8]) -> Verdict {
-        self.judge_with(text, &ring(&[&self.signer]))
+    fn verdict_of_text(&self, text: &[u8]) -> Verdict {
+        self.verdict_with(text, &ring(&[&self.signer]))
     }
 
-    fn judge_with(&self, text: &[u8], keyring: &Keyring) -> Verdict {
+    fn verdict_with(&self, text: &[u8], keyring: &Keyring) -> Verdict {
         let (id, version) = (id(), "1.0.0".parse().expect("a version"));
-        judge(Some(text), (&id, &version), &self.files, self.root_url, keyring)
+        verify(Some(text), (&id, &version), &self.files, self.root_url, keyring)
     }
 }
 
@@ -82,20 +82,20 @@ fn id() -> PluginId {
     "acme-clock-panel".parse().expect("an id")
 }
 
-fn told(verdict: &Verdict) -> String {
+fn describe(verdict: &Verdict) -> String {
     verdict.reason.as_ref().map_or_else(String::new, |reason| Chain(reason.as_ref()).to_string())
 }
 
 #[track_caller]
 fn assert_told(verdict: &Verdict, status: Status, words: &str) {
-    assert_eq!(verdict.status, status, "{}", told(verdict));
-    assert!(told(verdict).contains(words), "{:?} does not say {words:?}", told(verdict));
+    assert_eq!(verdict.status, status, "{}", describe(verdict));
+    assert!(describe(verdict).contains(words), "{:?} does not say {words:?}", describe(verdict));
 }
 
 #[test]
 fn what_was_signed_is_valid_and_tells_by_whom() {
-    let verdict = SignedFixture::new().judge();
-    assert_eq!((verdict.status, told(&verdict)), (Status::Valid, String::new()));
+    let verdict = SignedFixture::new().verdict();
+    assert_eq!((verdict.status, describe(&verdict)), (Status::Valid, String::new()));
     let manifest = verdict.manifest.expect("a manifest");
     assert_eq!(manifest.signature_type, SignatureType::Community);
     assert_eq!(manifest.signed_by_org_name, "Publisher");
@@ -109,7 +109,7 @@ fn every_kind_of_key_that_signs_is_understood() {
         let mut case = SignedFixture::new();
         case.signer = Signer::of_type(2, key_type.clone());
         case.manifest["keyId"] = json!(case.signer.key_id());
-        assert_eq!(told(&case.judge()), "", "{key_type:?}");
+        assert_eq!(describe(&case.verdict()), "", "{key_type:?}");
     }
 }
 
@@ -141,9 +141,9 @@ fn no_manifest_and_next_to_none_is_unsigned() {
     let case = SignedFixture::new();
     let version = "1.0.0".parse().expect("a version");
     let ring = ring(&[&case.signer]);
-    assert_eq!(judge(None, (&id(), &version), &case.files, None, &ring).status, Status::Unsigned);
-    assert_eq!(case.judge_text(b"too short").status, Status::Unsigned);
-    assert_eq!(case.judge_text(b"long enough").status, Status::Invalid);
+    assert_eq!(verify(None, (&id(), &version), &case.files, None, &ring).status, Status::Unsigned);
+    assert_eq!(case.verdict_of_text(b"too short").status, Status::Unsigned);
+    assert_eq!(case.verdict_of_text(b"long enough").status, Status::Invalid);
 }
 
 #[test]
@@ -152,14 +152,14 @@ fn a_changed_text_is_refused_wherever_it_was_changed() {
     let text = case.text();
     for (from, to) in [("acme-clock", "acme-clack"), ("\"community\"", "\"grafana\""), ("\"time\": 1", "\"time\": 2")] {
         assert!(text.contains(from));
-        assert_told(&case.judge_text(text.replace(from, to).as_bytes()), Status::Invalid, "does not fit its text");
+        assert_told(&case.verdict_of_text(text.replace(from, to).as_bytes()), Status::Invalid, "does not fit its text");
     }
 }
 
 #[test]
 fn an_unknown_key_is_named() {
     let case = SignedFixture::new();
-    let verdict = case.judge_with(case.text().as_bytes(), &ring(&[&Signer::new(9)]));
+    let verdict = case.verdict_with(case.text().as_bytes(), &ring(&[&Signer::new(9)]));
     assert_told(&verdict, Status::Invalid, &format!("`{}`, which is not trusted", case.signer.key_id()));
     assert_eq!(verdict.key, Some(case.signer.key_id()));
 }
@@ -172,20 +172,20 @@ fn a_forged_issuer_helps_nobody() {
         config.hashed_subpackets.truncate(1);
         config.unhashed_subpackets = vec![Subpacket::regular(SubpacketData::IssuerKeyId(issuer)).expect("short")];
     });
-    assert_told(&case.judge_text(text.as_bytes()), Status::Invalid, "does not fit its text");
+    assert_told(&case.verdict_of_text(text.as_bytes()), Status::Invalid, "does not fit its text");
 }
 
 #[test]
 fn of_several_trusted_keys_the_one_that_is_named_must_have_signed() {
     let (first, second) = (SignedFixture::new(), Signer::new(9));
     let ring = ring(&[&second, &first.signer]);
-    assert_eq!(first.judge_with(first.text().as_bytes(), &ring).status, Status::Valid);
+    assert_eq!(first.verdict_with(first.text().as_bytes(), &ring).status, Status::Valid);
     let signed_by_the_other = second.sign(&first.manifest.to_string());
-    let verdict = first.judge_with(signed_by_the_other.as_bytes(), &ring);
+    let verdict = first.verdict_with(signed_by_the_other.as_bytes(), &ring);
     assert_told(&verdict, Status::Invalid, "names the key");
     assert_eq!(verdict.key, Some(second.key_id()));
     let upper = SignedFixture::with("keyId", json!(first.signer.key_id().to_uppercase()));
-    assert_told(&upper.judge(), Status::Invalid, "names the key");
+    assert_told(&upper.verdict(), Status::Invalid, "names the key");
 }
 
 #[test]
@@ -202,10 +202,10 @@ fn dates_of_the_key_count_at_the_time_of_the_signature() {
         (signer().not_for_signing(), Status::Invalid, "not for signing"),
     ] {
         let case = SignedFixture { signer, ..SignedFixture::new() };
-        assert_told(&case.judge(), status, words);
+        assert_told(&case.verdict(), status, words);
         if status == Status::Invalid {
-            assert_eq!(case.judge().key, Some(case.signer.key_id()));
-            assert!(told(&case.judge()).contains(&case.signer.key_id()));
+            assert_eq!(case.verdict().key, Some(case.signer.key_id()));
+            assert!(describe(&case.verdict()).contains(&case.signer.key_id()));
         }
     }
 }
@@ -215,7 +215,7 @@ fn a_later_copy_of_a_key_brings_its_revocation() {
     let (case, revoked) = (SignedFixture::new(), Signer::new(1).revoked_at(SIGNED, true));
     let ring = ring(&[&case.signer, &revoked]);
     assert_eq!(ring.ids().len(), 1);
-    assert_told(&case.judge_with(case.text().as_bytes(), &ring), Status::Invalid, "revoked");
+    assert_told(&case.verdict_with(case.text().as_bytes(), &ring), Status::Invalid, "revoked");
 }
 
 #[test]
@@ -228,10 +228,10 @@ fn a_signature_without_time_before_the_key_or_with_an_end_is_refused() {
         })
     };
     let before = SubpacketData::SignatureCreationTime(PgpTimestamp::from_secs(KEY_MADE - 1));
-    assert_told(&case.judge_text(sign(Some(before)).as_bytes()), Status::Invalid, "it was made on 2020-01-01");
-    assert_told(&case.judge_text(sign(None).as_bytes()), Status::Invalid, "has no time");
+    assert_told(&case.verdict_of_text(sign(Some(before)).as_bytes()), Status::Invalid, "it was made on 2020-01-01");
+    assert_told(&case.verdict_of_text(sign(None).as_bytes()), Status::Invalid, "has no time");
     let end = SubpacketData::SignatureExpirationTime(pgp::types::Duration::from_secs(60));
-    assert_told(&case.judge_text(sign(Some(end)).as_bytes()), Status::Invalid, "last day");
+    assert_told(&case.verdict_of_text(sign(Some(end)).as_bytes()), Status::Invalid, "last day");
 }
 
 #[test]
@@ -245,7 +245,7 @@ fn hashes_that_are_not_on_the_list_are_refused() {
     ] {
         let text = case.signer.sign_with(&case.manifest.to_string(), |config| config.hash_alg = hash);
         let words = if status == Status::Valid { "" } else { "the hash SHA3-256, which is not accepted" };
-        assert_told(&case.judge_text(text.as_bytes()), status, words);
+        assert_told(&case.verdict_of_text(text.as_bytes()), status, words);
     }
 }
 
@@ -259,8 +259,8 @@ fn unsigned_text_around_the_block_never_counts() {
         format!("\n{}", case.text()),
         case.text().replace("-----BEGIN PGP SIGNATURE-----\n", "-----BEGIN PGP SIGNATURE-----\r\n"),
     ] {
-        let verdict = case.judge_text(text.as_bytes());
-        assert_eq!(told(&verdict), "", "{text}");
+        let verdict = case.verdict_of_text(text.as_bytes());
+        assert_eq!(describe(&verdict), "", "{text}");
         assert_eq!(verdict.manifest.expect("a manifest").plugin, "acme-clock-panel");
     }
 }
@@ -268,37 +268,37 @@ fn unsigned_text_around_the_block_never_counts() {
 #[test]
 fn two_blocks_and_two_signatures_are_refused() {
     let case = SignedFixture::new();
-    assert_told(&case.judge_text(case.text().repeat(2).as_bytes()), Status::Invalid, "more than one signed block");
+    assert_told(&case.verdict_of_text(case.text().repeat(2).as_bytes()), Status::Invalid, "more than one signed block");
     let once = case.text();
     let (start, end) = (once.find("SIGNATURE-----\n\n").expect("a start") + 16, once.find("\n=").expect("a checksum"));
     let packet = BASE64.decode(once[start..end].replace('\n', "")).expect("base64");
     let twice = format!("{}{}\n-----END PGP SIGNATURE-----\n", &once[..start], BASE64.encode(packet.repeat(2)));
-    assert_told(&case.judge_text(twice.as_bytes()), Status::Invalid, "has 2 signatures");
+    assert_told(&case.verdict_of_text(twice.as_bytes()), Status::Invalid, "has 2 signatures");
 }
 
 #[test]
 fn a_manifest_of_another_plugin_or_version_is_no_manifest_of_this_one() {
     for (field, value) in [("plugin", "acme-other-panel"), ("plugin", "Acme-clock-panel"), ("version", "1.0.1")] {
-        assert_told(&SignedFixture::with(field, json!(value)).judge(), Status::Modified, value);
+        assert_told(&SignedFixture::with(field, json!(value)).verdict(), Status::Modified, value);
     }
 }
 
 #[test]
 fn the_first_file_that_differs_is_named() {
-    let judged = |names: &[&str]| SignedFixture { files: files(names), ..SignedFixture::new() }.judge();
+    let judged = |names: &[&str]| SignedFixture { files: files(names), ..SignedFixture::new() }.verdict();
     assert_told(&judged(&["plugin.json"]), Status::Modified, "`module.js` is missing");
     assert_told(&judged(&["Module.js", "plugin.json"]), Status::Modified, "`module.js` is there as `Module.js`");
     assert_told(&judged(&["a", "module.js", "plugin.json"]), Status::Modified, "`a` is not in the manifest");
     assert_told(&judged(&[]), Status::Invalid, "no files");
     let mut case = SignedFixture::new();
     case.files.insert("module.js".parse().expect("a path"), Sha256Digest::from_bytes([0; 32]));
-    assert_told(&case.judge(), Status::Modified, "`module.js` was changed");
+    assert_told(&case.verdict(), Status::Modified, "`module.js` was changed");
 }
 
 #[test]
 fn only_the_manifest_in_the_root_need_not_be_listed() {
     let judged =
-        |name| SignedFixture { files: files(&["module.js", "plugin.json", name]), ..SignedFixture::new() }.judge();
+        |name| SignedFixture { files: files(&["module.js", "plugin.json", name]), ..SignedFixture::new() }.verdict();
     assert_eq!(judged("MANIFEST.txt").status, Status::Valid);
     assert_told(&judged("img/MANIFEST.txt"), Status::Modified, "`img/MANIFEST.txt` is not in the manifest");
     assert_told(&judged("manifest.txt"), Status::Modified, "`manifest.txt` is not in the manifest");
@@ -310,7 +310,7 @@ fn a_digest_in_other_letters_is_no_digest() {
         let mut case = SignedFixture::new();
         let digest = change(case.manifest["files"]["module.js"].as_str().expect("a digest"));
         case.manifest["files"]["module.js"] = json!(digest);
-        assert_told(&case.judge(), Status::Modified, "`module.js` is not 64 lower-case");
+        assert_told(&case.verdict(), Status::Modified, "`module.js` is not 64 lower-case");
     }
 }
 
@@ -319,7 +319,7 @@ fn paths_that_lead_elsewhere_make_it_modified() {
     for path in ["../plugin.json", "/etc/passwd", "img\\logo.svg", "a/../module.js", "C:/x", ""] {
         let mut case = SignedFixture::new();
         case.manifest["files"][path] = case.manifest["files"]["module.js"].clone();
-        assert_told(&case.judge(), Status::Modified, "a path that no file may have");
+        assert_told(&case.verdict(), Status::Modified, "a path that no file may have");
     }
 }
 
@@ -327,52 +327,52 @@ fn paths_that_lead_elsewhere_make_it_modified() {
 fn every_required_field_is_required() {
     for field in ["plugin", "version", "keyId", "time", "files", "signedByOrg", "signedByOrgName", "signatureType"] {
         for value in [Value::Null, json!(""), json!(0), json!({}), json!([])] {
-            assert_eq!(SignedFixture::with(field, value.clone()).judge().status, Status::Invalid, "{field} {value}");
+            assert_eq!(SignedFixture::with(field, value.clone()).verdict().status, Status::Invalid, "{field} {value}");
         }
     }
-    assert_told(&SignedFixture::with("signatureType", json!("Grafana")).judge(), Status::Invalid, "unknown");
+    assert_told(&SignedFixture::with("signatureType", json!("Grafana")).verdict(), Status::Invalid, "unknown");
     assert_told(
-        &SignedFixture::with("rootUrls", json!("https://grafana.example/")).judge(),
+        &SignedFixture::with("rootUrls", json!("https://grafana.example/")).verdict(),
         Status::Invalid,
         "another type",
     );
-    assert_told(&SignedFixture::with("time", json!(1e12)).judge(), Status::Invalid, "another type");
+    assert_told(&SignedFixture::with("time", json!(1e12)).verdict(), Status::Invalid, "another type");
 }
 
 #[test]
 fn manifests_of_the_first_generation_are_invalid() {
     for version in [Value::Null, json!(""), json!("1.0.0"), json!("3.0.0"), json!("2"), json!(2.0)] {
-        let verdict = SignedFixture::with("manifestVersion", version).judge();
+        let verdict = SignedFixture::with("manifestVersion", version).verdict();
         assert_told(&verdict, Status::Invalid, "manifestVersion");
     }
-    assert_eq!(SignedFixture::with("manifestVersion", json!("2.7")).judge().status, Status::Valid);
+    assert_eq!(SignedFixture::with("manifestVersion", json!("2.7")).verdict().status, Status::Valid);
 }
 
 #[test]
 fn a_key_said_twice_in_any_case_is_refused() {
     let case = SignedFixture::new();
     let text = case.manifest.to_string().replacen('{', "{\"Plugin\":\"acme-other-panel\",", 1);
-    assert_told(&case.judge_text(case.signer.sign(&text).as_bytes()), Status::Invalid, "is there twice");
+    assert_told(&case.verdict_of_text(case.signer.sign(&text).as_bytes()), Status::Invalid, "is there twice");
     let one_in_capitals = case.manifest.to_string().replace("\"plugin\"", "\"PLUGIN\"");
-    assert_eq!(case.judge_text(case.signer.sign(&one_in_capitals).as_bytes()).status, Status::Valid);
+    assert_eq!(case.verdict_of_text(case.signer.sign(&one_in_capitals).as_bytes()).status, Status::Valid);
 }
 
 #[test]
 fn root_urls_count_for_every_type_of_signature() {
     let mut case = SignedFixture::with("rootUrls", json!(["https://other.example/", "https://grafana.example"]));
-    assert_eq!(case.judge().status, Status::Valid);
+    assert_eq!(case.verdict().status, Status::Valid);
     case.root_url = Some("https://elsewhere.example/");
-    assert_told(&case.judge(), Status::Invalid, "not for `https://elsewhere.example/`");
+    assert_told(&case.verdict(), Status::Invalid, "not for `https://elsewhere.example/`");
     case.root_url = None;
-    assert_eq!(case.judge().status, Status::Valid);
+    assert_eq!(case.verdict().status, Status::Valid);
 }
 
 #[test]
 fn patterns_of_root_urls_are_for_their_type_only() {
     let mut case = SignedFixture::with("rootUrls", json!(["https://*.example/"]));
-    assert_eq!(case.judge().status, Status::Invalid);
+    assert_eq!(case.verdict().status, Status::Invalid);
     case.manifest["signatureType"] = json!("private-glob");
-    assert_eq!(case.judge().status, Status::Valid);
+    assert_eq!(case.verdict().status, Status::Valid);
 }
 
 #[test]
@@ -384,10 +384,10 @@ fn a_child_is_what_its_parent_is_unless_it_is_valid_itself() {
     let names: Vec<_> = children[0].files.keys().map(RelPath::as_str).collect();
     assert_eq!(names, ["plugin.json", "x.js"]);
 
-    let (valid, modified) = (SignedFixture::new().judge(), SignedFixture::with("plugin", json!("x")).judge());
+    let (valid, modified) = (SignedFixture::new().verdict(), SignedFixture::with("plugin", json!("x")).verdict());
     assert_eq!(inherit(modified.clone(), &valid).status, Status::Valid);
     assert_eq!(inherit(valid.clone(), &modified).status, Status::Valid);
-    assert_eq!(inherit(SignedFixture::new().judge_text(b""), &modified).status, Status::Modified);
+    assert_eq!(inherit(SignedFixture::new().verdict_of_text(b""), &modified).status, Status::Modified);
 }
 
 #[test]
@@ -395,9 +395,9 @@ fn only_unsigned_plugins_are_helped_by_a_list() {
     let decided = |verdict: &Verdict, enforcement, allowed: &[PluginId]| {
         decide(verdict, &id(), enforcement, &allowed.iter().cloned().collect::<BTreeSet<_>>())
     };
-    let unsigned = SignedFixture::new().judge_text(b"");
+    let unsigned = SignedFixture::new().verdict_of_text(b"");
     let (modified, invalid) =
-        (SignedFixture::with("plugin", json!("x")).judge(), SignedFixture::new().judge_text(b"no signature"));
+        (SignedFixture::with("plugin", json!("x")).verdict(), SignedFixture::new().verdict_of_text(b"no signature"));
     for bad in [&modified, &invalid] {
         for allowed in [&[][..], &[id()]] {
             assert!(matches!(decided(bad, Enforcement::Require, allowed), PolicyDecision::Refuse(_)));
@@ -407,7 +407,7 @@ fn only_unsigned_plugins_are_helped_by_a_list() {
     }
     assert!(matches!(decided(&unsigned, Enforcement::Require, &[id()]), PolicyDecision::Allow));
     assert!(matches!(decided(&unsigned, Enforcement::Warn, &[]), PolicyDecision::AllowWithWarning(_)));
-    assert!(matches!(decided(&SignedFixture::new().judge(), Enforcement::Require, &[]), PolicyDecision::Allow));
+    assert!(matches!(decided(&SignedFixture::new().verdict(), Enforcement::Require, &[]), PolicyDecision::Allow));
     let PolicyDecision::Refuse(error) = decided(&unsigned, Enforcement::Require, &[]) else { panic!("it was allowed") };
     assert!(matches!(error, PolicyError::Unsigned(_)));
     let PolicyDecision::Refuse(error) = decided(&modified, Enforcement::Require, &[]) else { panic!("it was allowed") };
@@ -443,10 +443,10 @@ fn a_published_copy_of_a_known_key_brings_its_revocation_and_nothing_else() {
     let case = SignedFixture::new();
     let mut ring = ring(&[&case.signer.clone().expiring_at(SIGNED + 100)]);
     ring.add_published(&case.signer.key_id(), case.signer.public_key().as_bytes()).expect("known already");
-    assert_eq!(case.judge_with(case.text().as_bytes(), &ring).status, Status::Valid);
+    assert_eq!(case.verdict_with(case.text().as_bytes(), &ring).status, Status::Valid);
     let revoked = case.signer.clone().revoked_at(SIGNED - 100, true);
     ring.add_published(&revoked.key_id(), revoked.public_key().as_bytes()).expect("known already");
-    assert_told(&case.judge_with(case.text().as_bytes(), &ring), Status::Invalid, "was revoked on");
+    assert_told(&case.verdict_with(case.text().as_bytes(), &ring), Status::Invalid, "was revoked on");
 }
 
 #[test]
@@ -484,7 +484,7 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_judge_panic(text in proptest::collection::vec(any::<u8>(), 0..400)) {
-        SignedFixture::new().judge_text(&text);
+        SignedFixture::new().verdict_of_text(&text);
     }
 
     #[test]
@@ -495,7 +495,7 @@ proptest! {
         let mut text = case.text().into_bytes();
         let at = at.index(text.len());
         if cut { text.truncate(at) } else { text[at] = byte }
-        let verdict = case.judge_text(&text);
+        let verdict = case.verdict_of_text(&text);
         // Damage outside of what is signed, such as a header of the block, may do no harm.
         if let Some(manifest) = verdict.manifest {
             prop_assert_eq!(manifest.plugin, "acme-clock-panel");
@@ -506,6 +506,6 @@ proptest! {
     #[test]
     fn no_signed_json_makes_the_judge_panic(text in "[{\\[\"a-zA-Z0-9:,. \\]}]{0,80}") {
         let case = SignedFixture::new();
-        case.judge_text(case.signer.sign(&text).as_bytes());
+        case.verdict_of_text(case.signer.sign(&text).as_bytes());
     }
 }

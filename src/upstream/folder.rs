@@ -34,7 +34,7 @@ const MAX_REASONS: usize = 3;
 #[derive(Debug)]
 pub struct FolderCatalog {
     root: PathBuf,
-    plugins: BTreeMap<PluginId, Described>,
+    plugins: BTreeMap<PluginId, FolderPlugin>,
     skipped: Reports,
     /// A digest over names and contents of all files.
     etag: String,
@@ -42,7 +42,7 @@ pub struct FolderCatalog {
 }
 
 #[derive(Clone, Debug)]
-struct Described {
+struct FolderPlugin {
     entry: PluginEntry,
     releases: Vec<Release>,
     /// Versions that could not be read.
@@ -63,7 +63,7 @@ pub enum FolderError {
         source: io::Error,
     },
     /// There is nothing of a catalog in it.
-    #[error("`{}` has no catalog documents among its {files} JSON files{}", path.display(), because(reports))]
+    #[error("`{}` has no catalog documents among its {files} JSON files{}", path.display(), join_reasons(reports))]
     NoCatalog {
         /// The folder.
         path: PathBuf,
@@ -89,7 +89,7 @@ pub enum FolderError {
 }
 
 /// Says what is wrong with the first files.
-fn because(reports: &[SkippedItem]) -> String {
+fn join_reasons(reports: &[SkippedItem]) -> String {
     let said = reports
         .iter()
         .take(MAX_REASONS)
@@ -111,7 +111,7 @@ impl FolderCatalog {
     pub fn open(root: &Path) -> Result<Self, FolderError> {
         let root = fs::canonicalize(root).map_err(|source| FolderError::Read { path: root.to_path_buf(), source })?;
         let files = json_files(&root)?;
-        let mut gathered = Gathered { complete: true, ..Gathered::default() };
+        let mut gathered = FolderFiles { complete: true, ..FolderFiles::default() };
         for path in &files {
             gathered.take_file(&root, path);
         }
@@ -146,7 +146,7 @@ impl FolderCatalog {
 
     pub(super) fn details(&self, id: &PluginId) -> Result<Details, UpstreamError> {
         let described = self.plugins.get(id).ok_or_else(|| FolderError::NoPlugin(id.clone()))?;
-        let Described { entry, releases, skipped, contradicted } = described.clone();
+        let FolderPlugin { entry, releases, skipped, contradicted } = described.clone();
         let complete = self.complete && skipped.is_whole();
         Ok(Details { entry, releases, skipped: skipped.into_list(), contradicted, complete })
     }
@@ -190,7 +190,7 @@ impl FolderCatalog {
 
 /// What the files held, before it is put together.
 #[derive(Default)]
-struct Gathered {
+struct FolderFiles {
     entries: Vec<PluginEntry>,
     versions: BTreeMap<PluginId, Vec<VersionList>>,
     skipped: Reports,
@@ -198,7 +198,7 @@ struct Gathered {
     complete: bool,
 }
 
-impl Gathered {
+impl FolderFiles {
     fn take_file(&mut self, root: &Path, path: &Path) {
         let name = path.strip_prefix(root).unwrap_or(path).display().to_string();
         self.hasher.update(name.as_bytes());
@@ -248,14 +248,14 @@ impl Gathered {
     }
 
     /// Puts plugins and versions together; of two documents on one plugin the one that says more is taken.
-    fn join(self) -> (BTreeMap<PluginId, Described>, Reports) {
-        let (mut plugins, mut skipped) = (BTreeMap::<PluginId, Described>::new(), self.skipped);
+    fn join(self) -> (BTreeMap<PluginId, FolderPlugin>, Reports) {
+        let (mut plugins, mut skipped) = (BTreeMap::<PluginId, FolderPlugin>::new(), self.skipped);
         for entry in self.entries {
             let id = entry.plugin.id.clone();
             match plugins.get_mut(&id) {
                 None => {
                     let (releases, skipped, contradicted) = (Vec::new(), Reports::default(), Vec::new());
-                    let described = Described { entry, releases, skipped, contradicted };
+                    let described = FolderPlugin { entry, releases, skipped, contradicted };
                     plugins.insert(id, described);
                 }
                 Some(known) if rank(&entry) > rank(&known.entry) => known.entry = entry,
@@ -288,8 +288,8 @@ fn rank(entry: &PluginEntry) -> (Option<crate::model::Timestamp>, usize) {
     (entry.plugin.updated_at, entry.raw.len())
 }
 
-fn merge_releases(id: &PluginId, described: &mut Described, more: Vec<Release>) {
-    let Described { releases: known, skipped, .. } = described;
+fn merge_releases(id: &PluginId, described: &mut FolderPlugin, more: Vec<Release>) {
+    let FolderPlugin { releases: known, skipped, .. } = described;
     for release in more {
         let report = |reason| SkippedItem::version(id.as_str(), release.version.as_str(), reason);
         match known.iter_mut().find(|known| known.version == release.version) {
@@ -302,7 +302,7 @@ fn merge_releases(id: &PluginId, described: &mut Described, more: Vec<Release>) 
 }
 
 /// A plugin whose versions no document lists has at least the newest one that it names itself.
-fn complete_releases(described: &mut Described) {
+fn complete_releases(described: &mut FolderPlugin) {
     let plugin = &described.entry.plugin;
     let Some(newest) = &plugin.version else { return };
     match described.releases.iter_mut().find(|release| release.version == *newest) {

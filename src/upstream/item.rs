@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{SkippedItem, shown};
+use super::{SkippedItem, escaped};
 use crate::{
     json::{self, JsonError, KeyComparison, Limits},
     model::{
@@ -69,7 +69,7 @@ pub(super) fn parse(text: &str) -> Result<Value, ItemError> {
 
 /// Returns the name under which an item that was left out is reported, also that of an item which is too large.
 pub(super) fn reported_name<const COUNT: usize>(text: &str, keys: [&str; COUNT]) -> Option<String> {
-    json::texts(text, keys).ok()?.into_iter().flatten().next().as_deref().map(shown)
+    json::texts(text, keys).ok()?.into_iter().flatten().next().as_deref().map(escaped)
 }
 
 /// Reads a plugin as the list and the detail page have it.
@@ -107,7 +107,7 @@ pub(super) fn read_plugin(text: &str) -> Result<PluginEntry, ItemError> {
 pub(super) fn read_release(text: &str, id: &PluginId) -> Result<Release, ItemError> {
     let value = parse(text)?;
     match value.get("pluginSlug").and_then(Value::as_str) {
-        Some(slug) if slug != id.as_str() => return Err(ItemError::OtherPlugin(shown(slug))),
+        Some(slug) if slug != id.as_str() => return Err(ItemError::OtherPlugin(escaped(slug))),
         _ => {}
     }
     Ok(Release {

@@ -42,17 +42,17 @@ pub struct SkippedItem {
 impl SkippedItem {
     /// Returns a report on a whole plugin.
     pub fn plugin(plugin: &str, reason: impl Into<String>) -> Self {
-        Self { plugin: Some(shown(plugin)), version: None, reason: reason.into() }
+        Self { plugin: Some(escaped(plugin)), version: None, reason: reason.into() }
     }
 
     /// Returns a report on one version of a plugin.
     pub fn version(plugin: &str, version: &str, reason: impl Into<String>) -> Self {
-        Self { version: Some(shown(version)), ..Self::plugin(plugin, reason) }
+        Self { version: Some(escaped(version)), ..Self::plugin(plugin, reason) }
     }
 }
 
 /// Escapes and cuts a text from outside, for reports.
-fn shown(text: &str) -> String {
+fn escaped(text: &str) -> String {
     text.chars().take(128).collect::<String>().escape_debug().to_string()
 }
 

@@ -44,15 +44,15 @@ pub(super) fn panel(model: &Value) -> Panel {
         id: number(model, "id"),
         title: kept(model, "title").unwrap_or_default(),
         plugin: kept(model, "type"),
-        library: LibraryReference::of(model.get("libraryPanel")),
+        library: LibraryReference::from_value(model.get("libraryPanel")),
         sources: Vec::new(),
         has_alert: model.get("alert").is_some_and(Value::is_object),
     };
-    let own = SourceReference::of(model.get("datasource"));
+    let own = SourceReference::from_value(model.get("datasource"));
     let targets = list(model, "targets");
     for target in targets {
         // A query that names none asks that of its panel, and a panel that names none the default one.
-        let asked = SourceReference::of(target.get("datasource")).or_else(|| own.clone()).unwrap_or_default();
+        let asked = SourceReference::from_value(target.get("datasource")).or_else(|| own.clone()).unwrap_or_default();
         panel.add(asked);
     }
     if let Some(own) = own {
@@ -69,10 +69,10 @@ fn scan_variables(model: &Value, scan: &mut Scan) {
         match (text(variable, "type").unwrap_or("query"), text(variable, "query")) {
             ("datasource", Some(plugin)) => {
                 scan.add_variable(name, Variable::SourcesOf(plugin.to_owned()));
-                scan.add_reference(QueryOwner::Variable, name, SourceReference::of_plugin(plugin));
+                scan.add_reference(QueryOwner::Variable, name, SourceReference::from_plugin(plugin));
             }
             ("query" | "adhoc" | "groupby", _) => {
-                let source = SourceReference::of(variable.get("datasource")).unwrap_or_default();
+                let source = SourceReference::from_value(variable.get("datasource")).unwrap_or_default();
                 scan.add_reference(QueryOwner::Variable, name, source);
                 scan.add_values(name, variable);
             }
@@ -85,9 +85,9 @@ fn scan_annotations(model: &Value, scan: &mut Scan) {
     let Some(annotations) = model.get("annotations") else { return };
     for annotation in list(annotations, "list") {
         let name = text(annotation, "name").unwrap_or_default();
-        let inner = annotation.get("target").and_then(|target| SourceReference::of(target.get("datasource")));
+        let inner = annotation.get("target").and_then(|target| SourceReference::from_value(target.get("datasource")));
         let is_built_in = annotation.get("builtIn").is_some_and(|mark| mark == 1 || mark == true);
-        match SourceReference::of(annotation.get("datasource")).or(inner) {
+        match SourceReference::from_value(annotation.get("datasource")).or(inner) {
             Some(source) => scan.add_reference(QueryOwner::Annotation, name, source),
             None if is_built_in => {}
             None => scan.add_reference(QueryOwner::Annotation, name, SourceReference::default()),

@@ -32,7 +32,7 @@ fn panel(element: &Value) -> Panel {
     let mut panel = Panel {
         id: number(spec, "id"),
         title: kept(spec, "title").unwrap_or_default(),
-        library: LibraryReference::of(spec.get("libraryPanel")),
+        library: LibraryReference::from_value(spec.get("libraryPanel")),
         ..Panel::default()
     };
     if let Some(shown) = spec.get("vizConfig") {
@@ -57,7 +57,8 @@ fn plugin<'a>(value: &'a Value, kind: &str) -> Option<&'a str> {
 /// A panel that asks nothing is converted with one empty query, which is no reason to need the default data source.
 fn source(asking: &Value) -> Option<SourceReference> {
     let query = asking.get("query").unwrap_or(&Value::Null);
-    let beside = SourceReference::of(asking.get("datasource")).or_else(|| SourceReference::of(query.get("datasource")));
+    let beside = SourceReference::from_value(asking.get("datasource"))
+        .or_else(|| SourceReference::from_value(query.get("datasource")));
     let plugin = plugin(query, "DataQuery").map(bounded);
     if let Some(source) = beside {
         return Some(SourceReference { plugin: source.plugin.or(plugin), ..source });
@@ -73,7 +74,7 @@ fn scan_variable(variable: &Value, scan: &mut Scan) {
         "DatasourceVariable" => {
             if let Some(plugin) = text(spec, "pluginId") {
                 scan.add_variable(name, Variable::SourcesOf(plugin.to_owned()));
-                scan.add_reference(QueryOwner::Variable, name, SourceReference::of_plugin(plugin));
+                scan.add_reference(QueryOwner::Variable, name, SourceReference::from_plugin(plugin));
             }
         }
         "QueryVariable" => {
@@ -82,7 +83,7 @@ fn scan_variable(variable: &Value, scan: &mut Scan) {
         }
         kind @ ("AdhocVariable" | "GroupByVariable") => {
             let beside = spec.get("datasource").or_else(|| variable.get("datasource"));
-            let asked = SourceReference::of(beside).unwrap_or_default();
+            let asked = SourceReference::from_value(beside).unwrap_or_default();
             let plugin = asked.plugin.or_else(|| plugin(variable, kind).map(bounded));
             scan.add_reference(QueryOwner::Variable, name, SourceReference { plugin, name: asked.name });
         }

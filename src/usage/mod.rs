@@ -13,8 +13,8 @@ mod scan;
 mod value;
 
 pub use graph::{
-    AlertRuleUse, DashboardUse, DataSourceUse, Graph, How, LibraryPanelUse, OrganisationContent, PanelName, PluginUses,
-    ScannedDashboard, Unresolved, UnresolvedReason, Use,
+    AlertRuleUse, DashboardUse, DataSourceUse, Graph, LibraryPanelUse, OrganisationContent, PanelName, PluginUses,
+    ScannedDashboard, Unresolved, UnresolvedReason, Use, UseKind,
 };
 pub use scan::{
     LibraryReference, NamedReference, Panel, QueryOwner, Requirement, SCAN_VERSION, Scan, Schema, SourceReference,

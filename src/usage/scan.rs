@@ -145,7 +145,7 @@ impl SourceReference {
     /// Returns what `datasource` says: a text, `{type, uid}`, or nothing of use.
     ///
     /// `{name}` is how schema v2 says it since beta; the name there is the uid.
-    pub(super) fn of(value: Option<&Value>) -> Option<Self> {
+    pub(super) fn from_value(value: Option<&Value>) -> Option<Self> {
         let value = value?;
         let name = match value {
             Value::String(text) if !text.is_empty() => Some(value::bounded(text)),
@@ -161,14 +161,14 @@ impl SourceReference {
     }
 
     /// Returns a reference to any data source of a plugin.
-    pub(super) fn of_plugin(plugin: &str) -> Self {
+    pub(super) fn from_plugin(plugin: &str) -> Self {
         Self { plugin: Some(value::bounded(plugin)), name: None }
     }
 }
 
 impl LibraryReference {
     /// Returns what `libraryPanel` says.
-    pub(super) fn of(value: Option<&Value>) -> Option<Self> {
+    pub(super) fn from_value(value: Option<&Value>) -> Option<Self> {
         let value = value?;
         let (uid, name) = (value::kept(value, "uid"), value::kept(value, "name"));
         (uid.is_some() || name.is_some()).then_some(Self { uid, name })

@@ -141,7 +141,7 @@ fn every_plugin_panel_of_the_index_is_in_the_graph_of_all_dashboards() {
             content.dashboards.push(ScannedDashboard { info: dashboard(row[0]), scan });
         }
     }
-    let graph = Graph::of(&content);
+    let graph = Graph::from_content(&content);
     let mut uses = 0;
     for row in &rows {
         for plugin in set(row[5]) {
@@ -181,7 +181,8 @@ fn every_real_library_panel_is_under_its_plugin_and_its_data_source() {
             [Some(kind.to_owned()), source.map(|source| source.replace("testdata", "grafana-testdata-datasource"))];
         let uid = element["uid"].as_str().unwrap_or("u").to_owned();
         let panel = LibraryPanelInfo { uid: uid.clone(), name: "n".to_owned(), folder_uid: None, model };
-        let graph = Graph::of(&OrganisationContent { library_panels: vec![panel], ..OrganisationContent::default() });
+        let graph =
+            Graph::from_content(&OrganisationContent { library_panels: vec![panel], ..OrganisationContent::default() });
         for plugin in plugins.into_iter().flatten() {
             let uses = &graph.plugins[&plugin.parse().expect("an id")];
             assert_eq!(uses.library_panels[0].uid, uid, "{}", path.display());

@@ -6,7 +6,7 @@ use plugport::{
     diagnostic::Chain,
     fleet::{
         Grafana, WorkspaceError,
-        grafana::{Look, ProbeHints},
+        grafana::{ProbeHints, ProbeTargets},
         manifest::Service,
     },
     model::{Credential, PluginId, Secret},
@@ -58,9 +58,9 @@ fn id(text: &str) -> PluginId {
     text.parse().expect("an id")
 }
 
-fn look() -> Look {
+fn look() -> ProbeTargets {
     let known = ProbeHints { smoke: Some(json!({ "rawSql": "SELECT 1" })), ..ProbeHints::default() };
-    Look {
+    ProbeTargets {
         checks: vec![HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources],
         plugins: [(id(PLUGIN), known)].into(),
         all_organisations: false,
@@ -134,7 +134,11 @@ async fn what_has_no_check_or_may_not_be_asked_is_not_ill() {
     // A plugin that is known to have no backend is not asked for its health.
     let before = workspace.requests().len();
     let known = ProbeHints { has_backend: Some(false), is_data_source: Some(false), smoke: None };
-    let look = Look { checks: vec![HealthCheck::Plugin], plugins: [(id(PLUGIN), known)].into(), ..Look::default() };
+    let look = ProbeTargets {
+        checks: vec![HealthCheck::Plugin],
+        plugins: [(id(PLUGIN), known)].into(),
+        ..ProbeTargets::default()
+    };
     let seen = grafana_with(&workspace, CANARY).observe(&look).await.expect("seen");
     assert_eq!(seen.plugins[&id(PLUGIN)].health, Some(Probe::Unsupported));
     assert!(!paths(&workspace)[before..].iter().any(|path| path.ends_with("/health")));
@@ -236,7 +240,7 @@ async fn every_organisation_that_leaves_no_trace_is_looked_at_when_asked_for() {
         fake.data_source("sales", PLUGIN);
         fake.organisation(2, "Two", "d", json!({}));
         fake.data_source_in(2, "theirs", PLUGIN);
-        let look = Look { all_organisations: true, ..look() };
+        let look = ProbeTargets { all_organisations: true, ..look() };
         let seen = grafana_with(&fake, CANARY).observe(&look).await.expect("seen");
         let wanted: &[&str] = if heeds { &["1/sales", "2/theirs"] } else { &["1/sales"] };
         assert_eq!(seen.data_sources.keys().collect::<Vec<_>>(), wanted);

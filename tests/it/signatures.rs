@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use plugport::model::{PluginId, PluginVersion, RelPath, Sha256Digest};
-use plugport::signature::{Keyring, SignatureError, Status, Verdict, judge, read_manifest};
+use plugport::signature::{Keyring, SignatureError, Status, Verdict, read_manifest, verify};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -139,7 +139,7 @@ impl Folder {
 
     fn judge(&self, root_url: Option<&str>) -> Verdict {
         let plugin = (&self.id, &self.version);
-        judge(self.manifest.as_deref(), plugin, &self.files, root_url, &Keyring::grafana())
+        verify(self.manifest.as_deref(), plugin, &self.files, root_url, &Keyring::grafana())
     }
 }
 

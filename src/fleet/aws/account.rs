@@ -73,7 +73,7 @@ impl ServiceAccount {
     /// Returns the account with the workspace that `url` names where none was told; nothing where neither does.
     #[must_use]
     pub fn at(self, url: &Url) -> Option<Self> {
-        let workspace = self.workspace.or_else(|| AwsWorkspace::of_address(url))?;
+        let workspace = self.workspace.or_else(|| AwsWorkspace::from_address(url))?;
         Some(Self { workspace: Some(workspace), ..self })
     }
 

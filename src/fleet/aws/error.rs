@@ -30,7 +30,7 @@ pub enum AwsError {
     #[error("the credentials for AWS cannot be fetched")]
     Credentials(#[source] SdkError),
     /// The credentials are wrong or expired.
-    #[error("AWS refuses the credentials in {region}: {}{}", printable(code), said(message.as_deref()))]
+    #[error("AWS refuses the credentials in {region}: {}{}", printable(code), message_suffix(message.as_deref()))]
     Rejected {
         /// The region that was asked.
         region: Region,
@@ -40,7 +40,7 @@ pub enum AwsError {
         message: Option<String>,
     },
     /// The credentials are good, and this is not allowed to them.
-    #[error("AWS does not allow `{action}` in {region}{}", said(message.as_deref()))]
+    #[error("AWS does not allow `{action}` in {region}{}", message_suffix(message.as_deref()))]
     Denied {
         /// The action, as policies name it.
         action: &'static str,
@@ -50,7 +50,7 @@ pub enum AwsError {
         message: Option<String>,
     },
     /// AWS said no for another reason.
-    #[error("AWS refuses `{action}` in {region}: {}{}", printable(code), said(message.as_deref()))]
+    #[error("AWS refuses `{action}` in {region}: {}{}", printable(code), message_suffix(message.as_deref()))]
     Refused {
         /// The action, as policies name it.
         action: &'static str,
@@ -89,7 +89,7 @@ pub enum AwsError {
     Conflict(AwsWorkspace),
 }
 
-fn said(message: Option<&str>) -> String {
+fn message_suffix(message: Option<&str>) -> String {
     message.map_or_else(String::new, |message| {
         let shown: String = message.chars().take(300).collect();
         format!(": {}", printable(&shown))

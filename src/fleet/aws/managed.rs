@@ -93,7 +93,7 @@ impl ManagedGrafana {
         let configured = self.sdk.describe_workspace_configuration().workspace_id(workspace.id()).send().await;
         let configured = configured.map_err(|error| self.explain("grafana:DescribeWorkspaceConfiguration", error))?;
         let role = described.workspace.and_then(|workspace| workspace.workspace_role_arn);
-        let account = role.as_deref().and_then(account_of).map(str::to_owned);
+        let account = role.as_deref().and_then(parse_account_id).map(str::to_owned);
         Ok(Description { account, plugin_management: manages_plugins(&configured.configuration) })
     }
 
@@ -208,7 +208,7 @@ fn holds<E: Error + 'static>(error: &(dyn Error + 'static), wanted: fn(&E) -> bo
 }
 
 /// Returns the account in the name of a role: `arn:aws:iam::ACCOUNT:role/NAME`.
-fn account_of(role: &str) -> Option<&str> {
+fn parse_account_id(role: &str) -> Option<&str> {
     let account = role.split(':').nth(4)?;
     (account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())).then_some(account)
 }
@@ -233,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_account_is_in_the_name_of_the_role() {
-        assert_eq!(account_of("arn:aws:iam::123456789012:role/service-role/Grafana"), Some("123456789012"));
-        assert_eq!(account_of("arn:aws:iam::\n:role/x"), None);
+        assert_eq!(parse_account_id("arn:aws:iam::123456789012:role/service-role/Grafana"), Some("123456789012"));
+        assert_eq!(parse_account_id("arn:aws:iam::\n:role/x"), None);
     }
 }

@@ -53,7 +53,7 @@ impl AwsWorkspace {
     }
 
     /// Returns the workspace that an address names: `g-ID.grafana-workspace.REGION.amazonaws.com`.
-    pub fn of_address(url: &Url) -> Option<Self> {
+    pub fn from_address(url: &Url) -> Option<Self> {
         let (id, rest) = url.host_str()?.split_once(".grafana-workspace.")?;
         let (region, domain) = rest.split_once('.')?;
         let is_aws = matches!(domain, "amazonaws.com" | "amazonaws.com.cn");
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn the_address_of_a_workspace_names_it() {
         let of =
-            |text: &str| AwsWorkspace::of_address(&text.parse().expect("an address")).map(|found| found.to_string());
+            |text: &str| AwsWorkspace::from_address(&text.parse().expect("an address")).map(|found| found.to_string());
         let found = of("https://g-0123456789.grafana-workspace.eu-west-1.amazonaws.com/");
         assert_eq!(found.as_deref(), Some("g-0123456789 in eu-west-1"));
         for other in [

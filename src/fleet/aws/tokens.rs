@@ -26,12 +26,12 @@ pub struct AccountTokens {
     clock: fn() -> Timestamp,
     #[cfg_attr(not(feature = "aws"), expect(clippy::zero_sized_map_values, reason = "nothing is ever put into it"))]
     regions: tokio::sync::Mutex<BTreeMap<Region, ManagedGrafana>>,
-    made: Mutex<Vec<Made>>,
+    made: Mutex<Vec<CreatedToken>>,
 }
 
 /// A token that AWS was asked for.
 #[derive(Clone, Debug)]
-struct Made {
+struct CreatedToken {
     account: ServiceAccount,
     name: String,
     state: TokenState,
@@ -89,7 +89,7 @@ impl AccountTokens {
         deleted.buffer_unordered(AT_ONCE).filter_map(async |leftover| leftover).collect().await
     }
 
-    fn made(&self) -> std::sync::MutexGuard<'_, Vec<Made>> {
+    fn made(&self) -> std::sync::MutexGuard<'_, Vec<CreatedToken>> {
         self.made.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -139,11 +139,11 @@ impl AccountTokens {
         let mut made = self.made();
         let time: String = now.to_string().chars().filter(char::is_ascii_alphanumeric).collect();
         let name = format!("plugport-{}-{time}-{:08x}", host(), fastrand::u32(..));
-        made.push(Made { account: account.clone(), name: name.clone(), state: TokenState::Asked });
+        made.push(CreatedToken { account: account.clone(), name: name.clone(), state: TokenState::Asked });
         name
     }
 
-    async fn delete(&self, made: &Made) -> Result<(), AwsError> {
+    async fn delete(&self, made: &CreatedToken) -> Result<(), AwsError> {
         let managed = self.region(&made.account).await?;
         let id = match &made.state {
             TokenState::There { id, .. } => Some(id.clone()),

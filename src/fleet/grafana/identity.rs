@@ -137,7 +137,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn told(permissions: Option<Value>, is_server_admin: Option<bool>, role: Option<&str>) -> IdentityAnswers {
+    fn answers(permissions: Option<Value>, is_server_admin: Option<bool>, role: Option<&str>) -> IdentityAnswers {
         IdentityAnswers {
             user: is_server_admin.map(|admin| json!({"login": "me", "orgId": 2, "isGrafanaAdmin": admin})),
             organisation: Some(json!({"id": 2, "name": "Main Org."})),
@@ -152,24 +152,27 @@ mod tests {
         let with = || Some(json!({"plugins:install": [""]}));
         let without = || Some(json!({"plugins:write": ["plugins:*"]}));
         let grafana = |told: IdentityAnswers| told.may_install(Service::Grafana);
-        assert_eq!(grafana(told(with(), Some(false), None)), MayInstall::Yes);
-        assert_eq!(grafana(told(without(), Some(true), Some("Admin"))), MayInstall::No(InstallObstacle::NoPermission));
-        assert_eq!(grafana(told(None, Some(true), None)), MayInstall::Yes);
-        assert_eq!(grafana(told(None, Some(false), Some("Admin"))), MayInstall::No(InstallObstacle::NoServerAdmin));
-        assert_eq!(grafana(told(None, None, Some("Admin"))), MayInstall::Unknown);
+        assert_eq!(grafana(answers(with(), Some(false), None)), MayInstall::Yes);
+        assert_eq!(
+            grafana(answers(without(), Some(true), Some("Admin"))),
+            MayInstall::No(InstallObstacle::NoPermission)
+        );
+        assert_eq!(grafana(answers(None, Some(true), None)), MayInstall::Yes);
+        assert_eq!(grafana(answers(None, Some(false), Some("Admin"))), MayInstall::No(InstallObstacle::NoServerAdmin));
+        assert_eq!(grafana(answers(None, None, Some("Admin"))), MayInstall::Unknown);
     }
 
     #[test]
     fn on_amg_the_admin_role_is_enough() {
         let amg = |told: IdentityAnswers| told.may_install(Service::Amg);
-        assert_eq!(amg(told(Some(json!({})), Some(false), Some("Admin"))), MayInstall::Yes);
-        assert_eq!(amg(told(None, None, Some("Editor"))), MayInstall::No(InstallObstacle::NoAdmin));
-        assert_eq!(amg(told(Some(json!({})), None, None)), MayInstall::Unknown);
+        assert_eq!(amg(answers(Some(json!({})), Some(false), Some("Admin"))), MayInstall::Yes);
+        assert_eq!(amg(answers(None, None, Some("Editor"))), MayInstall::No(InstallObstacle::NoAdmin));
+        assert_eq!(amg(answers(Some(json!({})), None, None)), MayInstall::Unknown);
     }
 
     #[test]
     fn management_that_is_off_stops_everybody() {
-        let mut told = told(Some(json!({"plugins:install": [""]})), Some(true), Some("Admin"));
+        let mut told = answers(Some(json!({"plugins:install": [""]})), Some(true), Some("Admin"));
         told.settings = Some(json!({"pluginAdminEnabled": true, "pluginAdminExternalManageEnabled": true}));
         assert_eq!(told.may_install(Service::Grafana), MayInstall::No(InstallObstacle::ManagedElsewhere));
         assert_eq!(told.may_install(Service::Amg), MayInstall::Yes);
@@ -179,9 +182,9 @@ mod tests {
 
     #[test]
     fn a_token_of_an_old_server_has_no_name() {
-        let identity = told(None, None, None).identity(Service::Grafana);
+        let identity = answers(None, None, None).identity(Service::Grafana);
         assert_eq!((identity.login, identity.organisation.as_deref()), (None, Some("Main Org.")));
-        let identity = told(None, Some(true), Some("Editor")).identity(Service::Grafana);
+        let identity = answers(None, Some(true), Some("Editor")).identity(Service::Grafana);
         assert_eq!((identity.login.as_deref(), identity.role.as_deref()), (Some("me"), Some("Editor")));
     }
 }

@@ -21,12 +21,12 @@ use tokio::{
     time::Instant,
 };
 
-pub use content::{ApiGroup, DataSources, Entered, ListedDashboard, Organisations, Reach, Rights};
+pub use content::{ApiGroup, DataSources, ListedDashboard, OrganisationSession, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
 pub use expected::{ChangeError, Expected};
 pub use identity::{Identity, InstallObstacle, MayInstall};
-pub use probes::{Look, ProbeHints};
-pub use provisioning::{Bundled, Changed, ContentError, Saved, has_settings, is_as_it_was};
+pub use probes::{ProbeHints, ProbeTargets};
+pub use provisioning::{BundledDashboard, Changed, ContentError, Saved, has_settings, is_as_it_was};
 pub use wire::{ServerInventory, ServerPlugin, SkipReason, SkippedPlugin};
 
 use super::{

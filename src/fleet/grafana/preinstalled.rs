@@ -58,7 +58,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn said(settings: &Value, configuration: &Value) -> Vec<String> {
+    fn preinstalled_ids(settings: &Value, configuration: &Value) -> Vec<String> {
         let found = preinstalled(Some(settings), Some(configuration));
         let shown = |version: &Option<PluginVersion>| version.as_ref().map_or("-".to_owned(), ToString::to_string);
         found.iter().map(|(id, version)| format!("{id} {}", shown(version))).collect()
@@ -74,7 +74,7 @@ mod tests {
             "preinstall": "c-app@2.0.0@https://x.example/c.zip, d-app", "preinstall_sync": "b-app,e-app@3.0.0",
         }});
         assert_eq!(
-            said(&settings, &configuration),
+            preinstalled_ids(&settings, &configuration),
             ["a-app -", "b-app 1.2.0", "c-app 2.0.0", "d-app -", "e-app 3.0.0"]
         );
     }
@@ -83,8 +83,8 @@ mod tests {
     fn what_is_not_told_is_no_failure() {
         assert!(preinstalled(None, None).is_empty());
         let rubbish = json!({"pluginCatalogPreinstalledPlugins": "x", "plugins": {"preinstall": 5}});
-        assert_eq!(said(&rubbish, &rubbish), Vec::<String>::new());
+        assert_eq!(preinstalled_ids(&rubbish, &rubbish), Vec::<String>::new());
         let off = json!({"plugins": {"preinstall": "a-app", "preinstall_disabled": "true"}});
-        assert_eq!(said(&json!({}), &off), Vec::<String>::new());
+        assert_eq!(preinstalled_ids(&json!({}), &off), Vec::<String>::new());
     }
 }

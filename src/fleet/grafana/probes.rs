@@ -14,7 +14,7 @@ use crate::{
     fleet::settle::PluginState,
     json::{self, KeyComparison, Limits},
     model::{DataSourceInfo, GrafanaVersion, OrganisationInfo, PluginId},
-    net::{Method, SingleRequest, Spoken},
+    net::{FullReply, Method, SingleRequest},
     rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},
 };
 
@@ -33,7 +33,7 @@ const BY_UID: u64 = 9;
 
 /// What is to be looked at.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Look {
+pub struct ProbeTargets {
     /// Which checks are made.
     pub checks: Vec<HealthCheck>,
     /// The plugins, and what is known of each.
@@ -58,8 +58,8 @@ impl Grafana {
     ///
     /// An error is a refused token ([`WorkspaceError::Refused`] with status 401): nothing that follows would be answered.
     /// Source: protocol page 5.3; Data Source API, "Check data source health" and "Query a data source".
-    pub async fn observe(&self, look: &Look) -> Result<Observation, WorkspaceError> {
-        let mut asker = Asker { grafana: self, silent: 0, silent_in_all: 0, version: None };
+    pub async fn observe(&self, look: &ProbeTargets) -> Result<Observation, WorkspaceError> {
+        let mut asker = Prober { grafana: self, silent: 0, silent_in_all: 0, version: None };
         let mut seen = Observation::default();
         if look.checks.contains(&HealthCheck::Grafana) {
             seen.grafana = Some(asker.own_health().await?);
@@ -89,7 +89,7 @@ enum HealthAnswer {
 }
 
 /// One round of questions.
-struct Asker<'a> {
+struct Prober<'a> {
     grafana: &'a Grafana,
     /// Questions in a row without any answer.
     silent: u32,
@@ -98,7 +98,7 @@ struct Asker<'a> {
     version: Option<GrafanaVersion>,
 }
 
-impl Asker<'_> {
+impl Prober<'_> {
     fn is_given_up(&self) -> bool {
         self.silent >= MAX_SILENT || self.silent_in_all >= MAX_SILENT_IN_ALL
     }
@@ -113,7 +113,7 @@ impl Asker<'_> {
     }
 
     /// Asks once. A 401 is believed to be about the token only when every other question is answered so too.
-    async fn ask(
+    async fn request(
         &mut self,
         grafana: &Grafana,
         path: &[&str],
@@ -123,11 +123,11 @@ impl Asker<'_> {
         let method = if body.is_some() { Method::POST } else { Method::GET };
         let question =
             SingleRequest { method, path, body, hidden: &[], timeout: settings.header_timeout, limit: QUERY_BYTES };
-        let Spoken { reply, bytes } = match grafana.site.ask_once(question).await {
+        let FullReply { reply, bytes } = match grafana.site.request_once(question).await {
             Ok(spoken) => spoken,
             Err(error) => {
                 self.note_silence();
-                return Ok(HealthAnswer::Nothing(shown(&Chain(&error).to_string())));
+                return Ok(HealthAnswer::Nothing(escaped(&Chain(&error).to_string())));
             }
         };
         self.silent = 0;
@@ -140,7 +140,7 @@ impl Asker<'_> {
             status => Ok(match json::parse(&bytes, Limits::CATALOG, KeyComparison::Exact) {
                 Ok(document) => HealthAnswer::Json(status, document, reply.message),
                 Err(_) if status < 300 => HealthAnswer::Nothing("what answers there is not Grafana".to_owned()),
-                Err(_) => HealthAnswer::Nothing(said(status, reply.message.as_deref())),
+                Err(_) => HealthAnswer::Nothing(describe_status(status, reply.message.as_deref())),
             }),
         }
     }
@@ -154,7 +154,7 @@ impl Asker<'_> {
     }
 
     async fn own_health(&mut self) -> Result<Probe, WorkspaceError> {
-        let (status, document, message) = match self.ask(self.grafana, &["api", "health"], None).await? {
+        let (status, document, message) = match self.request(self.grafana, &["api", "health"], None).await? {
             HealthAnswer::Json(status, document, message) => (status, document, message),
             HealthAnswer::Forbidden => return Ok(Probe::Forbidden),
             HealthAnswer::Nothing(why) => return Ok(Probe::NoAnswer(why)),
@@ -162,8 +162,8 @@ impl Asker<'_> {
         self.version = wire::health_version(&document);
         Ok(match document.get("database").and_then(Value::as_str) {
             Some("ok") if status < 300 => Probe::Well,
-            Some(state) => Probe::Ill(format!("its database is `{}`", shown(state))),
-            None => Probe::NoAnswer(said(status, message.as_deref())),
+            Some(state) => Probe::Ill(format!("its database is `{}`", escaped(state))),
+            None => Probe::NoAnswer(describe_status(status, message.as_deref())),
         })
     }
 
@@ -174,7 +174,7 @@ impl Asker<'_> {
             }
             Ok(PluginState::Loaded { version }) => PluginSeen { installed: true, version, error: None, health: None },
             Ok(PluginState::Broken { code, version }) => {
-                PluginSeen { installed: true, version, error: Some(shown(&code)), health: None }
+                PluginSeen { installed: true, version, error: Some(escaped(&code)), health: None }
             }
             // Neither there nor away: whichever is wanted, this is not it.
             Err(why) => {
@@ -187,7 +187,7 @@ impl Asker<'_> {
             Probe::Unsupported
         } else {
             let path = ["api", "plugins", id.as_str(), "health"];
-            let heard = self.ask(self.grafana, &path, None).await?;
+            let heard = self.request(self.grafana, &path, None).await?;
             self.grafana.health(heard)
         });
         Ok(seen)
@@ -210,12 +210,15 @@ impl Asker<'_> {
                 if error.status().is_none() {
                     self.note_silence();
                 }
-                Ok(Err(shown(&Chain(&error).to_string())))
+                Ok(Err(escaped(&Chain(&error).to_string())))
             }
         }
     }
 
-    async fn all_data_sources(&mut self, look: &Look) -> Result<BTreeMap<String, DataSourceSeen>, WorkspaceError> {
+    async fn all_data_sources(
+        &mut self,
+        look: &ProbeTargets,
+    ) -> Result<BTreeMap<String, DataSourceSeen>, WorkspaceError> {
         let mut seen = BTreeMap::new();
         if self.is_given_up() {
             return Ok(seen);
@@ -252,7 +255,7 @@ impl Asker<'_> {
         &mut self,
         grafana: &Grafana,
         organisation: i64,
-        look: &Look,
+        look: &ProbeTargets,
         seen: &mut BTreeMap<String, DataSourceSeen>,
     ) -> Result<(), WorkspaceError> {
         let sources = match grafana.data_sources().await {
@@ -291,8 +294,8 @@ impl Asker<'_> {
         }
         let number = source.id.map(|id| id.to_string());
         let heard = match (source.uid.as_deref().filter(|_| !self.is_old()), number.as_deref()) {
-            (Some(uid), _) => self.ask(grafana, &["api", "datasources", "uid", uid, "health"], None).await?,
-            (None, Some(id)) => self.ask(grafana, &["api", "datasources", id, "health"], None).await?,
+            (Some(uid), _) => self.request(grafana, &["api", "datasources", "uid", uid, "health"], None).await?,
+            (None, Some(id)) => self.request(grafana, &["api", "datasources", id, "health"], None).await?,
             (None, None) => return Ok(Probe::Unsupported),
         };
         Ok(self.grafana.health(heard))
@@ -321,7 +324,7 @@ impl Asker<'_> {
             (None, None) => return Ok(Probe::Unsupported),
         };
         let body = json!({ "from": "now-5m", "to": "now", "queries": [query] });
-        let heard = self.ask(grafana, &path, Some(&body)).await?;
+        let heard = self.request(grafana, &path, Some(&body)).await?;
         Ok(self.grafana.result(heard))
     }
 }
@@ -338,12 +341,12 @@ impl Grafana {
         match status {
             200..=299 if state.is_empty() || state.eq_ignore_ascii_case("ok") => Probe::Well,
             404 => Probe::Unsupported,
-            408 | 429 | 502 | 504 => Probe::NoAnswer(said(status, message.as_deref())),
+            408 | 429 | 502 | 504 => Probe::NoAnswer(describe_status(status, message.as_deref())),
             200..=299 => {
                 let told = document.get("message").and_then(Value::as_str).unwrap_or(state);
-                Probe::Ill(shown(&self.site.mask(told, &[])))
+                Probe::Ill(escaped(&self.site.mask(told, &[])))
             }
-            _ => Probe::Ill(message.as_deref().map_or_else(|| said(status, None), shown)),
+            _ => Probe::Ill(message.as_deref().map_or_else(|| describe_status(status, None), escaped)),
         }
     }
 
@@ -360,31 +363,33 @@ impl Grafana {
             .flat_map(|results| results.values())
             .find_map(|result| result.get("error").and_then(Value::as_str).filter(|error| !error.is_empty()));
         match (error, status) {
-            (Some(error), _) => Probe::Ill(shown(&self.site.mask(error, &[]))),
+            (Some(error), _) => Probe::Ill(escaped(&self.site.mask(error, &[]))),
             (None, 200..=299) if results.is_some() => Probe::Well,
             (None, 200..=299) => Probe::Ill("the answer has no results".to_owned()),
-            (None, 408 | 429 | 502 | 504) => Probe::NoAnswer(said(status, message.as_deref())),
-            (None, _) => Probe::Ill(said(status, message.as_deref())),
+            (None, 408 | 429 | 502 | 504) => Probe::NoAnswer(describe_status(status, message.as_deref())),
+            (None, _) => Probe::Ill(describe_status(status, message.as_deref())),
         }
     }
 }
 
 /// Stands for the data sources that could not be listed, so that they do not pass for well by being left out.
-fn unread(look: &Look, organisation: i64, error: &WorkspaceError) -> Vec<(String, DataSourceSeen)> {
+fn unread(look: &ProbeTargets, organisation: i64, error: &WorkspaceError) -> Vec<(String, DataSourceSeen)> {
     let asked = look.plugins.iter().filter(|(_, known)| known.is_data_source != Some(false));
     let line = |(id, _): (&PluginId, &ProbeHints)| {
-        let health = Probe::NoAnswer(shown(&Chain(error).to_string()));
+        let health = Probe::NoAnswer(escaped(&Chain(error).to_string()));
         let name = "the list of data sources".to_owned();
         (format!("{organisation}/*{id}"), DataSourceSeen { plugin: id.clone(), name, health, smoke: None })
     };
     asked.map(line).collect()
 }
 
-fn shown(text: &str) -> String {
+fn escaped(text: &str) -> String {
     printable(&text.chars().take(SHOWN).collect::<String>())
 }
 
-fn said(status: u16, message: Option<&str>) -> String {
-    message
-        .map_or_else(|| format!("it answered {status}"), |message| format!("it answered {status}: {}", shown(message)))
+fn describe_status(status: u16, message: Option<&str>) -> String {
+    message.map_or_else(
+        || format!("it answered {status}"),
+        |message| format!("it answered {status}: {}", escaped(message)),
+    )
 }

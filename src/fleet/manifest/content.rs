@@ -136,10 +136,10 @@ pub(super) fn some_object<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 fn members(table: toml::Table) -> Result<Map<String, Value>, &'static str> {
-    table.into_iter().map(|(key, value)| Ok((key, json_of(value)?))).collect()
+    table.into_iter().map(|(key, value)| Ok((key, to_json(value)?))).collect()
 }
 
-fn json_of(value: toml::Value) -> Result<Value, &'static str> {
+fn to_json(value: toml::Value) -> Result<Value, &'static str> {
     Ok(match value {
         toml::Value::String(text) => json!(text),
         toml::Value::Integer(number) => json!(number),
@@ -147,7 +147,7 @@ fn json_of(value: toml::Value) -> Result<Value, &'static str> {
         toml::Value::Float(_) => return Err("a number that JSON does not have"),
         toml::Value::Boolean(flag) => json!(flag),
         toml::Value::Datetime(time) => json!(time.to_string()),
-        toml::Value::Array(list) => list.into_iter().map(json_of).collect::<Result<_, _>>()?,
+        toml::Value::Array(list) => list.into_iter().map(to_json).collect::<Result<_, _>>()?,
         toml::Value::Table(table) => Value::Object(members(table)?),
     })
 }

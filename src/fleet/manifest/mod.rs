@@ -100,7 +100,7 @@ impl Manifest {
 
     /// Reads the text of a manifest; relative paths in it start at the folder of `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ManifestError> {
-        let place = Text { text, path };
+        let place = ManifestText { text, path };
         let raw: RawManifest = toml::from_str(text).map_err(|error| place.explain(&error))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let workspaces = check_workspaces(raw.workspace, folder, &place)?;
@@ -190,7 +190,7 @@ impl Manifest {
         if let Selector::Name(name) = selector {
             return self.workspace(name).map(|workspace| vec![workspace]);
         }
-        let selected: Vec<_> = self.workspaces.iter().filter(|workspace| workspace.is_meant_by(selector)).collect();
+        let selected: Vec<_> = self.workspaces.iter().filter(|workspace| workspace.is_selected_by(selector)).collect();
         match (selected.is_empty(), self.workspaces.is_empty()) {
             (false, _) => Ok(selected),
             (true, true) => Err(SelectError::NoWorkspaces),
@@ -221,7 +221,7 @@ impl Manifest {
         self.check_is_server(&wish.on)?;
         let others = self.plugins.iter().filter(|other| other.folder().is_some_and(|(known, _)| known == uid));
         let mut others = others.filter(|other| other.folder().is_some_and(|(_, known)| known != title));
-        match others.find_map(|other| self.meant_by_both(&other.on, &wish.on)) {
+        match others.find_map(|other| self.selected_by_both(&other.on, &wish.on)) {
             Some(workspace) => Err(RuleError::TwoTitles { uid, workspace }),
             None => Ok(()),
         }
@@ -236,15 +236,15 @@ impl Manifest {
                 (Some(known), Some(name)) if known == name => name.clone(),
                 _ => continue,
             };
-            if let Some(workspace) = self.meant_by_both(&other.on, &wish.on) {
+            if let Some(workspace) = self.selected_by_both(&other.on, &wish.on) {
                 return Err(RuleError::SameDataSource { name, workspace });
             }
         }
         Ok(())
     }
 
-    fn meant_by_both(&self, first: &Selector, second: &Selector) -> Option<WorkspaceName> {
-        let meant = |workspace: &&Workspace| workspace.is_meant_by(first) && workspace.is_meant_by(second);
+    fn selected_by_both(&self, first: &Selector, second: &Selector) -> Option<WorkspaceName> {
+        let meant = |workspace: &&Workspace| workspace.is_selected_by(first) && workspace.is_selected_by(second);
         self.workspaces.iter().find(meant).map(|workspace| workspace.name().clone())
     }
 
@@ -282,7 +282,7 @@ fn split<T: Default>(table: Option<Spanned<T>>) -> (T, usize) {
 fn check_workspaces(
     raw: Vec<Spanned<RawWorkspace>>,
     folder: &Path,
-    place: &Text<'_>,
+    place: &ManifestText<'_>,
 ) -> Result<Vec<Workspace>, ManifestError> {
     let mut workspaces: Vec<Workspace> = Vec::new();
     for entry in raw {
@@ -306,12 +306,12 @@ fn clash(first: &Workspace, second: &Workspace) -> Option<RuleError> {
 }
 
 /// The text of a manifest and where it is from.
-struct Text<'a> {
+struct ManifestText<'a> {
     text: &'a str,
     path: &'a Path,
 }
 
-impl Text<'_> {
+impl ManifestText<'_> {
     fn path(&self) -> PathBuf {
         self.path.to_owned()
     }
@@ -623,7 +623,7 @@ settle-timeout = "1m"
 
     #[test]
     fn the_folder_of_a_plugin_has_a_uid_that_fits_and_is_its_own() {
-        let of = |id: &str| Uid::of_folder(&id.parse().expect("an id"));
+        let of = |id: &str| Uid::for_plugin_folder(&id.parse().expect("an id"));
         let long = |end: &str| format!("acme-{}-{end}", "x".repeat(40));
         assert_ne!(of(&long("app")), of(&long("panel")));
         for id in ["a-app", &long("app")] {

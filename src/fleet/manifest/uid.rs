@@ -26,7 +26,7 @@ impl Uid {
     }
 
     /// Returns the id of the folder for a plugin's dashboards, always the same for the same plugin.
-    pub fn of_folder(plugin: &PluginId) -> Self {
+    pub fn for_plugin_folder(plugin: &PluginId) -> Self {
         let fits = |sign: char| if is_uid_sign(sign) { sign } else { '-' };
         let whole: String = format!("plugport-{plugin}").chars().map(fits).collect();
         if whole.len() <= MAX_UID && whole.ends_with(plugin.as_str()) {

@@ -37,7 +37,7 @@ impl Wish {
     /// Returns the unique id and the title of the folder for its dashboards.
     pub fn folder(&self) -> Option<(Uid, &str)> {
         let wish = self.dashboards.as_ref()?;
-        Some((wish.uid.clone().unwrap_or_else(|| Uid::of_folder(&self.id)), wish.folder.as_str()))
+        Some((wish.uid.clone().unwrap_or_else(|| Uid::for_plugin_folder(&self.id)), wish.folder.as_str()))
     }
 }
 

@@ -128,7 +128,7 @@ impl Workspace {
     }
 
     /// Returns whether `selector` means this workspace.
-    pub fn is_meant_by(&self, selector: &Selector) -> bool {
+    pub fn is_selected_by(&self, selector: &Selector) -> bool {
         selector.selects(&self.name, &self.labels)
     }
 

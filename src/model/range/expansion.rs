@@ -58,10 +58,10 @@ pub(super) fn expand(word: &str) -> String {
 
 /// Returns whether a word has a version with a prerelease part.
 pub(super) fn mentions_prerelease(word: &str) -> bool {
-    partial_of(word).is_some_and(|partial| partial.prerelease.is_some())
+    parse_partial(word).is_some_and(|partial| partial.prerelease.is_some())
 }
 
-fn partial_of(word: &str) -> Option<PartialVersion<'_>> {
+fn parse_partial(word: &str) -> Option<PartialVersion<'_>> {
     match (word.strip_prefix('^'), word.strip_prefix('~')) {
         (Some(rest), _) => PartialVersion::parse(rest),
         (_, Some(rest)) => PartialVersion::parse(rest.strip_prefix('>').unwrap_or(rest)),
@@ -72,7 +72,7 @@ fn partial_of(word: &str) -> Option<PartialVersion<'_>> {
 /// `^1.2.3`: the leftmost number that is not zero stays (`replaceCaret`).
 fn expand_caret(word: &str) -> Option<String> {
     word.strip_prefix('^')?;
-    let partial = partial_of(word)?;
+    let partial = parse_partial(word)?;
     let upper = match (partial.major.number(), partial.minor.number(), partial.patch.number()) {
         (None, _, _) => return Some(String::new()),
         (Some("0"), Some("0"), Some(patch)) => format!("0.0.{}", next(patch)),
@@ -85,7 +85,7 @@ fn expand_caret(word: &str) -> Option<String> {
 /// `~1.2.3` and `~>1.2.3`: the minor version stays, where there is one (`replaceTilde`).
 fn expand_tilde(word: &str) -> Option<String> {
     word.strip_prefix('~')?;
-    let partial = partial_of(word)?;
+    let partial = parse_partial(word)?;
     let upper = match (partial.major.number(), partial.minor.number()) {
         (None, _) => return Some(String::new()),
         (Some(major), None) => format!("{}.0.0", next(major)),

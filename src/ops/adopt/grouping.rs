@@ -84,7 +84,7 @@ pub(super) fn selectors(names: &BTreeSet<WorkspaceName>, fleet: &[Workspace]) ->
         return vec![Selector::All];
     }
     let by_labels = candidates(names, fleet).into_iter().find(|selector| {
-        fleet.iter().all(|workspace| workspace.is_meant_by(selector) == names.contains(workspace.name()))
+        fleet.iter().all(|workspace| workspace.is_selected_by(selector) == names.contains(workspace.name()))
     });
     match by_labels {
         Some(selector) => vec![selector],

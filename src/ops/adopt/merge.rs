@@ -97,7 +97,7 @@ impl PluginMerge<'_> {
     fn entries(&self) -> Vec<(usize, &Wish, BTreeSet<&WorkspaceName>)> {
         let of_it = self.manifest.plugins().iter().enumerate().filter(|(_, wish)| wish.id == *self.id);
         let meant = |wish: &Wish| {
-            let meant = self.manifest.workspaces().iter().filter(|workspace| workspace.is_meant_by(&wish.on));
+            let meant = self.manifest.workspaces().iter().filter(|workspace| workspace.is_selected_by(&wish.on));
             meant.map(crate::fleet::Workspace::name).collect()
         };
         of_it.map(|(place, wish)| (place, wish, meant(wish))).collect()

@@ -235,7 +235,7 @@ fn find(index: &Index, draft: &Draft, subjects: &[SurveyedWorkspace], former: &L
 fn asked(draft: &Draft, name: &WorkspaceName) -> BTreeSet<PluginId> {
     let Ok(workspace) = draft.manifest().workspace(name) else { return BTreeSet::new() };
     let wishes = draft.manifest().plugins().iter();
-    let present = wishes.filter(|wish| wish.ensure == Ensure::Present && workspace.is_meant_by(&wish.on));
+    let present = wishes.filter(|wish| wish.ensure == Ensure::Present && workspace.is_selected_by(&wish.on));
     present.map(|wish| wish.id.clone()).collect()
 }
 
@@ -269,7 +269,8 @@ impl Adoption {
         let read = new.manifest().workspaces().iter().filter(|workspace| self.claims.read.contains(workspace.name()));
         let read: Vec<_> = read.collect();
         let about = new.manifest().plugins().iter().filter(|wish| {
-            self.claims.members.contains_key(&wish.id) && read.iter().any(|workspace| workspace.is_meant_by(&wish.on))
+            self.claims.members.contains_key(&wish.id)
+                && read.iter().any(|workspace| workspace.is_selected_by(&wish.on))
         });
         let present = about.filter(|wish| wish.ensure == Ensure::Present);
         let group = |wish: &crate::fleet::manifest::Wish| EntryGroup {

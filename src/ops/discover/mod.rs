@@ -211,7 +211,7 @@ fn is_it(workspace: &Workspace, found: &DiscoveredWorkspace) -> bool {
 fn of_aws(workspace: &Workspace) -> Option<AwsWorkspace> {
     match workspace.place() {
         Endpoint::Server { login: Login::Account(account), .. } => account.workspace().cloned(),
-        Endpoint::Server { url, .. } => AwsWorkspace::of_address(url),
+        Endpoint::Server { url, .. } => AwsWorkspace::from_address(url),
         Endpoint::Directory { .. } => None,
     }
 }

@@ -40,7 +40,7 @@ impl<'a> WorkspaceProblem<'a> {
         remarks: &mut Vec<String>,
     ) -> Result<Result<Self, LockFault>, IndexError> {
         let former = request.former.workspace(workspace.name());
-        let meant = request.manifest.plugins().iter().filter(|wish| workspace.is_meant_by(&wish.on));
+        let meant = request.manifest.plugins().iter().filter(|wish| workspace.is_selected_by(&wish.on));
         let (present, absent): (Vec<&Wish>, Vec<&Wish>) = meant.partition(|wish| wish.ensure == Ensure::Present);
         let state = request.states.iter().find(|(name, _)| name == workspace.name()).map(|(_, state)| state);
         let known = grafana(workspace, state, former, remarks);

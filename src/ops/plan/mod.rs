@@ -256,7 +256,7 @@ impl PlanInputs {
 /// Returns what the manifest says of each plugin on a workspace.
 fn asked(workspace: &Workspace, wishes: &[Wish]) -> BTreeMap<PluginId, Requested> {
     let mut asked = BTreeMap::new();
-    for wish in wishes.iter().filter(|wish| workspace.is_meant_by(&wish.on)) {
+    for wish in wishes.iter().filter(|wish| workspace.is_selected_by(&wish.on)) {
         let ranges: Vec<VersionRange> = wish.version.iter().cloned().collect();
         let said = match (asked.remove(&wish.id), wish.ensure) {
             (None, Ensure::Present) => Requested::Present(ranges),

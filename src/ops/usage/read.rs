@@ -68,7 +68,7 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
     {
         gaps.push(said("the login is still in this organisation", &error));
     }
-    OrganisationUsage::new(info, gaps, Graph::of(&held))
+    OrganisationUsage::new(info, gaps, Graph::from_content(&held))
 }
 
 async fn read_content(

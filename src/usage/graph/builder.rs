@@ -10,10 +10,10 @@ use super::{
         scan::{LibraryReference, Panel, QueryOwner, Schema, SourceReference, Variable},
         scan_library_panel,
     },
-    AlertRuleUse, DashboardUse, DataSourceUse, Graph, How, LibraryPanelUse, OrganisationContent, PanelName, PluginUses,
-    ScannedDashboard, Unresolved, UnresolvedReason, Use,
+    AlertRuleUse, DashboardUse, DataSourceUse, Graph, LibraryPanelUse, OrganisationContent, PanelName, PluginUses,
+    ScannedDashboard, Unresolved, UnresolvedReason, Use, UseKind,
     folders::FolderTree,
-    sources::{DataSources, Meaning, current_id},
+    sources::{DataSources, ResolvedSource, current_id},
 };
 use crate::model::{AlertRuleInfo, LibraryPanelInfo, PluginId};
 
@@ -90,7 +90,7 @@ impl<'a> Builder<'a> {
             let Some(plugin) = self.plugin(&source.plugin, &origin) else { continue };
             let (uid, name) = (source.uid.clone(), source.name.clone());
             let found = DataSourceUse { uid, name, is_default: source.is_default, read_only: source.read_only };
-            self.of(plugin).datasources.push(found);
+            self.entry(plugin).datasources.push(found);
         }
     }
 
@@ -101,10 +101,10 @@ impl<'a> Builder<'a> {
         for source in &panel.sources {
             for meaning in self.sources.resolve(source, origin.variables) {
                 match meaning {
-                    Meaning::Source(source) => plugins.extend(self.plugin(&source.plugin, &origin)),
-                    Meaning::Plugin(plugin) => plugins.extend(self.plugin(plugin, &origin)),
-                    Meaning::Nothing(UnresolvedReason::NoVariable) => {}
-                    Meaning::Nothing(reason) => self.miss(&origin, written(source), reason),
+                    ResolvedSource::Source(source) => plugins.extend(self.plugin(&source.plugin, &origin)),
+                    ResolvedSource::Plugin(plugin) => plugins.extend(self.plugin(plugin, &origin)),
+                    ResolvedSource::Nothing(UnresolvedReason::NoVariable) => {}
+                    ResolvedSource::Nothing(reason) => self.miss(&origin, written(source), reason),
                 }
             }
         }
@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
         let folder = self.folders.path(info.folder_uid.as_deref(), None);
         for plugin in plugins {
             let (uid, name, folder) = (info.uid.clone(), info.name.clone(), folder.clone());
-            self.of(plugin).library_panels.push(LibraryPanelUse { uid, name, folder });
+            self.entry(plugin).library_panels.push(LibraryPanelUse { uid, name, folder });
         }
     }
 
@@ -133,15 +133,15 @@ impl<'a> Builder<'a> {
         }
         for reference in &scan.references {
             let how = match reference.holder {
-                QueryOwner::Variable => How::Variable,
-                QueryOwner::Annotation => How::Annotation,
+                QueryOwner::Variable => UseKind::Variable,
+                QueryOwner::Annotation => UseKind::Annotation,
             };
-            let base = Use { name: Some(reference.name.clone()), ..Use::of(how) };
+            let base = Use { name: Some(reference.name.clone()), ..Use::new(how) };
             self.add_source(&reference.source, &base, &mut uses, &origin);
         }
         for required in &scan.requires {
             if let Some(plugin) = self.plugin(&required.id, &origin).filter(|plugin| !uses.0.contains_key(plugin)) {
-                uses.add(plugin, Use::of(How::Requires));
+                uses.add(plugin, Use::new(UseKind::Requires));
             }
         }
         self.keep(dashboard, uses);
@@ -161,7 +161,7 @@ impl<'a> Builder<'a> {
                 updated_by: info.updated_by.clone(),
                 uses,
             };
-            self.of(plugin).dashboards.push(found);
+            self.entry(plugin).dashboards.push(found);
         }
     }
 
@@ -169,10 +169,10 @@ impl<'a> Builder<'a> {
         let name = PanelName { id: panel.id, title: panel.title.clone() };
         let origin = origin.at(Some(place(&name).into()));
         if let Some(plugin) = self.drawn_by(panel, &origin) {
-            uses.add(plugin, Use { panel: Some(name.clone()), ..Use::of(How::Panel) });
+            uses.add(plugin, Use { panel: Some(name.clone()), ..Use::new(UseKind::Panel) });
         }
-        let how = if panel.has_alert { How::Alert } else { How::Datasource };
-        let base = Use { panel: Some(name.clone()), ..Use::of(how) };
+        let how = if panel.has_alert { UseKind::Alert } else { UseKind::Datasource };
+        let base = Use { panel: Some(name.clone()), ..Use::new(how) };
         for source in &panel.sources {
             self.add_source(source, &base, uses, &origin);
         }
@@ -193,7 +193,7 @@ impl<'a> Builder<'a> {
         };
         let name =
             known.map(|(info, _)| info.name.clone()).or_else(|| library.name.clone()).or_else(|| library.uid.clone());
-        let base = Use { panel: Some(panel.clone()), library_panel: name, ..Use::of(How::LibraryPanel) };
+        let base = Use { panel: Some(panel.clone()), library_panel: name, ..Use::new(UseKind::LibraryPanel) };
         if let Some(plugin) = self.drawn_by(shown, origin) {
             uses.add(plugin, base.clone());
         }
@@ -208,9 +208,9 @@ impl<'a> Builder<'a> {
         let reference = source.name.clone().filter(|name| name.contains('$') || name.contains("[["));
         for meaning in self.sources.resolve(source, origin.variables) {
             let (plugin, datasource) = match meaning {
-                Meaning::Source(source) => (self.plugin(&source.plugin, &origin), Some(source.name.clone())),
-                Meaning::Plugin(plugin) => (self.plugin(plugin, &origin), None),
-                Meaning::Nothing(reason) => {
+                ResolvedSource::Source(source) => (self.plugin(&source.plugin, &origin), Some(source.name.clone())),
+                ResolvedSource::Plugin(plugin) => (self.plugin(plugin, &origin), None),
+                ResolvedSource::Nothing(reason) => {
                     self.miss(&origin, written(source), reason);
                     continue;
                 }
@@ -241,7 +241,7 @@ impl<'a> Builder<'a> {
         for (plugin, datasources) in found {
             let (uid, title) = (rule.uid.clone(), rule.title.clone());
             let (folder, group) = (folder.clone(), rule.group.clone());
-            self.of(plugin).alert_rules.push(AlertRuleUse { uid, title, folder, group, datasources });
+            self.entry(plugin).alert_rules.push(AlertRuleUse { uid, title, folder, group, datasources });
         }
     }
 
@@ -259,7 +259,7 @@ impl<'a> Builder<'a> {
         None
     }
 
-    fn of(&mut self, plugin: PluginId) -> &mut PluginUses {
+    fn entry(&mut self, plugin: PluginId) -> &mut PluginUses {
         self.graph.plugins.entry(plugin).or_default()
     }
 
@@ -282,7 +282,7 @@ impl Uses {
 }
 
 impl Use {
-    fn of(how: How) -> Self {
+    fn new(how: UseKind) -> Self {
         Self { how, panel: None, name: None, datasource: None, reference: None, library_panel: None }
     }
 }
@@ -367,7 +367,7 @@ mod tests {
 
     #[test]
     fn a_dashboard_is_under_every_plugin_that_it_needs_with_the_reasons() {
-        let graph = Graph::of(&content(&[json!({
+        let graph = Graph::from_content(&content(&[json!({
             "panels": [
                 { "id": 1, "title": "CPU", "type": "acme-clock-panel", "datasource": "Logs" },
                 { "id": 2, "title": "Old", "type": "graph", "datasource": { "uid": "u2" }, "alert": {} },
@@ -399,12 +399,12 @@ mod tests {
             })
         };
         for library in [json!({ "uid": "l1" }), json!({ "name": "Clock" })] {
-            let graph = Graph::of(&content(&[shows(library)]));
+            let graph = Graph::from_content(&content(&[shows(library)]));
             assert_eq!(uses(&graph, "acme-clock-panel"), ["LibraryPanel: Here Clock"]);
             assert_eq!(uses(&graph, "acme-logs-datasource"), ["LibraryPanel: Here $ds Clock", "Variable: ds"]);
             assert_eq!(graph.unresolved, []);
         }
-        let graph = Graph::of(&content(&[shows(json!({ "uid": "gone", "name": "Clock" }))]));
+        let graph = Graph::from_content(&content(&[shows(json!({ "uid": "gone", "name": "Clock" }))]));
         assert_eq!(graph.unresolved[0].reason, UnresolvedReason::NoLibraryPanel);
         assert_eq!(graph.plugins[&"acme-clock-panel".parse().expect("an id")].library_panels[0].uid, "l1");
     }
@@ -419,7 +419,7 @@ mod tests {
             group: Some("g".to_owned()),
             datasource_uids: ["u1", "__expr__", "-100", "u1", "gone"].map(str::to_owned).to_vec(),
         }];
-        let graph = Graph::of(&content);
+        let graph = Graph::from_content(&content);
         let found = &graph.plugins[&"prometheus".parse().expect("an id")].alert_rules;
         assert_eq!((found.len(), &found[0].datasources), (1, &vec!["Prom".to_owned()]));
         assert_eq!((graph.unresolved.len(), graph.unresolved[0].reference.as_str()), (1, "gone"));
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_resolved_is_kept_with_its_place() {
-        let graph = Graph::of(&content(&[
+        let graph = Graph::from_content(&content(&[
             json!({ "panels": [
                 { "id": 7, "type": "not an id", "datasource": { "type": "tempo", "uid": "gone" } },
                 { "id": 8, "targets": [{}] },
@@ -454,7 +454,7 @@ mod tests {
 
     #[test]
     fn what_an_export_requires_counts_where_nothing_else_does() {
-        let graph = Graph::of(&content(&[json!({
+        let graph = Graph::from_content(&content(&[json!({
             "panels": [{ "id": 1, "title": "P", "type": "stat" }],
             "__requires": [{ "type": "panel", "id": "stat" }, { "type": "datasource", "id": "loki" }],
         })]));
@@ -463,7 +463,7 @@ mod tests {
 
     #[test]
     fn a_former_id_is_the_plugin_that_it_became() {
-        let graph = Graph::of(&content(&[json!({ "panels": [{ "datasource": { "type": "testdata" } }] })]));
+        let graph = Graph::from_content(&content(&[json!({ "panels": [{ "datasource": { "type": "testdata" } }] })]));
         assert_eq!(uses(&graph, "grafana-testdata-datasource").len(), 1);
         assert!(graph.uses_of(&"testdata".parse().expect("an id")).is_some());
     }

@@ -86,7 +86,7 @@ pub struct DashboardUse {
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Use {
     /// In which way.
-    pub how: How,
+    pub how: UseKind,
     /// The panel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub panel: Option<PanelName>,
@@ -107,7 +107,7 @@ pub struct Use {
 /// In which way a dashboard needs a plugin.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum How {
+pub enum UseKind {
     /// A panel is drawn by it.
     Panel,
     /// A panel asks a data source of its type.
@@ -209,7 +209,7 @@ pub enum UnresolvedReason {
 
 impl Graph {
     /// Returns what the plugins of an organisation are needed for.
-    pub fn of(content: &OrganisationContent) -> Self {
+    pub fn from_content(content: &OrganisationContent) -> Self {
         builder::build(content)
     }
 

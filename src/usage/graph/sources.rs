@@ -41,7 +41,7 @@ pub(super) struct DataSources<'a> {
 
 /// What a reference means.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Meaning<'a> {
+pub(super) enum ResolvedSource<'a> {
     /// This data source.
     Source(&'a DataSourceInfo),
     /// Any data source of this plugin.
@@ -64,16 +64,18 @@ impl<'a> DataSources<'a> {
         &self,
         reference: &'a SourceReference,
         variables: &'a BTreeMap<String, Variable>,
-    ) -> Vec<Meaning<'a>> {
+    ) -> Vec<ResolvedSource<'a>> {
         let declared = reference.plugin.as_deref();
         let Some(name) = reference.name.as_deref().filter(|name| *name != "default") else {
             return match declared {
-                None => vec![self.default.map_or(Meaning::Nothing(UnresolvedReason::NoDefault), Meaning::Source)],
+                None => vec![
+                    self.default.map_or(ResolvedSource::Nothing(UnresolvedReason::NoDefault), ResolvedSource::Source),
+                ],
                 Some(plugin) if BUILT_IN_TYPES.contains(&plugin) => Vec::new(),
-                Some(plugin) => vec![Meaning::Plugin(plugin)],
+                Some(plugin) => vec![ResolvedSource::Plugin(plugin)],
             };
         };
-        match variable_of(name) {
+        match parse_variable(name) {
             Some(variable) => self.resolve_variable(variables.get(variable), declared),
             None => self.resolve_name(name, declared),
         }
@@ -89,36 +91,36 @@ impl<'a> DataSources<'a> {
         BUILT_IN_NAMES.contains(&name)
     }
 
-    fn resolve_name(&self, name: &str, declared: Option<&'a str>) -> Vec<Meaning<'a>> {
+    fn resolve_name(&self, name: &str, declared: Option<&'a str>) -> Vec<ResolvedSource<'a>> {
         if let Some(source) = self.find(name) {
-            return vec![Meaning::Source(source)];
+            return vec![ResolvedSource::Source(source)];
         }
         if Self::is_built_in(name) {
             return Vec::new();
         }
-        let plugin = declared.filter(|plugin| !BUILT_IN_TYPES.contains(plugin)).map(Meaning::Plugin);
-        plugin.into_iter().chain([Meaning::Nothing(UnresolvedReason::NoDataSource)]).collect()
+        let plugin = declared.filter(|plugin| !BUILT_IN_TYPES.contains(plugin)).map(ResolvedSource::Plugin);
+        plugin.into_iter().chain([ResolvedSource::Nothing(UnresolvedReason::NoDataSource)]).collect()
     }
 
-    fn resolve_variable(&self, variable: Option<&'a Variable>, declared: Option<&'a str>) -> Vec<Meaning<'a>> {
+    fn resolve_variable(&self, variable: Option<&'a Variable>, declared: Option<&'a str>) -> Vec<ResolvedSource<'a>> {
         let found: Vec<_> = match variable {
-            Some(Variable::SourcesOf(plugin)) => vec![Meaning::Plugin(plugin)],
+            Some(Variable::SourcesOf(plugin)) => vec![ResolvedSource::Plugin(plugin)],
             Some(Variable::Values(values)) => {
-                values.iter().filter_map(|value| self.find(value)).map(Meaning::Source).collect()
+                values.iter().filter_map(|value| self.find(value)).map(ResolvedSource::Source).collect()
             }
             None => Vec::new(),
         };
         match declared.filter(|plugin| !BUILT_IN_TYPES.contains(plugin)) {
             _ if !found.is_empty() => found,
-            Some(plugin) => vec![Meaning::Plugin(plugin)],
-            None => vec![Meaning::Nothing(UnresolvedReason::NoVariable)],
+            Some(plugin) => vec![ResolvedSource::Plugin(plugin)],
+            None => vec![ResolvedSource::Nothing(UnresolvedReason::NoVariable)],
         }
     }
 }
 
 /// Returns the name in a text that is one variable: `$ds`, `${ds}`, `${ds:raw}`, `[[ds]]`. A text that has one among
 /// other signs names a variable that no dashboard has: the whole of it.
-fn variable_of(text: &str) -> Option<&str> {
+fn parse_variable(text: &str) -> Option<&str> {
     let inner = |open, close| text.strip_prefix(open).and_then(|rest: &str| rest.strip_suffix(close));
     let braced = inner("${", "}").or_else(|| inner("[[", "]]"));
     match braced {
@@ -153,10 +155,10 @@ mod tests {
         let reference = SourceReference { plugin: plugin.map(str::to_owned), name: name.map(str::to_owned) };
         let sources = DataSources::new(&known);
         let found = sources.resolve(&reference, &variables);
-        let words = |meaning: &Meaning<'_>| match meaning {
-            Meaning::Source(source) => source.name.clone(),
-            Meaning::Plugin(plugin) => format!("any {plugin}"),
-            Meaning::Nothing(reason) => format!("{reason:?}"),
+        let words = |meaning: &ResolvedSource<'_>| match meaning {
+            ResolvedSource::Source(source) => source.name.clone(),
+            ResolvedSource::Plugin(plugin) => format!("any {plugin}"),
+            ResolvedSource::Nothing(reason) => format!("{reason:?}"),
         };
         found.iter().map(words).collect()
     }
@@ -176,7 +178,7 @@ mod tests {
         assert_eq!((meaning(None, None), meaning(None, Some("default"))), (vec!["Prom".into()], vec!["Prom".into()]));
         let empty = DataSources::new(&[]);
         let found = empty.resolve(const { &SourceReference { plugin: None, name: None } }, const { &BTreeMap::new() });
-        assert_eq!(found, [Meaning::Nothing(UnresolvedReason::NoDefault)]);
+        assert_eq!(found, [ResolvedSource::Nothing(UnresolvedReason::NoDefault)]);
     }
 
     #[test]

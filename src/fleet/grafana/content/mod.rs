@@ -12,7 +12,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use serde_json::Value;
 
-pub use organisations::{Entered, Organisations};
+pub use organisations::{OrganisationSession, Organisations};
 pub use rights::{Reach, Rights};
 
 use super::{Grafana, WorkspaceError};

@@ -19,7 +19,7 @@ pub struct Organisations {
 
 /// An organisation that can be asked.
 #[derive(Debug)]
-pub struct Entered {
+pub struct OrganisationSession {
     /// The server, asked about that organisation.
     pub grafana: Grafana,
     /// The organisation that the caller's login must be put back to by [`Grafana::switch`] when all is read; nothing where
@@ -49,14 +49,14 @@ impl Grafana {
 
     /// Returns the server, asked about another organisation: by a header that leaves no trace, or where the server does
     /// not heed it, by switching the login over.
-    pub async fn enter(&self, organisation: &OrganisationInfo) -> Result<Entered, WorkspaceError> {
+    pub async fn enter(&self, organisation: &OrganisationInfo) -> Result<OrganisationSession, WorkspaceError> {
         if let Some(grafana) = self.look_into(organisation).await? {
-            return Ok(Entered { grafana, left: None });
+            return Ok(OrganisationSession { grafana, left: None });
         }
         let before = self.current_organisation().await?;
         self.switch(organisation.id).await?;
         match self.current_organisation().await {
-            Ok(now) if now == organisation.id => Ok(Entered { grafana: self.clone(), left: Some(before) }),
+            Ok(now) if now == organisation.id => Ok(OrganisationSession { grafana: self.clone(), left: Some(before) }),
             other => {
                 // It may have been switched all the same.
                 self.switch(before).await?;
@@ -71,7 +71,7 @@ impl Grafana {
         if self.current_organisation().await? == organisation.id {
             return Ok(Some(self.clone()));
         }
-        let site = self.site.of_organisation(organisation.id);
+        let site = self.site.for_organisation(organisation.id);
         let grafana = Self { site, ..self.clone() };
         Ok((grafana.current_organisation().await? == organisation.id).then_some(grafana))
     }

@@ -134,7 +134,7 @@ pub(super) fn alert_rule(rule: &Value) -> Option<AlertRuleInfo> {
         title: name(rule, "title"),
         folder_uid: text(rule, "folderUID"),
         group: text(rule, "ruleGroup"),
-        datasource_uids: asked_by(rule),
+        datasource_uids: queried_sources(rule),
     })
 }
 
@@ -152,7 +152,7 @@ pub(super) fn ruler_rules(folders: &Value) -> Vec<AlertRuleInfo> {
                 title: name(rule, "title"),
                 folder_uid: text(rule, "namespace_uid"),
                 group: text(group, "name"),
-                datasource_uids: asked_by(rule),
+                datasource_uids: queried_sources(rule),
             });
         }
     }
@@ -160,7 +160,7 @@ pub(super) fn ruler_rules(folders: &Value) -> Vec<AlertRuleInfo> {
 }
 
 /// Returns the data sources that a rule asks, each once; expressions are none.
-fn asked_by(rule: &Value) -> Vec<String> {
+fn queried_sources(rule: &Value) -> Vec<String> {
     let queries = rule.get("data").and_then(Value::as_array).into_iter().flatten();
     let mut asked: Vec<_> = queries
         .filter_map(|query| text(query, "datasourceUid"))

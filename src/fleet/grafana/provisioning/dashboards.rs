@@ -11,7 +11,7 @@ use crate::{
 
 /// A dashboard that a plugin bundles, and whether it is imported (`GET /api/plugins/:id/dashboards`).
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Bundled {
+pub struct BundledDashboard {
     /// The plugin.
     pub plugin: PluginId,
     /// Where it is in the plugin: its name for the import.
@@ -26,7 +26,7 @@ pub struct Bundled {
     pub is_current: bool,
 }
 
-impl Bundled {
+impl BundledDashboard {
     fn read(plugin: &PluginId, item: &Value) -> Option<Self> {
         let text = |key: &str| item.get(key).and_then(Value::as_str).filter(|text| !text.is_empty()).map(str::to_owned);
         let flag = |key: &str| item.get(key).and_then(Value::as_bool).unwrap_or_default();
@@ -54,7 +54,7 @@ pub struct Saved(Value);
 
 impl Saved {
     /// Returns a dashboard as it was kept.
-    pub fn of(document: Value) -> Option<Self> {
+    pub fn from_document(document: Value) -> Option<Self> {
         document.get("dashboard").is_some_and(Value::is_object).then_some(Self(document))
     }
 
@@ -109,23 +109,23 @@ impl Saved {
 
 impl Grafana {
     /// Returns the dashboards that a plugin bundles; those that were imported and are no longer bundled are left out.
-    pub async fn bundled(&self, plugin: &PluginId) -> Result<Vec<Bundled>, WorkspaceError> {
+    pub async fn bundled(&self, plugin: &PluginId) -> Result<Vec<BundledDashboard>, WorkspaceError> {
         let what = "bundled dashboards";
         let list = self.get(what, &["api", "plugins", plugin.as_str(), "dashboards"], &[]).await?;
         let list = list.as_array().ok_or(WorkspaceError::Shape { what, lacks: "list" })?;
-        Ok(list.iter().filter_map(|item| Bundled::read(plugin, item)).collect())
+        Ok(list.iter().filter_map(|item| BundledDashboard::read(plugin, item)).collect())
     }
 
     /// Returns a dashboard whole.
     pub async fn saved(&self, uid: &str) -> Result<Option<Saved>, WorkspaceError> {
         let found = self.found("a dashboard", &["api", "dashboards", "uid", uid]).await?;
         let lacks = WorkspaceError::Shape { what: "a dashboard", lacks: "dashboard" };
-        found.map(|document| Saved::of(document).ok_or(lacks)).transpose()
+        found.map(|document| Saved::from_document(document).ok_or(lacks)).transpose()
     }
 
     /// Imports a bundled dashboard into a folder that is there; does nothing where that was done already. What was
     /// imported before is replaced. Panels ask the plugin's own data source, where it has one.
-    pub async fn import(&self, bundled: &Bundled, folder_uid: &str) -> Result<Changed, ContentError> {
+    pub async fn import(&self, bundled: &BundledDashboard, folder_uid: &str) -> Result<Changed, ContentError> {
         let _only_one = self.changing.lock().await;
         let goal = Goal::Imported { bundled, folder_uid };
         if self.is_imported(bundled, folder_uid).await? {
@@ -166,7 +166,7 @@ impl Grafana {
     }
 
     /// Returns whether the plugin's present dashboard lies in that folder.
-    pub async fn is_imported(&self, bundled: &Bundled, folder_uid: &str) -> Result<bool, WorkspaceError> {
+    pub async fn is_imported(&self, bundled: &BundledDashboard, folder_uid: &str) -> Result<bool, WorkspaceError> {
         let Some(uid) = bundled.uid.as_ref().filter(|_| bundled.is_current) else { return Ok(false) };
         let (Some(saved), Some(folder)) = (self.saved(uid).await?, self.folder(folder_uid).await?) else {
             return Ok(false);
@@ -227,7 +227,7 @@ impl Grafana {
         let body = json!({ "dashboard": dashboard, "name": name, "expires": seconds });
         let path = ["api", "snapshots"];
         let request = Request { method: Method::POST, path: &path, body, hidden: &[] };
-        match self.tell(request, &what()).await? {
+        match self.send(request, &what()).await? {
             ChangeAnswer::Accepted(answer) => {
                 let url = answer.get("url").and_then(Value::as_str);
                 url.map(str::to_owned).ok_or_else(|| ContentError::NoEffect { what: what() })

@@ -18,7 +18,7 @@ pub enum ContentError {
         source: WorkspaceError,
     },
     /// The workspace said no.
-    #[error("the workspace refused to change the {what} ({status}{})", said(message.as_ref()))]
+    #[error("the workspace refused to change the {what} ({status}{})", message_suffix(message.as_ref()))]
     Refused {
         /// What was to be changed.
         what: String,
@@ -34,7 +34,7 @@ pub enum ContentError {
         what: String,
     },
     /// The workspace failed at it, or gave no answer, and does not have it.
-    #[error("the workspace did not manage to change the {what}{}, and reading it back shows no change", status.map_or_else(String::new, |status| format!(" ({status}{})", said(message.as_ref()))))]
+    #[error("the workspace did not manage to change the {what}{}, and reading it back shows no change", status.map_or_else(String::new, |status| format!(" ({status}{})", message_suffix(message.as_ref()))))]
     Fruitless {
         /// What was to be changed.
         what: String,
@@ -65,7 +65,7 @@ pub enum ContentError {
     },
 }
 
-fn said(message: Option<&String>) -> String {
+fn message_suffix(message: Option<&String>) -> String {
     message.map_or_else(String::new, |message| format!(": {}", printable(message)))
 }
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-pub use dashboards::{Bundled, Saved};
+pub use dashboards::{BundledDashboard, Saved};
 pub use data_sources::{has_settings, is_as_it_was};
 pub use error::ContentError;
 
@@ -22,7 +22,7 @@ use super::{Grafana, WorkspaceError};
 use crate::{
     json::{self, KeyComparison, Limits},
     model::Secret,
-    net::{Method, NetError, SingleRequest, Spoken},
+    net::{FullReply, Method, NetError, SingleRequest},
 };
 
 /// So many readings in a row must miss before a change is called failed.
@@ -45,7 +45,7 @@ enum Goal<'a> {
     /// No such folder.
     NoFolder(&'a str),
     /// A bundled dashboard is imported into the folder.
-    Imported { bundled: &'a Bundled, folder_uid: &'a str },
+    Imported { bundled: &'a BundledDashboard, folder_uid: &'a str },
     /// A dashboard has another version than this.
     Saved { uid: &'a str, not: Option<i64> },
     /// No such dashboard.
@@ -87,7 +87,7 @@ impl Grafana {
     /// Sends a change and reads until it shows, or until the time for that is over; the answer is handed out.
     async fn bring_about(&self, request: Request<'_>, goal: Goal<'_>) -> Result<Value, ContentError> {
         let what = || goal.what();
-        let told = self.tell(request, &what()).await?;
+        let told = self.send(request, &what()).await?;
         match told {
             ChangeAnswer::Refused { status: status @ (409 | 412), message } => match self.shows(goal).await {
                 Ok(true) => Ok(Value::Null),
@@ -103,7 +103,7 @@ impl Grafana {
     }
 
     /// Sends a change; again only where the server says that it left it alone for now.
-    async fn tell(&self, request: Request<'_>, what: &str) -> Result<ChangeAnswer, ContentError> {
+    async fn send(&self, request: Request<'_>, what: &str) -> Result<ChangeAnswer, ContentError> {
         let settings = self.site.client().settings();
         let Request { method, path, body, hidden } = request;
         let mut tries = settings.tries.max(1);
@@ -111,7 +111,7 @@ impl Grafana {
             let (method, timeout, limit) = (method.clone(), settings.change_timeout, Limits::CATALOG.bytes as u64);
             let body = (method != Method::DELETE).then_some(&body);
             let question = SingleRequest { method, path, body, hidden, timeout, limit };
-            let Spoken { reply, bytes } = match self.site.ask_once(question).await {
+            let FullReply { reply, bytes } = match self.site.request_once(question).await {
                 Ok(spoken) => spoken,
                 Err(error @ (NetError::Offline { .. } | NetError::Unreachable { .. })) => {
                     let source = WorkspaceError::NotReached(Box::new(error));

@@ -8,7 +8,7 @@ use super::{Came, ContentFault};
 use crate::{
     fleet::{
         Grafana, WorkspaceError,
-        grafana::{Bundled, Changed, ContentError, Saved},
+        grafana::{BundledDashboard, Changed, ContentError, Saved},
     },
     model::PluginId,
     rollout::TaskResult,
@@ -124,7 +124,7 @@ async fn pairs(server: &Grafana, plugin: &PluginId, before: &Value) -> Result<Ve
     };
     let mut pairs = Vec::new();
     for (path, document) in kept {
-        let before = Saved::of(document.clone());
+        let before = Saved::from_document(document.clone());
         let uid = before.as_ref().and_then(uid_of).or_else(|| imported(&bundled, path));
         let now = match uid {
             Some(uid) => server.saved(&uid).await?.map(|saved| (uid, saved)),
@@ -139,7 +139,7 @@ fn uid_of(saved: &Saved) -> Option<String> {
     saved.document().pointer("/dashboard/uid").and_then(Value::as_str).map(str::to_owned)
 }
 
-fn imported(bundled: &[Bundled], path: &str) -> Option<String> {
+fn imported(bundled: &[BundledDashboard], path: &str) -> Option<String> {
     bundled.iter().find(|one| one.path == path && one.is_imported)?.uid.clone()
 }
 

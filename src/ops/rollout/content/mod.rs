@@ -159,7 +159,7 @@ impl fmt::Debug for Secrets<'_> {
 impl Secrets<'_> {
     /// Fetches the secrets of one data source by their names.
     async fn fetch(self, uid: &str, names: &[String]) -> Result<Vec<(String, Secret)>, ContentFault> {
-        let mut wishes = self.wishes.iter().filter(|wish| self.workspace.is_meant_by(&wish.on));
+        let mut wishes = self.wishes.iter().filter(|wish| self.workspace.is_selected_by(&wish.on));
         let wish = wishes.find(|wish| wish.uid.as_str() == uid);
         let mut secrets = Vec::new();
         for name in names {

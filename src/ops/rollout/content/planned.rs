@@ -21,8 +21,8 @@ pub fn planned(manifest: &Manifest, workspace: &Workspace, wanted: &BTreeSet<Plu
     }
     let content =
         |plugin: &PluginId, item| Content { workspace: workspace.name().clone(), plugin: plugin.clone(), item };
-    let meant: Vec<_> = manifest.data_sources().iter().filter(|wish| workspace.is_meant_by(&wish.on)).collect();
-    let wishes = || manifest.plugins().iter().filter(|wish| workspace.is_meant_by(&wish.on));
+    let meant: Vec<_> = manifest.data_sources().iter().filter(|wish| workspace.is_selected_by(&wish.on)).collect();
+    let wishes = || manifest.plugins().iter().filter(|wish| workspace.is_selected_by(&wish.on));
     // The manifest says nothing of plugins that are part of Grafana.
     let is_possible =
         |wish: &&&DataSourceWish| wanted.contains(&wish.plugin) || !wishes().any(|plugin| plugin.id == wish.plugin);

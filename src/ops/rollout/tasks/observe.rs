@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Worker;
 use crate::{
-    fleet::grafana::{Look, ProbeHints},
+    fleet::grafana::{ProbeHints, ProbeTargets},
     model::{PluginId, PluginVersion},
     ops::target::{Place, TargetError},
     rollout::{HealthCheck, Observation, PluginSeen},
@@ -25,15 +25,15 @@ impl Worker {
         }
     }
 
-    fn look(&self) -> Look {
+    fn look(&self) -> ProbeTargets {
         let known = |plugin: &PluginId| ProbeHints { smoke: self.query_of(plugin), ..ProbeHints::default() };
         let plugins = self.actions().map(|action| (action.plugin.clone(), known(&action.plugin)));
-        Look { checks: self.plan.policy.health.clone(), plugins: plugins.collect(), all_organisations: true }
+        ProbeTargets { checks: self.plan.policy.health.clone(), plugins: plugins.collect(), all_organisations: true }
     }
 
     /// Returns the query that each data source of a plugin must answer, where the manifest has one.
     fn query_of(&self, plugin: &PluginId) -> Option<Value> {
-        let mut wishes = self.manifest.plugins().iter().filter(|wish| self.member.workspace.is_meant_by(&wish.on));
+        let mut wishes = self.manifest.plugins().iter().filter(|wish| self.member.workspace.is_selected_by(&wish.on));
         wishes.find_map(|wish| wish.smoke.clone().filter(|_| wish.id == *plugin)).map(Value::Object)
     }
 
