@@ -10,7 +10,7 @@ use std::{error::Error, fmt};
 pub enum Kind {
     /// None of the kinds below.
     Failed,
-    /// The command line or the manifest asks for something that cannot be meant.
+    /// The command line or the manifest asks for something invalid.
     Usage,
     /// The command worked, and what it looked for was found.
     Findings,

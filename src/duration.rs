@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
 /// A text is not a length of time.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{}` is not a length of time: expected a number and `ms`, `s`, `m`, `h` or `d`", .0.escape_debug())]
+#[error("`{}` is not a duration: expected a number and `ms`, `s`, `m`, `h` or `d`", .0.escape_debug())]
 pub struct ParseDurationError(String);
 
 /// Returns the length of time that `text` stands for.

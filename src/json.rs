@@ -1,4 +1,4 @@
-//! JSON that is not believed: bounded in size and depth, and with no key said twice.
+//! JSON from untrusted sources: bounded in size and depth, without duplicate keys.
 //!
 //! *Invariant:* what [`parse`] returns has one meaning. `serde_json` alone takes the last of two equal keys, Go takes the
 //! last regardless of case, and a reader that differs from Grafana's sees another document than Grafana does.
@@ -226,7 +226,7 @@ impl<'de, const COUNT: usize> Visitor<'de> for TextVisitor<'_, COUNT> {
 }
 
 fn repeated_key<E: serde::de::Error>(key: &str) -> E {
-    E::custom(format_args!("the key `{}` is there twice", key.escape_debug()))
+    E::custom(format_args!("duplicate key `{}`", key.escape_debug()))
 }
 
 /// Scans without recursion, so that no depth can overflow the stack.

@@ -1,4 +1,4 @@
-//! Announces progress to whoever wants to draw it.
+//! Announces progress to whatever draws it.
 //!
 //! *Not for:* drawing, which `cli` does, or results, which operations return.
 

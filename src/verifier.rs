@@ -1,6 +1,6 @@
 //! Where bytes become trusted: a package is what the catalog promised, its archive is safe, and it is who it says.
 //!
-//! *Invariant:* only [`verify`] makes a [`Verified`], and the store takes nothing else. One open file is hashed, judged
+//! *Invariant:* only [`verify`] makes a [`Verified`], and the store takes nothing else. One open file is hashed, checked
 //! and handed on, so that nothing can be put in its place in between.
 //! *Not for:* deciding whom to trust beyond the catalog's digests; getting or keeping bytes.
 
@@ -91,7 +91,7 @@ impl Verified {
         self.weak
     }
 
-    /// Returns the open file, to unpack exactly what was judged.
+    /// Returns the open file, to unpack exactly what was checked.
     pub fn file(&mut self) -> (&mut File, &Archive) {
         (&mut self.received.file, &self.archive)
     }
@@ -159,7 +159,7 @@ diagnose!(VerifyError {
     Read => Kind::Storage;
 });
 
-/// Judges a file against what was promised.
+/// Checks a file against what was promised.
 pub fn verify(received: Received, promise: &Promise, limits: &ArchiveLimits) -> Result<Verified, VerifyError> {
     let Promise { plugin, version, digests } = promise;
     let weak = match digests.strongest() {
@@ -182,9 +182,9 @@ fn mismatch(plugin: PluginId, version: PluginVersion, promised: Digests, found: 
     VerifyError::Mismatch { plugin, version, promised, found }
 }
 
-/// Judges a file without a catalog: is it a safe package of this plugin, and of this version where one is named?
+/// Checks a file without a catalog: is it a safe package of this plugin, and of this version where one is named?
 ///
-/// What comes back is marked as weak: nobody vouched for its bytes.
+/// The result is marked as weak: no catalog promised these bytes.
 pub fn verify_archive(
     mut received: Received,
     plugin: &PluginId,

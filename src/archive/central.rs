@@ -148,7 +148,7 @@ fn kind(name: &str, header: &CentralHeader, sizes: &Sizes) -> Result<EntryKind, 
 mod tests {
     use crate::archive::{
         Rule,
-        testing::{Zip, ZipPart, deflated, raw, stored},
+        tests::zips::{Zip, ZipPart, deflated, raw, stored},
     };
 
     fn part() -> ZipPart {

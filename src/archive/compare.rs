@@ -41,7 +41,7 @@ pub enum FileDifference {
 }
 
 impl FileDifference {
-    /// Returns the path of what is there and should not be, or not like this; nothing where something is missing.
+    /// Returns the path of what is there and should not be, or not like this; `None` if something is missing.
     pub fn foreign(&self) -> Option<PathBuf> {
         match self {
             Self::Missing(_) => None,

@@ -173,7 +173,7 @@ impl<F: Read + Seek> ZipBytes<F> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::testing::{Zip, ZipPart, deflate, deflated, raw, stored};
+    use crate::archive::tests::zips::{Zip, ZipPart, deflate, deflated, raw, stored};
 
     const NAME: &str = "acme-tides-panel/module.js";
 

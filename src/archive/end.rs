@@ -171,7 +171,7 @@ fn check_counts(counts: &EndCounts, end_records: u64, limits: &ArchiveLimits) ->
 mod tests {
     use crate::archive::{
         ArchiveLimits, Rule,
-        testing::{PLUGIN_JSON, Wide, Zip, broken, id, inspect_bytes, stored},
+        tests::zips::{PLUGIN_JSON, Wide, Zip, broken, id, inspect_bytes, stored},
     };
 
     fn plain() -> Zip {
@@ -207,7 +207,7 @@ mod tests {
     fn a_prefix_with_corrected_offsets_is_a_gap() {
         let mut zip = plain();
         let script = stored("x", b"#!/bin/sh\n");
-        let part = crate::archive::testing::ZipPart { local: None, central: Vec::new(), ..script };
+        let part = crate::archive::tests::zips::ZipPart { local: None, central: Vec::new(), ..script };
         zip.parts.insert(0, part);
         assert!(matches!(zip.broken(), Rule::Gap));
     }

@@ -80,7 +80,7 @@ fn widen(mut sizes: Sizes, zip64: Option<&[u8]>) -> Result<Sizes, Rule> {
 mod tests {
     use crate::archive::{
         Rule,
-        testing::{RecordFields, Zip, ZipPart, crc, deflated, extra, stored, zip64},
+        tests::zips::{RecordFields, Zip, ZipPart, crc, deflated, extra, stored, zip64},
     };
 
     fn part() -> ZipPart {

@@ -20,7 +20,7 @@ pub fn open_folder(parent: &Dir, name: impl AsRef<Path>) -> io::Result<Dir> {
     Ok(Dir::from_std_file(File::from(handle)))
 }
 
-/// Returns a handle of a regular file, or nothing where something else stands.
+/// Returns a handle of a regular file, or `None` if it is something else.
 pub(super) fn open_file(parent: &Dir, name: &str) -> io::Result<Option<File>> {
     // A pipe that nobody writes to must not stop us.
     match openat(parent, name, READ | OFlags::NONBLOCK, Mode::empty()) {

@@ -1,6 +1,6 @@
 //! The inspector: reads an open zip strictly, from the end record to the last byte of the last entry.
 //!
-//! *Invariant:* memory stays bounded by the limits whatever the zip claims: counts and lengths are judged before anything
+//! *Invariant:* memory stays bounded by the limits whatever the zip claims: counts and lengths are checked before anything
 //! is allocated or inflated for them, and each entry is inflated once, in pieces.
 //! *Not for:* writing.
 
@@ -35,7 +35,7 @@ type CapturedFiles = HashMap<String, Vec<u8>>;
 
 /// Returns the plugin that a zip is of, according to the folder of its first entry.
 ///
-/// It is a guess, for [`inspect`] to confirm: nothing of the zip was judged yet.
+/// It is a guess, for [`inspect`] to confirm: nothing of the zip was checked yet.
 pub fn named_plugin(file: impl Read + Seek) -> Option<PluginId> {
     let archive = zip::ZipArchive::new(file).ok()?;
     archive.file_names().next()?.ok()?.split('/').next()?.parse().ok()
@@ -247,7 +247,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::archive::testing::{
+    use crate::archive::tests::zips::{
         PLUGIN_JSON, RecordFields, Zip, ZipPart, broken, deflated, id, inspect_bytes, stored,
     };
 
@@ -397,7 +397,7 @@ mod tests {
             deflated("acme-tides-panel/a", &[7; 300]).described(false, true),
             deflated("acme-tides-panel/b", b"bb").widened(),
         ];
-        Zip::plugin(parts).end(|end| end.wide = Some(crate::archive::testing::Wide::default())).build()
+        Zip::plugin(parts).end(|end| end.wide = Some(crate::archive::tests::zips::Wide::default())).build()
     }
 
     #[test]

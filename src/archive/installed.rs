@@ -27,7 +27,7 @@ pub enum InstalledError {
     #[error("`{0}` is not a regular file")]
     NotAFile(String),
     /// It is refused.
-    #[error("`{path}` is no plugin.json")]
+    #[error("`{path}` is not a valid plugin.json")]
     PluginJson {
         /// The path below the plugin's folder.
         path: String,
@@ -82,7 +82,7 @@ pub struct InstalledManifest {
     pub bytes: Vec<u8>,
 }
 
-/// Returns the MANIFEST.txt of an installed plugin's folder, up to 4 MiB of it; nothing where there is no such file.
+/// Returns the MANIFEST.txt of an installed plugin's folder, up to 4 MiB of it; `None` if there is no such file.
 pub fn read_installed_manifest(folder: &Dir) -> io::Result<Option<InstalledManifest>> {
     for part in PLUGIN_FOLDERS {
         let file = open_folder(folder, if part.is_empty() { "." } else { part })
@@ -108,7 +108,7 @@ mod tests {
     use cap_std::ambient_authority;
 
     use super::*;
-    use crate::archive::testing::PLUGIN_JSON;
+    use crate::archive::tests::zips::PLUGIN_JSON;
 
     fn folder() -> (tempfile::TempDir, Dir) {
         let place = tempfile::tempdir().expect("a temporary folder");

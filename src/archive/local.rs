@@ -138,7 +138,7 @@ fn matches(mut fields: ByteReader<'_>, record: &CentralRecord, signed: bool, wid
 mod tests {
     use crate::archive::{
         Rule,
-        testing::{RecordFields, Zip, ZipPart, crc, deflated, raw, stored},
+        tests::zips::{RecordFields, Zip, ZipPart, crc, deflated, raw, stored},
     };
 
     fn part() -> ZipPart {

@@ -1,11 +1,9 @@
-//! Packages: zips that are judged whole before one byte of them is written, then unpacked and compared.
+//! Packages: zips that are checked as a whole before one byte of them is written, then unpacked and compared.
 //!
 //! *Invariant:* an [`Archive`] is the proof that every reader of its file sees the same entries with the same bytes, that
 //! no path leaves its folder or meets another path, and that plugin.json names the expected plugin.
 //! *Not for:* digests of the zip itself and signatures, which other modules check against the same open file.
 
-#[cfg(test)]
-mod attacks;
 mod central;
 mod compare;
 mod content;
@@ -21,10 +19,8 @@ mod names;
 mod plugin_json;
 mod rule;
 #[cfg(test)]
-mod testing;
+mod tests;
 mod unpack;
-#[cfg(test)]
-mod unusual;
 
 pub use compare::{CompareError, FileDifference, compare, file_digests};
 pub use digests::{InstalledFiles, installed_files};

@@ -112,7 +112,7 @@ fn fold(part: &str) -> Box<str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::testing::{Zip, id, stored};
+    use crate::archive::tests::zips::{Zip, id, stored};
 
     fn rule_of_path(path: &str) -> Rule {
         Zip::plugin([stored(path, b"")]).broken()

@@ -44,7 +44,7 @@ pub enum PluginJsonError {
     #[error("it is not an object")]
     NotAnObject,
     /// A field is missing, empty, or not a text.
-    #[error("it has no text `{0}`")]
+    #[error("it lacks the text `{0}`")]
     Missing(&'static str),
     /// Its id is none.
     #[error("its `id` is not valid")]

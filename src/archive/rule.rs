@@ -31,7 +31,7 @@ pub enum Rule {
     #[error("it is one part of a split archive")]
     Split,
     /// P13: a zip64 record or field is missing, not asked for, or contradicts another.
-    #[error("its zip64 fields are missing, not asked for, or contradict each other")]
+    #[error("its zip64 fields are missing, unnecessary, or contradictory")]
     Zip64,
     /// P20: there are too many entries.
     #[error("it has more than {0} entries")]
@@ -52,7 +52,7 @@ pub enum Rule {
     #[error("it is compressed by method {0}, which Grafana cannot read")]
     Method(u16),
     /// The flags ask for something that no package needs.
-    #[error("its flags {0:#06x} have no meaning here")]
+    #[error("its flags {0:#06x} are not supported")]
     Flags(u16),
     /// P2: the name is not UTF-8 and marked so, nor ASCII.
     #[error("its name is neither ASCII nor marked as UTF-8 and valid")]
@@ -67,10 +67,10 @@ pub enum Rule {
     #[error("a part of its name is the name of a device")]
     DeviceName,
     /// P11: the name is there twice.
-    #[error("its name is there twice")]
+    #[error("duplicate name")]
     Duplicate,
     /// P4: two names differ in nothing but case, or in trailing dots and spaces.
-    #[error("its name meets `{}` where case does not count", .0.escape_debug())]
+    #[error("its name differs from `{}` in case only", .0.escape_debug())]
     Collision(String),
     /// P4: a file is the folder of another entry.
     #[error("it is both a file and a folder")]
@@ -124,7 +124,7 @@ pub enum Rule {
     #[error("it has more than {0} bytes")]
     FileTooLarge(u64),
     /// P23: plugin.json was refused.
-    #[error("it is no plugin.json")]
+    #[error("it is not a valid plugin.json")]
     PluginJson(#[source] PluginJsonError),
     /// P23: plugin.json is that of another plugin.
     #[error("it is the plugin.json of `{0}`")]
@@ -133,7 +133,7 @@ pub enum Rule {
     #[error("it differs from `plugin.json` in id or version")]
     SecondPluginJson,
     /// The zip library, asked for a second opinion, sees other entries.
-    #[error("a second reader sees something else")]
+    #[error("a second zip reader finds different content")]
     SecondOpinion,
 }
 

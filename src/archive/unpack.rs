@@ -242,7 +242,7 @@ mod tests {
     use crate::{
         archive::{
             compare, file_digests,
-            testing::{PLUGIN_JSON, Zip, ZipPart, deflated, inspect_bytes, stored},
+            tests::zips::{PLUGIN_JSON, Zip, ZipPart, deflated, inspect_bytes, stored},
         },
         diagnostic::Diagnose as _,
     };

@@ -234,10 +234,10 @@ async fn run(line: &CommandLine, time_limit: Duration) -> Result<Vec<u8>, Refere
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseReferenceError {
     /// The secret itself, or something else that is no table.
-    #[error("a secret is not written down here, only where it is")]
+    #[error("a secret must not be written here: write where it is")]
     Literal,
     /// A table with other keys.
-    #[error("a reference has exactly one of `env`, `file` and `command`, with a text")]
+    #[error("a reference has exactly one of `env`, `file` and `command`")]
     Shape,
     /// The name of a variable that cannot be one.
     #[error("`env` names a variable of the environment: letters, digits and `_`")]
@@ -279,7 +279,7 @@ pub enum Flaw {
 #[derive(Debug, thiserror::Error)]
 pub enum ReferenceError {
     /// The variable is not set, or empty.
-    #[error("the environment variable `{}` is not set or empty", name.escape_debug())]
+    #[error("the environment variable `{}` is not set, empty, or not UTF-8", name.escape_debug())]
     Variable {
         /// Its name.
         name: String,
@@ -293,7 +293,7 @@ pub enum ReferenceError {
         source: io::Error,
     },
     /// Others than the owner may read or write the file.
-    #[error("the secret file `{}` is open to others (mode {mode:04o})", path.display().to_string().escape_debug())]
+    #[error("other users can access the secret file `{}` (mode {mode:04o})", path.display().to_string().escape_debug())]
     Exposed {
         /// The file.
         path: PathBuf,

@@ -25,7 +25,7 @@ pub struct FolderInfo {
     pub title: String,
     /// The folder that it lies in; nothing at the top.
     pub parent_uid: Option<String>,
-    /// Who made it, where that is told.
+    /// Who made it, if the server says so.
     pub owner: Option<String>,
 }
 
@@ -44,9 +44,9 @@ pub struct DashboardInfo {
     pub url: Option<String>,
     /// How often it was saved.
     pub version: Option<i64>,
-    /// Who made it, where that is told.
+    /// Who made it, if the server says so.
     pub created_by: Option<String>,
-    /// Who saved it last, where that is told.
+    /// Who saved it last, if the server says so.
     pub updated_by: Option<String>,
 }
 

@@ -111,7 +111,7 @@ pub struct Digests {
 }
 
 impl Digests {
-    /// Returns the strongest algorithm that is promised, or nothing where no digest is.
+    /// Returns the strongest algorithm that is promised, or `None` without any digest.
     pub fn strongest(&self) -> Option<Algorithm> {
         if self.sha256.is_some() { Some(Algorithm::Sha256) } else { self.md5.map(|_| Algorithm::Md5) }
     }

@@ -110,7 +110,7 @@ impl fmt::Display for Selector {
 
 /// A text selects no workspaces.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{}` selects no workspaces: expected `all`, a name, or labels like `tier=prod,region=eu`", .0.escape_debug())]
+#[error("invalid selector `{}`: expected `all`, a name, or labels like `tier=prod,region=eu`", .0.escape_debug())]
 pub struct ParseSelectorError(String);
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Which addresses the world at large may send us to.
 //!
-//! A redirect or a catalog is not believed when it names an address inside our own network. The check is made on the
+//! A redirect or a catalog is not followed when it names an address inside our own network. The check is made on the
 //! address that is then dialled, so that a name cannot mean one address when asked and another when called.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};

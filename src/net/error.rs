@@ -11,7 +11,7 @@ use crate::diagnostic::{Kind, diagnose, printable};
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
     /// The program was told to open no socket.
-    #[error("`{url}` was not asked: `--offline` is on")]
+    #[error("no request to `{url}`: `--offline` is on")]
     Offline {
         /// What would have been asked.
         url: Url,
@@ -39,7 +39,7 @@ pub enum NetError {
         url: Url,
     },
     /// The connection broke, or the body was shorter or longer than announced.
-    #[error("the answer of `{url}` broke off")]
+    #[error("the answer of `{url}` was cut off")]
     Broken {
         /// What was asked.
         url: Url,
@@ -47,7 +47,7 @@ pub enum NetError {
         source: reqwest::Error,
     },
     /// The answer is a part of something else than what was asked for.
-    #[error("`{url}` answered with another part than the one asked for")]
+    #[error("`{url}` answered with a different range than requested")]
     WrongPart {
         /// What was asked.
         url: Url,
@@ -97,13 +97,13 @@ pub enum NetError {
         rule: RedirectRule,
     },
     /// It is plain http to another machine.
-    #[error("`{url}` was not asked: it is not https")]
+    #[error("no request to `{url}`: it is not https")]
     Plain {
         /// What would have been asked.
         url: Url,
     },
     /// What was received could not be kept.
-    #[error("the answer of `{url}` could not be written")]
+    #[error("the download of `{url}` could not be written")]
     Write {
         /// What was asked.
         url: Url,
@@ -114,7 +114,7 @@ pub enum NetError {
     #[error("the certificates of `--ca-cert` cannot be read")]
     Certificates(#[source] reqwest::Error),
     /// There is none in the file of `--ca-cert`.
-    #[error("there are no certificates in the file of `--ca-cert`")]
+    #[error("the file of `--ca-cert` has no certificates")]
     NoCertificates,
     /// The client could not be set up.
     #[error("the HTTP client cannot be set up")]
@@ -197,7 +197,7 @@ diagnose!(NetError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SiteError {
     /// It is no address.
-    #[error("`{}` is not an address", text.escape_debug())]
+    #[error("`{}` is not a valid address", text.escape_debug())]
     Address {
         /// The text.
         text: String,
@@ -208,7 +208,7 @@ pub enum SiteError {
     #[error("`{}` is neither an http nor an https address", .0.escape_debug())]
     Scheme(String),
     /// It carries a user or a password; the text is not repeated.
-    #[error("the address of `{host}` carries a user or a password")]
+    #[error("the address of `{host}` contains a user or a password")]
     Credentials {
         /// The host.
         host: String,

@@ -105,15 +105,15 @@ struct Shared {
 }
 
 impl Client {
-    /// Returns a client with these bounds that trusts the system's authorities, and those in the PEM text `authorities`.
-    pub fn new(settings: NetSettings, offline: bool, authorities: Option<&[u8]>) -> Result<Self, NetError> {
+    /// Returns a client with these bounds that trusts the system's CA certificates, and those in the PEM text `ca_certificates`.
+    pub fn new(settings: NetSettings, offline: bool, ca_certificates: Option<&[u8]>) -> Result<Self, NetError> {
         // A provider that is installed already is as good: there is one in this program.
         drop(rustls::crypto::ring::default_provider().install_default());
-        let certificates = match authorities {
+        let certificates = match ca_certificates {
             None => Vec::new(),
             Some(pem) => reqwest::Certificate::from_pem_bundle(pem).map_err(NetError::Certificates)?,
         };
-        if authorities.is_some() && certificates.is_empty() {
+        if ca_certificates.is_some() && certificates.is_empty() {
             return Err(NetError::NoCertificates);
         }
         let (inside, outside, direct) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
@@ -147,7 +147,7 @@ impl Client {
 }
 
 impl Shared {
-    /// Sets a client up when it is first used: it reads every authority of the system, which most commands do not need.
+    /// Sets a client up when it is first used: it reads every CA certificate of the system, which most commands do not need.
     fn ready<'a>(
         &self,
         place: &'a OnceLock<reqwest::Client>,

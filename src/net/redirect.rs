@@ -65,7 +65,7 @@ pub(super) fn decide(named: &Url, from: &Url, to: &Url) -> Result<Hop, RedirectR
     let private = match to.host() {
         Some(Host::Ipv4(address)) => !is_public(address.into()),
         Some(Host::Ipv6(address)) => !is_public(address.into()),
-        // Names are judged when they are resolved, by the address that is dialled.
+        // Names are checked when they are resolved, by the address that is dialled.
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         None => true,
     };

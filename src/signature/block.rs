@@ -39,7 +39,7 @@ impl SignedBlock {
         &self.0.signatures()[0]
     }
 
-    /// Returns the text in the form that was signed: the only form that may be believed after verification.
+    /// Returns the text in the form that was signed: the only form that may be trusted after verification.
     pub(super) fn text(&self) -> String {
         self.0.signed_text()
     }

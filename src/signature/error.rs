@@ -1,4 +1,4 @@
-//! Why a signed text is not believed.
+//! Why a signed text is not trusted.
 //!
 //! *Invariant:* every variant that knows a key names it, and no text of a manifest reaches a message unescaped.
 //! *Not for:* files that differ from a good manifest; those are reasons of a verdict.
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BlockFault {
     /// What stands between its first and its last line is not Base64 with the right checksum.
-    #[error("what stands between its first and its last line is damaged")]
+    #[error("the text between its first and its last line is damaged")]
     Armor,
     /// It ends too early.
     #[error("it ends too early")]
@@ -22,7 +22,7 @@ pub enum BlockFault {
     #[error("it uses a version or an algorithm that is not supported")]
     Unsupported,
     /// It decodes to something that is no signature or key.
-    #[error("what it holds is not what its first line says")]
+    #[error("its content is not what its first line announces")]
     Content,
 }
 
@@ -51,9 +51,9 @@ pub enum SignatureError {
     #[error("it is not UTF-8")]
     Encoding,
     /// It has no clear-signed block.
-    #[error("it is no signed text")]
+    #[error("it is not a signed text")]
     NotSigned,
-    /// It has more than one block, so that two readers could believe two texts.
+    /// It has more than one block, so that two readers could read two texts.
     #[error("it has more than one signed block")]
     SeveralBlocks,
     /// The block cannot be read.
@@ -63,7 +63,7 @@ pub enum SignatureError {
     #[error("it has {0} signatures where one is expected")]
     Signatures(usize),
     /// The signature is of a version or a type that signs no text.
-    #[error("its signature is of a kind that signs no text")]
+    #[error("its signature is of a kind that does not sign text")]
     NotOverText,
     /// The signature was made with another hash than SHA-256, SHA-384 or SHA-512.
     #[error("its signature uses the hash {0}, which is not accepted")]
@@ -72,16 +72,16 @@ pub enum SignatureError {
     #[error("its signature has no time")]
     NoTime,
     /// The signature ends by itself, and what was installed with it would end with it.
-    #[error("its signature has a last day, which a plugin's cannot have")]
+    #[error("its signature expires, which is not allowed for a plugin")]
     Expires,
     /// The signature says that it is by a key that is not trusted.
     #[error("it is signed with the key `{0}`, which is not trusted")]
     UntrustedKey(String),
     /// The signature is not by the trusted key that it names, or the text was changed.
-    #[error("its signature does not fit its text and the key `{0}`")]
+    #[error("its signature does not match its text and the key `{0}`")]
     BadSignature(String),
     /// The key signed, and was not allowed to.
-    #[error("it is signed with the key `{key}`, which cannot be relied on")]
+    #[error("it is signed with the key `{key}`, which is not usable")]
     Key {
         /// The id of the key.
         key: String,
@@ -90,7 +90,7 @@ pub enum SignatureError {
         fault: KeyFault,
     },
     /// The manifest says that it is by another key than the one that signed it.
-    #[error("it names the key `{}` and is signed with `{signer}`", named.escape_debug())]
+    #[error("it names the key `{}` but is signed with `{signer}`", named.escape_debug())]
     OtherKey {
         /// The `keyId` of the manifest.
         named: String,
@@ -101,7 +101,7 @@ pub enum SignatureError {
     #[error("its signed text cannot be read")]
     Json(#[source] JsonError),
     /// The signed text is a list, a text or a number.
-    #[error("its signed text is no JSON object")]
+    #[error("its signed text is not a JSON object")]
     NotAnObject,
     /// The manifest is of the first generation, which Grafana no longer accepts.
     #[error("its `manifestVersion` is {}, and only 2.x is accepted", describe_version(.0))]
@@ -110,7 +110,7 @@ pub enum SignatureError {
     #[error("it has no `{0}`")]
     Missing(&'static str),
     /// A field is not what it must be.
-    #[error("its `{0}` is of another type than it must be")]
+    #[error("its `{0}` has the wrong type")]
     FieldType(&'static str),
     /// The type of signature is unknown.
     #[error("its `signatureType` is `{}`, which is unknown", .0.escape_debug())]
@@ -144,7 +144,7 @@ diagnose!(SignatureError {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum KeyFault {
     /// It says of itself nowhere, with a good signature, what it is for.
-    #[error("nothing that it signed binds it to a use")]
+    #[error("no signature of its own states its use")]
     Unbound,
     /// It may not sign data.
     #[error("it is not for signing data")]
@@ -189,7 +189,7 @@ pub enum KeyringError {
     #[error("a key in it cannot be read")]
     Block(#[source] BlockFault),
     /// It is not the key that it is published as.
-    #[error("it is published as the key `{}` and is `{found}`", claimed.escape_debug())]
+    #[error("it is published as the key `{}` but is `{found}`", claimed.escape_debug())]
     OtherKey {
         /// The id it is published under.
         claimed: String,
@@ -197,10 +197,10 @@ pub enum KeyringError {
         found: String,
     },
     /// It bears the id of another key, which stays.
-    #[error("it bears the id `{0}` of another key, which stays")]
+    #[error("it has the id `{0}` of another key, which is kept")]
     TakenId(String),
     /// A key can verify nothing.
-    #[error("its key `{key}` cannot be relied on")]
+    #[error("its key `{key}` is not usable")]
     Key {
         /// The id of the key.
         key: String,

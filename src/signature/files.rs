@@ -10,7 +10,7 @@ use crate::model::{ParseRelPathError, RelPath};
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Mismatch {
     /// A listed path leads out of the plugin or has two readings.
-    #[error("its manifest lists a path that no file may have")]
+    #[error("its manifest lists an invalid path")]
     Path(#[source] ParseRelPathError),
     /// A listed digest is none, so no file can have it.
     #[error("the digest listed for `{0}` is not 64 lower-case hexadecimal digits")]
@@ -19,7 +19,7 @@ pub enum Mismatch {
     #[error("the file `{0}` is missing")]
     Missing(RelPath),
     /// A listed file is there in other letters.
-    #[error("the file `{listed}` is there as `{found}`")]
+    #[error("the file `{listed}` is named `{found}`")]
     OtherCase {
         /// The path in the manifest.
         listed: RelPath,
@@ -30,7 +30,7 @@ pub enum Mismatch {
     #[error("the file `{0}` was changed")]
     Changed(RelPath),
     /// Something is there that is no regular file with a plain name.
-    #[error("`{}` is no regular file with a plain name", .0.escape_debug())]
+    #[error("`{}` is not a regular file with a plain name", .0.escape_debug())]
     Foreign(String),
     /// A file is there that is not listed.
     #[error("the file `{0}` is not in the manifest")]

@@ -71,14 +71,14 @@ pub enum InvalidReason {
     /// There is no manifest, or one of under ten bytes.
     #[error("it has no `MANIFEST.txt`")]
     NoManifest,
-    /// The manifest is not believed.
+    /// The manifest is not trusted.
     #[error("its `MANIFEST.txt` is refused")]
     Manifest(#[source] SignatureError),
     /// There are no files.
     #[error("it has no files")]
     NoFiles,
     /// The manifest was made for another plugin.
-    #[error("its manifest is that of the plugin `{}`, not of `{plugin}`", signed.escape_debug())]
+    #[error("its manifest is for the plugin `{}`, not for `{plugin}`", signed.escape_debug())]
     OtherPlugin {
         /// The id in the manifest.
         signed: String,
@@ -86,7 +86,7 @@ pub enum InvalidReason {
         plugin: PluginId,
     },
     /// The manifest was made for another version.
-    #[error("its manifest is that of version `{}`, not of `{version}`", signed.escape_debug())]
+    #[error("its manifest is for version `{}`, not for `{version}`", signed.escape_debug())]
     OtherVersion {
         /// The version in the manifest.
         signed: String,
@@ -117,7 +117,7 @@ pub struct Verdict {
     pub status: Status,
     /// The manifest, where its signature is good; also of a plugin that was modified since.
     pub manifest: Option<SignedManifest>,
-    /// Which rule was broken; nothing where the status is valid.
+    /// Which rule was broken; `None` if the status is valid.
     pub reason: Option<Arc<InvalidReason>>,
     /// The id of the key that signed, or of the one that is refused, where it is known.
     pub key: Option<String>,

@@ -16,7 +16,7 @@ pub struct Nested {
 }
 
 impl Nested {
-    /// Returns whether it has a manifest of its own, to be judged with [`super::judge`].
+    /// Returns whether it has a manifest of its own, to be verified with [`super::judge`].
     pub fn has_manifest(&self) -> bool {
         self.files.keys().any(|path| path.as_str() == MANIFEST_NAME)
     }

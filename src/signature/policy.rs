@@ -17,7 +17,7 @@ pub enum Enforcement {
     /// What is not valid is refused, but for unsigned plugins that are allowed by name.
     #[default]
     Require,
-    /// What is not valid is told.
+    /// What is not valid is used with a warning.
     Warn,
     /// Signatures do not count.
     Off,
@@ -41,7 +41,7 @@ pub enum PolicyError {
     #[error("the plugin `{0}` is unsigned")]
     Unsigned(PluginId),
     /// It is not what was signed.
-    #[error("the plugin `{plugin}` is not what was signed")]
+    #[error("the plugin `{plugin}` was changed after signing")]
     Modified {
         /// The plugin.
         plugin: PluginId,

@@ -152,7 +152,11 @@ fn a_changed_text_is_refused_wherever_it_was_changed() {
     let text = case.text();
     for (from, to) in [("acme-clock", "acme-clack"), ("\"community\"", "\"grafana\""), ("\"time\": 1", "\"time\": 2")] {
         assert!(text.contains(from));
-        assert_told(&case.verdict_of_text(text.replace(from, to).as_bytes()), Status::Invalid, "does not fit its text");
+        assert_told(
+            &case.verdict_of_text(text.replace(from, to).as_bytes()),
+            Status::Invalid,
+            "does not match its text",
+        );
     }
 }
 
@@ -172,7 +176,7 @@ fn a_forged_issuer_helps_nobody() {
         config.hashed_subpackets.truncate(1);
         config.unhashed_subpackets = vec![Subpacket::regular(SubpacketData::IssuerKeyId(issuer)).expect("short")];
     });
-    assert_told(&case.verdict_of_text(text.as_bytes()), Status::Invalid, "does not fit its text");
+    assert_told(&case.verdict_of_text(text.as_bytes()), Status::Invalid, "does not match its text");
 }
 
 #[test]
@@ -231,7 +235,7 @@ fn a_signature_without_time_before_the_key_or_with_an_end_is_refused() {
     assert_told(&case.verdict_of_text(sign(Some(before)).as_bytes()), Status::Invalid, "it was made on 2020-01-01");
     assert_told(&case.verdict_of_text(sign(None).as_bytes()), Status::Invalid, "has no time");
     let end = SubpacketData::SignatureExpirationTime(pgp::types::Duration::from_secs(60));
-    assert_told(&case.verdict_of_text(sign(Some(end)).as_bytes()), Status::Invalid, "last day");
+    assert_told(&case.verdict_of_text(sign(Some(end)).as_bytes()), Status::Invalid, "signature expires");
 }
 
 #[test]
@@ -287,7 +291,7 @@ fn a_manifest_of_another_plugin_or_version_is_no_manifest_of_this_one() {
 fn the_first_file_that_differs_is_named() {
     let judged = |names: &[&str]| SignedFixture { files: files(names), ..SignedFixture::new() }.verdict();
     assert_told(&judged(&["plugin.json"]), Status::Modified, "`module.js` is missing");
-    assert_told(&judged(&["Module.js", "plugin.json"]), Status::Modified, "`module.js` is there as `Module.js`");
+    assert_told(&judged(&["Module.js", "plugin.json"]), Status::Modified, "`module.js` is named `Module.js`");
     assert_told(&judged(&["a", "module.js", "plugin.json"]), Status::Modified, "`a` is not in the manifest");
     assert_told(&judged(&[]), Status::Invalid, "no files");
     let mut case = SignedFixture::new();
@@ -319,7 +323,7 @@ fn paths_that_lead_elsewhere_make_it_modified() {
     for path in ["../plugin.json", "/etc/passwd", "img\\logo.svg", "a/../module.js", "C:/x", ""] {
         let mut case = SignedFixture::new();
         case.manifest["files"][path] = case.manifest["files"]["module.js"].clone();
-        assert_told(&case.verdict(), Status::Modified, "a path that no file may have");
+        assert_told(&case.verdict(), Status::Modified, "an invalid path");
     }
 }
 
@@ -334,9 +338,9 @@ fn every_required_field_is_required() {
     assert_told(
         &SignedFixture::with("rootUrls", json!("https://grafana.example/")).verdict(),
         Status::Invalid,
-        "another type",
+        "the wrong type",
     );
-    assert_told(&SignedFixture::with("time", json!(1e12)).verdict(), Status::Invalid, "another type");
+    assert_told(&SignedFixture::with("time", json!(1e12)).verdict(), Status::Invalid, "the wrong type");
 }
 
 #[test]
@@ -352,7 +356,7 @@ fn manifests_of_the_first_generation_are_invalid() {
 fn a_key_said_twice_in_any_case_is_refused() {
     let case = SignedFixture::new();
     let text = case.manifest.to_string().replacen('{', "{\"Plugin\":\"acme-other-panel\",", 1);
-    assert_told(&case.verdict_of_text(case.signer.sign(&text).as_bytes()), Status::Invalid, "is there twice");
+    assert_told(&case.verdict_of_text(case.signer.sign(&text).as_bytes()), Status::Invalid, "duplicate key");
     let one_in_capitals = case.manifest.to_string().replace("\"plugin\"", "\"PLUGIN\"");
     assert_eq!(case.verdict_of_text(case.signer.sign(&one_in_capitals).as_bytes()).status, Status::Valid);
 }
@@ -411,7 +415,7 @@ fn only_unsigned_plugins_are_helped_by_a_list() {
     let PolicyDecision::Refuse(error) = decided(&unsigned, Enforcement::Require, &[]) else { panic!("it was allowed") };
     assert!(matches!(error, PolicyError::Unsigned(_)));
     let PolicyDecision::Refuse(error) = decided(&modified, Enforcement::Require, &[]) else { panic!("it was allowed") };
-    assert!(Chain(&error).to_string().contains("that of the plugin `x`"), "{}", Chain(&error));
+    assert!(Chain(&error).to_string().contains("for the plugin `x`"), "{}", Chain(&error));
 }
 
 #[test]

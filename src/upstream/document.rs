@@ -41,7 +41,7 @@ pub(super) fn read_plugin_items<'a>(items: impl IntoIterator<Item = &'a str>) ->
             |reason: String| SkippedItem { plugin: item::reported_name(text, ["slug", "name"]), version: None, reason };
         match item::read_plugin(text) {
             Ok(entry) if seen.insert(entry.plugin.id.fold()) => plugins.entries.push(entry),
-            Ok(_) => plugins.skipped.push(report("its id is there twice, or differs from another in case only".into())),
+            Ok(_) => plugins.skipped.push(report("duplicate id, or one that differs from another in case only".into())),
             Err(error) => plugins.skipped.push(report(error.to_string())),
         }
     }
@@ -81,10 +81,10 @@ pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, i
                 versions.releases.push(release);
             }
             Some(&place) if versions.releases[place].packages == release.packages => {
-                versions.skipped.push(report("it is there twice"));
+                versions.skipped.push(report("duplicate"));
             }
             Some(_) => {
-                versions.skipped.push(report("it is there twice, with different packages: none is taken"));
+                versions.skipped.push(report("duplicate with different packages: none is used"));
                 contradicted.insert(release.version.clone());
             }
         }
@@ -186,7 +186,7 @@ fn read_index<'a>(plugins: impl IntoIterator<Item = &'a str>) -> Shape {
         let report = |reason: String| SkippedItem { plugin: item::reported_name(text, ["id"]), version: None, reason };
         match read_indexed_plugin(text) {
             Ok((entry, _)) if !seen.insert(entry.plugin.id.fold()) => {
-                skipped.push(report("its id is there twice, or differs from another in case only".into()));
+                skipped.push(report("duplicate id, or one that differs from another in case only".into()));
             }
             Ok(described) => found.push(described),
             Err(error) => skipped.push(report(error.to_string())),
@@ -224,7 +224,7 @@ mod tests {
         );
         let skipped = plugins.skipped.into_list();
         assert_eq!(skipped.len(), 6);
-        assert!(skipped[5].reason.contains("twice"), "{skipped:?}");
+        assert!(skipped[5].reason.contains("duplicate"), "{skipped:?}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The signing keys that an upstream publishes: `GET plugins/ci/keys` (protocol page 2.3.7).
 //!
 //! *Invariant:* at most [`MAX_KEYS`] keys leave this module, none longer than [`MAX_LENGTH`] bytes; the others are reported.
-//! *Not for:* whether a key is one, or whether it is believed.
+//! *Not for:* whether a key is one, or whether it is trusted.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -75,7 +75,7 @@ pub struct List {
     /// What to ask with next time.
     pub etag: Option<String>,
     /// Whether a plugin that is missing here is missing upstream: false after a file that could not be read, or
-    /// where more was left out than is told.
+    /// where more was left out than is reported.
     pub complete: bool,
 }
 
@@ -91,7 +91,7 @@ pub struct Details {
     /// Versions that one document has twice, with two contents: none of them is among the releases.
     pub contradicted: Vec<PluginVersion>,
     /// Whether a version that is missing here is missing upstream: false after a file that could not be read, or
-    /// where more was left out than is told.
+    /// where more was left out than is reported.
     pub complete: bool,
 }
 
@@ -129,7 +129,7 @@ impl Upstream {
         }
     }
 
-    /// Writes a package of at most `limit` bytes into `sink`. What the bytes are worth is for others to judge.
+    /// Writes a package of at most `limit` bytes into `sink`. The bytes are not verified here.
     pub async fn package(&self, wanted: &PackageName, limit: u64, sink: &mut dyn Sink) -> Result<(), UpstreamError> {
         match self {
             Self::Http(catalog) => catalog.package(wanted, limit, sink).await,
@@ -175,7 +175,7 @@ impl std::fmt::Display for PackageName {
 #[derive(Debug, thiserror::Error)]
 pub enum UpstreamError {
     /// It could not be asked.
-    #[error("the upstream gave no usable answer")]
+    #[error("the upstream could not be read")]
     Net(#[from] NetError),
     /// It answered with something that is no such document.
     #[error("`{location}` did not answer with {what}")]
@@ -199,10 +199,10 @@ pub enum DocumentError {
     #[error(transparent)]
     Json(#[from] JsonError),
     /// Its list of items is missing, or is no list.
-    #[error("it has no list `{0}`")]
+    #[error("it lacks the list `{0}`")]
     NoList(&'static str),
     /// It speaks of another plugin.
-    #[error("it speaks of `{0}`")]
+    #[error("it is about `{0}`")]
     OtherPlugin(String),
     /// An item has a wrong shape.
     #[error("{0}")]

@@ -93,7 +93,7 @@ pub struct LibraryReference {
 /// Which data source; the default one where it has neither part.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SourceReference {
-    /// The plugin, where it is said.
+    /// The plugin, if the dashboard names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plugin: Option<String>,
     /// The uid, or the name where the dashboard is older than uids, or a variable: `$ds`, `${ds}`, `[[ds]]`.

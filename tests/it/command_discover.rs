@@ -172,7 +172,7 @@ fn one_region_that_fails_does_not_hide_the_others() {
     assert_eq!(rows(&document).len(), 3);
     assert!(document["regions"][0]["error"].is_string() && document["regions"][1]["error"].is_null(), "{document}");
     let output = world.run(&["workspace", "discover", "--region", US]).expect_code(5);
-    output.expect_stderr("failed: us-east-1: AWS cannot be asked for `grafana:ListWorkspaces`");
+    output.expect_stderr("failed: us-east-1: AWS cannot be reached for `grafana:ListWorkspaces`");
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn without_credentials_or_a_region_the_hint_says_what_to_set() {
     let aws = FakeAws::start(fleet(), TOKEN);
     let world = World::unsynced(catalog()).env("AWS_ENDPOINT_URL", &aws.url()).env("AWS_EC2_METADATA_DISABLED", "true");
     let output = world.run(&["workspace", "discover", "--region", EU]).expect_code(2);
-    output.expect_stderr("there are no credentials for AWS").expect_stderr("hint: set AWS_PROFILE");
+    output.expect_stderr("no AWS credentials were found").expect_stderr("hint: set AWS_PROFILE");
     world.run(&["workspace", "discover"]).expect_code(2).expect_stderr("hint: name one with `--region");
     world.run(&["workspace", "discover", "--region", "eu/../x"]).expect_code(2).expect_stderr("not a region");
     assert!(aws.requests().is_empty());
@@ -320,7 +320,7 @@ fn a_secret_in_the_place_of_an_account_is_refused_and_not_repeated() {
     for (token, said) in [
         (format!("{{ aws-service-account = \"{TOKEN}\" }}"), "is the id of a service account"),
         (format!("{{ aws-service-account = \"7\", env = \"{TOKEN}\" }}"), "there may be `ttl`"),
-        ("{ aws-service-account = \"7\" }".to_owned(), "is none of Amazon Managed Grafana"),
+        ("{ aws-service-account = \"7\" }".to_owned(), "does not belong to Amazon Managed Grafana"),
     ] {
         let world = World::unsynced(catalog()).manifest(&format!(
             "[[workspace]]\nname = \"prod\"\nkind = \"amg\"\nurl = \"https://grafana.example\"\ntoken = {token}\n"

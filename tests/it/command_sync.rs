@@ -444,7 +444,7 @@ fn a_source_that_is_none_is_told_apart() {
         ("ftp://grafana.com/api", 2, "ftp"),
         ("https://user:canary@grafana.com/api", 2, "user or a password"),
         ("http://grafana.invalid/api", 2, "is not https"),
-        ("https://", 2, "not an address"),
+        ("https://", 2, "not a valid address"),
         ("no-such-folder", 2, "neither an address nor a folder"),
         ("empty", 1, "has no catalog documents among its 0 JSON files"),
         ("other", 1, "has no catalog documents among its 1 JSON files"),

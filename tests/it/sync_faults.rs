@@ -326,7 +326,7 @@ fn plugins_that_fail_last_and_together_do_not_take_the_others_with_them() {
         ("answered 500", || Fault::on("GET", "/api/plugins/acme-zbad*").status(500)),
         ("answered 403", || Fault::on("GET", "/api/plugins/acme-zbad*").status(403)),
         ("redirects to", || Fault::on("GET", "/api/plugins/acme-zbad*").redirect("http://192.0.2.1/x", 302)),
-        ("broke off", || Fault::on("GET", "/api/plugins/acme-zbad*").cut_after(5)),
+        ("was cut off", || Fault::on("GET", "/api/plugins/acme-zbad*").cut_after(5)),
     ];
     for (reason, fault) in faults {
         let (sandbox, server) = changed();
@@ -436,7 +436,7 @@ fn c5_to_c12_bad_items_are_skipped_and_reported() {
     assert_eq!(lines.len(), items.len(), "{lines:#?}");
     assert!(lines.iter().all(|line| line.starts_with("skipped: ") && line.len() < 600), "{lines:#?}");
     assert!(lines.iter().any(|line| line.contains(r"\u{1b}[31m")), "{lines:#?}");
-    assert_eq!(lines.iter().filter(|line| line.contains("twice")).count(), 2, "{lines:#?}");
+    assert_eq!(lines.iter().filter(|line| line.contains("duplicate")).count(), 2, "{lines:#?}");
 }
 
 #[test]
@@ -445,7 +445,7 @@ fn c6_a_key_that_is_there_twice_is_not_read() {
     let body = r#"{"items": [{"slug": "grafana-clock-panel"}, {"slug": "a-panel", "slug": "b-panel"}, {"slug": "c-panel", "x": {"y": 1, "y": 2}}]}"#;
     server.fault(list_fault().body(body));
     let output = sync(&sandbox, &server).expect_code(8).expect_stdout("1 plugin ");
-    assert_eq!(output.stderr.matches("is there twice").count(), 2, "{}", output.stderr);
+    assert_eq!(output.stderr.matches("duplicate key").count(), 2, "{}", output.stderr);
 }
 
 /// Answers these versions of the clock panel.
@@ -657,7 +657,7 @@ fn c29_c30_contradictions_and_versions_of_others_are_skipped() {
     ]);
     let output = sync(&sandbox, &server)
         .expect_code(8)
-        .expect_stderr("skipped: grafana-clock-panel@3.0.0: it is there twice, with different packages");
+        .expect_stderr("skipped: grafana-clock-panel@3.0.0: duplicate with different packages");
     let output = output.expect_stderr("skipped: grafana-clock-panel@2.5.0: it belongs to `acme-tides-datasource`");
     output.expect_stderr("alert: grafana-clock-panel@3.0.0: digest contradicted");
     // An older version is not taken in silence.
@@ -665,7 +665,7 @@ fn c29_c30_contradictions_and_versions_of_others_are_skipped() {
     assert_eq!(known_versions(&sandbox), ["2.0.0"]);
     let (sandbox, server) = (Sandbox::new(), upstream());
     server.fault(Fault::on("GET", DETAIL).body(json!({"slug": TIDES}).to_string()));
-    sync(&sandbox, &server).expect_code(8).expect_stderr("it speaks of `acme-tides-datasource`");
+    sync(&sandbox, &server).expect_code(8).expect_stderr("it is about `acme-tides-datasource`");
 }
 
 #[test]

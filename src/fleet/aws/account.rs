@@ -9,7 +9,7 @@ use url::Url;
 use super::{AwsWorkspace, Region};
 use crate::duration;
 
-/// How long a token lives where nothing is said.
+/// How long a token lives by default.
 const USUAL_LIFE: Duration = Duration::from_hours(1);
 /// The bounds of a token's life (AWS: `CreateWorkspaceServiceAccountToken`, `secondsToLive`); under a minute is no use.
 const LIFE: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(30 * 24);
@@ -70,7 +70,7 @@ impl ServiceAccount {
         if table.is_empty() { Ok(Self { id, workspace, life }) } else { Err(ParseAccountError::Key) }
     }
 
-    /// Returns the account with the workspace that `url` names where none was told; nothing where neither does.
+    /// Returns the account with the workspace that `url` names if it has none; `None` if neither names one.
     #[must_use]
     pub fn at(self, url: &Url) -> Option<Self> {
         let workspace = self.workspace.or_else(|| AwsWorkspace::from_address(url))?;

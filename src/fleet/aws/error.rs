@@ -18,16 +18,16 @@ pub enum AwsError {
     #[error("this program is built without the feature `aws`")]
     LeftOut,
     /// The program was told to open no socket.
-    #[error("AWS was not asked: `--offline` is on")]
+    #[error("no request to AWS: `--offline` is on")]
     Offline,
     /// It is not told which region is meant.
-    #[error("no region of AWS is named")]
+    #[error("no AWS region is set")]
     NoRegion,
     /// There are no credentials anywhere.
-    #[error("there are no credentials for AWS")]
+    #[error("no AWS credentials were found")]
     NoCredentials,
     /// There are credentials, and getting at them fails.
-    #[error("the credentials for AWS cannot be fetched")]
+    #[error("the AWS credentials cannot be fetched")]
     Credentials(#[source] SdkError),
     /// The credentials are wrong or expired.
     #[error("AWS refuses the credentials in {region}: {}{}", printable(code), message_suffix(message.as_deref()))]
@@ -62,7 +62,7 @@ pub enum AwsError {
         message: Option<String>,
     },
     /// AWS could not be reached.
-    #[error("AWS cannot be asked for `{action}` in {region}")]
+    #[error("AWS cannot be reached for `{action}` in {region}")]
     Unreachable {
         /// The action, as policies name it.
         action: &'static str,
@@ -72,7 +72,7 @@ pub enum AwsError {
         source: SdkError,
     },
     /// The answer is not what it should be.
-    #[error("AWS was asked for `{action}` in {region}, and it failed")]
+    #[error("the AWS request `{action}` in {region} failed")]
     Failed {
         /// The action, as policies name it.
         action: &'static str,
@@ -85,7 +85,7 @@ pub enum AwsError {
     #[error("the workspace of the service account is not known")]
     NoWorkspace,
     /// A token that was asked for twice is there already, under a name that only this program uses.
-    #[error("the service account of {0} has a token of that name already")]
+    #[error("the service account of {0} already has a token with that name")]
     Conflict(AwsWorkspace),
 }
 

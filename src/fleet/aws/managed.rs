@@ -32,7 +32,7 @@ const REJECTIONS: [&str; 6] = [
     "MissingAuthenticationTokenException",
 ];
 
-/// Amazon Managed Grafana in one region, as whoever the environment, the profile or the machine says that we are.
+/// Amazon Managed Grafana in one region, with the credentials of the environment, the profile or the machine.
 #[derive(Clone, Debug)]
 pub struct ManagedGrafana {
     sdk: Sdk,

@@ -46,7 +46,7 @@ pub struct ListedWorkspace {
 pub struct Description {
     /// The account it is in, where it can be told: that of the role which it acts as.
     pub account: Option<String>,
-    /// Whether plugins may be installed by its own API (protocol page 5.4); off where nothing is said.
+    /// Whether plugins may be installed by its own API (protocol page 5.4); off by default.
     pub plugin_management: bool,
 }
 

@@ -17,7 +17,7 @@ pub struct Identity {
     pub organisation: Option<String>,
     /// The role in that organisation: `Viewer`, `Editor` or `Admin`.
     pub role: Option<String>,
-    /// Whether it is a server admin, where that is told.
+    /// Whether it is a server admin, if the server says so.
     pub is_server_admin: Option<bool>,
     /// Whether it may install plugins.
     pub may_install: MayInstall,

@@ -84,7 +84,7 @@ enum HealthAnswer {
     Json(u16, Value, Option<String>),
     /// We may not ask.
     Forbidden,
-    /// Nothing that can be believed; or nothing at all.
+    /// No usable answer; or none at all.
     Nothing(String),
 }
 
@@ -112,7 +112,7 @@ impl Prober<'_> {
         Probe::NoAnswer("it was not asked any more, since the workspace does not answer".to_owned())
     }
 
-    /// Asks once. A 401 is believed to be about the token only when every other question is answered so too.
+    /// Asks once. A 401 is taken to be about the token only if every other request is answered with 401 too.
     async fn request(
         &mut self,
         grafana: &Grafana,

@@ -66,10 +66,10 @@ pub enum SkipReason {
     #[error("it has no valid id")]
     Id,
     /// The id was there before.
-    #[error("its id is there twice")]
+    #[error("duplicate id")]
     Twice,
     /// One of the plugins it needs is not named; the plugin itself is listed.
-    #[error("a plugin that it needs is not named")]
+    #[error("a dependency of it has no id")]
     Dependency,
 }
 

@@ -22,7 +22,7 @@ pub enum ManifestError {
         source: io::Error,
     },
     /// It is not TOML, or a value is of the wrong kind.
-    #[error("line {line} of `{}` is not understood: {}", shown(path), printable(message))]
+    #[error("invalid `{}`, line {line}: {}", shown(path), printable(message))]
     Syntax {
         /// The file.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum ManifestError {
         message: String,
     },
     /// A key that has no meaning there.
-    #[error("line {line} of `{}` has the unknown key `{}`", shown(path), key.escape_debug())]
+    #[error("invalid `{}`, line {line}: unknown key `{}`", shown(path), key.escape_debug())]
     UnknownKey {
         /// The file.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum ManifestError {
         known: Vec<String>,
     },
     /// What should say where a secret is does not.
-    #[error("line {line} of `{}` gives no reference to a secret", shown(path))]
+    #[error("invalid `{}`, line {line}: expected a reference to a secret", shown(path))]
     Secret {
         /// The file.
         path: PathBuf,
@@ -53,8 +53,8 @@ pub enum ManifestError {
         /// Why not.
         source: ParseReferenceError,
     },
-    /// It can be read and cannot be meant.
-    #[error("line {line} of `{}` cannot be meant", shown(path))]
+    /// It can be read, and breaks a rule.
+    #[error("invalid `{}`, line {line}", shown(path))]
     Rule {
         /// The file.
         path: PathBuf,
@@ -69,10 +69,10 @@ pub enum ManifestError {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RuleError {
     /// Two workspaces have one name.
-    #[error("the workspace `{0}` is there twice")]
+    #[error("duplicate workspace name `{0}`")]
     TwiceNamed(WorkspaceName),
     /// Two workspaces are one place.
-    #[error("the workspaces `{first}` and `{second}` are one and the same `{place}`", place = place.escape_debug())]
+    #[error("the workspaces `{first}` and `{second}` have the same address or folder `{place}`", place = place.escape_debug())]
     SamePlace {
         /// The earlier one.
         first: WorkspaceName,
@@ -82,10 +82,10 @@ pub enum RuleError {
         place: String,
     },
     /// A workspace has the name of all of them.
-    #[error("no workspace can be named `all`: that word selects every one")]
+    #[error("`all` is not a valid workspace name: it selects every workspace")]
     NamedAll,
     /// A field is missing.
-    #[error("the workspace `{workspace}` of kind `{}` lacks `{field}`", kind.as_str())]
+    #[error("the workspace `{workspace}` of kind `{}` requires `{field}`", kind.as_str())]
     Missing {
         /// The workspace.
         workspace: WorkspaceName,
@@ -95,7 +95,7 @@ pub enum RuleError {
         field: &'static str,
     },
     /// A field is there that has no meaning for the kind.
-    #[error("the workspace `{workspace}` of kind `{}` has no use for `{field}`", kind.as_str())]
+    #[error("the workspace `{workspace}` of kind `{}` does not allow `{field}`", kind.as_str())]
     Unfit {
         /// The workspace.
         workspace: WorkspaceName,
@@ -108,16 +108,16 @@ pub enum RuleError {
     #[error("the workspace `{0}` has both a `token` and a `user`")]
     TwoLogins(WorkspaceName),
     /// A workspace has a service account of AWS, and nothing says which workspace of AWS it is.
-    #[error("the address of the workspace `{0}` is none of Amazon Managed Grafana")]
+    #[error("the address of the workspace `{0}` does not belong to Amazon Managed Grafana")]
     NotOfAws(WorkspaceName),
     /// An address cannot be that of a catalog or a workspace.
-    #[error("the address cannot be used")]
+    #[error("invalid address")]
     Address(#[source] SiteError),
     /// A data source has no name.
     #[error("the data source `{0}` has no `name`")]
     Unnamed(Uid),
     /// Two entries are about one data source, or two data sources have one name.
-    #[error("the data source `{}` of workspace `{workspace}` is there twice", name.escape_debug())]
+    #[error("duplicate data source `{}` on the workspace `{workspace}`", name.escape_debug())]
     SameDataSource {
         /// The unique id or the name.
         name: String,
@@ -125,7 +125,7 @@ pub enum RuleError {
         workspace: WorkspaceName,
     },
     /// One folder is to have two titles.
-    #[error("the folder `{uid}` of workspace `{workspace}` is given two titles")]
+    #[error("the folder `{uid}` on the workspace `{workspace}` has two titles")]
     TwoTitles {
         /// The unique id.
         uid: Uid,
@@ -136,7 +136,7 @@ pub enum RuleError {
     #[error("the workspace `{0}` is a folder of plugins, which has neither data sources nor dashboards")]
     NoServer(WorkspaceName),
     /// A selector names nothing.
-    #[error("a workspace is named that is not there")]
+    #[error("unknown workspace")]
     Selector(#[source] SelectError),
 }
 
@@ -158,7 +158,7 @@ pub enum SelectError {
         selector: Selector,
     },
     /// The manifest names no workspaces at all.
-    #[error("the manifest names no workspaces")]
+    #[error("the manifest has no workspaces")]
     NoWorkspaces,
 }
 

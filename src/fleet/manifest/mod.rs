@@ -486,15 +486,15 @@ settle-timeout = "1m"
     #[test]
     fn each_kind_has_its_fields_and_no_others() {
         let unfit = [
-            ("kind = \"amg\"\nurl = \"https://x\"", "lacks `token`"),
-            ("kind = \"amg\"\ntoken = { env = \"A\" }", "lacks `url`"),
-            ("kind = \"amg\"\nurl = \"https://x\"\nuser = \"u\"\npassword = { env = \"A\" }", "no use for `user`"),
-            ("kind = \"grafana\"\nurl = \"https://x\"\nuser = \"u\"", "lacks `password`"),
+            ("kind = \"amg\"\nurl = \"https://x\"", "requires `token`"),
+            ("kind = \"amg\"\ntoken = { env = \"A\" }", "requires `url`"),
+            ("kind = \"amg\"\nurl = \"https://x\"\nuser = \"u\"\npassword = { env = \"A\" }", "does not allow `user`"),
+            ("kind = \"grafana\"\nurl = \"https://x\"\nuser = \"u\"", "requires `password`"),
             ("kind = \"grafana\"\nurl = \"https://x\"\ntoken = { env = \"A\" }\nuser = \"u\"", "both a `token`"),
-            ("kind = \"grafana\"\nurl = \"https://x\"\ntoken = { env = \"A\" }\npath = \"p\"", "no use for `path`"),
-            ("kind = \"directory\"", "lacks `path`"),
-            ("kind = \"directory\"\npath = \"p\"\ntoken = { env = \"A\" }", "no use for `token`"),
-            ("kind = \"directory\"\npath = \"p\"\nurl = \"https://x\"", "no use for `url`"),
+            ("kind = \"grafana\"\nurl = \"https://x\"\ntoken = { env = \"A\" }\npath = \"p\"", "does not allow `path`"),
+            ("kind = \"directory\"", "requires `path`"),
+            ("kind = \"directory\"\npath = \"p\"\ntoken = { env = \"A\" }", "does not allow `token`"),
+            ("kind = \"directory\"\npath = \"p\"\nurl = \"https://x\"", "does not allow `url`"),
             ("kind = \"grafana\"\nurl = \"http://10.0.0.1\"\ntoken = { env = \"A\" }", "is not https"),
             ("kind = \"grafana\"\nurl = \"ftp://x\"\ntoken = { env = \"A\" }", "neither an http"),
         ];
@@ -515,7 +515,7 @@ settle-timeout = "1m"
         let folder = |name: &str, path: &str| {
             format!("[[workspace]]\nname = \"{name}\"\nkind = \"directory\"\npath = \"{path}\"\n")
         };
-        assert!(refused(&(server("a", "https://x") + &server("a", "https://y"))).contains("twice"));
+        assert!(refused(&(server("a", "https://x") + &server("a", "https://y"))).contains("duplicate"));
         for twin in ["https://X/", "https://x:443", "https://x?orgId=1", "https://x#a"] {
             let text = refused(&(server("a", "https://x") + &server("b", twin)));
             assert!(text.contains("line 6") && text.contains("`a` and `b`"), "{twin}: {text}");
@@ -603,13 +603,13 @@ settle-timeout = "1m"
         };
         for (text, wanted) in [
             (source("uid = \"x\""), "no `name`"),
-            (source("uid = \"a b\"\nname = \"X\""), "no unique id"),
+            (source("uid = \"a b\"\nname = \"X\""), "not a unique id"),
             (source("uid = \"x\"\nname = \"X\"\npassword = \"p\""), "unknown key `password`"),
             (source("uid = \"x\"\nname = \"X\"\njson-dta = {}"), "`json-data`?"),
             (named("x", "X", "d"), "folder of plugins"),
             (named("x", "X", "q"), "no workspace `q`"),
-            (named("x", "X", "a") + &named("x", "Y", "all"), "`x` of workspace `a`"),
-            (named("x", "X", "all") + &named("y", "X", "t=x"), "`X` of workspace `a`"),
+            (named("x", "X", "a") + &named("x", "Y", "all"), "`x` on the workspace `a`"),
+            (named("x", "X", "all") + &named("y", "X", "t=x"), "`X` on the workspace `a`"),
             (folder("a-app", "One") + &folder("b-app", "Two"), "two titles"),
             (folder("a-app", " "), "has a title"),
             ("[[plugin]]\nid = \"a-app\"\nsmoke = { x = nan }\n".to_owned(), "JSON does not have"),

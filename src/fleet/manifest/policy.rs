@@ -106,10 +106,10 @@ pub enum ParseSourceError {
     #[error("the source of the catalog is empty")]
     Empty,
     /// It is an address of another kind.
-    #[error("`{}` addresses are no source of a catalog", .0.escape_debug())]
+    #[error("a catalog cannot be read from `{}` addresses", .0.escape_debug())]
     Scheme(String),
     /// What follows `workspace:` is no name.
-    #[error("the source names no workspace")]
+    #[error("the source does not name a workspace")]
     Workspace(#[source] ParseWorkspaceNameError),
 }
 

@@ -74,7 +74,7 @@ impl fmt::Display for Uid {
 
 /// A text is not a unique id.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{}` is no unique id: expected up to 40 letters, digits, `-` and `_`", .0.escape_debug())]
+#[error("`{}` is not a unique id: expected up to 40 letters, digits, `-` and `_`", .0.escape_debug())]
 pub struct ParseUidError(String);
 
 diagnose!(ParseUidError => Kind::Usage);

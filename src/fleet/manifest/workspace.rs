@@ -24,7 +24,7 @@ use crate::{
 pub enum Service {
     /// Amazon: the Admin role of the organisation is enough to install.
     Amg,
-    /// Somebody else: a server admin, or whoever was given `plugins:install`, installs.
+    /// Somebody else: a server admin, or a user with the permission `plugins:install`, installs.
     Grafana,
 }
 

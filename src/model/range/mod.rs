@@ -11,8 +11,6 @@ mod comparator;
 mod expansion;
 mod partial;
 mod spacing;
-#[cfg(test)]
-mod vectors;
 
 use std::str::FromStr;
 
@@ -162,6 +160,8 @@ diagnose!(ParseRangeError {
 
 #[cfg(test)]
 mod tests {
+    mod vectors;
+
     use proptest::prelude::*;
 
     use super::*;

@@ -57,7 +57,7 @@ struct Builder<'a> {
     graph: Graph,
 }
 
-/// Whoever names something, and what the names in it may stand for.
+/// The object that names something, and what the names in it may stand for.
 #[derive(Clone)]
 struct Origin<'a> {
     uid: &'a str,

@@ -183,7 +183,7 @@ impl Grafana {
         Ok((Some(Arc::new(group)), markers))
     }
 
-    /// Returns a mark of the state of each dashboard, by uid; nothing where the server tells none.
+    /// Returns a mark of the state of each dashboard, by uid; `None` if the server has none.
     async fn markers(&self, group: &ApiGroup) -> Result<HashMap<String, String>, WorkspaceError> {
         let path = ["apis", DASHBOARDS, &group.version, "namespaces", &group.namespace, "dashboards"];
         let (mut markers, mut next) = (HashMap::new(), String::new());

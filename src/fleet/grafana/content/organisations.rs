@@ -22,7 +22,7 @@ pub struct Organisations {
 pub struct OrganisationSession {
     /// The server, asked about that organisation.
     pub grafana: Grafana,
-    /// The organisation that the caller's login must be put back to by [`Grafana::switch`] when all is read; nothing where
+    /// The organisation that the caller's login must be put back to by [`Grafana::switch`] when all is read; `None` if
     /// nothing was switched.
     pub left: Option<i64>,
 }

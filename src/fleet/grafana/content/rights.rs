@@ -88,7 +88,7 @@ impl Grafana {
     }
 }
 
-/// Judges the scopes of one action: a list of texts, or in older versions whether it is allowed at all.
+/// Evaluates the scopes of one action: a list of texts, or in older versions whether it is allowed at all.
 fn reach(scopes: Option<&Value>, action: &str, whole: &[&str]) -> Reach {
     match scopes {
         None => Reach::Part(format!("it lacks the permission `{action}`")),

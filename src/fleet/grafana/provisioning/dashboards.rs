@@ -18,7 +18,7 @@ pub struct BundledDashboard {
     pub path: String,
     /// The title.
     pub title: String,
-    /// The unique id, where it is told: of what was imported, or as the plugin has it.
+    /// The unique id, if it is known: of what was imported, or as the plugin has it.
     pub uid: Option<String>,
     /// Whether it was imported.
     pub is_imported: bool,
@@ -123,7 +123,7 @@ impl Grafana {
         found.map(|document| Saved::from_document(document).ok_or(lacks)).transpose()
     }
 
-    /// Imports a bundled dashboard into a folder that is there; does nothing where that was done already. What was
+    /// Imports a bundled dashboard into a folder that is there; does nothing if that was done already. What was
     /// imported before is replaced. Panels ask the plugin's own data source, where it has one.
     pub async fn import(&self, bundled: &BundledDashboard, folder_uid: &str) -> Result<Changed, ContentError> {
         let _only_one = self.changing.lock().await;
@@ -207,7 +207,7 @@ impl Grafana {
         Ok(Changed::Done)
     }
 
-    /// Removes a dashboard; does nothing where there is none.
+    /// Removes a dashboard; does nothing if there is none.
     pub async fn delete_dashboard(&self, uid: &str) -> Result<Changed, ContentError> {
         let _only_one = self.changing.lock().await;
         if self.saved(uid).await?.is_none() {

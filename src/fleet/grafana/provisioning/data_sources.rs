@@ -97,7 +97,7 @@ impl Grafana {
         Ok(Changed::Done)
     }
 
-    /// Removes a data source; does nothing where there is none.
+    /// Removes a data source; does nothing if there is none.
     pub async fn delete_data_source(&self, uid: &str, name: &str) -> Result<Changed, ContentError> {
         let _only_one = self.changing.lock().await;
         let goal = Goal::NoDataSource { uid, name };

@@ -28,13 +28,13 @@ pub enum ContentError {
         message: Option<String>,
     },
     /// The workspace said yes, and does not show it.
-    #[error("the workspace said yes to changing the {what}, but reading it back does not show it")]
+    #[error("the workspace accepted the change of the {what}, but reading it back does not show it")]
     NoEffect {
         /// What was to be changed.
         what: String,
     },
     /// The workspace failed at it, or gave no answer, and does not have it.
-    #[error("the workspace did not manage to change the {what}{}, and reading it back shows no change", status.map_or_else(String::new, |status| format!(" ({status}{})", message_suffix(message.as_ref()))))]
+    #[error("the workspace failed to change the {what}{}, and reading it back shows no change", status.map_or_else(String::new, |status| format!(" ({status}{})", message_suffix(message.as_ref()))))]
     Fruitless {
         /// What was to be changed.
         what: String,

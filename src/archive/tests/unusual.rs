@@ -12,15 +12,14 @@ use cap_std::{ambient_authority, fs::Dir};
 use flate2::Compression;
 use sha2::{Digest as _, Sha256};
 
-use super::{
-    ArchiveLimits, file_digests, inspect,
-    testing::{
-        EndRecord, PLUGIN_JSON, RecordFields, Wide, Zip, ZipPart, deflate_at, deflated, extra, id, inspect_bytes, raw,
-        stored, zip64,
-    },
-    unpack,
+use super::zips::{
+    EndRecord, PLUGIN_JSON, RecordFields, Wide, Zip, ZipPart, deflate_at, deflated, extra, id, inspect_bytes, raw,
+    stored, zip64,
 };
-use crate::model::{RelPath, Sha256Digest};
+use crate::{
+    archive::{ArchiveLimits, file_digests, inspect, unpack},
+    model::{RelPath, Sha256Digest},
+};
 
 const MODULE: &str = "acme-tides-panel/module.js";
 const JSON: &str = "acme-tides-panel/plugin.json";
@@ -145,8 +144,7 @@ fn central(window: &[u8]) -> bool {
 }
 
 fn extras() -> Vec<(&'static str, Zip)> {
-    let name =
-        |fields: &RecordFields| [&[1], &super::testing::crc(&fields.name).to_le_bytes()[..], &fields.name].concat();
+    let name = |fields: &RecordFields| [&[1], &super::zips::crc(&fields.name).to_le_bytes()[..], &fields.name].concat();
     let both = |kind: u16, body: &[u8]| with_extra(&extra(kind, body), &extra(kind, body));
     let times = [&[3][..], &[7; 8]].concat();
     let ntfs = [&[0, 0, 0, 0, 1, 0, 24, 0][..], &[9; 24]].concat();

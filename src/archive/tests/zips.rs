@@ -7,86 +7,88 @@ use std::io::{Cursor, Write};
 
 use flate2::{Compression, Crc, write::DeflateEncoder};
 
-use super::{Archive, ArchiveError, ArchiveLimits, Rule, inspect};
-use crate::model::PluginId;
+use crate::{
+    archive::{Archive, ArchiveError, ArchiveLimits, Rule, inspect},
+    model::PluginId,
+};
 
-pub(super) const ID: &str = "acme-tides-panel";
-pub(super) const PLUGIN_JSON: &str =
+pub(in crate::archive) const ID: &str = "acme-tides-panel";
+pub(in crate::archive) const PLUGIN_JSON: &str =
     r#"{"id":"acme-tides-panel","type":"panel","name":"Tides","info":{"version":"1.2.3"}}"#;
 
 /// The fields of a local header or of a central record.
 #[derive(Clone, Debug)]
-pub(super) struct RecordFields {
-    pub(super) host: u8,
-    pub(super) flags: u16,
-    pub(super) method: u16,
-    pub(super) crc: u32,
-    pub(super) compressed: u32,
-    pub(super) size: u32,
-    pub(super) name: Vec<u8>,
-    pub(super) extra: Vec<u8>,
-    pub(super) attributes: u32,
+pub(in crate::archive) struct RecordFields {
+    pub(in crate::archive) host: u8,
+    pub(in crate::archive) flags: u16,
+    pub(in crate::archive) method: u16,
+    pub(in crate::archive) crc: u32,
+    pub(in crate::archive) compressed: u32,
+    pub(in crate::archive) size: u32,
+    pub(in crate::archive) name: Vec<u8>,
+    pub(in crate::archive) extra: Vec<u8>,
+    pub(in crate::archive) attributes: u32,
     /// In the units of MS-DOS, time first.
-    pub(super) time: u32,
+    pub(in crate::archive) time: u32,
     /// Of the central record alone.
-    pub(super) comment: Vec<u8>,
+    pub(in crate::archive) comment: Vec<u8>,
     /// Where the central record says the entry is; where it is when `None`.
-    pub(super) start: Option<u32>,
+    pub(in crate::archive) start: Option<u32>,
 }
 
 /// One entry: what is in front of its bytes, its bytes, what is behind them, and its records in the directory.
 #[derive(Clone, Debug)]
-pub(super) struct ZipPart {
-    pub(super) local: Option<RecordFields>,
-    pub(super) data: Vec<u8>,
-    pub(super) after: Vec<u8>,
-    pub(super) central: Vec<RecordFields>,
+pub(in crate::archive) struct ZipPart {
+    pub(in crate::archive) local: Option<RecordFields>,
+    pub(in crate::archive) data: Vec<u8>,
+    pub(in crate::archive) after: Vec<u8>,
+    pub(in crate::archive) central: Vec<RecordFields>,
 }
 
 /// The end record, where its numbers are not the true ones.
 #[derive(Clone, Debug, Default)]
-pub(super) struct EndRecord {
-    pub(super) disk: u16,
-    pub(super) records: Option<u16>,
-    pub(super) size: Option<u32>,
-    pub(super) start: Option<u32>,
+pub(in crate::archive) struct EndRecord {
+    pub(in crate::archive) disk: u16,
+    pub(in crate::archive) records: Option<u16>,
+    pub(in crate::archive) size: Option<u32>,
+    pub(in crate::archive) start: Option<u32>,
     /// The zip64 records: position, records, size, start and what follows in the extensible sector.
-    pub(super) wide: Option<Wide>,
-    pub(super) comment: Vec<u8>,
-    pub(super) comment_length: Option<u16>,
+    pub(in crate::archive) wide: Option<Wide>,
+    pub(in crate::archive) comment: Vec<u8>,
+    pub(in crate::archive) comment_length: Option<u16>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Wide {
-    pub(super) position: Option<u64>,
-    pub(super) records: Option<u64>,
-    pub(super) size: Option<u64>,
-    pub(super) start: Option<u64>,
-    pub(super) sector: Vec<u8>,
+pub(in crate::archive) struct Wide {
+    pub(in crate::archive) position: Option<u64>,
+    pub(in crate::archive) records: Option<u64>,
+    pub(in crate::archive) size: Option<u64>,
+    pub(in crate::archive) start: Option<u64>,
+    pub(in crate::archive) sector: Vec<u8>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Zip {
-    pub(super) parts: Vec<ZipPart>,
-    pub(super) before_directory: Vec<u8>,
-    pub(super) after_directory: Vec<u8>,
-    pub(super) end: EndRecord,
+pub(in crate::archive) struct Zip {
+    pub(in crate::archive) parts: Vec<ZipPart>,
+    pub(in crate::archive) before_directory: Vec<u8>,
+    pub(in crate::archive) after_directory: Vec<u8>,
+    pub(in crate::archive) end: EndRecord,
 }
 
-pub(super) fn crc(bytes: &[u8]) -> u32 {
+pub(in crate::archive) fn crc(bytes: &[u8]) -> u32 {
     let mut crc = Crc::new();
     crc.update(bytes);
     crc.sum()
 }
 
-pub(super) fn deflate(bytes: &[u8]) -> Vec<u8> {
+pub(in crate::archive) fn deflate(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(bytes).expect("a vector takes everything");
     encoder.finish().expect("a vector takes everything")
 }
 
 /// Deflates pieces, each into blocks of its own.
-pub(super) fn deflate_at(level: Compression, pieces: &[&[u8]]) -> Vec<u8> {
+pub(in crate::archive) fn deflate_at(level: Compression, pieces: &[&[u8]]) -> Vec<u8> {
     let mut encoder = DeflateEncoder::new(Vec::new(), level);
     for piece in pieces {
         encoder.write_all(piece).expect("a vector takes everything");
@@ -100,16 +102,16 @@ fn length(bytes: &[u8]) -> u32 {
 }
 
 /// A stored entry with a mode; folders have a slash at the end.
-pub(super) fn stored(name: &str, bytes: &[u8]) -> ZipPart {
+pub(in crate::archive) fn stored(name: &str, bytes: &[u8]) -> ZipPart {
     raw(name, 0, bytes.to_vec(), bytes)
 }
 
-pub(super) fn deflated(name: &str, bytes: &[u8]) -> ZipPart {
+pub(in crate::archive) fn deflated(name: &str, bytes: &[u8]) -> ZipPart {
     raw(name, 8, deflate(bytes), bytes)
 }
 
 /// An entry whose bytes in the zip are `data` and should become `bytes`.
-pub(super) fn raw(name: &str, method: u16, data: Vec<u8>, bytes: &[u8]) -> ZipPart {
+pub(in crate::archive) fn raw(name: &str, method: u16, data: Vec<u8>, bytes: &[u8]) -> ZipPart {
     let mode: u32 = if name.ends_with('/') { 0o040_755 } else { 0o100_644 };
     let fields = RecordFields {
         host: 3,
@@ -129,39 +131,39 @@ pub(super) fn raw(name: &str, method: u16, data: Vec<u8>, bytes: &[u8]) -> ZipPa
 }
 
 /// An extra field.
-pub(super) fn extra(kind: u16, body: &[u8]) -> Vec<u8> {
+pub(in crate::archive) fn extra(kind: u16, body: &[u8]) -> Vec<u8> {
     let size = u16::try_from(body.len()).expect("tests are small");
     [&kind.to_le_bytes(), &size.to_le_bytes(), body].concat()
 }
 
 /// A zip64 extra field with these numbers.
-pub(super) fn zip64(numbers: &[u64]) -> Vec<u8> {
+pub(in crate::archive) fn zip64(numbers: &[u64]) -> Vec<u8> {
     extra(1, &numbers.iter().flat_map(|number| number.to_le_bytes()).collect::<Vec<_>>())
 }
 
 impl ZipPart {
     /// Changes the local header and the record alike.
-    pub(super) fn both(mut self, change: impl Fn(&mut RecordFields)) -> Self {
+    pub(in crate::archive) fn both(mut self, change: impl Fn(&mut RecordFields)) -> Self {
         self.local.iter_mut().chain(&mut self.central).for_each(change);
         self
     }
 
-    pub(super) fn local(mut self, change: impl Fn(&mut RecordFields)) -> Self {
+    pub(in crate::archive) fn local(mut self, change: impl Fn(&mut RecordFields)) -> Self {
         self.local.iter_mut().for_each(change);
         self
     }
 
-    pub(super) fn central(mut self, change: impl Fn(&mut RecordFields)) -> Self {
+    pub(in crate::archive) fn central(mut self, change: impl Fn(&mut RecordFields)) -> Self {
         self.central.iter_mut().for_each(change);
         self
     }
 
-    pub(super) fn mode(self, mode: u32) -> Self {
+    pub(in crate::archive) fn mode(self, mode: u32) -> Self {
         self.central(|fields| fields.attributes = mode << 16)
     }
 
     /// Moves the lengths and the checksum to a data descriptor.
-    pub(super) fn described(self, signed: bool, wide: bool) -> Self {
+    pub(in crate::archive) fn described(self, signed: bool, wide: bool) -> Self {
         let part = self.both(|fields| fields.flags |= 1 << 3).local(|fields| {
             (fields.crc, fields.compressed, fields.size) = (0, 0, 0);
             if wide {
@@ -179,7 +181,7 @@ impl ZipPart {
     }
 
     /// Moves the lengths to zip64 fields.
-    pub(super) fn widened(self) -> Self {
+    pub(in crate::archive) fn widened(self) -> Self {
         self.both(|fields| {
             fields.extra = zip64(&[fields.size.into(), fields.compressed.into()]);
             (fields.size, fields.compressed) = (u32::MAX, u32::MAX);
@@ -222,22 +224,22 @@ impl RecordFields {
 }
 
 impl Zip {
-    pub(super) fn from_parts(parts: impl IntoIterator<Item = ZipPart>) -> Self {
+    pub(in crate::archive) fn from_parts(parts: impl IntoIterator<Item = ZipPart>) -> Self {
         Self { parts: parts.into_iter().collect(), ..Self::default() }
     }
 
     /// A plugin.json and whatever else.
-    pub(super) fn plugin(parts: impl IntoIterator<Item = ZipPart>) -> Self {
+    pub(in crate::archive) fn plugin(parts: impl IntoIterator<Item = ZipPart>) -> Self {
         let json = deflated("acme-tides-panel/plugin.json", PLUGIN_JSON.as_bytes());
         Self::from_parts([json].into_iter().chain(parts))
     }
 
-    pub(super) fn end(mut self, change: impl Fn(&mut EndRecord)) -> Self {
+    pub(in crate::archive) fn end(mut self, change: impl Fn(&mut EndRecord)) -> Self {
         change(&mut self.end);
         self
     }
 
-    pub(super) fn build(&self) -> Vec<u8> {
+    pub(in crate::archive) fn build(&self) -> Vec<u8> {
         let (mut bytes, mut directory, mut records) = (Vec::new(), Vec::new(), 0_u16);
         for part in &self.parts {
             let start = length(&bytes);
@@ -259,19 +261,19 @@ impl Zip {
         bytes
     }
 
-    pub(super) fn inspect(&self) -> Result<Archive, ArchiveError> {
+    pub(in crate::archive) fn inspect(&self) -> Result<Archive, ArchiveError> {
         inspect_bytes(&self.build())
     }
 
     /// The rule that this zip breaks.
-    pub(super) fn broken(&self) -> Rule {
+    pub(in crate::archive) fn broken(&self) -> Rule {
         broken(&self.build())
     }
 }
 
 impl EndRecord {
     /// Leaves all numbers to the zip64 records.
-    pub(super) fn widen(&mut self) {
+    pub(in crate::archive) fn widen(&mut self) {
         self.wide = Some(Wide::default());
         (self.records, self.start, self.size) = (Some(u16::MAX), Some(u32::MAX), Some(u32::MAX));
     }
@@ -312,16 +314,16 @@ impl Wide {
     }
 }
 
-pub(super) fn id() -> PluginId {
+pub(in crate::archive) fn id() -> PluginId {
     ID.parse().expect("an id")
 }
 
 /// Inspects these bytes with the limits that users get.
-pub(super) fn inspect_bytes(bytes: &[u8]) -> Result<Archive, ArchiveError> {
+pub(in crate::archive) fn inspect_bytes(bytes: &[u8]) -> Result<Archive, ArchiveError> {
     inspect(&mut Cursor::new(bytes), &id(), &ArchiveLimits::default())
 }
 
-pub(super) fn broken(bytes: &[u8]) -> Rule {
+pub(in crate::archive) fn broken(bytes: &[u8]) -> Rule {
     match inspect_bytes(bytes) {
         Err(ArchiveError::Refused { rule, .. }) => rule,
         other => panic!("it was not refused: {other:?}"),

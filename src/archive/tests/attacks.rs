@@ -5,10 +5,8 @@
 
 use std::ops::Range;
 
-use super::{
-    ArchiveError, Rule,
-    testing::{EndRecord, PLUGIN_JSON, Zip, ZipPart, deflated, extra, inspect_bytes, stored},
-};
+use super::zips::{EndRecord, PLUGIN_JSON, Zip, ZipPart, deflated, extra, inspect_bytes, stored};
+use crate::archive::{ArchiveError, Rule};
 
 const MODULE: &str = "acme-tides-panel/module.js";
 
@@ -151,7 +149,7 @@ fn p13_zip64_records_that_are_double_far_or_not_last_are_refused() {
     let start = position(&wide, *b"PK\x06\x06");
     let (record, locator, end) = (&wide[start..start + 56], &wide[start + 56..start + 76], &wide[start + 76..]);
     let entries = &wide[..start];
-    let broken = |parts: &[&[u8]]| super::testing::broken(&parts.concat());
+    let broken = |parts: &[&[u8]]| super::zips::broken(&parts.concat());
     assert!(matches!(broken(&[entries, record, record, locator, end]), Rule::Zip64));
     assert!(matches!(broken(&[entries, record, locator, locator, end]), Rule::Zip64));
     assert!(matches!(broken(&[entries, record, b"between", locator, end]), Rule::Zip64));

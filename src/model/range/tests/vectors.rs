@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, fs, path::PathBuf};
 
 use serde::Deserialize;
 
-use super::VersionRange;
-use crate::model::{GrafanaVersion, PluginVersion};
+use crate::model::{GrafanaVersion, PluginVersion, VersionRange};
 
 /// What `fixtures/ranges/make-vectors.mjs` writes.
 #[derive(Deserialize)]
@@ -94,7 +93,7 @@ fn published_plugin_versions_are_sorted_or_refused_with_a_reason() {
 #[test]
 fn published_constraints_are_among_the_vectors() {
     let Some(texts) = corpus("grafana-dependency-corpus.tsv", 1) else { return };
-    let published = include_str!("../../../fixtures/ranges/published.txt");
+    let published = include_str!("../../../../fixtures/ranges/published.txt");
     let missing: Vec<_> = texts.iter().filter(|text| !published.lines().any(|line| line == text.as_str())).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
