@@ -8,11 +8,11 @@ use crate::{
     ops::accept::{AcceptOutcome, accept},
 };
 
-/// Accept by name a change that raised an alert
+/// Accept a change that raised an alert
 ///
-/// Accepts what is open on this version, a changed digest say, and on its plugin as a whole, like another owner or signer.
-/// What the catalog offered last is what counts from then on. Until then nothing that an alert concerns is fetched or
-/// installed.
+/// Accepts the open alerts of this version (such as a changed digest) and of its plugin (such as another owner or
+/// signer). From then on, what the catalog offered last is trusted. Until then, nothing that an alert concerns is
+/// fetched or installed.
 #[derive(Args, Debug)]
 pub(super) struct AcceptArgs {
     /// The plugin and the version

@@ -12,28 +12,28 @@ use crate::{
 
 /// Write the manifest and the lock from what is installed
 ///
-/// The lock gets the exact versions. The manifest gets an entry for every plugin that does not merely come with another:
-/// `^` with the lowest version that is installed where that is semver, its text where that is a range, else any version;
-/// for all workspaces, for those with a label or two, or for one by its name. Entries that agree with what is installed
-/// stay as they are, and so do comments. The lock is written first, then the manifest; workspaces are only read.
+/// The lock gets the exact versions. The manifest gets an entry for every plugin that is not only a dependency: with
+/// `^` and the lowest installed version if that is semver, otherwise with the installed version or no range; for all
+/// workspaces, for those with one or two labels, or for one by its name. Comments, and entries that agree with what
+/// is installed, are kept. The lock is written first, then the manifest. Workspaces are only read.
 #[derive(Args, Debug)]
 pub(super) struct AdoptArgs {
-    /// These workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    /// Read these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR", conflicts_with = "dir", required_unless_present = "dir")]
     on: Option<Selector>,
-    /// This plugins folder; where no workspace of the manifest is there, one is added that has the name of the folder
+    /// Read this plugins folder. If it is not a workspace of the manifest, it is added, named after the folder
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
-    /// Write this manifest, and the lock beside it [default: the manifest that is read]
+    /// Write to this manifest, and the lock beside it [default: the manifest that is read]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Replace entries of the manifest that differ from what is installed
     #[arg(long)]
     force: bool,
-    /// Write also when a workspace cannot be read, or not whole: without it nothing is written then
+    /// Write even if a workspace cannot be read, or only in part
     #[arg(long)]
     partial: bool,
-    /// Only print both files as they would be
+    /// Print both files and write nothing
     #[arg(long)]
     dry_run: bool,
 }

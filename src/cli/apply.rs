@@ -17,23 +17,24 @@ use crate::{
     rollout::Plan,
 };
 
-/// Carry a plan out, wave by wave: a saved one, or one that is made now
+/// Apply a plan wave by wave: a saved plan, or one that is made now
 ///
-/// A saved plan is refused once a workspace or the lock is not what it was. Before anything is changed, every workspace is
-/// asked whether we may, and every package that comes, and every one of the way back, is fetched and checked. What is done
-/// is written to a journal first: a rollout that was interrupted goes on with `plugport rollout resume`.
+/// A saved plan is refused if a workspace or the lock has changed since. Before the first change, every workspace is
+/// asked whether the token may install, and every new package and every previous package (for a rollback) is fetched
+/// and checked. Each task is written to a journal first: `plugport rollout resume` continues a rollout that was
+/// interrupted.
 #[derive(Args, Debug)]
 pub(super) struct ApplyArgs {
-    /// A plan of `plugport plan --out FILE`; without it, one is made now and shown
+    /// A plan saved by `plugport plan --out`. Without it, a plan is made and shown
     #[arg(value_name = "PLAN", conflicts_with = "on")]
     plan: Option<PathBuf>,
-    /// Only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    /// Plan only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
     on: Option<Selector>,
-    /// Do not ask before a plan that is made now is carried out
+    /// Do not ask before a plan that is made now is applied
     #[arg(long)]
     yes: bool,
-    /// Begin also where a former version is not to be had any more
+    /// Start even if a previous version can no longer be fetched, so that it cannot be rolled back
     #[arg(long)]
     no_way_back: bool,
     #[command(flatten)]
@@ -43,10 +44,11 @@ pub(super) struct ApplyArgs {
 /// How a rollout is carried out, for all commands that do.
 #[derive(Args, Debug)]
 pub(super) struct Carrying {
-    /// Take the place of somebody who carries a rollout out, by the id of their lock; only when that process is gone
+    /// Take over the lock with this id from another process that carries out a rollout; only if that process no
+    /// longer exists
     #[arg(long, value_name = "ID")]
     take_lock: Option<String>,
-    /// Print one JSON object a line: each entry of the journal as it is written, and at the end the result
+    /// Print one JSON object a line: each entry of the journal as it is written, then the result
     #[arg(long)]
     pub(super) json_events: bool,
 }

@@ -15,18 +15,18 @@ use crate::{
     upgrade::UpgradeVerdict,
 };
 
-/// Before an upgrade of Grafana: what stays, what must move first, what moves after, what breaks, and who is hit
+/// Check an upgrade of Grafana: which plugins stay, move before or after it, or break, and who is affected
 ///
-/// Exits with 3 when no version of some plugin works, and with 8 when something could not be read. With
-/// `--workspace-file` nothing is asked: `plugport list --on all --json > FILE` saves what a fleet has.
+/// Exits with 3 if no version of some plugin works, and with 8 if something could not be read. With
+/// `--workspace-file` no workspace is asked; `plugport list --on all --json > FILE` saves the file.
 #[derive(Args, Debug)]
 pub(super) struct CheckArgs {
-    /// The version that Grafana is to be, like 12.4.0
+    /// The Grafana version after the upgrade, like 12.4.0
     #[arg(long, value_name = "VER")]
     grafana: GrafanaVersion,
     #[command(flatten)]
     selection: TargetSelection,
-    /// Check a saved inventory instead, without any network
+    /// Check this saved list instead, without a network
     #[arg(long, value_name = "FILE", conflicts_with_all = ["on", "dir"])]
     workspace_file: Option<PathBuf>,
 }

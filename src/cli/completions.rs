@@ -14,7 +14,7 @@ use crate::diagnostic::Kind;
 /// `~/.config/fish/completions/plugport.fish`.
 #[derive(Args, Debug)]
 pub(super) struct CompletionsArgs {
-    /// The shell
+    /// The shell that runs the script
     shell: Shell,
 }
 

@@ -13,10 +13,10 @@ use crate::{
 
 /// Show what changed in the catalog
 ///
-/// New, withdrawn and deprecated plugins and versions, and changes of signers, owners and digests.
+/// Shows new, withdrawn and deprecated plugins and versions, and changed signers, owners and digests.
 #[derive(Args, Debug)]
 pub(super) struct DiffArgs {
-    /// Since a date, a time, or the number of a sync [default: the last sync that wrote something]
+    /// Show changes after this date, time, or sync number [default: the last sync that changed something]
     #[arg(long, value_name = "TIME|SYNC")]
     since: Option<Start>,
 }

@@ -5,13 +5,13 @@ use clap::Args;
 use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::ops::doctor::{Check, doctor};
 
-/// Look whether the cache is in order, and mend what can be mended
+/// Check the cache, and repair it
 ///
-/// Looks at permissions, locks and room, at every byte of the index, whether every package that the index speaks of is in
-/// the store, at leftovers and at the clock. `verify --all`, and `--repair`, read the bytes of the packages themselves.
+/// Checks permissions, locks and free space, every byte of the index, whether every package of the index is in the
+/// store, leftovers, and the clock. The bytes of the packages are read by `verify --all` and by `--repair`.
 #[derive(Args, Debug)]
 pub(super) struct DoctorArgs {
-    /// Fetch damaged packages again, and restore a damaged index from its copy
+    /// Fetch damaged packages again and restore a damaged index from its copy
     #[arg(long)]
     repair: bool,
 }

@@ -14,32 +14,32 @@ use crate::{
     resolver::Surroundings,
 };
 
-/// Bring packages into the store, with what they depend on, verified
+/// Fetch packages and their dependencies into the store, verified
 ///
-/// A package is stored only when its digest is what the catalog promised and its archive is safe. What is in the store is
-/// not downloaded again, and an interrupted download is taken up where it stopped.
+/// A package is stored only if its digest is the one in the catalog and its archive is safe. Packages in the store
+/// are not downloaded again, and an interrupted download continues where it stopped.
 #[derive(Args, Debug)]
 pub(super) struct FetchArgs {
-    /// Plugins, and versions of them like `ID@1.2.3` or `ID@^1.2`
+    /// Plugins, with or without a version like `ID@1.2.3` or `ID@^1.2`
     #[arg(value_name = "ID[@RANGE]", required_unless_present_any = ["all", "locked"])]
     plugins: Vec<PluginSpec>,
-    /// Every plugin of the catalog
+    /// Fetch every plugin of the catalog
     #[arg(long, conflicts_with = "plugins")]
     all: bool,
-    /// Every package of the lock, for the platform of its workspace, and nothing else; what the lock and the catalog say of
-    /// it must both hold
+    /// Fetch every package of the lock for the platform of its workspace, and nothing else
     #[arg(long, conflicts_with_all = ["plugins", "all", "grafana"])]
     locked: bool,
-    /// With --all: how many versions of each
+    /// With `--all`: how many versions of each plugin
     #[arg(long, value_name = "N", default_value = "1", requires = "all")]
     latest: NonZeroUsize,
-    /// For these platforms, once for each [default: this machine's]; with --locked: for these too
+    /// For this platform; may be repeated [default: this machine's]. With `--locked`: in addition to those of the
+    /// workspaces
     #[arg(long = "platform", value_name = "P")]
     platforms: Vec<Platform>,
-    /// Versions that work with this version of Grafana
+    /// Choose versions that work with this version of Grafana
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
-    /// How many packages are downloaded at once
+    /// How many packages are downloaded at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     concurrency: NonZeroUsize,
 }

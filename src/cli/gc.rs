@@ -7,16 +7,16 @@ use clap::Args;
 use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::ops::gc::{GcOptions, GcOutcome, RemovedFile, gc};
 
-/// Remove from the store what nothing needs
+/// Remove what is no longer needed from the store
 ///
-/// Incomplete downloads, files that the index does not speak of, and what `usage` kept of dashboards that it did not read for
-/// 90 days; with `--keep`, older versions too.
+/// Removes incomplete downloads, unreferenced files, and saved scans of dashboards that `usage` did not read for 90
+/// days; with `--keep` also older versions.
 #[derive(Args, Debug)]
 pub(super) struct GcArgs {
     /// Keep only the newest N versions of each plugin for each platform
     #[arg(long, value_name = "N")]
     keep: Option<NonZeroUsize>,
-    /// Only say what would go
+    /// Report what would be removed, and remove nothing
     #[arg(long)]
     dry_run: bool,
 }

@@ -15,24 +15,25 @@ use crate::{
     },
 };
 
-/// Install or upgrade plugins, with what they depend on
+/// Install or upgrade plugins and their dependencies
 ///
-/// A package is fetched and checked here before a folder gets it or a workspace is asked to install it, and the working
-/// version stays until its successor is ready. Success is what the workspace shows afterwards.
+/// A package is fetched and checked here before a folder gets it or a server is asked to install it. A folder keeps
+/// its working version until the new one is ready. A change counts as done only after the workspace was read back.
 #[derive(Args, Debug)]
 pub(super) struct InstallArgs {
-    /// Plugins, and versions of them like `ID@1.2.3` or `ID@^1.2`
+    /// Plugins, with or without a version like `ID@1.2.3` or `ID@^1.2`
     #[arg(value_name = "ID[@RANGE]", required = true)]
     plugins: Vec<PluginSpec>,
     #[command(flatten)]
     selection: TargetSelection,
-    /// The version of Grafana that uses the folder; without it the newest version of a plugin is taken, whatever it needs
+    /// The version of the Grafana that uses the folder. Without it, the newest version is installed whatever Grafana
+    /// it needs
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
-    /// Only say what would be done
+    /// Report what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// How many workspaces are changed side by side
+    /// How many workspaces are changed at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     concurrency: NonZeroUsize,
 }
@@ -56,24 +57,24 @@ impl InstallArgs {
     }
 }
 
-/// Remove plugins
+/// Remove plugins from workspaces
 ///
-/// What another plugin, a dashboard or a data source there still needs stays, unless `--force` is given, and so does a
-/// plugin of which that cannot be told. Data sources and dashboards are not touched.
+/// Refuses if another plugin, a dashboard or a data source of the workspace uses the plugin, or if that cannot be
+/// determined; `--force` overrides. Data sources and dashboards are not changed.
 #[derive(Args, Debug)]
 pub(super) struct UninstallArgs {
-    /// The plugins
+    /// The plugins to remove
     #[arg(value_name = "ID", required = true)]
     plugins: Vec<PluginId>,
     #[command(flatten)]
     selection: TargetSelection,
-    /// Also what something needs, or may need
+    /// Remove plugins even if they are, or may be, in use
     #[arg(long)]
     force: bool,
-    /// Only say what would be done
+    /// Report what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
-    /// How many workspaces are changed side by side
+    /// How many workspaces are changed at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     concurrency: NonZeroUsize,
 }

@@ -14,9 +14,9 @@ use crate::{
 /// How many targets are read side by side.
 const AT_ONCE: usize = 8;
 
-/// List the plugins that are installed
+/// List installed plugins
 ///
-/// Exits with 8 when a workspace could not be read, or when its credential may see only a part of the plugins.
+/// Exits with 8 if a workspace could not be read, or if the token cannot see all of its plugins.
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
     #[command(flatten)]

@@ -16,25 +16,25 @@ use crate::{
     ops::lock::{LockFailure, LockOptions, LockOutcome, LockUpgrade, lock, read_states},
 };
 
-/// Write the lock: the exact version and digests of every wanted plugin on every workspace, and why
+/// Write the lock: the exact versions and digests of the wanted plugins of every workspace
 ///
-/// What is locked stays while it satisfies the manifest, withdrawn or not. Workspaces are asked which Grafana they are, and
-/// are only read; for one that cannot be read, and with --offline, the Grafana of the lock counts. Where only some
-/// workspaces can be resolved, the others keep what they had and the exit code is 8. Packages may be fetched to learn what
-/// they need.
+/// Locked versions are kept as long as they satisfy the manifest, even if they were withdrawn. Workspaces are only
+/// read; if one cannot be read, and with `--offline`, the Grafana version of the existing lock is used. If only some
+/// workspaces can be resolved, the others keep their previous entries and the exit code is 8. Packages may be fetched
+/// to read their dependencies.
 #[derive(Args, Debug)]
 pub(super) struct LockArgs {
-    /// Write nothing, and exit with 3 when the lock would change
+    /// Write nothing, and exit with 3 if the lock would change
     #[arg(long)]
     check: bool,
-    /// Let these plugins, and what they need, leave the locked versions; without ID all
+    /// Choose new versions of these plugins and their dependencies; without ID, of all
     #[arg(long, value_name = "ID", num_args = 0..)]
     upgrade: Option<Vec<PluginId>>,
-    /// Only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`; the others keep what they
-    /// have
+    /// Lock only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`. The others
+    /// keep their entries
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
     on: Option<Selector>,
-    /// How many workspaces are read, and packages downloaded, at once
+    /// How many workspaces are read, or packages downloaded, at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     concurrency: NonZeroUsize,
 }

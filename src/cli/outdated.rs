@@ -18,17 +18,18 @@ use crate::{
     },
 };
 
-/// List the plugins of which there is a newer version
+/// List installed plugins that have a newer version
 ///
-/// Newer is what the catalog has, works with the Grafana that is there, and has a package for its platform.
+/// Only versions that work with the workspace's Grafana and have a package for its platform count.
 #[derive(Args, Debug)]
 pub(super) struct OutdatedArgs {
     #[command(flatten)]
     selection: TargetSelection,
-    /// The version of Grafana that uses the folder; without it the newest version counts, whatever it needs
+    /// The version of the Grafana that uses the folder. Without it, the newest version counts whatever Grafana it
+    /// needs
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
-    /// Exit with 3 when there is one
+    /// Exit with 3 if there is a newer version
     #[arg(long)]
     exit_code: bool,
 }

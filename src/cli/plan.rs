@@ -23,19 +23,19 @@ use crate::{
 /// How many workspaces of a wave are named.
 const NAMED: usize = 12;
 
-/// Show what a rollout would change, by the manifest and the lock
+/// Show what a rollout would change, according to the manifest and the lock
 ///
-/// Every workspace is read, and nothing is changed. Nothing is removed because the manifest does not speak of it: only what it
-/// says is `absent`. With `--out` the plan is saved, to be applied as it is.
+/// Reads every workspace and changes nothing. Plugins that the manifest does not name are left alone; only `ensure =
+/// "absent"` removes one. `plugport apply` applies a saved plan exactly as it is.
 #[derive(Args, Debug)]
 pub(super) struct PlanArgs {
-    /// Only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    /// Plan only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
     on: Option<Selector>,
-    /// Save the plan to this file, which nobody else may read
+    /// Save the plan to this file (mode 0600)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Exit with 3 when there is something to do, or something is blocked
+    /// Exit with 3 if there is something to do, or something is blocked
     #[arg(long)]
     exit_code: bool,
 }

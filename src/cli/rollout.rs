@@ -18,7 +18,7 @@ use crate::{
     rollout::{WaveState, WaveStatus},
 };
 
-/// Rollouts: what happened, and the way on or back
+/// Show, continue, roll back or end rollouts
 #[derive(Args, Debug)]
 pub(super) struct RolloutArgs {
     #[command(subcommand)]
@@ -29,26 +29,26 @@ pub(super) struct RolloutArgs {
 enum RolloutCommand {
     /// List rollouts, the newest first
     List,
-    /// Tell the story of a rollout: waves, steps, gates, what was saved, and what to do next
+    /// Show a rollout: waves, changes, gates, what was saved, and what to do next
     Show {
         #[command(flatten)]
         which: Which,
     },
-    /// Go on with a rollout that was interrupted, killed or paused; what is in doubt is read first
+    /// Continue a rollout that was interrupted, killed or paused; unclear changes are read back first
     Resume {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
         carrying: Carrying,
     },
-    /// End an unfinished rollout where it is; everything stays as it is now
+    /// End an unfinished rollout and leave everything as it is
     Abort {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
         carrying: Carrying,
     },
-    /// Take a rollout back: every workspace gets its own former versions again
+    /// Roll a rollout back: every workspace gets its own previous versions
     Undo {
         #[command(flatten)]
         which: Which,
@@ -60,7 +60,7 @@ enum RolloutCommand {
 /// Which rollout.
 #[derive(Args, Debug)]
 struct Which {
-    /// Its name, or how that begins [default: the unfinished one, or else the last]
+    /// The id of the rollout, or its beginning [default: the unfinished rollout, or else the last]
     #[arg(value_name = "ID")]
     id: Option<String>,
 }

@@ -11,10 +11,11 @@ use crate::{
 
 /// Search the catalog, offline
 ///
-/// Any text is a valid query. Names and ids count more than keywords, keywords more than descriptions, then downloads.
+/// Any text is a valid query. Matches in names and ids rank above matches in keywords, those above matches in
+/// descriptions; then downloads decide.
 #[derive(Args, Debug)]
 pub(super) struct SearchArgs {
-    /// What to look for; nothing lists everything
+    /// The words to search for. Without words, everything is listed
     #[arg(value_name = "WORDS")]
     words: Vec<String>,
     /// Only plugins of this type: app, datasource, panel, renderer
@@ -23,16 +24,16 @@ pub(super) struct SearchArgs {
     /// Only plugins that work with this version of Grafana
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
-    /// Only plugins signed so: grafana, commercial, community, private, or unsigned
+    /// Only plugins with this signature: grafana, commercial, community, private, or unsigned
     #[arg(long, value_name = "S")]
     signature: Option<String>,
     /// Only plugins of this publisher
     #[arg(long, value_name = "O")]
     org: Option<String>,
-    /// What to order by
+    /// The order of the results
     #[arg(long, value_enum, default_value = "relevance")]
     sort: Order,
-    /// How many to list
+    /// How many results are listed
     #[arg(long, value_name = "N", default_value = "20")]
     limit: usize,
 }

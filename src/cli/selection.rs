@@ -19,10 +19,10 @@ use crate::{
 /// Where.
 #[derive(Args, Debug)]
 pub(super) struct TargetSelection {
-    /// On these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    /// These workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR", conflicts_with = "dir")]
     on: Option<Selector>,
-    /// In this plugins folder
+    /// This plugins folder
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
 }

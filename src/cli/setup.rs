@@ -41,13 +41,13 @@ use crate::{
 #[command(next_help_heading = "Global options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct GlobalArgs {
-    /// The folder with the index and the packages [default: ./cache where it exists, else the user's cache folder]
+    /// The folder with the index and the packages [default: ./cache if it exists, otherwise the user's cache folder]
     #[arg(long, global = true, value_name = "DIR", env = "PLUGPORT_CACHE")]
     cache: Option<PathBuf>,
     /// The manifest [default: ./plugport.toml]
     #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_CONFIG")]
     config: Option<PathBuf>,
-    /// Open no socket at all
+    /// Open no network connection
     #[arg(long, global = true)]
     offline: bool,
     /// Print one JSON document on stdout
@@ -56,19 +56,19 @@ pub(super) struct GlobalArgs {
     /// Draw no progress bars
     #[arg(long, global = true)]
     no_progress: bool,
-    /// Print no remarks: only results, and the error that ends the command
+    /// Print results and errors only
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Given twice: print every request on stderr
+    /// Print more; given twice, print every request on stderr
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
     /// When to use colours
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: Color,
-    /// Believe the signatures of the keys in this file, and of no others
+    /// Trust only the OpenPGP keys in this file; the built-in Grafana key is not used
     #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_TRUSTED_KEY")]
     trusted_key: Option<PathBuf>,
-    /// Trust the authorities in this PEM file too
+    /// Also trust the CA certificates in this PEM file
     #[arg(long, global = true, value_name = "FILE")]
     ca_cert: Option<PathBuf>,
 }

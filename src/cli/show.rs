@@ -18,10 +18,10 @@ use crate::{
     resolver::{Surroundings, choose},
 };
 
-/// Show what is known of a plugin, or of one of its versions
+/// Show a plugin, or one of its versions
 #[derive(Args, Debug)]
 pub(super) struct ShowArgs {
-    /// The plugin, and a version of it
+    /// The plugin, with or without a version
     #[arg(value_name = "ID[@VERSION]")]
     plugin: PluginSpec,
 }

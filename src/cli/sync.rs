@@ -11,28 +11,28 @@ use crate::{
     ops::sync::{Alert, SyncOptions, SyncOutcome, sync},
 };
 
-/// Bring the index up to date with a catalog
+/// Update the index from a catalog
 ///
-/// Only what changed is asked for, and readers see the whole old catalog or the whole new one. The first digest seen of a
-/// package is kept; another one is an alert.
+/// Requests only what changed. The first digest seen of a package is kept; a different one later is an alert.
 #[derive(Args, Debug)]
 pub(super) struct SyncArgs {
-    /// Where to sync from: an API, a folder of JSON files, or `workspace:NAME` [default: `catalog.source` of the manifest]
+    /// The source: the address of an API, a folder of JSON files, or `workspace:NAME` [default: `catalog.source` of
+    /// the manifest]
     #[arg(long, value_name = "URL|DIR|workspace:NAME")]
     source: Option<String>,
-    /// Only these plugins, and what they depend on
+    /// Sync only these plugins and their dependencies
     #[arg(long, value_delimiter = ',', value_name = "ID,...")]
     only: Vec<PluginId>,
-    /// Ask for every plugin again, also where nothing seems to have changed
+    /// Request every plugin again, even if it seems unchanged
     #[arg(long)]
     full: bool,
-    /// Believe a catalog that suddenly lists far fewer plugins
+    /// Accept a catalog that lists far fewer plugins than before
     #[arg(long)]
     confirm: bool,
-    /// Print one JSON object a line: what begins, how far it is, and at the end the result
+    /// Print one JSON object a line: progress, then the result
     #[arg(long)]
     pub(super) json_events: bool,
-    /// How many requests run at once
+    /// How many requests are sent at the same time
     #[arg(long, value_name = "N", default_value = "16")]
     concurrency: NonZeroUsize,
 }

@@ -24,11 +24,11 @@ const SHOWN: usize = 5;
 
 /// Show which dashboards, data sources, alert rules and library panels need a plugin
 ///
-/// Reads every organisation that the credential of a workspace can see. What it may not read is said, and the list is then
-/// called incomplete. Dashboards that have not changed since the last time are not read again.
+/// Reads every organisation that the token can see. If the token cannot read everything, the result is marked
+/// incomplete. Dashboards that have not changed since the last time are not read again.
 #[derive(Args, Debug)]
 pub(super) struct UsageArgs {
-    /// These plugins only, those of Grafana itself too
+    /// Only these plugins; those of Grafana itself are allowed too
     #[arg(value_name = "ID")]
     plugins: Vec<PluginId>,
     #[command(flatten)]

@@ -18,23 +18,22 @@ use crate::{
 /// So many signatures are told one by one.
 const FEW: usize = 3;
 
-/// Check again: the store, a zip, or what is installed in a folder
+/// Check the store, a zip, or installed plugins again
 ///
-/// With --all, the log of where every digest came from is checked too; its head shows a log that was made anew, if it was
-/// written down elsewhere before. Exits with 4 when a package is refused, and with 3 when an installed folder differs from
-/// the package it came from, or, where the store has none, from what was signed.
+/// Exits with 4 if a package is refused, and with 3 if an installed folder differs from its package or, if the store
+/// has no such package, from what was signed. `--all` also checks the provenance log.
 #[derive(Args, Debug)]
 pub(super) struct VerifyArgs {
-    /// The packages of these plugins in the store
+    /// Check the packages of these plugins in the store
     #[arg(value_name = "ID", required_unless_present_any = ["all", "file", "dir"])]
     plugins: Vec<PluginId>,
-    /// Every package in the store
+    /// Check every package in the store
     #[arg(long, conflicts_with = "plugins")]
     all: bool,
-    /// This zip
+    /// Check this zip
     #[arg(long, value_name = "ZIP", conflicts_with_all = ["plugins", "all"])]
     file: Option<PathBuf>,
-    /// A plugin's folder, or a plugins folder with many; compared with the packages in the store and its signatures
+    /// Check a plugin's folder, or a plugins folder with many, against the store and its signatures
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["plugins", "all", "file"])]
     dir: Option<PathBuf>,
 }

@@ -17,10 +17,10 @@ pub(super) struct VersionsArgs {
     /// The plugin
     #[arg(value_name = "ID")]
     plugin: PluginId,
-    /// Tell which work with this version of Grafana
+    /// Show which versions work with this version of Grafana
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
-    /// Only versions that have a package for this platform
+    /// Only versions with a package for this platform
     #[arg(long, value_name = "P")]
     platform: Option<Platform>,
 }

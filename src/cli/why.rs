@@ -28,14 +28,15 @@ use crate::{
 struct Scope {
     #[command(flatten)]
     selection: TargetSelection,
-    /// The version of Grafana, where there is no workspace that tells it
+    /// The version of Grafana, if there is no workspace that reports it
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
 }
 
-/// Tell why a plugin is installed, and why at its version
+/// Explain why a plugin is installed, and why in this version
 ///
-/// Without `--on` and `--dir` for every workspace of the manifest, or, where it names none, by the catalog alone.
+/// Without `--on` and `--dir`: for every workspace of the manifest, or from the catalog alone if the manifest has
+/// none.
 #[derive(Args, Debug)]
 pub(super) struct WhyArgs {
     /// The plugin
@@ -45,9 +46,10 @@ pub(super) struct WhyArgs {
     scope: Scope,
 }
 
-/// Tell what speaks against a version of a plugin
+/// Explain why a version of a plugin is not chosen
 ///
-/// Without `--on` and `--dir` for every workspace of the manifest, or, where it names none, by the catalog alone.
+/// Without `--on` and `--dir`: for every workspace of the manifest, or from the catalog alone if the manifest has
+/// none.
 #[derive(Args, Debug)]
 pub(super) struct WhyNotArgs {
     /// The plugin and its version

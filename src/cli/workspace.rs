@@ -21,7 +21,7 @@ use crate::{
     ops::target::Place,
 };
 
-/// The fleet: list the workspaces of the manifest, and try whether they answer
+/// List, ping or discover workspaces
 #[derive(Args, Debug)]
 pub(super) struct WorkspaceArgs {
     #[command(subcommand)]
@@ -30,15 +30,15 @@ pub(super) struct WorkspaceArgs {
 
 #[derive(Debug, Subcommand)]
 enum WorkspaceCommand {
-    /// List the workspaces of the manifest; asks none of them
+    /// List the workspaces of the manifest, without a request
     List,
-    /// Ask workspaces for their version, who the token is, and whether it may install plugins
+    /// Ask workspaces for their version, the user of the token, and whether it may install plugins
     Ping {
         /// Which: `all`, a name, or labels like `tier=prod,region=eu` [default: all]
         #[arg(value_name = "WORKSPACE|SELECTOR")]
         workspaces: Option<Selector>,
     },
-    /// Ask AWS for its Amazon Managed Grafana workspaces, and with `--write` name them in the manifest
+    /// Ask AWS for Amazon Managed Grafana workspaces, and add them to the manifest with `--write`
     Discover(discover::DiscoverArgs),
 }
 

@@ -8,17 +8,17 @@ use crate::{
     ops::discover::{DiscoveredWorkspace, Discovery, discover},
 };
 
-/// Ask AWS for its Amazon Managed Grafana workspaces, and with `--write` name them in the manifest
+/// Ask AWS for Amazon Managed Grafana workspaces, and add them to the manifest with `--write`
 ///
 /// Credentials are found as AWS's own tools find them: environment, profile, web identity, container, instance. They need
 /// `grafana:ListWorkspaces`, `grafana:DescribeWorkspace` and `grafana:DescribeWorkspaceConfiguration`, and with `--write`
 /// `grafana:ListWorkspaceServiceAccounts`. Nothing is changed at AWS.
 #[derive(Args, Debug)]
 pub(super) struct DiscoverArgs {
-    /// Ask this region; may be given more than once [default: that of the environment or the profile]
+    /// Ask this region; may be repeated [default: that of the environment or the profile]
     #[arg(long = "region", value_name = "REGION")]
     regions: Vec<Region>,
-    /// Put those that the manifest does not name into it
+    /// Add the workspaces that the manifest does not have
     #[arg(long)]
     write: bool,
 }
