@@ -17,7 +17,7 @@ use crate::support::fake_grafana::{FakeGrafana, FakeUpstream};
 use crate::support::fake_plugin::FakePlugin;
 use crate::support::sandbox::Sandbox;
 
-const TOKEN: &str = "Authorization: Bearer secret";
+pub(crate) const TOKEN: &str = "Authorization: Bearer secret";
 const LINUX: [&str; 2] = ["grafana-os: linux", "grafana-arch: amd64"];
 
 /// How a connection went on after the answer.
@@ -29,14 +29,14 @@ enum End {
 
 /// An answer as it came off the wire.
 #[derive(Debug)]
-struct Reply {
-    head: String,
-    body: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
     end: End,
 }
 
 impl Reply {
-    fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0)
     }
 
@@ -45,7 +45,7 @@ impl Reply {
         line.and_then(|line| line.split_once(": ")).map_or("", |(_, value)| value)
     }
 
-    fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).expect("JSON")
     }
 
@@ -58,7 +58,7 @@ impl Reply {
 const ALL: usize = usize::MAX;
 
 /// Asks once over a connection of its own, and reads to its end.
-fn ask(server: &Server, method: &str, target: &str, headers: &[&str], body: &str) -> Reply {
+pub(crate) fn ask(server: &Server, method: &str, target: &str, headers: &[&str], body: &str) -> Reply {
     listen(&mut send(server, method, target, headers, body), ALL)
 }
 
@@ -67,7 +67,7 @@ fn ask_until_silent(server: &Server, bytes: usize) -> Reply {
     listen(&mut send(server, "GET", "/api/plugins", &[], ""), bytes)
 }
 
-fn send(server: &Server, method: &str, target: &str, headers: &[&str], body: &str) -> TcpStream {
+pub(crate) fn send(server: &Server, method: &str, target: &str, headers: &[&str], body: &str) -> TcpStream {
     let mut stream = TcpStream::connect(server.address()).unwrap();
     let headers: String = headers.iter().flat_map(|header| [header, "\r\n"]).collect();
     let length = body.len();
@@ -100,7 +100,7 @@ fn listen(stream: &mut TcpStream, enough: usize) -> Reply {
 }
 
 /// Waits for something that another thread does.
-fn wait_until(what: &str, happened: impl Fn() -> bool) {
+pub(crate) fn wait_until(what: &str, happened: impl Fn() -> bool) {
     let deadline = Instant::now() + Duration::from_mins(1);
     while !happened() {
         assert!(Instant::now() < deadline, "never: {what}");
@@ -108,11 +108,11 @@ fn wait_until(what: &str, happened: impl Fn() -> bool) {
     }
 }
 
-fn get(server: &Server, target: &str) -> Reply {
+pub(crate) fn get(server: &Server, target: &str) -> Reply {
     ask(server, "GET", target, &[TOKEN], "")
 }
 
-fn post(server: &Server, target: &str, body: &str) -> Reply {
+pub(crate) fn post(server: &Server, target: &str, body: &str) -> Reply {
     ask(server, "POST", target, &[TOKEN, "Content-Type: application/json"], body)
 }
 

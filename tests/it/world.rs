@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatalog, fleet::FakeWorkspace};
+use crate::support::fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatalog, face::Face, fleet::FakeWorkspace};
 use crate::support::sandbox::{Output, Sandbox};
 
 /// Bounds that let a fault show within a test's patience.
@@ -60,11 +60,24 @@ impl World {
         (self, workspace)
     }
 
+    /// Starts a workspace that behaves like a real Grafana, with a token of its own, and names it in the manifest.
+    pub(crate) fn workspace_as(mut self, name: &str, face: Face) -> (Self, FakeWorkspace) {
+        let setup = FakeGrafana::workspace_as(name, face, self.upstream.shared());
+        let workspace = setup.token(&Self::token(name)).start();
+        let kind = if face == Face::Amazon { "amg" } else { "grafana" };
+        self = self.names_as(name, kind, &workspace.url());
+        (self, workspace)
+    }
+
     /// Names a workspace at an address in the manifest.
-    pub(crate) fn names(mut self, name: &str, url: &str) -> Self {
+    pub(crate) fn names(self, name: &str, url: &str) -> Self {
+        self.names_as(name, "grafana", url)
+    }
+
+    fn names_as(mut self, name: &str, kind: &str, url: &str) -> Self {
         let variable = format!("TOKEN_{}", name.to_uppercase());
         let lines = format!(
-            "[[workspace]]\nname = \"{name}\"\nkind = \"grafana\"\nurl = \"{url}\"\ntoken = {{ env = \"{variable}\" }}\n"
+            "[[workspace]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ntoken = {{ env = \"{variable}\" }}\n"
         );
         self.manifest.push_str(&lines);
         self.sandbox.write("plugport.toml", &self.manifest);

@@ -33,6 +33,7 @@ pub struct FakePlugin {
     pub(super) angular: bool,
     pub(super) downloads: u64,
     pub(super) signature: String,
+    pub(super) nested: Vec<FakePlugin>,
     files: BTreeMap<String, Vec<u8>>,
     signer: Option<Signer>,
     root_urls: Vec<String>,
@@ -59,6 +60,7 @@ impl FakePlugin {
             angular: false,
             downloads: 0,
             signature: "community".to_owned(),
+            nested: Vec::new(),
             files: BTreeMap::new(),
             signer: Some(Signer::publisher().clone()),
             root_urls: Vec::new(),
@@ -116,6 +118,12 @@ impl FakePlugin {
     /// Gives it a backend: the stem of its executables.
     pub fn backend(mut self, executable: &str) -> Self {
         self.backend = Some(executable.to_owned());
+        self
+    }
+
+    /// Ships another plugin in a folder named by its type.
+    pub fn ships(mut self, child: Self) -> Self {
+        self.nested.push(child);
         self
     }
 
@@ -196,6 +204,10 @@ impl FakePlugin {
             },
             "dependencies": { "grafanaDependency": self.grafana_dependency, "plugins": plugins },
         });
+        if !self.nested.is_empty() {
+            let included = self.nested.iter().map(|child| json!({ "type": child.kind(), "name": child.name }));
+            document["includes"] = included.collect();
+        }
         if let Some(executable) = &self.backend {
             document["backend"] = json!(true);
             document["executable"] = json!(executable);
@@ -207,7 +219,7 @@ impl FakePlugin {
     pub fn zip(&self, platform: &str) -> Vec<u8> {
         let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
         for (path, content) in self.packed_files(platform) {
-            let executable = self.backend.as_ref().is_some_and(|stem| path.starts_with(stem.as_str()));
+            let executable = self.executables(platform).contains_key(&path);
             let method =
                 if content.len() < 1024 { zip::CompressionMethod::Stored } else { zip::CompressionMethod::Deflated };
             let options = SimpleFileOptions::default()
@@ -220,6 +232,22 @@ impl FakePlugin {
         archive.finish().expect("memory takes every write").into_inner()
     }
 
+    /// Returns the executables for a platform, its own and those of what it ships.
+    fn executables(&self, platform: &str) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        for built_for in BUILT_FOR.iter().filter(|built_for| platform == "any" || platform == **built_for) {
+            let Some(stem) = &self.backend else { break };
+            let suffix = if built_for.starts_with("windows") { ".exe" } else { "" };
+            let name = format!("{stem}_{}{suffix}", built_for.replace('-', "_"));
+            files.insert(name, format!("{} {} for {built_for}\n", self.id, self.version).into_bytes());
+        }
+        for child in &self.nested {
+            let own = child.executables(platform).into_iter();
+            files.extend(own.map(|(path, bytes)| (format!("{}/{path}", child.kind()), bytes)));
+        }
+        files
+    }
+
     fn packed_files(&self, platform: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::from([
             ("plugin.json".to_owned(), format!("{:#}\n", self.plugin_json()).into_bytes()),
@@ -227,11 +255,10 @@ impl FakePlugin {
             ("README.md".to_owned(), format!("# {}\n\n{}\n", self.name, self.description).into_bytes()),
             ("img/logo.svg".to_owned(), b"<svg xmlns=\"http://www.w3.org/2000/svg\"/>\n".to_vec()),
         ]);
-        for built_for in BUILT_FOR.iter().filter(|built_for| platform == "any" || platform == **built_for) {
-            let Some(stem) = &self.backend else { break };
-            let suffix = if built_for.starts_with("windows") { ".exe" } else { "" };
-            let name = format!("{stem}_{}{suffix}", built_for.replace('-', "_"));
-            files.insert(name, format!("{} {} for {built_for}\n", self.id, self.version).into_bytes());
+        files.extend(self.executables(platform));
+        for child in &self.nested {
+            let path = format!("{}/plugin.json", child.kind());
+            files.insert(path, format!("{:#}\n", child.plugin_json()).into_bytes());
         }
         files.extend(self.files.clone());
         if let Some(signer) = self.signer.as_ref().filter(|_| !files.contains_key("MANIFEST.txt")) {

@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::base64;
 use super::catalog::{FakeCatalog, SharedCatalog};
+use super::face::Face;
 use super::health::Illness;
+use super::install;
 use super::provisioning::Bundle;
 use super::server::{ANYWHERE, Role, Server};
 use super::usage;
@@ -38,7 +41,13 @@ impl WorkspaceSetup {
 
     /// Accepts this user with this password.
     pub fn basic(mut self, user: &str, password: &str) -> Self {
-        self.state.credentials.push(format!("Basic {}", base64(format!("{user}:{password}").as_bytes())));
+        self.state.credentials.push(format!("Basic {}", base64::encode(format!("{user}:{password}").as_bytes())));
+        self
+    }
+
+    /// Behaves like this Grafana, and reports its version.
+    pub fn face(mut self, face: Face) -> Self {
+        self.state.take_face(face);
         self
     }
 
@@ -112,7 +121,7 @@ impl WorkspaceSetup {
 #[derive(Debug)]
 pub struct FakeWorkspace {
     server: Server,
-    workspace: Arc<Workspace>,
+    pub(super) workspace: Arc<Workspace>,
 }
 
 impl FakeWorkspace {
@@ -128,13 +137,16 @@ impl FakeWorkspace {
 
     /// Has a plugin from before; it need not be in the catalog.
     pub fn preinstalled(&self, id: &str, version: &str) {
-        self.workspace.state().installed.insert(id.to_owned(), version.to_owned());
+        let mut state = self.workspace.state();
+        install::found(&mut state, &self.workspace.catalog.lock(), id, version);
     }
 
     /// Has these plugins and no others, and has forgotten all requests: as if it had just been set up.
     pub fn starts_anew(&self, plugins: &[(&str, &str)]) {
         let mut state = self.workspace.state();
         state.installed = plugins.iter().map(|(id, version)| ((*id).to_owned(), (*version).to_owned())).collect();
+        state.disk = state.installed.clone();
+        state.nested.clear();
         state.errors.clear();
         drop(state);
         self.server.forget();
@@ -168,7 +180,7 @@ impl FakeWorkspace {
 
     /// Restarts it with another version of Grafana.
     pub fn upgrade(&self, grafana: &str) {
-        grafana.clone_into(&mut self.workspace.state().grafana);
+        self.workspace.state().take_version(grafana);
     }
 
     /// Changes the catalog it installs from.
@@ -298,6 +310,7 @@ impl FakeWorkspace {
     pub fn organisation(&self, id: i64, name: &str, uid: &str, model: Value) {
         let mut state = self.workspace.state();
         let mut other = State::new(&state.name, &state.grafana);
+        other.behaviour = state.behaviour;
         other.organisation = (id, name.to_owned());
         other.role.clone_from(&state.role);
         save(&mut other, (uid, uid), "", model);
@@ -337,19 +350,4 @@ impl Deref for FakeWorkspace {
     fn deref(&self) -> &Server {
         &self.server
     }
-}
-
-/// RFC 4648 section 4.
-fn base64(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for place in 0..4 {
-            let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
-            text.push(if place <= group.len() { char::from(letter) } else { '=' });
-        }
-    }
-    text
 }

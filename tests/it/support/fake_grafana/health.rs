@@ -6,15 +6,23 @@
 
 use serde_json::{Value, json};
 
+use super::catalog::FakeCatalog;
+use super::face::SourceRoutes;
 use super::http::{Answer, Request};
-use super::usage;
 use super::workspace::{CORE, State};
+use super::{plugins, usage};
 
 /// What a test has called ill.
 #[derive(Debug, Default)]
 pub(super) struct Illness {
     /// Plugins, by id.
     pub(super) plugins: Vec<(String, String)>,
+    /// Plugins in one version alone, by id and version.
+    pub(super) versions: Vec<((String, String), String)>,
+    /// Plugins whose backend has no check, by id.
+    pub(super) without_check: Vec<String>,
+    /// Plugins whose check fails by itself, by id.
+    pub(super) failing_check: Vec<String>,
     /// Data sources, by uid.
     pub(super) sources: Vec<(String, String)>,
     /// Data sources that answer no query, by uid.
@@ -27,40 +35,54 @@ fn ill(list: &[(String, String)], name: &str) -> Option<String> {
     list.iter().find(|(known, _)| known == name).map(|(_, message)| message.clone())
 }
 
-/// Returns the first part of the version.
-pub(super) fn major(state: &State) -> u64 {
-    state.grafana.split('.').next().and_then(|part| part.parse().ok()).unwrap_or(0)
+/// Answers `/api/plugins/:id/health` of a plugin whose backend runs, in the version that is loaded.
+pub(super) fn plugin(state: &State, id: &str, version: &str) -> Answer {
+    let illness = &state.illness;
+    if illness.without_check.iter().any(|known| known == id) {
+        return state.behaviour.no_check.answer();
+    }
+    if illness.failing_check.iter().any(|known| known == id) {
+        return state.behaviour.failed_check.answer();
+    }
+    let of_version = illness.versions.iter().find(|((known, ill), _)| known == id && ill == version);
+    let message = ill(&illness.plugins, id).or_else(|| of_version.map(|(_, message)| message.clone()));
+    verdict(state.behaviour.ill_plugin.value, message, "")
 }
 
-/// Answers `/api/plugins/:id/health` of a plugin that has a backend.
-pub(super) fn plugin(state: &State, id: &str) -> Answer {
-    verdict(state, ill(&state.illness.plugins, id), "")
-}
-
-/// 503 up to Grafana 9, 400 in newer ones.
-fn verdict(state: &State, ill: Option<String>, well: &str) -> Answer {
+fn verdict(status: u16, ill: Option<String>, well: &str) -> Answer {
     match ill {
         None => Answer::json(200, &json!({ "message": well, "status": "OK" })),
-        Some(message) => {
-            let status = if major(state) < 10 { 503 } else { 400 };
-            Answer::json(status, &json!({ "message": message, "status": "ERROR" }))
-        }
+        Some(message) => Answer::json(status, &json!({ "message": message, "status": "ERROR" })),
     }
 }
 
-/// Answers a health route of a data source; `key` is `uid` or `id`.
-pub(super) fn data_source(state: &State, asked: &State, key: &str, value: &str) -> Answer {
-    // By uid since Grafana 9; by number until it is taken away.
-    if key == "uid" && major(state) < 9 {
-        return Answer::message(404, "Not found");
-    }
-    let Some(source) = find(asked, key, value) else { return Answer::message(404, "Data source not found") };
+/// Answers the health routes of data sources; nothing when it is another route.
+pub(super) fn source_route(state: &State, asked: &State, catalog: &FakeCatalog, parts: &[&str]) -> Option<Answer> {
+    let by_number = state.behaviour.source_routes.value != SourceRoutes::Uid;
+    let (key, value) = match parts {
+        ["datasources", ..] if !asked.reads_sources => return None,
+        ["datasources", "uid", uid, "health"] if state.behaviour.source_health_by_uid.value => ("uid", uid),
+        ["datasources", id, "health"] if by_number => ("id", id),
+        ["datasources", .., "health"] => return Some(Answer::message(404, "Not found")),
+        _ => return None,
+    };
+    let Some(source) = find(asked, key, value) else { return Some(state.behaviour.unknown_source.answer()) };
+    Some(data_source(state, asked, catalog, source))
+}
+
+fn data_source(state: &State, asked: &State, catalog: &FakeCatalog, source: &Value) -> Answer {
     let plugin = source["type"].as_str().unwrap_or_default();
     let uid = source["uid"].as_str().unwrap_or_default();
-    if !is_there(state, plugin) || asked.illness.unchecked.iter().any(|unchecked| unchecked == uid) {
-        return Answer::message(404, "Plugin not found");
+    if !is_there(state, plugin) {
+        return state.behaviour.source_without_plugin.answer();
     }
-    verdict(state, ill(&asked.illness.sources, uid), "Data source is working")
+    if asked.illness.unchecked.iter().any(|unchecked| unchecked == uid) {
+        return state.behaviour.no_check.answer();
+    }
+    if state.behaviour.source_needs_backend.value && !plugins::has_backend(state, catalog, plugin) {
+        return state.behaviour.no_backend.answer();
+    }
+    verdict(state.behaviour.ill_data_source.value, ill(&asked.illness.sources, uid), "Data source is working")
 }
 
 fn find<'a>(state: &'a State, key: &str, value: &str) -> Option<&'a Value> {
@@ -68,12 +90,14 @@ fn find<'a>(state: &'a State, key: &str, value: &str) -> Option<&'a Value> {
 }
 
 fn is_there(state: &State, plugin: &str) -> bool {
-    state.installed.contains_key(plugin) || CORE.iter().any(|(core, _)| *core == plugin)
+    state.installed.contains_key(plugin)
+        || state.nested.contains_key(plugin)
+        || CORE.iter().any(|(core, _)| *core == plugin)
 }
 
 /// Answers `POST /api/ds/query`, and `POST /api/tsdb/query` of versions before 9.
 pub(super) fn query(state: &State, asked: &State, request: &Request, old: bool) -> Answer {
-    if old != (major(state) < 9) {
+    if old != state.behaviour.old_query.value {
         return Answer::message(404, "Not found");
     }
     let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {

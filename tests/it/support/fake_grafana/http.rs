@@ -126,6 +126,18 @@ impl Answer {
         Self::json(status, &json!({ "message": message, "traceID": "" }))
     }
 
+    /// Returns an error as versions that trace nothing write it.
+    pub(super) fn without_trace_id(mut self) -> Self {
+        if self.status < 400 {
+            return self;
+        }
+        if let Ok(Value::Object(mut error)) = serde_json::from_slice(&self.body) {
+            error.remove("traceID");
+            self.body = Value::Object(error).to_string().into_bytes().into();
+        }
+        self
+    }
+
     pub(super) fn empty(status: u16) -> Self {
         Self { status, headers: Vec::new(), body: Arc::default() }
     }

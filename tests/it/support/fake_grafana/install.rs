@@ -1,7 +1,8 @@
 //! What install and uninstall do to a workspace (protocol sections 2.6, 5.1, 5.2 and 8, as in Grafana 8 to 13).
 //!
-//! *Invariant:* an update removes the old version first, so that a failure leaves nothing.
-//! *Not for:* telling apart what is on disk and what is loaded; only loaded plugins are kept.
+//! *Invariant:* an update removes the old version first, then downloads, so that a failure leaves nothing; it compares no
+//! digest. Plugins that an app ships stay loaded in their old version until a restart, after an uninstall too.
+//! *Not for:* what versions do differently; their `face` says so.
 
 use std::collections::BTreeSet;
 
@@ -9,27 +10,40 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::catalog::{FakeCatalog, Release};
+use super::face::{Over, Staging};
 use super::http::{Answer, Request};
-use super::workspace::{CORE, State, Workspace};
+use super::workspace::{CORE, Nested, State, Workspace};
 
 /// A workspace runs on this platform.
 const PLATFORM: &str = "linux-amd64";
+
+const FAILED: &str = "Failed to install plugin";
 
 /// A body that Grafana cannot bind.
 struct BadRequest;
 
 /// Installs a plugin; answers once it is done.
 pub(super) async fn install(workspace: &Workspace, id: &str, request: &Request) -> Answer {
+    if !workspace.state().behaviour.install_route.value {
+        return Answer::message(404, "Not found");
+    }
     let Ok(wanted) = wanted_version(request) else { return Answer::message(400, "bad request data") };
     if let Some(refusal) = refusal(workspace, id, "install or change") {
         return refusal;
     }
-    // A second call for the same id answers 200 at once (section 5.1).
     let Some(running) = Running::begin(workspace, id) else { return done() };
-    running.wait().await;
-    let mut state = workspace.state();
-    let catalog = workspace.catalog.lock();
-    match carry_out(&mut state, &catalog, id, wanted.as_deref()) {
+    let by_steps = workspace.state().behaviour.staging.value == Staging::StepByStep;
+    if !by_steps {
+        running.wait().await;
+    }
+    let begun = match begin(workspace, id, wanted.as_deref()) {
+        Ok(begun) => begun,
+        Err(refused) => return refused,
+    };
+    if by_steps {
+        running.wait().await;
+    }
+    match finish(workspace, id, &begun) {
         Ok(()) => done(),
         Err(refused) => refused,
     }
@@ -37,6 +51,9 @@ pub(super) async fn install(workspace: &Workspace, id: &str, request: &Request) 
 
 /// Uninstalls a plugin; the body is ignored.
 pub(super) async fn uninstall(workspace: &Workspace, id: &str) -> Answer {
+    if !workspace.state().behaviour.install_route.value {
+        return Answer::message(404, "Not found");
+    }
     if let Some(refusal) = refusal(workspace, id, "uninstall") {
         return refusal;
     }
@@ -46,9 +63,28 @@ pub(super) async fn uninstall(workspace: &Workspace, id: &str) -> Answer {
     if state.pinned.contains(id) {
         return Answer::message(409, "Cannot uninstall a pre-installed plugin");
     }
-    match state.installed.remove(id) {
-        Some(_) => done(),
-        None => Answer::message(404, "Plugin not installed"),
+    if state.installed.remove(id).is_none() {
+        return Answer::message(404, "Plugin not installed");
+    }
+    if !state.trouble.leaves_files {
+        state.disk.remove(id);
+    }
+    done()
+}
+
+/// Has a plugin from before: its files, and itself in the registry with what it ships.
+pub(super) fn found(state: &mut State, catalog: &FakeCatalog, id: &str, version: &str) {
+    state.disk.insert(id.to_owned(), version.to_owned());
+    state.installed.insert(id.to_owned(), version.to_owned());
+    register_nested(state, catalog, id, version);
+}
+
+/// Loads what is on disk, as a start does.
+pub(super) fn restart(state: &mut State, catalog: &FakeCatalog) {
+    state.installed.clear();
+    state.nested.clear();
+    for (id, version) in state.disk.clone() {
+        load(state, catalog, (&id, &version));
     }
 }
 
@@ -86,79 +122,186 @@ fn normalised(version: &str) -> Option<String> {
     (!version.is_empty()).then(|| version.to_owned())
 }
 
-fn carry_out(state: &mut State, catalog: &FakeCatalog, id: &str, wanted: Option<&str>) -> Result<(), Answer> {
-    let release = choose(state, catalog, id, wanted)?;
-    if state.installed.get(id) == Some(&release.plugin.version) {
+/// An install whose version is chosen and whose former version is removed.
+struct Begun {
+    version: String,
+    fresh: bool,
+}
+
+fn begin(workspace: &Workspace, id: &str, wanted: Option<&str>) -> Result<Begun, Answer> {
+    let mut state = workspace.state();
+    let catalog = workspace.catalog.lock();
+    let release = choose(&state, &catalog, id, wanted)?;
+    let version = release.plugin.version.clone();
+    if state.installed.get(id) == Some(&version) {
         return Err(Answer::message(409, "Plugin already installed"));
     }
     if state.pinned.contains(id) {
         return Err(Answer::message(409, "Cannot update a pinned pre-installed plugin"));
     }
-    put(state, catalog, release, &mut BTreeSet::new())
+    let fresh = remove(&mut state, id)?;
+    Ok(Begun { version, fresh })
 }
 
-/// Dependencies come as the version of Grafana has it (section 8): before 11.3 one that is there is an error, before 12 the
-/// version is looked up as it is written, and since then the newest comes, whatever range is asked for.
-fn put(state: &mut State, catalog: &FakeCatalog, release: &Release, seen: &mut BTreeSet<String>) -> Result<(), Answer> {
-    let plugin = &release.plugin;
-    seen.insert(plugin.id.clone());
-    // Only a first install compares digests (section 2.4).
-    let fresh = state.installed.remove(&plugin.id).is_none();
-    if fresh && release.is_corrupt() {
-        return Err(refused(422, "plugin.checksumMismatch", "Plugin archive checksum does not match"));
+/// Removes the former version; returns whether there was none.
+fn remove(state: &mut State, id: &str) -> Result<bool, Answer> {
+    let fresh = state.installed.remove(id).is_none();
+    if !fresh && state.trouble.read_only {
+        // It is unloaded already, and its files stay.
+        return Err(Answer::message(500, FAILED));
     }
-    for (id, range) in &plugin.dependencies {
-        let is_core = CORE.iter().any(|(core, _)| core == id);
-        match (is_core, state.since(13, 0), state.installed.contains_key(id)) {
-            (true, true, _) => return Err(Answer::message(403, "Cannot install or change a Core plugin")),
-            (true, false, _) => continue,
-            (_, _, true) if !state.since(11, 3) => return Err(Answer::message(409, "Plugin already installed")),
-            (_, _, true) if !state.since(12, 0) => continue,
-            _ => {}
-        }
-        let wanted = normalised(range).filter(|_| !state.since(12, 0));
-        let dependency = choose(state, catalog, id, wanted.as_deref())?;
-        if state.installed.get(id) != Some(&dependency.plugin.version) && !seen.contains(id) {
-            put(state, catalog, dependency, seen)?;
-        }
+    if !fresh {
+        state.disk.remove(id);
     }
-    if let Some(code) = state.rejected_at_load.get(&plugin.id).cloned() {
-        state.errors.insert(plugin.id.clone(), code);
-    } else {
-        state.errors.remove(&plugin.id);
-        state.installed.insert(plugin.id.clone(), plugin.version.clone());
+    Ok(fresh)
+}
+
+fn finish(workspace: &Workspace, id: &str, begun: &Begun) -> Result<(), Answer> {
+    let mut state = workspace.state();
+    let catalog = workspace.catalog.lock();
+    let mut installing = Installing { catalog: &catalog, seen: BTreeSet::new(), extracted: Vec::new() };
+    installing.put(&mut state, id, &begun.version, begun.fresh)?;
+    for (id, version) in installing.extracted {
+        load(&mut state, &catalog, (&id, &version));
     }
     Ok(())
 }
 
-/// Section 2.6: the client's choice among the versions the catalog lists.
-fn choose<'a>(state: &State, catalog: &'a FakeCatalog, id: &str, wanted: Option<&str>) -> Result<&'a Release, Answer> {
-    let listed = catalog.plugins.get(id).ok_or_else(|| Answer::message(404, "Plugin not found"))?;
-    // Only since 11.3 does it look at `isCompatible`.
-    let looks = state.since(11, 3);
-    let works = |release: &&Release| !looks || release.is_compatible(&state.grafana);
-    let mut compatible = listed.releases.iter().filter(works).peekable();
-    if compatible.peek().is_none() {
-        let message = "No version of this plugin works with this Grafana";
-        return Err(refused(404, "plugin.grafanaVersionNotCompatible", message));
+/// One call of install, with what it has put on disk and not loaded yet.
+struct Installing<'a> {
+    catalog: &'a FakeCatalog,
+    seen: BTreeSet<String>,
+    extracted: Vec<(String, String)>,
+}
+
+impl<'a> Installing<'a> {
+    fn put(&mut self, state: &mut State, id: &str, version: &str, fresh: bool) -> Result<(), Answer> {
+        let is_asked_for = self.seen.is_empty();
+        self.seen.insert(id.to_owned());
+        let release = self.download(state, id, version, fresh)?;
+        let apart = state.behaviour.staging.value == Staging::StepByStep;
+        if apart {
+            state.disk.insert(id.to_owned(), version.to_owned());
+        }
+        let dependencies = if is_asked_for || state.behaviour.deep_dependencies.value {
+            &release.plugin.dependencies[..]
+        } else {
+            &[]
+        };
+        for (needed, range) in dependencies {
+            self.depend(state, needed, range)?;
+        }
+        if state.behaviour.loads_dependency_first.value {
+            load(state, self.catalog, (id, version));
+        } else {
+            self.extracted.push((id.to_owned(), version.to_owned()));
+        }
+        Ok(())
     }
-    let fits = |release: &Release| ["any", PLATFORM].iter().any(|key| release.packages.contains_key(*key));
-    match wanted {
-        None => compatible
-            .find(|release| fits(release))
-            .ok_or_else(|| refused(404, "plugin.archNotFound", "Plugin is not supported on this system")),
-        Some(wanted) => match compatible.find(|release| release.plugin.version == wanted) {
-            Some(release) if fits(release) => Ok(release),
-            Some(_) => Err(refused(409, "plugin.unsupportedVersion", "Plugin version is not supported on this system")),
-            None => Err(refused(404, "plugin.versionNotFound", "Plugin version not found")),
-        },
+
+    /// Passes on a 4xx of the catalog with its text, after the old version is gone.
+    fn download(&self, state: &State, id: &str, version: &str, checks: bool) -> Result<&'a Release, Answer> {
+        if let Some((status, text)) = state.trouble.refused_download(id, version) {
+            let passed_on = (400..500).contains(&status);
+            return Err(if passed_on { Answer::message(status, text) } else { Answer::message(500, FAILED) });
+        }
+        let gone = || Answer::message(404, &format!("Plugin {id} not found"));
+        let release = self.catalog.release(id, version).ok_or_else(gone)?;
+        if checks && release.is_corrupt() {
+            return Err(state.behaviour.wrong_digest.answer());
+        }
+        if state.trouble.read_only {
+            return Err(Answer::message(500, FAILED));
+        }
+        Ok(release)
+    }
+
+    fn depend(&mut self, state: &mut State, id: &str, range: &str) -> Result<(), Answer> {
+        if CORE.iter().any(|(core, _)| *core == id) {
+            return state.behaviour.core_dependency.value.map_or(Ok(()), |refusal| Err(refusal.answer()));
+        }
+        let installed = state.installed.get(id).cloned();
+        if installed.is_some() && state.behaviour.over_other_version.value == Over::Refused {
+            return Err(already_installed());
+        }
+        let wanted = normalised(range).filter(|_| !state.behaviour.newest_dependencies.value);
+        let version = match (&installed, state.behaviour.over_other_version.value) {
+            (Some(_), Over::Kept) => return Ok(()),
+            _ => choose(state, self.catalog, id, wanted.as_deref())?.plugin.version.clone(),
+        };
+        let over = match &installed {
+            None => None,
+            Some(installed) if *installed == version => Some(state.behaviour.over_same_version.value),
+            Some(_) => Some(state.behaviour.over_other_version.value),
+        };
+        match over {
+            _ if self.seen.contains(id) => Ok(()),
+            Some(Over::Kept) => Ok(()),
+            Some(Over::Refused) => Err(already_installed()),
+            Some(Over::Extracted) => self.extract_over(state, id, &version),
+            Some(Over::Moved) | None => {
+                let fresh = remove(state, id)?;
+                self.put(state, id, &version, fresh)
+            }
+        }
+    }
+
+    /// The files are the new ones; the registry goes on with the old version.
+    fn extract_over(&mut self, state: &mut State, id: &str, version: &str) -> Result<(), Answer> {
+        self.seen.insert(id.to_owned());
+        self.download(state, id, version, true)?;
+        state.disk.insert(id.to_owned(), version.to_owned());
+        Ok(())
     }
 }
 
-/// The second of Grafana's error shapes (section 5.1).
-fn refused(status: u16, id: &str, message: &str) -> Answer {
-    let body = json!({ "statusCode": status, "messageId": id, "message": message, "extra": {}, "traceID": "" });
-    Answer::json(status, &body)
+fn already_installed() -> Answer {
+    Answer::message(409, "Plugin already installed")
+}
+
+/// Loads a plugin and what it ships, unless it is loaded already in whichever version.
+fn load(state: &mut State, catalog: &FakeCatalog, (id, version): (&str, &str)) {
+    if let Some(code) = state.rejected_at_load.get(id).cloned() {
+        state.errors.insert(id.to_owned(), code);
+        return;
+    }
+    state.errors.remove(id);
+    if state.behaviour.staging.value == Staging::AllAtOnce {
+        state.disk.insert(id.to_owned(), version.to_owned());
+    }
+    if state.trouble.does_not_start(id) && !state.behaviour.lists_unstarted.value {
+        return;
+    }
+    state.installed.entry(id.to_owned()).or_insert_with(|| version.to_owned());
+    register_nested(state, catalog, id, version);
+}
+
+fn register_nested(state: &mut State, catalog: &FakeCatalog, id: &str, version: &str) {
+    for child in catalog.release(id, version).into_iter().flat_map(|release| &release.plugin.nested) {
+        let nested = || Nested { parent: id.to_owned(), version: child.version.clone() };
+        state.nested.entry(child.id.clone()).or_insert_with(nested);
+    }
+}
+
+/// Section 2.6: the client's choice among the versions the catalog lists.
+fn choose<'a>(state: &State, catalog: &'a FakeCatalog, id: &str, wanted: Option<&str>) -> Result<&'a Release, Answer> {
+    let behaviour = state.behaviour;
+    let listed = catalog.plugins.get(id).ok_or_else(|| Answer::message(404, "Plugin not found"))?;
+    let looks = behaviour.lists_only_compatible.value || behaviour.nothing_compatible.value.is_some();
+    let works = |release: &&Release| !looks || release.is_compatible(&state.grafana);
+    let mut compatible = listed.releases.iter().filter(works).peekable();
+    if let Some(refusal) = behaviour.nothing_compatible.value.filter(|_| compatible.peek().is_none()) {
+        return Err(refusal.answer());
+    }
+    let fits = |release: &Release| ["any", PLATFORM].iter().any(|key| release.packages.contains_key(*key));
+    match wanted {
+        None => compatible.find(|release| fits(release)).ok_or_else(|| behaviour.no_package.answer()),
+        Some(wanted) => match compatible.find(|release| release.plugin.version == wanted) {
+            Some(release) if fits(release) => Ok(release),
+            Some(_) => Err(behaviour.unfit.answer()),
+            None => Err(behaviour.version_not_found.answer()),
+        },
+    }
 }
 
 /// A change that is under way.
@@ -171,7 +314,8 @@ impl<'a> Running<'a> {
     fn begin(workspace: &'a Workspace, id: &str) -> Option<Self> {
         let mut state = workspace.state();
         state.most_running = state.most_running.max(state.running.len() + 1);
-        if state.running.iter().any(|running| running == id) {
+        let guarded = state.behaviour.second_install_answers_at_once.value;
+        if guarded && state.running.iter().any(|running| running == id) {
             return None;
         }
         state.running.push(id.to_owned());
@@ -186,6 +330,9 @@ impl<'a> Running<'a> {
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.workspace.state().running.retain(|running| *running != self.id);
+        let mut state = self.workspace.state();
+        if let Some(place) = state.running.iter().position(|running| *running == self.id) {
+            state.running.remove(place);
+        }
     }
 }

@@ -3,17 +3,24 @@
 //! *Invariant:* one thread and one port of 127.0.0.1 a server; dropping it ends every connection and joins the thread.
 //! *Not for:* TLS, HTTP/2, or routes that the protocol page does not name.
 
+mod base64;
 pub mod catalog;
 mod coding;
 mod documents;
+pub mod face;
 pub mod fault;
 pub mod fleet;
+mod gateway;
+mod groups;
 mod health;
 pub mod http;
+mod identity;
 mod install;
+mod plugins;
 mod provisioning;
 mod range;
 pub mod server;
+mod trouble;
 mod upstream;
 mod usage;
 mod wire;
@@ -22,6 +29,7 @@ mod workspace;
 use std::ops::Deref;
 
 use catalog::{FakeCatalog, SharedCatalog};
+use face::Face;
 use fleet::WorkspaceSetup;
 use server::{Role, Server};
 
@@ -38,6 +46,11 @@ impl FakeGrafana {
     /// Returns a workspace that is about to start; it installs from this catalog.
     pub fn workspace(name: &str, grafana: &str, catalog: impl Into<SharedCatalog>) -> WorkspaceSetup {
         WorkspaceSetup::new(name, grafana, catalog.into())
+    }
+
+    /// Returns a workspace that is about to start and behaves like a real Grafana.
+    pub fn workspace_as(name: &str, face: Face, catalog: impl Into<SharedCatalog>) -> WorkspaceSetup {
+        Self::workspace(name, face.version(), catalog).face(face)
     }
 }
 

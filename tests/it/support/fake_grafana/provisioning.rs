@@ -6,11 +6,13 @@
 
 use serde_json::{Value, json};
 
+use super::face::SourceRoutes;
 use super::fleet::save;
-use super::health::major;
 use super::http::{Answer, Request};
 use super::usage;
 use super::workspace::State;
+
+const NO_SOURCE: &str = "Data source not found";
 
 /// What provisioning has left besides the lists.
 #[derive(Debug, Default)]
@@ -53,8 +55,10 @@ pub(super) fn answer(state: &mut State, request: &Request, parts: &[&str]) -> Op
         ("POST", ["dashboards", "db"]) => save_dashboard(state, &body),
         ("DELETE", ["dashboards", "uid", uid]) => delete_dashboard(state, uid),
         ("POST", ["datasources"]) => make_source(state, &body),
-        ("PUT", ["datasources", id]) => update_source(state, id, &body),
-        ("DELETE", ["datasources", id]) => delete_source(state, id),
+        ("PUT" | "DELETE", ["datasources", address @ ..]) => {
+            let Some(place) = addressed(state, address)? else { return Some(Answer::message(404, NO_SOURCE)) };
+            if request.method == "PUT" { update_source(state, place, &body) } else { delete_source(state, place) }
+        }
         ("POST", ["snapshots"]) => snapshot(state, body),
         _ => return None,
     })
@@ -129,9 +133,10 @@ fn delete_folder(state: &mut State, uid: &str) -> Answer {
     Answer::message(200, "Folder deleted")
 }
 
-/// Before version 9 the folder is named by its number alone.
+/// Old versions know the folder by its number alone.
 fn folder_of(state: &State, body: &Value) -> Result<String, Answer> {
-    let (key, wanted) = if major(state) < 9 { ("id", &body["folderId"]) } else { ("uid", &body["folderUid"]) };
+    let by_uid = state.behaviour.saves_by_folder_uid.value;
+    let (key, wanted) = if by_uid { ("uid", &body["folderUid"]) } else { ("id", &body["folderId"]) };
     if wanted.is_null() || wanted == "" || *wanted == 0 {
         return Ok(String::new());
     }
@@ -222,10 +227,20 @@ fn make_source(state: &mut State, body: &Value) -> Answer {
     Answer::json(200, &json!({ "datasource": source, "id": number, "message": "Datasource added", "name": name }))
 }
 
-fn update_source(state: &mut State, id: &str, body: &Value) -> Answer {
-    let Some(place) = state.data_sources.iter().position(|source| source["id"].as_u64() == id.parse().ok()) else {
-        return Answer::message(404, "Data source not found");
-    };
+/// Finds the place of a data source by its number or its uid; nothing where the version has no such route.
+fn addressed(state: &State, address: &[&str]) -> Option<Option<usize>> {
+    let routes = state.behaviour.source_routes.value;
+    let place = |is: &dyn Fn(&Value) -> bool| state.data_sources.iter().position(is);
+    match address {
+        [id] if routes != SourceRoutes::Uid => Some(place(&|source| source["id"].as_u64() == id.parse().ok())),
+        ["uid", uid] if matches!(routes, SourceRoutes::Uid | SourceRoutes::UidAndNumber) => {
+            Some(place(&|source| source["uid"] == *uid))
+        }
+        _ => None,
+    }
+}
+
+fn update_source(state: &mut State, place: usize, body: &Value) -> Answer {
     let mut source = state.data_sources[place].clone();
     if source["readOnly"] == true {
         return Answer::message(403, "Cannot update read-only data source");
@@ -262,10 +277,7 @@ fn keep_secrets(state: &mut State, source: &mut Value, body: &Value) {
     }
 }
 
-fn delete_source(state: &mut State, id: &str) -> Answer {
-    let Some(place) = state.data_sources.iter().position(|source| source["id"].as_u64() == id.parse().ok()) else {
-        return Answer::message(404, "Data source not found");
-    };
+fn delete_source(state: &mut State, place: usize) -> Answer {
     if state.data_sources[place]["readOnly"] == true {
         return Answer::message(403, "Cannot delete read-only data source");
     }

@@ -5,7 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::health;
+use super::face::{SourceRoutes, StoredV2};
+use super::groups;
 use super::http::{Answer, Request};
 use super::workspace::State;
 
@@ -54,11 +55,11 @@ pub(super) fn library_panel(number: usize, (uid, name): (&str, &str), model: &Va
 
 /// Answers what is asked about them; nothing when it is another route.
 pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option<Answer> {
+    let routes = state.behaviour.source_routes.value;
     let source = |key: &str, value: &str| found(&state.data_sources, key, value, "Data source not found");
     Some(match parts {
         ["datasources", ..] if !state.reads_sources => Answer::message(403, "You'll need additional permissions"),
-        // By unique id since version 8.
-        ["datasources", "uid", ..] if health::major(state) < 8 => Answer::message(404, "Not found"),
+        ["datasources", "uid", ..] if routes == SourceRoutes::Number => Answer::message(404, "Not found"),
         ["datasources"] => Answer::json(200, &json!(state.data_sources)),
         ["datasources", "uid", uid] => source("uid", uid),
         ["datasources", "name", name] => source("name", name),
@@ -66,16 +67,12 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
             Some(item) => Answer::json(200, &json!({ "id": item["id"] })),
             None => Answer::message(404, "Data source not found"),
         },
+        ["datasources", _] if routes == SourceRoutes::Uid => Answer::message(404, "Not found"),
         ["datasources", id] => source("id", id),
-        ["folders"] => Answer::json(200, &page(folder_lines(state), request, 1000)),
+        ["folders"] => Answer::json(200, &page(folder_lines(state, request), request, 1000)),
         ["folders", uid] => found(&state.folders, "uid", uid, "folder not found"),
-        ["search"] => Answer::json(200, &page(hits(state, request), request, 1000)),
-        ["dashboards", "uid", uid] => {
-            let mut seen = state.dashboards.iter().filter(|dashboard| readable(state, &dashboard["meta"]));
-            let dashboard = seen.find(|dashboard| dashboard["dashboard"]["uid"] == **uid);
-            let shown = |item: &Value| Answer::json(200, &in_folder(state, item));
-            dashboard.map_or_else(|| Answer::message(404, "Dashboard not found"), shown)
-        }
+        ["search"] => search(state, request),
+        ["dashboards", "uid", uid] => one_dashboard(state, uid),
         ["library-elements"] => Answer::json(200, &library(state, request)),
         ["v1", "provisioning", "alert-rules"] if state.role != "Admin" => Answer::message(403, "Permission denied"),
         ["v1", "provisioning", "alert-rules"] => Answer::json(200, &json!(state.alert_rules)),
@@ -84,14 +81,37 @@ pub(super) fn answer(state: &State, request: &Request, parts: &[&str]) -> Option
     })
 }
 
-/// Returns a dashboard with the number of its folder; before version 8 without its unique id.
+fn search(state: &State, request: &Request) -> Answer {
+    let asked = request.query.get("limit").and_then(|limit| limit.parse::<usize>().ok()).unwrap_or(0);
+    match state.behaviour.search_limit.value.filter(|most| asked > *most) {
+        Some(most) => Answer::message(422, &format!("Limit is above maximum allowed ({most}), use page parameter")),
+        None => Answer::json(200, &page(hits(state, request), request, 1000)),
+    }
+}
+
+/// The classic form, if there is one: what is stored as v2 is refused, or turned back with losses.
+fn one_dashboard(state: &State, uid: &str) -> Answer {
+    let mut seen = state.dashboards.iter().filter(|dashboard| readable(state, &dashboard["meta"]));
+    let Some(dashboard) = seen.find(|dashboard| dashboard["dashboard"]["uid"] == uid) else {
+        return Answer::message(404, "Dashboard not found");
+    };
+    match state.behaviour.stored_v2.value {
+        StoredV2::NotAcceptable(version) if dashboard["v2"].is_object() => {
+            let path = groups::dashboard_path(state, version, uid);
+            Answer::message(406, &format!("dashboard api version not supported, use {path} instead"))
+        }
+        _ => Answer::json(200, &in_folder(state, dashboard)),
+    }
+}
+
+/// Returns a dashboard with the number of its folder, and its unique id where the version names it.
 fn in_folder(state: &State, dashboard: &Value) -> Value {
-    let mut dashboard = dashboard.clone();
+    let mut dashboard = json!({ "meta": dashboard["meta"], "dashboard": dashboard["dashboard"] });
     let uid = dashboard["meta"]["folderUid"].clone();
     if let Some(folder) = state.folders.iter().find(|folder| folder["uid"] == uid) {
         dashboard["meta"]["folderId"] = folder["id"].clone();
     }
-    if health::major(state) < 8 {
+    if !state.behaviour.dashboard_names_folder.value {
         dashboard["meta"].as_object_mut().expect("an object").remove("folderUid");
     }
     dashboard
@@ -111,37 +131,8 @@ pub(super) fn settings_sources(state: &State) -> Value {
     Value::Object(state.data_sources.iter().map(named).collect())
 }
 
-/// Answers below `/apis`: the group of dashboards, and their metadata (Kubernetes API conventions).
-pub(super) fn group(state: &State, request: &Request, path: &str) -> Answer {
-    let parts: Vec<&str> = path.split('/').collect();
-    match parts[..] {
-        _ if !state.groups => Answer::message(404, "Not found"),
-        ["dashboard.grafana.app"] => Answer::json(
-            200,
-            &json!({ "kind": "APIGroup", "name": "dashboard.grafana.app", "preferredVersion": { "version": "v1beta1" } }),
-        ),
-        ["dashboard.grafana.app", "v1beta1", "namespaces", space, "dashboards"] if space == namespace(state) => {
-            Answer::json(200, &metadata(state, request))
-        }
-        _ => Answer::message(404, "Not found"),
-    }
-}
-
-fn metadata(state: &State, request: &Request) -> Value {
-    let number = |key: &str| request.query.get(key).and_then(|text| text.parse::<usize>().ok());
-    let (skipped, limit) = (number("continue").unwrap_or(0), number("limit").unwrap_or(500));
-    let seen: Vec<_> = state.dashboards.iter().filter(|dashboard| readable(state, &dashboard["meta"])).collect();
-    let line = |dashboard: &&Value| {
-        let (uid, version) = (&dashboard["dashboard"]["uid"], &dashboard["meta"]["version"]);
-        json!({ "metadata": { "name": uid, "uid": uid, "generation": version, "resourceVersion": version.to_string() } })
-    };
-    let items: Vec<_> = seen.iter().skip(skipped).take(limit).map(line).collect();
-    let next = if skipped + items.len() < seen.len() { (skipped + items.len()).to_string() } else { String::new() };
-    json!({ "kind": "PartialObjectMetadataList", "metadata": { "continue": next }, "items": items })
-}
-
 /// Whether the caller may read what has this `folderUid`.
-fn readable(state: &State, meta: &Value) -> bool {
+pub(super) fn readable(state: &State, meta: &Value) -> bool {
     let folder = meta["folderUid"].as_str().unwrap_or_default();
     state.reads.as_ref().is_none_or(|folders| folders.iter().any(|readable| readable == folder))
 }
@@ -175,9 +166,13 @@ fn found(items: &[Value], key: &str, value: &str, missing: &str) -> Answer {
     item(items, key, value).map_or_else(|| Answer::message(404, missing), |item| Answer::json(200, item))
 }
 
-fn folder_lines(state: &State) -> Vec<Value> {
+/// All folders, or those in one folder: without `parentUid` those in none.
+fn folder_lines(state: &State, request: &Request) -> Vec<Value> {
+    let parent = request.query.get("parentUid").map_or("", String::as_str);
+    let by_parent = state.behaviour.folders_by_parent.value;
+    let listed = |folder: &&Value| !by_parent || folder["parentUid"].as_str().unwrap_or_default() == parent;
     let line = |folder: &Value| json!({ "id": folder["id"], "uid": folder["uid"], "title": folder["title"] });
-    state.folders.iter().map(line).collect()
+    state.folders.iter().filter(listed).map(line).collect()
 }
 
 fn hits(state: &State, request: &Request) -> Vec<Value> {

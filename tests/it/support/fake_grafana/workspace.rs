@@ -1,7 +1,7 @@
-//! The routes of a workspace that are about itself, its caller and its plugins (protocol sections 4 and 5).
+//! What a workspace is at one moment, and which part of it answers a request (protocol sections 4 and 5).
 //!
-//! *Invariant:* every route but `/api/health` needs a credential of this workspace, if it has any.
-//! *Not for:* installs (`install`) and what uses plugins (`usage`).
+//! *Invariant:* the gateway of its face, if there is one, sees every request first.
+//! *Not for:* the answers: `identity`, `plugins`, `install`, `health`, `usage`, `groups` and `provisioning` have them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
@@ -9,13 +9,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::fake_plugin::FakePlugin;
-use super::catalog::{FakeCatalog, SharedCatalog};
+use super::catalog::SharedCatalog;
+use super::face::{self, Behaviour, Face};
 use super::health::Illness;
 use super::http::{Answer, Request};
+use super::identity::WrongPassword;
 use super::provisioning::Provisioned;
 use super::server::lock;
-use super::{health, install, provisioning, range, upstream, usage};
+use super::trouble::Trouble;
+use super::{gateway, groups, health, identity, install, plugins, provisioning, upstream, usage};
 
 /// Plugins that are part of Grafana: id and type.
 pub(super) const CORE: [(&str, &str); 3] = [("prometheus", "datasource"), ("text", "panel"), ("timeseries", "panel")];
@@ -33,13 +35,20 @@ pub(super) struct Workspace {
 pub(super) struct State {
     pub(super) name: String,
     pub(super) grafana: String,
+    pub(super) face: Option<Face>,
+    pub(super) behaviour: &'static Behaviour,
     pub(super) credentials: Vec<String>,
     pub(super) amg: bool,
     pub(super) server_admin: bool,
     pub(super) role: String,
     pub(super) may_install: bool,
     pub(super) permissions_route: bool,
+    /// What is loaded: the registry.
     pub(super) installed: BTreeMap<String, String>,
+    /// What is in the plugins folder.
+    pub(super) disk: BTreeMap<String, String>,
+    /// Plugins that apps ship and that are loaded.
+    pub(super) nested: BTreeMap<String, Nested>,
     pub(super) pinned: BTreeSet<String>,
     pub(super) rejected_at_load: BTreeMap<String, String>,
     pub(super) errors: BTreeMap<String, String>,
@@ -47,6 +56,7 @@ pub(super) struct State {
     pub(super) running: Vec<String>,
     pub(super) most_running: usize,
     pub(super) foreign_tokens: usize,
+    pub(super) wrong_passwords: Vec<WrongPassword>,
     pub(super) data_sources: Vec<Value>,
     pub(super) folders: Vec<Value>,
     pub(super) dashboards: Vec<Value>,
@@ -66,7 +76,15 @@ pub(super) struct State {
     /// Whether `X-Grafana-Org-Id` is heeded.
     pub(super) heeds_header: bool,
     pub(super) illness: Illness,
+    pub(super) trouble: Trouble,
     pub(super) provisioned: Provisioned,
+}
+
+/// A plugin inside an app, as it is loaded.
+#[derive(Clone, Debug)]
+pub(super) struct Nested {
+    pub(super) parent: String,
+    pub(super) version: String,
 }
 
 impl State {
@@ -74,6 +92,8 @@ impl State {
         Self {
             name: name.to_owned(),
             grafana: grafana.to_owned(),
+            face: None,
+            behaviour: face::plain(grafana),
             credentials: Vec::new(),
             amg: false,
             server_admin: false,
@@ -81,6 +101,8 @@ impl State {
             may_install: true,
             permissions_route: true,
             installed: BTreeMap::new(),
+            disk: BTreeMap::new(),
+            nested: BTreeMap::new(),
             pinned: BTreeSet::new(),
             rejected_at_load: BTreeMap::new(),
             errors: BTreeMap::new(),
@@ -88,6 +110,7 @@ impl State {
             running: Vec::new(),
             most_running: 0,
             foreign_tokens: 0,
+            wrong_passwords: Vec::new(),
             data_sources: Vec::new(),
             folders: Vec::new(),
             dashboards: Vec::new(),
@@ -101,6 +124,7 @@ impl State {
             using: None,
             heeds_header: true,
             illness: Illness::default(),
+            trouble: Trouble::default(),
             provisioned: Provisioned::default(),
         }
     }
@@ -112,17 +136,28 @@ impl State {
         self.others.iter().find(|other| Some(other.organisation.0) == wanted).unwrap_or(self)
     }
 
-    /// Returns whether its Grafana is this version or a newer one.
-    pub(super) fn since(&self, major: u64, minor: u64) -> bool {
-        range::order(&self.grafana) >= (major, minor, 0, false)
+    /// Behaves from now on like this Grafana.
+    pub(super) fn take_face(&mut self, face: Face) {
+        face.version().clone_into(&mut self.grafana);
+        self.face = Some(face);
+        self.behaviour = face.behaviour();
+        self.amg = face == Face::Amazon;
     }
 
-    fn memberships(&self) -> Value {
+    /// Reports another version; without a face its behaviour goes with it.
+    pub(super) fn take_version(&mut self, grafana: &str) {
+        grafana.clone_into(&mut self.grafana);
+        if self.face.is_none() {
+            self.behaviour = face::plain(grafana);
+        }
+    }
+
+    pub(super) fn memberships(&self) -> Value {
         let all = std::iter::once(self).chain(&self.others);
         all.map(|one| json!({ "orgId": one.organisation.0, "name": one.organisation.1, "role": one.role })).collect()
     }
 
-    fn knows(&self, authorization: &str) -> bool {
+    pub(super) fn knows(&self, authorization: &str) -> bool {
         let basic = authorization.starts_with("Basic ");
         !(self.amg && basic) && self.credentials.iter().any(|credential| credential == authorization)
     }
@@ -138,37 +173,63 @@ impl Workspace {
     }
 
     pub(super) async fn answer(&self, request: &Request) -> Answer {
-        if let Some(refusal) = self.check_caller(request) {
+        let traced = self.state().behaviour.trace_id.value;
+        let answer = self.routed(request).await;
+        if traced { answer } else { answer.without_trace_id() }
+    }
+
+    async fn routed(&self, request: &Request) -> Answer {
+        if let Some(refusal) = self.refusal(request) {
             return refusal;
         }
-        if let Some(group) = request.path.strip_prefix("/apis/") {
-            return usage::group(self.state().asked(request), request, group);
-        }
-        let parts: Vec<&str> = request.path.split('/').skip(2).collect();
+        let parts: Vec<&str> = request.path.split('/').skip(1).collect();
         match (request.method.as_str(), &parts[..]) {
-            ("POST", ["plugins", id, "install"]) => install::install(self, id, request).await,
-            ("POST", ["plugins", id, "uninstall"]) => install::uninstall(self, id).await,
+            ("GET" | "HEAD", ["healthz"]) => Answer::bytes(200, "text/plain", *b"Ok"),
+            ("GET" | "HEAD", ["public", "plugins", id, "plugin.json"]) => {
+                plugins::on_disk(&self.state(), &self.catalog.lock(), id)
+            }
+            ("GET" | "HEAD", ["apis", group @ ..]) => groups::answer(self.state().asked(request), request, group),
+            ("POST", ["api", "plugins", id, "install"]) => install::install(self, id, request).await,
+            ("POST", ["api", "plugins", id, "uninstall"]) => install::uninstall(self, id).await,
+            (_, ["api", parts @ ..]) => self.api(request, parts),
+            _ => Answer::message(404, "Not found"),
+        }
+    }
+
+    /// Refuses what the gateway keeps back, whoever asks, and who is not known.
+    fn refusal(&self, request: &Request) -> Option<Answer> {
+        let mut state = self.state();
+        let kept_back = gateway::refusal(state.behaviour.gateway.value, request);
+        kept_back.or_else(|| identity::check_caller(&mut state, request))
+    }
+
+    fn api(&self, request: &Request, parts: &[&str]) -> Answer {
+        match (request.method.as_str(), parts) {
             ("GET" | "HEAD", ["gnet", ..]) => self.proxied(request),
-            ("GET" | "HEAD", ["plugins", rest @ ..]) => self.plugins(request, rest),
+            ("GET" | "HEAD", ["plugins", rest @ ..]) => {
+                plugins::answer(&self.state(), &self.catalog.lock(), request, rest)
+            }
             ("POST", ["user", "using", id]) => self.switch(id),
             ("POST", [kind @ ("ds" | "tsdb"), "query"]) => {
                 let state = self.state();
                 health::query(&state, state.asked(request), request, *kind == "tsdb")
             }
-            ("GET" | "HEAD", parts) => {
-                let state = self.state();
-                let asked = state.asked(request);
-                about(&state, asked, parts)
-                    .or_else(|| source_health(&state, asked, parts))
-                    .or_else(|| usage::answer(asked, request, parts))
-                    .unwrap_or_else(|| Answer::message(404, "Not found"))
-            }
+            ("GET" | "HEAD", parts) => self.read(request, parts),
             ("POST" | "PUT" | "DELETE", parts) => {
                 let answered = provisioning::answer(&mut self.state(), request, parts);
                 answered.unwrap_or_else(|| Answer::message(404, "Not found"))
             }
             _ => Answer::message(404, "Not found"),
         }
+    }
+
+    fn read(&self, request: &Request, parts: &[&str]) -> Answer {
+        let (state, catalog) = (self.state(), self.catalog.lock());
+        let asked = state.asked(request);
+        identity::about(&state, asked, request, parts)
+            .or_else(|| health::source_route(&state, asked, &catalog, parts))
+            .or_else(|| usage::answer(asked, request, parts))
+            .unwrap_or_else(|| Answer::message(404, "Not found"))
     }
 
     fn switch(&self, id: &str) -> Answer {
@@ -183,21 +244,6 @@ impl Workspace {
         }
     }
 
-    fn check_caller(&self, request: &Request) -> Option<Answer> {
-        let mut state = self.state();
-        let authorization = request.header("authorization");
-        let known = authorization.is_some_and(|value| state.knows(value));
-        if authorization.is_some() && !known {
-            state.foreign_tokens += 1;
-        }
-        let open = request.path == "/api/health" || state.credentials.is_empty();
-        match authorization {
-            _ if known || open => None,
-            Some(_) => Some(Answer::message(401, "Invalid API key")),
-            None => Some(Answer::message(401, "Unauthorized")),
-        }
-    }
-
     /// Section 4; the catalog is asked in process, so that no header of the caller goes anywhere.
     fn proxied(&self, request: &Request) -> Answer {
         let mut request = request.clone();
@@ -205,178 +251,4 @@ impl Workspace {
         request.headers.push(("grafana-version".to_owned(), self.state().grafana.clone()));
         upstream::answer(&self.catalog, &request).with("Content-Security-Policy", "sandbox")
     }
-
-    fn plugins(&self, request: &Request, rest: &[&str]) -> Answer {
-        let state = self.state();
-        let catalog = self.catalog.lock();
-        match rest {
-            [] => Answer::json(200, &list(&state, &catalog, request)),
-            ["errors"] => {
-                let errors = state.errors.iter();
-                Answer::json(200, &errors.map(|(id, code)| json!({ "pluginId": id, "errorCode": code })).collect())
-            }
-            [id, "settings"] => state.installed.get(*id).map_or_else(
-                || Answer::message(404, "Plugin not found, no installed plugin with that id"),
-                |version| Answer::json(200, &settings(&installed_plugin(&catalog, id, version))),
-            ),
-            [id, "dashboards"] => provisioning::bundled(&state, id),
-            [id, "health"] => plugin_health(&state, &catalog, id),
-            _ => Answer::message(404, "Not found"),
-        }
-    }
-}
-
-fn about(state: &State, asked: &State, parts: &[&str]) -> Option<Answer> {
-    let organisation = json!({ "id": asked.organisation.0, "name": asked.organisation.1 });
-    let denied = || Answer::message(403, "Permission denied");
-    let server_admin = state.server_admin && !state.amg;
-    Some(match parts {
-        ["health"] => Answer::json(200, &json!({ "commit": "abcdef0", "database": "ok", "version": state.grafana })),
-        ["frontend", "settings"] => Answer::json(200, &frontend_settings(asked)),
-        ["user"] => Answer::json(200, &user(server_admin)),
-        ["user", "orgs"] => Answer::json(200, &state.memberships()),
-        ["org"] => Answer::json(200, &organisation),
-        ["org", "users"] if state.role == "Admin" => Answer::json(200, &json!([member(state)])),
-        ["orgs"] if server_admin => Answer::json(200, &json!([organisation])),
-        ["admin", "settings"] if server_admin => Answer::json(
-            200,
-            &json!({ "DEFAULT": { "app_mode": "production" }, "plugins": { "plugin_admin_enabled": "true" } }),
-        ),
-        ["org", "users"] | ["orgs"] | ["admin", "settings"] => denied(),
-        ["access-control", "user", "permissions"] if state.permissions_route => Answer::json(200, &permissions(asked)),
-        _ => return None,
-    })
-}
-
-fn frontend_settings(state: &State) -> Value {
-    json!({
-        "namespace": usage::namespace(state),
-        "datasources": usage::settings_sources(state),
-        "appUrl": format!("https://{}.example/", state.name),
-        "pluginAdminEnabled": true,
-        "pluginAdminExternalManageEnabled": false,
-        "pluginCatalogPreinstalledPlugins": state.pinned.iter().map(|id| {
-            json!({ "id": id, "version": state.installed.get(id) })
-        }).collect::<Vec<_>>(),
-        "buildInfo": {
-            "hideVersion": false,
-            "version": state.grafana,
-            "versionString": format!("Grafana v{} (abcdef0)", state.grafana),
-            "commit": "abcdef0",
-            "commitShort": "abcdef0",
-            "buildstamp": 1_750_000_000,
-            "edition": if state.amg { "Enterprise" } else { "Open Source" },
-            "latestVersion": "",
-            "hasUpdate": false,
-            "env": "production",
-        },
-    })
-}
-
-fn user(server_admin: bool) -> Value {
-    json!({
-        "id": 1, "uid": "u1", "email": "admin@localhost", "name": "admin", "login": "admin", "theme": "",
-        "orgId": 1, "isGrafanaAdmin": server_admin, "isDisabled": false, "isExternal": false, "authLabels": [],
-    })
-}
-
-fn member(state: &State) -> Value {
-    json!({
-        "orgId": 1, "userId": 1, "email": "admin@localhost", "avatarUrl": "/avatar/0", "login": "admin",
-        "role": state.role, "lastSeenAt": "2025-01-01T00:00:00Z", "lastSeenAtAge": "< 1 minute",
-    })
-}
-
-fn permissions(state: &State) -> Value {
-    let folders: Vec<String> = match &state.reads {
-        None => vec!["folders:*".to_owned()],
-        Some(folders) => folders.iter().map(|folder| format!("folders:uid:{folder}")).collect(),
-    };
-    let mut permissions = json!({ "dashboards:read": folders, "folders:read": folders, "alert.rules:read": folders });
-    if state.reads_sources {
-        permissions["datasources:read"] = json!(["datasources:*"]);
-    }
-    if state.may_install {
-        permissions["plugins:install"] = json!([""]);
-        permissions["plugins:write"] = json!(["plugins:*"]);
-    }
-    permissions
-}
-
-/// A caller who is neither admin nor installer sees core plugins only, without an error.
-fn list(state: &State, catalog: &FakeCatalog, request: &Request) -> Value {
-    let core = request.query.get("core").map(String::as_str);
-    let sees_all = state.role == "Admin" || state.may_install;
-    let own = state.installed.iter().filter(|_| sees_all && core != Some("1"));
-    let own = own.map(|(id, version)| list_item(&installed_plugin(catalog, id, version), "valid"));
-    let built_in = CORE.iter().filter(|_| core != Some("0"));
-    let built_in = built_in.map(|(id, kind)| {
-        let mut item = list_item(&FakePlugin::new(id, "").signature(""), "internal");
-        item["type"] = json!(kind);
-        item
-    });
-    own.chain(built_in).collect()
-}
-
-fn list_item(plugin: &FakePlugin, signature: &str) -> Value {
-    let mut document = plugin.plugin_json();
-    let mut info = document["info"].take();
-    let logo = format!("public/plugins/{}/img/logo.svg", plugin.id);
-    info["logos"] = json!({ "small": logo, "large": logo });
-    info["build"] = json!({});
-    let signed = if plugin.signature.is_empty() && signature != "internal" { "unsigned" } else { signature };
-    json!({
-        "name": plugin.name,
-        "type": plugin.kind(),
-        "id": plugin.id,
-        "enabled": true,
-        "pinned": false,
-        "info": info,
-        "dependencies": {
-            "grafanaDependency": plugin.grafana_dependency,
-            "grafanaVersion": "*",
-            "plugins": document["dependencies"]["plugins"],
-        },
-        "latestVersion": "",
-        "hasUpdate": false,
-        "defaultNavUrl": format!("/plugins/{}/", plugin.id),
-        "category": "",
-        "state": "",
-        "signature": signed,
-        "signatureType": plugin.signature,
-        "signatureOrg": if plugin.signature.is_empty() { "" } else { &plugin.org.1 },
-        "angularDetected": plugin.angular,
-        "apiVersion": "",
-    })
-}
-
-fn settings(plugin: &FakePlugin) -> Value {
-    let mut settings = list_item(plugin, "valid");
-    settings["module"] = json!(format!("public/plugins/{}/module.js", plugin.id));
-    settings["baseUrl"] = json!(format!("public/plugins/{}", plugin.id));
-    settings["includes"] = json!([]);
-    settings["jsonData"] = json!({});
-    settings
-}
-
-fn plugin_health(state: &State, catalog: &FakeCatalog, id: &str) -> Answer {
-    let plugin = state.installed.get(id).map(|version| installed_plugin(catalog, id, version));
-    match plugin {
-        Some(plugin) if plugin.backend.is_some() => health::plugin(state, id),
-        _ => Answer::message(404, "Plugin not found"),
-    }
-}
-
-fn source_health(state: &State, asked: &State, parts: &[&str]) -> Option<Answer> {
-    match parts {
-        ["datasources", ..] if !asked.reads_sources => None,
-        ["datasources", "uid", uid, "health"] => Some(health::data_source(state, asked, "uid", uid)),
-        ["datasources", id, "health"] => Some(health::data_source(state, asked, "id", id)),
-        _ => None,
-    }
-}
-
-/// What the catalog knows of an installed version, or what can be made up about it.
-fn installed_plugin(catalog: &FakeCatalog, id: &str, version: &str) -> FakePlugin {
-    catalog.release(id, version).map_or_else(|| FakePlugin::new(id, version), |release| release.plugin.clone())
 }
