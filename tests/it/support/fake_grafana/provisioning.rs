@@ -12,8 +12,6 @@ use super::http::{Answer, Request};
 use super::usage;
 use super::workspace::State;
 
-const NO_SOURCE: &str = "Data source not found";
-
 /// What provisioning has left besides the lists.
 #[derive(Debug, Default)]
 pub(super) struct Provisioned {
@@ -55,10 +53,11 @@ pub(super) fn answer(state: &mut State, request: &Request, parts: &[&str]) -> Op
         ("POST", ["dashboards", "db"]) => save_dashboard(state, &body),
         ("DELETE", ["dashboards", "uid", uid]) => delete_dashboard(state, uid),
         ("POST", ["datasources"]) => make_source(state, &body),
-        ("PUT" | "DELETE", ["datasources", address @ ..]) => {
-            let Some(place) = addressed(state, address)? else { return Some(Answer::message(404, NO_SOURCE)) };
-            if request.method == "PUT" { update_source(state, place, &body) } else { delete_source(state, place) }
-        }
+        ("PUT" | "DELETE", ["datasources", address @ ..]) => match addressed(state, address)? {
+            Ok(place) if request.method == "PUT" => update_source(state, place, &body),
+            Ok(place) => delete_source(state, place),
+            Err(refusal) => refusal,
+        },
         ("POST", ["snapshots"]) => snapshot(state, body),
         _ => return None,
     })
@@ -228,9 +227,11 @@ fn make_source(state: &mut State, body: &Value) -> Answer {
 }
 
 /// Finds the place of a data source by its number or its uid; nothing where the version has no such route.
-fn addressed(state: &State, address: &[&str]) -> Option<Option<usize>> {
+fn addressed(state: &State, address: &[&str]) -> Option<Result<usize, Answer>> {
     let routes = state.behaviour.source_routes.value;
-    let place = |is: &dyn Fn(&Value) -> bool| state.data_sources.iter().position(is);
+    let place = |is: &dyn Fn(&Value) -> bool| {
+        state.data_sources.iter().position(is).ok_or_else(|| Answer::message(404, "Data source not found"))
+    };
     match address {
         [id] if routes != SourceRoutes::Uid => Some(place(&|source| source["id"].as_u64() == id.parse().ok())),
         ["uid", uid] if matches!(routes, SourceRoutes::Uid | SourceRoutes::UidAndNumber) => {
