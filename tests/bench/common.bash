@@ -10,9 +10,9 @@ for tool in curl awk /usr/bin/time; do
     fi
 done
 
-# Returns the release build of a target, built where it is out of date: `built bin plugport`.
+# Returns the build of a target, made where it is out of date: `built bin plugport`. `PROFILE=dist` measures what is shipped.
 built() {
-    cargo build --quiet --release --locked --message-format json "--$1" "$2" |
+    cargo build --quiet --profile "${PROFILE:-release}" --locked --message-format json "--$1" "$2" |
         sed -n 's/.*"kind":\["'"$1"'"\].*"name":"'"$2"'".*"executable":"\([^"]*\)".*/\1/p'
 }
 
