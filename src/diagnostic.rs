@@ -3,7 +3,7 @@
 //! *Invariant:* `Display` of an error says its own level only; [`Chain`] prints the whole line, each level once.
 //! *Not for:* printing: only `cli` writes to a terminal, and only `cli` turns a [`Kind`] into an exit code.
 
-use std::{error::Error, fmt};
+use std::{error::Error, fmt, sync::Arc};
 
 /// The kind of a failure, as scripts tell failures apart (the table of exit codes in the README).
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -75,27 +75,29 @@ impl From<Option<String>> for Hint {
 
 /// An error that knows its kind and may know the next step.
 pub trait Diagnose: Error {
-    /// Returns the kind of failure.
-    fn kind(&self) -> Kind;
+    /// Returns both; mostly made by [`diagnose!`].
+    fn diagnosis(&self) -> Diagnosis;
 
-    /// Returns what to do next, where there is something to do: lower case, no full stop.
-    fn hint(&self) -> Option<String> {
-        None
+    /// Returns the kind of failure.
+    fn kind(&self) -> Kind {
+        self.diagnosis().kind
     }
 
-    /// Returns both.
-    fn diagnosis(&self) -> Diagnosis {
-        Diagnosis { kind: self.kind(), hint: self.hint() }
+    /// Returns what to do next, if there is something to do: lower case, no full stop.
+    fn hint(&self) -> Option<String> {
+        self.diagnosis().hint
     }
 }
 
 impl<E: Diagnose> Diagnose for Box<E> {
-    fn kind(&self) -> Kind {
-        (**self).kind()
+    fn diagnosis(&self) -> Diagnosis {
+        (**self).diagnosis()
     }
+}
 
-    fn hint(&self) -> Option<String> {
-        (**self).hint()
+impl<E: Diagnose> Diagnose for Arc<E> {
+    fn diagnosis(&self) -> Diagnosis {
+        (**self).diagnosis()
     }
 }
 
@@ -121,14 +123,6 @@ impl<E: Diagnose> Diagnose for Box<E> {
 macro_rules! diagnose {
     ($error:ident => $kind:expr $(, $hint:expr)? $(,)?) => {
         impl $crate::diagnostic::Diagnose for $error {
-            fn kind(&self) -> $crate::diagnostic::Kind {
-                self.diagnosis().kind
-            }
-
-            fn hint(&self) -> Option<String> {
-                self.diagnosis().hint
-            }
-
             fn diagnosis(&self) -> $crate::diagnostic::Diagnosis {
                 $crate::diagnostic::Diagnosis::from($kind)$(.with_hint($hint))?
             }
@@ -149,14 +143,6 @@ macro_rules! diagnose {
         $(_ => $other:expr $(, $other_hint:expr)?;)?
     ) => {
         impl $crate::diagnostic::Diagnose for $error {
-            fn kind(&self) -> $crate::diagnostic::Kind {
-                self.diagnosis().kind
-            }
-
-            fn hint(&self) -> Option<String> {
-                self.diagnosis().hint
-            }
-
             fn diagnosis(&self) -> $crate::diagnostic::Diagnosis {
                 match self {
                     $(
@@ -185,14 +171,6 @@ macro_rules! variant {
     ($variant:ident { $($fields:tt)* }) => { Self::$variant { $($fields)*, .. } };
 }
 pub(crate) use variant;
-
-/// Implements [`Diagnose`] for an enum whose every variant holds one error that knows.
-macro_rules! diagnose_by_source {
-    ($error:ident { $($variant:ident),+ $(,)? }) => {
-        $crate::diagnostic::diagnose!($error { forward $($variant),+; });
-    };
-}
-pub(crate) use diagnose_by_source;
 
 /// Prints an error and its causes on one line, outermost first.
 #[derive(Debug)]

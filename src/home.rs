@@ -23,7 +23,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     disk,
     model::Timestamp,
 };
@@ -109,28 +109,14 @@ fn describe(holder: Option<&LockHolder>) -> String {
     )
 }
 
-impl Diagnose for HomeError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Locked { .. } => Kind::Locked,
-            Self::Unusable { .. } | Self::Exposed(_) | Self::NoLocks(_) => Kind::Storage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Unusable { path, source } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                Some(format!("`{}` is on a read-only file system: name another folder with `--cache`", path.display()))
-            }
-            Self::Unusable { .. } => {
-                Some("name a folder that you may write to with `--cache DIR` or PLUGPORT_CACHE".into())
-            }
-            Self::Exposed(path) => Some(format!("run `chmod o-w {}`", path.display())),
-            Self::NoLocks(_) => Some("name a folder on another file system with `--cache`".into()),
-            Self::Locked { .. } => Some("wait until it is done, or use another folder with `--cache`".into()),
-        }
-    }
-}
+diagnose!(HomeError {
+    Locked => Kind::Locked, "wait until it is done, or use another folder with `--cache`";
+    Unusable { path, source } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => Kind::Storage,
+        format!("`{}` is on a read-only file system: name another folder with `--cache`", path.display());
+    Unusable => Kind::Storage, "name a folder that you may write to with `--cache DIR` or PLUGPORT_CACHE";
+    Exposed(path) => Kind::Storage, format!("run `chmod o-w {}`", path.display());
+    NoLocks => Kind::Storage, "name a folder on another file system with `--cache`";
+});
 
 impl Home {
     /// Returns the cache at `root`, which need not be there yet. A link in its place is followed now, and not again.
@@ -302,6 +288,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::diagnostic::Diagnose as _;
 
     const NOW: Timestamp = Timestamp::from_milliseconds(1_741_082_400_000);
 

@@ -23,7 +23,7 @@ pub enum AccessError {
     Site(#[from] SiteError),
 }
 
-crate::diagnostic::diagnose_by_source!(AccessError { Secret, Account, Site });
+crate::diagnostic::diagnose!(AccessError { forward Secret, Account, Site; });
 
 impl Login {
     /// Fetches the secret, or has a token made, and returns who we are with it.

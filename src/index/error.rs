@@ -9,7 +9,7 @@ use rusqlite::{ErrorCode, ffi};
 
 use super::seal;
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::Sha256Digest,
 };
 
@@ -152,27 +152,14 @@ impl IndexError {
     }
 }
 
-impl Diagnose for IndexError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Busy => Kind::Locked,
-            _ => Kind::Storage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Missing { .. } => Some("run `plugport sync` first".to_owned()),
-            Self::Newer { .. } => Some("use the newer program, or another cache folder with `--cache`".to_owned()),
-            Self::Damaged { .. } | Self::Row { .. } | Self::Lost { .. } => Some(
-                "`plugport doctor --repair` restores it from its copy, and keeps the packages in the store".to_owned(),
-            ),
-            Self::NotWritable { .. } | Self::Seal { .. } => {
-                Some("check the permissions of the cache folder, or name another one with `--cache`".to_owned())
-            }
-            Self::Busy => Some("wait until the other `plugport` is done".to_owned()),
-            Self::Full => Some("free some room and try again; nothing was changed".to_owned()),
-            Self::Io { .. } | Self::Sql { .. } => None,
-        }
-    }
-}
+diagnose!(IndexError {
+    Missing => Kind::Storage, "run `plugport sync` first";
+    Newer => Kind::Storage, "use the newer program, or another cache folder with `--cache`";
+    Damaged | Row | Lost => Kind::Storage,
+        "`plugport doctor --repair` restores it from its copy, and keeps the packages in the store";
+    NotWritable | Seal => Kind::Storage,
+        "check the permissions of the cache folder, or name another one with `--cache`";
+    Busy => Kind::Locked, "wait until the other `plugport` is done";
+    Full => Kind::Storage, "free some space and try again; nothing was changed";
+    Io | Sql => Kind::Storage;
+});

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::ErrorCode;
 
-use super::{RolloutId, operator::RolloutHolder};
+use super::{holder::RolloutHolder, id::RolloutId};
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     rollout::PlanError,
 };
 
@@ -146,42 +146,25 @@ impl JournalError {
     }
 }
 
-impl Diagnose for JournalError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Busy | Self::Held { .. } | Self::Taken { .. } => Kind::Locked,
-            Self::Unfinished(_) => Kind::Failed,
-            Self::NoSuchLock(_) | Self::NoSuchRollout(_) | Self::Nothing | Self::Ambiguous(_) => Kind::Usage,
-            _ => Kind::Storage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Newer { .. } => "use the newer program, or another cache folder with `--cache`".to_owned(),
-            Self::Damaged { .. } => {
-                "move the file out of the way to begin anew; what it told of earlier rollouts, and the way back from them, \
-                 is lost with it"
-                    .to_owned()
-            }
-            Self::NotWritable { .. } => {
-                "check the permissions of the cache folder, or name another one with `--cache`".to_owned()
-            }
-            Self::Full => "free some room; then `plugport rollout resume` goes on".to_owned(),
-            Self::Busy => "wait until the other `plugport` is done".to_owned(),
-            Self::Held { holder } => format!(
-                "wait until it is done; or, when that process is gone for certain, take its place with `--take-lock {}`",
-                holder.lock
-            ),
-            Self::Taken { .. } => "`plugport rollout list` tells who goes on with it".to_owned(),
-            Self::NoSuchLock(_) => "leave `--take-lock` out: who holds the lock is told where somebody does".to_owned(),
-            Self::Unfinished(id) => format!(
-                "`plugport rollout resume {id}` goes on with it, `plugport rollout undo {id}` takes it back, \
-                 `plugport rollout abort {id}` leaves everything as it is"
-            ),
-            Self::NoSuchRollout(_) | Self::Ambiguous(_) => "`plugport rollout list` lists them".to_owned(),
-            Self::Nothing => "`plugport apply` begins one".to_owned(),
-            Self::Sql { .. } | Self::Words(_) => return None,
-        })
-    }
-}
+diagnose!(JournalError {
+    Newer => Kind::Storage, "use the newer program, or another cache folder with `--cache`";
+    Damaged => Kind::Storage,
+        "move the file out of the way to begin anew; what it told of earlier rollouts, and the way back from them, is lost \
+         with it";
+    NotWritable => Kind::Storage, "check the permissions of the cache folder, or name another one with `--cache`";
+    Full => Kind::Storage, "free some space; then `plugport rollout resume` continues";
+    Busy => Kind::Locked, "wait until the other `plugport` is done";
+    Held { holder } => Kind::Locked, format!(
+        "wait until it is done; or, when that process is gone for certain, take its place with `--take-lock {}`",
+        holder.lock
+    );
+    Taken => Kind::Locked, "`plugport rollout list` tells who goes on with it";
+    NoSuchLock => Kind::Usage, "leave `--take-lock` out: who holds the lock is told where somebody does";
+    Unfinished(id) => Kind::Failed, format!(
+        "`plugport rollout resume {id}` goes on with it, `plugport rollout undo {id}` takes it back, \
+         `plugport rollout abort {id}` leaves everything as it is"
+    );
+    NoSuchRollout | Ambiguous => Kind::Usage, "`plugport rollout list` lists them";
+    Nothing => Kind::Usage, "`plugport apply` begins one";
+    Sql | Words => Kind::Storage;
+});

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::Timestamp,
 };
 
@@ -72,15 +72,7 @@ impl fmt::Display for RolloutId {
 #[error("`{}` is not the name of a rollout: expected one like `20261123-041500-1a2b`", .0.escape_debug())]
 pub struct ParseRolloutIdError(String);
 
-impl Diagnose for ParseRolloutIdError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("`plugport rollout list` lists them".to_owned())
-    }
-}
+diagnose!(ParseRolloutIdError => Kind::Usage, "`plugport rollout list` lists them");
 
 #[cfg(test)]
 mod tests {

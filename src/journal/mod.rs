@@ -6,6 +6,7 @@
 //! *Not for:* deciding what is written, or secrets: entries have none. All calls block.
 
 mod error;
+mod holder;
 mod id;
 mod operator;
 mod schema;
@@ -18,8 +19,9 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::{
     error::{JournalDamage, JournalError},
+    holder::{Operator, RolloutHolder},
     id::{ParseRolloutIdError, RolloutId},
-    operator::{Fence, Liveness, LockClaim, Operator, RolloutHolder},
+    operator::{Fence, Liveness, LockClaim},
     stop::StopAfter,
 };
 use crate::{

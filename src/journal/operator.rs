@@ -4,49 +4,14 @@
 //! was taken writes nothing more.
 //! *Not for:* knowing whether another process still lives; that is handed in, as [`Liveness`].
 
-use std::fmt;
-
 use rusqlite::{OptionalExtension as _, Transaction, params};
 
-use super::{JournalError, RolloutId};
+use super::{
+    error::JournalError,
+    holder::{Operator, RolloutHolder},
+    id::RolloutId,
+};
 use crate::model::Timestamp;
-
-/// Somebody who carries out a rollout.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Operator {
-    /// The login name.
-    pub user: String,
-    /// The machine.
-    pub host: String,
-    /// The process.
-    pub pid: u32,
-}
-
-impl fmt::Display for Operator {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}@{}, process {}", self.user.escape_debug(), self.host.escape_debug(), self.pid)
-    }
-}
-
-/// Who holds the lock.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RolloutHolder {
-    /// The id of the lock, for `--take-lock`.
-    pub lock: String,
-    /// The rollout that is carried out.
-    pub rollout: RolloutId,
-    /// Who.
-    pub operator: Operator,
-    /// Since when.
-    pub since: Timestamp,
-}
-
-impl fmt::Display for RolloutHolder {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { lock, rollout, operator, since } = self;
-        write!(formatter, "rollout {rollout} is being carried out by {operator}, since {since} (lock {lock})")
-    }
-}
 
 /// What is known of other processes that may hold the lock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

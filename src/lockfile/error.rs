@@ -1,7 +1,7 @@
 //! What can be wrong with a lock.
 
 use crate::{
-    diagnostic::{Diagnose, Kind, nearest},
+    diagnostic::{Kind, diagnose, nearest},
     model::{Platform, PluginId, WorkspaceName},
 };
 
@@ -81,21 +81,12 @@ pub enum LockError {
     },
 }
 
-impl Diagnose for LockError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Newer { .. } => Some("a newer plugport reads it".to_owned()),
-            Self::UnknownKey { key, known, .. } => {
-                nearest(key, known.iter().map(String::as_str)).first().map(|near| format!("did you mean `{near}`?"))
-            }
-            _ => Some("the file is written by plugport: bring back the last version that was not edited".to_owned()),
-        }
-    }
-}
+diagnose!(LockError {
+    Newer => Kind::Usage, "a newer plugport reads it";
+    UnknownKey { key, known } => Kind::Usage,
+        nearest(key, known.iter().map(String::as_str)).first().map(|near| format!("did you mean `{near}`?"));
+    _ => Kind::Usage, "the file is written by plugport: bring back the last version that was not edited";
+});
 
 /// A text is no reason of a lock.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]

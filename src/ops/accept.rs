@@ -7,7 +7,7 @@
 use serde::Serialize;
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     home::HomeError,
     index::{Index, IndexError, OpenAlert},
     model::{PluginId, PluginVersion},
@@ -65,32 +65,19 @@ pub enum AcceptError {
 /// So many open alerts are told beside the one that was not found.
 const NEAREST: usize = 5;
 
-impl Diagnose for AcceptError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Home(error) => error.kind(),
-            Self::Index(error) => error.kind(),
-            Self::Lookup(error) => error.kind(),
-            Self::NoVersion { .. } | Self::Nothing { .. } => Kind::Failed,
-        }
-    }
+diagnose!(AcceptError {
+    forward Home, Index, Lookup;
+    NoVersion { open } | Nothing { open } => Kind::Failed, open_alerts(open);
+});
 
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Home(error) => error.hint(),
-            Self::Index(error) => error.hint(),
-            Self::Lookup(error) => error.hint(),
-            Self::NoVersion { open, .. } | Self::Nothing { open, .. } if open.is_empty() => {
-                Some("no alert is open".to_owned())
-            }
-            Self::NoVersion { open, .. } | Self::Nothing { open, .. } => {
-                let told: Vec<_> = open.iter().take(NEAREST).map(ToString::to_string).collect();
-                let more = open.len().saturating_sub(NEAREST);
-                let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
-                Some(format!("these alerts are open: {}{rest}", told.join("; ")))
-            }
-        }
+fn open_alerts(open: &[Alert]) -> String {
+    if open.is_empty() {
+        return "no alert is open".to_owned();
     }
+    let named: Vec<_> = open.iter().take(NEAREST).map(ToString::to_string).collect();
+    let more = open.len().saturating_sub(NEAREST);
+    let rest = if more > 0 { format!("; and {more} more") } else { String::new() };
+    format!("these alerts are open: {}{rest}", named.join("; "))
 }
 
 /// Accepts all open alerts on a version, and those on its plugin as a whole; takes the lock of the cache.

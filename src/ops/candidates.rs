@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     archive::parse_plugin_json,
-    diagnostic::{Diagnose, Kind, nearest},
+    diagnostic::{Kind, diagnose, nearest},
     index::{
         Index, IndexError, ListedPlugin, ListedRelease, OpenAlert, ReadTransaction, Relations, StoredPlugin,
         StoredRelease,
@@ -72,33 +72,16 @@ fn told(alerts: &[OpenAlert]) -> String {
     alerts.iter().map(told).collect::<Vec<_>>().join("; ")
 }
 
-impl Diagnose for LookupError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Index(error) => error.kind(),
-            Self::Unknown { .. } | Self::NoVersion(_) => Kind::Failed,
-            Self::Stopped { .. } => Kind::Integrity,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Index(error) => error.hint(),
-            Self::Unknown { plugin, near } if near.is_empty() => Some(format!(
-                "`plugport search {plugin}` looks in names and descriptions; `plugport sync` may bring it"
-            )),
-            Self::Unknown { near, .. } => Some(format!("did you mean {}?", near.join(", "))),
-            Self::NoVersion(error) => error.hint(),
-            Self::Stopped { plugin, version, alerts } => {
-                let first = alerts.iter().map(|alert| alert.sync).min().unwrap_or_default();
-                Some(format!(
-                    "look at `plugport diff --since {}` and ask the publisher, then `plugport accept {plugin}@{version}`",
-                    first - 1
-                ))
-            }
-        }
-    }
-}
+diagnose!(LookupError {
+    forward Index, NoVersion;
+    Unknown { plugin, near } if near.is_empty() => Kind::Failed,
+        format!("`plugport search {plugin}` looks in names and descriptions; `plugport sync` may bring it");
+    Unknown { near } => Kind::Failed, format!("did you mean {}?", near.join(", "));
+    Stopped { plugin, version, alerts } => Kind::Integrity, {
+        let first = alerts.iter().map(|alert| alert.sync).min().unwrap_or_default() - 1;
+        format!("look at `plugport diff --since {first}` and ask the publisher, then `plugport accept {plugin}@{version}`")
+    };
+});
 
 /// Returns a plugin of the index, or the nearest ids.
 pub fn find_plugin(index: &Index, id: &PluginId) -> Result<StoredPlugin, LookupError> {

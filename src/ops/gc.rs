@@ -73,7 +73,7 @@ pub enum GcError {
     Journal(#[from] JournalError),
 }
 
-crate::diagnostic::diagnose_by_source!(GcError { Home, Index, Store, Journal });
+crate::diagnostic::diagnose!(GcError { forward Home, Index, Store, Journal; });
 
 /// Removes incomplete downloads, files that the index does not speak of, versions beyond those to keep, and scans of
 /// dashboards that nobody used for 90 days.

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, diagnose},
     home::{Home, HomeError},
     model::Timestamp,
     ops::{
@@ -53,15 +53,7 @@ pub enum KeysError {
     Home(#[from] HomeError),
 }
 
-impl Diagnose for KeysError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Source(error) => error.kind(),
-            Self::Upstream(error) => error.kind(),
-            Self::Home(error) => error.kind(),
-        }
-    }
-}
+diagnose!(KeysError { forward Source, Upstream, Home; });
 
 /// Returns the ring that holds without a network: with the keys that were last read from this source.
 pub fn kept(home: &Home, source: &str) -> UpstreamKeys {

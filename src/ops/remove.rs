@@ -8,7 +8,7 @@ use std::{collections::HashSet, ops::ControlFlow, path::Path};
 use futures_util::{StreamExt, stream};
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     fleet::{
         directory::{DirectoryError, FolderLock, PluginsFolder, Removal},
         settle::PluginState,
@@ -47,15 +47,7 @@ pub struct InUse {
     pub dependants: Vec<PluginId>,
 }
 
-impl Diagnose for InUse {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("remove those too, in the same call, or use `--force`".to_owned())
-    }
-}
+diagnose!(InUse => Kind::Failed, "remove those too, in the same call, or use `--force`");
 
 /// Removes plugins from every target.
 pub async fn remove(context: &Context, targets: Vec<Target>, options: &RemoveOptions) -> Changes {

@@ -7,7 +7,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use tokio::sync::Mutex;
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     fleet::{access::AccessError, aws::AccountTokens, manifest::Login},
     net::{Client, Site, SiteError, parse_address},
     upstream::{FolderCatalog, FolderError, HttpCatalog, Upstream},
@@ -51,27 +51,10 @@ pub enum SourceError {
     Neither(String),
 }
 
-impl Diagnose for SourceError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Site(error) => error.kind(),
-            Self::Secret(error) => error.kind(),
-            Self::Folder(error) => error.kind(),
-            Self::Neither(_) => Kind::Usage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Site(error) => error.hint(),
-            Self::Secret(error) => error.hint(),
-            Self::Folder(error) => error.hint(),
-            Self::Neither(_) => Some(
-                "name an API like `https://grafana.com/api`, a folder of JSON files, or `workspace:NAME`".to_owned(),
-            ),
-        }
-    }
-}
+diagnose!(SourceError {
+    forward Site, Secret, Folder;
+    Neither => Kind::Usage, "name an API like `https://grafana.com/api`, a folder of JSON files, or `workspace:NAME`";
+});
 
 impl Sources {
     /// Returns sources of which these are known beforehand; `environment` looks up variables that secrets are in, `tokens`

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::{
     archive::{CompareError, PluginJson},
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Diagnose, Kind, diagnose},
     fleet::{
         Grafana, WorkspaceError,
         access::AccessError,
@@ -135,25 +135,10 @@ pub enum TargetError {
     Slow(Duration),
 }
 
-impl Diagnose for TargetError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Folder(error) => error.kind(),
-            Self::Server(error) => error.kind(),
-            Self::Access(error) => error.kind(),
-            Self::Slow(_) => Kind::Network,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Folder(error) => error.hint(),
-            Self::Server(error) => error.hint(),
-            Self::Access(error) => error.hint(),
-            Self::Slow(_) => Some("`change-timeout` under `[network]` bounds how long a workspace is read".to_owned()),
-        }
-    }
-}
+diagnose!(TargetError {
+    forward Folder, Server, Access;
+    Slow => Kind::Network, "`change-timeout` under `[network]` bounds how long a workspace is read";
+});
 
 /// Why nothing of a target could be read.
 #[derive(Clone, Debug, Serialize)]

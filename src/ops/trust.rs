@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     archive::{self, Archive, ArchiveError, CompareError, InstalledError, InstalledFiles, PluginJson},
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Kind, diagnose},
     model::{PluginId, RelPath},
     signature::{
         self, Enforcement, Keyring, KeyringError, MANIFEST_NAME, PolicyDecision, PolicyError, SignedFiles, Verdict,
@@ -50,18 +50,10 @@ pub enum KeyFileError {
     },
 }
 
-impl Diagnose for KeyFileError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Read { .. } => Some("`--trusted-key` names a file of OpenPGP public keys in text form".to_owned()),
-            Self::Keys { source, .. } => source.hint(),
-        }
-    }
-}
+diagnose!(KeyFileError {
+    forward Keys { source };
+    Read => Kind::Usage, "`--trusted-key` names a file of OpenPGP public keys in text form";
+});
 
 /// What a signature says, in the words of tables and JSON.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]

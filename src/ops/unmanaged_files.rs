@@ -51,7 +51,7 @@ pub enum ForeignError {
     Package(#[from] VerifyError),
 }
 
-crate::diagnostic::diagnose_by_source!(ForeignError { Folder, Compare, Index, Package });
+crate::diagnostic::diagnose!(ForeignError { forward Folder, Compare, Index, Package; });
 
 impl Foreign {
     /// Finds what is foreign in the folder of a plugin that is to be replaced or removed.

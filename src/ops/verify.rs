@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::{
     archive::{self, CompareError, InstalledError, PluginJson},
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Diagnose, Kind, diagnose},
     index::{Blob, ChainCheck, Index, IndexError},
     model::{Digests, PluginId, RelPath, Sha256Digest},
     ops::{
@@ -96,27 +96,13 @@ pub enum VerifyStartError {
     NotStored(PluginId),
 }
 
-impl Diagnose for VerifyStartError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Index(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-            Self::Folder { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Kind::Usage,
-            Self::Folder { .. } | Self::Compare(_) => Kind::Storage,
-            Self::NoPlugin(_) | Self::NotStored(_) => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Index(error) => error.hint(),
-            Self::Store(error) => error.hint(),
-            Self::NoPlugin(_) => Some("name a plugin's folder, or a plugins folder".to_owned()),
-            Self::NotStored(plugin) => Some(format!("`plugport fetch {plugin}` brings it")),
-            _ => None,
-        }
-    }
-}
+diagnose!(VerifyStartError {
+    forward Index, Store;
+    Folder { source } if source.kind() == std::io::ErrorKind::NotFound => Kind::Usage;
+    Folder | Compare => Kind::Storage;
+    NoPlugin => Kind::Failed, "name a plugin's folder, or a plugins folder";
+    NotStored(plugin) => Kind::Failed, format!("`plugport fetch {plugin}` brings it");
+});
 
 impl VerifyOutcome {
     fn good(&mut self) {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Diagnose, Diagnosis, Kind},
     model::{PluginId, PluginVersion},
 };
 
@@ -126,12 +126,9 @@ impl Serialize for Explanation {
 }
 
 impl Diagnose for Explanation {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn hint(&self) -> Option<String> {
-        let plugin = &self.facts.first()?.plugin;
-        Some(format!("`plugport why-not {plugin}@VERSION` tells what speaks against one version"))
+    fn diagnosis(&self) -> Diagnosis {
+        let why_not =
+            |fact: &Fact| format!("`plugport why-not {}@VERSION` tells what speaks against one version", fact.plugin);
+        Diagnosis::from(Kind::Failed).with_hint(self.facts.first().map(why_not))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::WITHOUT_ANGULAR;
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Diagnose, Diagnosis, Kind},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, Timestamp, VersionRequest},
 };
 
@@ -127,14 +127,10 @@ impl Refusal {
 impl std::error::Error for NoVersion {}
 
 impl Diagnose for NoVersion {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn hint(&self) -> Option<String> {
+    fn diagnosis(&self) -> Diagnosis {
         let newest: Vec<_> = self.refused.iter().take(3).map(|(version, _)| version.as_str()).collect();
         let platform = self.refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::Platform { .. }));
-        Some(match newest.as_slice() {
+        Diagnosis::from(Kind::Failed).with_hint(match newest.as_slice() {
             [] => format!("run `plugport sync`, or look with `plugport show {}`", self.plugin),
             _ if platform => format!("`plugport versions {}` lists what there is for which platform", self.plugin),
             [only] => format!("`plugport versions {}` tells more of {only}", self.plugin),

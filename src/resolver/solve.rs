@@ -15,7 +15,7 @@ use super::{
     universe::{SearchFault, SolverNode, Universe},
 };
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Diagnose, Diagnosis, Kind},
     model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest},
 };
 
@@ -81,18 +81,13 @@ pub enum SolveError<E: Error + 'static> {
 }
 
 impl<E: Diagnose + 'static> Diagnose for SolveError<E> {
-    fn kind(&self) -> Kind {
+    fn diagnosis(&self) -> Diagnosis {
         match self {
-            Self::Provider(error) => error.kind(),
-            Self::GivenUp { .. } | Self::Unsolvable(_) => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Provider(error) => error.hint(),
-            Self::GivenUp { .. } => Some("name versions of some of the plugins: `ID@VERSION`".to_owned()),
-            Self::Unsolvable(explanation) => explanation.hint(),
+            Self::Provider(error) => error.diagnosis(),
+            Self::Unsolvable(explanation) => explanation.diagnosis(),
+            Self::GivenUp { .. } => {
+                Diagnosis::from(Kind::Failed).with_hint("name versions of some of the plugins: `ID@VERSION`")
+            }
         }
     }
 }

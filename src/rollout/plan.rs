@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::policy::Rollout;
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName},
 };
 
@@ -312,15 +312,7 @@ pub enum PlanError {
     Workspace(WorkspaceName),
 }
 
-impl Diagnose for PlanError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("make a plan with `plugport plan --out FILE`, and apply it as it is".to_owned())
-    }
-}
+diagnose!(PlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`, and apply it as it is");
 
 impl Plan {
     /// Returns the plan with its counts and its id.

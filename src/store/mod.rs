@@ -23,7 +23,7 @@ pub use inventory::StoredFile;
 pub use partial::PartialFile;
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Diagnose, Diagnosis, Kind},
     disk,
     model::Sha256Digest,
     verifier::{Received, Verified},
@@ -77,20 +77,16 @@ impl StoreError {
 }
 
 impl Diagnose for StoreError {
-    fn kind(&self) -> Kind {
-        Kind::Storage
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self.source.kind() {
+    fn diagnosis(&self) -> Diagnosis {
+        Diagnosis::from(Kind::Storage).with_hint(match self.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some("make room on the disk, then run the command again: what is complete stays".to_owned())
+                Some("free some space on the disk, then run the command again: complete packages are kept".to_owned())
             }
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                 Some("name a folder that you may write to with `--cache DIR`".to_owned())
             }
             _ => None,
-        }
+        })
     }
 }
 

@@ -542,7 +542,7 @@ fn a_full_disk_changes_nothing() {
         }
     });
     let output = sandbox.run(&["sync", "--cache", &cache, "--source", &server.url()]).expect_code(6);
-    output.expect_stderr("the disk is full").expect_stderr("hint: free some room");
+    output.expect_stderr("the disk is full").expect_stderr("hint: free some space");
     let found = sandbox.run(&["search", "--json", "--cache", &cache]).expect_code(0).json();
     assert_eq!(found["total"], 3);
 }

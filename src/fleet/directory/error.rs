@@ -9,7 +9,7 @@ use rustix::io::Errno;
 
 use crate::{
     archive::{InstalledError, UnpackError},
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::PluginId,
 };
 
@@ -70,44 +70,22 @@ pub enum DirectoryError {
     Raced(PathBuf),
 }
 
-impl Diagnose for DirectoryError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Missing(_) => Kind::Usage,
-            Self::Locked(_) => Kind::Locked,
-            Self::Io { .. } | Self::MountPoint(_) | Self::OtherFileSystem(_) => Kind::Storage,
-            Self::Unpack { source, .. } => source.kind(),
-            Self::NotOurs { .. } | Self::OtherName { .. } | Self::Moved(_) | Self::Raced(_) => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Missing(path) => Some(format!("make it first, or check the path: `mkdir {}`", path.display())),
-            Self::Locked(_) => Some("wait until it is done".to_owned()),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
-                Some("run this as the user that the plugins belong to".to_owned())
-            }
-            Self::Unpack { source, .. } => source.hint(),
-            Self::NotOurs { .. } => Some("look what it is, and move it away yourself if it may go".to_owned()),
-            Self::OtherName { plugin, .. } => {
-                Some(format!("give its folder the name `{plugin}`, or move it away yourself if it may go"))
-            }
-            Self::MountPoint(path) => Some(format!(
-                "mount the plugins folder as a whole instead, or unmount this: `umount {}`",
-                path.display()
-            )),
-            Self::OtherFileSystem(_) => Some(
-                "a container image has its plugins in a lower layer: install while the image is built, or into a volume"
-                    .to_owned(),
-            ),
-            Self::Moved(_) | Self::Raced(_) => {
-                Some("find out who changes the plugins folder, then try again".to_owned())
-            }
-            Self::Io { .. } => None,
-        }
-    }
-}
+diagnose!(DirectoryError {
+    forward Unpack { source };
+    Missing(path) => Kind::Usage, format!("make it first, or check the path: `mkdir {}`", path.display());
+    Locked => Kind::Locked, "wait until it is done";
+    Io { source } if source.kind() == io::ErrorKind::PermissionDenied => Kind::Storage,
+        "run this as the user that the plugins belong to";
+    Io => Kind::Storage;
+    MountPoint(path) => Kind::Storage,
+        format!("mount the plugins folder as a whole instead, or unmount this: `umount {}`", path.display());
+    OtherFileSystem => Kind::Storage,
+        "a container image has its plugins in a lower layer: install while the image is built, or into a volume";
+    NotOurs => Kind::Failed, "look what it is, and move it away yourself if it may go";
+    OtherName { plugin } => Kind::Failed,
+        format!("give its folder the name `{plugin}`, or move it away yourself if it may go");
+    Moved | Raced => Kind::Failed, "find out who changes the plugins folder, then try again";
+});
 
 impl DirectoryError {
     /// Returns why the folder at `path` is not taken for this plugin: it is something else, or it could not be read.
@@ -144,6 +122,7 @@ pub(super) fn move_error(path: PathBuf, doing: &'static str) -> impl FnOnce(Errn
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Diagnose as _;
 
     #[test]
     fn a_folder_that_the_disk_does_not_give_is_not_called_something_else() {

@@ -21,6 +21,9 @@ use rustix::{
 
 use crate::archive::open_folder;
 
+/// Grafana looks into hidden folders too, but into none of this name.
+pub(super) const UNSEEN: &str = "node_modules";
+
 /// Which thing it is, whatever it is called: it stays the same when that is moved.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct FileIdentity {

@@ -15,8 +15,7 @@ use rustix::fs::renameat;
 
 use super::{
     error::{DirectoryError, io_error, move_error},
-    handle::{self, look},
-    staging::UNSEEN,
+    handle::{self, UNSEEN, look},
 };
 use crate::{
     archive::{self, FileDifference, open_folder},

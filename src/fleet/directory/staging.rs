@@ -14,15 +14,13 @@ use rustix::{
 
 use super::{
     error::{DirectoryError, io_error},
-    handle::{self, FileIdentity, look},
+    handle::{self, FileIdentity, UNSEEN, look},
     retained,
 };
 use crate::{archive::open_folder, model::PluginId};
 
 /// How the names of our own folders begin.
 pub(super) const OURS: &str = ".plugport-";
-/// Grafana looks into hidden folders too, but into none of this name.
-pub(super) const UNSEEN: &str = "node_modules";
 /// The successor until it has its name; where names can be exchanged, the predecessor afterwards.
 pub(super) const NEW: &str = "new";
 /// The predecessor, where names cannot be exchanged.

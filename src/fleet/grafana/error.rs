@@ -1,7 +1,7 @@
 //! What can go wrong when a workspace is asked something.
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     json::JsonError,
     net::NetError,
 };
@@ -57,25 +57,14 @@ impl WorkspaceError {
     }
 }
 
-impl Diagnose for WorkspaceError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NotReached(error) => error.kind(),
-            Self::NotGrafana { .. } => Kind::Network,
-            Self::Refused { .. } | Self::Answer { .. } | Self::Shape { .. } => Kind::Failed,
-        }
-    }
+diagnose!(WorkspaceError {
+    NotReached(error) if error.status() != Some(404) => error.diagnosis();
+    NotReached(error) => error.kind(), CHECK_ADDRESS;
+    NotGrafana => Kind::Network, CHECK_ADDRESS;
+    Shape => Kind::Failed, CHECK_ADDRESS;
+    Refused { status: 401 } => Kind::Failed, "the token of this workspace is wrong or expired";
+    Refused => Kind::Failed, "the token of this workspace lacks a permission: it needs the Admin role";
+    Answer => Kind::Failed;
+});
 
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::NotReached(error) if error.status() != Some(404) => return error.hint(),
-            Self::Refused { status: 401, .. } => "the token of this workspace is wrong or expired",
-            Self::Refused { .. } => "the token of this workspace lacks a right: it needs the Admin role",
-            Self::NotReached(_) | Self::NotGrafana { .. } | Self::Shape { .. } => {
-                "check the address: it is the one under which a browser shows Grafana's home page"
-            }
-            Self::Answer { .. } => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
+const CHECK_ADDRESS: &str = "check the address: it is the one under which a browser shows Grafana's home page";

@@ -5,7 +5,7 @@
 
 use super::WorkspaceError;
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     fleet::settle::PluginState,
     model::PluginVersion,
 };
@@ -77,23 +77,10 @@ pub enum ChangeError {
     },
 }
 
-impl Diagnose for ChangeError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Workspace(error) => error.kind(),
-            Self::Drifted { .. } => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Workspace(error) => error.hint(),
-            Self::Drifted { .. } => {
-                Some("nothing was sent; find out who changes plugins there, then plan again".to_owned())
-            }
-        }
-    }
-}
+diagnose!(ChangeError {
+    forward Workspace;
+    Drifted => Kind::Failed, "nothing was sent; find out who changes plugins there, then plan again";
+});
 
 #[cfg(test)]
 mod tests {

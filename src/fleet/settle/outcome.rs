@@ -4,7 +4,7 @@
 //! *Not for:* deciding which of them it is; the state machine beside this file does.
 
 use crate::{
-    diagnostic::{Diagnose, Kind, printable},
+    diagnostic::{Kind, diagnose, printable},
     model::PluginVersion,
 };
 
@@ -125,44 +125,23 @@ fn shown(seen: &PluginState) -> String {
     }
 }
 
-impl Diagnose for Failure {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NotReached => Kind::Network,
-            _ => Kind::Failed,
-        }
-    }
+diagnose!(Failure {
+    Refused { status: 401 } => Kind::Failed, "the token of this workspace is wrong or expired";
+    Refused { status: 403 } => Kind::Failed,
+        "the token needs the right `plugins:install`: the Admin role on AMG, a server admin elsewhere; core plugins stay";
+    Refused { status: 404 } => Kind::Failed,
+        "the workspace knows no such plugin or version, or plugin management is off: on AMG it is in the console, elsewhere \
+         `plugin_admin_enabled`";
+    Refused { status: 429 } => Kind::Failed, "try again later, or with fewer workspaces at once";
+    NoEffect => Kind::Failed,
+        "something in between may have answered, like a login page, or someone else changes plugins there: check the \
+         address and the token";
+    Overtaken => Kind::Failed, "ask who changes plugins there, and look before anything else is changed";
+    Broken { code } if code.starts_with("signature") => Kind::Failed,
+        "the plugin's signature does not satisfy the workspace; install a signed version";
+    Broken => Kind::Failed, "the log of the workspace tells more; install another version over it";
+    NotReached => Kind::Network;
+    Refused | Fruitless => Kind::Failed;
+});
 
-    fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Refused { status: 401, .. } => "the token of this workspace is wrong or expired",
-            Self::Refused { status: 403, .. } => {
-                "the token needs the right `plugins:install`: the Admin role on AMG, a server admin elsewhere; core plugins stay"
-            }
-            Self::Refused { status: 404, .. } => {
-                "the workspace knows no such plugin or version, or plugin management is off: on AMG it is in the console, elsewhere `plugin_admin_enabled`"
-            }
-            Self::Refused { status: 429, .. } => "try again later, or with fewer workspaces at once",
-            Self::NoEffect { .. } => {
-                "something in between may have answered, like a login page, or someone else changes plugins there: check the address and the token"
-            }
-            Self::Overtaken { .. } => "ask who changes plugins there, and look before anything else is changed",
-            Self::Broken { code } if code.starts_with("signature") => {
-                "the plugin's signature does not satisfy the workspace; install a signed version"
-            }
-            Self::Broken { .. } => "the log of the workspace tells more; install another version over it",
-            _ => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
-
-impl Diagnose for Doubt {
-    fn kind(&self) -> Kind {
-        Kind::Unknown
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("ask the workspace again when it is back, before anything else is changed there".to_owned())
-    }
-}
+diagnose!(Doubt => Kind::Unknown, "read the workspace again when it is back, before anything else is changed there");

@@ -3,7 +3,7 @@
 use std::{io, path::PathBuf};
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     fleet::manifest::ManifestError,
     index::IndexError,
     model::WorkspaceName,
@@ -96,34 +96,15 @@ pub enum AdoptError {
     },
 }
 
-impl Diagnose for AdoptError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Manifest(error) => error.kind(),
-            Self::Index(error) => error.kind(),
-            Self::Lock(error) => error.kind(),
-            Self::Write { .. } | Self::Half { .. } => Kind::Storage,
-            _ => Kind::Usage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Manifest(error) => error.hint(),
-            Self::Index(error) => error.hint(),
-            Self::Lock(error) => error.hint(),
-            Self::Inline { key } => Some(format!("write every entry under a `[[{key}]]` of its own")),
-            Self::FolderName { .. } | Self::NameTaken { .. } => Some(
-                "add a `[[workspace]]` of kind `directory` with this `path` to the manifest, and `--on` its name"
-                    .into(),
-            ),
-            Self::Exists { .. } => Some("`--force` replaces it".to_owned()),
-            Self::Meaning { .. } => {
-                Some("relative paths start at the folder of the manifest: name a file in that folder".to_owned())
-            }
-            Self::OnePlace { .. } => Some("name a file that ends in `.toml`".to_owned()),
-            Self::Half { .. } => Some("adopt again when the manifest can be written".to_owned()),
-            Self::Read { .. } | Self::Write { .. } | Self::Edit { .. } => None,
-        }
-    }
-}
+diagnose!(AdoptError {
+    forward Manifest, Index, Lock;
+    Inline { key } => Kind::Usage, format!("write every entry under a `[[{key}]]` of its own");
+    FolderName | NameTaken => Kind::Usage,
+        "add a `[[workspace]]` of kind `directory` with this `path` to the manifest, and `--on` its name";
+    Exists => Kind::Usage, "`--force` replaces it";
+    Meaning => Kind::Usage, "relative paths start at the folder of the manifest: name a file in that folder";
+    OnePlace => Kind::Usage, "name a file that ends in `.toml`";
+    Half => Kind::Storage, "adopt again when the manifest can be written";
+    Write => Kind::Storage;
+    Read | Edit => Kind::Usage;
+});

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::{ReadWorkspace, Used};
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     json::{self, JsonError, KeyComparison, Limits},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion},
     ops::{target::Unread, usage::UsedBy},
@@ -91,15 +91,7 @@ pub enum InventoryError {
     },
 }
 
-impl Diagnose for InventoryError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("`plugport list --on all --json > FILE` writes one".to_owned())
-    }
-}
+diagnose!(InventoryError => Kind::Usage, "`plugport list --on all --json > FILE` writes one");
 
 impl SavedInventory {
     /// Returns the inventory in a file.

@@ -76,7 +76,7 @@ pub enum DoctorError {
     Home(#[from] HomeError),
 }
 
-crate::diagnostic::diagnose_by_source!(DoctorError { Home });
+crate::diagnostic::diagnose!(DoctorError { forward Home; });
 
 /// Looks at the cache; with `sources`, mends what can be mended.
 pub async fn doctor(context: &Context, sources: Option<&Sources>) -> Result<DoctorOutcome, DoctorError> {

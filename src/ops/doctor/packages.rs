@@ -42,7 +42,7 @@ enum LookError {
     Store(#[from] StoreError),
 }
 
-crate::diagnostic::diagnose_by_source!(LookError { Index, Store });
+crate::diagnostic::diagnose!(LookError { forward Index, Store; });
 
 /// Looks at the packages; with `sources`, reads them all and mends what can be mended.
 pub(super) async fn check(context: &Context, sources: Option<&Sources>, index: Index, outcome: &mut DoctorOutcome) {

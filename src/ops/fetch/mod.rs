@@ -89,7 +89,7 @@ pub enum FetchStartError {
     Store(#[from] crate::store::StoreError),
 }
 
-crate::diagnostic::diagnose_by_source!(FetchStartError { Home, Index, Store });
+crate::diagnostic::diagnose!(FetchStartError { forward Home, Index, Store; });
 
 /// Fetches packages and what they depend on; takes the lock of the cache.
 pub async fn fetch(

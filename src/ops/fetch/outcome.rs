@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::package::Obtained;
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Diagnose, Kind, diagnose},
     index::{Blob, IndexError},
     model::{Md5Digest, Platform, PluginId, PluginSpec, PluginVersion, Sha256Digest},
     ops::{candidates::LookupError, sources::SourceError},
@@ -14,6 +13,15 @@ use crate::{
     upstream::{PackageName, UpstreamError},
     verifier::VerifyError,
 };
+
+/// A package that is in the store now, and what it needs.
+#[derive(Debug)]
+pub(super) struct Obtained {
+    pub(super) fetched: Fetched,
+    /// Whether it came from the upstream just now.
+    pub(super) is_new: bool,
+    pub(super) needs: Vec<PluginSpec>,
+}
 
 /// A package in the store.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -90,37 +98,13 @@ pub enum FetchError {
     },
 }
 
-impl Diagnose for FetchError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Lookup(error) => error.kind(),
-            Self::Source(error) => error.kind(),
-            Self::Upstream(error) => error.kind(),
-            Self::Verify(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-            Self::Index(error) => error.kind(),
-            Self::Unlisted { .. } | Self::NoPackage { .. } => Kind::Failed,
-            Self::Contradicted { .. } => Kind::Integrity,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Lookup(error) => error.hint(),
-            Self::Source(error) => error.hint(),
-            Self::Upstream(error) => error.hint(),
-            Self::Verify(error) => error.hint(),
-            Self::Store(error) => error.hint(),
-            Self::Index(error) => error.hint(),
-            Self::Unlisted { .. } => Some("`plugport sync` may bring it".to_owned()),
-            Self::NoPackage { .. } => None,
-            Self::Contradicted { .. } => Some(
-                "one of the two was tampered with or published anew: compare with another source before you trust either"
-                    .to_owned(),
-            ),
-        }
-    }
-}
+diagnose!(FetchError {
+    forward Lookup, Source, Upstream, Verify, Store, Index;
+    Unlisted => Kind::Failed, "`plugport sync` may bring it";
+    NoPackage => Kind::Failed;
+    Contradicted => Kind::Integrity,
+        "one of the two was tampered with or published anew: compare with another source before you trust either";
+});
 
 /// What was not fetched, and why.
 #[derive(Debug, Serialize)]

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{FetchError, FetchFailure, Fetched, selection};
+use super::{FetchError, FetchFailure, outcome::Obtained, selection};
 use crate::{
     archive::parse_plugin_json,
     index::{Blob, IndexError, IndexWriter, StoredPlugin},
@@ -73,15 +73,6 @@ impl PackageToFetch {
             (None, None) => "unproven".to_owned(),
         }
     }
-}
-
-/// A package that is in the store now, and what it needs.
-#[derive(Debug)]
-pub(super) struct Obtained {
-    pub(super) fetched: Fetched,
-    /// Whether it came from the upstream just now.
-    pub(super) is_new: bool,
-    pub(super) needs: Vec<PluginSpec>,
 }
 
 impl PackageSink {

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     archive::ArchiveError,
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Diagnose, Kind, diagnose},
     fleet::{
         Grafana,
         directory::DirectoryError,
@@ -68,42 +68,16 @@ pub enum StepError {
     Foreign(#[from] ForeignError),
 }
 
-impl Diagnose for StepError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Lookup(error) => error.kind(),
-            Self::NoPackage(_) => Kind::Failed,
-            Self::Unchecked { .. } => Kind::Integrity,
-            Self::Verify(error) => error.kind(),
-            Self::Archive(error) => error.kind(),
-            Self::Policy(error) => error.kind(),
-            Self::Store(error) => error.kind(),
-            Self::Index(error) => error.kind(),
-            Self::Folder(error) => error.kind(),
-            Self::Foreign(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Lookup(error) => error.hint(),
-            Self::NoPackage(name) => {
-                Some(format!("`plugport fetch {}@{} --platform {}` brings it", name.plugin, name.version, name.platform))
-            }
-            Self::Unchecked { .. } => Some(
-                "sync from a source that publishes packages, like `https://grafana.com/api`; or set `preflight = false` \
-                 under `[trust]` to let workspaces install what was not checked"
-                    .to_owned(),
-            ),
-            Self::Policy(error) => error.hint(),
-            Self::Verify(_) | Self::Archive(_) => Some("`plugport verify --all` finds what else is damaged".to_owned()),
-            Self::Store(error) => error.hint(),
-            Self::Index(error) => error.hint(),
-            Self::Folder(error) => error.hint(),
-            Self::Foreign(error) => error.hint(),
-        }
-    }
-}
+diagnose!(StepError {
+    forward Lookup, Policy, Store, Index, Folder, Foreign;
+    NoPackage(name) => Kind::Failed,
+        format!("`plugport fetch {}@{} --platform {}` brings it", name.plugin, name.version, name.platform);
+    Unchecked => Kind::Integrity,
+        "sync from a source that publishes packages, like `https://grafana.com/api`; or set `preflight = false` under \
+         `[trust]` to let workspaces install what was not checked";
+    Verify(error) => error.kind(), "`plugport verify --all` finds what else is damaged";
+    Archive(error) => error.kind(), "`plugport verify --all` finds what else is damaged";
+});
 
 /// What the steps of one target are carried out with.
 pub(super) struct Work<'a> {

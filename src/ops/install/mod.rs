@@ -73,7 +73,7 @@ pub enum InstallStartError {
     Fetch(#[from] FetchStartError),
 }
 
-crate::diagnostic::diagnose_by_source!(InstallStartError { Home, Index, Fetch });
+crate::diagnostic::diagnose!(InstallStartError { forward Home, Index, Fetch; });
 
 /// A target whose state was read.
 struct Ready {

@@ -7,7 +7,7 @@ use std::{
 
 use super::{Ready, versions::Versions};
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     index::{Index, IndexError},
     model::{Dependency, PluginId, PluginSpec, PluginVersion, VersionRequest},
     ops::{
@@ -56,27 +56,11 @@ fn reason(needed_by: Option<&PluginId>) -> String {
     needed_by.map_or_else(|| "it was asked for".to_owned(), |plugin| format!("{plugin} needs it"))
 }
 
-impl Diagnose for ChoiceError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Lookup(error) => error.kind(),
-            Self::Unsolvable(explanation) => explanation.kind(),
-            Self::Unsigned { .. } => Kind::Integrity,
-            Self::Conflict { .. } => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Lookup(error) => error.hint(),
-            Self::Unsolvable(explanation) => explanation.hint(),
-            Self::Unsigned { plugin, .. } => PolicyError::Unsigned(plugin.clone()).hint(),
-            Self::Conflict { plugin, .. } => {
-                Some(format!("name a version of {plugin} that all can work with: `{plugin}@VERSION`"))
-            }
-        }
-    }
-}
+diagnose!(ChoiceError {
+    forward Lookup, Unsolvable;
+    Unsigned { plugin } => Kind::Integrity, PolicyError::Unsigned(plugin.clone()).hint();
+    Conflict { plugin } => Kind::Failed, format!("name a version of {plugin} that all can work with: `{plugin}@VERSION`");
+});
 
 /// One plugin of a plan.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Diagnose, Kind, diagnose},
     home::HomeError,
     index::IndexError,
     model::{Platform, PluginId, PluginVersion, WorkspaceName},
@@ -36,30 +36,11 @@ pub enum LockStartError {
     },
 }
 
-impl Diagnose for LockStartError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Index(error) => error.kind(),
-            Self::Home(error) => error.kind(),
-            Self::Fetch(error) => error.kind(),
-            Self::File(error) => error.kind(),
-            Self::Stranger { .. } => Kind::Usage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Index(error) => error.hint(),
-            Self::Home(error) => error.hint(),
-            Self::Fetch(error) => error.hint(),
-            Self::File(error) => error.hint(),
-            Self::Stranger { near, .. } if near.is_empty() => {
-                Some("a `[[plugin]]` of the manifest asks for it".to_owned())
-            }
-            Self::Stranger { near, .. } => Some(format!("did you mean {}?", near.join(", "))),
-        }
-    }
-}
+diagnose!(LockStartError {
+    forward Index, Home, Fetch, File;
+    Stranger { near } if near.is_empty() => Kind::Usage, "a `[[plugin]]` of the manifest asks for it";
+    Stranger { near } => Kind::Usage, format!("did you mean {}?", near.join(", "));
+});
 
 /// Why a workspace cannot be locked.
 #[derive(Debug, thiserror::Error)]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     disk,
     lockfile::{Lock, LockError},
 };
@@ -40,22 +40,11 @@ pub enum LockFileError {
     },
 }
 
-impl Diagnose for LockFileError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Refused { source, .. } => source.kind(),
-            Self::Read { .. } => Kind::Usage,
-            Self::Write { .. } => Kind::Storage,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Refused { source, .. } => source.hint(),
-            Self::Read { .. } | Self::Write { .. } => None,
-        }
-    }
-}
+diagnose!(LockFileError {
+    forward Refused { source };
+    Read => Kind::Usage;
+    Write => Kind::Storage;
+});
 
 /// Returns where the lock of a manifest is: beside it, `plugport.lock` for `plugport.toml`.
 pub fn lock_path(manifest: &Path) -> PathBuf {

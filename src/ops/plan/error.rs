@@ -19,4 +19,4 @@ pub enum PlanStartError {
     Index(#[from] IndexError),
 }
 
-crate::diagnostic::diagnose_by_source!(PlanStartError { Lock, NoLock, Index });
+crate::diagnostic::diagnose!(PlanStartError { forward Lock, NoLock, Index; });

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     disk,
     rollout::{Plan, PlanError},
 };
@@ -19,11 +19,7 @@ pub struct PlanSaveError {
     source: io::Error,
 }
 
-impl Diagnose for PlanSaveError {
-    fn kind(&self) -> Kind {
-        Kind::Storage
-    }
-}
+diagnose!(PlanSaveError => Kind::Storage);
 
 /// The longest plan that is read, in bytes.
 const MAX_BYTES: u64 = 256 << 20;
@@ -49,15 +45,7 @@ pub enum SavedPlanError {
     },
 }
 
-impl Diagnose for SavedPlanError {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("make a plan with `plugport plan --out FILE`, and apply it as it is".to_owned())
-    }
-}
+diagnose!(SavedPlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`, and apply it as it is");
 
 /// Returns the plan that was saved at `path`.
 pub fn saved(path: &Path) -> Result<Plan, SavedPlanError> {

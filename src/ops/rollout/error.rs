@@ -1,7 +1,7 @@
 //! Why a rollout did not begin, or could not go on.
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     home::HomeError,
     journal::JournalError,
     model::WorkspaceName,
@@ -61,45 +61,16 @@ pub enum RolloutError {
     Stuck,
 }
 
-impl Diagnose for RolloutError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Journal(error) => error.kind(),
-            Self::Home(error) => error.kind(),
-            Self::Fetch(error) => error.kind(),
-            Self::Engine(error) => error.kind(),
-            Self::Busy => Kind::Locked,
-            Self::Over(_) | Self::Undone(_) => Kind::Usage,
-            Self::Stale(_)
-            | Self::NotReady { .. }
-            | Self::NoPackages(_)
-            | Self::NoWayBack(_)
-            | Self::Missing(_)
-            | Self::Moved(_)
-            | Self::Stuck => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Journal(error) => return error.hint(),
-            Self::Home(error) => return error.hint(),
-            Self::Fetch(error) => return error.hint(),
-            Self::Engine(error) => return error.hint(),
-            Self::Busy => "wait a moment; `plugport rollout list` tells who it is".to_owned(),
-            Self::Stale(_) => "plan again: `plugport plan` shows what would be done now".to_owned(),
-            Self::NotReady { hints, .. } if hints.is_empty() => return None,
-            Self::NotReady { hints, .. } => hints.join("; "),
-            Self::NoPackages(_) => "`plugport sync` and `plugport fetch` tell more".to_owned(),
-            Self::NoWayBack(_) => "`--no-way-back` begins all the same: what fails then stays as it is".to_owned(),
-            Self::Missing(_) | Self::Moved(_) => {
-                "put it back into plugport.toml, with the address that it had".to_owned()
-            }
-            Self::Over(id) => {
-                format!("`plugport rollout show {id}` tells how it went, `plugport rollout undo {id}` takes it back")
-            }
-            Self::Undone(id) => format!("`plugport rollout show {id}` tells how it went"),
-            Self::Stuck => return None,
-        })
-    }
-}
+diagnose!(RolloutError {
+    forward Journal, Home, Fetch, Engine;
+    Busy => Kind::Locked, "wait a moment; `plugport rollout list` tells who it is";
+    Stale => Kind::Failed, "plan again: `plugport plan` shows what would be done now";
+    NotReady { hints } => Kind::Failed, Some(hints.join("; ")).filter(|hint| !hint.is_empty());
+    NoPackages => Kind::Failed, "`plugport sync` and `plugport fetch` tell more";
+    NoWayBack => Kind::Failed, "`--no-way-back` begins all the same: what fails then stays as it is";
+    Missing | Moved => Kind::Failed, "put it back into plugport.toml, with the address that it had";
+    Over(id) => Kind::Usage,
+        format!("`plugport rollout show {id}` tells how it went, `plugport rollout undo {id}` takes it back");
+    Undone(id) => Kind::Usage, format!("`plugport rollout show {id}` tells how it went");
+    Stuck => Kind::Failed;
+});

@@ -4,38 +4,15 @@
 
 use std::collections::HashSet;
 
-use super::promises;
+use super::{
+    known::{KnownPlugin, change, change_of_release},
+    promises,
+};
 use crate::{
-    index::{CatalogChange, ChangeKind, OpenAlert, StoredPlugin, StoredRelease, claimed_signer},
+    index::{CatalogChange, ChangeKind, StoredRelease, claimed_signer},
     model::{Platform, Plugin, PluginId, PluginStatus, PluginVersion, Release},
     upstream::Details,
 };
-
-/// What the index has.
-#[derive(Debug, Default)]
-pub(super) struct Before {
-    pub(super) plugin: Option<StoredPlugin>,
-    pub(super) releases: Vec<StoredRelease>,
-    /// The alerts that nobody accepted.
-    pub(super) open: Vec<OpenAlert>,
-    /// Whether the same source told it: what another one leaves out tells nothing.
-    pub(super) same_source: bool,
-}
-
-impl Before {
-    /// Returns the last alert of such a kind that is open on a version or a package of it.
-    pub(super) fn open_alert(
-        &self,
-        kind: ChangeKind,
-        version: Option<&PluginVersion>,
-        platform: Option<&Platform>,
-    ) -> Option<&CatalogChange> {
-        let mut changes = self.open.iter().map(|alert| &alert.change);
-        changes.find(|open| {
-            kind.supersedes(open.kind) && (open.version.as_ref(), open.platform.as_ref()) == (version, platform)
-        })
-    }
-}
 
 /// What is to be done about a plugin.
 #[derive(Debug, Default, Eq, PartialEq)]
@@ -55,7 +32,7 @@ pub(super) struct Comparison {
 }
 
 /// Compares a plugin and all its releases.
-pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
+pub(super) fn compare(before: &KnownPlugin, now: &Details) -> Comparison {
     let plugin = &now.entry.plugin;
     let mut result = Comparison { changes: compare_plugin(before, now), ..Comparison::default() };
     for release in &now.releases {
@@ -64,7 +41,7 @@ pub(super) fn compare(before: &Before, now: &Details) -> Comparison {
             None => {
                 result.added += 1;
                 if before.plugin.is_some() {
-                    result.changes.push(of_release(plugin, release, ChangeKind::VersionAdded));
+                    result.changes.push(change_of_release(plugin, release, ChangeKind::VersionAdded));
                 }
                 result.put.push(release.clone());
             }
@@ -92,7 +69,7 @@ fn replaces(change: &CatalogChange, open: &CatalogChange) -> bool {
 }
 
 /// Returns an alert for every version of which one document has two contents, unless it is told already.
-fn contradicted(before: &Before, now: &Details) -> Vec<CatalogChange> {
+fn contradicted(before: &KnownPlugin, now: &Details) -> Vec<CatalogChange> {
     let kind = ChangeKind::DigestContradicted;
     let new = now.contradicted.iter().filter(|version| before.open_alert(kind, Some(version), None).is_none());
     let alert = |version: &PluginVersion| CatalogChange {
@@ -110,7 +87,7 @@ impl Comparison {
     }
 }
 
-fn compare_plugin(before: &Before, now: &Details) -> Vec<CatalogChange> {
+fn compare_plugin(before: &KnownPlugin, now: &Details) -> Vec<CatalogChange> {
     let (now, entry) = (&now.entry.plugin, &now.entry);
     let Some(stored) = &before.plugin else {
         let version = now.version.as_ref().map(ToString::to_string);
@@ -143,11 +120,11 @@ fn compare_plugin(before: &Before, now: &Details) -> Vec<CatalogChange> {
     changes
 }
 
-fn compare_release(before: &Before, plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<CatalogChange> {
+fn compare_release(before: &KnownPlugin, plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<CatalogChange> {
     let (release, mut changes) = (&known.release, Vec::new());
     let mut push = |kind, was: Option<&str>, is: Option<&str>| {
         let (before, after) = (was.map(str::to_owned), is.map(str::to_owned));
-        changes.push(CatalogChange { before, after, ..of_release(plugin, now, kind) });
+        changes.push(CatalogChange { before, after, ..change_of_release(plugin, now, kind) });
     };
     if known.withdrawn_at.is_some() {
         push(ChangeKind::VersionReturned, None, None);
@@ -166,8 +143,10 @@ fn compare_release(before: &Before, plugin: &Plugin, known: &StoredRelease, now:
 
 fn compare_packages(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<CatalogChange> {
     let listed = &known.release.packages;
-    let of =
-        |platform: &Platform, kind| CatalogChange { platform: Some(platform.clone()), ..of_release(plugin, now, kind) };
+    let of = |platform: &Platform, kind| CatalogChange {
+        platform: Some(platform.clone()),
+        ..change_of_release(plugin, now, kind)
+    };
     let mut changes = Vec::new();
     for platform in now.packages.keys() {
         // The first sync that names any package fills a gap; it adds none.
@@ -189,7 +168,7 @@ fn must_put(known: &StoredRelease, now: &Release) -> bool {
 }
 
 /// Returns the releases that are no longer listed. One that is listed in a form that cannot be read is not withdrawn.
-fn withdrawn(before: &Before, now: &Details) -> Vec<(PluginVersion, CatalogChange)> {
+fn withdrawn(before: &KnownPlugin, now: &Details) -> Vec<(PluginVersion, CatalogChange)> {
     let plugin = &now.entry.plugin;
     let listed: HashSet<&str> = now.releases.iter().map(|release| release.version.as_str()).collect();
     let unreadable: HashSet<&str> = now.skipped.iter().filter_map(|skipped| skipped.version.as_deref()).collect();
@@ -202,7 +181,7 @@ fn withdrawn(before: &Before, now: &Details) -> Vec<(PluginVersion, CatalogChang
         let version = known.release.version.clone();
         // The newest version does not vanish by itself: someone may be hiding an update.
         let alert = newest.is_none_or(|newest| version > *newest);
-        (version, CatalogChange { alert, ..of_release(plugin, &known.release, ChangeKind::VersionWithdrawn) })
+        (version, CatalogChange { alert, ..change_of_release(plugin, &known.release, ChangeKind::VersionWithdrawn) })
     })
     .collect()
 }
@@ -211,18 +190,8 @@ fn status_kind(now: &PluginStatus) -> ChangeKind {
     if *now == PluginStatus::Deprecated { ChangeKind::Deprecated } else { ChangeKind::StatusChanged }
 }
 
-/// Returns a change of a plugin with nothing but its kind.
-pub(super) fn change(plugin: &PluginId, kind: ChangeKind) -> CatalogChange {
-    let plugin = plugin.clone();
-    CatalogChange { kind, plugin, version: None, platform: None, before: None, after: None, alert: false }
-}
-
 fn from_to(plugin: &PluginId, kind: ChangeKind, before: &str, after: &str) -> CatalogChange {
     CatalogChange { before: Some(before.to_owned()), after: Some(after.to_owned()), ..change(plugin, kind) }
-}
-
-pub(super) fn of_release(plugin: &Plugin, release: &Release, kind: ChangeKind) -> CatalogChange {
-    CatalogChange { version: Some(release.version.clone()), ..change(&plugin.id, kind) }
 }
 
 #[cfg(test)]
@@ -231,6 +200,7 @@ mod tests {
 
     use super::*;
     use crate::{
+        index::{OpenAlert, StoredPlugin},
         model::{Digests, Package, PluginEntry, PluginType, Sha256Digest, Signature, Timestamp},
         upstream::SkippedItem,
     };
@@ -274,7 +244,7 @@ mod tests {
         }
     }
 
-    fn before(plugin: Plugin, releases: &[Release]) -> Before {
+    fn before(plugin: Plugin, releases: &[Release]) -> KnownPlugin {
         let known = |release: &Release| StoredRelease {
             release: release.clone(),
             withdrawn_at: None,
@@ -282,7 +252,7 @@ mod tests {
             pins: release.packages.clone(),
             stored: BTreeMap::new(),
         };
-        Before {
+        KnownPlugin {
             plugin: Some(StoredPlugin {
                 plugin,
                 source: "here".into(),
@@ -309,7 +279,7 @@ mod tests {
     #[test]
     fn a_new_plugin_is_one_change_however_many_versions_it_has() {
         let result =
-            compare(&Before::default(), &details(plugin("a", ""), &[release("1.0.0", 1), release("2.0.0", 2)]));
+            compare(&KnownPlugin::default(), &details(plugin("a", ""), &[release("1.0.0", 1), release("2.0.0", 2)]));
         assert_eq!(kinds(&result), [(ChangeKind::PluginAdded, false)]);
         assert_eq!((result.added, result.put.len()), (2, 2));
     }

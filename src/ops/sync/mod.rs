@@ -5,6 +5,7 @@
 //! *Not for:* packages, which `fetch` brings.
 
 mod compare;
+mod known;
 mod outcome;
 mod promises;
 mod select;
@@ -23,7 +24,7 @@ use self::{
     write::{ListEtag, WriterMessage, write},
 };
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     home::HomeError,
     index::{Index, IndexError},
     model::PluginId,
@@ -78,27 +79,10 @@ pub enum SyncError {
     },
 }
 
-impl Diagnose for SyncError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Home(error) => error.kind(),
-            Self::Upstream { source, .. } => source.kind(),
-            Self::Index(error) => error.kind(),
-            Self::MassRemoval { .. } => Kind::Failed,
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Home(error) => error.hint(),
-            Self::Upstream { source, .. } => source.hint(),
-            Self::Index(error) => error.hint(),
-            Self::MassRemoval { .. } => {
-                Some("look at the upstream; if it is right, run the sync again with `--confirm`".to_owned())
-            }
-        }
-    }
-}
+diagnose!(SyncError {
+    forward Home, Index, Upstream { source };
+    MassRemoval => Kind::Failed, "look at the upstream; if it is right, run the sync again with `--confirm`";
+});
 
 /// Brings the index up to date; returns what changed and what was left out.
 pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions) -> Result<SyncOutcome, SyncError> {

@@ -6,14 +6,19 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::compare::{Before, of_release};
+use super::known::{KnownPlugin, change_of_release};
 use crate::{
     index::{CatalogChange, ChangeKind, StoredPlugin, StoredRelease},
     model::{Algorithm, Digests, Platform, Plugin, Release},
 };
 
 /// Compares what was pinned of a release with what is offered now, platform by platform.
-pub(super) fn compare(before: &Before, plugin: &Plugin, known: &StoredRelease, now: &Release) -> Vec<CatalogChange> {
+pub(super) fn compare(
+    before: &KnownPlugin,
+    plugin: &Plugin,
+    known: &StoredRelease,
+    now: &Release,
+) -> Vec<CatalogChange> {
     let mut changes = Vec::new();
     for (platform, pinned) in &known.pins {
         let offered = now.packages.get(platform).map(|package| package.digests);
@@ -48,7 +53,7 @@ pub(super) fn compare(before: &Before, plugin: &Plugin, known: &StoredRelease, n
             before: Some(earlier.unwrap_or_else(|| before_of(&pinned.digests, &after))),
             after: Some(after),
             alert: true,
-            ..of_release(plugin, now, kind)
+            ..change_of_release(plugin, now, kind)
         });
     }
     changes

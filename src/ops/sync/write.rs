@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use tokio::sync::mpsc::Receiver;
 
 use super::{
-    compare::{Before, Comparison, change, compare},
+    compare::{Comparison, compare},
+    known::{KnownPlugin, change},
     outcome::{Alert, WriteCounts},
     select::DetailRequest,
 };
@@ -115,7 +116,7 @@ fn put(
 ) -> Result<(), IndexError> {
     let id = details.entry.plugin.id.clone();
     let plugin = earlier.index.plugin(&id)?;
-    let known = Before {
+    let known = KnownPlugin {
         same_source: plugin.as_ref().is_some_and(|plugin| plugin.source == earlier.location),
         plugin,
         releases: earlier.index.releases(&id)?,
@@ -174,7 +175,7 @@ fn put_releases(
 }
 
 /// Returns whether the plugin's own documents are other than before.
-fn differs(before: &Before, task: &DetailRequest, details: &Details) -> bool {
+fn differs(before: &KnownPlugin, task: &DetailRequest, details: &Details) -> bool {
     before.plugin.as_ref().is_none_or(|known| {
         known.list_raw != task.entry.raw || known.detail_raw.as_deref() != Some(details.entry.raw.as_str())
     })

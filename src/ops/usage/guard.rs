@@ -8,7 +8,7 @@ use tokio::sync::OnceCell;
 
 use super::{UsageError, WorkspaceUsage, read_one};
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Kind, diagnose},
     model::PluginId,
     ops::{
         Context,
@@ -51,24 +51,12 @@ pub enum StillUsed {
     },
 }
 
-impl Diagnose for StillUsed {
-    fn kind(&self) -> Kind {
-        Kind::Failed
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Needed { plugin, .. } => {
-                format!("`plugport usage {plugin}` lists what needs it; `--force` removes it all the same")
-            }
-            Self::Unread { .. } => {
-                "a credential that may read all folders, dashboards and data sources can tell; `--force` removes it all \
-                 the same"
-                    .to_owned()
-            }
-        })
-    }
-}
+diagnose!(StillUsed {
+    Needed { plugin } => Kind::Failed,
+        format!("`plugport usage {plugin}` lists what needs it; `--force` removes it all the same");
+    Unread => Kind::Failed,
+        "a token that can read all folders, dashboards and data sources is needed; `--force` removes it all the same";
+});
 
 impl<'a> Guard<'a> {
     /// Watches over a target.

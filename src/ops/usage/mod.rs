@@ -17,7 +17,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     fleet::{WorkspaceError, access::AccessError},
     model::{OrganisationInfo, PluginId},
     usage::{Graph, PluginUses, UnresolvedReason},
@@ -37,23 +37,10 @@ pub enum UsageError {
     Server(#[from] WorkspaceError),
 }
 
-impl Diagnose for UsageError {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Folder => Kind::Usage,
-            Self::Access(error) => error.kind(),
-            Self::Server(error) => error.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Folder => None,
-            Self::Access(error) => error.hint(),
-            Self::Server(error) => error.hint(),
-        }
-    }
-}
+diagnose!(UsageError {
+    forward Access, Server;
+    Folder => Kind::Usage;
+});
 
 /// What plugins are needed for on one workspace.
 #[derive(Debug)]

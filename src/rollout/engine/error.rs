@@ -1,7 +1,7 @@
 //! Why an entry cannot follow those before it.
 
 use crate::{
-    diagnostic::{Diagnose, Kind},
+    diagnostic::{Kind, diagnose},
     model::WorkspaceName,
     rollout::{Ending, Task},
 };
@@ -62,12 +62,4 @@ pub enum EngineError {
     WrongEnding(Ending),
 }
 
-impl Diagnose for EngineError {
-    fn kind(&self) -> Kind {
-        Kind::Storage
-    }
-
-    fn hint(&self) -> Option<String> {
-        Some("the journal is damaged, or another version of plugport wrote it".to_owned())
-    }
-}
+diagnose!(EngineError => Kind::Storage, "the journal is damaged, or another version of plugport wrote it");

@@ -1,11 +1,11 @@
-//! The order of a plan: who belongs to which wave, what is carried out there, and in which order it is taken back.
+//! The order of a plan: which workspaces belong to which wave, and what is carried out there.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{WaveProgress, site::SiteState, step::StepRef};
 use crate::{
     model::{PluginId, WorkspaceName},
-    rollout::{Plan, Verb},
+    rollout::Plan,
 };
 
 /// Returns the workspaces in the order of the waves, and the waves.
@@ -25,27 +25,4 @@ pub(super) fn lay_out(plan: &Plan) -> (Vec<SiteState>, Vec<WaveProgress>) {
         waves.push(WaveProgress { sites: first..sites.len(), done_at: None });
     }
     (sites, waves)
-}
-
-/// Returns the order in which steps are taken back: the reverse, but what is held is held again after all that may have
-/// moved it, and before what changed it on purpose.
-pub(super) fn way_back(steps: &[(StepRef, &PluginId)]) -> Vec<usize> {
-    let mut order = Vec::with_capacity(steps.len());
-    let mut held: Vec<usize> = Vec::new();
-    for (step, (place, plugin)) in steps.iter().enumerate().rev() {
-        if matches!(place, StepRef::Action(_, Verb::Hold)) {
-            held.push(step);
-            continue;
-        }
-        held.retain(|hold| {
-            let is_due = steps[*hold].1 == *plugin;
-            if is_due {
-                order.push(*hold);
-            }
-            !is_due
-        });
-        order.push(step);
-    }
-    order.append(&mut held);
-    order
 }

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 
 use super::{
-    after, layout,
-    step::{StepProgress, StepRef, StepState},
+    after,
+    step::{StepProgress, StepRef, StepState, way_back},
 };
 use crate::{
     model::{PluginId, Timestamp, WorkspaceName},
@@ -115,7 +115,7 @@ impl SiteState {
             baseline: None,
             notes: Vec::new(),
             account: plan.workspaces.get(name).and_then(|ground| ground.account.clone()),
-            back: layout::way_back(steps),
+            back: way_back(steps),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::{
-    model::Timestamp,
+    model::{PluginId, Timestamp},
     rollout::{Cause, Fault, Task, TaskResult, Verb},
 };
 
@@ -163,4 +163,27 @@ impl StepState {
             _ => Self::Changed(change),
         };
     }
+}
+
+/// Returns the order in which steps are taken back: the reverse, but what is held is held again after all that may have
+/// moved it, and before what changed it on purpose.
+pub(super) fn way_back(steps: &[(StepRef, &PluginId)]) -> Vec<usize> {
+    let mut order = Vec::with_capacity(steps.len());
+    let mut held: Vec<usize> = Vec::new();
+    for (step, (place, plugin)) in steps.iter().enumerate().rev() {
+        if matches!(place, StepRef::Action(_, Verb::Hold)) {
+            held.push(step);
+            continue;
+        }
+        held.retain(|hold| {
+            let is_due = steps[*hold].1 == *plugin;
+            if is_due {
+                order.push(*hold);
+            }
+            !is_due
+        });
+        order.push(step);
+    }
+    order.append(&mut held);
+    order
 }

@@ -20,7 +20,7 @@ pub use planned::planned;
 pub use saving::save_dashboards;
 
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::{Chain, Diagnose, Kind, diagnose},
     disk,
     fleet::{
         Environment, Grafana, ReferenceError, WorkspaceError,
@@ -117,27 +117,11 @@ impl ContentFault {
     }
 }
 
-impl Diagnose for ContentFault {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Change(error) => error.kind(),
-            Self::Secret { source, .. } => source.kind(),
-            Self::NoReference { .. } => Kind::Usage,
-            Self::Kept { .. } | Self::Former => Kind::Storage,
-            Self::Left { first, .. } => first.kind(),
-        }
-    }
-
-    fn hint(&self) -> Option<String> {
-        match self {
-            Self::Change(error) => error.hint(),
-            Self::Secret { source, .. } => source.hint(),
-            Self::NoReference { .. } => Some("plan again: the manifest has changed".to_owned()),
-            Self::Kept { .. } | Self::Former => None,
-            Self::Left { first, .. } => first.hint(),
-        }
-    }
-}
+diagnose!(ContentFault {
+    forward Change, Secret { source }, Left { first };
+    NoReference => Kind::Usage, "plan again: the manifest has changed";
+    Kept | Former => Kind::Storage;
+});
 
 /// Where the secrets of data sources are.
 #[derive(Clone, Copy)]
