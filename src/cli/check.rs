@@ -9,7 +9,7 @@ use crate::{
     model::GrafanaVersion,
     ops::{
         candidates::signature_rule,
-        check::{CheckOptions, CheckOutcome, CheckedPlugin, CheckedWorkspace, SavedInventory, check, read_subjects},
+        check::{CheckOptions, CheckOutcome, CheckedPlugin, CheckedWorkspace, SavedInventory, check, read_workspaces},
         discover::{OfferedVersions, offers},
     },
     upgrade::UpgradeVerdict,
@@ -35,8 +35,8 @@ impl CheckArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.index()?;
         let subjects = match &self.workspace_file {
-            Some(path) => SavedInventory::read(path)?.subjects(),
-            None => read_subjects(&session.context, self.selection.or_all(session).await?).await,
+            Some(path) => SavedInventory::read(path)?.into_workspaces(),
+            None => read_workspaces(&session.context, self.selection.or_all(session).await?).await,
         };
         let options = CheckOptions {
             grafana: self.grafana.clone(),
@@ -73,10 +73,10 @@ impl CheckArgs {
         let (offers, remarks) = offers(&session.context.client, workspaces, &self.grafana).await;
         for checked in &mut outcome.workspaces {
             let own = offers.iter().filter(|offer| offer.workspace == checked.name);
-            checked.remarks.extend(own.filter_map(OfferedVersions::remark));
+            checked.warnings.extend(own.filter_map(OfferedVersions::remark));
         }
         if let Some(first) = outcome.workspaces.first_mut() {
-            first.remarks.extend(remarks);
+            first.warnings.extend(remarks);
         }
         offers
     }
@@ -147,7 +147,7 @@ fn order(workspace: &CheckedWorkspace) -> String {
 
 fn problems(workspace: &CheckedWorkspace) -> Vec<String> {
     let mut problems: Vec<_> =
-        workspace.remarks.iter().map(|remark| format!("note: {}: {remark}", workspace.name)).collect();
+        workspace.warnings.iter().map(|warning| format!("note: {}: {warning}", workspace.name)).collect();
     problems.extend(workspace.gaps.iter().map(|gap| format!("incomplete: {}: {gap}", workspace.name)));
     problems.extend(workspace.unread.iter().flat_map(|unread| unread.told(&workspace.name)));
     problems

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{Failure, Report, Session, ui, versions};
 use crate::{
     index::{Index, StoredPlugin, StoredRelease},
-    model::{PluginId, PluginSpec, VersionRequest},
+    model::{PluginId, PluginSpec, PluginStatus, VersionRequest},
     ops::{
         candidates::{candidates, find_plugin},
         sync::Alert,
@@ -44,8 +44,8 @@ impl ShowArgs {
         }
         // What was withdrawn is still known.
         let mut known = candidates(&stored, &releases);
-        for candidate in &mut known {
-            candidate.withdrawn = false;
+        for (candidate, stored) in known.iter_mut().zip(&releases) {
+            candidate.withdrawn = stored.release.status == PluginStatus::Deleted;
         }
         let chosen = choose(&self.plugin.id, &known, &self.plugin.version, &Surroundings::default())?;
         let release: Vec<_> =

@@ -18,7 +18,7 @@ use crate::{
     ops::{
         candidates::signature_rule,
         target::{Place as Where, Snapshot, Target},
-        why::{Policy, Surrounding, WorkspaceReasons, find, why, why_not},
+        why::{Policy, WorkspaceReasons, WorkspaceView, find, why, why_not},
     },
     resolver::Explanation,
 };
@@ -87,7 +87,7 @@ impl WhyNotArgs {
 
 impl Scope {
     /// Returns the workspaces that could be read, and all that were tried.
-    async fn places(&self, session: &Session) -> Result<(Vec<Surrounding>, Vec<TargetListing>), Failure> {
+    async fn places(&self, session: &Session) -> Result<(Vec<WorkspaceView>, Vec<TargetListing>), Failure> {
         if self.selection.is_empty() && session.manifest.workspaces().is_empty() {
             return Ok((vec![self.nowhere()], Vec::new()));
         }
@@ -97,14 +97,14 @@ impl Scope {
     }
 
     /// Returns what stands for a workspace where there is none: a machine like this one with the Grafana that was named.
-    fn nowhere(&self) -> Surrounding {
+    fn nowhere(&self) -> WorkspaceView {
         let name = self.grafana.as_ref().map_or_else(|| "catalog".to_owned(), |grafana| format!("Grafana {grafana}"));
         let platform = self.grafana.as_ref().map(|_| Platform::host());
-        Surrounding { name, grafana: self.grafana.clone(), platform, ..Surrounding::default() }
+        WorkspaceView { name, grafana: self.grafana.clone(), platform, ..WorkspaceView::default() }
     }
 
-    fn place(&self, session: &Session, target: &Target, state: &Snapshot) -> Surrounding {
-        Surrounding {
+    fn place(&self, session: &Session, target: &Target, state: &Snapshot) -> WorkspaceView {
+        WorkspaceView {
             name: target.name.clone(),
             grafana: state.grafana.clone().or_else(|| self.grafana.clone()),
             platform: Some(target.platform.clone()),
@@ -155,7 +155,7 @@ fn text(plugin: &PluginId, answer: &WorkspaceReasons) -> String {
         let _ = write!(heading, ": {}", facts.join(", "));
     }
     let mut text = format!("{}\n", ui::clean(&heading));
-    for reason in &answer.because {
+    for reason in &answer.reasons {
         let lines = reason.explanation.as_ref().map_or_else(|| vec![reason.text.clone()], Explanation::lines);
         for (place, line) in lines.iter().enumerate() {
             let _ = writeln!(text, "{}{}", if place == 0 { "  - " } else { "      " }, ui::clean(line));

@@ -1,7 +1,10 @@
-//! Asks the index what the resolver needs to know, one plugin at a time.
+//! The index as the catalog of the resolver, and the choice of one plugin from it.
+//!
+//! *Invariant:* a version that an open alert stops is never chosen to be used.
+//! *Not for:* the rules of the choice; see `resolver`.
 
 use std::{
-    cell::{OnceCell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     collections::{BTreeMap, HashMap},
     rc::Rc,
     time::{Duration, Instant},
@@ -14,76 +17,73 @@ use crate::{
         Index, IndexError, ListedPlugin, ListedRelease, OpenAlert, ReadTransaction, Relations, StoredPlugin,
         StoredRelease,
     },
-    model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Release, VersionRequest},
+    model::{Dependency, Platform, PluginId, PluginSpec, PluginStatus, PluginVersion, Release, VersionRequest},
     ops::{sync::Alert, target::InstalledPlugin},
-    resolver::{
-        self, Candidate, Explanation, Listing, NoVersion, Offer, PresentPlugin, Problem, Provider, SignatureRule,
-        Solution, SolveError, Surroundings,
-    },
+    resolver::{self, Candidate, NoVersion, PresentPlugin, Provider, SignatureRule, Surroundings},
     signature::Enforcement,
 };
 
-/// How long a search for versions that go together may take.
+/// How long one search may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// A plugin and the version of it that is right.
+/// A plugin and its chosen version.
 #[derive(Clone, Debug)]
 pub struct ChosenRelease {
-    /// The plugin.
+    /// The plugin as the catalog has it.
     pub plugin: StoredPlugin,
-    /// The version.
+    /// The chosen version with its packages.
     pub release: Release,
 }
 
-/// The catalog has no answer.
+/// No version is chosen.
 #[derive(Debug, thiserror::Error)]
 pub enum LookupError {
-    /// The index failed.
+    /// The index cannot be read.
     #[error("the catalog cannot be read")]
     Index(#[from] IndexError),
-    /// There is no such plugin.
+    /// The catalog has no such plugin.
     #[error("the catalog has no plugin `{plugin}`")]
     Unknown {
-        /// The id that was looked up.
+        /// The unknown id.
         plugin: PluginId,
-        /// Ids that are spelt like it.
+        /// Ids with a similar spelling.
         near: Vec<String>,
     },
-    /// No version is wanted and works.
+    /// No version is both requested and works.
     #[error(transparent)]
     NoVersion(#[from] NoVersion),
-    /// An alert stops it until it is accepted.
-    #[error("an alert stops it: {}", told(alerts))]
+    /// Alerts stop it until they are accepted.
+    #[error("an alert stops it: {}", describe(alerts))]
     Stopped {
-        /// The plugin.
+        /// Its id.
         plugin: PluginId,
-        /// The version by which the alerts are accepted.
+        /// The version to name in order to accept the alerts.
         version: PluginVersion,
         /// The alerts, at least one.
         alerts: Vec<OpenAlert>,
     },
 }
 
-fn told(alerts: &[OpenAlert]) -> String {
-    let told = |alert: &OpenAlert| {
+fn describe(alerts: &[OpenAlert]) -> String {
+    let one = |alert: &OpenAlert| {
         let (since, sync) = (alert.since.date(), alert.sync);
         format!("{} (since sync {sync} of {since})", Alert::from(alert.change.clone()))
     };
-    alerts.iter().map(told).collect::<Vec<_>>().join("; ")
+    alerts.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
 diagnose!(LookupError {
     forward Index, NoVersion;
     Unknown { plugin, near } if near.is_empty() => Kind::Failed,
-        format!("`plugport search {plugin}` looks in names and descriptions; `plugport sync` may bring it");
+        format!("`plugport search {plugin}` searches names and descriptions; `plugport sync` updates the catalog");
     Unknown { near } => Kind::Failed, format!("did you mean {}?", near.join(", "));
     Stopped { plugin, version, alerts } => Kind::Integrity, {
         let first = alerts.iter().map(|alert| alert.sync).min().unwrap_or_default() - 1;
-        format!("look at `plugport diff --since {first}` and ask the publisher, then `plugport accept {plugin}@{version}`")
+        format!("see `plugport diff --since {first}` and ask the publisher, then `plugport accept {plugin}@{version}`")
     };
 });
 
-/// Returns a plugin of the index, or the nearest ids.
+/// Returns a plugin of the index; the error has the ids with the most similar spelling.
 pub fn find_plugin(index: &Index, id: &PluginId) -> Result<StoredPlugin, LookupError> {
     if let Some(plugin) = index.plugin(id)? {
         return Ok(plugin);
@@ -93,16 +93,19 @@ pub fn find_plugin(index: &Index, id: &PluginId) -> Result<StoredPlugin, LookupE
     Err(LookupError::Unknown { plugin: id.clone(), near })
 }
 
-/// Returns the newest version of a plugin that is wanted and works.
+/// Returns the newest version of a plugin that is requested and works.
 pub fn choose(index: &Index, spec: &PluginSpec, surroundings: &Surroundings) -> Result<ChosenRelease, LookupError> {
     let plugin = find_plugin(index, &spec.id)?;
     let releases = index.releases(&spec.id)?;
-    let release = resolver::choose(&spec.id, &candidates(&plugin, &releases), &spec.version, surroundings)?.clone();
+    let candidates = candidates(&plugin, &releases);
+    let version = &resolver::choose(&spec.id, &candidates, &spec.version, surroundings)?.version;
+    let chosen = releases.into_iter().find(|stored| stored.release.version == *version);
+    let release = chosen.expect("every candidate is one of the releases").release;
     Ok(ChosenRelease { plugin, release })
 }
 
-/// Returns the newest version of a plugin that is wanted and works, to be used: no open alert stops it, and none stops a
-/// newer version that would have been taken.
+/// Returns the newest version of a plugin that is requested, works and may be used: no open alert stops it, nor a newer
+/// version that would have been chosen.
 pub fn choose_for_use(
     index: &Index,
     spec: &PluginSpec,
@@ -111,7 +114,7 @@ pub fn choose_for_use(
     choose_settled(index, spec, None, surroundings)
 }
 
-/// Returns what [`choose_for_use`] does, where the version was settled on already, together with those of other plugins.
+/// Does the same as [`choose_for_use`] if the version was chosen already, together with those of other plugins.
 pub fn choose_settled(
     index: &Index,
     spec: &PluginSpec,
@@ -134,7 +137,8 @@ pub fn choose_settled(
     let is_listed = |version: &PluginVersion| {
         releases.iter().any(|stored| stored.withdrawn_at.is_none() && stored.release.version == *version)
     };
-    // What is listed was weighed and left for a reason; what is not may be hidden by what the alert is about.
+    // A listed version was considered and not chosen; one that is not listed may be hidden by the change that the alert
+    // reports.
     let hides = |hidden: &PluginVersion| {
         let is_newer = version.as_ref().is_none_or(|version| hidden > version && !spec.version.names(version));
         is_newer && spec.version.allows(hidden) && !is_listed(hidden)
@@ -150,59 +154,42 @@ pub fn choose_settled(
     }
 }
 
-/// Returns the open alerts that stop a version of a plugin.
-pub fn stop_of(index: &Index, plugin: &PluginId, version: &PluginVersion) -> Result<Option<LookupError>, IndexError> {
+/// Returns the error of a version that open alerts stop; `None` if no alert does.
+pub fn stopped(index: &Index, plugin: &PluginId, version: &PluginVersion) -> Result<Option<LookupError>, IndexError> {
     let mut alerts = index.open_alerts(plugin)?;
     alerts.retain(|alert| alert.change.version.as_ref().is_none_or(|concerned| concerned == version));
     let (plugin, version) = (plugin.clone(), version.clone());
     Ok((!alerts.is_empty()).then_some(LookupError::Stopped { plugin, version, alerts }))
 }
 
-/// Returns the releases of a plugin as the resolver takes them; those of a withdrawn plugin are withdrawn.
-pub fn candidates<'a>(plugin: &StoredPlugin, releases: &'a [StoredRelease]) -> Vec<Candidate<'a>> {
-    let gone = plugin.withdrawn_at.is_some();
-    let candidate = |stored: &'a StoredRelease| Candidate {
-        release: &stored.release,
-        withdrawn: gone || stored.withdrawn_at.is_some(),
-        published_at: stored.release.created_at.or(Some(stored.first_seen)),
+/// Returns the releases of a plugin for the resolver; those of a withdrawn plugin are withdrawn.
+pub fn candidates(plugin: &StoredPlugin, releases: &[StoredRelease]) -> Vec<Candidate> {
+    let withdrawn = plugin.withdrawn_at.is_some();
+    // Catalogs tell it only of the newest version.
+    let signed = !plugin.plugin.signature.signature_type.is_empty();
+    let candidate = |StoredRelease { release, first_seen, withdrawn_at, .. }: &StoredRelease| Candidate {
+        version: release.version.clone(),
+        grafana_dependency: release.grafana_dependency.as_deref().map(Rc::from),
+        withdrawn: withdrawn || withdrawn_at.is_some() || release.status == PluginStatus::Deleted,
+        published_at: release.created_at.or(Some(*first_seen)),
+        signed,
+        angular: release.angular,
+        platforms: Some(release.packages.keys().cloned().collect()),
     };
     releases.iter().map(candidate).collect()
 }
 
-/// Returns the releases of a plugin as [`candidates`] does, owned, and with whether they are signed.
-pub fn offers(plugin: &StoredPlugin, releases: Vec<StoredRelease>) -> impl Iterator<Item = Offer> {
-    let gone = plugin.withdrawn_at.is_some();
-    // Catalogs tell it of the newest version; of the others nothing else is known.
-    let signed = !plugin.plugin.signature.signature_type.is_empty();
-    releases.into_iter().map(move |stored| Offer {
-        withdrawn: gone || stored.withdrawn_at.is_some(),
-        published_at: stored.release.created_at.or(Some(stored.first_seen)),
-        release: stored.release,
-        signed,
-    })
-}
-
-/// Returns a solution, or why there is none, as far as that is known.
-pub fn attempt(index: &Index, problem: &Problem) -> Result<Result<Solution, Option<Box<Explanation>>>, IndexError> {
-    match resolver::solve(&IndexProvider::new(index, &problem.surroundings), problem) {
-        Ok(solution) => Ok(Ok(solution)),
-        Err(SolveError::Provider(error)) => Err(error),
-        Err(SolveError::GivenUp { .. }) => Ok(Err(None)),
-        Err(SolveError::Unsolvable(explanation)) => Ok(Err(Some(explanation))),
-    }
-}
-
-/// Returns the plugins that are there and work, as the resolver takes them.
+/// Returns the installed plugins that work, for the resolver.
 pub fn installed<'a>(plugins: impl Iterator<Item = &'a InstalledPlugin>) -> BTreeMap<PluginId, PresentPlugin> {
-    let there = |plugin: &InstalledPlugin| {
+    let present = |plugin: &InstalledPlugin| {
         let version = plugin.version.clone().filter(|_| plugin.fault.is_none())?;
         Some((plugin.id.clone(), PresentPlugin { version, dependencies: plugin.dependencies.clone() }))
     };
-    plugins.filter_map(there).collect()
+    plugins.filter_map(present).collect()
 }
 
-/// Returns whether a dependency is one that Grafana brings itself: a core plugin of the catalog, or an id without a
-/// dash that no catalog has (protocol page 2.2 and 8).
+/// Returns whether a dependency is part of Grafana: a core plugin of the catalog, or an id without a dash that the
+/// catalog does not have (protocol page 2.2 and 8).
 pub fn is_core(index: &Index, id: &PluginId) -> Result<bool, IndexError> {
     Ok(match index.plugin(id)? {
         Some(stored) => stored.plugin.internal,
@@ -210,12 +197,12 @@ pub fn is_core(index: &Index, id: &PluginId) -> Result<bool, IndexError> {
     })
 }
 
-/// Returns whether an id that no catalog has is of the kind that Grafana's own plugins have: without a dash.
+/// Returns whether an id that the catalog does not have looks like that of a core plugin: without a dash.
 fn looks_core(id: &PluginId) -> bool {
     !id.as_str().contains('-')
 }
 
-/// Returns what the trust in signatures means where only the catalog's word is at hand.
+/// Returns the signature rule of a search, which only knows what the catalog says of signatures.
 pub fn signature_rule(trust: &super::trust::Trust) -> SignatureRule {
     match trust.enforcement {
         Enforcement::Require => SignatureRule::Required { unsigned: trust.unsigned.clone() },
@@ -223,8 +210,8 @@ pub fn signature_rule(trust: &super::trust::Trust) -> SignatureRule {
     }
 }
 
-/// Returns what a version needs: what its package says where it is in the store, else what the catalog says of the
-/// newest version, which is all that it tells; `None` where neither is known.
+/// Returns the dependencies of a version: from its package if it is in the store, otherwise from the catalog, which has
+/// only those of the newest version; `None` if neither is known.
 pub fn dependencies(
     index: &Index,
     plugin: &StoredPlugin,
@@ -232,23 +219,26 @@ pub fn dependencies(
     platform: Option<&Platform>,
 ) -> Result<Option<Vec<Dependency>>, IndexError> {
     let key = package_key(platform, release.packages.keys());
-    if let Some(needs) = packed_dependencies(index, &plugin.plugin.id, &release.version, key)? {
-        return Ok(Some(needs));
+    if let Some(dependencies) = packed_dependencies(index, &plugin.plugin.id, &release.version, key)? {
+        return Ok(Some(dependencies));
     }
     let is_newest = plugin.plugin.version.as_ref() == Some(&release.version);
     Ok(is_newest.then(|| plugin.plugin.dependencies.clone()))
 }
 
-/// Returns the package to ask for what a version needs.
-fn package_key<'a>(platform: Option<&Platform>, mut there: impl Iterator<Item = &'a Platform>) -> Option<&'a Platform> {
+/// Returns the package to read dependencies from.
+fn package_key<'a>(
+    platform: Option<&Platform>,
+    mut available: impl Iterator<Item = &'a Platform>,
+) -> Option<&'a Platform> {
     match platform {
-        Some(platform) => platform.choose(there),
-        // Whatever the platform, plugin.json is the same.
-        None => there.next(),
+        Some(platform) => platform.choose(available),
+        // plugin.json is the same for every platform.
+        None => available.next(),
     }
 }
 
-/// Returns what the package of a version says that it needs, where it is in the store.
+/// Returns the dependencies that the package of a version declares; `None` if it is not in the store.
 fn packed_dependencies(
     index: &Index,
     id: &PluginId,
@@ -260,7 +250,7 @@ fn packed_dependencies(
     Ok(parse_plugin_json(blob.plugin_json.as_bytes()).ok().map(|plugin_json| plugin_json.dependencies))
 }
 
-/// The index as the resolver asks it, in one state; of each plugin is read what the search asks for, and once.
+/// The index for one search or several, in one state; every plugin is read when a search first needs it, and once.
 #[derive(Debug)]
 pub struct IndexProvider<'a> {
     index: &'a Index,
@@ -268,7 +258,7 @@ pub struct IndexProvider<'a> {
     plugins: RefCell<HashMap<PluginId, Option<Rc<LoadedPlugin>>>>,
     ranges: OnceCell<HashMap<i64, Rc<str>>>,
     snapshot: OnceCell<ReadTransaction<'a>>,
-    started: Instant,
+    started: Cell<Instant>,
 }
 
 /// What was read of a plugin.
@@ -276,14 +266,15 @@ pub struct IndexProvider<'a> {
 struct LoadedPlugin {
     listed: ListedPlugin,
     relations: OnceCell<Relations>,
+    candidates: OnceCell<Rc<[Candidate]>>,
 }
 
 impl<'a> IndexProvider<'a> {
-    /// Returns the index for one resolution in these surroundings, which may take ten seconds from now.
+    /// Returns the index for searches in these surroundings, each of which may take ten seconds.
     pub fn new(index: &'a Index, surroundings: &Surroundings) -> Self {
         let platform = surroundings.platforms.first().cloned();
         let (plugins, ranges, snapshot) = Default::default();
-        Self { index, platform, plugins, ranges, snapshot, started: Instant::now() }
+        Self { index, platform, plugins, ranges, snapshot, started: Cell::new(Instant::now()) }
     }
 
     fn plugin(&self, id: &PluginId) -> Result<Option<Rc<LoadedPlugin>>, IndexError> {
@@ -294,7 +285,8 @@ impl<'a> IndexProvider<'a> {
             drop(self.snapshot.set(self.index.snapshot()?));
         }
         let listed = self.index.listed_plugin(id)?;
-        let plugin = listed.map(|listed| Rc::new(LoadedPlugin { listed, relations: OnceCell::new() }));
+        let loaded = |listed| Rc::new(LoadedPlugin { listed, relations: OnceCell::new(), candidates: OnceCell::new() });
+        let plugin = listed.map(loaded);
         self.plugins.borrow_mut().insert(id.clone(), plugin.clone());
         Ok(plugin)
     }
@@ -319,23 +311,32 @@ impl<'a> IndexProvider<'a> {
 impl Provider for IndexProvider<'_> {
     type Error = IndexError;
 
-    fn versions(&self, id: &PluginId) -> Result<Option<Rc<[Listing]>>, IndexError> {
+    fn begin_search(&self) {
+        self.started.set(Instant::now());
+    }
+
+    fn versions(&self, id: &PluginId) -> Result<Option<Rc<[Candidate]>>, IndexError> {
         let Some(plugin) = self.plugin(id)? else { return Ok(None) };
+        if let Some(candidates) = plugin.candidates.get() {
+            return Ok(Some(Rc::clone(candidates)));
+        }
         let (ranges, ListedPlugin { signed, withdrawn, .. }) = (self.ranges()?, &plugin.listed);
-        let listing = |release: ListedRelease| Listing {
+        let candidate = |release: ListedRelease| Candidate {
             version: release.version,
             grafana_dependency: release.range.and_then(|range| ranges.get(&range).cloned()),
             withdrawn: *withdrawn || release.withdrawn,
             published_at: Some(release.published_at),
             signed: *signed,
             angular: release.angular,
+            platforms: None,
         };
-        Ok(Some(self.index.listed_releases(&plugin.listed, listing)?.into()))
+        let candidates: Rc<[Candidate]> = self.index.listed_releases(&plugin.listed, candidate)?.into();
+        Ok(Some(Rc::clone(plugin.candidates.get_or_init(|| candidates))))
     }
 
-    fn platforms(&self, id: &PluginId, version: &Listing) -> Result<Vec<Platform>, IndexError> {
+    fn platforms(&self, id: &PluginId, candidate: &Candidate) -> Result<Vec<Platform>, IndexError> {
         let Some(plugin) = self.plugin(id)? else { return Ok(Vec::new()) };
-        self.index.listed_platforms(&plugin.listed, &version.version)
+        self.index.listed_platforms(&plugin.listed, &candidate.version)
     }
 
     fn is_core(&self, id: &PluginId) -> Result<bool, IndexError> {
@@ -343,20 +344,20 @@ impl Provider for IndexProvider<'_> {
         Ok(self.relations(&plugin)?.internal)
     }
 
-    fn dependencies(&self, id: &PluginId, version: &Listing) -> Result<Option<Vec<Dependency>>, IndexError> {
+    fn dependencies(&self, id: &PluginId, candidate: &Candidate) -> Result<Option<Vec<Dependency>>, IndexError> {
         let Some(plugin) = self.plugin(id)? else { return Ok(None) };
-        let there = self.index.listed_platforms(&plugin.listed, &version.version)?;
-        let key = package_key(self.platform.as_ref(), there.iter());
-        if let Some(needs) = packed_dependencies(self.index, id, &version.version, key)? {
-            return Ok(Some(needs));
+        let available = self.index.listed_platforms(&plugin.listed, &candidate.version)?;
+        let key = package_key(self.platform.as_ref(), available.iter());
+        if let Some(dependencies) = packed_dependencies(self.index, id, &candidate.version, key)? {
+            return Ok(Some(dependencies));
         }
-        if plugin.listed.newest.as_ref() != Some(&version.version) {
+        if plugin.listed.newest.as_ref() != Some(&candidate.version) {
             return Ok(None);
         }
         Ok(Some(self.relations(&plugin)?.dependencies.clone()))
     }
 
     fn is_out_of_time(&self) -> bool {
-        self.started.elapsed() > TIME_LIMIT
+        self.started.get().elapsed() > TIME_LIMIT
     }
 }

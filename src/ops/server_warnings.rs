@@ -1,20 +1,15 @@
-//! What is to be told of a choice of versions before it is carried out: where the server does something else, and what is
-//! not known of what was chosen.
+//! Warnings before chosen versions are installed: where a server will do something else, and what is not known of the
+//! versions.
 //!
-//! *Invariant:* changes nothing, opens no socket, and every warning is a whole sentence with the plugins and versions that
-//! it is about.
-//! *Not for:* what a server does, which the resolver knows; or refusing anything.
-
-use std::collections::BTreeMap;
+//! *Invariant:* changes nothing, opens no socket, and every warning is a whole sentence that names the plugins and versions.
+//! *Not for:* predicting what a server does, see `resolver`; or refusing anything.
 
 use serde::Serialize;
 
 use crate::{
-    index::{Index, IndexError},
     model::{PluginId, PluginVersion},
-    ops::candidates::IndexProvider,
     resolver::{
-        Problem, Resolved, ServerChoice, Solution, Surprise, WITHOUT_ANGULAR, brought_along, is_there, surprises,
+        AngularSupport, Problem, Provider, Resolved, ServerChoice, ServerDeviation, Solution, deviations, is_installed,
     },
 };
 
@@ -22,27 +17,27 @@ use crate::{
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WarningKind {
-    /// The server takes another version than the one that was chosen.
+    /// The server will use another version than the chosen one.
     ServerTakesAnother,
     /// The server will refuse the installation.
     ServerRefuses,
-    /// It is not known what a version needs.
+    /// The dependencies of a version are not known.
     NeedsUnknown,
-    /// It is made with Angular, which the server has switched off.
+    /// The version uses AngularJS, which the server has switched off by default.
     Angular,
 }
 
-/// Something to be told before a choice is carried out.
+/// A warning about one chosen version.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct ServerWarning {
     /// What it is about.
     pub kind: WarningKind,
     /// The plugin that it is about.
     pub plugin: PluginId,
-    /// The version of it that was chosen; nothing of a core plugin.
+    /// The chosen version; `None` for a core plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<PluginVersion>,
-    /// The plugin that needs it, and is what the server is asked for.
+    /// The dependent plugin that the server is asked to install.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needed_by: Option<PluginId>,
     /// The warning as a sentence.
@@ -50,33 +45,45 @@ pub struct ServerWarning {
 }
 
 impl ServerWarning {
-    /// Returns the plugin whose installation it concerns: where the server refuses, that is the one that needs the other.
-    pub fn concerns(&self) -> &PluginId {
+    /// Returns the plugin whose installation is affected: the dependent plugin if the server refuses, otherwise its
+    /// dependency.
+    pub fn affected(&self) -> &PluginId {
         match (self.kind, &self.needed_by) {
             (WarningKind::ServerRefuses, Some(needed_by)) => needed_by,
             _ => &self.plugin,
         }
     }
+
+    fn from_deviation(deviation: ServerDeviation, workspace: &str) -> Self {
+        let kind = match deviation.choice {
+            ServerChoice::Installs(_) | ServerChoice::Keeps(_) | ServerChoice::Includes => {
+                WarningKind::ServerTakesAnother
+            }
+            ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) | ServerChoice::FindsNone(_) => {
+                WarningKind::ServerRefuses
+            }
+        };
+        let text = deviation.message(workspace);
+        let ServerDeviation { plugin, chosen, needed_by, .. } = deviation;
+        Self { kind, plugin, version: chosen, needed_by: Some(needed_by), text }
+    }
 }
 
-/// Returns what is to be told of versions that were chosen for a server: first where it does something else than was
-/// chosen, then what holds wherever they are installed.
-pub fn warnings(
-    index: &Index,
+/// Returns the warnings about what a server does with the chosen versions.
+pub fn server_warnings<P: Provider>(
+    provider: &P,
     problem: &Problem,
     solution: &Solution,
     workspace: &str,
-) -> Result<Vec<ServerWarning>, IndexError> {
-    let found = surprises(&IndexProvider::new(index, &problem.surroundings), problem, solution)?;
-    let mut warnings: Vec<_> = found.into_iter().map(|surprise| of_server(surprise, workspace)).collect();
-    warnings.extend(warnings_anywhere(problem, solution, workspace));
-    Ok(warnings)
+) -> Result<Vec<ServerWarning>, P::Error> {
+    let found = deviations(provider, problem, solution)?;
+    Ok(found.into_iter().map(|deviation| ServerWarning::from_deviation(deviation, workspace)).collect())
 }
 
-/// Returns what is to be told of versions that were chosen wherever they are installed: which of them have needs that
-/// are not known, and which are made with Angular for a Grafana that has it switched off.
-pub fn warnings_anywhere(problem: &Problem, solution: &Solution, workspace: &str) -> Vec<ServerWarning> {
-    let new = |resolved: &&Resolved| !resolved.stays && !is_there(problem, &resolved.plugin, &resolved.version);
+/// Returns the warnings about new versions wherever they are installed: dependencies that are not known, and AngularJS on a
+/// Grafana that has it switched off by default.
+pub fn version_warnings(problem: &Problem, solution: &Solution, workspace: &str) -> Vec<ServerWarning> {
+    let new = |resolved: &&Resolved| !resolved.stays && !is_installed(problem, &resolved.plugin, &resolved.version);
     let mut warnings = Vec::new();
     for resolved in solution.plugins.iter().filter(new) {
         let Resolved { plugin, version, .. } = resolved;
@@ -87,18 +94,19 @@ pub fn warnings_anywhere(problem: &Problem, solution: &Solution, workspace: &str
             needed_by: None,
             text,
         };
-        if !resolved.needs_known {
+        if !resolved.dependencies_known {
             let text = format!(
-                "what {plugin} {version} needs is not known before it is fetched: catalogs tell it of the newest version \
-                 alone"
+                "the dependencies of {plugin} {version} are not known before it is fetched: catalogs have only those of \
+                 the newest version"
             );
             warnings.push(warning(WarningKind::NeedsUnknown, text));
         }
         let grafana = problem.surroundings.grafana.as_ref().filter(|_| resolved.angular);
-        if let Some(grafana) = grafana.filter(|grafana| grafana.major() + 1 == WITHOUT_ANGULAR) {
+        let is_off = |grafana: &&_| AngularSupport::in_grafana(grafana) == AngularSupport::OffByDefault;
+        if let Some(grafana) = grafana.filter(is_off) {
             let text = format!(
-                "{workspace} runs Grafana {grafana}, which has AngularJS switched off unless its settings switch it on, \
-                 and {plugin} {version} needs it"
+                "{workspace} runs Grafana {grafana}, which has AngularJS switched off by default, and {plugin} {version} \
+                 needs it"
             );
             warnings.push(warning(WarningKind::Angular, text));
         }
@@ -106,64 +114,43 @@ pub fn warnings_anywhere(problem: &Problem, solution: &Solution, workspace: &str
     warnings
 }
 
-/// Returns which plugins a server brings along by itself when it is asked for another, which must then be asked for first
-/// (see [`brought_along`]).
-pub fn brought(
-    index: &Index,
-    problem: &Problem,
-    solution: &Solution,
-) -> Result<BTreeMap<PluginId, PluginId>, IndexError> {
-    brought_along(&IndexProvider::new(index, &problem.surroundings), problem, solution)
-}
-
-fn of_server(surprise: Surprise, workspace: &str) -> ServerWarning {
-    let kind = match surprise.choice {
-        ServerChoice::Takes(_) | ServerChoice::Keeps(_) | ServerChoice::Brings => WarningKind::ServerTakesAnother,
-        ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) | ServerChoice::FindsNone(_) => {
-            WarningKind::ServerRefuses
-        }
-    };
-    let text = surprise.sentence(workspace);
-    ServerWarning { kind, plugin: surprise.plugin, version: surprise.chosen, needed_by: Some(surprise.needed_by), text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::resolver::{PresentPlugin, Surroundings};
 
-    fn resolved(plugin: &str, angular: bool, needs_known: bool) -> Resolved {
+    fn resolved(plugin: &str, angular: bool, dependencies_known: bool) -> Resolved {
         let version: PluginVersion = "2.0.0".parse().expect("a version");
         Resolved {
             plugin: plugin.parse().expect("an id"),
             version,
             angular,
             stays: false,
-            because: Vec::new(),
-            needs: Vec::new(),
-            core: Vec::new(),
-            needs_known,
+            required_by: Vec::new(),
+            dependencies: Vec::new(),
+            core_dependencies: Vec::new(),
+            dependencies_known,
         }
     }
 
     #[test]
-    fn what_comes_is_told_of_and_what_is_there_is_not() {
+    fn only_new_versions_have_warnings() {
         let solution = Solution { plugins: vec![resolved("a-panel", true, true), resolved("b-panel", false, false)] };
-        let told = |grafana: &str, installed: &[&str]| {
-            let there = |plugin: &&str| {
+        let kinds = |grafana: &str, installed: &[&str]| {
+            let present = |plugin: &&str| {
                 let version = "v2.0.0".parse().expect("a version");
                 (plugin.parse().expect("an id"), PresentPlugin { version, dependencies: Vec::new() })
             };
             let grafana = Some(grafana.parse().expect("a version"));
             let problem = Problem {
                 surroundings: Surroundings { grafana, ..Surroundings::default() },
-                installed: installed.iter().map(there).collect(),
+                installed: installed.iter().map(present).collect(),
                 ..Problem::default()
             };
-            warnings_anywhere(&problem, &solution, "prod").iter().map(|one| one.kind).collect::<Vec<_>>()
+            version_warnings(&problem, &solution, "prod").iter().map(|one| one.kind).collect::<Vec<_>>()
         };
-        assert_eq!(told("11.6.0", &[]), [WarningKind::Angular, WarningKind::NeedsUnknown]);
-        assert_eq!(told("10.4.0", &[]), [WarningKind::NeedsUnknown]);
-        assert_eq!(told("11.6.0", &["a-panel", "b-panel"]), []);
+        assert_eq!(kinds("11.6.0", &[]), [WarningKind::Angular, WarningKind::NeedsUnknown]);
+        assert_eq!(kinds("10.4.0", &[]), [WarningKind::NeedsUnknown]);
+        assert_eq!(kinds("11.6.0", &["a-panel", "b-panel"]), []);
     }
 }

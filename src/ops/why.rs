@@ -1,6 +1,7 @@
-//! Why a plugin is on a workspace at its version, and why a version is not: reasons with the numbers that decided.
+//! Why a plugin is installed in its version, and why another version is not: reasons with the ranges and versions that
+//! decide.
 //!
-//! *Invariant:* changes nothing, and opens no socket: what is installed was read before.
+//! *Invariant:* changes nothing, and opens no socket: the workspaces were read before.
 //! *Not for:* layout; every reason is a sentence already.
 
 use std::collections::BTreeMap;
@@ -12,50 +13,50 @@ use crate::{
     index::{Index, IndexError},
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
     ops::{
-        candidates::{self, IndexProvider, attempt, find_plugin, installed},
+        candidates::{self, IndexProvider, LookupError, find_plugin, installed},
         target::InstalledPlugin,
     },
     resolver::{
-        Explanation, Offer, Problem, Refusal, SignatureRule, Solution, Surroundings, WITHOUT_ANGULAR, WantedBy,
-        refusals, surprises,
+        AngularSupport, Candidate, Explanation, Problem, Refusal, RequiredBy, ServerDeviation, Settled, SignatureRule,
+        Surroundings, UnsignedFallback, WishRefusal, deviations, refusals, settle,
     },
 };
 
-/// How many versions that are not chosen are accounted for.
-const TOLD: usize = 5;
+/// How many newer versions that are not chosen have a reason.
+const MAX_NEWER: usize = 5;
 
 const DAY: i64 = 86_400_000;
 
-/// A workspace, or what stands for one, as far as it matters here.
+/// A workspace as it was read, or the options that replace it.
 #[derive(Clone, Debug, Default)]
-pub struct Surrounding {
-    /// The name for people.
+pub struct WorkspaceView {
+    /// The name for messages.
     pub name: String,
-    /// The version of Grafana, where it is known.
+    /// The version of Grafana; `None` if it is not known.
     pub grafana: Option<GrafanaVersion>,
-    /// The platform; nothing to leave packages out of account.
+    /// The platform; `None` to ignore packages.
     pub platform: Option<Platform>,
-    /// Whether it is a server, which fetches what a plugin needs by itself.
+    /// Whether it is a server, which installs dependencies itself.
     pub is_server: bool,
-    /// What is installed.
+    /// The installed plugins.
     pub plugins: BTreeMap<PluginId, InstalledPlugin>,
-    /// What the manifest says of it.
+    /// The entries of the manifest that apply to it.
     pub wishes: Vec<Wish>,
 }
 
-/// What holds everywhere.
+/// The rules that apply to every workspace.
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
-    /// Versions that were published later wait, unless they are asked for by name.
+    /// Versions that were published later are not chosen, unless they are requested by name.
     pub published_before: Option<Timestamp>,
     /// Whether unsigned plugins are chosen.
     pub signatures: SignatureRule,
 }
 
-/// One reason.
+/// One reason for or against a version.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Because {
-    /// What sort of reason: `asked`, `unwanted`, `needed`, `nobody`, `unsolvable`; against a version `grafana`,
+pub struct Reason {
+    /// The kind of reason: `asked`, `unwanted`, `needed`, `nobody`, `unsolvable`; against a version `grafana`,
     /// `platform`, `withdrawn`, `too-new`, `signature`, `angular`, `range`, `prerelease`, `installed`, `conflict`, `dependency`,
     /// `server`, `unknown`; and `nothing`.
     pub kind: &'static str,
@@ -70,7 +71,7 @@ pub struct Because {
     /// The range that decided.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    /// Why there is no way, line by line.
+    /// Why there is no solution, line by line.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub explanation: Option<Explanation>,
 }
@@ -78,9 +79,9 @@ pub struct Because {
 /// The answer for one workspace.
 #[derive(Clone, Debug, Serialize)]
 pub struct WorkspaceReasons {
-    /// The name for people.
+    /// The name for messages.
     pub name: String,
-    /// The version of Grafana, where it is known.
+    /// The version of Grafana; `None` if it is not known.
     pub grafana: Option<GrafanaVersion>,
     /// The version that is installed.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -88,335 +89,327 @@ pub struct WorkspaceReasons {
     /// The version that would be chosen now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub chosen: Option<PluginVersion>,
-    /// The reasons.
-    pub because: Vec<Because>,
+    /// The reasons, the wishes and dependents first.
+    #[serde(rename = "because")]
+    pub reasons: Vec<Reason>,
 }
 
-/// Returns why a plugin is, or would be, on a workspace, and at which version.
-pub fn why(index: &Index, place: &Surrounding, id: &PluginId, policy: &Policy) -> Result<WorkspaceReasons, IndexError> {
-    let case = Inquiry::of(index, place, id, policy)?;
-    let mut because = case.asked();
-    because.extend(case.needed());
-    let mut problem = case.problem(case.wished());
-    let mut outcome = attempt(index, &problem)?;
-    if matches!(outcome, Err(Some(_))) && problem.wishes.iter().any(|wish| wish.id != *id) {
-        // Another plugin of the manifest may be what has no way; this one is still to be told of.
-        problem.wishes.retain(|wish| wish.id == *id);
-        outcome = attempt(index, &problem)?;
-    }
-    let mut chosen = None;
-    match outcome {
-        Ok(solution) => {
-            let found = solution.plugins.iter().find(|resolved| resolved.plugin == *id);
-            chosen = found.map(|resolved| resolved.version.clone());
-            let by_new = found.into_iter().flat_map(|resolved| &resolved.because);
-            let known: Vec<_> = because.iter().filter_map(|reason| reason.plugin.clone()).collect();
-            because.extend(
-                by_new
-                    .filter_map(would_need)
-                    .filter(|reason| reason.plugin.as_ref().is_none_or(|plugin| !known.contains(plugin))),
-            );
-            because.extend(case.warnings(&problem, &solution)?);
-        }
-        Err(explanation) => because.push(unsolvable("unsolvable", explanation)),
-    }
-    if !because.iter().any(|reason| ["asked", "needed"].contains(&reason.kind)) {
-        let text = format!("nobody asks for {id}, and nothing needs it");
-        because.push(Because { kind: "nobody", text, ..Because::default() });
-    }
-    because.extend(case.passed_over(chosen.as_ref())?);
-    Ok(case.answer(chosen, because))
-}
-
-/// Returns everything that speaks against a version on a workspace.
-pub fn why_not(
+/// Returns why a plugin is, or would be, installed on a workspace, and why in its version.
+pub fn why(
     index: &Index,
-    place: &Surrounding,
-    spec: (&PluginId, &PluginVersion),
+    workspace: &WorkspaceView,
+    id: &PluginId,
     policy: &Policy,
 ) -> Result<WorkspaceReasons, IndexError> {
-    let (id, version) = spec;
-    let case = Inquiry::of(index, place, id, policy)?;
-    let mut because = Vec::new();
-    match case.offer(version) {
-        Some(offer) => because.extend(case.against(offer)?),
-        None => because.push(case.unknown(version)),
+    let query = Query::new(index, workspace, id, policy)?;
+    let mut reasons = query.requests();
+    reasons.extend(query.demands());
+    // Other plugins of the manifest may have no solution; that does not concern this one.
+    let settled = settle(&query.provider, query.problem(), query.wishes(), UnsignedFallback::Never)?;
+    let chosen = settled.solution.plugins.iter().find(|resolved| resolved.plugin == *id);
+    match settled.refused.iter().find(|(plugin, _)| plugin == id) {
+        Some((_, refusal)) => reasons.push(unsolvable("unsolvable", refusal)),
+        None => {
+            let known: Vec<_> = reasons.iter().filter_map(|reason| reason.plugin.clone()).collect();
+            let is_new = |reason: &Reason| reason.plugin.as_ref().is_none_or(|plugin| !known.contains(plugin));
+            let required_by = chosen.into_iter().flat_map(|resolved| &resolved.required_by);
+            reasons.extend(required_by.filter_map(future_demand).filter(is_new));
+            reasons.extend(query.deviations(&settled)?);
+        }
     }
-    if because.is_empty() {
-        let text = format!("nothing speaks against {id} {version}");
-        because.push(Because { kind: "nothing", text, ..Because::default() });
+    let chosen = chosen.map(|resolved| resolved.version.clone());
+    if !reasons.iter().any(|reason| ["asked", "needed"].contains(&reason.kind)) {
+        let text = format!("{id} is not in the manifest, and no plugin depends on it");
+        reasons.push(Reason { kind: "nobody", text, ..Reason::default() });
     }
-    Ok(case.answer(None, because))
+    reasons.extend(query.newer_versions(chosen.as_ref())?);
+    Ok(query.answer(chosen, reasons))
+}
+
+/// Returns every reason against a version on a workspace.
+pub fn why_not(
+    index: &Index,
+    workspace: &WorkspaceView,
+    (id, version): (&PluginId, &PluginVersion),
+    policy: &Policy,
+) -> Result<WorkspaceReasons, IndexError> {
+    let query = Query::new(index, workspace, id, policy)?;
+    let mut reasons = Vec::new();
+    match query.candidate(version) {
+        Some(candidate) => reasons.extend(query.reasons_against(candidate)?),
+        None => reasons.push(query.unknown(version)),
+    }
+    if reasons.is_empty() {
+        let text = format!("there is no reason against {id} {version}");
+        reasons.push(Reason { kind: "nothing", text, ..Reason::default() });
+    }
+    Ok(query.answer(None, reasons))
 }
 
 /// One plugin on one workspace.
-struct Inquiry<'a> {
-    index: &'a Index,
-    place: &'a Surrounding,
+struct Query<'a> {
+    workspace: &'a WorkspaceView,
     id: &'a PluginId,
     policy: &'a Policy,
     surroundings: Surroundings,
+    provider: IndexProvider<'a>,
     /// The versions, newest first.
-    offers: Vec<Offer>,
+    candidates: Vec<Candidate>,
 }
 
-impl<'a> Inquiry<'a> {
-    fn of(index: &'a Index, place: &'a Surrounding, id: &'a PluginId, policy: &'a Policy) -> Result<Self, IndexError> {
+impl<'a> Query<'a> {
+    fn new(
+        index: &'a Index,
+        workspace: &'a WorkspaceView,
+        id: &'a PluginId,
+        policy: &'a Policy,
+    ) -> Result<Self, IndexError> {
         let surroundings = Surroundings {
-            grafana: place.grafana.clone(),
-            platforms: place.platform.iter().cloned().collect(),
+            grafana: workspace.grafana.clone(),
+            platforms: workspace.platform.iter().cloned().collect(),
             published_before: policy.published_before,
         };
-        let mut offers = match index.plugin(id)? {
-            Some(plugin) => candidates::offers(&plugin, index.releases(id)?).collect(),
+        let mut candidates = match index.plugin(id)? {
+            Some(plugin) => candidates::candidates(&plugin, &index.releases(id)?),
             None => Vec::new(),
         };
-        offers.sort_by(|left: &Offer, right| right.release.version.cmp(&left.release.version));
-        Ok(Self { index, place, id, policy, surroundings, offers })
+        candidates.sort_by(|left, right| right.version.cmp(&left.version));
+        let provider = IndexProvider::new(index, &surroundings);
+        Ok(Self { workspace, id, policy, surroundings, provider, candidates })
     }
 
-    fn answer(&self, chosen: Option<PluginVersion>, because: Vec<Because>) -> WorkspaceReasons {
-        let installed = self.place.plugins.get(self.id).and_then(|plugin| plugin.version.clone());
+    fn answer(&self, chosen: Option<PluginVersion>, reasons: Vec<Reason>) -> WorkspaceReasons {
+        let installed = self.workspace.plugins.get(self.id).and_then(|plugin| plugin.version.clone());
         WorkspaceReasons {
-            name: self.place.name.clone(),
-            grafana: self.place.grafana.clone(),
+            name: self.workspace.name.clone(),
+            grafana: self.workspace.grafana.clone(),
             installed,
             chosen,
-            because,
+            reasons,
         }
     }
 
-    /// Returns what the manifest says of the plugin.
-    fn asked(&self) -> Vec<Because> {
+    /// Returns the entries of the manifest for the plugin.
+    fn requests(&self) -> Vec<Reason> {
         let one = |wish: &Wish| {
             let range = wish.version.as_ref().map(ToString::to_string);
             let which =
                 range.as_ref().map_or_else(|| "any version".to_owned(), |range| format!("`{}`", range.escape_debug()));
             let (kind, text) = match wish.ensure {
-                Ensure::Present => ("asked", format!("the manifest asks for {which} on `{}`", wish.on)),
-                Ensure::Absent => ("unwanted", format!("the manifest wants it gone on `{}`", wish.on)),
+                Ensure::Present => ("asked", format!("the manifest requests {which} on `{}`", wish.on)),
+                Ensure::Absent => ("unwanted", format!("the manifest removes it from `{}`", wish.on)),
             };
-            Because { kind, text, range, ..Because::default() }
+            Reason { kind, text, range, ..Reason::default() }
         };
-        self.place.wishes.iter().filter(|wish| wish.id == *self.id).map(one).collect()
+        self.workspace.wishes.iter().filter(|wish| wish.id == *self.id).map(one).collect()
     }
 
-    /// Returns the installed plugins that need it, and in which range.
-    fn needing(&self) -> impl Iterator<Item = (&InstalledPlugin, &Dependency)> {
+    /// Returns the installed plugins that depend on it, each with the dependency.
+    fn dependents(&self) -> impl Iterator<Item = (&InstalledPlugin, &Dependency)> {
         let one = |plugin: &'a InstalledPlugin| {
-            let found = plugin.dependencies.iter().find(|needed| needed.id == *self.id)?;
+            let found = plugin.dependencies.iter().find(|dependency| dependency.id == *self.id)?;
             Some((plugin, found))
         };
-        self.place.plugins.values().filter(|plugin| plugin.id != *self.id).filter_map(one)
+        self.workspace.plugins.values().filter(|plugin| plugin.id != *self.id).filter_map(one)
     }
 
-    fn needed(&self) -> Vec<Because> {
-        let one = |(plugin, needed): (&InstalledPlugin, &Dependency)| {
-            let range = needed.range.as_ref().map(ToString::to_string);
-            let text = format!("{} needs it{}", called(plugin), within(range.as_deref()));
+    fn demands(&self) -> Vec<Reason> {
+        let one = |(plugin, dependency): (&InstalledPlugin, &Dependency)| {
+            let range = dependency.range.as_ref().map(ToString::to_string);
+            let text = format!("{} needs it{}", with_version(plugin), within(range.as_deref()));
             let version = plugin.version.clone();
-            Because { kind: "needed", text, plugin: Some(plugin.id.clone()), version, range, ..Because::default() }
+            Reason { kind: "needed", text, plugin: Some(plugin.id.clone()), version, range, ..Reason::default() }
         };
-        self.needing().map(one).collect()
+        self.dependents().map(one).collect()
     }
 
-    /// Returns what is wished for on this workspace, this plugin among it.
-    fn wished(&self) -> Vec<PluginSpec> {
-        let present = self.place.wishes.iter().filter(|wish| wish.ensure == Ensure::Present);
+    /// Returns the wishes for this workspace; the plugin is always one of them.
+    fn wishes(&self) -> Vec<PluginSpec> {
+        let present = self.workspace.wishes.iter().filter(|wish| wish.ensure == Ensure::Present);
         let spec = |wish: &Wish| PluginSpec { id: wish.id.clone(), version: wish.version.clone().into() };
         let mut wishes: Vec<_> = present.map(spec).collect();
         if wishes.iter().any(|wish| wish.id == *self.id) {
             return wishes;
         }
-        let needed =
-            self.needing().map(|(_, needed)| PluginSpec { id: self.id.clone(), version: needed.range.clone().into() });
-        wishes.extend(needed);
+        let demand = |(_, dependency): (_, &Dependency)| PluginSpec {
+            id: self.id.clone(),
+            version: dependency.range.clone().into(),
+        };
+        wishes.extend(self.dependents().map(demand));
         if !wishes.iter().any(|wish| wish.id == *self.id) {
             wishes.push(PluginSpec::any(self.id.clone()));
         }
         wishes
     }
 
-    fn problem(&self, wishes: Vec<PluginSpec>) -> Problem {
+    /// Returns the problem of this workspace, without wishes.
+    fn problem(&self) -> Problem {
         Problem {
-            wishes,
+            wishes: Vec::new(),
             surroundings: self.surroundings.clone(),
             signatures: self.policy.signatures.clone(),
             locked: BTreeMap::new(),
-            installed: installed(self.place.plugins.values()),
+            installed: installed(self.workspace.plugins.values()),
         }
     }
 
-    /// Returns where the server will not follow what was chosen.
-    fn warnings(&self, problem: &Problem, solution: &Solution) -> Result<Vec<Because>, IndexError> {
-        if !self.place.is_server {
+    /// Returns where the server will deviate from the solution as far as it concerns this plugin.
+    fn deviations(&self, settled: &Settled) -> Result<Vec<Reason>, IndexError> {
+        if !self.workspace.is_server {
             return Ok(Vec::new());
         }
-        let found = surprises(&IndexProvider::new(self.index, &self.surroundings), problem, solution)?;
-        let about = found.into_iter().filter(|surprise| [&surprise.plugin, &surprise.needed_by].contains(&self.id));
-        let one = |surprise: crate::resolver::Surprise| Because {
+        let found = deviations(&self.provider, &settled.problem, &settled.solution)?;
+        let concerned = found.into_iter().filter(|one| [&one.plugin, &one.needed_by].contains(&self.id));
+        let reason = |deviation: ServerDeviation| Reason {
             kind: "server",
-            text: surprise.sentence(&self.place.name),
-            plugin: Some(surprise.plugin),
-            version: surprise.chosen,
-            ..Because::default()
+            text: deviation.message(&self.workspace.name),
+            plugin: Some(deviation.plugin),
+            version: deviation.chosen,
+            ..Reason::default()
         };
-        Ok(about.map(one).collect())
+        Ok(concerned.map(reason).collect())
     }
 
-    /// Returns why the versions that are newer than the chosen one were not chosen, the newest few.
-    fn passed_over(&self, chosen: Option<&PluginVersion>) -> Result<Vec<Because>, IndexError> {
-        let newer = |offer: &&Offer| chosen.is_none_or(|chosen| offer.release.version > *chosen);
-        let newer: Vec<_> = self.offers.iter().filter(newer).collect();
-        let mut because = Vec::new();
-        for offer in newer.iter().take(TOLD) {
-            let mut reasons = self.against(offer)?;
-            if reasons.is_empty() {
-                reasons.extend(self.held_back(offer));
-            }
-            because.extend(reasons.into_iter().next());
-        }
-        Ok(because)
-    }
-
-    /// Returns why a version that works is passed over.
-    fn held_back(&self, offer: &Offer) -> Option<Because> {
-        let version = &offer.release.version;
-        let text = match self.place.plugins.get(self.id).and_then(|plugin| plugin.version.as_ref()) {
-            _ if version.is_prerelease() => format!("{} {version} is a prerelease, and nobody asks for one", self.id),
-            Some(installed) => format!("{} {installed} is there and will do, so {version} is not needed", self.id),
-            None => return None,
-        };
-        let kind = if version.is_prerelease() { "prerelease" } else { "installed" };
-        Some(Because { kind, text, version: Some(version.clone()), ..Because::default() })
-    }
-
-    fn offer(&self, version: &PluginVersion) -> Option<&Offer> {
-        let exact = self.offers.iter().find(|offer| offer.release.version == *version);
-        exact.or_else(|| self.offers.iter().find(|offer| offer.release.version.same_release(version)))
-    }
-
-    fn unknown(&self, version: &PluginVersion) -> Because {
-        let newest: Vec<_> = self.offers.iter().take(3).map(|offer| offer.release.version.as_str()).collect();
-        let there = match newest.as_slice() {
-            [] => "it lists none".to_owned(),
-            newest => format!("the newest are {}", newest.join(", ")),
-        };
-        let text = format!("the catalog has no version {version} of {}; {there}", self.id);
-        Because { kind: "unknown", text, version: Some(version.clone()), ..Because::default() }
-    }
-
-    /// Returns everything that speaks against a version.
-    fn against(&self, offer: &Offer) -> Result<Vec<Because>, IndexError> {
-        let version = &offer.release.version;
-        let mut found: Vec<_> = refusals(offer.candidate(), false, &self.surroundings)
-            .into_iter()
-            .map(|why| self.refused(version, &why))
-            .collect();
-        if !self.policy.signatures.allows(self.id, offer.signed) {
-            found.push(self.refused(version, &Refusal::Unsigned));
-        }
-        found.extend(self.angular(offer));
-        let catalog_agrees = found.iter().all(|reason| reason.kind == "too-new");
-        found.extend(self.out_of_range(version));
-        if catalog_agrees {
-            found.extend(self.tangled(version)?);
+    /// Returns the first reason against each of the newest versions that are newer than the chosen one.
+    fn newer_versions(&self, chosen: Option<&PluginVersion>) -> Result<Vec<Reason>, IndexError> {
+        let newer = |candidate: &&Candidate| chosen.is_none_or(|chosen| candidate.version > *chosen);
+        let mut found = Vec::new();
+        for candidate in self.candidates.iter().filter(newer).take(MAX_NEWER) {
+            let first = self.reasons_against(candidate)?.into_iter().next();
+            found.extend(first.or_else(|| self.not_needed(candidate)));
         }
         Ok(found)
     }
 
-    fn refused(&self, version: &PluginVersion, why: &Refusal) -> Because {
+    /// Returns why a version that works is not chosen.
+    fn not_needed(&self, candidate: &Candidate) -> Option<Reason> {
+        let version = &candidate.version;
+        let text = match self.workspace.plugins.get(self.id).and_then(|plugin| plugin.version.as_ref()) {
+            _ if version.is_prerelease() => format!("{} {version} is a prerelease, and none is requested", self.id),
+            Some(installed) => {
+                format!("{} {installed} is installed and satisfies everything, so {version} is not needed", self.id)
+            }
+            None => return None,
+        };
+        let kind = if version.is_prerelease() { "prerelease" } else { "installed" };
+        Some(Reason { kind, text, version: Some(version.clone()), ..Reason::default() })
+    }
+
+    fn candidate(&self, version: &PluginVersion) -> Option<&Candidate> {
+        let exact = self.candidates.iter().find(|candidate| candidate.version == *version);
+        exact.or_else(|| self.candidates.iter().find(|candidate| candidate.version.same_release(version)))
+    }
+
+    fn unknown(&self, version: &PluginVersion) -> Reason {
+        let newest: Vec<_> = self.candidates.iter().take(3).map(|candidate| candidate.version.as_str()).collect();
+        let listed = match newest.as_slice() {
+            [] => "it lists none".to_owned(),
+            newest => format!("the newest are {}", newest.join(", ")),
+        };
+        let text = format!("the catalog has no version {version} of {}; {listed}", self.id);
+        Reason { kind: "unknown", text, version: Some(version.clone()), ..Reason::default() }
+    }
+
+    /// Returns every reason against a version.
+    fn reasons_against(&self, candidate: &Candidate) -> Result<Vec<Reason>, IndexError> {
+        let version = &candidate.version;
+        let mut refusals = refusals(candidate, false, &self.surroundings);
+        if !self.policy.signatures.allows(self.id, candidate.signed) {
+            refusals.push(Refusal::Unsigned);
+        }
+        let mut found: Vec<_> = refusals.iter().map(|refusal| self.refused(version, refusal)).collect();
+        found.extend(self.angular(candidate));
+        let catalog_agrees = found.iter().all(|reason| reason.kind == "too-new");
+        found.extend(self.out_of_range(version));
+        if catalog_agrees {
+            found.extend(self.conflict(version)?);
+        }
+        Ok(found)
+    }
+
+    fn refused(&self, version: &PluginVersion, refusal: &Refusal) -> Reason {
         let name = format!("{} {version}", self.id);
-        let text = match (why, self.policy.published_before) {
+        let text = match (refusal, self.policy.published_before) {
             (Refusal::TooNew(published), Some(limit)) => {
                 let days = (published.as_milliseconds().saturating_sub(limit.as_milliseconds()) + DAY - 1) / DAY;
                 let left = if days == 1 { "1 more day".to_owned() } else { format!("{days} more days") };
                 format!(
-                    "{name} is from {} and waits {left} (`trust.min-release-age`), unless it is asked for by name",
+                    "{name} is from {} and is not chosen for {left} (`trust.min-release-age`), unless it is requested by name",
                     published.date()
                 )
             }
-            _ => why.sentence(&name, false, self.surroundings.grafana.as_ref()),
+            _ => refusal.message(&name, false, self.surroundings.grafana.as_ref()),
         };
-        let range = match why {
+        let range = match refusal {
             Refusal::Grafana(range) => Some(range.clone()),
             _ => None,
         };
-        Because { kind: why.kind(), text, version: Some(version.clone()), range, ..Because::default() }
+        Reason { kind: refusal.kind(), text, version: Some(version.clone()), range, ..Reason::default() }
     }
 
-    /// The Grafana before the first without AngularJS has it switched off.
-    fn angular(&self, offer: &Offer) -> Option<Because> {
-        let grafana = self.surroundings.grafana.as_ref().filter(|_| offer.release.angular)?;
-        let version = &offer.release.version;
-        let text = format!(
-            "{} {version} needs AngularJS, which Grafana {grafana} has switched off unless it is told otherwise",
-            self.id
-        );
-        let is_off = grafana.major() + 1 == WITHOUT_ANGULAR;
-        is_off.then(|| Because { kind: "angular", text, version: Some(version.clone()), ..Because::default() })
+    /// Returns the reason against a version that uses AngularJS if Grafana has it switched off by default.
+    fn angular(&self, candidate: &Candidate) -> Option<Reason> {
+        let grafana = self.surroundings.grafana.as_ref().filter(|_| candidate.angular)?;
+        let version = &candidate.version;
+        let text =
+            format!("{} {version} needs AngularJS, which Grafana {grafana} has switched off by default", self.id);
+        let is_off = AngularSupport::in_grafana(grafana) == AngularSupport::OffByDefault;
+        is_off.then(|| Reason { kind: "angular", text, version: Some(version.clone()), ..Reason::default() })
     }
 
-    /// Returns the ranges of the manifest and of installed plugins that a version is not in.
-    fn out_of_range(&self, version: &PluginVersion) -> Vec<Because> {
-        let wishes = self.place.wishes.iter().filter(|wish| wish.id == *self.id && wish.ensure == Ensure::Present);
+    /// Returns the ranges of the manifest and of installed plugins that exclude a version.
+    fn out_of_range(&self, version: &PluginVersion) -> Vec<Reason> {
+        let wishes = self.workspace.wishes.iter().filter(|wish| wish.id == *self.id && wish.ensure == Ensure::Present);
         let mut found = Vec::new();
         for range in wishes.filter_map(|wish| wish.version.as_ref()).filter(|range| !range.allows(version)) {
             let text = format!(
-                "{} {version} is not in `{}`, which the manifest asks for",
+                "{} {version} is not in the range `{}` of the manifest",
                 self.id,
                 range.as_str().escape_debug()
             );
             let (range, version) = (Some(range.to_string()), Some(version.clone()));
-            found.push(Because { kind: "range", text, version, range, ..Because::default() });
+            found.push(Reason { kind: "range", text, version, range, ..Reason::default() });
         }
-        for (plugin, needed) in self.needing() {
-            let Some(range) = needed.range.as_ref().filter(|range| !range.allows(version)) else { continue };
+        for (plugin, dependency) in self.dependents() {
+            let Some(range) = dependency.range.as_ref().filter(|range| !range.allows(version)) else { continue };
             let range = range.to_string();
-            let text =
-                format!("{} needs {} `{}`, which has not {version}", called(plugin), self.id, range.escape_debug());
+            let text = format!("{} needs {} `{}`, not {version}", with_version(plugin), self.id, range.escape_debug());
             let (plugin, version) = (Some(plugin.id.clone()), Some(version.clone()));
-            found.push(Because { kind: "conflict", text, plugin, version, range: Some(range), ..Because::default() });
+            found.push(Reason { kind: "conflict", text, plugin, version, range: Some(range), ..Reason::default() });
         }
         found
     }
 
-    /// Returns why a version does not go with what it needs, or with what else is wished for.
-    fn tangled(&self, version: &PluginVersion) -> Result<Option<Because>, IndexError> {
+    /// Returns why a version does not work with its dependencies, or with another wish for this workspace.
+    fn conflict(&self, version: &PluginVersion) -> Result<Option<Reason>, IndexError> {
         let exact = VersionRequest::Text { version: version.clone(), range: None };
-        let this = PluginSpec { id: self.id.clone(), version: exact };
-        let mut problem = self.problem(vec![this]);
-        if let Err(explanation) = attempt(self.index, &problem)? {
-            return Ok(Some(Because { version: Some(version.clone()), ..unsolvable("dependency", explanation) }));
+        let mut wishes = vec![PluginSpec { id: self.id.clone(), version: exact }];
+        wishes.extend(self.wishes().into_iter().filter(|wish| wish.id != *self.id));
+        let settled = settle(&self.provider, self.problem(), wishes, UnsignedFallback::Never)?;
+        let version = Some(version.clone());
+        if let Some((_, refusal)) = settled.refused.iter().find(|(plugin, _)| plugin == self.id) {
+            return Ok(Some(Reason { version, ..unsolvable("dependency", refusal) }));
         }
-        problem.wishes.extend(self.wished().into_iter().filter(|wish| wish.id != *self.id));
-        let others = problem.wishes.split_off(1);
-        for other in others {
-            problem.wishes.push(other);
-            if let Err(explanation) = attempt(self.index, &problem)? {
-                let other = problem.wishes.pop().filter(|wish| wish.id != *self.id);
-                let alone = Problem { wishes: other.iter().cloned().collect(), ..problem.clone() };
-                // What has no way by itself says nothing about this version.
-                if attempt(self.index, &alone)?.is_ok() {
-                    let plugin = other.map(|wish| wish.id);
-                    let conflict = unsolvable("conflict", explanation);
-                    return Ok(Some(Because { version: Some(version.clone()), plugin, ..conflict }));
-                }
-            }
-        }
-        Ok(None)
+        // A wish that has no solution alone does not concern this version.
+        let conflicts = |refusal: &WishRefusal| matches!(refusal, WishRefusal::Conflict(_) | WishRefusal::GivenUp);
+        let found = settled.refused.iter().find(|(_, refusal)| conflicts(refusal));
+        let reason = |(plugin, refusal): &(PluginId, WishRefusal)| {
+            let plugin = Some(plugin.clone());
+            Reason { version, plugin, ..unsolvable("conflict", refusal) }
+        };
+        Ok(found.map(reason))
     }
 }
 
-/// Checks that the catalog or one of the workspaces has the plugin; otherwise the nearest ids are told.
-pub fn find(index: &Index, places: &[Surrounding], id: &PluginId) -> Result<(), crate::ops::candidates::LookupError> {
-    if places.iter().any(|place| place.plugins.contains_key(id)) {
+/// Checks that the catalog or one of the workspaces has the plugin; the error has the ids with the most similar spelling.
+pub fn find(index: &Index, workspaces: &[WorkspaceView], id: &PluginId) -> Result<(), LookupError> {
+    if workspaces.iter().any(|workspace| workspace.plugins.contains_key(id)) {
         return Ok(());
     }
     find_plugin(index, id).map(drop)
 }
 
-fn called(plugin: &InstalledPlugin) -> String {
+fn with_version(plugin: &InstalledPlugin) -> String {
     let version = plugin.version.as_ref().map_or_else(String::new, |version| format!(" {version}"));
     format!("{}{version}", plugin.id)
 }
@@ -425,20 +418,22 @@ fn within(range: Option<&str>) -> String {
     range.map_or_else(|| " in any version".to_owned(), |range| format!(" in `{}`", range.escape_debug()))
 }
 
-/// Returns the reason of a plugin that is to come.
-fn would_need(reason: &WantedBy) -> Option<Because> {
-    let WantedBy::NeededBy { plugin, version, range } = reason else { return None };
+/// Returns the demand of a plugin that would be installed.
+fn future_demand(required_by: &RequiredBy) -> Option<Reason> {
+    let RequiredBy::Plugin { plugin, version, range } = required_by else { return None };
     let range = range.as_ref().map(ToString::to_string);
-    let text =
-        format!("{plugin} {version}, which the manifest asks for or needs, needs it{}", within(range.as_deref()));
+    let text = format!(
+        "{plugin} {version}, which the manifest requests directly or as a dependency, needs it{}",
+        within(range.as_deref())
+    );
     let (plugin, version) = (Some(plugin.clone()), Some(version.clone()));
-    Some(Because { kind: "needed", text, plugin, version, range, ..Because::default() })
+    Some(Reason { kind: "needed", text, plugin, version, range, ..Reason::default() })
 }
 
-fn unsolvable(kind: &'static str, explanation: Option<Box<Explanation>>) -> Because {
-    let explanation = explanation.map(|explanation| *explanation);
+fn unsolvable(kind: &'static str, refusal: &WishRefusal) -> Reason {
+    let explanation = refusal.explanation().cloned();
     let text = explanation
         .as_ref()
-        .map_or_else(|| "the search for versions that go together took too long".to_owned(), ToString::to_string);
-    Because { kind, text, explanation, ..Because::default() }
+        .map_or_else(|| "the search for versions that work together took too long".to_owned(), ToString::to_string);
+    Reason { kind, text, explanation, ..Reason::default() }
 }

@@ -1,8 +1,8 @@
-//! From the solver's proof that there is no solution to the facts that it stands on.
+//! From the solver's proof that there is no solution to the facts that it rests on.
 //!
-//! *Invariant:* a proof may be as deep as a chain of dependencies is long, so it is walked and taken apart without
-//! recursion, which the crate's own reporter does not do. What stands for the user's wishes is never named.
-//! *Not for:* how many of the facts are told.
+//! *Invariant:* a proof may be as deep as a chain of dependencies is long, so it is walked and dropped without recursion,
+//! unlike in the solver's own reporter. The root, which stands for the wishes, is never named.
+//! *Not for:* how many facts are shown; see `explanation`.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
@@ -21,10 +21,10 @@ use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionReq
 
 type ProofTree = DerivationTree<SolverNode, Places, Infallible>;
 
-/// How many stretches of versions, and how many single versions, a sentence names.
+/// How many intervals of versions, and how many single versions, a sentence names.
 const NAMED: usize = 3;
 
-/// Takes a proof apart, so that dropping it does not go as deep as it is.
+/// Drops a proof without recursion.
 pub(super) fn dismantle(tree: ProofTree) {
     let mut open = vec![tree];
     while let Some(tree) = open.pop() {
@@ -53,15 +53,15 @@ fn leaves(tree: &ProofTree) -> Vec<&External<SolverNode, Places, Infallible>> {
     leaves
 }
 
-/// What a proof stands on, by plugin.
+/// What a proof rests on, by plugin.
 #[derive(Default)]
 struct ProofBasis {
-    asked: BTreeSet<usize>,
+    requested: BTreeSet<usize>,
     nodes: HashMap<SolverNode, usize>,
     members: Vec<std::rc::Rc<PluginNode>>,
-    /// The versions of one that need the other.
-    needs: BTreeMap<(usize, usize), BTreeSet<usize>>,
-    /// The versions among which none works.
+    /// The versions of one plugin that depend on the other.
+    dependencies: BTreeMap<(usize, usize), BTreeSet<usize>>,
+    /// The versions of which none works.
     refused: BTreeMap<usize, BTreeSet<usize>>,
 }
 
@@ -85,12 +85,12 @@ impl ProofBasis {
             External::Custom(_, _, never) => match *never {},
             External::FromDependencyOf(SolverNode::ROOT, _, node, _) => {
                 let number = self.number(universe, *node)?;
-                self.asked.insert(number);
+                self.requested.insert(number);
             }
             External::FromDependencyOf(from, places, to, _) => {
                 let (from, to) = (self.number(universe, *from)?, self.number(universe, *to)?);
                 let length = self.members[from].entries.len();
-                self.needs.entry((from, to)).or_default().extend(places.last_first(length));
+                self.dependencies.entry((from, to)).or_default().extend(places.last_first(length));
             }
             External::NoVersions(node, places) => {
                 let number = self.number(universe, *node)?;
@@ -103,8 +103,8 @@ impl ProofBasis {
 
     /// Returns the plugins in the order in which one leads to the next.
     fn order(&self) -> Vec<usize> {
-        let mut open: VecDeque<usize> = self.asked.iter().copied().collect();
-        let (mut seen, mut order): (HashSet<usize>, _) = (self.asked.iter().copied().collect(), Vec::new());
+        let mut open: VecDeque<usize> = self.requested.iter().copied().collect();
+        let (mut seen, mut order): (HashSet<usize>, _) = (self.requested.iter().copied().collect(), Vec::new());
         while let Some(number) = open.pop_front() {
             order.push(number);
             open.extend(self.led_to(number).filter(|to| seen.insert(*to)));
@@ -113,98 +113,99 @@ impl ProofBasis {
     }
 
     fn led_to(&self, number: usize) -> impl Iterator<Item = usize> {
-        self.needs.range((number, 0)..=(number, usize::MAX)).map(|((_, to), _)| *to)
+        self.dependencies.range((number, 0)..=(number, usize::MAX)).map(|((_, to), _)| *to)
     }
 }
 
 /// Returns why there is no solution.
 pub(super) fn explain<P: Provider>(universe: &Universe<'_, P>, tree: &ProofTree) -> Explanation {
-    let mut ground = ProofBasis::default();
+    let mut basis = ProofBasis::default();
     for leaf in leaves(tree) {
-        ground.take(universe, leaf);
+        basis.take(universe, leaf);
     }
     let mut facts = Vec::new();
-    let order = ground.order();
+    let order = basis.order();
     for number in &order {
-        facts.extend(asked(universe, &ground, *number));
+        facts.extend(requests(universe, &basis, *number));
     }
     for number in &order {
-        facts.extend(refused(universe, &ground, *number));
-        for to in ground.led_to(*number) {
-            facts.extend(needs(universe, &ground, (*number, to)));
+        facts.extend(refusals(universe, &basis, *number));
+        for to in basis.led_to(*number) {
+            facts.extend(dependencies(universe, &basis, (*number, to)));
         }
     }
     let contested = contested(&facts);
-    facts.extend(order.iter().filter_map(|number| versions(&contested, &ground.members[*number])));
-    Explanation { headline: headline(universe, &ground), facts }
+    facts.extend(order.iter().filter_map(|number| versions(&contested, &basis.members[*number])));
+    Explanation { headline: headline(universe, &basis), facts }
 }
 
-fn headline<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis) -> String {
-    let asked: Vec<_> = ground.asked.iter().map(|number| ground.members[*number].id.as_str()).collect();
+fn headline<P: Provider>(universe: &Universe<'_, P>, basis: &ProofBasis) -> String {
+    let requested: Vec<_> = basis.requested.iter().map(|number| basis.members[*number].id.as_str()).collect();
     let grafana = universe.problem.surroundings.grafana.as_ref();
     let here = grafana.map_or_else(String::new, |grafana| format!(" on Grafana {grafana}"));
-    match asked.as_slice() {
-        [only] => format!("no version of {only} works{here} with all that it needs"),
-        [] => format!("no versions go together{here}"),
-        _ => format!("no versions of {} go together{here}", join(&asked, "and")),
+    match requested.as_slice() {
+        [only] => format!("no version of {only} works{here} with all its dependencies"),
+        [] => format!("no versions work together{here}"),
+        _ => format!("no versions of {} work together{here}", join(&requested)),
     }
 }
 
-fn asked<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis, number: usize) -> Vec<Fact> {
-    let member = &ground.members[number];
+fn requests<P: Provider>(universe: &Universe<'_, P>, basis: &ProofBasis, number: usize) -> Vec<Fact> {
+    let member = &basis.members[number];
     let one = |wanted: &VersionRequest| {
         let none = universe.wished(member).count(member.entries.len()) == 0;
         let range = (*wanted != VersionRequest::Any).then(|| wanted.to_string());
         let which = range.as_ref().map_or_else(String::new, |range| format!(" `{}`", range.escape_debug()));
-        let text = format!("{}{which} was asked for{}", member.id, if none { lacking(member) } else { String::new() });
-        Fact { range, text, ..fact(FactKind::Asked, member) }
+        let end = if none { no_match(member) } else { String::new() };
+        let text = format!("{}{which} is requested{end}", member.id);
+        Fact { range, text, ..fact(FactKind::Requested, member) }
     };
-    if ground.asked.contains(&number) { member.wishes.iter().map(one).collect() } else { Vec::new() }
+    if basis.requested.contains(&number) { member.wishes.iter().map(one).collect() } else { Vec::new() }
 }
 
-fn refused<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis, number: usize) -> Vec<Fact> {
-    let member = &ground.members[number];
+fn refusals<P: Provider>(universe: &Universe<'_, P>, basis: &ProofBasis, number: usize) -> Vec<Fact> {
+    let member = &basis.members[number];
     if !member.is_known {
         let text = format!("the catalog has no plugin {}", member.id);
         return vec![Fact { text, ..fact(FactKind::Missing, member) }];
     }
     let mut groups: Vec<(String, &'static str, Vec<usize>)> = Vec::new();
     let grafana = universe.problem.surroundings.grafana.as_ref();
-    for place in ground.refused.get(&number).into_iter().flatten().rev() {
+    for place in basis.refused.get(&number).into_iter().flatten().rev() {
         let Some(refusal) = universe.refusal(member, &member.entries[*place]) else { continue };
-        let same = refusal.sentence("", false, grafana);
+        let same = refusal.message("", false, grafana);
         match groups.iter_mut().find(|(text, ..)| *text == same) {
             Some((_, _, places)) => places.push(*place),
             None => groups.push((same, refusal.kind(), vec![*place])),
         }
     }
-    let tell = |(_, reason, places): (String, &'static str, Vec<usize>)| {
+    let describe = |(_, reason, places): (String, &'static str, Vec<usize>)| {
         let refusal = universe.refusal(member, &member.entries[places[0]])?;
-        let text = refusal.sentence(&name(member, &places), places.len() > 1, grafana);
+        let text = refusal.message(&name(member, &places), places.len() > 1, grafana);
         let reason = Some(reason);
         Some(Fact { versions: list(member, &places), reason, text, ..fact(FactKind::Refused, member) })
     };
-    groups.into_iter().filter_map(tell).collect()
+    groups.into_iter().filter_map(describe).collect()
 }
 
-fn needs<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis, pair: (usize, usize)) -> Vec<Fact> {
-    let (member, needed) = (&ground.members[pair.0], &ground.members[pair.1]);
+fn dependencies<P: Provider>(universe: &Universe<'_, P>, basis: &ProofBasis, pair: (usize, usize)) -> Vec<Fact> {
+    let (member, needed) = (&basis.members[pair.0], &basis.members[pair.1]);
     let mut groups: Vec<(&Dependency, Vec<usize>)> = Vec::new();
-    for place in ground.needs.get(&pair).into_iter().flatten().rev() {
-        let Ok(needs) = universe.needs(member, &member.entries[*place]) else { continue };
-        let found = needs.plugins.iter().find(|(_, dependency)| dependency.id == needed.id);
+    for place in basis.dependencies.get(&pair).into_iter().flatten().rev() {
+        let Ok(dependencies) = universe.dependencies(member, &member.entries[*place]) else { continue };
+        let found = dependencies.plugins.iter().find(|(_, dependency)| dependency.id == needed.id);
         let Some((_, dependency)) = found else { continue };
         match groups.iter_mut().find(|(known, _)| *known == dependency) {
             Some((_, places)) => places.push(*place),
             None => groups.push((dependency, vec![*place])),
         }
     }
-    let tell = |(dependency, places): (&Dependency, Vec<usize>)| {
+    let describe = |(dependency, places): (&Dependency, Vec<usize>)| {
         let range = dependency.range.as_ref();
         let which = range.map_or_else(String::new, |range| format!(" `{}`", range.as_str().escape_debug()));
         let none = universe.in_range(needed, range).count(needed.entries.len()) == 0;
         let verb = if places.len() > 1 { "need" } else { "needs" };
-        let end = if none && needed.is_known { lacking(needed) } else { String::new() };
+        let end = if none && needed.is_known { no_match(needed) } else { String::new() };
         Fact {
             versions: list(member, &places),
             needs: Some(needed.id.clone()),
@@ -213,26 +214,26 @@ fn needs<P: Provider>(universe: &Universe<'_, P>, ground: &ProofBasis, pair: (us
             ..fact(FactKind::Needs, member)
         }
     };
-    groups.into_iter().map(tell).collect()
+    groups.into_iter().map(describe).collect()
 }
 
-/// Returns the plugins that several ask for in different ways.
+/// Returns the plugins on which several facts make demands.
 fn contested(facts: &[Fact]) -> HashSet<PluginId> {
-    let mut asking: HashMap<&PluginId, usize> = HashMap::new();
+    let mut demands: HashMap<&PluginId, usize> = HashMap::new();
     for fact in facts {
-        let asked = match fact.kind {
-            FactKind::Asked if fact.range.is_some() => Some(&fact.plugin),
+        let plugin = match fact.kind {
+            FactKind::Requested if fact.range.is_some() => Some(&fact.plugin),
             FactKind::Needs => fact.needs.as_ref(),
             _ => None,
         };
-        if let Some(plugin) = asked {
-            *asking.entry(plugin).or_default() += 1;
+        if let Some(plugin) = plugin {
+            *demands.entry(plugin).or_default() += 1;
         }
     }
-    asking.into_iter().filter(|(_, count)| *count > 1).map(|(plugin, _)| plugin.clone()).collect()
+    demands.into_iter().filter(|(_, count)| *count > 1).map(|(plugin, _)| plugin.clone()).collect()
 }
 
-/// Returns which versions there are of a contested plugin.
+/// Returns the versions of a contested plugin as a fact.
 fn versions(contested: &HashSet<PluginId>, member: &PluginNode) -> Option<Fact> {
     if !contested.contains(&member.id) || member.entries.is_empty() {
         return None;
@@ -244,7 +245,7 @@ fn versions(contested: &HashSet<PluginId>, member: &PluginNode) -> Option<Fact> 
     if older > 0 {
         named.push(format!("{older} older"));
     }
-    let text = format!("the versions of {} are {}", member.id, join(&named, "and"));
+    let text = format!("the versions of {} are {}", member.id, join(&named));
     Some(Fact { versions, text, ..fact(FactKind::Versions, member) })
 }
 
@@ -253,14 +254,14 @@ fn fact(kind: FactKind, member: &PluginNode) -> Fact {
     Fact { kind, plugin, versions: Vec::new(), needs: None, range: None, reason: None, text: String::new() }
 }
 
-/// Returns what is said of a plugin that has no version in a range.
-fn lacking(member: &PluginNode) -> String {
+/// Returns the end of a sentence about a plugin that has no version in a range.
+fn no_match(member: &PluginNode) -> String {
     let newest: Vec<_> = member.entries.iter().rev().take(NAMED).map(|entry| entry.version().to_string()).collect();
     match newest.as_slice() {
         [] if member.is_known => ", and the catalog lists no version".to_owned(),
         [] => String::new(),
-        [only] => format!(", and there is only {only}"),
-        _ => format!(", and there is none; the newest are {}", join(&newest, "and")),
+        [only] => format!(", but the only version is {only}"),
+        _ => format!(", but no version matches; the newest are {}", join(&newest)),
     }
 }
 
@@ -268,23 +269,23 @@ fn list(member: &PluginNode, places: &[usize]) -> Vec<PluginVersion> {
     places.iter().map(|place| member.entries[*place].version().clone()).collect()
 }
 
-/// Returns the plugin with these of its versions, given newest first, in stretches.
+/// Returns the plugin with these of its versions, given newest first, as intervals.
 fn name(member: &PluginNode, places: &[usize]) -> String {
     let version = |place: usize| member.entries[place].version().as_str();
     if places.len() == member.entries.len() && places.len() > 1 {
         return format!("all {} versions of {}", places.len(), member.id);
     }
-    let stretches: Vec<_> = places.chunk_by(|newer, older| *newer == older + 1).collect();
+    let intervals: Vec<_> = places.chunk_by(|newer, older| *newer == older + 1).collect();
     let mut named: Vec<String> = Vec::new();
-    for stretch in stretches.iter().take(NAMED).rev() {
-        named.push(match stretch {
+    for interval in intervals.iter().take(NAMED).rev() {
+        named.push(match interval {
             [only] => version(*only).to_owned(),
             [newer, older] => format!("{} and {}", version(*older), version(*newer)),
             [newest, .., oldest] => format!("{} to {}", version(*oldest), version(*newest)),
             [] => continue,
         });
     }
-    let more: usize = stretches.iter().skip(NAMED).map(|stretch| stretch.len()).sum();
+    let more: usize = intervals.iter().skip(NAMED).map(|interval| interval.len()).sum();
     if more > 0 {
         named.push(format!("{more} older"));
     }
@@ -292,11 +293,11 @@ fn name(member: &PluginNode, places: &[usize]) -> String {
 }
 
 /// Returns words in a row: `a, b and c`.
-fn join(words: &[impl AsRef<str>], last: &str) -> String {
+fn join(words: &[impl AsRef<str>]) -> String {
     let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
     match words.as_slice() {
         [] => String::new(),
         [only] => (*only).to_owned(),
-        [first @ .., end] => format!("{} {last} {end}", first.join(", ")),
+        [first @ .., end] => format!("{} and {end}", first.join(", ")),
     }
 }

@@ -12,41 +12,42 @@ use crate::{
 /// How many lines an explanation has at most.
 const MAX_LINES: usize = 10;
 
-/// How many facts of one sort about one plugin are told one by one.
-const OF_A_SORT: usize = 3;
+/// How many facts of one kind about one plugin are shown one by one.
+const OF_A_KIND: usize = 3;
 
-/// What sort of fact it is.
+/// What a fact is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum FactKind {
-    /// The plugin was asked for.
-    Asked,
+    /// The plugin is requested.
+    #[serde(rename = "asked")]
+    Requested,
     /// The plugin is not in the catalog.
     Missing,
     /// The versions do not work here.
     Refused,
-    /// The versions need another plugin.
+    /// The versions depend on another plugin.
     Needs,
-    /// These versions there are.
+    /// The catalog lists these versions.
     Versions,
 }
 
-/// One of the facts that together leave no way out.
+/// One of the facts that together rule out every solution.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Fact {
-    /// What sort of fact it is.
+    /// What it is about.
     pub kind: FactKind,
     /// The plugin that it is about.
     pub plugin: PluginId,
     /// The versions that it is about, newest first.
     pub versions: Vec<PluginVersion>,
-    /// The plugin that these versions need.
+    /// The plugin that these versions depend on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<PluginId>,
-    /// The versions that are asked for or needed, as they were written.
+    /// The versions that are requested or needed, as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
-    /// Why the versions do not work here, in a word: `grafana`, `angular`, `platform`, `withdrawn`,
+    /// Why the versions do not work here, as a word: `grafana`, `angular`, `platform`, `withdrawn`,
     /// `too-new` or `signature`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
@@ -62,35 +63,35 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// Returns all facts that decided, wishes first, then in the order in which one plugin leads to the next.
+    /// Returns all facts that rule out a solution: wishes first, then from dependents to dependencies.
     pub fn facts(&self) -> &[Fact] {
         &self.facts
     }
 
-    /// Returns the explanation as at most ten lines without full stops, the first of which says what cannot be.
+    /// Returns the explanation as at most ten lines without full stops; the first line is the conclusion.
     pub fn lines(&self) -> Vec<String> {
-        let mut told = Vec::new();
-        for sort in self.facts.chunk_by(|one, next| sort_of(one) == sort_of(next)) {
-            let shown = if sort.len() > OF_A_SORT { OF_A_SORT - 1 } else { sort.len() };
-            told.extend(sort[..shown].iter().map(|fact| fact.text.clone()));
-            told.extend(rest(&sort[shown..]));
+        let mut lines = Vec::new();
+        for group in self.facts.chunk_by(|one, next| group_key(one) == group_key(next)) {
+            let shown = if group.len() > OF_A_KIND { OF_A_KIND - 1 } else { group.len() };
+            lines.extend(group[..shown].iter().map(|fact| fact.text.clone()));
+            lines.extend(rest(&group[shown..]));
         }
-        let room = MAX_LINES - 1;
-        if told.len() > room {
-            let half = (room - 1) / 2;
-            let between = told.len() - 2 * half;
-            told.splice(half..half + between, [format!("{between} more facts lead on from there")]);
+        let limit = MAX_LINES - 1;
+        if lines.len() > limit {
+            let half = (limit - 1) / 2;
+            let between = lines.len() - 2 * half;
+            lines.splice(half..half + between, [format!("{between} more facts follow from there")]);
         }
-        told.insert(0, self.headline.clone());
-        told
+        lines.insert(0, self.headline.clone());
+        lines
     }
 }
 
-fn sort_of(fact: &Fact) -> (FactKind, &PluginId, Option<&PluginId>) {
+fn group_key(fact: &Fact) -> (FactKind, &PluginId, Option<&PluginId>) {
     (fact.kind, &fact.plugin, fact.needs.as_ref())
 }
 
-/// Returns facts of one sort in one sentence.
+/// Returns facts of one group as one sentence.
 fn rest(facts: &[Fact]) -> Option<String> {
     let first = facts.first()?;
     let count: usize = facts.iter().map(|fact| fact.versions.len()).sum();
@@ -128,7 +129,7 @@ impl Serialize for Explanation {
 impl Diagnose for Explanation {
     fn diagnosis(&self) -> Diagnosis {
         let why_not =
-            |fact: &Fact| format!("`plugport why-not {}@VERSION` tells what speaks against one version", fact.plugin);
+            |fact: &Fact| format!("`plugport why-not {}@VERSION` lists the reasons against one version", fact.plugin);
         Diagnosis::from(Kind::Failed).with_hint(self.facts.first().map(why_not))
     }
 }

@@ -1,8 +1,8 @@
 //! Sets of the versions of one plugin.
 //!
-//! *Invariant:* a set holds places in the list of a plugin's versions, oldest first, as half-open stretches; one that ends
-//! at an end of the list is open there. So two sets of the same places are equal, whatever the versions look like: texts
-//! that are no semver, and versions of one rank, have places like all others.
+//! *Invariant:* a set holds places in the list of a plugin's versions, oldest first, as half-open intervals; an interval
+//! that reaches an end of the list is unbounded there. So two sets of the same places are equal, even if versions are not
+//! semver or have equal precedence.
 //! *Not for:* ranges as people write them.
 
 use std::{fmt, ops::Bound};
@@ -14,35 +14,35 @@ use pubgrub::{Ranges, VersionSet};
 pub(super) struct Places(Ranges<u32>);
 
 impl Places {
-    /// Returns the places of a list for which `holds`; of an empty list, all that there might be.
-    pub(super) fn of(holds: impl Iterator<Item = bool>) -> Self {
-        let mut stretches: Vec<(Bound<u32>, Bound<u32>)> = Vec::new();
+    /// Returns the places of a list whose flag is set; for an empty list the set of all places.
+    pub(super) fn from_flags(flags: impl Iterator<Item = bool>) -> Self {
+        let mut intervals: Vec<(Bound<u32>, Bound<u32>)> = Vec::new();
         let (mut start, mut length) = (None, 0);
-        for (place, holds) in (0..).zip(holds) {
+        for (place, holds) in (0..).zip(flags) {
             length = place + 1;
             if holds {
                 start = start.or(Some(place));
             } else if let Some(start) = start.take() {
-                stretches.push((from(start), Bound::Excluded(place)));
+                intervals.push((from(start), Bound::Excluded(place)));
             }
         }
         if let Some(start) = start.or((length == 0).then_some(0)) {
-            stretches.push((from(start), Bound::Unbounded));
+            intervals.push((from(start), Bound::Unbounded));
         }
-        Self(stretches.into_iter().collect())
+        Self(intervals.into_iter().collect())
     }
 
     /// Returns the places below `length`, last first.
     pub(super) fn last_first(&self, length: usize) -> impl Iterator<Item = usize> {
-        let stretches: Vec<_> = self.0.iter().map(|(start, end)| stretch(*start, *end, length)).collect();
-        stretches.into_iter().rev().flat_map(|(start, end)| (start..end).rev())
+        let intervals: Vec<_> = self.0.iter().map(|(start, end)| interval(*start, *end, length)).collect();
+        intervals.into_iter().rev().flat_map(|(start, end)| (start..end).rev())
     }
 
     /// Returns how many places below `length` there are.
     pub(super) fn count(&self, length: usize) -> usize {
         self.0
             .iter()
-            .map(|(start, end)| stretch(*start, *end, length))
+            .map(|(start, end)| interval(*start, *end, length))
             .map(|(start, end)| end.saturating_sub(start))
             .sum()
     }
@@ -62,7 +62,7 @@ fn from(start: u32) -> Bound<u32> {
     if start == 0 { Bound::Unbounded } else { Bound::Included(start) }
 }
 
-fn stretch(start: Bound<u32>, end: Bound<u32>, length: usize) -> (usize, usize) {
+fn interval(start: Bound<u32>, end: Bound<u32>, length: usize) -> (usize, usize) {
     let start = match start {
         Bound::Included(start) => start as usize,
         Bound::Excluded(start) => start as usize + 1,
@@ -126,12 +126,12 @@ impl VersionSet for Places {
 mod tests {
     use super::*;
 
-    fn of(text: &str) -> Places {
-        Places::of(text.chars().map(|sign| sign == 'x'))
+    fn set(text: &str) -> Places {
+        Places::from_flags(text.chars().map(|sign| sign == 'x'))
     }
 
     #[test]
-    fn stretches_are_read_and_written() {
+    fn places_are_found_again() {
         for (text, places) in [
             ("", vec![]),
             ("x", vec![0]),
@@ -140,18 +140,18 @@ mod tests {
             ("xx.x.xx", vec![6, 5, 3, 1, 0]),
             ("..", vec![]),
         ] {
-            assert_eq!(of(text).last_first(text.len()).collect::<Vec<_>>(), places, "{text:?}");
-            assert_eq!(of(text).count(text.len()), places.len(), "{text:?}");
+            assert_eq!(set(text).last_first(text.len()).collect::<Vec<_>>(), places, "{text:?}");
+            assert_eq!(set(text).count(text.len()), places.len(), "{text:?}");
         }
     }
 
     #[test]
     fn sets_of_the_same_places_are_equal() {
-        assert_eq!((of(""), of("xxx")), (Places::full(), Places::full()));
-        assert_eq!((of("x.."), of(".x.")), (Places::singleton(0), Places::singleton(1)));
-        assert_eq!(Places::singleton(0).union(&Places::singleton(1)), of("xx."));
-        assert_eq!(of("xx.").intersection(&of(".xx")), Places::singleton(1));
-        assert_eq!(of("x.").complement(), of(".x"));
-        assert_eq!(of(".."), Places::empty());
+        assert_eq!((set(""), set("xxx")), (Places::full(), Places::full()));
+        assert_eq!((set("x.."), set(".x.")), (Places::singleton(0), Places::singleton(1)));
+        assert_eq!(Places::singleton(0).union(&Places::singleton(1)), set("xx."));
+        assert_eq!(set("xx.").intersection(&of(".xx")), Places::singleton(1));
+        assert_eq!(set("x.").complement(), set(".x"));
+        assert_eq!(set(".."), Places::empty());
     }
 }

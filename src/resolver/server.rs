@@ -1,279 +1,297 @@
-//! What a Grafana server does with what a plugin needs, whatever was chosen (protocol page 2.6 and 8).
+//! What a Grafana server does with the dependencies of a plugin that it installs (protocol pages 2.6 and 8).
 //!
-//! *Invariant:* pure; one function a decision of the server's.
-//! *Not for:* choosing: this says where the server will not follow.
+//! *Invariant:* pure; what differs between versions of Grafana comes from the table in `grafana`.
+//! *Not for:* choosing versions: this tells where the server will deviate from the choice.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter, slice};
 
-use super::{Listing, Problem, Provider, Resolved, Solution, WantedBy, lacks_platform, works_with};
+use super::{
+    Candidate, Problem, Provider, RequiredBy, Resolved, Solution,
+    candidate::missing_platform,
+    grafana::{Behaviour, DependencyChoice, InstalledDependency},
+    works_with,
+};
 use crate::model::{Dependency, GrafanaVersion, PluginId, PluginVersion};
 
 /// What a server finds when it looks for a dependency.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Offering<'a> {
-    /// The versions that the catalog lists.
-    pub versions: &'a [Listing],
-    /// Those of them that have no package for the server's platform.
-    pub lacking: &'a [PluginVersion],
+pub struct DependencyState<'a> {
+    /// The versions in the catalog.
+    pub versions: &'a [Candidate],
+    /// Those of them without a package for the platform of the server.
+    pub without_package: &'a [PluginVersion],
     /// The version that is installed.
     pub installed: Option<&'a PluginVersion>,
-    /// Whether it brings the plugin itself.
+    /// Whether the dependency is part of Grafana.
     pub is_core: bool,
 }
 
 /// What a server does with a dependency.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ServerChoice {
-    /// It installs this version, over an older one where there is one.
-    Takes(PluginVersion),
-    /// It leaves this version where it is.
+    /// It installs this version, and replaces an older one.
+    Installs(PluginVersion),
+    /// It keeps this installed version.
     Keeps(PluginVersion),
-    /// It brings the plugin itself, and does nothing.
-    Brings,
-    /// It brings the plugin itself, and the installation fails over it.
+    /// Nothing: the dependency is part of Grafana.
+    Includes,
+    /// The installation fails because the dependency is part of Grafana.
     RefusesCore,
     /// The installation fails because the dependency is installed already.
     RefusesInstalled(PluginVersion),
-    /// The installation fails because it finds no version; the text is what it looks for.
+    /// The installation fails because no version matches this text.
     FindsNone(String),
 }
 
 /// Returns what a server of this version does with a dependency of a plugin that it installs.
-///
-/// Before 12 it looks for the version as it is written, less one `^` or `v`; since 12 it takes the newest compatible one
-/// and leaves the range out of account. Before 11.3 it does not look at `isCompatible`, and fails where the dependency is
-/// there already. Since 13 it fails over a core plugin.
-pub fn server_would(grafana: &GrafanaVersion, dependency: &Dependency, offering: &Offering<'_>) -> ServerChoice {
-    let version = (grafana.major(), grafana.semver().minor);
-    if offering.is_core {
-        return if version.0 >= 13 { ServerChoice::RefusesCore } else { ServerChoice::Brings };
+pub fn predict(grafana: &GrafanaVersion, dependency: &Dependency, state: &DependencyState<'_>) -> ServerChoice {
+    let behaviour = Behaviour::of_server(grafana);
+    if state.is_core {
+        return if behaviour.refuses_core { ServerChoice::RefusesCore } else { ServerChoice::Includes };
     }
-    match offering.installed {
-        Some(installed) if refuses_installed(grafana) => return ServerChoice::RefusesInstalled(installed.clone()),
-        Some(installed) if version.0 < 12 => return ServerChoice::Keeps(installed.clone()),
-        _ => {}
+    match (state.installed, behaviour.installed) {
+        (Some(installed), InstalledDependency::Refused) => return ServerChoice::RefusesInstalled(installed.clone()),
+        (Some(installed), InstalledDependency::Kept) => return ServerChoice::Keeps(installed.clone()),
+        (Some(_), InstalledDependency::Upgraded) | (None, _) => {}
     }
-    let wanted = if version.0 < 12 { written(dependency) } else { String::new() };
-    let Some(found) = find(grafana, &wanted, offering) else { return ServerChoice::FindsNone(wanted) };
-    match offering.installed {
+    let name = match behaviour.choice {
+        DependencyChoice::AsWritten => written(dependency),
+        DependencyChoice::Newest => String::new(),
+    };
+    let Some(found) = find(grafana, &name, state) else { return ServerChoice::FindsNone(name) };
+    match state.installed {
         Some(installed) if installed.cmp_precedence(found).is_ge() => ServerChoice::Keeps(installed.clone()),
-        _ => ServerChoice::Takes(found.clone()),
+        _ => ServerChoice::Installs(found.clone()),
     }
 }
 
-/// Returns whether a server of this version fails to install a plugin where what it needs is there already (before 11.3,
-/// protocol page 8).
+/// Returns whether a server of this version fails to install a plugin if one of its dependencies is installed already.
 fn refuses_installed(grafana: &GrafanaVersion) -> bool {
-    (grafana.major(), grafana.semver().minor) < (11, 3)
+    Behaviour::of_server(grafana).installed == InstalledDependency::Refused
 }
 
-/// Returns the version that a server before 12 looks for: without spaces and one leading `^` or `v`.
+/// Returns the name of a version that [`DependencyChoice::AsWritten`] looks for.
 fn written(dependency: &Dependency) -> String {
     let text = dependency.range.as_ref().map_or("", |range| range.as_str());
     let text: String = text.chars().filter(|letter| *letter != ' ').collect();
     text.strip_prefix(['^', 'v']).unwrap_or(&text).to_owned()
 }
 
-fn find<'a>(grafana: &GrafanaVersion, wanted: &str, offering: &Offering<'a>) -> Option<&'a PluginVersion> {
-    let looks_at_compatible = (grafana.major(), grafana.semver().minor) >= (11, 3);
-    let is_offered = |listing: &&Listing| {
-        let works = !looks_at_compatible || works_with(listing.grafana_dependency.as_deref(), grafana);
-        works && !listing.withdrawn
+/// Returns the version that a server finds by name, or the newest one for an empty name.
+fn find<'a>(grafana: &GrafanaVersion, name: &str, state: &DependencyState<'a>) -> Option<&'a PluginVersion> {
+    let checks_compatibility = Behaviour::of_server(grafana).checks_compatibility;
+    let is_offered = |candidate: &&Candidate| {
+        let works = !checks_compatibility || works_with(candidate.grafana_dependency.as_deref(), grafana);
+        works && !candidate.withdrawn
     };
-    let has_package = |listing: &&Listing| !offering.lacking.contains(&listing.version);
-    let mut offered: Vec<_> = offering.versions.iter().filter(is_offered).collect();
+    let has_package = |candidate: &&Candidate| !state.without_package.contains(&candidate.version);
+    let mut offered: Vec<_> = state.versions.iter().filter(is_offered).collect();
     // Catalogs list the newest first, and the server takes the first.
     offered.sort_by(|left, right| right.version.cmp(&left.version));
-    let found = if wanted.is_empty() {
+    let found = if name.is_empty() {
         offered.into_iter().find(has_package)
     } else {
-        offered.into_iter().find(|listing| listing.version.normalized() == wanted).filter(has_package)
+        offered.into_iter().find(|candidate| candidate.version.normalized() == name).filter(has_package)
     };
-    found.map(|listing| &listing.version)
+    found.map(|candidate| &candidate.version)
 }
 
-/// A server does something else than what was chosen.
+/// A server will not do what was chosen.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Surprise {
-    /// The plugin that is needed.
+pub struct ServerDeviation {
+    /// The dependency.
     pub plugin: PluginId,
-    /// The plugin that needs it.
+    /// The plugin that depends on it.
     pub needed_by: PluginId,
-    /// The version that was chosen; nothing of a core plugin.
+    /// The chosen version of the dependency; `None` if it is part of Grafana.
     pub chosen: Option<PluginVersion>,
-    /// The server.
+    /// The version of the server.
     pub grafana: GrafanaVersion,
-    /// What it does.
+    /// What the server does instead.
     pub choice: ServerChoice,
 }
 
-impl Surprise {
-    /// Returns the warning for a workspace of this name.
-    pub fn sentence(&self, workspace: &str) -> String {
+impl ServerDeviation {
+    /// Returns the warning for a workspace with this name.
+    pub fn message(&self, workspace: &str) -> String {
         let Self { plugin, needed_by, grafana, .. } = self;
-        let chosen =
-            self.chosen.as_ref().map_or_else(String::new, |chosen| format!(" and not {chosen} that was chosen"));
-        let does = match &self.choice {
-            ServerChoice::Takes(version) | ServerChoice::Keeps(version) => {
-                format!("will take {plugin} {version}{chosen}")
+        let chosen = self.chosen.as_ref().map_or_else(String::new, |chosen| format!(" instead of the chosen {chosen}"));
+        let action = match &self.choice {
+            ServerChoice::Installs(version) | ServerChoice::Keeps(version) => {
+                format!("will use {plugin} {version}{chosen}")
             }
-            ServerChoice::Brings => format!("brings {plugin} itself"),
+            ServerChoice::Includes => format!("includes {plugin}"),
             ServerChoice::RefusesCore => {
-                format!("brings {plugin} itself and refuses to install {needed_by}, which needs it")
+                format!("includes {plugin} and refuses to install {needed_by}, which depends on it")
             }
             ServerChoice::RefusesInstalled(version) => {
-                format!("refuses to install {needed_by} where {plugin} {version}, which it needs, is installed already")
+                format!("refuses to install {needed_by} because its dependency {plugin} {version} is installed already")
             }
-            ServerChoice::FindsNone(wanted) if wanted.is_empty() => {
-                format!("finds no version of {plugin}, which {needed_by} needs")
+            ServerChoice::FindsNone(name) if name.is_empty() => {
+                format!("finds no version of {plugin}, on which {needed_by} depends")
             }
-            ServerChoice::FindsNone(wanted) => format!(
-                "looks for {plugin} `{}`, which {needed_by} needs, by that very name and finds none",
-                wanted.escape_debug()
+            ServerChoice::FindsNone(name) => format!(
+                "looks for a version of {plugin} named `{}`, on which {needed_by} depends, and finds none",
+                name.escape_debug()
             ),
         };
-        format!("{workspace} runs Grafana {grafana}, which {does}")
+        format!("{workspace} runs Grafana {grafana}, which {action}")
     }
 }
 
-/// Returns where a server does something else than a solution says, if it is asked to install the plugins in their order.
-pub fn surprises<P: Provider>(provider: &P, problem: &Problem, solution: &Solution) -> Result<Vec<Surprise>, P::Error> {
+/// Returns where a server deviates from a solution, if it is asked to install the plugins in their order.
+pub fn deviations<P: Provider>(
+    provider: &P,
+    problem: &Problem,
+    solution: &Solution,
+) -> Result<Vec<ServerDeviation>, P::Error> {
     let Some(grafana) = &problem.surroundings.grafana else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    for resolved in &solution.plugins {
-        if is_there(problem, &resolved.plugin, &resolved.version) {
+    let refuses_core = Behaviour::of_server(grafana).refuses_core;
+    for resolved in solution.plugins.iter().filter(|_| refuses_core) {
+        if is_installed(problem, &resolved.plugin, &resolved.version) {
             continue;
         }
-        let core = resolved.core.iter().filter(|_| grafana.major() >= 13).map(|plugin| Surprise {
+        found.extend(resolved.core_dependencies.iter().map(|plugin| ServerDeviation {
             plugin: plugin.clone(),
             needed_by: resolved.plugin.clone(),
             chosen: None,
             grafana: grafana.clone(),
             choice: ServerChoice::RefusesCore,
-        });
-        found.extend(core);
+        }));
     }
     for resolved in &solution.plugins {
-        found.extend(of_one(provider, problem, resolved)?);
+        found.extend(deviations_for(provider, (problem, grafana), resolved)?);
     }
     Ok(found)
 }
 
-/// Returns whether a plugin has this version already, so that the server is not asked to install it.
-pub fn is_there(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -> bool {
+/// Returns whether a plugin is installed in this version, so that the server is not asked to install it.
+pub fn is_installed(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -> bool {
     problem.installed.get(plugin).is_some_and(|installed| installed.version.same_release(version))
 }
 
-/// Returns the plugins that a solution has this one for, and that the server is asked to install, with what they say of it.
-fn asking<'a>(problem: &'a Problem, resolved: &'a Resolved) -> impl Iterator<Item = (&'a PluginId, Dependency)> {
-    resolved.because.iter().filter_map(|reason| match reason {
-        WantedBy::NeededBy { plugin, version, range } if !is_there(problem, plugin, version) => {
+/// Returns the dependents of a plugin that the server is asked to install, each with the dependency that it declares.
+fn new_dependents<'a>(
+    problem: &'a Problem,
+    resolved: &'a Resolved,
+) -> impl Iterator<Item = (&'a PluginId, Dependency)> {
+    resolved.required_by.iter().filter_map(|reason| match reason {
+        RequiredBy::Plugin { plugin, version, range } if !is_installed(problem, plugin, version) => {
             Some((plugin, Dependency { id: resolved.plugin.clone(), range: range.clone() }))
         }
         _ => None,
     })
 }
 
-/// Returns which plugins of a solution a server brings along by itself, each with the plugin that it brings it for and that
-/// is to be asked for first.
+/// Returns the plugins of a solution that the server installs as dependencies, each with the dependent that must be
+/// installed before it for that.
 ///
-/// A server before 11.3 refuses a plugin where something that it needs is there already (protocol page 8). So there is one
-/// way to get both: to ask for what needs the other while the other is missing, as long as the server finds any version
-/// of it; whether that is the right one is settled by asking for the other afterwards. What is there already, and what
-/// the server finds no version of, gets no better by waiting. Newer servers look whether it is there, and bring nothing.
-pub fn brought_along<P: Provider>(
+/// A server before 11.3 refuses a plugin if one of its dependencies is installed already (protocol page 8). The only way
+/// to get both is to install the dependent while the dependency is missing, if the server finds any version of it; the
+/// right version of the dependency is installed afterwards. Nothing can be done if the dependency is installed already,
+/// or if the server finds no version of it. Newer servers check what is installed, and the result is empty.
+pub fn installed_by_server<P: Provider>(
     provider: &P,
     problem: &Problem,
     solution: &Solution,
 ) -> Result<BTreeMap<PluginId, PluginId>, P::Error> {
-    let mut brought: BTreeMap<PluginId, PluginId> = BTreeMap::new();
+    let mut installed: BTreeMap<PluginId, PluginId> = BTreeMap::new();
     let Some(grafana) = problem.surroundings.grafana.as_ref().filter(|grafana| refuses_installed(grafana)) else {
-        return Ok(brought);
+        return Ok(installed);
     };
     for resolved in &solution.plugins {
-        let asked = asking(problem, resolved).next();
+        let dependent = new_dependents(problem, resolved).next();
         let missing = !problem.installed.contains_key(&resolved.plugin);
-        let Some((needed_by, dependency)) = asked.filter(|_| missing) else { continue };
-        let choice = would(provider, problem, (grafana, &dependency), None)?;
-        // Of plugins that need each other one must be asked for by itself.
-        let circle = std::iter::successors(Some(needed_by), |plugin| brought.get(*plugin));
-        if matches!(choice, ServerChoice::Takes(_)) && !circle.into_iter().any(|plugin| *plugin == resolved.plugin) {
-            brought.insert(resolved.plugin.clone(), needed_by.clone());
+        let Some((needed_by, dependency)) = dependent.filter(|_| missing) else { continue };
+        let choice = predict_for(provider, problem, (grafana, &dependency), None)?;
+        // In a circle of dependencies one plugin must be installed directly.
+        let mut circle = iter::successors(Some(needed_by), |plugin| installed.get(*plugin));
+        if matches!(choice, ServerChoice::Installs(_)) && !circle.any(|plugin| *plugin == resolved.plugin) {
+            installed.insert(resolved.plugin.clone(), needed_by.clone());
         }
     }
-    Ok(brought)
+    Ok(installed)
 }
 
-fn would<P: Provider>(
+fn predict_for<P: Provider>(
     provider: &P,
     problem: &Problem,
     (grafana, dependency): (&GrafanaVersion, &Dependency),
     installed: Option<&PluginVersion>,
 ) -> Result<ServerChoice, P::Error> {
     let versions = provider.versions(&dependency.id)?.unwrap_or_default();
-    let lacking = lacking(provider, problem, &dependency.id, &versions)?;
-    let offering = Offering { versions: &versions, lacking: &lacking, installed, is_core: false };
-    Ok(server_would(grafana, dependency, &offering))
+    let without_package = without_package(provider, problem, &dependency.id, &versions)?;
+    let state = DependencyState { versions: &versions, without_package: &without_package, installed, is_core: false };
+    Ok(predict(grafana, dependency, &state))
 }
 
-/// Returns where a server does something else with one plugin than was chosen.
-fn of_one<P: Provider>(provider: &P, problem: &Problem, resolved: &Resolved) -> Result<Vec<Surprise>, P::Error> {
-    let Some(grafana) = &problem.surroundings.grafana else { return Ok(Vec::new()) };
+/// Returns where a server deviates from the choice of one plugin.
+fn deviations_for<P: Provider>(
+    provider: &P,
+    (problem, grafana): (&Problem, &GrafanaVersion),
+    resolved: &Resolved,
+) -> Result<Vec<ServerDeviation>, P::Error> {
     let before = problem.installed.get(&resolved.plugin).map(|installed| &installed.version);
-    // What is needed comes first, so that it is there when the server looks: it does the same for whatever needs it. Where
-    // that is refused, it is missing until the server has brought it for the first that needs it.
-    let (mut there, asked) =
+    // Dependencies are installed first, so the server finds the dependency and does the same for every dependent. If it
+    // refuses that, the dependency is missing until the server has installed it for the first dependent.
+    let (mut installed, dependents) =
         if refuses_installed(grafana) { (before, usize::MAX) } else { (Some(&resolved.version), 1) };
     let mut found = Vec::new();
-    for (needed_by, dependency) in asking(problem, resolved).take(asked) {
-        let choice = would(provider, problem, (grafana, &dependency), there)?;
+    for (needed_by, dependency) in new_dependents(problem, resolved).take(dependents) {
+        let choice = predict_for(provider, problem, (grafana, &dependency), installed)?;
         let agrees = match &choice {
-            ServerChoice::Takes(version) | ServerChoice::Keeps(version) => version.same_release(&resolved.version),
-            ServerChoice::Brings => true,
-            // What it finds none of it leaves as it is, where that is there.
+            ServerChoice::Installs(version) | ServerChoice::Keeps(version) => version.same_release(&resolved.version),
+            ServerChoice::Includes => true,
+            // If it finds no version, it leaves the installed one.
             ServerChoice::FindsNone(_) => resolved.stays,
             ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) => false,
         };
         let (plugin, chosen) = (resolved.plugin.clone(), Some(resolved.version.clone()));
         let (needed_by, grafana) = (needed_by.clone(), grafana.clone());
-        found.extend((!agrees).then_some(Surprise { plugin, needed_by, chosen, grafana, choice }));
-        there = there.or(Some(&resolved.version));
+        found.extend((!agrees).then_some(ServerDeviation { plugin, needed_by, chosen, grafana, choice }));
+        installed = installed.or(Some(&resolved.version));
     }
     Ok(found)
 }
 
-/// Returns the versions that have no package for the platform that a server runs on.
-fn lacking<P: Provider>(
+/// Returns the versions that have no package for the platform of the server.
+fn without_package<P: Provider>(
     provider: &P,
     problem: &Problem,
     plugin: &PluginId,
-    versions: &[Listing],
+    versions: &[Candidate],
 ) -> Result<Vec<PluginVersion>, P::Error> {
     let Some(platform) = problem.surroundings.platforms.first() else { return Ok(Vec::new()) };
-    let mut lacking = Vec::new();
-    for listing in versions {
-        let there = provider.platforms(plugin, listing)?;
-        if lacks_platform(&there.iter(), std::slice::from_ref(platform)).is_some() {
-            lacking.push(listing.version.clone());
+    let mut found = Vec::new();
+    for candidate in versions {
+        let available = provider.platforms(plugin, candidate)?;
+        if missing_platform(&available, slice::from_ref(platform)).is_some() {
+            found.push(candidate.version.clone());
         }
     }
-    Ok(lacking)
+    Ok(found)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resolver::worlds::listing;
+    use crate::resolver::test_catalogs::candidate;
 
-    fn would(grafana: &str, range: Option<&str>, installed: Option<&str>, is_core: bool) -> ServerChoice {
+    fn choice(grafana: &str, range: Option<&str>, installed: Option<&str>, is_core: bool) -> ServerChoice {
         let listed = [("1.0.0", None), ("2.4.1", Some(">=10")), ("3.0.0", Some(">=12")), ("4.0.0", None)];
-        let versions = listed.map(|(version, grafana)| listing(version, grafana));
-        let lacking = [version("4.0.0")];
+        let versions = listed.map(|(version, grafana)| candidate(version, grafana));
+        let without_package = [version("4.0.0")];
         let installed: Option<PluginVersion> = installed.map(version);
-        let offering = Offering { versions: &versions, lacking: &lacking, installed: installed.as_ref(), is_core };
+        let state = DependencyState {
+            versions: &versions,
+            without_package: &without_package,
+            installed: installed.as_ref(),
+            is_core,
+        };
         let range = range.map(|range| range.parse().expect("a range"));
         let dependency = Dependency { id: "x-datasource".parse().expect("an id"), range };
-        server_would(&grafana.parse().expect("a version"), &dependency, &offering)
+        predict(&grafana.parse().expect("a version"), &dependency, &state)
     }
 
     fn version(text: &str) -> PluginVersion {
@@ -283,37 +301,37 @@ mod tests {
     #[test]
     fn servers_before_12_look_for_the_text_less_one_sign() {
         for grafana in ["9.4.0", "11.2.0", "11.6.0"] {
-            assert_eq!(would(grafana, Some("^1.0.0"), None, false), ServerChoice::Takes(version("1.0.0")));
-            assert_eq!(would(grafana, Some("v1.0.0"), None, false), ServerChoice::Takes(version("1.0.0")));
-            assert_eq!(would(grafana, Some("^1.0.1"), None, false), ServerChoice::FindsNone("1.0.1".into()));
-            assert_eq!(would(grafana, Some(">= 1.0.0"), None, false), ServerChoice::FindsNone(">=1.0.0".into()));
+            assert_eq!(choice(grafana, Some("^1.0.0"), None, false), ServerChoice::Installs(version("1.0.0")));
+            assert_eq!(choice(grafana, Some("v1.0.0"), None, false), ServerChoice::Installs(version("1.0.0")));
+            assert_eq!(choice(grafana, Some("^1.0.1"), None, false), ServerChoice::FindsNone("1.0.1".into()));
+            assert_eq!(choice(grafana, Some(">= 1.0.0"), None, false), ServerChoice::FindsNone(">=1.0.0".into()));
         }
     }
 
     #[test]
     fn only_servers_since_11_3_look_at_what_is_compatible() {
-        assert_eq!(would("11.2.0", None, None, false), ServerChoice::Takes(version("3.0.0")));
-        assert_eq!(would("11.3.0", None, None, false), ServerChoice::Takes(version("2.4.1")));
-        assert_eq!(would("11.3.0", Some("3.0.0"), None, false), ServerChoice::FindsNone("3.0.0".into()));
+        assert_eq!(choice("11.2.0", None, None, false), ServerChoice::Installs(version("3.0.0")));
+        assert_eq!(choice("11.3.0", None, None, false), ServerChoice::Installs(version("2.4.1")));
+        assert_eq!(choice("11.3.0", Some("3.0.0"), None, false), ServerChoice::FindsNone("3.0.0".into()));
     }
 
     #[test]
     fn servers_since_12_take_the_newest_whatever_the_range_says() {
-        assert_eq!(would("12.1.0", Some("^1"), None, false), ServerChoice::Takes(version("3.0.0")));
-        assert_eq!(would("12.1.0", Some("^2"), Some("2.4.1"), false), ServerChoice::Takes(version("3.0.0")));
-        assert_eq!(would("13.0.0", Some("^3"), Some("3.0.0"), false), ServerChoice::Keeps(version("3.0.0")));
-        assert_eq!(would("13.0.0", None, Some("4.0.0"), false), ServerChoice::Keeps(version("4.0.0")));
+        assert_eq!(choice("12.1.0", Some("^1"), None, false), ServerChoice::Installs(version("3.0.0")));
+        assert_eq!(choice("12.1.0", Some("^2"), Some("2.4.1"), false), ServerChoice::Installs(version("3.0.0")));
+        assert_eq!(choice("13.0.0", Some("^3"), Some("3.0.0"), false), ServerChoice::Keeps(version("3.0.0")));
+        assert_eq!(choice("13.0.0", None, Some("4.0.0"), false), ServerChoice::Keeps(version("4.0.0")));
     }
 
     #[test]
     fn what_is_installed_already_fails_before_11_3_and_stays_before_12() {
-        assert_eq!(would("11.2.0", None, Some("1.0.0"), false), ServerChoice::RefusesInstalled(version("1.0.0")));
-        assert_eq!(would("11.3.0", None, Some("1.0.0"), false), ServerChoice::Keeps(version("1.0.0")));
+        assert_eq!(choice("11.2.0", None, Some("1.0.0"), false), ServerChoice::RefusesInstalled(version("1.0.0")));
+        assert_eq!(choice("11.3.0", None, Some("1.0.0"), false), ServerChoice::Keeps(version("1.0.0")));
     }
 
     #[test]
     fn a_core_plugin_fails_the_installation_since_13() {
-        assert_eq!(would("12.4.0", None, None, true), ServerChoice::Brings);
-        assert_eq!(would("13.0.0", None, None, true), ServerChoice::RefusesCore);
+        assert_eq!(choice("12.4.0", None, None, true), ServerChoice::Includes);
+        assert_eq!(choice("13.0.0", None, None, true), ServerChoice::RefusesCore);
     }
 }

@@ -1,8 +1,10 @@
-//! Versions for plugins and all that they need.
+//! The search for versions of plugins and all their dependencies.
+//!
+//! *Invariant:* whether there is a solution does not depend on the order of the wishes; only which one is found does.
+//! *Not for:* wishes that may be refused; see `settle`.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
-    error::Error,
     mem,
 };
 
@@ -14,198 +16,211 @@ use super::{
     places::Places,
     universe::{SearchFault, SolverNode, Universe},
 };
-use crate::{
-    diagnostic::{Diagnose, Diagnosis, Kind},
-    model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest},
-};
+use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
 
-/// What goes where.
+/// The versions that work together.
 #[derive(Clone, Debug, Default)]
 pub struct Solution {
-    /// The plugins, what is needed before what needs it; in a circle, whoever was asked for first comes last.
+    /// The plugins, dependencies before dependents; in a circle, the one that was requested first comes last.
     pub plugins: Vec<Resolved>,
+}
+
+impl Solution {
+    /// Returns versions that were chosen elsewhere as a solution, in their order: a plugin is required by those that depend
+    /// on it, or else by a wish.
+    pub fn from_chosen(mut plugins: Vec<Resolved>) -> Self {
+        let mut required_by: HashMap<PluginId, Vec<RequiredBy>> = HashMap::new();
+        for Resolved { plugin, version, dependencies, .. } in &plugins {
+            for Dependency { id, range } in dependencies {
+                let (plugin, version, range) = (plugin.clone(), version.clone(), range.clone());
+                required_by.entry(id.clone()).or_default().push(RequiredBy::Plugin { plugin, version, range });
+            }
+        }
+        for resolved in &mut plugins {
+            let found = required_by.remove(&resolved.plugin);
+            resolved.required_by = found.unwrap_or_else(|| vec![RequiredBy::Wish(VersionRequest::Any)]);
+        }
+        Self { plugins }
+    }
 }
 
 /// A plugin of a solution.
 #[derive(Clone, Debug)]
 pub struct Resolved {
-    /// The plugin.
+    /// Its id.
     pub plugin: PluginId,
-    /// The version of it.
+    /// The chosen version.
     pub version: PluginVersion,
-    /// Whether it is there already and nobody asked for it.
+    /// Whether the version is installed already and the plugin is not requested.
     pub stays: bool,
-    /// Why it is wanted, wishes first.
-    pub because: Vec<WantedBy>,
-    /// What it needs that Grafana does not bring.
-    pub needs: Vec<Dependency>,
-    /// What it needs that Grafana brings.
-    pub core: Vec<PluginId>,
-    /// Whether it is known what it needs; of an older version that was never fetched, catalogs do not tell.
-    pub needs_known: bool,
-    /// Whether the catalog says that it is made with Angular.
+    /// Why it is in the solution, wishes first.
+    pub required_by: Vec<RequiredBy>,
+    /// The dependencies that are not part of Grafana.
+    pub dependencies: Vec<Dependency>,
+    /// The dependencies that are part of Grafana.
+    pub core_dependencies: Vec<PluginId>,
+    /// Whether the dependencies are known; catalogs name only those of the newest version.
+    pub dependencies_known: bool,
+    /// Whether it uses AngularJS, according to the catalog.
     pub angular: bool,
 }
 
-/// Why a plugin is wanted.
+/// Why a plugin is in a solution.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum WantedBy {
-    /// It was asked for.
-    AskedFor(VersionRequest),
-    /// Another plugin needs it.
-    NeededBy {
+pub enum RequiredBy {
+    /// A wish requests these versions.
+    Wish(VersionRequest),
+    /// Another plugin depends on it.
+    Plugin {
         /// The other plugin.
         plugin: PluginId,
-        /// The version of it that was chosen.
+        /// The chosen version of the other plugin.
         version: PluginVersion,
-        /// The versions that it can do with; nothing where any will do.
+        /// The versions that satisfy it; `None` if all do.
         range: Option<VersionRange>,
     },
 }
 
-/// There is no solution.
-#[derive(Debug, thiserror::Error)]
-pub enum SolveError<E: Error + 'static> {
-    /// The plugins cannot be looked up.
-    #[error("the plugins cannot be looked up")]
-    Provider(#[source] E),
-    /// It is not known whether there is one: the search took too long.
-    #[error("the search for versions that go together was given up after {steps} steps")]
-    GivenUp {
-        /// How many steps were taken.
-        steps: u64,
-    },
-    /// There is none, and this is why.
-    #[error(transparent)]
+/// What a search found.
+#[derive(Clone, Debug)]
+pub enum SolveOutcome {
+    /// Versions that work together.
+    Solved(Solution),
+    /// No versions work together.
     Unsolvable(Box<Explanation>),
-}
-
-impl<E: Diagnose + 'static> Diagnose for SolveError<E> {
-    fn diagnosis(&self) -> Diagnosis {
-        match self {
-            Self::Provider(error) => error.diagnosis(),
-            Self::Unsolvable(explanation) => explanation.diagnosis(),
-            Self::GivenUp { .. } => {
-                Diagnosis::from(Kind::Failed).with_hint("name versions of some of the plugins: `ID@VERSION`")
-            }
-        }
-    }
+    /// Nothing: the search took too long.
+    GivenUp,
 }
 
 type Tree = DerivationTree<SolverNode, Places, std::convert::Infallible>;
 
-/// Returns versions of everything that is asked for and of all that they need, or why there are none.
+/// Searches versions of all requested plugins and of all their dependencies.
 ///
-/// A solution is found wherever there is one, unless the search takes too long. Each plugin gets the newest version that
-/// goes with the rest, in the order of the wishes.
-pub fn solve<P: Provider>(provider: &P, problem: &Problem) -> Result<Solution, SolveError<P::Error>> {
+/// A solution is found if there is one, unless the search takes too long. Each plugin gets the newest version that works
+/// with the rest, in the order of the wishes.
+pub fn solve<P: Provider>(provider: &P, problem: &Problem) -> Result<SolveOutcome, P::Error> {
+    provider.begin_search();
     let universe = Universe::new(provider, problem);
     let mut outcome = attempt(&universe)?;
-    if outcome.is_err() && universe.take_prereleases() {
+    if matches!(outcome, SearchOutcome::Unsolvable(_)) && universe.take_prereleases() {
         let second = attempt(&universe)?;
-        if let Err(first) = mem::replace(&mut outcome, second) {
+        if let SearchOutcome::Unsolvable(first) = mem::replace(&mut outcome, second) {
             dismantle(first);
         }
     }
-    match outcome {
-        Ok(chosen) => solution(&universe, &chosen).map_err(SolveError::Provider),
-        Err(tree) => {
+    Ok(match outcome {
+        SearchOutcome::Found(chosen) => SolveOutcome::Solved(solution(&universe, &chosen)?),
+        SearchOutcome::Unsolvable(tree) => {
             let explanation = explain(&universe, &tree);
             dismantle(tree);
-            Err(SolveError::Unsolvable(Box::new(explanation)))
+            SolveOutcome::Unsolvable(Box::new(explanation))
         }
-    }
+        SearchOutcome::GivenUp => SolveOutcome::GivenUp,
+    })
 }
 
-/// The places of the versions that were chosen, or the proof that there are none.
-type SolverOutcome = Result<HashMap<SolverNode, usize>, Tree>;
+/// What one run of the solver found.
+enum SearchOutcome {
+    /// The places of the chosen versions.
+    Found(HashMap<SolverNode, usize>),
+    /// The proof that there are none.
+    Unsolvable(Tree),
+    GivenUp,
+}
 
-fn attempt<P: Provider>(universe: &Universe<'_, P>) -> Result<SolverOutcome, SolveError<P::Error>> {
+fn attempt<P: Provider>(universe: &Universe<'_, P>) -> Result<SearchOutcome, P::Error> {
     let outcome = resolve(universe, SolverNode::ROOT, 0_u32);
     if let Some(error) = universe.take_fault() {
-        return Err(SolveError::Provider(error));
+        return Err(error);
     }
-    let fault = match outcome {
-        Ok(chosen) => return Ok(Ok(chosen.into_iter().map(|(node, place)| (node, place as usize)).collect())),
-        Err(PubGrubError::NoSolution(tree)) => return Ok(Err(tree)),
+    match outcome {
+        Ok(chosen) => {
+            Ok(SearchOutcome::Found(chosen.into_iter().map(|(node, place)| (node, place as usize)).collect()))
+        }
+        Err(PubGrubError::NoSolution(tree)) => Ok(SearchOutcome::Unsolvable(tree)),
         Err(
             PubGrubError::ErrorRetrievingDependencies { source, .. }
             | PubGrubError::ErrorChoosingVersion { source, .. }
             | PubGrubError::ErrorInShouldCancel(source),
-        ) => source,
-    };
-    Err(match fault {
-        SearchFault::Provider(error) => SolveError::Provider(error),
-        SearchFault::GivenUp(steps) => SolveError::GivenUp { steps },
-    })
+        ) => match source {
+            SearchFault::Provider(error) => Err(error),
+            SearchFault::GivenUp => Ok(SearchOutcome::GivenUp),
+        },
+    }
 }
 
-/// Puts what was chosen into the order of installation.
+/// Puts the chosen versions into the order of installation.
 fn solution<P: Provider>(
     universe: &Universe<'_, P>,
     chosen: &HashMap<SolverNode, usize>,
 ) -> Result<Solution, P::Error> {
-    let mut walk =
-        SolutionWalk { universe, chosen, met: HashMap::new(), open: Vec::new(), needed: Vec::new(), order: Vec::new() };
+    let mut walk = SolutionWalk {
+        universe,
+        chosen,
+        visited: HashMap::new(),
+        open: Vec::new(),
+        required: Vec::new(),
+        order: Vec::new(),
+    };
     for wish in &universe.problem.wishes {
-        walk.meet(universe.node(&wish.id)?);
+        walk.visit(universe.node(&wish.id)?);
         while let Some((node, seen)) = walk.open.pop() {
-            walk.go_on(node, seen)?;
+            walk.advance(node, seen)?;
         }
     }
     Ok(Solution { plugins: walk.finish() })
 }
 
-/// The way through a solution, from who needs to what is needed.
+/// A walk through a solution, depth first from dependents to dependencies.
 struct SolutionWalk<'a, P: Provider> {
     universe: &'a Universe<'a, P>,
     chosen: &'a HashMap<SolverNode, usize>,
-    /// What was met, and its place in the order where it has one.
-    met: HashMap<SolverNode, Option<usize>>,
-    /// What is open, and how many of its needs were looked at.
+    /// The visited plugins, each with its place in the order once it has one.
+    visited: HashMap<SolverNode, Option<usize>>,
+    /// The open plugins, each with how many of its dependencies were visited.
     open: Vec<(SolverNode, usize)>,
-    needed: Vec<(SolverNode, WantedBy)>,
+    required: Vec<(SolverNode, RequiredBy)>,
     order: Vec<Resolved>,
 }
 
 impl<P: Provider> SolutionWalk<'_, P> {
-    fn meet(&mut self, node: SolverNode) {
-        if let Entry::Vacant(entry) = self.met.entry(node) {
+    fn visit(&mut self, node: SolverNode) {
+        if let Entry::Vacant(entry) = self.visited.entry(node) {
             entry.insert(None);
             self.open.push((node, 0));
         }
     }
 
-    /// Looks at the next need of a plugin, or gives it its place when it has no more.
-    fn go_on(&mut self, node: SolverNode, seen: usize) -> Result<(), P::Error> {
+    /// Visits the next dependency of a plugin, or gives the plugin its place if there is none left.
+    fn advance(&mut self, node: SolverNode, seen: usize) -> Result<(), P::Error> {
         let Some((member, place)) = self.universe.member(node).zip(self.chosen.get(&node)) else { return Ok(()) };
         let entry = &member.entries[*place];
-        let needs = self.universe.needs(&member, entry)?;
-        if let Some((next, dependency)) = needs.plugins.get(seen) {
+        let dependencies = self.universe.dependencies(&member, entry)?;
+        if let Some((next, dependency)) = dependencies.plugins.get(seen) {
             let (plugin, version) = (member.id.clone(), entry.version().clone());
-            self.needed.push((*next, WantedBy::NeededBy { plugin, version, range: dependency.range.clone() }));
+            self.required.push((*next, RequiredBy::Plugin { plugin, version, range: dependency.range.clone() }));
             self.open.push((node, seen + 1));
-            self.meet(*next);
+            self.visit(*next);
             return Ok(());
         }
-        self.met.insert(node, Some(self.order.len()));
+        self.visited.insert(node, Some(self.order.len()));
         self.order.push(Resolved {
             plugin: member.id.clone(),
             version: entry.version().clone(),
             stays: entry.stays,
-            because: member.wishes.iter().cloned().map(WantedBy::AskedFor).collect(),
-            needs: needs.plugins.iter().map(|(_, dependency)| dependency.clone()).collect(),
-            core: needs.core.clone(),
-            needs_known: needs.is_known,
-            angular: entry.listing().is_some_and(|listing| listing.angular),
+            required_by: member.wishes.iter().cloned().map(RequiredBy::Wish).collect(),
+            dependencies: dependencies.plugins.iter().map(|(_, dependency)| dependency.clone()).collect(),
+            core_dependencies: dependencies.core.clone(),
+            dependencies_known: dependencies.is_known,
+            angular: entry.candidate().is_some_and(|candidate| candidate.angular),
         });
         Ok(())
     }
 
     fn finish(mut self) -> Vec<Resolved> {
-        for (node, reason) in self.needed {
-            if let Some(Some(place)) = self.met.get(&node) {
-                self.order[*place].because.push(reason);
+        for (node, reason) in self.required {
+            if let Some(Some(place)) = self.visited.get(&node) {
+                self.order[*place].required_by.push(reason);
             }
         }
         self.order

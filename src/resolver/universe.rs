@@ -1,8 +1,8 @@
-//! The plugins of one resolution, loaded as the solver meets them, in the solver's words.
+//! The plugins of one search, loaded when the solver first needs them, in the terms of the solver.
 //!
-//! *Invariant:* every plugin is asked for once; a version's place in its list never changes. Nothing here calls itself, so
+//! *Invariant:* every plugin is loaded once; a version's place in its list never changes. Nothing here is recursive, so
 //! no chain of dependencies is too long.
-//! *Not for:* what to tell people; see `derivation`.
+//! *Not for:* messages; see `derivation`.
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
@@ -17,23 +17,25 @@ use std::{
 use pubgrub::{Dependencies, DependencyProvider, PackageResolutionStatistics, VersionSet as _};
 
 use super::{
-    Listing, Pardon, Problem, Provider, Refusal, ReleaseFacts, lacks_platform, places::Places, places::number,
-    refusals_by_facts, works_with,
+    Candidate, Problem, Provider, Refusal,
+    candidate::{Exemptions, missing_platform, refusals_by_catalog},
+    places::{Places, number},
+    works_with,
 };
 use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
 
-/// After this many steps the search is given up; a thousand plugins with a hundred versions each need a few thousand.
+/// The search is given up after this many steps; a thousand plugins with a hundred versions each need a few thousand.
 const MAX_STEPS: u64 = 200_000;
 
-/// A plugin by its number, or what stands for the user's wishes.
+/// A plugin by its number, or the root, which stands for the wishes.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub(super) struct SolverNode(u32);
 
 impl SolverNode {
-    /// The one that needs what the user asked for.
+    /// Depends on everything that is requested.
     pub(super) const ROOT: Self = Self(0);
 
-    fn of(place: usize) -> Self {
+    fn from_place(place: usize) -> Self {
         Self(number(place).saturating_add(1))
     }
 
@@ -48,25 +50,26 @@ impl fmt::Display for SolverNode {
     }
 }
 
-/// Why there is no answer, neither yes nor no.
+/// Why a search ends without an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SearchFault<E: Error + 'static> {
     #[error("the plugins cannot be looked up")]
     Provider(#[source] E),
-    #[error("the search was given up after {0} steps")]
-    GivenUp(u64),
+    #[error("the search took too long")]
+    GivenUp,
 }
 
-/// A plugin of the resolution.
+/// A plugin of the search.
 #[derive(Debug)]
 pub(super) struct PluginNode {
     pub(super) id: PluginId,
-    /// Whether the catalog has it, or it is there.
+    /// Whether it is in the catalog or installed.
     pub(super) is_known: bool,
     /// Its versions, oldest first.
     pub(super) entries: Vec<VersionNode>,
-    /// What is asked of it, and the place of the first wish.
+    /// The versions that the wishes request.
     pub(super) wishes: Vec<VersionRequest>,
+    /// The place of the first wish for it.
     rank: Option<usize>,
     sets: RefCell<HashMap<(bool, String), Places>>,
 }
@@ -75,17 +78,17 @@ pub(super) struct PluginNode {
 #[derive(Debug)]
 pub(super) struct VersionNode {
     source: VersionOrigin,
-    /// Whether it is there, and may stay whatever speaks against it.
+    /// Whether it is installed, and may stay in spite of refusals.
     pub(super) stays: bool,
     is_locked: bool,
     refusal: OnceCell<Option<Box<Refusal>>>,
-    needs: OnceCell<Box<VersionNeeds>>,
+    dependencies: OnceCell<Box<VersionDependencies>>,
 }
 
-/// Where a version is known from. A plugin has hundreds of them and few are looked at, so nothing is copied.
+/// Where a version is known from. A plugin has hundreds of versions and few are visited, so nothing is copied.
 #[derive(Debug)]
 enum VersionOrigin {
-    Listed(Rc<[Listing]>, usize),
+    Listed(Rc<[Candidate]>, usize),
     Installed(Box<PluginVersion>),
 }
 
@@ -99,19 +102,19 @@ impl VersionOrigin {
 }
 
 impl VersionNode {
-    fn of(source: VersionOrigin, there: Option<&PluginVersion>, locked: Option<&PluginVersion>) -> Self {
+    fn new(source: VersionOrigin, installed: Option<&PluginVersion>, locked: Option<&PluginVersion>) -> Self {
         let is =
             |version: Option<&PluginVersion>| version.is_some_and(|version| version.same_release(source.version()));
-        let (stays, is_locked) = (is(there), is(locked));
-        Self { source, stays, is_locked, refusal: OnceCell::new(), needs: OnceCell::new() }
+        let (stays, is_locked) = (is(installed), is(locked));
+        Self { source, stays, is_locked, refusal: OnceCell::new(), dependencies: OnceCell::new() }
     }
 
     pub(super) fn version(&self) -> &PluginVersion {
         self.source.version()
     }
 
-    /// Returns what the catalog says; nothing of a version that is only installed.
-    pub(super) fn listing(&self) -> Option<&Listing> {
+    /// Returns the version as the catalog has it; `None` if it is only installed.
+    pub(super) fn candidate(&self) -> Option<&Candidate> {
         match &self.source {
             VersionOrigin::Listed(listed, place) => Some(&listed[*place]),
             VersionOrigin::Installed(_) => None,
@@ -119,17 +122,17 @@ impl VersionNode {
     }
 }
 
-/// What a version needs.
+/// The dependencies of a version.
 #[derive(Debug, Default)]
-pub(super) struct VersionNeeds {
+pub(super) struct VersionDependencies {
     pub(super) is_known: bool,
-    /// The plugins that Grafana does not bring.
+    /// Those that are not part of Grafana.
     pub(super) plugins: Vec<(SolverNode, Dependency)>,
-    /// The plugins that Grafana brings.
+    /// Those that are part of Grafana.
     pub(super) core: Vec<PluginId>,
 }
 
-/// All plugins that were met.
+/// All loaded plugins.
 #[derive(Default)]
 struct PluginNodes {
     nodes: HashMap<PluginId, SolverNode>,
@@ -137,18 +140,19 @@ struct PluginNodes {
     core: HashMap<PluginId, bool>,
 }
 
-/// The plugins of one resolution.
+/// The plugins of one search.
 pub(super) struct Universe<'a, P: Provider> {
     provider: &'a P,
     pub(super) problem: &'a Problem,
     /// The place of the first wish for each plugin.
     ranks: HashMap<&'a PluginId, usize>,
     members: RefCell<PluginNodes>,
-    /// Whether prereleases will do where others are in range too, and whether some were left out because they do not.
+    /// Whether prereleases are allowed if other versions are in range too, and whether some were left out because they
+    /// are not.
     takes_prereleases: Cell<bool>,
     held_back: Cell<bool>,
     steps: Cell<u64>,
-    /// Whether ranges have the Grafana here.
+    /// Whether the Grafana here is in each range.
     ranges: RefCell<HashMap<Rc<str>, bool>>,
     fault: Cell<Option<P::Error>>,
 }
@@ -158,7 +162,7 @@ impl<'a, P: Provider> Universe<'a, P> {
         Self {
             provider,
             problem,
-            // Of several wishes for one plugin the first stays.
+            // Of several wishes for one plugin the first counts.
             ranks: problem.wishes.iter().enumerate().rev().map(|(rank, wish)| (&wish.id, rank)).collect(),
             members: RefCell::default(),
             takes_prereleases: Cell::new(false),
@@ -169,26 +173,26 @@ impl<'a, P: Provider> Universe<'a, P> {
         }
     }
 
-    /// Lets prereleases count everywhere; returns whether that changes anything.
+    /// Allows prereleases everywhere; returns whether that changes anything.
     pub(super) fn take_prereleases(&self) -> bool {
         self.takes_prereleases.set(true);
         self.steps.set(0);
         self.held_back.get()
     }
 
-    /// Returns the plugin of a node that was met; the root is none.
+    /// Returns the plugin of a node; `None` for the root.
     pub(super) fn member(&self, node: SolverNode) -> Option<Rc<PluginNode>> {
         self.members.borrow().list.get(node.place()?).cloned()
     }
 
-    /// Returns the node of a plugin, which is loaded where it was not met yet.
+    /// Returns the node of a plugin, and loads it the first time.
     pub(super) fn node(&self, id: &PluginId) -> Result<SolverNode, P::Error> {
         if let Some(node) = self.members.borrow().nodes.get(id) {
             return Ok(*node);
         }
         let member = Rc::new(self.load(id)?);
         let mut members = self.members.borrow_mut();
-        let node = SolverNode::of(members.list.len());
+        let node = SolverNode::from_place(members.list.len());
         members.list.push(member);
         members.nodes.insert(id.clone(), node);
         Ok(node)
@@ -198,15 +202,16 @@ impl<'a, P: Provider> Universe<'a, P> {
         let listed = self.provider.versions(id)?;
         let problem = self.problem;
         let rank = self.ranks.get(id).copied();
-        let there = problem.installed.get(id).filter(|_| rank.is_none()).map(|there| &there.version);
+        let there = problem.installed.get(id).filter(|_| rank.is_none()).map(|plugin| &plugin.version);
         let is_known = listed.is_some() || there.is_some();
         let listed = listed.unwrap_or_default();
-        let is_listed = |version: &PluginVersion| listed.iter().any(|listing| listing.version.same_release(version));
+        let is_listed =
+            |version: &PluginVersion| listed.iter().any(|candidate| candidate.version.same_release(version));
         let alone = there.filter(|version| !is_listed(version)).cloned();
         let locked = problem.locked.get(id);
         let sources = (0..listed.len()).map(|place| VersionOrigin::Listed(Rc::clone(&listed), place));
         let sources = sources.chain(alone.map(|version| VersionOrigin::Installed(Box::new(version))));
-        let mut entries: Vec<_> = sources.map(|source| VersionNode::of(source, there, locked)).collect();
+        let mut entries: Vec<_> = sources.map(|source| VersionNode::new(source, there, locked)).collect();
         entries.sort_by(|left, right| left.version().cmp(right.version()));
         let wishes = problem.wishes[rank.unwrap_or(problem.wishes.len())..].iter().filter(|wish| wish.id == *id);
         let wishes = wishes.map(|wish| wish.version.clone()).collect();
@@ -216,31 +221,20 @@ impl<'a, P: Provider> Universe<'a, P> {
     /// Returns why a version may not be chosen.
     pub(super) fn refusal<'m>(&self, member: &'m PluginNode, entry: &'m VersionNode) -> Option<&'m Refusal> {
         let find = || {
-            let listing = entry.listing().filter(|_| !entry.stays)?;
+            let candidate = entry.candidate().filter(|_| !entry.stays)?;
             let named = member.wishes.iter().any(|wish| wish.names(entry.version()));
-            let pardon = Pardon { new: named || entry.is_locked, withdrawn: entry.is_locked };
-            let unsigned = !self.problem.signatures.allows(&member.id, listing.signed);
+            let exemptions = Exemptions { age: named || entry.is_locked, withdrawal: entry.is_locked };
+            let unsigned = !self.problem.signatures.allows(&member.id, candidate.signed);
             let surroundings = &self.problem.surroundings;
-            let refusal = refusals_by_facts(self.facts(listing), pardon, surroundings).next();
-            let refusal = refusal.or_else(|| self.lacks_platform(&member.id, listing));
+            let works = self.works(candidate.grafana_dependency.as_ref());
+            let refusal = refusals_by_catalog(candidate, works, exemptions, surroundings).next();
+            let refusal = refusal.or_else(|| self.missing_platform(&member.id, candidate));
             refusal.or_else(|| unsigned.then_some(Refusal::Unsigned)).map(Box::new)
         };
         entry.refusal.get_or_init(find).as_deref()
     }
 
-    fn facts<'l>(&self, listing: &'l Listing) -> ReleaseFacts<'l> {
-        let Listing { withdrawn, published_at, angular, .. } = *listing;
-        let declared = listing.grafana_dependency.as_deref();
-        ReleaseFacts {
-            withdrawn,
-            published_at,
-            declared,
-            works: self.works(listing.grafana_dependency.as_ref()),
-            angular,
-        }
-    }
-
-    /// Returns whether a range has the Grafana here: there are few ranges and many versions.
+    /// Returns whether the Grafana here is in a range. There are few ranges and many versions.
     fn works(&self, declared: Option<&Rc<str>>) -> bool {
         let (Some(grafana), Some(range)) = (&self.problem.surroundings.grafana, declared) else { return true };
         if let Some(works) = self.ranges.borrow().get(range) {
@@ -251,13 +245,16 @@ impl<'a, P: Provider> Universe<'a, P> {
         works
     }
 
-    fn lacks_platform(&self, plugin: &PluginId, listing: &Listing) -> Option<Refusal> {
+    fn missing_platform(&self, plugin: &PluginId, candidate: &Candidate) -> Option<Refusal> {
         let platforms = &self.problem.surroundings.platforms;
         if platforms.is_empty() {
             return None;
         }
-        match self.provider.platforms(plugin, listing) {
-            Ok(there) => lacks_platform(&there.iter(), platforms),
+        if let Some(available) = &candidate.platforms {
+            return missing_platform(available, platforms);
+        }
+        match self.provider.platforms(plugin, candidate) {
+            Ok(available) => missing_platform(&available, platforms),
             Err(error) => {
                 self.fault.set(Some(error));
                 None
@@ -265,44 +262,52 @@ impl<'a, P: Provider> Universe<'a, P> {
         }
     }
 
-    /// Returns why the versions could not be judged, where that was so since the last time: no answer counts then.
+    /// Returns why refusals could not be found, if that happened since the last call: no answer counts then.
     pub(super) fn take_fault(&self) -> Option<P::Error> {
         self.fault.take()
     }
 
-    /// Returns what a version needs.
-    pub(super) fn needs<'m>(&self, member: &PluginNode, entry: &'m VersionNode) -> Result<&'m VersionNeeds, P::Error> {
-        if let Some(needs) = entry.needs.get() {
-            return Ok(needs);
+    /// Returns the dependencies of a version.
+    pub(super) fn dependencies<'m>(
+        &self,
+        member: &PluginNode,
+        entry: &'m VersionNode,
+    ) -> Result<&'m VersionDependencies, P::Error> {
+        if let Some(dependencies) = entry.dependencies.get() {
+            return Ok(dependencies);
         }
-        let told = self.told_needs(member, entry)?;
-        let mut needs = VersionNeeds { is_known: told.is_some(), ..VersionNeeds::default() };
-        for dependency in told.unwrap_or_default() {
-            // A plugin that says it needs itself is there when it is there.
+        let declared = self.declared_dependencies(member, entry)?;
+        let mut dependencies = VersionDependencies { is_known: declared.is_some(), ..VersionDependencies::default() };
+        for dependency in declared.unwrap_or_default() {
+            // A plugin that depends on itself is satisfied by itself.
             if dependency.id == member.id {
                 continue;
             }
             if self.is_core(&dependency.id)? {
-                needs.core.push(dependency.id);
+                dependencies.core.push(dependency.id);
             } else {
-                needs.plugins.push((self.node(&dependency.id)?, dependency));
+                dependencies.plugins.push((self.node(&dependency.id)?, dependency));
             }
         }
-        Ok(entry.needs.get_or_init(|| Box::new(needs)))
+        Ok(entry.dependencies.get_or_init(|| Box::new(dependencies)))
     }
 
-    fn told_needs(&self, member: &PluginNode, entry: &VersionNode) -> Result<Option<Vec<Dependency>>, P::Error> {
+    fn declared_dependencies(
+        &self,
+        member: &PluginNode,
+        entry: &VersionNode,
+    ) -> Result<Option<Vec<Dependency>>, P::Error> {
         let installed = &self.problem.installed;
-        match (installed.get(&member.id).filter(|_| entry.stays), entry.listing()) {
-            (Some(there), _) => {
-                // What stays needs no more than it has: a plugin that lacks something is no worse off than before.
-                let has = |needed: &&Dependency| {
-                    let version = installed.get(&needed.id).map(|there| &there.version);
-                    version.is_some_and(|version| VersionRequest::from(needed.range.clone()).allows(version))
+        match (installed.get(&member.id).filter(|_| entry.stays), entry.candidate()) {
+            (Some(present), _) => {
+                // A plugin that stays keeps the dependencies that it has; one that is missing already may stay missing.
+                let is_satisfied = |dependency: &&Dependency| {
+                    let version = installed.get(&dependency.id).map(|plugin| &plugin.version);
+                    version.is_some_and(|version| VersionRequest::from(dependency.range.clone()).allows(version))
                 };
-                Ok(Some(there.dependencies.iter().filter(has).cloned().collect()))
+                Ok(Some(present.dependencies.iter().filter(is_satisfied).cloned().collect()))
             }
-            (None, Some(listing)) => self.provider.dependencies(&member.id, listing),
+            (None, Some(candidate)) => self.provider.dependencies(&member.id, candidate),
             (None, None) => Ok(None),
         }
     }
@@ -317,7 +322,7 @@ impl<'a, P: Provider> Universe<'a, P> {
         Ok(core)
     }
 
-    /// Returns the versions that a dependency can do with.
+    /// Returns the versions that satisfy a dependency.
     pub(super) fn in_range(&self, member: &PluginNode, range: Option<&VersionRange>) -> Places {
         let takes_prereleases = self.takes_prereleases.get();
         let key = (takes_prereleases, range.map_or("*", VersionRange::as_str).to_owned());
@@ -325,17 +330,17 @@ impl<'a, P: Provider> Universe<'a, P> {
             return places.clone();
         }
         let has = |entry: &VersionNode| range.is_none_or(|range| range.allows(entry.version()));
-        let asked = range.is_some_and(VersionRange::mentions_prerelease)
+        let requested = range.is_some_and(VersionRange::mentions_prerelease)
             || member.wishes.iter().any(VersionRequest::mentions_prerelease);
-        let places = self.without_prereleases(member, asked, has);
+        let places = self.without_prereleases(member, requested, has);
         member.sets.borrow_mut().insert(key, places.clone());
         places
     }
 
-    /// Returns the versions that all wishes of a plugin can do with.
+    /// Returns the versions that satisfy all wishes for a plugin.
     pub(super) fn wished(&self, member: &PluginNode) -> Places {
         let one = |wanted: &VersionRequest| {
-            // `3` is a range, and the name of a version where there is one called so.
+            // `3` is a range, and the name of a version if there is one with that name.
             let named = member.entries.iter().any(|entry| wanted.names(entry.version()));
             let has = |entry: &VersionNode| {
                 if named { wanted.names(entry.version()) } else { wanted.allows(entry.version()) }
@@ -345,14 +350,14 @@ impl<'a, P: Provider> Universe<'a, P> {
         member.wishes.iter().map(one).fold(Places::full(), |all, one| all.intersection(&one))
     }
 
-    /// Leaves prereleases out, unless they are asked for or nothing else is left that works.
-    fn without_prereleases(&self, member: &PluginNode, asked: bool, has: impl Fn(&VersionNode) -> bool) -> Places {
+    /// Leaves prereleases out, unless they are requested or nothing else works.
+    fn without_prereleases(&self, member: &PluginNode, requested: bool, has: impl Fn(&VersionNode) -> bool) -> Places {
         let has: Vec<_> = member.entries.iter().map(has).collect();
         let release = |(entry, has): (&VersionNode, &bool)| {
             *has && !entry.version().is_prerelease() && self.refusal(member, entry).is_none()
         };
-        if asked || self.takes_prereleases.get() || !member.entries.iter().zip(&has).rev().any(release) {
-            return Places::of(has.into_iter());
+        if requested || self.takes_prereleases.get() || !member.entries.iter().zip(&has).rev().any(release) {
+            return Places::from_flags(has.into_iter());
         }
         let stays = |entry: &VersionNode| !entry.version().is_prerelease() || entry.is_locked || entry.stays;
         let left = |(entry, has): (&VersionNode, bool)| {
@@ -361,7 +366,7 @@ impl<'a, P: Provider> Universe<'a, P> {
             }
             has && stays(entry)
         };
-        Places::of(member.entries.iter().zip(has).map(left))
+        Places::from_flags(member.entries.iter().zip(has).map(left))
     }
 
     /// Returns the place of the version that is best among these.
@@ -375,8 +380,8 @@ impl<'a, P: Provider> Universe<'a, P> {
         if let Some(place) = find(|entry| entry.is_locked).or_else(|| find(|entry| entry.stays)) {
             return Some(place);
         }
-        let asked = member.wishes.iter().any(VersionRequest::mentions_prerelease);
-        let prereleases_last = self.takes_prereleases.get() && !asked;
+        let requested = member.wishes.iter().any(VersionRequest::mentions_prerelease);
+        let prereleases_last = self.takes_prereleases.get() && !requested;
         let mut newest = places.last_first(entries.len()).filter(works);
         if !prereleases_last {
             return newest.next();
@@ -401,7 +406,7 @@ impl<P: Provider> DependencyProvider for Universe<'_, P> {
     type P = SolverNode;
     type V = u32;
     type VS = Places;
-    /// Wishes in their order, then what made trouble most often, then what has the fewest versions left.
+    /// Wishes in their order, then the plugins with the most conflicts, then those with the fewest versions left.
     type Priority = (Reverse<usize>, u32, Reverse<usize>);
     type M = Infallible;
     type Err = SearchFault<P::Error>;
@@ -431,11 +436,12 @@ impl<P: Provider> DependencyProvider for Universe<'_, P> {
             let wishes = self.wishes().map_err(SearchFault::Provider)?;
             return Ok(Dependencies::Available(wishes.into_iter().collect()));
         };
-        let needs = self.needs(&member, &member.entries[*place as usize]).map_err(SearchFault::Provider)?;
+        let entry = &member.entries[*place as usize];
+        let dependencies = self.dependencies(&member, entry).map_err(SearchFault::Provider)?;
         let places = |(node, dependency): &(SolverNode, Dependency)| {
             Some((*node, self.in_range(&*self.member(*node)?, dependency.range.as_ref())))
         };
-        Ok(Dependencies::Available(needs.plugins.iter().filter_map(places).collect()))
+        Ok(Dependencies::Available(dependencies.plugins.iter().filter_map(places).collect()))
     }
 
     fn should_cancel(&self) -> Result<(), Self::Err> {
@@ -444,6 +450,6 @@ impl<P: Provider> DependencyProvider for Universe<'_, P> {
         }
         let steps = self.steps.get() + 1;
         self.steps.set(steps);
-        if steps > MAX_STEPS || self.provider.is_out_of_time() { Err(SearchFault::GivenUp(steps)) } else { Ok(()) }
+        if steps > MAX_STEPS || self.provider.is_out_of_time() { Err(SearchFault::GivenUp) } else { Ok(()) }
     }
 }

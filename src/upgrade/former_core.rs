@@ -1,6 +1,6 @@
-//! Plugins that Grafana brought itself and that are catalog plugins by now.
+//! Plugins that were part of Grafana and are catalog plugins now.
 //!
-//! *Invariant:* an id stands here with the first version that fetches it from the catalog, as far as that is known.
+//! *Invariant:* every id has the first major version that installs it from the catalog, as far as that is known.
 //! *Not for:* plugins that never were part of Grafana.
 //!
 //! Source: `defaultPreinstallPlugins` in grafana's `pkg/setting/setting_plugins.go`, which names the former core data
@@ -9,12 +9,12 @@
 
 use crate::model::{GrafanaVersion, PluginId};
 
-/// A plugin that Grafana no longer has in itself.
+/// A plugin that is no longer part of Grafana.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct FormerCore {
-    /// The id, which is also the type of data sources.
+    /// The id, which is also the type of its data sources.
     pub id: &'static str,
-    /// The first line of versions that takes it from the catalog.
+    /// The first major version that installs it from the catalog.
     pub since: u64,
 }
 
@@ -36,7 +36,7 @@ const FORMER_CORE: [FormerCore; 14] = [
     FormerCore { id: "zipkin", since: 13 },
 ];
 
-/// Returns the plugins that a version of Grafana takes from the catalog and an older one brought itself.
+/// Returns the plugins that `to` installs from the catalog and that were part of `from`.
 pub fn former_core(from: Option<&GrafanaVersion>, to: &GrafanaVersion) -> impl Iterator<Item = PluginId> {
     let from = from.map_or(0, GrafanaVersion::major);
     let to = to.major();
@@ -49,7 +49,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn they_move_once_and_every_id_is_one() {
+    fn each_leaves_grafana_once_and_has_a_valid_id() {
         let moved = |from: Option<&str>, to: &str| {
             let from: Option<GrafanaVersion> = from.map(|from| from.parse().expect("a version"));
             former_core(from.as_ref(), &to.parse().expect("a version")).count()

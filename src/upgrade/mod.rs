@@ -1,82 +1,84 @@
-//! What an upgrade of Grafana means for a plugin that is installed: whether it stays, must move before or after, or is
-//! blocked. Pure.
+//! What an upgrade of Grafana means for an installed plugin: it stays, must change version before or after, or is blocked.
+//! Pure.
 //!
-//! *Invariant:* a plugin *stays* only where what it declares says so, and *moves before* only to a version that works on
-//! both sides: an upgrade that cannot be undone must not rest on a guess.
-//! *Not for:* reading workspaces or catalogs, or moving anything.
+//! *Invariant:* a plugin *stays* only if it declares that it works, and *moves before* only to a version that works with
+//! both versions of Grafana: an upgrade that cannot be undone must not rest on a guess.
+//! *Not for:* reading workspaces or catalogs, or changing anything.
 
+mod classify;
 mod former_core;
-mod judge;
 mod steps;
 
+pub use classify::classify;
 pub use former_core::{FormerCore, former_core};
-pub use judge::judge;
 pub use steps::{Brought, Move, Moves, StepKind, UpgradeStep, steps};
 
 use serde::Serialize;
 
 use crate::{
     model::{GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Timestamp},
-    resolver::{Offer, SignatureRule},
+    resolver::{Candidate, SignatureRule},
 };
 
 /// An upgrade of one workspace.
 #[derive(Clone, Debug)]
 pub struct GrafanaUpgrade {
-    /// The version that runs now, where it is known.
+    /// The version that runs now; `None` if it is not known.
     pub from: Option<GrafanaVersion>,
-    /// The version that it is to be.
+    /// The version after the upgrade.
     pub to: GrafanaVersion,
-    /// The platform that it runs on.
+    /// The platform of the workspace.
     pub platform: Platform,
-    /// Versions that were published later are not moved to.
+    /// Plugin versions that were published later are not chosen.
     pub published_before: Option<Timestamp>,
-    /// Whether unsigned plugins are moved to.
+    /// Whether unsigned plugins are chosen.
     pub signatures: SignatureRule,
 }
 
-/// A plugin that is installed.
+/// An installed plugin.
 #[derive(Clone, Debug)]
 pub struct PluginBefore {
-    /// The plugin.
+    /// Its id.
     pub plugin: PluginId,
-    /// The version, where it can be made out.
+    /// Its version; `None` if it cannot be read.
     pub version: Option<PluginVersion>,
     /// The range of Grafana versions that the installed copy itself declares.
     pub declared: Option<String>,
-    /// Whether the installed copy needs Angular.
+    /// Whether the installed copy uses AngularJS.
     pub angular: bool,
 }
 
-/// What the catalog knows of a plugin.
+/// A plugin of the catalog.
 #[derive(Clone, Debug)]
 pub struct KnownPlugin {
     /// Its versions, in any order.
-    pub offers: Vec<Offer>,
-    /// What its publisher says of it.
+    pub candidates: Vec<Candidate>,
+    /// The versions that the publisher has deprecated.
+    pub deprecated: Vec<PluginVersion>,
+    /// The status that the publisher gives the plugin.
     pub status: PluginStatus,
     /// Whether the upstream no longer lists it.
     pub withdrawn: bool,
 }
 
-/// What becomes of a plugin.
+/// What an upgrade means for a plugin.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UpgradeVerdict {
-    /// It works before and after.
+    /// Its version works before and after.
     Stays,
-    /// It must move to another version first, which works on both sides.
+    /// Its version must change before the upgrade, to one that works with both versions of Grafana.
     Before,
-    /// It must move once Grafana was upgraded, and does not work in between.
+    /// Its version must change after the upgrade; it does not work in between.
     After,
     /// No version works.
     Blocked,
-    /// The catalog does not know it.
+    /// It is not in the catalog.
     Unknown,
 }
 
 impl UpgradeVerdict {
-    /// Returns the verdict as it is written.
+    /// Returns the word of the JSON output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Stays => "stays",
@@ -88,20 +90,20 @@ impl UpgradeVerdict {
     }
 }
 
-/// A verdict and why.
+/// What an upgrade means for a plugin, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Judgement {
-    /// What becomes of the plugin.
+pub struct Classification {
+    /// The class.
     pub verdict: UpgradeVerdict,
-    /// The version to move to.
+    /// The version to change to.
     pub target: Option<PluginVersion>,
-    /// Why, in a sentence with the numbers that decided.
+    /// The reason as a sentence, with the ranges and versions that decide.
     pub reason: String,
-    /// What else is worth knowing before the day.
+    /// What else to know before the upgrade, a sentence each.
     pub notes: Vec<String>,
 }
 
-impl Judgement {
-    /// What is worth knowing of every move after the upgrade.
-    pub const GAP: &str = "between the upgrade and the move it does not work";
+impl Classification {
+    /// The note on every plugin whose version changes after the upgrade.
+    pub const GAP: &str = "it does not work between the upgrade and the change of its version";
 }

@@ -1,91 +1,94 @@
-//! The safe order of an upgrade.
+//! The safe order of the steps of an upgrade.
+//!
+//! *Invariant:* decisions come first, then packages to mirror, then changes before the upgrade, the upgrade, changes after.
+//! *Not for:* what becomes of each plugin; see `classify`.
 
 use serde::Serialize;
 
-use super::{GrafanaUpgrade, Judgement, PluginBefore, UpgradeVerdict};
+use super::{Classification, GrafanaUpgrade, PluginBefore, UpgradeVerdict};
 use crate::model::{PluginId, PluginVersion};
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum StepKind {
-    /// A package must be in the mirror before.
+    /// A package is fetched into the mirror.
     Mirror,
-    /// A plugin moves.
+    /// A plugin changes its version.
     Move,
     /// Grafana itself is upgraded.
     Upgrade,
-    /// Somebody has to decide.
+    /// A plugin is blocked: the operator decides what to do with it.
     Decide,
 }
 
-/// One step.
+/// One step of an upgrade.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct UpgradeStep {
     /// What it does.
     pub kind: StepKind,
-    /// The plugin, where it is about one.
+    /// The plugin; `None` for Grafana itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plugin: Option<PluginId>,
-    /// The version to move to.
+    /// The version to change to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<PluginVersion>,
-    /// What it needs that is not there yet, and comes with it.
+    /// The missing dependencies that are installed with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub brings: Vec<Brought>,
-    /// The step in words.
+    /// The step as a sentence.
     pub text: String,
 }
 
-/// A plugin that comes with one that moves.
+/// A dependency that is installed with the plugin that needs it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Brought {
-    /// The plugin.
+    /// Its id.
     pub id: PluginId,
-    /// The version that works wherever it has to.
+    /// The version, which works wherever the dependent plugin works.
     pub version: PluginVersion,
 }
 
-/// One plugin on its way to another version.
+/// A plugin that changes its version.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Move {
-    /// The plugin.
+    /// Its id.
     pub plugin: PluginId,
-    /// The version to move to.
+    /// The version to change to.
     pub to: PluginVersion,
-    /// What it needs that is not there yet.
+    /// The missing dependencies that are installed with it.
     pub brings: Vec<Brought>,
 }
 
 impl Move {
-    /// Returns all that is there afterwards, the plugin first.
+    /// Returns all versions that are installed, the plugin first.
     pub fn versions(&self) -> impl Iterator<Item = (&PluginId, &PluginVersion)> {
         let brings = self.brings.iter().map(|brought| (&brought.id, &brought.version));
         std::iter::once((&self.plugin, &self.to)).chain(brings)
     }
 }
 
-/// What moves before and after the upgrade, what is needed before what needs it.
+/// The plugins that change before and after the upgrade, dependencies before dependents.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Moves {
-    /// Before it.
+    /// Before the upgrade.
     pub before: Vec<Move>,
-    /// After it.
+    /// After the upgrade.
     pub after: Vec<Move>,
 }
 
-/// Returns the steps in the order in which they are safe: what is open, what moves first, the upgrade, what moves after.
+/// Returns the steps in their safe order.
 pub fn steps(
     workspace: &str,
-    judged: &[(PluginBefore, Judgement)],
+    classified: &[(PluginBefore, Classification)],
     moves: &Moves,
     mirror: &[PluginId],
     upgrade: &GrafanaUpgrade,
 ) -> Vec<UpgradeStep> {
-    let blocked = judged.iter().filter(|(_, judgement)| judgement.verdict == UpgradeVerdict::Blocked);
+    let blocked = classified.iter().filter(|(_, classification)| classification.verdict == UpgradeVerdict::Blocked);
     let mut steps = Vec::new();
     for (PluginBefore { plugin, .. }, _) in blocked {
-        let text = format!("decide what becomes of {plugin}: replace it, remove it, or do not upgrade {workspace}");
+        let text = format!("decide about {plugin}: replace it, remove it, or do not upgrade {workspace}");
         steps.push(UpgradeStep {
             kind: StepKind::Decide,
             plugin: Some(plugin.clone()),
@@ -95,7 +98,7 @@ pub fn steps(
         });
     }
     for plugin in mirror {
-        let text = format!("fetch {plugin} into the mirror: {} no longer brings it", upgrade.to);
+        let text = format!("fetch {plugin} into the mirror: it is no longer part of Grafana {}", upgrade.to);
         steps.push(UpgradeStep {
             kind: StepKind::Mirror,
             plugin: Some(plugin.clone()),

@@ -5,18 +5,18 @@
 
 #![expect(clippy::print_stdout, reason = "a program of its own")]
 
-use std::{collections::BTreeMap, convert::Infallible, rc::Rc, time::Instant};
+use std::{collections::BTreeMap, convert::Infallible, error::Error, rc::Rc, time::Instant};
 
 use plugport::{
     index::{Index, PluginRecord},
     model::{Dependency, Package, Platform, Plugin, PluginId, PluginSpec, Release, Timestamp, VersionRange},
     ops::candidates::IndexProvider,
-    resolver::{Listing, Problem, Provider, Solution, SolveError, Surroundings, solve},
+    resolver::{Candidate, Problem, Provider, SolveOutcome, Surroundings, solve},
 };
 
 /// The versions of a plugin, what each needs, and the whole releases.
 struct Versions {
-    listed: Rc<[Listing]>,
+    listed: Rc<[Candidate]>,
     needs: Vec<Vec<Dependency>>,
     releases: Vec<Release>,
 }
@@ -27,11 +27,11 @@ struct Memory(BTreeMap<PluginId, Versions>);
 impl Provider for Memory {
     type Error = Infallible;
 
-    fn versions(&self, plugin: &PluginId) -> Result<Option<Rc<[Listing]>>, Infallible> {
+    fn versions(&self, plugin: &PluginId) -> Result<Option<Rc<[Candidate]>>, Infallible> {
         Ok(self.0.get(plugin).map(|versions| Rc::clone(&versions.listed)))
     }
 
-    fn platforms(&self, _: &PluginId, _: &Listing) -> Result<Vec<Platform>, Infallible> {
+    fn platforms(&self, _: &PluginId, _: &Candidate) -> Result<Vec<Platform>, Infallible> {
         Ok(vec![Platform::any()])
     }
 
@@ -39,9 +39,9 @@ impl Provider for Memory {
         Ok(false)
     }
 
-    fn dependencies(&self, plugin: &PluginId, version: &Listing) -> Result<Option<Vec<Dependency>>, Infallible> {
+    fn dependencies(&self, plugin: &PluginId, candidate: &Candidate) -> Result<Option<Vec<Dependency>>, Infallible> {
         let Versions { listed, needs, .. } = &self.0[plugin];
-        let place = listed.iter().position(|listing| listing.version == version.version);
+        let place = listed.iter().position(|listed| listed.version == candidate.version);
         Ok(place.map(|place| needs[place].clone()))
     }
 }
@@ -77,18 +77,19 @@ fn catalog(plugins: usize, versions: usize) -> Memory {
         };
         others.map(dependency).collect::<Vec<_>>()
     };
-    let listing = |release: &Release| Listing {
+    let candidate = |release: &Release| Candidate {
         version: release.version.clone(),
         grafana_dependency: release.grafana_dependency.as_deref().map(Rc::from),
         withdrawn: false,
         published_at: release.created_at,
         signed: true,
         angular: release.angular,
+        platforms: None,
     };
     let one = |plugin: usize| {
         let releases: Vec<_> = (0..versions).map(release).collect();
         let (listed, needs) =
-            (releases.iter().map(listing).collect(), (0..versions).map(|version| needs(plugin, version)));
+            (releases.iter().map(candidate).collect(), (0..versions).map(|version| needs(plugin, version)));
         (id(plugin), Versions { listed, needs: needs.collect(), releases })
     };
     Memory((0..plugins).map(one).collect())
@@ -140,14 +141,15 @@ fn fill(index: &mut Index, memory: &Memory) {
     writer.commit(&serde_json::json!({})).expect("a sync ends");
 }
 
-/// Runs a resolution often and prints the median.
-fn measure<E: std::error::Error + 'static>(name: &str, runs: usize, run: impl Fn() -> Result<Solution, SolveError<E>>) {
+/// Runs a search often and prints the median.
+fn measure<E: Error>(name: &str, runs: usize, run: impl Fn() -> Result<SolveOutcome, E>) {
     let mut times = Vec::new();
     let mut plugins = 0;
     for _ in 0..runs {
         let started = Instant::now();
-        let solution = run().expect("a solution");
+        let outcome = run().expect("a catalog");
         times.push(started.elapsed());
+        let SolveOutcome::Solved(solution) = outcome else { panic!("there is no solution") };
         plugins = solution.plugins.len();
     }
     times.sort();

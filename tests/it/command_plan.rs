@@ -383,7 +383,7 @@ fn it_is_told_where_a_server_would_take_another_dependency() {
         warnings.iter().any(|one| one["plugin"] == SEA
             && one["text"]
                 .as_str()
-                .is_some_and(|text| text.contains("will take acme-sea-datasource 2.0.0 and not 1.4.0"))),
+                .is_some_and(|text| text.contains("will use acme-sea-datasource 2.0.0 instead of the chosen 1.4.0"))),
         "{warnings:?}"
     );
 }

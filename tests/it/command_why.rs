@@ -29,7 +29,7 @@ fn reasons(document: &Value) -> Vec<String> {
 }
 
 #[test]
-fn an_installed_plugin_is_there_because_the_manifest_or_a_plugin_asks() {
+fn an_installed_plugin_is_requested_by_the_manifest_or_a_plugin() {
     let world = world();
     world.run(&["install", APP, "--dir", "plugins"]).expect_code(0);
     let world = world.manifest(&format!(
@@ -45,11 +45,11 @@ fn an_installed_plugin_is_there_because_the_manifest_or_a_plugin_asks() {
         [
             "needed: acme-tides-app 1.0.0 needs it in `^2.0.0`",
             "grafana: acme-tides-datasource 4.0.0 needs Grafana `>=12.2.0` and this is 12.1.0",
-            "conflict: acme-tides-app 1.0.0 needs acme-tides-datasource `^2.0.0`, which has not 3.0.0",
+            "conflict: acme-tides-app 1.0.0 needs acme-tides-datasource `^2.0.0`, not 3.0.0",
         ]
     );
     let document = world.json(0, &["why", APP, "--on", "here"]);
-    assert_eq!(reasons(&document), ["asked: the manifest asks for `^1` on `all`"]);
+    assert_eq!(reasons(&document), ["asked: the manifest requests `^1` on `all`"]);
     world
         .run(&["why", SOURCE])
         .expect_code(0)
@@ -58,11 +58,11 @@ fn an_installed_plugin_is_there_because_the_manifest_or_a_plugin_asks() {
 }
 
 #[test]
-fn everything_that_speaks_against_a_version_is_told() {
+fn every_reason_against_a_version_is_shown() {
     let world = world();
     let not = |arguments: &[&str]| reasons(&world.json(0, &[&["why-not"], arguments].concat()));
     let source = |version: &str| format!("{SOURCE}@{version}");
-    assert_eq!(not(&[&source("4.0.0")]), ["nothing: nothing speaks against acme-tides-datasource 4.0.0"]);
+    assert_eq!(not(&[&source("4.0.0")]), ["nothing: there is no reason against acme-tides-datasource 4.0.0"]);
     assert_eq!(
         not(&[&source("4.0.0"), "--grafana", "12.1.0"]),
         ["grafana: acme-tides-datasource 4.0.0 needs Grafana `>=12.2.0` and this is 12.1.0",]
@@ -75,27 +75,27 @@ fn everything_that_speaks_against_a_version_is_told() {
     world.run(&["install", APP, "--dir", "plugins"]).expect_code(0);
     assert_eq!(
         not(&[&source("3.0.0"), "--dir", "plugins"]),
-        ["conflict: acme-tides-app 1.0.0 needs acme-tides-datasource `^2.0.0`, which has not 3.0.0",]
+        ["conflict: acme-tides-app 1.0.0 needs acme-tides-datasource `^2.0.0`, not 3.0.0",]
     );
 }
 
 #[test]
-fn a_version_that_is_too_new_tells_how_long_it_waits() {
+fn a_version_that_is_too_new_has_the_remaining_time() {
     let world = world().manifest("[trust]\nmin-release-age = \"36500d\"\n");
     let reasons = reasons(&world.json(0, &["why-not", &format!("{SOURCE}@3.0.0")]));
     assert_eq!(reasons.len(), 1, "{reasons:?}");
     assert!(
-        reasons[0].starts_with("too-new: acme-tides-datasource 3.0.0 is from 2025-01-01 and waits "),
+        reasons[0].starts_with("too-new: acme-tides-datasource 3.0.0 is from 2025-01-01 and is not chosen for "),
         "{reasons:?}"
     );
     assert!(
-        reasons[0].ends_with(" more days (`trust.min-release-age`), unless it is asked for by name"),
+        reasons[0].ends_with(" more days (`trust.min-release-age`), unless it is requested by name"),
         "{reasons:?}"
     );
 }
 
 #[test]
-fn a_dependency_that_cannot_be_had_is_the_reason() {
+fn a_missing_dependency_is_the_reason() {
     let lacking = FakePlugin::new("acme-lost-app", "1.0.0").depends_on("acme-gone-panel", "");
     let world = World::new(FakeCatalog::new().publish(lacking));
     let document = world.json(0, &["why-not", "acme-lost-app@1.0.0"]);
@@ -106,12 +106,12 @@ fn a_dependency_that_cannot_be_had_is_the_reason() {
 }
 
 #[test]
-fn a_server_that_takes_another_version_is_announced() {
+fn a_server_that_uses_another_version_is_announced() {
     let (world, _workspace) = world().workspace("prod", "12.1.0");
     let world = world.manifest(&format!("[[plugin]]\nid = \"{APP}\"\n"));
     let reasons = reasons(&world.json(0, &["why", SOURCE, "--on", "prod"]));
     let announced =
-        "server: prod runs Grafana 12.1.0, which will take acme-tides-datasource 3.0.0 and not 2.4.1 that was chosen";
+        "server: prod runs Grafana 12.1.0, which will use acme-tides-datasource 3.0.0 instead of the chosen 2.4.1";
     assert!(reasons.iter().any(|reason| reason == announced), "{reasons:#?}");
 }
 
@@ -129,20 +129,21 @@ fn a_workspace_that_cannot_be_read_does_not_hide_the_others() {
     let world = world.manifest("[[workspace]]\nname = \"here\"\nkind = \"directory\"\npath = \".\"\n");
     let document = world.json(8, &["why", SOURCE]);
     assert_eq!(document["workspaces"][0]["name"], "here");
-    assert_eq!(reasons(&document)[0], "nobody: nobody asks for acme-tides-datasource, and nothing needs it");
+    assert_eq!(
+        reasons(&document)[0],
+        "nobody: acme-tides-datasource is not in the manifest, and no plugin depends on it"
+    );
 }
 
 #[test]
-fn angular_speaks_against_a_version_since_12_and_is_switched_off_in_11() {
+fn angular_is_a_reason_against_a_version_since_11() {
     let pie = FakePlugin::new("acme-pie-panel", "2.0.0").angular();
     let world = World::new(FakeCatalog::new().publish(pie));
     let not = |grafana| reasons(&world.json(0, &["why-not", "acme-pie-panel@2.0.0", "--grafana", grafana]));
     assert_eq!(not("12.0.0"), ["angular: acme-pie-panel 2.0.0 needs AngularJS, which Grafana 12.0.0 no longer has"]);
     assert_eq!(
         not("11.2.0"),
-        [
-            "angular: acme-pie-panel 2.0.0 needs AngularJS, which Grafana 11.2.0 has switched off unless it is told otherwise"
-        ]
+        ["angular: acme-pie-panel 2.0.0 needs AngularJS, which Grafana 11.2.0 has switched off by default"]
     );
-    assert_eq!(not("10.4.0"), ["nothing: nothing speaks against acme-pie-panel 2.0.0"]);
+    assert_eq!(not("10.4.0"), ["nothing: there is no reason against acme-pie-panel 2.0.0"]);
 }

@@ -39,7 +39,7 @@ fn a_dependency_keeps_the_version_that_was_chosen() {
     let document = world.json(0, &["install", "acme-sea-app", "--on", "prod"]);
     assert_eq!(outcomes(&document), ["prod acme-clock-panel changed", "prod acme-sea-app changed"]);
     assert_eq!(document["results"][0]["needed_by"], "acme-sea-app");
-    let warning = "prod runs Grafana 12.1.0, which will take acme-clock-panel 2.0.0 and not 1.0.0 that was chosen; 1.0.0 is \
+    let warning = "prod runs Grafana 12.1.0, which will use acme-clock-panel 2.0.0 instead of the chosen 1.0.0; 1.0.0 is \
                    installed again after that";
     assert_eq!(
         (&document["results"][0]["warning"], &document["results"][1]["warning"]),
@@ -189,7 +189,9 @@ fn unknown_names_are_answered_with_those_there_are() {
 fn a_dry_run_tells_where_the_server_would_do_something_else() {
     let (world, _workspace) = World::new(catalog()).workspace("prod", "12.1.0");
     let output = world.run(&["install", "acme-sea-app", "--on", "prod", "--dry-run"]).expect_code(0);
-    output.expect_stderr("note: prod: prod runs Grafana 12.1.0, which will take acme-clock-panel 2.0.0 and not 1.0.0");
+    output.expect_stderr(
+        "note: prod: prod runs Grafana 12.1.0, which will use acme-clock-panel 2.0.0 instead of the chosen 1.0.0",
+    );
     let (world, _workspace) = World::new(catalog()).workspace("calm", "11.6.0");
     let calm = world.run(&["install", "acme-sea-app", "--on", "calm", "--dry-run"]).expect_code(0);
     assert!(!calm.stderr.contains("runs Grafana"), "{}", calm.stderr);
@@ -202,7 +204,7 @@ fn a_server_that_would_update_what_stays_is_announced_too() {
     workspace.preinstalled(CLOCK, "1.0.0");
     let document = world.json(0, &["install", "acme-sea-app", "--on", "prod", "--dry-run"]);
     assert_eq!(outcomes(&document), ["prod acme-sea-app planned"]);
-    let warning = "prod runs Grafana 12.1.0, which will take acme-clock-panel 2.0.0 and not 1.0.0 that was chosen";
+    let warning = "prod runs Grafana 12.1.0, which will use acme-clock-panel 2.0.0 instead of the chosen 1.0.0";
     assert_eq!(document["results"][0]["warning"], warning);
 }
 
@@ -212,7 +214,7 @@ fn a_plugin_that_needs_a_core_plugin_is_announced_to_fail_since_13() {
     let (world, _workspace) = World::new(catalog()).workspace("prod", "13.0.0");
     let output = world.run(&["install", "acme-text-app", "--on", "prod"]).expect_code(1);
     output
-        .expect_stderr("note: prod runs Grafana 13.0.0, which brings text itself and refuses to install acme-text-app")
+        .expect_stderr("note: prod runs Grafana 13.0.0, which includes text and refuses to install acme-text-app")
         .expect_stderr("failed: acme-text-app on prod: ")
         .expect_stderr("Cannot install or change a Core plugin");
     let (world, _workspace) = World::new(catalog()).workspace("prod", "12.4.0");
@@ -244,7 +246,7 @@ fn what_an_old_server_brings_in_another_version_is_set_right_afterwards() {
     let (world, workspace) = World::new(catalog).workspace("prod", "11.2.0");
     let document = world.json(0, &["install", "acme-any-app", "--on", "prod"]);
     let warning = document["results"][1]["warning"].as_str().unwrap_or_default();
-    assert!(warning.contains("will take acme-clock-panel 2.0.0 and not 1.0.0 that was chosen"), "{document}");
+    assert!(warning.contains("will use acme-clock-panel 2.0.0 instead of the chosen 1.0.0"), "{document}");
     assert_eq!(workspace.installed()[CLOCK], "1.0.0");
 }
 
@@ -264,8 +266,8 @@ fn what_comes_along_and_is_refused_here_stops_what_would_bring_it() {
 fn an_old_server_that_will_refuse_is_announced_before_it_is_asked() {
     let (world, workspace) = World::new(catalog()).workspace("prod", "11.2.0");
     workspace.preinstalled(CLOCK, "1.0.0");
-    let told = "prod runs Grafana 11.2.0, which refuses to install acme-sea-app where acme-clock-panel 1.0.0, which it needs, \
-                is installed already";
+    let told = "prod runs Grafana 11.2.0, which refuses to install acme-sea-app because its dependency acme-clock-panel \
+                1.0.0 is installed already";
     let dry = world.run(&["install", "acme-sea-app", "--on", "prod", "--dry-run"]).expect_code(0);
     dry.expect_stderr(&format!("note: prod: {told}"));
     let output = world.run(&["install", "acme-sea-app", "--on", "prod"]).expect_code(1);

@@ -1,7 +1,7 @@
 //! A saved inventory: workspaces from a file that `plugport list --json` or `plugport check --json` wrote.
 //!
 //! *Invariant:* a workspace that was not read when the file was written is a failure here too.
-//! *Not for:* the network: that is what the file is for.
+//! *Not for:* the network: the file replaces it.
 
 use std::path::{Path, PathBuf};
 
@@ -16,7 +16,7 @@ use crate::{
     upgrade::PluginBefore,
 };
 
-/// The greatest major version of the format that is understood.
+/// The supported major version of the format.
 const FORMAT: &str = "1.";
 
 /// Workspaces that were read earlier.
@@ -54,10 +54,10 @@ struct SavedPlugin {
     used_by: Option<UsedBy>,
 }
 
-/// A file is no saved inventory.
+/// A file cannot be used as an inventory.
 #[derive(Debug, thiserror::Error)]
 pub enum InventoryError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("the inventory `{}` cannot be read", path.display())]
     Read {
         /// The file.
@@ -65,7 +65,7 @@ pub enum InventoryError {
         /// Why.
         source: std::io::Error,
     },
-    /// It is no JSON that has one meaning.
+    /// It is not JSON, or ambiguous JSON.
     #[error("the inventory `{}` is not valid JSON", path.display())]
     Json {
         /// The file.
@@ -73,8 +73,8 @@ pub enum InventoryError {
         /// Why.
         source: JsonError,
     },
-    /// It is JSON of another shape.
-    #[error("`{}` is no inventory", path.display())]
+    /// It is JSON, but not an inventory.
+    #[error("`{}` is not an inventory", path.display())]
     Shape {
         /// The file.
         path: PathBuf,
@@ -82,11 +82,11 @@ pub enum InventoryError {
         source: serde_json::Error,
     },
     /// A newer program wrote it.
-    #[error("the inventory `{}` has the format {}", path.display(), format.escape_debug())]
+    #[error("the inventory `{}` has the unsupported format {}", path.display(), format.escape_debug())]
     Newer {
         /// The file.
         path: PathBuf,
-        /// Its format.
+        /// Its `format_version`.
         format: String,
     },
 }
@@ -94,7 +94,7 @@ pub enum InventoryError {
 diagnose!(InventoryError => Kind::Usage, "`plugport list --on all --json > FILE` writes one");
 
 impl SavedInventory {
-    /// Returns the inventory in a file.
+    /// Reads an inventory from a file.
     pub fn read(path: &Path) -> Result<Self, InventoryError> {
         let shown = || path.to_path_buf();
         let bytes = std::fs::read(path).map_err(|source| InventoryError::Read { path: shown(), source })?;
@@ -108,14 +108,14 @@ impl SavedInventory {
         Ok(inventory)
     }
 
-    /// Returns the workspaces as `check` takes them.
-    pub fn subjects(self) -> Vec<ReadWorkspace> {
-        self.workspaces.into_iter().map(SavedWorkspace::subject).collect()
+    /// Returns the workspaces for [`check`](super::check).
+    pub fn into_workspaces(self) -> Vec<ReadWorkspace> {
+        self.workspaces.into_iter().map(SavedWorkspace::into_read).collect()
     }
 }
 
 impl SavedWorkspace {
-    fn subject(self) -> ReadWorkspace {
+    fn into_read(self) -> ReadWorkspace {
         let used = self.plugins.iter().filter_map(|plugin| Some((plugin.id.clone(), plugin.used_by.clone()?)));
         let used = Used::Saved(used.collect());
         let plugins = self.plugins.into_iter().map(|plugin| PluginBefore {
@@ -136,7 +136,7 @@ impl SavedWorkspace {
                 kind: Kind::Failed,
             }),
             gaps: self.gaps,
-            remarks: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 }

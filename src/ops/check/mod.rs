@@ -1,7 +1,7 @@
-//! Before an upgrade of Grafana: what stays, what moves and when, what breaks, and who is hit.
+//! Checks workspaces before an upgrade of Grafana: which plugins stay, change or break, when, and who uses them.
 //!
-//! *Invariant:* what could not be read is said, and nothing that rests on a part passes for the whole.
-//! *Not for:* the verdicts themselves, which `upgrade` gives.
+//! *Invariant:* everything that could not be read is reported, and an incomplete result is never presented as complete.
+//! *Not for:* the class of each plugin; see `upgrade`.
 
 mod dependents;
 mod inventory;
@@ -15,8 +15,8 @@ pub use inventory::{InventoryError, SavedInventory};
 
 use crate::{
     diagnostic::{Chain, Kind},
-    index::{Index, IndexError},
-    model::{GrafanaVersion, Platform, PluginId, PluginVersion, Timestamp},
+    index::{Index, IndexError, StoredRelease},
+    model::{GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Timestamp},
     ops::{
         Context, candidates,
         target::{Place, Snapshot, Target, Unread},
@@ -24,25 +24,26 @@ use crate::{
     },
     resolver::SignatureRule,
     upgrade::{
-        GrafanaUpgrade, Judgement, KnownPlugin, PluginBefore, UpgradeStep, UpgradeVerdict, former_core, judge, steps,
+        Classification, GrafanaUpgrade, KnownPlugin, PluginBefore, UpgradeStep, UpgradeVerdict, classify, former_core,
+        steps,
     },
 };
 
-/// How many workspaces are read side by side.
+/// How many workspaces are read at the same time.
 const WORKSPACES: usize = 8;
 
-/// What is to be checked.
+/// What to check for.
 #[derive(Clone, Debug)]
 pub struct CheckOptions {
-    /// The version that Grafana is to be.
+    /// The version of Grafana after the upgrade.
     pub grafana: GrafanaVersion,
-    /// Versions that were published later are not moved to.
+    /// Plugin versions that were published later are not chosen.
     pub published_before: Option<Timestamp>,
-    /// Whether unsigned plugins are moved to.
+    /// Whether unsigned plugins are chosen.
     pub signatures: SignatureRule,
 }
 
-/// A workspace as it was read, from itself or from a file.
+/// A workspace as it was read, from the workspace or from a saved inventory.
 #[derive(Debug)]
 pub struct ReadWorkspace {
     name: String,
@@ -50,18 +51,17 @@ pub struct ReadWorkspace {
     grafana: Option<GrafanaVersion>,
     plugins: Vec<PluginBefore>,
     used: Used,
-    /// Why it could not be read at all.
+    /// Why nothing could be read.
     failure: Option<Unread>,
-    /// What could not be read of it.
+    /// What could not be read, a sentence each.
     gaps: Vec<String>,
-    remarks: Vec<String>,
+    warnings: Vec<String>,
 }
 
-/// What the plugins of a workspace are needed for.
+/// What the plugins of a workspace are used for.
 #[derive(Debug)]
 enum Used {
-    /// Nobody looked.
-    NotAsked,
+    NotRead,
     Read(WorkspaceUsage),
     Saved(BTreeMap<PluginId, UsedBy>),
 }
@@ -69,97 +69,97 @@ enum Used {
 impl Used {
     fn by(&self, plugin: &PluginId) -> UsedBy {
         match self {
-            Self::NotAsked => UsedBy::default(),
+            Self::NotRead => UsedBy::default(),
             Self::Read(usage) => usage.used_by(plugin),
             Self::Saved(saved) => saved.get(plugin).cloned().unwrap_or_default(),
         }
     }
 }
 
-/// One plugin and what becomes of it.
+/// A plugin and what the upgrade means for it.
 #[derive(Debug, Serialize)]
 pub struct CheckedPlugin {
-    /// The plugin.
+    /// Its id.
     pub id: PluginId,
-    /// The version that is installed.
+    /// The installed version; `None` if it cannot be read.
     pub installed: Option<PluginVersion>,
-    /// What becomes of it.
+    /// What the upgrade means for it.
     pub verdict: UpgradeVerdict,
-    /// The version to move to.
+    /// The version to change to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<PluginVersion>,
-    /// Why.
+    /// Why, as a sentence.
     pub reason: String,
-    /// What else is worth knowing.
+    /// What else to know, a sentence each.
     pub notes: Vec<String>,
-    /// Who is hit.
+    /// The dashboards and other content that use it.
     pub used_by: UsedBy,
 }
 
-/// A plugin that the new Grafana no longer brings.
+/// A plugin that is no longer part of the new Grafana, and must be in the mirror.
 #[derive(Debug, Serialize)]
 pub struct ToMirror {
-    /// The plugin.
+    /// Its id.
     pub id: PluginId,
     /// Whether a package of it is in the store.
     pub stored: bool,
-    /// Who needs it there.
+    /// The dashboards and other content that use it.
     pub used_by: UsedBy,
 }
 
-/// One workspace, checked.
+/// The result for one workspace.
 #[derive(Debug, Serialize)]
 pub struct CheckedWorkspace {
-    /// The name.
+    /// Its name.
     pub name: String,
-    /// The version that runs now.
+    /// The version of Grafana that runs now; `None` if it is not known.
     pub grafana: Option<GrafanaVersion>,
-    /// The plugins.
+    /// The installed plugins.
     pub plugins: Vec<CheckedPlugin>,
-    /// Plugins that the new version takes from the catalog and the old one brought itself.
+    /// Plugins that the new version installs from the catalog and that are part of the old one.
     pub mirror: Vec<ToMirror>,
-    /// The safe order.
+    /// The steps of the upgrade in their safe order.
     pub steps: Vec<UpgradeStep>,
     /// Whether everything could be read.
     pub complete: bool,
-    /// What could not be read.
+    /// What could not be read, a sentence each.
     pub gaps: Vec<String>,
     /// Why nothing could be read.
     #[serde(flatten)]
     pub unread: Option<Unread>,
-    /// What else was noticed.
+    /// Warnings from reading the workspace, a sentence each.
     #[serde(skip)]
-    pub remarks: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
-/// How many plugins have which verdict.
+/// The number of plugins of each class.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct CheckSummary {
-    /// Work before and after.
+    /// [`UpgradeVerdict::Stays`]
     pub stays: usize,
-    /// Move first.
+    /// [`UpgradeVerdict::Before`]
     pub before: usize,
-    /// Move afterwards.
+    /// [`UpgradeVerdict::After`]
     pub after: usize,
-    /// Work with no version.
+    /// [`UpgradeVerdict::Blocked`]
     pub blocked: usize,
-    /// Are not in the catalog.
+    /// [`UpgradeVerdict::Unknown`]
     pub unknown: usize,
 }
 
-/// What a check came to.
+/// The result of a check.
 #[derive(Debug, Serialize)]
 pub struct CheckOutcome {
-    /// The version that Grafana is to be.
+    /// The version of Grafana after the upgrade.
     pub grafana: GrafanaVersion,
-    /// The workspaces.
+    /// The workspaces, in the order in which they were read.
     pub workspaces: Vec<CheckedWorkspace>,
-    /// All plugins, counted.
+    /// The plugins of all workspaces, counted.
     pub summary: CheckSummary,
 }
 
 impl CheckOutcome {
-    /// Returns what it means: a plugin that is blocked weighs most, then what could not be read.
+    /// Returns the kind of failure: a blocked plugin counts most, then what could not be read.
     pub fn kind(&self) -> Option<Kind> {
         if self.summary.blocked > 0 {
             return Some(Kind::Findings);
@@ -174,47 +174,47 @@ impl CheckOutcome {
     }
 }
 
-/// Reads workspaces: what is installed, and what it is needed for.
-pub async fn read_subjects(context: &Context, targets: Vec<Target>) -> Vec<ReadWorkspace> {
-    stream::iter(targets).map(|target| read_subject(context, target)).buffered(WORKSPACES).collect().await
+/// Reads which plugins are installed, and what they are used for.
+pub async fn read_workspaces(context: &Context, targets: Vec<Target>) -> Vec<ReadWorkspace> {
+    stream::iter(targets).map(|target| read_workspace(context, target)).buffered(WORKSPACES).collect().await
 }
 
-async fn read_subject(context: &Context, target: Target) -> ReadWorkspace {
+async fn read_workspace(context: &Context, target: Target) -> ReadWorkspace {
     let (state, usage, reach) = tokio::join!(target.read(false), Box::pin(usage_of(context, &target)), target.reach());
-    let mut subject = ReadWorkspace {
+    let mut read = ReadWorkspace {
         name: target.name.clone(),
         platform: target.platform.clone(),
         grafana: None,
         plugins: Vec::new(),
-        used: Used::NotAsked,
+        used: Used::NotRead,
         failure: None,
         gaps: Vec::new(),
-        remarks: Vec::new(),
+        warnings: Vec::new(),
     };
     match state {
-        Ok(state) => subject.fill(state),
-        Err(error) => subject.failure = Some(Unread::from(&error)),
+        Ok(state) => read.fill(state),
+        Err(error) => read.failure = Some(Unread::from(&error)),
     }
-    subject.gaps.extend(reach.gap().map(|gap| format!("installed plugins: {gap}")));
+    read.gaps.extend(reach.gap().map(|gap| format!("installed plugins: {gap}")));
     match usage {
         None => {}
         Some(Ok(usage)) => {
-            subject.gaps.extend(usage.organisations.iter().flat_map(|one| {
+            read.gaps.extend(usage.organisations.iter().flat_map(|one| {
                 one.gaps
                     .iter()
-                    .map(move |gap| format!("who needs a plugin in `{}`: {gap}", one.info.name.escape_debug()))
+                    .map(move |gap| format!("the users of plugins in `{}`: {gap}", one.info.name.escape_debug()))
             }));
-            subject.used = Used::Read(usage);
+            read.used = Used::Read(usage);
         }
-        Some(Err(reason)) => subject.gaps.push(format!("who needs a plugin: {reason}")),
+        Some(Err(reason)) => read.gaps.push(format!("the users of plugins: {reason}")),
     }
-    subject
+    read
 }
 
 impl ReadWorkspace {
     fn fill(&mut self, state: Snapshot) {
         self.grafana = state.grafana;
-        self.remarks = state.remarks;
+        self.warnings = state.remarks;
         self.plugins = state
             .plugins
             .into_values()
@@ -228,7 +228,7 @@ impl ReadWorkspace {
     }
 }
 
-/// Returns what plugins are needed for; folders have nobody to ask.
+/// Returns what plugins are used for; `None` for folders, which do not know.
 async fn usage_of(context: &Context, target: &Target) -> Option<Result<WorkspaceUsage, String>> {
     match &target.place {
         Place::Folder { .. } => None,
@@ -236,12 +236,12 @@ async fn usage_of(context: &Context, target: &Target) -> Option<Result<Workspace
     }
 }
 
-/// Judges workspaces that were read.
-pub fn check(index: &Index, subjects: Vec<ReadWorkspace>, options: &CheckOptions) -> Result<CheckOutcome, IndexError> {
+/// Checks workspaces that were read.
+pub fn check(index: &Index, read: Vec<ReadWorkspace>, options: &CheckOptions) -> Result<CheckOutcome, IndexError> {
     let mut summary = CheckSummary::default();
     let mut workspaces = Vec::new();
-    for subject in subjects {
-        let checked = check_one(index, subject, options)?;
+    for workspace in read {
+        let checked = check_one(index, workspace, options)?;
         for plugin in &checked.plugins {
             let count = match plugin.verdict {
                 UpgradeVerdict::Stays => &mut summary.stays,
@@ -257,66 +257,71 @@ pub fn check(index: &Index, subjects: Vec<ReadWorkspace>, options: &CheckOptions
     Ok(CheckOutcome { grafana: options.grafana.clone(), workspaces, summary })
 }
 
-fn check_one(index: &Index, subject: ReadWorkspace, options: &CheckOptions) -> Result<CheckedWorkspace, IndexError> {
+fn check_one(index: &Index, workspace: ReadWorkspace, options: &CheckOptions) -> Result<CheckedWorkspace, IndexError> {
     let upgrade = GrafanaUpgrade {
-        from: subject.grafana.clone(),
+        from: workspace.grafana.clone(),
         to: options.grafana.clone(),
-        platform: subject.platform.clone(),
+        platform: workspace.platform.clone(),
         published_before: options.published_before,
         signatures: options.signatures.clone(),
     };
-    let mut judged: Vec<(PluginBefore, Judgement)> = Vec::new();
-    for standing in subject.plugins {
-        let judgement = judge(&standing, known(index, &standing.plugin)?.as_ref(), &upgrade);
-        judged.push((standing, judgement));
+    let mut classified: Vec<(PluginBefore, Classification)> = Vec::new();
+    for plugin in workspace.plugins {
+        let class = classify(&plugin, known(index, &plugin.plugin)?.as_ref(), &upgrade);
+        classified.push((plugin, class));
     }
     let catalog = candidates::IndexProvider::new(index, &dependents::surroundings(&upgrade));
-    let moves = dependents::settle(&catalog, &mut judged, &upgrade)?;
-    let mirror = to_mirror(index, &subject.used, &judged, &upgrade)?;
+    let moves = dependents::plan_moves(&catalog, &mut classified, &upgrade)?;
+    let mirror = to_mirror(index, &workspace.used, &classified, &upgrade)?;
     let ids: Vec<_> = mirror.iter().map(|one| one.id.clone()).collect();
-    let order = || steps(&subject.name, &judged, &moves, &ids, &upgrade);
-    let steps = if subject.failure.is_some() { Vec::new() } else { order() };
-    let used = &subject.used;
-    let plugins = judged.into_iter().map(|(standing, judgement)| CheckedPlugin {
-        used_by: used.by(&standing.plugin),
-        id: standing.plugin,
-        installed: standing.version,
-        verdict: judgement.verdict,
-        target: judgement.target,
-        reason: judgement.reason,
-        notes: judgement.notes,
+    let order = || steps(&workspace.name, &classified, &moves, &ids, &upgrade);
+    let steps = if workspace.failure.is_some() { Vec::new() } else { order() };
+    let used = &workspace.used;
+    let plugins = classified.into_iter().map(|(before, class)| CheckedPlugin {
+        used_by: used.by(&before.plugin),
+        id: before.plugin,
+        installed: before.version,
+        verdict: class.verdict,
+        target: class.target,
+        reason: class.reason,
+        notes: class.notes,
     });
     let plugins = plugins.collect();
     Ok(CheckedWorkspace {
-        name: subject.name,
-        grafana: subject.grafana,
+        name: workspace.name,
+        grafana: workspace.grafana,
         plugins,
         mirror,
         steps,
-        complete: subject.failure.is_none() && subject.gaps.is_empty(),
-        gaps: subject.gaps,
-        unread: subject.failure,
-        remarks: subject.remarks,
+        complete: workspace.failure.is_none() && workspace.gaps.is_empty(),
+        gaps: workspace.gaps,
+        unread: workspace.failure,
+        warnings: workspace.warnings,
     })
 }
 
 fn known(index: &Index, plugin: &PluginId) -> Result<Option<KnownPlugin>, IndexError> {
     let Some(stored) = index.plugin(plugin)? else { return Ok(None) };
     let releases = index.releases(plugin)?;
-    let offers = candidates::offers(&stored, releases).collect();
-    Ok(Some(KnownPlugin { offers, status: stored.plugin.status, withdrawn: stored.withdrawn_at.is_some() }))
+    let is_deprecated = |one: &&StoredRelease| one.release.status == PluginStatus::Deprecated;
+    Ok(Some(KnownPlugin {
+        candidates: candidates::candidates(&stored, &releases),
+        deprecated: releases.iter().filter(is_deprecated).map(|one| one.release.version.clone()).collect(),
+        status: stored.plugin.status,
+        withdrawn: stored.withdrawn_at.is_some(),
+    }))
 }
 
-/// Returns what the new version takes from the catalog: all of it where nobody knows what is used.
+/// Returns the plugins that the new version installs from the catalog, used or not.
 fn to_mirror(
     index: &Index,
     used: &Used,
-    judged: &[(PluginBefore, Judgement)],
+    classified: &[(PluginBefore, Classification)],
     upgrade: &GrafanaUpgrade,
 ) -> Result<Vec<ToMirror>, IndexError> {
     let mut mirror = Vec::new();
     for id in former_core(upgrade.from.as_ref(), &upgrade.to) {
-        if judged.iter().any(|(standing, _)| standing.plugin == id) {
+        if classified.iter().any(|(before, _)| before.plugin == id) {
             continue;
         }
         let stored = !index.blobs_of(&id)?.is_empty();

@@ -73,7 +73,7 @@ fn find(index: &Index, locked: &LockedPackages) -> Result<(StoredPlugin, StoredR
     let Some(place) = place else {
         return Err(FetchError::Unlisted { plugin: plugin.clone(), version: version.clone() });
     };
-    match candidates::stop_of(index, plugin, version)? {
+    match candidates::stopped(index, plugin, version)? {
         Some(stop) => Err(stop.into()),
         None => Ok((stored, releases.swap_remove(place))),
     }

@@ -7,10 +7,10 @@ use std::collections::HashSet;
 
 use super::{FetchFailure, FetchOptions, FetchRequest, package::PackageToFetch};
 use crate::{
-    index::{Index, IndexError},
+    index::{Index, IndexError, StoredRelease},
     model::{Dependency, PluginId, PluginSpec},
     ops::candidates,
-    resolver::{self, Surroundings},
+    resolver::{self, Candidate, Surroundings},
     verifier::VerifyError,
 };
 
@@ -72,8 +72,11 @@ impl Selection {
         let releases = index.releases(id)?;
         // A version that has a package for one of the platforms is worth having for that one.
         let anywhere = Surroundings { platforms: Vec::new(), ..options.surroundings.clone() };
-        for release in resolver::newest(&candidates::candidates(&plugin, &releases), &anywhere, latest) {
-            match candidates::stop_of(index, id, &release.version)? {
+        let candidates = candidates::candidates(&plugin, &releases);
+        let stored = |candidate: &Candidate| releases.iter().find(|stored| stored.release.version == candidate.version);
+        let newest = resolver::newest(&candidates, &anywhere, latest).into_iter().filter_map(stored);
+        for StoredRelease { release, .. } in newest {
+            match candidates::stopped(index, id, &release.version)? {
                 Some(error) => self.failed.push(FetchFailure::of_plugin(id, error.into())),
                 None => {
                     self.wanted.extend(PackageToFetch::of(&plugin, release, &options.surroundings.platforms));

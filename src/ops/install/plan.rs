@@ -31,12 +31,12 @@ pub(super) enum ChoiceError {
     #[error(transparent)]
     Unsolvable(Box<Explanation>),
     /// The catalog calls it, or what it needs, unsigned, and its package is not looked at here.
-    #[error("{why}")]
+    #[error("{explanation}")]
     Unsigned {
-        /// The plugin that is unsigned.
+        /// The unsigned plugin.
         plugin: PluginId,
-        /// Why there is no other way.
-        why: Box<Explanation>,
+        /// Why no signed plugin will do.
+        explanation: Box<Explanation>,
     },
     /// What it needs is there in another version, for another reason.
     #[error("it needs {plugin} `{wanted}`, and {chosen} was chosen because {}", reason(needed_by.as_ref()))]
@@ -119,7 +119,7 @@ impl Versions {
     /// Adds to the steps what the server brings along and what is to be told of them; returns what is to be told of others.
     fn annotate(self, steps: &mut BTreeMap<PluginId, InstallStep>) -> Vec<String> {
         let comes = |step: &InstallStep| step.action.as_ref().is_ok_and(|action| !action.is_nothing());
-        for (plugin, by) in self.brought {
+        for (plugin, by) in self.installed_by_server {
             if steps.get(&by).is_some_and(comes)
                 && let Some(step) = steps.get_mut(&plugin).filter(|step| comes(step))
             {
@@ -129,7 +129,7 @@ impl Versions {
         let mut remarks = Vec::new();
         for warning in self.warnings {
             // What stays has no step: then it is told of what needs it.
-            let places = [Some(warning.concerns()), warning.needed_by.as_ref()];
+            let places = [Some(warning.affected()), warning.needed_by.as_ref()];
             let place = places.into_iter().flatten().find(|plugin| steps.get(*plugin).is_some_and(comes)).cloned();
             let put_right = warning.kind == WarningKind::ServerTakesAnother && place.as_ref() == Some(&warning.plugin);
             let text = match warning.version.filter(|_| put_right) {
@@ -158,7 +158,7 @@ pub(super) struct InstallPlan {
 
 /// Returns the steps for these wishes, what is needed before what needs it.
 pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result<InstallPlan, IndexError> {
-    let mut versions = Versions::settle(index, ready, specs)?;
+    let mut versions = Versions::choose(index, ready, specs)?;
     let mut wishes: VecDeque<_> = specs.iter().map(|spec| versions.wish(spec.clone(), None)).collect();
     let mut steps: BTreeMap<PluginId, InstallStep> = BTreeMap::new();
     let mut order = Vec::new();

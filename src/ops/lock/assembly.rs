@@ -1,8 +1,8 @@
-//! From the versions that were chosen to the entries of the lock, with what speaks against them.
+//! From the chosen versions to the entries of the lock, or to why a workspace cannot be locked.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{LockFault, workspace_problem::WorkspaceProblem};
+use super::{LockFault, WorkspaceLockError, workspace_problem::WorkspaceProblem};
 use crate::{
     index::{Index, IndexError, OpenAlert},
     lockfile::{LockReason, LockedPlugin, LockedWorkspace},
@@ -11,10 +11,10 @@ use crate::{
         candidates::{self, LookupError},
         locking::CatalogReader,
     },
-    resolver::{self, Resolved, Solution},
+    resolver::{RequiredBy, Resolved, Solution},
 };
 
-/// Makes entries; each plugin is read once.
+/// Makes entries; reads each plugin once.
 pub(super) struct Assembly<'a> {
     index: &'a Index,
     pub(super) catalog: CatalogReader<'a>,
@@ -26,63 +26,54 @@ impl<'a> Assembly<'a> {
         Ok(Self { index, catalog: CatalogReader::new(index), alerts: index.all_open_alerts()? })
     }
 
-    /// Returns the entry of a workspace, or what speaks against it.
+    /// Returns the entry of a workspace.
     pub(super) fn entry(
         &mut self,
         case: &WorkspaceProblem<'_>,
         solution: &Solution,
-    ) -> Result<Result<LockedWorkspace, LockFault>, IndexError> {
+    ) -> Result<LockedWorkspace, WorkspaceLockError> {
         let mut plugins = BTreeMap::new();
         for resolved in &solution.plugins {
-            if let Some(fault) = self.objection(case, resolved)? {
-                return Ok(Err(fault));
-            }
-            match self.plugin(case, resolved)? {
-                Ok(locked) => drop(plugins.insert(resolved.plugin.clone(), locked)),
-                Err(fault) => return Ok(Err(fault)),
-            }
+            self.check(case, resolved)?;
+            plugins.insert(resolved.plugin.clone(), self.plugin(case, resolved)?);
         }
         keep(case, &mut plugins);
         if let Some(plugin) = case.kept.keys().find(|plugin| case.unwanted.contains(*plugin)) {
-            return Ok(Err(LockFault::Unwanted { plugin: plugin.clone(), needed_by: Vec::new() }));
+            return Err(LockFault::Unwanted { plugin: plugin.clone(), needed_by: Vec::new() }.into());
         }
         let grafana = case.problem.surroundings.grafana.clone();
-        Ok(Ok(LockedWorkspace { grafana, platform: case.workspace.platform().clone(), plugins }))
+        Ok(LockedWorkspace { grafana, platform: case.workspace.platform().clone(), plugins })
     }
 
-    /// Returns why a version that goes with the others is not to be locked.
-    fn objection(&self, case: &WorkspaceProblem<'_>, resolved: &Resolved) -> Result<Option<LockFault>, IndexError> {
+    /// Checks that a version which works with the others may be locked.
+    fn check(&self, case: &WorkspaceProblem<'_>, resolved: &Resolved) -> Result<(), WorkspaceLockError> {
         let (plugin, version) = (&resolved.plugin, &resolved.version);
         if case.unwanted.contains(plugin) {
-            let needed_by = if is_asked(resolved) { Vec::new() } else { needing(resolved) };
-            return Ok(Some(LockFault::Unwanted { plugin: plugin.clone(), needed_by }));
+            let needed_by = if is_requested(resolved) { Vec::new() } else { dependents(resolved) };
+            return Err(LockFault::Unwanted { plugin: plugin.clone(), needed_by }.into());
         }
         if !self.alerts.contains_key(plugin) {
-            return Ok(None);
+            return Ok(());
         }
         let stopped = |source| LockFault::Stopped { plugin: plugin.clone(), version: version.clone(), source };
-        if let Some(source) = candidates::stop_of(self.index, plugin, version)? {
-            return Ok(Some(stopped(source)));
+        if let Some(source) = candidates::stopped(self.index, plugin, version)? {
+            return Err(stopped(source).into());
         }
         if case.problem.locked.get(plugin).is_some_and(|locked| locked.same_release(version)) {
-            return Ok(None);
+            return Ok(());
         }
-        let spec = PluginSpec { id: plugin.clone(), version: wanted(resolved) };
+        let spec = PluginSpec { id: plugin.clone(), version: first_request(resolved) };
         match candidates::choose_settled(self.index, &spec, Some(version), &case.problem.surroundings) {
-            Err(LookupError::Index(error)) => Err(error),
-            Err(source @ LookupError::Stopped { .. }) => Ok(Some(stopped(source))),
-            _ => Ok(None),
+            Err(LookupError::Index(error)) => Err(error.into()),
+            Err(source @ LookupError::Stopped { .. }) => Err(stopped(source).into()),
+            _ => Ok(()),
         }
     }
 
-    fn plugin(
-        &mut self,
-        case: &WorkspaceProblem<'_>,
-        resolved: &Resolved,
-    ) -> Result<Result<LockedPlugin, LockFault>, IndexError> {
+    fn plugin(&mut self, case: &WorkspaceProblem<'_>, resolved: &Resolved) -> Result<LockedPlugin, WorkspaceLockError> {
         let mut locked = self.catalog.lock(&resolved.plugin, &resolved.version, reason(case, resolved))?;
         let same = |former: &&LockedPlugin| former.version.same_release(&resolved.version);
-        let Some(former) = case.former_of(&resolved.plugin).filter(same) else { return Ok(Ok(locked)) };
+        let Some(former) = case.former_of(&resolved.plugin).filter(same) else { return Ok(locked) };
         if locked.packages.is_empty() {
             locked.packages.clone_from(&former.packages);
         }
@@ -90,20 +81,20 @@ impl<'a> Assembly<'a> {
             let offered = locked.packages.get(platform)?;
             digest.digests().contradicts(&offered.digests()).then_some((platform, digest, offered))
         });
-        Ok(match contradicted {
+        match contradicted {
             None => Ok(locked),
-            Some((platform, digest, offered)) => Err(LockFault::Digest {
+            Some((platform, digest, offered)) => Err(WorkspaceLockError::from(LockFault::Digest {
                 plugin: resolved.plugin.clone(),
                 version: resolved.version.clone(),
                 platform: platform.clone(),
                 locked: digest.to_string(),
                 offered: offered.to_string(),
-            }),
-        })
+            })),
+        }
     }
 }
 
-/// Keeps what the catalog does not have, and what that needs.
+/// Keeps the plugins that the catalog does not have, with their dependencies.
 fn keep(case: &WorkspaceProblem<'_>, plugins: &mut BTreeMap<PluginId, LockedPlugin>) {
     plugins.extend(case.kept.iter().map(|(id, locked)| (id.clone(), LockedPlugin::clone(locked))));
     let mut kept: BTreeSet<PluginId> = case.kept.keys().cloned().collect();
@@ -123,34 +114,34 @@ fn keep(case: &WorkspaceProblem<'_>, plugins: &mut BTreeMap<PluginId, LockedPlug
     }
 }
 
-fn is_asked(resolved: &Resolved) -> bool {
-    resolved.because.iter().any(|because| matches!(because, resolver::WantedBy::AskedFor(_)))
+fn is_requested(resolved: &Resolved) -> bool {
+    resolved.required_by.iter().any(|reason| matches!(reason, RequiredBy::Wish(_)))
 }
 
-/// Returns the plugins that need it, in order.
-fn needing(resolved: &Resolved) -> Vec<PluginId> {
-    let needing = resolved.because.iter().filter_map(|because| match because {
-        resolver::WantedBy::NeededBy { plugin, .. } => Some(plugin.clone()),
-        resolver::WantedBy::AskedFor(_) => None,
+/// Returns the plugins that depend on it, in order.
+fn dependents(resolved: &Resolved) -> Vec<PluginId> {
+    let dependents = resolved.required_by.iter().filter_map(|reason| match reason {
+        RequiredBy::Plugin { plugin, .. } => Some(plugin.clone()),
+        RequiredBy::Wish(_) => None,
     });
-    needing.collect::<BTreeSet<_>>().into_iter().collect()
+    dependents.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// Returns the versions that whoever comes first will have.
-fn wanted(resolved: &Resolved) -> VersionRequest {
-    match resolved.because.first() {
-        Some(resolver::WantedBy::AskedFor(wanted)) => wanted.clone(),
-        Some(resolver::WantedBy::NeededBy { range, .. }) => range.clone().into(),
+/// Returns the versions that the first wish or dependent requests.
+fn first_request(resolved: &Resolved) -> VersionRequest {
+    match resolved.required_by.first() {
+        Some(RequiredBy::Wish(requested)) => requested.clone(),
+        Some(RequiredBy::Plugin { range, .. }) => range.clone().into(),
         None => VersionRequest::Any,
     }
 }
 
 fn reason(case: &WorkspaceProblem<'_>, resolved: &Resolved) -> LockReason {
-    if !is_asked(resolved) {
-        return LockReason::NeededBy(needing(resolved));
+    if !is_requested(resolved) {
+        return LockReason::NeededBy(dependents(resolved));
     }
     let former = case.former.and_then(|former| former.plugins.get(&resolved.plugin));
-    // What was taken over stays so until it moves; nobody chose this version.
+    // An adopted plugin stays adopted until its version changes: nobody chose this version.
     let is_adopted =
         |former: &LockedPlugin| former.reason == LockReason::Adopted && former.version.same_release(&resolved.version);
     if former.is_some_and(is_adopted) { LockReason::Adopted } else { LockReason::AskedFor }

@@ -138,6 +138,35 @@ impl LockFault {
     }
 }
 
+/// Why a workspace has no new entry: it cannot be locked, or the index cannot be read, which ends the whole lock.
+#[derive(Debug)]
+pub(super) enum WorkspaceLockError {
+    Fault(Box<LockFault>),
+    Index(IndexError),
+}
+
+impl From<LockFault> for WorkspaceLockError {
+    fn from(fault: LockFault) -> Self {
+        Self::Fault(Box::new(fault))
+    }
+}
+
+impl From<IndexError> for WorkspaceLockError {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error)
+    }
+}
+
+impl WorkspaceLockError {
+    /// Separates what concerns one workspace from what ends the whole lock.
+    pub(super) fn into_fault(self) -> Result<LockFault, IndexError> {
+        match self {
+            Self::Fault(fault) => Ok(*fault),
+            Self::Index(error) => Err(error),
+        }
+    }
+}
+
 /// A workspace that cannot be locked.
 #[derive(Debug)]
 pub struct LockFailure {

@@ -17,6 +17,7 @@ use std::{
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
+use failure::WorkspaceLockError;
 pub use failure::{LockFailure, LockFault, LockStartError};
 pub use resolution::resolve_lock;
 

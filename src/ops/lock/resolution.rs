@@ -14,12 +14,13 @@ use crate::{
     lockfile::LockedWorkspace,
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, WorkspaceName},
     ops::{
-        Context, blocking, candidates,
+        Context, blocking,
+        candidates::{self, IndexProvider},
         fetch::{self, FetchOptions, FetchRequest, LockedPackages},
         sources::Sources,
     },
     progress::Unit,
-    resolver::{Explanation, Problem, Solution, Surroundings},
+    resolver::{Problem, SolveOutcome, Surroundings, solve},
 };
 
 /// After this many rounds of finding out what packages need, the rest is left to be told by name.
@@ -27,8 +28,6 @@ const MAX_ROUNDS: usize = 16;
 
 /// A package of which it is not known what it needs: plugin, version, and the platform of the workspace.
 type Unknown = (PluginId, String, Platform);
-
-type Resolved = Result<Solution, Option<Box<Explanation>>>;
 
 /// Chooses versions for every workspace that was looked at; writes nothing but packages into the store.
 ///
@@ -46,9 +45,9 @@ pub async fn resolve_lock(
     let mut cases = Vec::new();
     let signatures = candidates::signature_rule(&context.trust);
     for workspace in considered(request) {
-        match WorkspaceProblem::of(&index, request, workspace, &signatures, &mut resolved.remarks)? {
+        match WorkspaceProblem::new(&index, request, workspace, &signatures, &mut resolved.remarks) {
             Ok(case) => cases.push(case),
-            Err(fault) => resolved.failures.push(failure(request, workspace, fault)),
+            Err(error) => resolved.failures.push(failure(request, workspace, error.into_fault()?)),
         }
     }
     let mut asked: BTreeMap<Unknown, String> = BTreeMap::new();
@@ -99,7 +98,7 @@ struct ProblemKey {
 }
 
 impl ProblemKey {
-    fn of(problem: &Problem) -> Self {
+    fn new(problem: &Problem) -> Self {
         Self {
             wishes: problem.wishes.iter().map(|wish| (wish.id.clone(), wish.version.to_string())).collect(),
             grafana: problem.surroundings.grafana.clone(),
@@ -110,15 +109,19 @@ impl ProblemKey {
 }
 
 /// Returns the outcome of each case, in order; equal problems are solved once.
-fn solve_all(context: &Context, index: &Index, cases: &[WorkspaceProblem<'_>]) -> Result<Vec<Resolved>, IndexError> {
-    let mut solved: HashMap<ProblemKey, Resolved> = HashMap::new();
+fn solve_all(
+    context: &Context,
+    index: &Index,
+    cases: &[WorkspaceProblem<'_>],
+) -> Result<Vec<SolveOutcome>, IndexError> {
+    let mut solved: HashMap<ProblemKey, SolveOutcome> = HashMap::new();
     let mut outcomes = Vec::with_capacity(cases.len());
     context.reporter.begin("resolving", Some(cases.len() as u64), Unit::Items);
     for case in cases {
-        let question = ProblemKey::of(&case.problem);
+        let question = ProblemKey::new(&case.problem);
         let outcome = match solved.get(&question) {
             Some(outcome) => outcome.clone(),
-            None => candidates::attempt(index, &case.problem)?,
+            None => solve(&IndexProvider::new(index, &case.problem.surroundings), &case.problem)?,
         };
         solved.entry(question).or_insert_with(|| outcome.clone());
         outcomes.push(outcome);
@@ -128,10 +131,11 @@ fn solve_all(context: &Context, index: &Index, cases: &[WorkspaceProblem<'_>]) -
     Ok(outcomes)
 }
 
-fn unknown(cases: &[WorkspaceProblem<'_>], outcomes: &[Resolved]) -> BTreeSet<Unknown> {
+fn unknown(cases: &[WorkspaceProblem<'_>], outcomes: &[SolveOutcome]) -> BTreeSet<Unknown> {
     let mut unknown = BTreeSet::new();
     for (case, outcome) in cases.iter().zip(outcomes) {
-        let plugins = outcome.iter().flat_map(|solution| &solution.plugins).filter(|resolved| !resolved.needs_known);
+        let SolveOutcome::Solved(solution) = outcome else { continue };
+        let plugins = solution.plugins.iter().filter(|resolved| !resolved.dependencies_known);
         let platform = case.workspace.platform();
         unknown.extend(
             plugins.map(|resolved| (resolved.plugin.clone(), resolved.version.as_str().to_owned(), platform.clone())),
@@ -186,15 +190,16 @@ async fn fetch_all(
 fn assemble(
     index: &Index,
     request: &LockRequest<'_>,
-    (cases, outcomes): (Vec<WorkspaceProblem<'_>>, Vec<Resolved>),
+    (cases, outcomes): (Vec<WorkspaceProblem<'_>>, Vec<SolveOutcome>),
     resolved: &mut ResolvedLock,
 ) -> Result<(), IndexError> {
     let mut assembly = Assembly::new(index)?;
     let mut entries: BTreeMap<WorkspaceName, LockedWorkspace> = BTreeMap::new();
     for (case, outcome) in cases.iter().zip(outcomes) {
         let entry = match outcome {
-            Ok(solution) => assembly.entry(case, &solution)?,
-            Err(why) => Err(why.map_or(LockFault::GivenUp, LockFault::Unsolvable)),
+            SolveOutcome::Solved(solution) => assembly.entry(case, &solution),
+            SolveOutcome::Unsolvable(explanation) => Err(LockFault::Unsolvable(explanation).into()),
+            SolveOutcome::GivenUp => Err(LockFault::GivenUp.into()),
         };
         match entry {
             Ok(entry) => {
@@ -205,7 +210,7 @@ fn assemble(
                 resolved.remarks.extend(case.kept.iter().map(kept));
                 entries.insert(case.workspace.name().clone(), entry);
             }
-            Err(fault) => resolved.failures.push(failure(request, case.workspace, fault)),
+            Err(error) => resolved.failures.push(failure(request, case.workspace, error.into_fault()?)),
         }
     }
     for workspace in request.manifest.workspaces() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{LockFault, LockRequest, LockUpgrade, WorkspaceState};
+use super::{LockFault, LockRequest, LockUpgrade, WorkspaceLockError, WorkspaceState};
 use crate::{
     diagnostic::{Chain, Diagnose},
     fleet::{
@@ -31,14 +31,14 @@ pub(super) struct WorkspaceProblem<'a> {
 }
 
 impl<'a> WorkspaceProblem<'a> {
-    /// Returns what is to be resolved for a workspace, or why that is not known. Says what was put up with.
-    pub(super) fn of(
+    /// Returns the problem of a workspace. What was assumed goes into `remarks`.
+    pub(super) fn new(
         index: &Index,
         request: &LockRequest<'a>,
         workspace: &'a Workspace,
         signatures: &SignatureRule,
         remarks: &mut Vec<String>,
-    ) -> Result<Result<Self, LockFault>, IndexError> {
+    ) -> Result<Self, WorkspaceLockError> {
         let former = request.former.workspace(workspace.name());
         let meant = request.manifest.plugins().iter().filter(|wish| workspace.is_selected_by(&wish.on));
         let (present, absent): (Vec<&Wish>, Vec<&Wish>) = meant.partition(|wish| wish.ensure == Ensure::Present);
@@ -46,7 +46,7 @@ impl<'a> WorkspaceProblem<'a> {
         let known = grafana(workspace, state, former, remarks);
         let grafana = match known {
             Err(_) if present.is_empty() => None,
-            Err(fault) => return Ok(Err(*fault)),
+            Err(fault) => return Err(WorkspaceLockError::Fault(fault)),
             Ok(grafana) => grafana,
         };
         let (wishes, kept) = wishes(index, &present, former)?;
@@ -61,7 +61,7 @@ impl<'a> WorkspaceProblem<'a> {
         let problem =
             Problem { wishes, surroundings, signatures: signatures.clone(), locked, installed: BTreeMap::new() };
         let unwanted = absent.into_iter().map(|wish| wish.id.clone()).collect();
-        Ok(Ok(Self { workspace, former, problem, kept, unwanted, upgraded }))
+        Ok(Self { workspace, former, problem, kept, unwanted, upgraded })
     }
 
     /// Returns the entry of the former lock for a plugin that is to stay as it is.

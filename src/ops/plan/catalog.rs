@@ -1,4 +1,4 @@
-//! What the catalog says of the versions in a lock, each asked for once.
+//! What the catalog has about the versions in a lock; each version is read once.
 
 use std::collections::HashMap;
 
@@ -7,22 +7,28 @@ use crate::{
     diagnostic::{Chain, Diagnose},
     index::{Index, IndexError},
     model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange},
-    ops::candidates::{self, LookupError},
-    resolver::Surroundings,
-    rollout::planner::{KnownVersion, Obstacle},
+    ops::{
+        candidates::{self, IndexProvider, LookupError},
+        server_warnings::{ServerWarning, server_warnings, version_warnings},
+    },
+    resolver::{Problem, Resolved, Solution, Surroundings},
+    rollout::{
+        Verb, Warning,
+        planner::{KnownVersion, Obstacle, PlannerInput, WorkspaceDecision},
+    },
 };
 
-/// What the catalog says of one version.
+/// What the catalog has about one version.
 #[derive(Clone, Debug, Default)]
 pub(super) struct VersionFact {
-    /// As the planner takes it.
+    /// The part that the planner needs.
     pub(super) known: KnownVersion,
-    /// Whether it is made with Angular.
+    /// Whether it uses AngularJS.
     pub(super) angular: bool,
-    /// What it needs that Grafana does not bring, with versions; nothing where that is not known.
-    pub(super) needs: Option<Vec<Dependency>>,
-    /// What it needs that Grafana brings.
-    pub(super) core: Vec<PluginId>,
+    /// The dependencies that are not part of Grafana; `None` if they are not known.
+    pub(super) dependencies: Option<Vec<Dependency>>,
+    /// The dependencies that are part of Grafana.
+    pub(super) core_dependencies: Vec<PluginId>,
 }
 
 /// The catalog.
@@ -54,7 +60,7 @@ impl<'a> CatalogFacts<'a> {
 
     fn read(&self, id: &PluginId, version: &PluginVersion, platform: &Platform) -> Result<VersionFact, IndexError> {
         let mut fact = VersionFact::default();
-        fact.known.stopped = candidates::stop_of(self.index, id, version)?.map(|error| obstacle(&error));
+        fact.known.stopped = candidates::stopped(self.index, id, version)?.map(|error| obstacle(&error));
         let Some(plugin) = self.index.plugin(id)? else { return Ok(fact) };
         let releases = self.index.releases(id)?;
         let exact = releases.iter().find(|one| one.release.version == *version);
@@ -62,22 +68,64 @@ impl<'a> CatalogFacts<'a> {
         let Some(found) = found else { return Ok(fact) };
         fact.known.grafana_dependency.clone_from(&found.release.grafana_dependency);
         if let Some(dependencies) = candidates::dependencies(self.index, &plugin, &found.release, Some(platform))? {
-            let mut needs = Vec::new();
+            let mut external = Vec::new();
             for dependency in dependencies {
                 if candidates::is_core(self.index, &dependency.id)? {
-                    fact.core.push(dependency.id);
+                    fact.core_dependencies.push(dependency.id);
                 } else {
-                    needs.push(dependency);
+                    external.push(dependency);
                 }
             }
-            fact.known.needs = Some(needs.iter().map(|dependency| dependency.id.clone()).collect());
-            fact.needs = Some(needs);
+            fact.known.needs = Some(external.iter().map(|dependency| dependency.id.clone()).collect());
+            fact.dependencies = Some(external);
         }
         fact.angular = found.release.angular;
         Ok(fact)
     }
 
-    /// Returns why no version of a plugin works on a workspace; nothing where one does, and then the lock is older than the wish.
+    /// Returns the warnings about the versions that a server gets.
+    pub(super) fn warnings(
+        &mut self,
+        survey: &Survey,
+        subject: &PlannerInput,
+        decision: &WorkspaceDecision,
+    ) -> Result<Vec<Warning>, IndexError> {
+        let (Ok(state), true) = (&survey.state, subject.is_server) else { return Ok(Vec::new()) };
+        let mut chosen = Vec::new();
+        for action in decision.actions.iter().filter(|one| !matches!(one.action, Verb::Hold | Verb::Uninstall)) {
+            let Some(version) = &action.to else { continue };
+            let fact = self.known(&action.plugin, version, &subject.platform)?;
+            chosen.push(Resolved {
+                plugin: action.plugin.clone(),
+                version: version.clone(),
+                stays: action.is_nothing(),
+                required_by: Vec::new(),
+                dependencies_known: fact.dependencies.is_some(),
+                dependencies: fact.dependencies.unwrap_or_default(),
+                core_dependencies: fact.core_dependencies,
+                angular: fact.angular,
+            });
+        }
+        let surroundings = Surroundings {
+            grafana: state.grafana.clone(),
+            platforms: vec![subject.platform.clone()],
+            published_before: None,
+        };
+        let installed = candidates::installed(state.plugins.values());
+        let problem = Problem { surroundings, installed, ..Problem::default() };
+        let (solution, name) = (Solution::from_chosen(chosen), subject.name.as_str());
+        let provider = IndexProvider::new(self.index, &problem.surroundings);
+        let mut found = server_warnings(&provider, &problem, &solution, name)?;
+        found.extend(version_warnings(&problem, &solution, name));
+        let warning = |ServerWarning { text, plugin, .. }| Warning {
+            workspace: subject.name.clone(),
+            text,
+            plugin: Some(plugin),
+        };
+        Ok(found.into_iter().map(warning).collect())
+    }
+
+    /// Returns why no version of a plugin works on a workspace; `None` if one does, and the lock is older than the wish.
     pub(super) fn why_not(
         &self,
         survey: &Survey,

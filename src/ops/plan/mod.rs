@@ -7,7 +7,6 @@ mod catalog;
 mod error;
 mod extra_content;
 mod save;
-mod server_warnings;
 mod survey;
 
 use std::{
@@ -188,7 +187,7 @@ impl PlanInputs {
             let Ok(workspace) = self.manifest.workspace(&survey.name) else { continue };
             let subject = self.subject(workspace, survey, &mut facts)?;
             let mut decision = decide(&subject);
-            decision.warnings.extend(server_warnings::warnings(survey, &subject, &decision, &mut facts)?);
+            decision.warnings.extend(facts.warnings(survey, &subject, &decision)?);
             content.extend(extra_content::planned(&self.manifest, workspace, survey, &decision, &self.so));
             places.push(place(workspace, survey, decision));
         }
