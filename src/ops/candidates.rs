@@ -98,10 +98,14 @@ pub fn choose(index: &Index, spec: &PluginSpec, surroundings: &Surroundings) -> 
     let plugin = find_plugin(index, &spec.id)?;
     let releases = index.releases(&spec.id)?;
     let candidates = candidates(&plugin, &releases);
-    let version = &resolver::choose(&spec.id, &candidates, &spec.version, surroundings)?.version;
-    let chosen = releases.into_iter().find(|stored| stored.release.version == *version);
-    let release = chosen.expect("every candidate is one of the releases").release;
-    Ok(ChosenRelease { plugin, release })
+    let chosen = resolver::choose(&spec.id, &candidates, &spec.version, surroundings)?;
+    Ok(ChosenRelease { plugin, release: release(releases, chosen) })
+}
+
+/// Returns the release that a candidate was made from.
+fn release(releases: Vec<StoredRelease>, candidate: &Candidate) -> Release {
+    let found = releases.into_iter().find(|stored| stored.release.version == candidate.version);
+    found.expect("every candidate is made from one of the releases").release
 }
 
 /// Returns the newest version of a plugin that is requested, works and may be used: no open alert stops it, nor a newer

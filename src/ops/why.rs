@@ -107,15 +107,14 @@ pub fn why(
     // Other plugins of the manifest may have no solution; that does not concern this one.
     let settled = settle(&query.provider, query.problem(), query.wishes(), UnsignedFallback::Never)?;
     let chosen = settled.solution.plugins.iter().find(|resolved| resolved.plugin == *id);
-    match settled.refused.iter().find(|(plugin, _)| plugin == id) {
-        Some((_, refusal)) => reasons.push(unsolvable("unsolvable", refusal)),
-        None => {
-            let known: Vec<_> = reasons.iter().filter_map(|reason| reason.plugin.clone()).collect();
-            let is_new = |reason: &Reason| reason.plugin.as_ref().is_none_or(|plugin| !known.contains(plugin));
-            let required_by = chosen.into_iter().flat_map(|resolved| &resolved.required_by);
-            reasons.extend(required_by.filter_map(future_demand).filter(is_new));
-            reasons.extend(query.deviations(&settled)?);
-        }
+    if let Some((_, refusal)) = settled.refused.iter().find(|(plugin, _)| plugin == id) {
+        reasons.push(unsolvable("unsolvable", refusal));
+    } else {
+        let known: Vec<_> = reasons.iter().filter_map(|reason| reason.plugin.clone()).collect();
+        let is_new = |reason: &Reason| reason.plugin.as_ref().is_none_or(|plugin| !known.contains(plugin));
+        let required_by = chosen.into_iter().flat_map(|resolved| &resolved.required_by);
+        reasons.extend(required_by.filter_map(future_demand).filter(is_new));
+        reasons.extend(query.deviations(&settled)?);
     }
     let chosen = chosen.map(|resolved| resolved.version.clone());
     if !reasons.iter().any(|reason| ["asked", "needed"].contains(&reason.kind)) {
@@ -395,7 +394,7 @@ impl<'a> Query<'a> {
         let found = settled.refused.iter().find(|(_, refusal)| conflicts(refusal));
         let reason = |(plugin, refusal): &(PluginId, WishRefusal)| {
             let plugin = Some(plugin.clone());
-            Reason { version, plugin, ..unsolvable("conflict", refusal) }
+            Reason { plugin, version, ..unsolvable("conflict", refusal) }
         };
         Ok(found.map(reason))
     }

@@ -26,9 +26,10 @@ pub fn choose<'a>(
         let version = &candidate.version;
         let is_requested = if named { requested.names(version) } else { requested.allows(version) };
         let exemptions = Exemptions { age: requested.names(version), withdrawal: false };
-        let refusal = match is_requested {
-            true => every_refusal(candidate, exemptions, surroundings).next(),
-            false => Some(Refusal::NotRequested),
+        let refusal = if is_requested {
+            every_refusal(candidate, exemptions, surroundings).next()
+        } else {
+            Some(Refusal::NotRequested)
         };
         match refusal {
             Some(refusal) => refused.push((version.clone(), refusal)),

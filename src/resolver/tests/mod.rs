@@ -188,7 +188,7 @@ fn withdrawn_versions_are_chosen_only_if_they_are_locked() {
     assert_eq!(solved(&catalog, &problem), "x 1.0.0, a 1.0.0");
     problem.locked.insert(id("x"), version("v2.0.0"));
     assert_eq!(solved(&catalog, &problem), "x 2.0.0, a 1.0.0");
-    assert!(solved(&catalog, &problem(&["x@2.0.0"])).ends_with("x 2.0.0 was withdrawn"));
+    assert!(solved(&catalog, &catalog::problem(&["x@2.0.0"])).ends_with("x 2.0.0 was withdrawn"));
 }
 
 #[test]
