@@ -118,7 +118,7 @@ fn a_saved_inventory_is_checked_without_any_socket() {
     assert_eq!(workspace.requests().len(), before);
     world.sandbox.write("fleet.json", "{\"format_version\": \"1.0\"}");
     let output = world.run(&["check", "--grafana", "12.1.0", "--workspace-file", "fleet.json"]).expect_code(2);
-    assert!(output.stderr.contains("is no inventory") && output.stderr.contains("hint:"), "{}", output.stderr);
+    assert!(output.stderr.contains("is not an inventory") && output.stderr.contains("hint:"), "{}", output.stderr);
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn a_version_whose_needs_cannot_be_had_is_none_to_move_to() {
     output
         .expect_stdout("acme-tides-app 2.0.0 needs acme-base-datasource")
         .expect_stdout("acme-base-datasource 1.0.0 needs Grafana `<12.0.0` and this is 12.1.0")
-        .expect_stdout("1. decide what becomes of acme-tides-app");
+        .expect_stdout("1. decide about acme-tides-app");
     let (world, _workspace) = app_and(&[("2.0.0", ">=12.0.0")]);
     let document = world.json(0, &["check", "--grafana", "12.1.0"]);
     assert_eq!(verdicts(&document), ["acme-tides-app after 2.0.0"]);
