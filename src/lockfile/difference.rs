@@ -1,4 +1,4 @@
-//! What two locks do not agree on.
+//! The differences between two locks.
 
 use std::{collections::BTreeMap, fmt};
 
@@ -7,18 +7,18 @@ use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 use super::{Lock, LockedPlugin, LockedWorkspace};
 use crate::model::{Platform, PluginId, WorkspaceName};
 
-/// One thing that two locks do not agree on.
+/// One difference between two locks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LockDifference {
-    /// The workspace; nothing for what is about the lock as a whole.
+    /// The workspace; `None` for the lock as a whole.
     pub workspace: Option<WorkspaceName>,
-    /// The plugin; nothing for what is about the workspace as a whole.
+    /// The plugin; `None` for the workspace as a whole.
     pub plugin: Option<PluginId>,
-    /// What is otherwise.
+    /// What differs.
     pub change: LockChange,
 }
 
-/// What is otherwise; the texts are those of the files.
+/// What differs; the texts are those of the files.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LockChange {
     /// It is only in the second; the text is the version of a plugin, and empty for a workspace.
@@ -27,20 +27,20 @@ pub enum LockChange {
     Removed(String),
     /// A field has another value.
     Field {
-        /// What it is: `catalog`, `grafana`, `platform`, `version`, `reason`, `signer`.
+        /// Its name: `catalog`, `grafana`, `platform`, `version`, `reason`, `signer`.
         name: &'static str,
-        /// What the first says.
+        /// The value in the first lock.
         before: Option<String>,
-        /// What the second says.
+        /// The value in the second lock.
         after: Option<String>,
     },
     /// The package for a platform has another digest.
     Digest {
         /// The platform.
         platform: Platform,
-        /// What the first says.
+        /// The value in the first lock.
         before: Option<String>,
-        /// What the second says.
+        /// The value in the second lock.
         after: Option<String>,
     },
 }
@@ -104,7 +104,7 @@ impl Serialize for LockDifference {
     }
 }
 
-/// Returns every key that one of two maps has, in order, with what each has there.
+/// Returns every key of two maps, in order, with the value in each.
 fn pairs<'a, K: Ord, V>(
     first: &'a BTreeMap<K, V>,
     second: &'a BTreeMap<K, V>,

@@ -1,4 +1,4 @@
-//! The file itself.
+//! The text of the file.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -13,13 +13,13 @@ use crate::{
     model::{GrafanaVersion, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName},
 };
 
-/// What every lock starts with.
+/// The comment at the start of every lock.
 const HEADER: &str = "\
 # Written by plugport: the exact version and digests of every plugin on every workspace, and why.
 # Keep it under version control beside the manifest; do not edit it.
 ";
 
-/// The format alone, which is read first: a newer one may have keys that nobody here knows.
+/// The format, which is read first: a newer one may have unknown keys.
 #[derive(Deserialize)]
 struct Head {
     format: u32,
@@ -100,7 +100,7 @@ struct RawPackage {
     md5: Option<Md5Digest>,
 }
 
-/// Returns the lock that a text holds.
+/// Reads a lock from a text.
 pub(super) fn parse(text: &str) -> Result<Lock, LockError> {
     let head: Head = toml::from_str(text).map_err(|error| explain(text, &error))?;
     if head.format > FORMAT {

@@ -1,4 +1,4 @@
-//! What can be wrong with a lock.
+//! Why a lock is refused.
 
 use crate::{
     diagnostic::{Kind, diagnose, nearest},
@@ -9,36 +9,36 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum LockError {
     /// It is not TOML, or a value is of the wrong kind.
-    #[error("line {line} is not understood: {}", message.escape_debug())]
+    #[error("line {line} is invalid: {}", message.escape_debug())]
     Syntax {
         /// The line, counted from 1.
         line: usize,
         /// What the TOML reader says.
         message: String,
     },
-    /// A key that has no meaning there.
+    /// A key that is not allowed there.
     #[error("line {line} has the unknown key `{}`", key.escape_debug())]
     UnknownKey {
         /// The line, counted from 1.
         line: usize,
         /// The key.
         key: String,
-        /// The keys that have a meaning there.
+        /// The keys that are allowed there.
         known: Vec<String>,
     },
     /// A newer program wrote it.
-    #[error("it has the format {found}, and this program knows up to {known}")]
+    #[error("it has the format {found}, but this program supports formats up to {known}")]
     Newer {
         /// Its format.
         found: u32,
-        /// The newest that is known.
+        /// The newest supported format.
         known: u32,
     },
     /// A workspace has two entries.
-    #[error("the workspace `{0}` is there twice")]
+    #[error("duplicate workspace `{0}`")]
     WorkspaceTwice(WorkspaceName),
     /// A plugin of a workspace has two entries.
-    #[error("the plugin `{plugin}` of `{workspace}` is there twice")]
+    #[error("duplicate plugin `{plugin}` of `{workspace}`")]
     PluginTwice {
         /// The workspace.
         workspace: WorkspaceName,
@@ -46,7 +46,7 @@ pub enum LockError {
         plugin: PluginId,
     },
     /// A package has two entries.
-    #[error("the package of `{plugin}` for {platform} is there twice")]
+    #[error("duplicate package of `{plugin}` for {platform}")]
     PackageTwice {
         /// The plugin.
         plugin: PluginId,
@@ -54,15 +54,15 @@ pub enum LockError {
         platform: Platform,
     },
     /// A package has no digest, or two.
-    #[error("the package of `{plugin}` for {platform} has not exactly one digest")]
+    #[error("the package of `{plugin}` for {platform} does not have exactly one digest")]
     Digest {
         /// The plugin.
         plugin: PluginId,
         /// The platform.
         platform: Platform,
     },
-    /// A reason is none.
-    #[error("the plugin `{plugin}` of `{workspace}` has a reason that is none")]
+    /// A reason is invalid.
+    #[error("the plugin `{plugin}` of `{workspace}` has an invalid reason")]
     Reason {
         /// The workspace.
         workspace: WorkspaceName,
@@ -71,8 +71,8 @@ pub enum LockError {
         /// Why not.
         source: ParseReasonError,
     },
-    /// A plugin has an organisation that signed, and no signature.
-    #[error("the plugin `{plugin}` of `{workspace}` has a `signer` and no `signature`")]
+    /// A plugin has a signer, but no signature.
+    #[error("the plugin `{plugin}` of `{workspace}` has a `signer`, but no `signature`")]
     Signer {
         /// The workspace.
         workspace: WorkspaceName,
@@ -85,12 +85,12 @@ diagnose!(LockError {
     Newer => Kind::Usage, "a newer plugport reads it";
     UnknownKey { key, known } => Kind::Usage,
         nearest(key, known.iter().map(String::as_str)).first().map(|near| format!("did you mean `{near}`?"));
-    _ => Kind::Usage, "the file is written by plugport: bring back the last version that was not edited";
+    _ => Kind::Usage, "plugport writes this file: restore the last version that was not edited";
 });
 
-/// A text is no reason of a lock.
+/// A text is not a reason of a lock.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("`{}` is no reason: expected `asked for`, `adopted` or `needed by ID, ID` in order", .0.escape_debug())]
+#[error("`{}` is not a reason: expected `asked for`, `adopted` or `needed by ID, ID` in order", .0.escape_debug())]
 pub struct ParseReasonError(String);
 
 impl ParseReasonError {

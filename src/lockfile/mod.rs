@@ -1,8 +1,8 @@
 //! `plugport.lock`: the exact version and digests chosen for each workspace, and why.
 //!
-//! *Invariant:* a [`Lock`] has one entry for each workspace and plugin, in the order of their names, and only digests that
-//! were promised; the same lock is the same bytes, and reading what was written gives the same lock.
-//! *Not for:* choosing, and disks: text in, text out.
+//! *Invariant:* a [`Lock`] has one entry for each workspace and plugin, in the order of their names, and only digests of the
+//! catalog; equal locks have the same bytes, and a lock that was written is read back unchanged.
+//! *Not for:* choosing versions, or files: text in, text out.
 
 mod difference;
 mod document;
@@ -22,10 +22,10 @@ use crate::model::{
 /// The format that this program writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
 
-/// What was chosen for every workspace.
+/// The chosen versions of every workspace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Lock {
-    /// What the catalog was when it was chosen, where one was synced.
+    /// The state of the catalog they were chosen from; `None` without a sync.
     pub catalog: Option<CatalogState>,
     /// The workspaces by name.
     pub workspaces: BTreeMap<WorkspaceName, LockedWorkspace>,
@@ -42,10 +42,10 @@ pub struct CatalogState {
     pub synced_at: Timestamp,
 }
 
-/// What was chosen for one workspace.
+/// The chosen versions of one workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LockedWorkspace {
-    /// The version of Grafana that it was chosen for, where it is known.
+    /// The version of Grafana they were chosen for; `None` if it is not known.
     pub grafana: Option<GrafanaVersion>,
     /// The platform.
     pub platform: Platform,
@@ -53,44 +53,44 @@ pub struct LockedWorkspace {
     pub plugins: BTreeMap<PluginId, LockedPlugin>,
 }
 
-/// The version of a plugin that was chosen.
+/// The chosen version of a plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LockedPlugin {
     /// The version as it is published.
     pub version: PluginVersion,
     /// Why it is there.
     pub reason: LockReason,
-    /// Who signed it, as the catalog claims; nothing for an unsigned one.
+    /// Its signature, according to the catalog; `None` if it is unsigned.
     pub signer: Option<LockedSigner>,
-    /// What the catalog promises of its packages; none where it promises nothing.
+    /// The digests of its packages; empty if the catalog has none.
     pub packages: BTreeMap<Platform, PackageDigest>,
 }
 
 /// Who signed a plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LockedSigner {
-    /// `grafana`, `commercial`, `community`, `private` or what else the catalog says.
+    /// `grafana`, `commercial`, `community`, `private` or another word of the catalog.
     pub signature: String,
-    /// The slug of the organisation; empty where the catalog does not tell.
+    /// The slug of the organisation; empty if the catalog does not name it.
     pub organisation: String,
 }
 
 /// The best digest that the catalog has of a package.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PackageDigest {
-    /// Proves that the bytes are the promised ones.
+    /// Proves that the package is the one in the catalog.
     Sha256(Sha256Digest),
     /// Detects damage, not forgery.
     Md5(Md5Digest),
 }
 
 impl PackageDigest {
-    /// Returns the best of what a catalog promises, or nothing where it promises nothing.
+    /// Returns the best digest of a package; `None` if the catalog has none.
     pub fn best(digests: &Digests) -> Option<Self> {
         digests.sha256.map(Self::Sha256).or_else(|| digests.md5.map(Self::Md5))
     }
 
-    /// Returns what a package must satisfy.
+    /// Returns the digest to verify a package with.
     pub fn digests(self) -> Digests {
         match self {
             Self::Sha256(sha256) => Digests { sha256: Some(sha256), md5: None },
@@ -108,15 +108,15 @@ impl fmt::Display for PackageDigest {
 /// Why a plugin is in the lock.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LockReason {
-    /// The manifest asks for it.
+    /// The manifest requests it.
     AskedFor,
     /// It was installed when the workspace was adopted.
     Adopted,
-    /// Others need it: at least one, in the order of their names.
+    /// These plugins depend on it: at least one, in the order of their names.
     NeededBy(Vec<PluginId>),
 }
 
-/// How a reason starts that names others.
+/// The start of a reason that names dependents.
 const NEEDED_BY: &str = "needed by ";
 
 impl fmt::Display for LockReason {
@@ -151,7 +151,7 @@ impl FromStr for LockReason {
 }
 
 impl Lock {
-    /// Returns what was chosen for the workspace of this name.
+    /// Returns the entry of the workspace with this name.
     pub fn workspace(&self, name: &WorkspaceName) -> Option<&LockedWorkspace> {
         self.workspaces.get(name)
     }
@@ -161,12 +161,12 @@ impl Lock {
         document::write(self)
     }
 
-    /// Returns the lock that a file holds. Unknown keys and newer formats are refused.
+    /// Reads the text of a file. Unknown keys and newer formats are refused.
     pub fn parse(text: &str) -> Result<Self, LockError> {
         document::parse(text)
     }
 
-    /// Returns what is otherwise in `other`, workspace by workspace; nothing where both are equal.
+    /// Returns the differences from `other`, workspace by workspace; empty if both are equal.
     pub fn differences(&self, other: &Self) -> Vec<LockDifference> {
         difference::between(self, other)
     }

@@ -67,7 +67,7 @@ fn an_unknown_key_is_named_with_its_line_and_its_neighbour() {
 #[test]
 fn a_newer_format_is_refused_whatever_else_it_has() {
     let text = refused("format = 2\nwaves = []\n");
-    assert!(text.starts_with("it has the format 2, and this program knows up to 1"), "{text}");
+    assert!(text.starts_with("it has the format 2, but this program supports formats up to 1"), "{text}");
     assert!(refused("").contains("missing field `format`"));
 }
 
@@ -75,15 +75,15 @@ fn a_newer_format_is_refused_whatever_else_it_has() {
 fn what_cannot_be_meant_is_refused() {
     let end = TEXT.find("\n[[workspace]]").expect("it has one");
     let twice = format!("{TEXT}{}", &TEXT[end..]);
-    assert!(refused(&twice).contains("the workspace `prod-eu` is there twice"));
+    assert!(refused(&twice).contains("duplicate workspace `prod-eu`"));
     assert!(
         refused(&TEXT.replace("acme-sea-datasource", "acme-sea-app"))
             .contains("`acme-sea-app` of `prod-eu` is there twice")
     );
-    assert!(refused(&TEXT.replace("linux-arm64", "linux-amd64")).contains("for linux-amd64 is there twice"));
+    assert!(refused(&TEXT.replace("linux-arm64", "linux-amd64")).contains("duplicate package of"));
     let both = TEXT.replace("md5 = ", &format!("sha256 = \"{}\"\nmd5 = ", "07".repeat(32)));
-    assert!(refused(&both).contains("has not exactly one digest"));
-    assert!(refused(&TEXT.replace("signature = \"community\"\n", "")).contains("a `signer` and no `signature`"));
+    assert!(refused(&both).contains("does not have exactly one digest"));
+    assert!(refused(&TEXT.replace("signature = \"community\"\n", "")).contains("a `signer`, but no `signature`"));
     for reason in ["because", "needed by ", "needed by acme-tide-app, acme-sea-app", "needed by a b"] {
         let text = refused(&TEXT.replace("asked for", reason));
         assert!(text.contains("is no reason"), "{reason}: {text}");

@@ -31,7 +31,10 @@ pub use self::{
     grafana::{ANGULAR_REMOVED_IN, AngularSupport},
     problem::{PresentPlugin, Problem, Provider, SignatureRule},
     refusal::{NoVersion, Refusal},
-    server::{DependencyState, ServerChoice, ServerDeviation, deviations, installed_by_server, is_installed, predict},
+    server::{
+        DependencyState, ServerChoice, ServerDeviation, deviations, installed_by_server, is_installed, predict,
+        upgrades_dependencies,
+    },
     settle::{Settled, UnsignedFallback, WishRefusal, settle},
     solve::{RequiredBy, Resolved, Solution, SolveOutcome, solve},
 };

@@ -70,6 +70,11 @@ fn refuses_installed(grafana: &GrafanaVersion) -> bool {
     Behaviour::of_server(grafana).installed == InstalledDependency::Refused
 }
 
+/// Returns whether a server of this version upgrades installed dependencies of a plugin that it installs (since 12).
+pub fn upgrades_dependencies(grafana: &GrafanaVersion) -> bool {
+    Behaviour::of_server(grafana).installed == InstalledDependency::Upgraded
+}
+
 /// Returns the name of a version that [`DependencyChoice::AsWritten`] looks for.
 fn written(dependency: &Dependency) -> String {
     let text = dependency.range.as_ref().map_or("", |range| range.as_str());

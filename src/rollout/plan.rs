@@ -1,7 +1,7 @@
-//! A plan: the changes between what is and what is wanted, decided to the last detail, as it is saved and shown.
+//! A plan: the changes from the present state to the wanted one, complete in every detail, as it is saved and shown.
 //!
-//! *Invariant:* a [`Plan`] that was read has the id that its content has, so nobody changed it since it was made; every
-//! workspace with an action has its ground and stands in exactly one wave.
+//! *Invariant:* a [`Plan`] that was read has the id of its content, so it is unchanged since it was made; every workspace
+//! with an action is described and is in exactly one wave.
 //! *Not for:* making a plan, or carrying one out.
 
 use std::{collections::BTreeMap, fmt};
@@ -20,36 +20,36 @@ use crate::{
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
-    /// The name of the plan: a digest of all the rest but the time.
+    /// A digest of everything else except the time.
     pub plan_id: PlanId,
     /// When it was made.
     pub made_at: Timestamp,
-    /// What it was made from.
+    /// The lock and the catalog it was made from.
     pub base: Base,
-    /// In the order in which they are made on each workspace; what stays as it is included.
+    /// In the order in which they are made on each workspace, with the plugins that stay.
     pub actions: Vec<Action>,
-    /// What cannot be done, and why.
+    /// The plugins that cannot be changed, and why.
     pub blocked: Vec<Blocked>,
     /// How many actions of each kind.
     pub summary: PlanSummary,
-    /// What is done besides plugins, after them.
+    /// Dashboards and data sources, changed after the plugins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub content: Vec<Content>,
-    /// What is installed, and neither wanted nor unwanted.
+    /// Installed plugins that neither the manifest nor the lock mentions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unmanaged: Vec<Unmanaged>,
-    /// What is worth knowing before it is applied.
+    /// Warnings to read before it is applied.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<Warning>,
-    /// What each workspace was when the plan was made.
+    /// Each workspace when the plan was made.
     pub workspaces: BTreeMap<WorkspaceName, PlannedWorkspace>,
-    /// Who comes first, and who then: every workspace with something to do, once.
+    /// The waves in order: every workspace with something to do, once.
     pub waves: Vec<WavePlan>,
-    /// How the rollout goes.
+    /// The rules of the rollout.
     pub policy: Rollout,
 }
 
-/// The name of a plan: 16 hexadecimal digits.
+/// The id of a plan: 16 hexadecimal digits.
 #[derive(Clone, Debug, Default, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(transparent)]
 pub struct PlanId(String);
@@ -71,29 +71,29 @@ impl fmt::Display for PlanId {
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
-    /// The digest of the lock's text; nothing where versions were chosen for this plan alone.
+    /// The digest of the text of the lock; `None` if versions were chosen for this plan alone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub lock: Option<Sha256Digest>,
-    /// The sync of the catalog, counted in this cache.
+    /// The number of the catalog's last sync, counted in this cache.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub sync: Option<i64>,
 }
 
-/// What a workspace was when the plan was made: a plan is refused once this has shifted.
+/// A workspace when the plan was made: the plan is refused if this has changed since.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedWorkspace {
-    /// Where it is: the address, or the folder.
+    /// Its address or folder.
     pub place: String,
-    /// The version of Grafana, where it is known.
+    /// The version of Grafana; `None` if it is not known.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub grafana: Option<GrafanaVersion>,
-    /// The platform that packages are for.
+    /// The platform of its packages.
     pub platform: Platform,
-    /// Workspaces of one account are slowed down together.
+    /// Workspaces of one account share a rate limit.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub account: Option<String>,
-    /// The plugins that were there, with their versions where those can be made out.
+    /// The installed plugins; `None` for a version that cannot be read.
     pub plugins: BTreeMap<PluginId, Option<PluginVersion>>,
 }
 
@@ -107,24 +107,24 @@ pub struct Action {
     pub plugin: PluginId,
     /// What is done.
     pub action: Verb,
-    /// The version that must be there before; nothing where the plugin must not be, or its version cannot be made out.
+    /// The version before; `None` if the plugin must be absent, or its version cannot be read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from: Option<PluginVersion>,
-    /// The version that is there afterwards; nothing where the plugin goes.
+    /// The version after; `None` if the plugin is removed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub to: Option<PluginVersion>,
     /// Why.
     pub reason: String,
-    /// Whether the version that is there was put there by nobody we know of: neither the lock nor a rollout did.
+    /// Whether the installed version comes neither from the lock nor from a rollout.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub drift: bool,
-    /// The package that is checked here before, where one comes.
+    /// The package that is verified before; `None` if none is needed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub package: Option<PlannedPackage>,
 }
 
 impl Action {
-    /// Returns whether there is nothing to do.
+    /// Returns whether the plugin stays as it is.
     pub fn is_nothing(&self) -> bool {
         self.action == Verb::Unchanged
     }
@@ -145,25 +145,25 @@ pub struct PlannedPackage {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verb {
-    /// It is not there and will be.
+    /// It is absent and will be installed.
     Install,
-    /// A lower version is there, or one that cannot be made out.
+    /// A lower version is installed, or one that cannot be read.
     Upgrade,
-    /// A higher version is there.
+    /// A higher version is installed.
     Downgrade,
-    /// It is there in that version but broken, and is put there again.
+    /// It is installed in that version, but broken.
     Reinstall,
-    /// It is set to that version once more, since the server may have brought another one along with what needs it
-    /// (protocol page 8); usually there is nothing to do.
+    /// It is re-pinned to that version, because the server may have changed it as a dependency (protocol page 8); usually
+    /// nothing has to be done.
     Hold,
-    /// It is there and will not be.
+    /// It is installed and will be removed.
     Uninstall,
-    /// Everything is as it should be.
+    /// It stays as it is.
     Unchanged,
 }
 
 impl Verb {
-    /// Returns the word that plans use.
+    /// Returns the word of the JSON of plans.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Install => "install",
@@ -177,7 +177,7 @@ impl Verb {
     }
 }
 
-/// Something that cannot be done.
+/// A plugin that cannot be changed.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Blocked {
@@ -192,7 +192,7 @@ pub struct Blocked {
     pub hint: Option<String>,
 }
 
-/// A plugin that is installed, and neither wanted nor unwanted.
+/// An installed plugin that neither the manifest nor the lock mentions.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Unmanaged {
@@ -200,31 +200,31 @@ pub struct Unmanaged {
     pub workspace: WorkspaceName,
     /// The plugin.
     pub plugin: PluginId,
-    /// The version, where it can be made out.
+    /// The version; `None` if it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub version: Option<PluginVersion>,
 }
 
-/// Something worth knowing.
+/// A warning about a workspace.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Warning {
     /// The workspace.
     pub workspace: WorkspaceName,
-    /// The plugin that it is about.
+    /// The plugin that it is about; `None` for the workspace as a whole.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub plugin: Option<PluginId>,
-    /// What it is.
+    /// The warning as a sentence.
     pub text: String,
 }
 
-/// The workspaces that are changed together.
+/// Workspaces that are changed before the gate of the next wave.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct WavePlan {
-    /// How the manifest spells the wave; `the rest` for those that none of its waves takes.
+    /// The wave as the manifest writes it; `the rest` for workspaces that no wave contains.
     pub name: String,
-    /// The workspaces in the order in which they are begun.
+    /// The workspaces in the order in which they are started.
     pub workspaces: Vec<WorkspaceName>,
 }
 
@@ -248,7 +248,7 @@ pub struct PlanSummary {
     pub blocked: usize,
 }
 
-/// Something that is done besides plugins.
+/// A change of dashboards or data sources.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
@@ -260,7 +260,8 @@ pub struct Content {
     pub item: ContentItem,
 }
 
-/// What is done besides plugins. Secrets are named, and fetched by their references in the manifest when they are sent.
+/// What is changed. Secrets are only named; their values are read through the references of the manifest when they are
+/// sent.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
 pub enum ContentItem {
@@ -271,7 +272,7 @@ pub enum ContentItem {
         /// Its title.
         folder_title: String,
     },
-    /// A data source is made or changed.
+    /// A data source is created or updated.
     DataSource {
         /// Its unique id.
         uid: String,
@@ -289,30 +290,30 @@ pub enum ContentItem {
     },
 }
 
-/// Something that is carried out on a workspace: an action or content, in this order.
+/// One step on a workspace.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step<'a> {
     /// A plugin is changed.
     Plugin(&'a Action),
-    /// Something else is changed.
+    /// Dashboards or data sources are changed.
     Content(&'a Content),
 }
 
-/// A text is no plan that may be applied.
+/// A text is not a plan that may be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// It is no JSON of a plan.
+    /// It is not the JSON of a plan.
     #[error("it is not a plan")]
     Shape(#[source] serde_json::Error),
     /// It was changed after it was made.
     #[error("its content does not have the id {0}: it was changed after it was made")]
     Changed(PlanId),
     /// An action or a wave names a workspace that the plan does not describe, or one twice.
-    #[error("it says nothing, or two things, of workspace {0}")]
+    #[error("it describes the workspace {0} not at all or twice")]
     Workspace(WorkspaceName),
 }
 
-diagnose!(PlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`, and apply it as it is");
+diagnose!(PlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`, and apply it without editing it");
 
 impl Plan {
     /// Returns the plan with its counts and its id.
@@ -323,7 +324,7 @@ impl Plan {
         self
     }
 
-    /// Reads a plan that was saved. The keys that every document of the command line begins with are left out of account.
+    /// Reads a saved plan. The keys that every JSON document of the command line has are ignored.
     pub fn parse(text: &str) -> Result<Self, PlanError> {
         let mut value: Value = serde_json::from_str(text).map_err(PlanError::Shape)?;
         if let Some(object) = value.as_object_mut() {
@@ -338,15 +339,15 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Returns what is carried out on a workspace, in this order: actions that do something, then content. Tasks of the
-    /// journal name steps by their place here.
+    /// Returns the steps on a workspace: first actions that change something, then content. Tasks of the journal refer to
+    /// steps by their place here.
     pub fn steps<'a>(&'a self, workspace: &'a WorkspaceName) -> impl Iterator<Item = Step<'a>> {
         let actions = self.actions.iter().filter(|action| !action.is_nothing() && action.workspace == *workspace);
         let content = self.content.iter().filter(|content| content.workspace == *workspace);
         actions.map(Step::Plugin).chain(content.map(Step::Content))
     }
 
-    /// Returns whether there is anything to carry out.
+    /// Returns whether it changes anything.
     pub fn is_empty(&self) -> bool {
         self.content.is_empty() && self.actions.iter().all(Action::is_nothing)
     }

@@ -74,11 +74,11 @@ impl Default for Rollout {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Wave {
-    /// Those that a selector means.
+    /// The workspaces that a selector matches.
     Selector(Selector),
-    /// So many percent of all, 1 to 100, those of earlier waves counted in.
+    /// This percentage of all workspaces, 1 to 100, including those of earlier waves.
     Share(NonZeroU8),
-    /// So many of all, those of earlier waves counted in: a number alone.
+    /// This number of workspaces, including those of earlier waves.
     Count(NonZeroUsize),
 }
 
@@ -127,10 +127,10 @@ impl fmt::Display for Wave {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseWaveError {
     /// Not 1 to 100 percent.
-    #[error("`{}%` is no share: expected `1%` to `100%`", .0.escape_debug())]
+    #[error("`{}%` is not a share: expected `1%` to `100%`", .0.escape_debug())]
     Share(String),
     /// Not a number of workspaces.
-    #[error("`{}` is no number of workspaces: expected at least 1", .0.escape_debug())]
+    #[error("`{}` is not a number of workspaces: expected at least 1", .0.escape_debug())]
     Count(String),
     /// Not a selector either.
     #[error(transparent)]

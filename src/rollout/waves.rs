@@ -1,20 +1,20 @@
-//! Who comes first, and who then: the workspaces with something to do, spread over the waves of the policy.
+//! The order of a rollout: the workspaces with something to do, divided into the waves of the policy.
 //!
-//! *Invariant:* every workspace stands in exactly one wave, in the order in which it was given; no wave is empty.
-//! *Not for:* deciding who has something to do.
+//! *Invariant:* every workspace is in exactly one wave, in the given order; no wave is empty.
+//! *Not for:* deciding which workspaces have something to do.
 
 use std::collections::BTreeMap;
 
 use super::{Wave, WavePlan};
 use crate::model::WorkspaceName;
 
-/// The name of the wave of those that no wave of the policy takes.
+/// The name of the last wave: the workspaces that no wave of the policy contains.
 pub const REST: &str = "the rest";
 
-/// Returns the waves of these workspaces, each given with its labels.
+/// Divides workspaces, given with their labels, into waves.
 ///
-/// A selector takes those that it means and that were in no wave before. A share, rounded up, and a number count those of
-/// earlier waves in: `10%`, `50%` makes waves of a tenth and of four tenths.
+/// A selector takes the workspaces that it matches and that are in no earlier wave. A share, rounded up, and a number
+/// include the workspaces of earlier waves: `10%`, `50%` makes waves of a tenth and of four tenths.
 pub fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], policy: &[Wave]) -> Vec<WavePlan> {
     let mut left = members.to_vec();
     let mut planned = Vec::new();
@@ -38,7 +38,7 @@ pub fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], policy: &[
     planned.into_iter().filter(|(_, members)| !members.is_empty()).map(wave).collect()
 }
 
-/// Returns the first so many, and the others.
+/// Returns the first `count` workspaces, and the others.
 fn split<T>(mut all: Vec<T>, count: usize) -> (Vec<T>, Vec<T>) {
     let later = all.split_off(count.min(all.len()));
     (all, later)

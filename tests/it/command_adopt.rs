@@ -119,7 +119,7 @@ fn what_people_wrote_is_not_replaced_unless_they_say_so() {
     let refused = world
         .run(&["adopt", "--on", "tier=prod"])
         .expect_code(1)
-        .expect_stderr("eu: acme-clock-panel 1.2.0 is installed, and the manifest asks for `^2`")
+        .expect_stderr("eu: acme-clock-panel 1.2.0 is installed, but the manifest requests `^2`")
         .expect_stderr("--force");
     assert!(!refused.stderr.contains("dev:"), "{}", refused.stderr);
     assert_eq!(world.json(1, &["adopt", "--on", "tier=prod"])["differences"][0]["wanted"], "`^2`");
@@ -249,7 +249,7 @@ fn another_file_is_written_beside_and_not_over_what_is_there() {
     let (world, _workspaces) = fleet();
     let before = read(&world, "plugport.toml");
     world.sandbox.write("taken.toml", "# mine\n");
-    world.run(&["adopt", "--on", "all", "--out", "taken.toml"]).expect_code(2).expect_stderr("`taken.toml` is there");
+    world.run(&["adopt", "--on", "all", "--out", "taken.toml"]).expect_code(2).expect_stderr("`taken.toml` exists");
     world.run(&["adopt", "--on", "all", "--out", "fleet.toml"]).expect_code(0);
     assert!(read(&world, "fleet.toml").contains(CLOCK) && read(&world, "fleet.lock").contains(CLOCK));
     assert_eq!((read(&world, "plugport.toml"), read(&world, "taken.toml")), (before, "# mine\n".to_owned()));

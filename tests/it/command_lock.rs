@@ -193,7 +193,7 @@ fn a_workspace_that_cannot_be_read_is_taken_for_the_grafana_of_the_lock() {
     world
         .run(&["lock"])
         .expect_code(0)
-        .expect_stderr("note: eu: it cannot be read, so Grafana 11.6.0 of the lock is taken: ")
+        .expect_stderr("note: eu: it cannot be read, so Grafana 11.6.0 of the lock is used: ")
         .expect_stdout("eu: acme-sea-datasource: reason was `needed by acme-tides-app` and is `asked for`");
     assert_eq!(
         text(&world).replace("reason = \"asked for\"", ""),
@@ -213,7 +213,7 @@ fn one_that_nobody_knows_fails_alone_and_keeps_what_it_had() {
         (&json!("gone"), &json!(false), &json!(true))
     );
     assert!(
-        failed["reason"].as_str().is_some_and(|reason| reason.contains("the lock knows no version of Grafana")),
+        failed["reason"].as_str().is_some_and(|reason| reason.contains("the lock has no version of Grafana")),
         "{failed}"
     );
     assert_eq!(locked(&world), BOTH);
@@ -252,7 +252,7 @@ fn what_is_wanted_gone_is_not_locked_because_another_needs_it() {
     world
         .run(&["lock"])
         .expect_code(8)
-        .expect_stderr("the manifest wants acme-sea-datasource gone, and acme-tides-app needs it");
+        .expect_stderr("the manifest removes acme-sea-datasource, but acme-tides-app needs it");
     assert_eq!(locked(&world), ["us acme-clock-panel 2.0.0 asked for"]);
 }
 
@@ -289,16 +289,15 @@ fn what_no_catalog_tells_is_read_from_packages_until_nothing_new_comes_up() {
 #[test]
 fn what_is_not_known_is_told_by_name() {
     let world = older();
-    world
-        .run(&["--offline", "lock"])
-        .expect_code(0)
-        .expect_stderr("note: what acme-sea-datasource 1.4.0 needs is not known: its package is not in the store");
+    world.run(&["--offline", "lock"]).expect_code(0).expect_stderr(
+        "note: the dependencies of acme-sea-datasource 1.4.0 are not known: its package is not in the store",
+    );
     assert_eq!(locked(&world), ["image acme-sea-datasource 1.4.0 asked for"]);
     world.upstream.fault(Fault::on("GET", "/api/plugins/acme-sea-datasource/versions/1.4.0/download").status(404));
     world
         .run(&["lock"])
         .expect_code(0)
-        .expect_stderr("note: what acme-sea-datasource 1.4.0 needs is not known: the package did not come");
+        .expect_stderr("note: the dependencies of acme-sea-datasource 1.4.0 are not known: the package did not come");
 }
 
 #[test]
@@ -309,7 +308,7 @@ fn new_versions_wait_unless_they_are_named() {
     let lines = "[trust]\nmin-release-age = \"3d\"\n[[workspace]]\nname = \"image\"\nkind = \"directory\"\npath = \"plugins\"\n\
                  [[plugin]]\nid = \"acme-clock-panel\"\n";
     let world = World::new(catalog).manifest(lines);
-    world.run(&["lock"]).expect_code(0).expect_stderr("note: image: which Grafana uses it is not known");
+    world.run(&["lock"]).expect_code(0).expect_stderr("note: image: its version of Grafana is not known");
     assert_eq!(locked(&world), ["image acme-clock-panel 1.0.0 asked for"]);
     let world = world.manifest("version = \"2.0.0\"\n");
     world.run(&["lock"]).expect_code(0);

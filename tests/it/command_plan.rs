@@ -140,11 +140,11 @@ fn people_see_what_is_done_to_whom_and_when() {
         .run(&["plan"])
         .expect_code(0)
         .expect_stdout("eu         acme-clock-panel     upgrade    1.0.0  1.2.0  asked for\n")
-        .expect_stdout("eu         acme-old-panel       uninstall  1.0.0  -      the manifest wants it gone\n")
+        .expect_stdout("eu         acme-old-panel       uninstall  1.0.0  -      the manifest removes it\n")
         .expect_stdout("unmanaged: 1 plugin is installed, neither wanted nor unwanted\n")
         .expect_stdout("wave 1 (50%): eu\nwave 2 (the rest): edge\n")
         .expect_stdout(": 3 to install, 1 to upgrade, 1 to uninstall, 1 unchanged\n")
-        .expect_stderr("note: edge: the folder is not there yet");
+        .expect_stderr("note: edge: the folder does not exist yet");
     assert!(!output.stdout.contains("unchanged  "), "{}", output.stdout);
     world.run(&["plan", "-v"]).expect_code(0).expect_stdout("us         acme-clock-panel     unchanged");
     let nothing = world.run(&["plan", "--on", "us"]).expect_code(0);
@@ -277,9 +277,9 @@ fn a_lock_that_does_not_fit_the_manifest_is_said_plugin_by_plugin() {
     lock(&world, &[("us", "12.1.0", &[(CLOCK, "0.9.0", "asked for"), (OLD, "1.0.0", "asked for")])]);
     let output = world.run(&["plan"]).expect_code(0).expect_stderr("hint: run `plugport lock`");
     for told in [
-        "the manifest asks for `^1`, and the lock has 0.9.0",
-        "the manifest wants it gone, and the lock still has 1.0.0",
-        "the lock says nothing of this workspace",
+        "the manifest requests `^1`, but the lock has 0.9.0",
+        "the manifest removes it, but the lock still has 1.0.0",
+        "the lock has no entry for this workspace",
     ] {
         assert!(output.stdout.contains(told), "{told}: {}", output.stdout);
     }
@@ -341,7 +341,10 @@ fn an_amazon_workspace_takes_fifty_plugins_and_its_account_is_its_region() {
     lock(&world, &[("amazon", "10.4.0", &[(CLOCK, "1.2.0", "asked for"), (SEA, "1.4.0", "asked for")])]);
     let document = world.json(0, &["plan"]);
     assert_eq!(actions(&document), ["amazon install acme-clock-panel - 1.2.0"]);
-    assert_eq!(blocked(&document), ["amazon acme-sea-datasource: the workspace may have 50 plugins, and 49 are there"]);
+    assert_eq!(
+        blocked(&document),
+        ["amazon acme-sea-datasource: the workspace may have 50 plugins, and 49 are installed"]
+    );
     assert_eq!(document["workspaces"]["amazon"]["account"], "aws");
 }
 
@@ -357,7 +360,7 @@ fn a_token_that_sees_only_a_part_is_not_planned_upon() {
     let world = world.names("prod", &viewer.url()).manifest(&wish(CLOCK, ""));
     lock(&world, &[("prod", "11.2.0", &[(CLOCK, "1.2.0", "asked for")])]);
     let rows = blocked(&world.json(1, &["plan"]));
-    assert!(rows.len() == 1 && rows[0].contains("only a part of its plugins can be seen"), "{rows:?}");
+    assert!(rows.len() == 1 && rows[0].contains("the list of its plugins is incomplete"), "{rows:?}");
 }
 
 #[test]
@@ -370,7 +373,7 @@ fn what_somebody_else_changed_since_it_was_adopted_is_shown_as_drift() {
     let document = world.json(0, &["plan"]);
     assert_eq!(actions(&document), ["prod downgrade acme-clock-panel 1.2.0 1.0.0"]);
     assert_eq!(document["actions"][0]["drift"], true);
-    assert_eq!(document["actions"][0]["reason"], "adopted; 1.2.0 is there, and 1.0.0 was when it was last known");
+    assert_eq!(document["actions"][0]["reason"], "adopted; 1.2.0 is installed, but 1.0.0 was when it was last known");
     world.run(&["plan"]).expect_code(0).expect_stdout("drift: 1 plugin is not as");
 }
 

@@ -276,7 +276,7 @@ fn an_old_server_that_will_refuse_is_announced_before_it_is_asked() {
     assert_eq!(workspace.installed()[CLOCK], "1.0.0");
     workspace.preinstalled("acme-sea-app", "2.0.0");
     let dry = world.run(&["install", "acme-sea-app", "--on", "prod", "--dry-run"]).expect_code(0);
-    dry.expect_stderr("is installed already; the version that is there may be gone after that");
+    dry.expect_stderr("is installed already; the installed version may be removed by that");
 }
 
 #[test]

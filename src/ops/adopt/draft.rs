@@ -1,6 +1,6 @@
-//! The text of a manifest while entries are put into it.
+//! The text of a manifest while entries are added to it.
 //!
-//! *Invariant:* every comment, table and order of the text stays, and no entry goes that was not in the way.
+//! *Invariant:* comments, tables and their order stay; only entries that conflict with new ones are removed.
 //! *Not for:* writing it to the disk.
 
 use std::{
@@ -21,7 +21,7 @@ use crate::{
     ops::locking::put,
 };
 
-/// A manifest as text, and what it means.
+/// A manifest as text and as values.
 #[derive(Clone, Debug)]
 pub struct Draft {
     path: PathBuf,
@@ -29,7 +29,7 @@ pub struct Draft {
     manifest: Manifest,
 }
 
-/// What is changed of the entries of one plugin: those at `removed` go, `added` come.
+/// A change of the entries of one plugin.
 #[derive(Debug, Default)]
 pub(super) struct Edit {
     pub(super) removed: Vec<usize>,
@@ -37,7 +37,7 @@ pub(super) struct Edit {
 }
 
 impl Draft {
-    /// Reads the manifest at `path`; where no file is there, it is empty.
+    /// Reads the manifest at `path`; it is empty if there is no file.
     pub fn open(path: &Path) -> Result<Self, AdoptError> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
@@ -52,7 +52,7 @@ impl Draft {
         Ok(Self { path: path.to_owned(), text, manifest })
     }
 
-    /// Returns the file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -62,13 +62,12 @@ impl Draft {
         &self.text
     }
 
-    /// Returns what it means.
+    /// Returns the manifest as values.
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
-    /// Returns the name of the directory workspace at `folder`; where there is none, one is added that has the name of the
-    /// folder.
+    /// Returns the name of the directory workspace at `folder`; if there is none, adds one with the name of the folder.
     pub fn with_folder(&mut self, folder: &Path) -> Result<WorkspaceName, AdoptError> {
         let real = fs::canonicalize(folder).map_err(|source| AdoptError::Read { path: folder.to_owned(), source })?;
         let is_it = |place: &Endpoint| match place {
@@ -99,7 +98,7 @@ impl Draft {
         Ok(name)
     }
 
-    /// Returns the draft with these `[[workspace]]` tables behind the others.
+    /// Returns the draft with these `[[workspace]]` tables after the others.
     pub(in crate::ops) fn with_workspaces(&self, added: Vec<Table>) -> Result<Self, AdoptError> {
         let mut document = self.document()?;
         let entries = tables(&mut document, "workspace")?;
@@ -145,13 +144,13 @@ impl Draft {
     }
 }
 
-/// Returns the `[[key]]` tables of a document, an empty list where there are none.
+/// Returns the `[[key]]` tables of a document, an empty list if there are none.
 fn tables<'a>(document: &'a mut DocumentMut, key: &'static str) -> Result<&'a mut ArrayOfTables, AdoptError> {
     let item = document.as_table_mut().entry(key).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
     item.as_array_of_tables_mut().ok_or(AdoptError::Inline { key })
 }
 
-/// Writes what comes over what goes, so that comments stay; returns the places of what is left over.
+/// Writes added entries over removed ones, so that comments stay; returns the places of the remaining removed entries.
 fn change(entries: &mut ArrayOfTables, edit: Edit) -> Vec<usize> {
     let mut places = edit.removed.into_iter();
     for group in &edit.added {
@@ -183,7 +182,7 @@ fn write_over(entry: &mut Table, group: &EntryGroup) {
     set(entry, "ensure", (group.ensure == Ensure::Absent).then_some("absent"));
 }
 
-/// Gives a key this text, or takes the key away; the comment behind it stays with it.
+/// Sets a key, or removes it; the comment behind it stays with it.
 fn set(entry: &mut Table, key: &str, text: Option<&str>) {
     let Some(text) = text else {
         entry.remove(key);

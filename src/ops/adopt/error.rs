@@ -16,10 +16,10 @@ pub enum AdoptError {
     /// The manifest is refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// The index failed.
+    /// The index cannot be read.
     #[error("the catalog cannot be read")]
     Index(#[from] IndexError),
-    /// The lock that is there cannot be taken.
+    /// The existing lock is refused.
     #[error(transparent)]
     Lock(#[from] LockFileError),
     /// A file or a folder cannot be read.
@@ -31,15 +31,15 @@ pub enum AdoptError {
         source: io::Error,
     },
     /// A file cannot be written.
-    #[error("`{}` cannot be written, and both files are as they were", path.display())]
+    #[error("`{}` cannot be written, and both files are unchanged", path.display())]
     Write {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The manifest could not be written and the lock could not be put back.
-    #[error("`{}` cannot be written, and `{}` is new already", path.display(), lock.display())]
+    /// The manifest could not be written, and the lock could not be restored.
+    #[error("`{}` cannot be written, but `{}` is already changed", path.display(), lock.display())]
     Half {
         /// The manifest.
         path: PathBuf,
@@ -62,14 +62,14 @@ pub enum AdoptError {
         /// The key.
         key: &'static str,
     },
-    /// The edited manifest would not say what it should.
-    #[error("the manifest in `{}` would mean something else", path.display())]
+    /// The edited manifest would have another meaning than intended.
+    #[error("the manifest in `{}` would have another meaning", path.display())]
     Meaning {
         /// The file.
         path: PathBuf,
     },
     /// The name of a folder cannot be that of a workspace.
-    #[error("the folder `{}` has no name that a workspace can have", path.display())]
+    #[error("the folder `{}` has a name that is invalid for a workspace", path.display())]
     FolderName {
         /// The folder.
         path: PathBuf,
@@ -82,8 +82,8 @@ pub enum AdoptError {
         /// The name.
         name: WorkspaceName,
     },
-    /// The file to write is there and is not the manifest.
-    #[error("`{}` is there and would be lost", path.display())]
+    /// The file to write exists and is not the manifest.
+    #[error("`{}` exists and would be overwritten", path.display())]
     Exists {
         /// The file.
         path: PathBuf,

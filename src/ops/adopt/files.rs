@@ -1,6 +1,6 @@
 //! The two files: the lock is written first, then the manifest.
 //!
-//! *Invariant:* each file is the old or the new one; where the manifest cannot be written, the lock is put back.
+//! *Invariant:* each file is wholly old or wholly new; if the manifest cannot be written, the lock is restored.
 
 use std::{fs, path::Path};
 
@@ -11,7 +11,7 @@ pub(super) fn read_text(path: &Path) -> Result<Option<String>, AdoptError> {
     locking::read_text(path).map_err(|source| AdoptError::Read { path: path.to_owned(), source })
 }
 
-/// Writes both files as far as they change; returns whether one did.
+/// Writes the files that change; returns whether one did.
 pub(super) fn write((manifest, text): (&Path, &str), (lock, lock_text): (&Path, &str)) -> Result<bool, AdoptError> {
     let (former, former_lock) = (read_text(manifest)?, read_text(lock)?);
     let (changes, lock_changes) = (former.as_deref() != Some(text), former_lock.as_deref() != Some(lock_text));

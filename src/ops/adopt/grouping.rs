@@ -1,7 +1,7 @@
-//! From what each workspace has to the fewest entries of a manifest that say so.
+//! From the installed plugins of each workspace to the fewest entries of a manifest that describe them.
 //!
-//! *Invariant:* the entries of one plugin never mean one workspace twice, and mean no workspace that has it not.
-//! *Not for:* what a manifest says already.
+//! *Invariant:* the entries of one plugin never select a workspace twice, nor one that does not have the plugin.
+//! *Not for:* entries that a manifest has already.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,16 +17,16 @@ use crate::{
 pub struct EntryGroup {
     /// The plugin.
     pub plugin: PluginId,
-    /// The versions that will do; nothing for any, also where no range can say which.
+    /// The versions; `None` for any, also if no range can describe them.
     pub version: Option<VersionRange>,
     /// The workspaces.
     pub on: Selector,
-    /// Whether it is to be there.
+    /// Whether the plugin is installed.
     #[serde(skip)]
     pub(super) ensure: Ensure,
 }
 
-/// Returns the entries for a plugin that workspaces have in these versions.
+/// Returns the entries for a plugin that is installed in these versions.
 pub(super) fn groups(
     plugin: &PluginId,
     members: &BTreeMap<WorkspaceName, PluginVersion>,
@@ -38,7 +38,7 @@ pub(super) fn groups(
     ranges(members).into_iter().flat_map(of).collect()
 }
 
-/// Returns the entries that say one thing of a plugin on these workspaces.
+/// Returns the entries with one range for a plugin on these workspaces.
 pub(super) fn entries(
     plugin: &PluginId,
     version: Option<&VersionRange>,
@@ -69,8 +69,8 @@ fn ranges(members: &BTreeMap<WorkspaceName, PluginVersion>) -> Vec<(Option<Versi
     ranges
 }
 
-/// Returns the range to write for a version: `^` with it where it is semver, else its text where that is a range that has
-/// it; nothing where no range has it.
+/// Returns the range for a version: `^` and the version if it is semver, otherwise its text if that is a range which allows
+/// it; `None` if no range does.
 pub(super) fn range_of(version: &PluginVersion) -> Option<VersionRange> {
     let text = version.as_str();
     let caret = semver::Version::parse(text).is_ok().then(|| format!("^{text}"));
@@ -78,7 +78,7 @@ pub(super) fn range_of(version: &PluginVersion) -> Option<VersionRange> {
     texts.filter_map(|text| text.parse::<VersionRange>().ok()).find(|range| range.allows(version))
 }
 
-/// Returns selectors that mean exactly these workspaces of the fleet: all, one label, two labels, or one name each.
+/// Returns selectors that match exactly these workspaces of the fleet: all, one label, two labels, or one name each.
 pub(super) fn selectors(names: &BTreeSet<WorkspaceName>, fleet: &[Workspace]) -> Vec<Selector> {
     if !names.is_empty() && fleet.iter().all(|workspace| names.contains(workspace.name())) {
         return vec![Selector::All];
@@ -107,7 +107,7 @@ fn candidates(names: &BTreeSet<WorkspaceName>, fleet: &[Workspace]) -> Vec<Selec
         .iter()
         .enumerate()
         .flat_map(|(at, first)| common.iter().skip(at + 1).map(move |second| pair(&[*first, *second])));
-    // A label may have signs that a selector cannot be written with.
+    // A label may have characters that a selector cannot have.
     let is_writable = |selector: &Selector| selector.to_string().parse().as_ref() == Ok(selector);
     ones.chain(twos).filter(is_writable).collect()
 }

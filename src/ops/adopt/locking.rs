@@ -1,4 +1,4 @@
-//! From what is installed to the lock.
+//! From the installed plugins to the lock.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::{
     ops::{locking::CatalogReader, target::Snapshot},
 };
 
-/// Returns what is locked for a workspace.
+/// Returns the entry of the lock for a workspace.
 pub(super) fn lock_workspace(
     catalog: &mut CatalogReader<'_>,
     subject: &SurveyedWorkspace,
@@ -24,7 +24,7 @@ pub(super) fn lock_workspace(
         let Some(version) = &plugin.version else { continue };
         let mut reason = reasons.get(&plugin.id).cloned().unwrap_or(LockReason::Adopted);
         let before = former.and_then(|former| former.plugins.get(&plugin.id));
-        // What was chosen stays chosen; it is not only found.
+        // A version that was chosen earlier keeps that reason.
         let was_asked = |before: &&LockedPlugin| before.reason == LockReason::AskedFor && before.version == *version;
         if reason == LockReason::Adopted && before.is_some_and(|before| was_asked(&before)) {
             reason = LockReason::AskedFor;

@@ -1,7 +1,7 @@
-//! From what is installed, and what the manifest says already, to the changes of the manifest.
+//! From the installed plugins and the existing entries to the changes of the manifest.
 //!
-//! *Invariant:* an entry that agrees with what is installed stays as it is, and what an entry says of a workspace that is
-//! not adopted holds afterwards too.
+//! *Invariant:* an entry that agrees with the installed plugins stays as it is, and an entry keeps its meaning for
+//! workspaces that are not adopted.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,27 +22,27 @@ use crate::{
     model::{PluginId, PluginVersion, WorkspaceName},
 };
 
-/// What is installed on the workspaces that are adopted.
+/// The installed plugins of the workspaces that are adopted.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
     /// The workspaces that were read.
     pub(super) read: BTreeSet<WorkspaceName>,
-    /// Where each plugin that stands by itself is, in which version.
+    /// The workspaces and versions of each plugin that no other needs.
     pub(super) members: BTreeMap<PluginId, BTreeMap<WorkspaceName, PluginVersion>>,
-    /// What is installed in a version that nobody can make out.
+    /// The plugins whose version cannot be read.
     pub(super) unclear: BTreeSet<(PluginId, WorkspaceName)>,
 }
 
-/// An entry of the manifest that what is installed does not agree with.
+/// An entry of the manifest that contradicts the installed plugins.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ManifestDifference {
     /// The plugin.
     pub plugin: PluginId,
     /// The workspace.
     pub workspace: WorkspaceName,
-    /// The version there; nothing where it is not installed.
+    /// The installed version; `None` if it is absent.
     pub installed: Option<PluginVersion>,
-    /// What the manifest asks for: a range, `any version`, or nothing where the plugin is to be absent.
+    /// What the manifest requests: a range, `any version`, or `None` for `absent`.
     pub wanted: Option<String>,
 }
 
@@ -50,12 +50,12 @@ impl fmt::Display for ManifestDifference {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}: {} ", self.workspace, self.plugin)?;
         match &self.installed {
-            Some(version) => write!(formatter, "{version} is installed, and the manifest ")?,
-            None => formatter.write_str("is not installed, and the manifest ")?,
+            Some(version) => write!(formatter, "{version} is installed, but the manifest ")?,
+            None => formatter.write_str("is not installed, but the manifest ")?,
         }
         match &self.wanted {
-            Some(range) => write!(formatter, "asks for {}", range.escape_debug()),
-            None => formatter.write_str("wants it gone"),
+            Some(range) => write!(formatter, "requests {}", range.escape_debug()),
+            None => formatter.write_str("removes it"),
         }
     }
 }
@@ -72,7 +72,7 @@ impl Serialize for ManifestDifference {
     }
 }
 
-/// Returns what to change so that the manifest says what is installed, and what it says otherwise now.
+/// Returns the changes that make the manifest describe the installed plugins, and the entries that contradict them now.
 pub(super) fn edits(manifest: &Manifest, claims: &Claims) -> (Vec<Edit>, Vec<ManifestDifference>) {
     let (mut all, mut differences) = (Vec::new(), Vec::new());
     for (id, members) in &claims.members {
@@ -93,7 +93,7 @@ struct PluginMerge<'a> {
 }
 
 impl PluginMerge<'_> {
-    /// Returns the entries of the plugin with their places in the file and the workspaces that they mean.
+    /// Returns the entries of the plugin with their places in the file and the workspaces that they select.
     fn entries(&self) -> Vec<(usize, &Wish, BTreeSet<&WorkspaceName>)> {
         let of_it = self.manifest.plugins().iter().enumerate().filter(|(_, wish)| wish.id == *self.id);
         let meant = |wish: &Wish| {
@@ -133,8 +133,8 @@ impl PluginMerge<'_> {
         let fleet = self.manifest.workspaces();
         let (removed, kept): (Vec<_>, Vec<_>) =
             self.entries().into_iter().partition(|(_, _, meant)| meant.iter().any(|name| wrong.contains(*name)));
-        let said = |name: &WorkspaceName| kept.iter().any(|(_, _, meant)| meant.contains(name));
-        let left = self.members.iter().filter(|(name, _)| !said(name));
+        let is_covered = |name: &WorkspaceName| kept.iter().any(|(_, _, meant)| meant.contains(name));
+        let left = self.members.iter().filter(|(name, _)| !is_covered(name));
         let left: BTreeMap<_, _> = left.map(|(name, version)| (name.clone(), version.clone())).collect();
         let mut added = groups(self.id, &left, fleet);
         for (_, wish, meant) in &removed {

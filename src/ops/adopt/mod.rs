@@ -1,8 +1,8 @@
-//! Takes workspaces over as they are: what is installed becomes the manifest and the lock.
+//! Adopts workspaces as they are: the installed plugins become the manifest and the lock.
 //!
-//! *Invariant:* nothing is changed on a workspace; no entry of the manifest is replaced unless that is asked for; and a
-//! workspace that was not read whole is not written down as if it were, unless that is asked for.
-//! *Not for:* choosing versions: the lock says what is there.
+//! *Invariant:* no workspace is changed; entries of the manifest are replaced, and incompletely read workspaces are written,
+//! only on request.
+//! *Not for:* choosing versions: the lock gets the installed ones.
 
 mod draft;
 mod error;
@@ -42,17 +42,17 @@ use merge::Claims;
 /// How to adopt.
 #[derive(Clone, Debug, Default)]
 pub struct AdoptOptions {
-    /// The manifest to write; the one that was read where nothing is said.
+    /// The manifest to write; `None` for the one that was read.
     pub out: Option<PathBuf>,
-    /// Whether entries that differ from what is installed are replaced.
+    /// Whether entries that contradict the installed plugins are replaced.
     pub force: bool,
-    /// Whether it is written although a workspace was not read, or not whole.
+    /// Whether the files are written although a workspace was read incompletely or not at all.
     pub partial: bool,
     /// Whether nothing is written.
     pub dry_run: bool,
 }
 
-/// A workspace and what was found on it.
+/// A workspace with its installed plugins.
 #[derive(Debug, Serialize)]
 pub struct AdoptedWorkspace {
     /// The name.
@@ -62,26 +62,26 @@ pub struct AdoptedWorkspace {
     /// Why it could not be read.
     #[serde(flatten)]
     pub unread: Option<Unread>,
-    /// Why what was read lacks some.
+    /// Why some plugins are missing from what was read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gap: Option<String>,
-    /// What else was noticed.
+    /// The warnings from reading it.
     #[serde(skip)]
     pub remarks: Vec<String>,
 }
 
-/// A plugin that was found.
+/// An installed plugin.
 #[derive(Debug, Serialize)]
 pub struct AdoptedPlugin {
     /// The plugin.
     pub id: PluginId,
-    /// The version; nothing where it cannot be made out, and then it is not locked.
+    /// The version; `None` if it cannot be read: then it is not locked.
     pub version: Option<PluginVersion>,
     /// Why it is there.
     pub reason: String,
 }
 
-/// The two files as they would be.
+/// The two new files as text.
 #[derive(Debug, Serialize)]
 pub struct Contents {
     /// The manifest.
@@ -90,7 +90,7 @@ pub struct Contents {
     pub lock: String,
 }
 
-/// What became of it.
+/// The result of an adoption.
 #[derive(Debug, Serialize)]
 pub struct AdoptOutcome {
     /// The manifest.
@@ -99,9 +99,9 @@ pub struct AdoptOutcome {
     pub lock: PathBuf,
     /// The workspaces.
     pub workspaces: Vec<AdoptedWorkspace>,
-    /// The entries of the manifest that mean them.
+    /// The entries of the manifest that select them.
     pub groups: Vec<EntryGroup>,
-    /// Who has another version of a plugin than most.
+    /// Workspaces with another version of a plugin than most.
     pub outliers: Vec<Outlier>,
     /// Plugins that fewer than half of the workspaces have.
     pub rare: Vec<Spread>,
@@ -109,30 +109,30 @@ pub struct AdoptOutcome {
     pub unknown: Vec<Spread>,
     /// Versions that are locked without a digest, because the catalog has none.
     pub undigested: Vec<Undigested>,
-    /// Plugins that a workspace does not believe or does not load.
+    /// Plugins that a workspace does not trust or does not load.
     pub doubts: Vec<SuspectPlugin>,
-    /// Entries of the manifest that what is installed does not agree with.
+    /// Entries of the manifest that contradict the installed plugins.
     pub differences: Vec<ManifestDifference>,
-    /// What the lock said otherwise.
+    /// The differences from the previous lock.
     #[serde(skip)]
     pub lock_differences: Vec<LockDifference>,
-    /// What was, or would be, written; told by a dry run.
+    /// The new files; only in a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contents: Option<Contents>,
-    /// Whether the files may be written as they are: nothing is in the way.
+    /// Whether nothing prevents the files from being written.
     #[serde(skip)]
     pub allowed: bool,
-    /// Whether a file was written; not where both say it already.
+    /// Whether a file was written; `false` if both are up to date.
     pub written: bool,
 }
 
 impl AdoptOutcome {
-    /// Returns whether a workspace was not read, or not whole.
+    /// Returns whether a workspace was read incompletely or not at all.
     pub fn is_partial(&self) -> bool {
         self.workspaces.iter().any(|workspace| workspace.unread.is_some() || workspace.gap.is_some())
     }
 
-    /// Returns what it means: a part is a part whether it was written or not, and what was refused failed.
+    /// Returns the kind of failure: an incomplete result is one whether it was written or not; a refusal is a failure.
     pub fn kind(&self) -> Option<Kind> {
         let failed = self.workspaces.iter().filter_map(|workspace| Some(workspace.unread.as_ref()?.kind));
         if failed.clone().count() == self.workspaces.len() {
@@ -181,7 +181,7 @@ fn is_same(left: &Path, right: &Path) -> bool {
     left == right || matches!((left.canonicalize(), right.canonicalize()), (Ok(left), Ok(right)) if left == right)
 }
 
-/// Whatever the edit did, the new text must mean the same fleet, and what is installed.
+/// Checks that the edited text describes the same fleet and the installed plugins.
 fn check(old: &Draft, new: &Draft, claims: &Claims) -> Result<(), AdoptError> {
     let (before, after) = (old.manifest(), new.manifest());
     let same = before.workspaces() == after.workspaces()
@@ -195,7 +195,7 @@ fn check(old: &Draft, new: &Draft, claims: &Claims) -> Result<(), AdoptError> {
     Err(AdoptError::Meaning { path: new.path().to_owned() })
 }
 
-/// What was found, and what follows from it.
+/// What was read, and the changes that follow from it.
 struct Adoption {
     claims: Claims,
     lock: Lock,
@@ -231,7 +231,7 @@ fn find(index: &Index, draft: &Draft, subjects: &[SurveyedWorkspace], former: &L
     Ok(Adoption { claims, lock, reasons, unknown, undigested: catalog.undigested.into_iter().collect() })
 }
 
-/// Returns the plugins that the manifest asks for on a workspace.
+/// Returns the plugins that the manifest requests on a workspace.
 fn asked(draft: &Draft, name: &WorkspaceName) -> BTreeSet<PluginId> {
     let Ok(workspace) = draft.manifest().workspace(name) else { return BTreeSet::new() };
     let wishes = draft.manifest().plugins().iter();

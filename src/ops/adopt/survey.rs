@@ -1,4 +1,4 @@
-//! What is on the workspaces that are to be adopted, and what is odd about it.
+//! The installed plugins of the workspaces to adopt, and what is unusual about them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,7 +12,7 @@ use crate::{
     ops::target::{InstalledPlugin, Snapshot, Target, TargetError},
 };
 
-/// How many workspaces are read side by side.
+/// How many workspaces are read at the same time.
 const AT_ONCE: usize = 8;
 
 /// A workspace as it was read.
@@ -21,17 +21,17 @@ pub struct SurveyedWorkspace {
     pub(super) name: WorkspaceName,
     pub(super) target: Target,
     pub(super) state: Result<Snapshot, TargetError>,
-    /// Why what was read may lack some.
+    /// Why some plugins may be missing from what was read.
     pub(super) gap: Option<String>,
-    /// What else is worth knowing.
+    /// The warnings from reading it.
     pub(super) remark: Option<String>,
 }
 
-/// Reads workspaces; nothing is changed on them.
+/// Reads workspaces without changing them.
 pub async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<SurveyedWorkspace> {
     let read = |(name, target): (WorkspaceName, Target)| async move {
         let (state, reach) = tokio::join!(target.read(false), target.reach());
-        // A server that does not tell is an old one: what it lists is all that can be adopted.
+        // Old servers do not tell whether the list is complete: what it has is all that can be adopted.
         let (gap, remark) = match (&state, reach) {
             (Ok(_), Reach::Part(reason)) => (Some(reason), None),
             (Ok(_), unknown @ Reach::Unknown) => (None, unknown.gap()),
@@ -43,14 +43,14 @@ pub async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<Surveye
 }
 
 impl SurveyedWorkspace {
-    /// Returns the plugins; none where they could not be read.
+    /// Returns the plugins; empty if they could not be read.
     pub(super) fn plugins(&self) -> impl Iterator<Item = &InstalledPlugin> {
         self.state.iter().flat_map(|state| state.plugins.values())
     }
 }
 
-/// Returns why each plugin is there: others need it, or it stands by itself. What was asked for does the latter, and of
-/// plugins that need only each other the first does.
+/// Returns why each plugin is installed: as a dependency, or as adopted. A requested plugin is adopted, and so is the first
+/// of plugins that only depend on each other.
 pub(super) fn reasons(state: &Snapshot, asked: &BTreeSet<PluginId>) -> BTreeMap<PluginId, LockReason> {
     let mut needed: BTreeMap<&PluginId, Vec<PluginId>> = BTreeMap::new();
     for plugin in state.plugins.values() {
@@ -99,7 +99,7 @@ pub struct Outlier {
     pub majority: PluginVersion,
 }
 
-/// A plugin and some workspaces that have it.
+/// A plugin and some of the workspaces that have it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Spread {
     /// The plugin.
@@ -108,18 +108,18 @@ pub struct Spread {
     pub workspaces: Vec<WorkspaceName>,
 }
 
-/// A plugin that a workspace does not believe or does not load.
+/// A plugin that a workspace does not trust or does not load.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct SuspectPlugin {
     /// The plugin.
     pub plugin: PluginId,
     /// The workspace.
     pub workspace: WorkspaceName,
-    /// What the workspace says of it.
+    /// The state that the workspace reports.
     pub says: String,
 }
 
-/// Which versions of each plugin are where.
+/// The workspaces of each version of each plugin.
 pub(super) fn spread(
     subjects: &[SurveyedWorkspace],
 ) -> BTreeMap<PluginId, BTreeMap<WorkspaceName, Option<PluginVersion>>> {
@@ -132,7 +132,7 @@ pub(super) fn spread(
     spread
 }
 
-/// Returns who has another version of a plugin than most.
+/// Returns the workspaces with another version of a plugin than most.
 pub(super) fn outliers(plugin: &PluginId, places: &BTreeMap<WorkspaceName, Option<PluginVersion>>) -> Vec<Outlier> {
     let mut counts: BTreeMap<&PluginVersion, usize> = BTreeMap::new();
     for version in places.values().flatten() {
@@ -152,7 +152,7 @@ pub(super) fn outliers(plugin: &PluginId, places: &BTreeMap<WorkspaceName, Optio
     others.map(outlier).collect()
 }
 
-/// Returns what a workspace does not believe or does not load.
+/// Returns the plugins that a workspace does not trust or does not load.
 pub(super) fn doubts(subject: &SurveyedWorkspace) -> Vec<SuspectPlugin> {
     let says = |plugin: &InstalledPlugin| {
         let signature = plugin.signature.as_ref().map(|signature| signature.status.as_str());

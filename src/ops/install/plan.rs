@@ -1,4 +1,4 @@
-//! Which versions go onto a target, in which order. Reads the catalog, changes nothing.
+//! The steps of an installation on a target, in their order. Reads the catalog, changes nothing.
 
 use std::{
     cmp::Ordering,
@@ -21,16 +21,16 @@ use crate::{
     upstream::PackageName,
 };
 
-/// There is no way to a plugin.
+/// Why a plugin cannot be installed.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ChoiceError {
-    /// There is no version to install.
+    /// No version is chosen.
     #[error(transparent)]
     Lookup(#[from] LookupError),
-    /// It goes with no version of what else was asked for.
+    /// It does not work together with the other requested plugins.
     #[error(transparent)]
     Unsolvable(Box<Explanation>),
-    /// The catalog calls it, or what it needs, unsigned, and its package is not looked at here.
+    /// It, or a dependency, is unsigned according to the catalog, and packages are not verified here.
     #[error("{explanation}")]
     Unsigned {
         /// The unsigned plugin.
@@ -38,49 +38,49 @@ pub(super) enum ChoiceError {
         /// Why no signed plugin will do.
         explanation: Box<Explanation>,
     },
-    /// What it needs is there in another version, for another reason.
+    /// A dependency is chosen in another version, for another reason.
     #[error("it needs {plugin} `{wanted}`, and {chosen} was chosen because {}", reason(needed_by.as_ref()))]
     Conflict {
-        /// The plugin that it needs.
+        /// The dependency.
         plugin: PluginId,
-        /// The version that it needs.
+        /// The versions that it needs.
         wanted: VersionRequest,
         /// The version that was chosen.
         chosen: PluginVersion,
-        /// Which plugin that was chosen for; nothing where the user asked for it.
+        /// The plugin that the version was chosen for; `None` if it is requested.
         needed_by: Option<PluginId>,
     },
 }
 
 fn reason(needed_by: Option<&PluginId>) -> String {
-    needed_by.map_or_else(|| "it was asked for".to_owned(), |plugin| format!("{plugin} needs it"))
+    needed_by.map_or_else(|| "it is requested".to_owned(), |plugin| format!("{plugin} needs it"))
 }
 
 diagnose!(ChoiceError {
     forward Lookup, Unsolvable;
     Unsigned { plugin } => Kind::Integrity, PolicyError::Unsigned(plugin.clone()).hint();
-    Conflict { plugin } => Kind::Failed, format!("name a version of {plugin} that all can work with: `{plugin}@VERSION`");
+    Conflict { plugin } => Kind::Failed, format!("name a version of {plugin} that works with all: `{plugin}@VERSION`");
 });
 
-/// One plugin of a plan.
+/// One plugin of an installation.
 #[derive(Debug)]
 pub(super) struct InstallStep {
     pub(super) plugin: PluginId,
     pub(super) action: Result<Action, ChoiceError>,
-    /// The package that comes.
+    /// The package to install.
     pub(super) package: Option<PackageName>,
-    /// What must be there before.
+    /// The plugins that must be installed before.
     pub(super) needs: Vec<PluginId>,
-    /// Which plugin needs it; nothing where the user asked for it.
+    /// The plugin that depends on it; `None` if it is requested.
     pub(super) needed_by: Option<PluginId>,
-    /// The plugin with which the server brings it: it is asked for afterwards, when that should have brought it.
+    /// The dependent with which the server installs it: its own installation comes after that.
     pub(super) brought_by: Option<PluginId>,
-    /// What is to be told before it is done.
+    /// The warnings to show before the step.
     pub(super) warnings: Vec<(WarningKind, String)>,
 }
 
 impl InstallStep {
-    fn of(plugin: PluginId, needed_by: Option<PluginId>) -> Self {
+    fn new(plugin: PluginId, needed_by: Option<PluginId>) -> Self {
         let (action, needs, warnings) = (Ok(Action::Keep { at: None }), Vec::new(), Vec::new());
         Self { plugin, action, package: None, needs, needed_by, brought_by: None, warnings }
     }
@@ -89,58 +89,58 @@ impl InstallStep {
         matches!(self.action, Ok(Action::Replace { .. }))
     }
 
-    /// Returns all that is to be told of it in one line.
+    /// Returns all warnings in one line.
     pub(super) fn warning(&self) -> Option<String> {
         let all: Vec<_> = self.warnings.iter().map(|(_, text)| text.as_str()).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
 }
 
-/// What is looked for, and who needs it.
+/// A requested plugin or a dependency.
 struct InstallWish {
     spec: PluginSpec,
     needed_by: Option<PluginId>,
-    /// The version that goes with the others.
+    /// The version that works with the others.
     settled: Option<PluginVersion>,
 }
 
 impl Versions {
-    /// Returns what is asked for, with the version that was settled on.
+    /// Returns a wish with the version that was chosen.
     fn wish(&self, spec: PluginSpec, needed_by: Option<&PluginId>) -> InstallWish {
         InstallWish { settled: self.chosen.get(&spec.id).cloned(), needed_by: needed_by.cloned(), spec }
     }
 
-    /// Returns the step of a wish that goes with no version of what else was asked for, or that may not be fulfilled.
+    /// Returns the failed step of a refused wish.
     fn refuse(&mut self, wish: &InstallWish) -> Option<InstallStep> {
         let error = self.refused.remove(&wish.spec.id).filter(|_| wish.needed_by.is_none())?;
-        Some(InstallStep { action: Err(error), ..InstallStep::of(wish.spec.id.clone(), None) })
+        Some(InstallStep { action: Err(error), ..InstallStep::new(wish.spec.id.clone(), None) })
     }
 
-    /// Adds to the steps what the server brings along and what is to be told of them; returns what is to be told of others.
+    /// Adds warnings and what the server installs itself to the steps; returns the warnings that belong to no step.
     fn annotate(self, steps: &mut BTreeMap<PluginId, InstallStep>) -> Vec<String> {
-        let comes = |step: &InstallStep| step.action.as_ref().is_ok_and(|action| !action.is_nothing());
+        let is_change = |step: &InstallStep| step.action.as_ref().is_ok_and(|action| !action.is_nothing());
         for (plugin, by) in self.installed_by_server {
-            if steps.get(&by).is_some_and(comes)
-                && let Some(step) = steps.get_mut(&plugin).filter(|step| comes(step))
+            if steps.get(&by).is_some_and(is_change)
+                && let Some(step) = steps.get_mut(&plugin).filter(|step| is_change(step))
             {
                 step.brought_by = Some(by);
             }
         }
         let mut remarks = Vec::new();
         for warning in self.warnings {
-            // What stays has no step: then it is told of what needs it.
+            // A plugin that stays has no step: its warning belongs to its dependent.
             let places = [Some(warning.affected()), warning.needed_by.as_ref()];
-            let place = places.into_iter().flatten().find(|plugin| steps.get(*plugin).is_some_and(comes)).cloned();
-            let put_right = warning.kind == WarningKind::ServerTakesAnother && place.as_ref() == Some(&warning.plugin);
-            let text = match warning.version.filter(|_| put_right) {
+            let place = places.into_iter().flatten().find(|plugin| steps.get(*plugin).is_some_and(is_change)).cloned();
+            let is_repeated =
+                warning.kind == WarningKind::ServerTakesAnother && place.as_ref() == Some(&warning.plugin);
+            let text = match warning.version.filter(|_| is_repeated) {
                 Some(version) => format!("{}; {version} is installed again after that", warning.text),
                 None => warning.text,
             };
             match place.and_then(|plugin| steps.get_mut(&plugin)) {
-                // A server removes the old version before it looks at what the new one needs (protocol page 5.1).
+                // A server removes the old version before it checks the dependencies of the new one (protocol page 5.1).
                 Some(step) if warning.kind == WarningKind::ServerRefuses && step.replaces() => {
-                    step.warnings
-                        .push((warning.kind, format!("{text}; the version that is there may be gone after that")));
+                    step.warnings.push((warning.kind, format!("{text}; the installed version may be removed by that")));
                 }
                 Some(step) => step.warnings.push((warning.kind, text)),
                 None => remarks.push(text),
@@ -150,13 +150,13 @@ impl Versions {
     }
 }
 
-/// The steps of a target, and what else is to be told of the choice.
+/// The steps on a target, and the warnings that belong to no step.
 pub(super) struct InstallPlan {
     pub(super) steps: Vec<InstallStep>,
     pub(super) remarks: Vec<String>,
 }
 
-/// Returns the steps for these wishes, what is needed before what needs it.
+/// Returns the steps for these wishes, dependencies before dependents.
 pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result<InstallPlan, IndexError> {
     let mut versions = Versions::choose(index, ready, specs)?;
     let mut wishes: VecDeque<_> = specs.iter().map(|spec| versions.wish(spec.clone(), None)).collect();
@@ -191,7 +191,7 @@ pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result
     Ok(InstallPlan { steps: sort(steps, order), remarks })
 }
 
-/// Returns why a version that was chosen is none that a later wish can do with.
+/// Returns why a chosen version does not satisfy a later wish.
 fn conflict(step: &InstallStep, wish: &InstallWish) -> Option<ChoiceError> {
     let chosen = step.action.as_ref().ok()?.to()?;
     let wanted = &wish.spec.version;
@@ -203,15 +203,15 @@ fn conflict(step: &InstallStep, wish: &InstallWish) -> Option<ChoiceError> {
     })
 }
 
-/// Returns whether a dependency needs no step: Grafana brings it, or a version that will do is there.
+/// Returns whether a dependency needs no step: it is part of Grafana, or installed in a version that satisfies it.
 fn is_settled(index: &Index, state: &Snapshot, wish: &InstallWish) -> Result<bool, IndexError> {
     if wish.needed_by.is_none() {
         return Ok(false);
     }
     let installed = state.plugins.get(&wish.spec.id).filter(|installed| installed.fault.is_none());
-    let will_do = installed.and_then(|installed| installed.version.as_ref());
+    let present = installed.and_then(|installed| installed.version.as_ref());
     let stays = |version: &PluginVersion| wish.settled.as_ref().is_none_or(|settled| settled.same_release(version));
-    if will_do.is_some_and(|version| wish.spec.version.allows(version) && stays(version)) {
+    if present.is_some_and(|version| wish.spec.version.allows(version) && stays(version)) {
         return Ok(true);
     }
     candidates::is_core(index, &wish.spec.id)
@@ -220,7 +220,7 @@ fn is_settled(index: &Index, state: &Snapshot, wish: &InstallWish) -> Result<boo
 fn plan_one(index: &Index, ready: &Ready, wish: InstallWish) -> Result<(InstallStep, Vec<Dependency>), IndexError> {
     let Ready { target, state, surroundings, .. } = ready;
     let InstallWish { spec, needed_by, settled } = wish;
-    let mut step = InstallStep::of(spec.id.clone(), needed_by);
+    let mut step = InstallStep::new(spec.id.clone(), needed_by);
     let chosen = match candidates::choose_settled(index, &spec, settled.as_ref(), surroundings) {
         Ok(chosen) => chosen,
         Err(error) => {
@@ -233,7 +233,7 @@ fn plan_one(index: &Index, ready: &Ready, wish: InstallWish) -> Result<(InstallS
     if step.needed_by.is_some()
         && let Some(newer) = installed.and_then(|installed| newer_than(installed, &version))
     {
-        // Nobody asked for a step back: Grafana itself takes any newer version of what a plugin needs (protocol page 8).
+        // A dependency is not downgraded: Grafana itself accepts any newer version (protocol page 8).
         step.action = Ok(Action::Keep { at: Some(newer.clone()) });
         return Ok((step, Vec::new()));
     }
@@ -246,7 +246,7 @@ fn plan_one(index: &Index, ready: &Ready, wish: InstallWish) -> Result<(InstallS
     Ok((step, dependencies))
 }
 
-/// Returns the version that is installed, where it works and is newer.
+/// Returns the installed version if it works and is newer.
 fn newer_than<'a>(installed: &'a InstalledPlugin, version: &PluginVersion) -> Option<&'a PluginVersion> {
     let there = installed.version.as_ref().filter(|_| installed.fault.is_none())?;
     (there.cmp_precedence(version) == Ordering::Greater).then_some(there)
@@ -262,8 +262,8 @@ fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> Action {
     }
 }
 
-/// Puts what is needed before what needs it; in a circle, whoever was asked for first comes last. Of those that need what
-/// the server brings along, the one that it is brought for comes first.
+/// Puts dependencies before dependents; in a circle, the plugin that was requested first comes last. A dependency that the
+/// server installs with a dependent comes after that dependent, and before the other dependents.
 fn sort(mut steps: BTreeMap<PluginId, InstallStep>, order: Vec<PluginId>) -> Vec<InstallStep> {
     let brought = |(id, step): (&PluginId, &InstallStep)| Some((id.clone(), step.brought_by.clone()?));
     let brought: HashMap<PluginId, PluginId> = steps.iter().filter_map(brought).collect();
@@ -292,7 +292,7 @@ mod tests {
     fn step(plugin: &str, needs: &[&str]) -> (PluginId, InstallStep) {
         let id: PluginId = plugin.parse().expect("an id");
         let needs = needs.iter().map(|need| need.parse().expect("an id")).collect();
-        (id.clone(), InstallStep { needs, ..InstallStep::of(id, None) })
+        (id.clone(), InstallStep { needs, ..InstallStep::new(id, None) })
     }
 
     fn sorted(steps: [(PluginId, InstallStep); 3]) -> Vec<String> {

@@ -20,49 +20,49 @@ pub enum LockStartError {
     /// The cache cannot be used.
     #[error("nothing was locked")]
     Home(#[from] HomeError),
-    /// Packages cannot be fetched to learn what they need.
+    /// Packages cannot be fetched to read their dependencies.
     #[error("nothing was locked")]
     Fetch(#[from] FetchStartError),
     /// The file cannot be read or written.
     #[error(transparent)]
     File(#[from] LockFileError),
-    /// A plugin to upgrade is neither asked for nor locked.
+    /// A plugin to upgrade is neither requested nor locked.
     #[error("the plugin `{plugin}` cannot be upgraded: it is neither in the manifest nor in the lock")]
     Stranger {
         /// The plugin.
         plugin: PluginId,
-        /// Ids that are spelt like it.
+        /// Ids with a similar spelling.
         near: Vec<String>,
     },
 }
 
 diagnose!(LockStartError {
     forward Index, Home, Fetch, File;
-    Stranger { near } if near.is_empty() => Kind::Usage, "a `[[plugin]]` of the manifest asks for it";
+    Stranger { near } if near.is_empty() => Kind::Usage, "add a `[[plugin]]` for it to the manifest";
     Stranger { near } => Kind::Usage, format!("did you mean {}?", near.join(", "));
 });
 
 /// Why a workspace cannot be locked.
 #[derive(Debug, thiserror::Error)]
 pub enum LockFault {
-    /// It cannot be read, and nothing else tells which Grafana it is.
-    #[error("it cannot be read, and the lock knows no version of Grafana for it: {said}")]
+    /// It cannot be read, and its version of Grafana is not known from the lock.
+    #[error("it cannot be read, and the lock has no version of Grafana for it: {message}")]
     Unread {
         /// Why it cannot be read.
-        said: String,
+        message: String,
         /// What kind of failure that is.
         kind: Kind,
         /// What to do about it.
         hint: Option<String>,
     },
-    /// It answers, but does not tell which Grafana it is, and nothing else does.
-    #[error("it does not tell its version of Grafana, and the lock knows none")]
+    /// It answers without its version of Grafana, which is not known from the lock.
+    #[error("it does not report its version of Grafana, and the lock has none")]
     Hidden,
-    /// There are no versions that go together.
+    /// No versions work together.
     #[error(transparent)]
     Unsolvable(Box<Explanation>),
-    /// The search was given up.
-    #[error("the search for versions that go together took too long")]
+    /// The search took too long.
+    #[error("the search for versions that work together took too long")]
     GivenUp,
     /// An alert stops a plugin.
     #[error("{plugin} {version} cannot be locked")]
@@ -74,8 +74,8 @@ pub enum LockFault {
         /// The alert.
         source: LookupError,
     },
-    /// The catalog promises other bytes than the lock.
-    #[error("the package of {plugin} {version} for {platform} is locked with {locked}, and the catalog has {offered}")]
+    /// The digest in the catalog differs from the locked one.
+    #[error("the package of {plugin} {version} for {platform} is locked with {locked}, but the catalog has {offered}")]
     Digest {
         /// The plugin.
         plugin: PluginId,
@@ -88,12 +88,12 @@ pub enum LockFault {
         /// The digest of the catalog.
         offered: String,
     },
-    /// The manifest wants a plugin gone that it asks for too, or that another needs.
-    #[error("the manifest wants {plugin} gone, and {}", needed(needed_by))]
+    /// The manifest removes a plugin that it also requests, or on which another depends.
+    #[error("the manifest removes {plugin}, but {}", needed(needed_by))]
     Unwanted {
         /// The plugin.
         plugin: PluginId,
-        /// Who needs it; nobody where the manifest itself asks for it.
+        /// The plugins that depend on it; empty if the manifest itself requests it.
         needed_by: Vec<PluginId>,
     },
 }
@@ -101,7 +101,7 @@ pub enum LockFault {
 fn needed(by: &[PluginId]) -> String {
     let ids: Vec<_> = by.iter().map(PluginId::as_str).collect();
     match ids.as_slice() {
-        [] => "asks for it too".to_owned(),
+        [] => "also requests it".to_owned(),
         [one] => format!("{one} needs it"),
         many => format!("{} need it", many.join(", ")),
     }
@@ -132,7 +132,7 @@ impl LockFault {
                  {plugin}` takes what the catalog says"
             )),
             Self::Unwanted { plugin, .. } => {
-                Some(format!("let the `on` of the entries for {plugin} in the manifest mean different workspaces"))
+                Some(format!("let the `on` of the entries for {plugin} in the manifest select different workspaces"))
             }
         }
     }
@@ -172,14 +172,14 @@ impl WorkspaceLockError {
 pub struct LockFailure {
     /// The workspace.
     pub workspace: WorkspaceName,
-    /// Whether its former entry stays in the lock.
+    /// Whether its previous entry stays in the lock.
     pub kept: bool,
     /// Why.
     pub fault: LockFault,
 }
 
 impl LockFailure {
-    /// Returns why, in a sentence.
+    /// Returns the reason as a sentence.
     pub fn reason(&self) -> String {
         Chain(&self.fault).to_string()
     }

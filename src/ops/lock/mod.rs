@@ -1,8 +1,8 @@
-//! Writes the lock: for every workspace the versions that the manifest asks for, with all that they need.
+//! Writes the lock: for every workspace the versions that the manifest requests, with all their dependencies.
 //!
-//! *Invariant:* the same manifest, workspaces, catalog, store and former lock give the same bytes, in whatever order the
-//! answers come. What was locked stays while it will do; a workspace of which nothing can be said keeps its entry.
-//! *Not for:* changing a workspace, and for what is to be changed there (the plan).
+//! *Invariant:* the same manifest, workspaces, catalog, store and previous lock give the same bytes, whatever the order of the
+//! answers. A locked version stays if it satisfies the manifest; a workspace that cannot be locked keeps its entry.
+//! *Not for:* changing a workspace, or planning the changes.
 
 mod assembly;
 mod failure;
@@ -37,13 +37,13 @@ use crate::{
 /// A workspace as it was read, or why it was not.
 pub type WorkspaceState = (WorkspaceName, Result<Snapshot, TargetError>);
 
-/// Which plugins leave the version that is locked.
+/// Which plugins may change their locked version.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub enum LockUpgrade {
-    /// None: what is locked stays while it satisfies the manifest.
+    /// None: a locked version stays if it satisfies the manifest.
     #[default]
     Nothing,
-    /// These, and what they need.
+    /// These and their dependencies.
     Only(BTreeSet<PluginId>),
     /// All.
     All,
@@ -52,67 +52,67 @@ pub enum LockUpgrade {
 /// How versions are chosen.
 #[derive(Clone, Debug, Default)]
 pub struct LockOptions {
-    /// Which plugins leave the version that is locked.
+    /// Which plugins may change their locked version.
     pub upgrade: LockUpgrade,
-    /// Versions that were published later wait, unless the manifest names them exactly or they are locked.
+    /// Versions that were published later are not chosen, unless the manifest names them exactly or they are locked.
     pub published_before: Option<Timestamp>,
-    /// How many packages are downloaded at once to learn what they need.
+    /// How many packages are downloaded at once to read their dependencies.
     pub concurrency: usize,
 }
 
-/// What is to be locked.
+/// The input of a lock.
 #[derive(Clone, Copy, Debug)]
 pub struct LockRequest<'a> {
-    /// What is wanted.
+    /// The wanted plugins.
     pub manifest: &'a Manifest,
-    /// The lock that there is; an empty one where there is none.
+    /// The existing lock; an empty one if there is none.
     pub former: &'a Lock,
-    /// The workspaces that are looked at, as they were read; the others of the manifest keep their entries.
+    /// The workspaces to lock, as they were read; the others of the manifest keep their entries.
     pub states: &'a [WorkspaceState],
-    /// How.
+    /// How versions are chosen.
     pub options: &'a LockOptions,
 }
 
-/// What was chosen. Nothing is written.
+/// The new lock. Nothing is written.
 #[derive(Debug, Default)]
 pub struct ResolvedLock {
-    /// The lock; where a workspace failed, its former entry.
+    /// The lock; a workspace that failed has its previous entry.
     pub lock: Lock,
     /// The workspaces that failed, in the order of the manifest.
     pub failures: Vec<LockFailure>,
-    /// What else is worth knowing, a sentence each.
+    /// Notes, a sentence each.
     pub remarks: Vec<String>,
     /// Versions that are locked without a digest, because the catalog has none.
     pub undigested: BTreeSet<Undigested>,
 }
 
-/// What became of the file.
+/// The result of a lock.
 #[derive(Debug, Serialize)]
 pub struct LockOutcome {
     /// The lock.
     pub path: PathBuf,
-    /// Whether it says, or would say, something else than before.
+    /// Whether it changed, or would change.
     pub changed: bool,
     /// Whether it was written.
     pub written: bool,
-    /// What is otherwise, workspace by workspace.
+    /// The differences from the previous lock, workspace by workspace.
     pub differences: Vec<LockDifference>,
     /// The workspaces that failed.
     pub failed: Vec<LockFailure>,
     /// Versions that are locked without a digest, because the catalog has none.
     pub undigested: BTreeSet<Undigested>,
-    /// What else is worth knowing, a sentence each.
+    /// Notes, a sentence each.
     pub remarks: Vec<String>,
-    /// How many workspaces were looked at.
+    /// How many workspaces were to be locked.
     #[serde(skip)]
     pub considered: usize,
-    /// Whether it was only to be found out whether the lock would change.
+    /// Whether this was only a check whether the lock would change.
     #[serde(skip)]
     pub check: bool,
 }
 
 impl LockOutcome {
-    /// Returns what it means: that all or some workspaces failed, else that a check found a difference.
+    /// Returns the kind of failure: all or some workspaces failed, or a check found a difference.
     pub fn kind(&self) -> Option<Kind> {
         match self.failed.first() {
             Some(first) if self.failed.len() == self.considered => Some(first.fault.kind()),
@@ -122,7 +122,7 @@ impl LockOutcome {
     }
 }
 
-/// Reads workspaces side by side; nothing is changed on them. The answers are in the order of the targets.
+/// Reads workspaces at the same time, without changing them. The states are in the order of the targets.
 pub async fn read_states(targets: Vec<(WorkspaceName, Target)>, concurrency: usize) -> Vec<WorkspaceState> {
     let read = |(name, target): (WorkspaceName, Target)| async move {
         let state = target.read(true).await;
@@ -131,9 +131,9 @@ pub async fn read_states(targets: Vec<(WorkspaceName, Target)>, concurrency: usi
     stream::iter(targets).map(read).buffered(concurrency.max(1)).collect().await
 }
 
-/// Writes the lock beside the manifest at `path`, or with `check` only says whether it would change.
+/// Writes the lock beside the manifest at `path`, or with `check` only finds out whether it would change.
 ///
-/// Where only some workspaces can be resolved, the lock is written with the former entries of the others.
+/// If only some workspaces can be locked, the lock is written with the previous entries of the others.
 pub async fn lock(
     context: &Context,
     sources: &Sources,

@@ -1,4 +1,4 @@
-//! Resolves all workspaces, and fetches packages of which it is not known what they need until nothing new comes up.
+//! Chooses the versions of all workspaces, and fetches packages whose dependencies are not known until all are known.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -23,16 +23,16 @@ use crate::{
     resolver::{Problem, SolveOutcome, Surroundings, solve},
 };
 
-/// After this many rounds of finding out what packages need, the rest is left to be told by name.
+/// After this many rounds of fetching, the remaining unknown dependencies are only reported.
 const MAX_ROUNDS: usize = 16;
 
-/// A package of which it is not known what it needs: plugin, version, and the platform of the workspace.
+/// A package with unknown dependencies: plugin, version, and the platform of the workspace.
 type Unknown = (PluginId, String, Platform);
 
-/// Chooses versions for every workspace that was looked at; writes nothing but packages into the store.
+/// Chooses versions for every workspace that was read; writes nothing except packages into the store.
 ///
-/// The former lock's versions stay unless they are to be upgraded. What a version needs that the catalog does not tell is
-/// read from its package, which is fetched; offline, and where that fails, it is left out and said.
+/// Versions of the previous lock stay unless they are to be upgraded. Dependencies that the catalog does not have are read
+/// from the fetched package; offline, or if the fetch fails, they are left out and reported.
 pub async fn resolve_lock(
     context: &Context,
     sources: &Sources,
@@ -57,7 +57,7 @@ pub async fn resolve_lock(
         let unknown = unknown(&cases, &outcomes);
         let new: Vec<_> = unknown.iter().filter(|one| !asked.contains_key(*one)).cloned().collect();
         if new.is_empty() || round == MAX_ROUNDS || context.client.is_offline() {
-            tell_unknown(&unknown, &asked, &mut resolved.remarks);
+            report_unknown(&unknown, &asked, &mut resolved.remarks);
             assemble(&index, request, (cases, outcomes), &mut resolved)?;
             break;
         }
@@ -67,7 +67,7 @@ pub async fn resolve_lock(
     Ok(resolved)
 }
 
-/// A plugin to upgrade that nobody has is a slip of the pen.
+/// Refuses a plugin to upgrade that is neither requested nor locked: a typing error.
 fn check_upgrade(request: &LockRequest<'_>) -> Result<(), LockStartError> {
     let LockUpgrade::Only(plugins) = &request.options.upgrade else { return Ok(()) };
     let asked = request.manifest.plugins().iter().map(|wish| &wish.id);
@@ -88,7 +88,7 @@ fn failure(request: &LockRequest<'_>, workspace: &Workspace, fault: LockFault) -
     LockFailure { workspace: workspace.name().clone(), kept, fault }
 }
 
-/// What a problem depends on that is not the same for all workspaces: those that agree in it have the same solution.
+/// The parts of a problem that differ between workspaces: those with equal keys have the same solution.
 #[derive(Eq, Hash, PartialEq)]
 struct ProblemKey {
     wishes: Vec<(PluginId, String)>,
@@ -108,7 +108,7 @@ impl ProblemKey {
     }
 }
 
-/// Returns the outcome of each case, in order; equal problems are solved once.
+/// Returns the outcome for each workspace, in order; equal problems are solved once.
 fn solve_all(
     context: &Context,
     index: &Index,
@@ -144,19 +144,19 @@ fn unknown(cases: &[WorkspaceProblem<'_>], outcomes: &[SolveOutcome]) -> BTreeSe
     unknown
 }
 
-/// Says of every version of which it is not known what it needs why that is so, once.
-fn tell_unknown(unknown: &BTreeSet<Unknown>, asked: &BTreeMap<Unknown, String>, remarks: &mut Vec<String>) {
-    let mut told = HashSet::new();
+/// Adds a remark for every version with unknown dependencies, once.
+fn report_unknown(unknown: &BTreeSet<Unknown>, asked: &BTreeMap<Unknown, String>, remarks: &mut Vec<String>) {
+    let mut reported = HashSet::new();
     for one in unknown {
         let (plugin, version, _) = one;
         let why = asked.get(one).map_or("its package is not in the store", String::as_str);
-        if told.insert((plugin, version)) {
-            remarks.push(format!("what {plugin} {version} needs is not known: {why}"));
+        if reported.insert((plugin, version)) {
+            remarks.push(format!("the dependencies of {plugin} {version} are not known: {why}"));
         }
     }
 }
 
-/// Fetches packages; returns each with why it did not come, or that it tells nothing.
+/// Fetches packages; returns each with why its dependencies are still not known.
 async fn fetch_all(
     context: &Context,
     sources: &Sources,
@@ -181,7 +181,7 @@ async fn fetch_all(
             failure.plugin == *plugin && failure.version.as_ref().is_some_and(|failed| failed.as_str() == version)
         };
         let reason = failed.iter().find(is_it).map(|failure| failure.reason.clone());
-        reason.unwrap_or_else(|| "its package does not tell".to_owned())
+        reason.unwrap_or_else(|| "its package does not have them".to_owned())
     };
     Ok(new.into_iter().map(|one| (one.clone(), reason(&one))).collect())
 }
@@ -220,7 +220,7 @@ fn assemble(
     }
     let order = |name: &WorkspaceName| request.manifest.workspaces().iter().position(|one| one.name() == name);
     resolved.failures.sort_by_key(|failure| order(&failure.workspace));
-    // What was chosen is as old as the catalog that it was chosen from.
+    // An unchanged lock keeps the state of the catalog that it was chosen from.
     let is_same = !entries.is_empty() && entries == request.former.workspaces;
     resolved.lock.catalog = if is_same { request.former.catalog.clone() } else { assembly.catalog.snapshot()? };
     resolved.lock.workspaces = entries;

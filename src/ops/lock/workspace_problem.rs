@@ -1,4 +1,4 @@
-//! One workspace: what is asked of it, and what is known of where it must work.
+//! The problem of one workspace: the requested plugins, and where they must work.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,17 +16,17 @@ use crate::{
     resolver::{Problem, SignatureRule, Surroundings},
 };
 
-/// What is to be resolved for one workspace.
+/// The problem of one workspace.
 #[derive(Debug)]
 pub(super) struct WorkspaceProblem<'a> {
     pub(super) workspace: &'a Workspace,
     pub(super) former: Option<&'a LockedWorkspace>,
     pub(super) problem: Problem,
-    /// What the manifest asks for, the catalog does not have and the lock does.
+    /// The requested plugins that the catalog does not have, with their locked versions.
     pub(super) kept: BTreeMap<PluginId, &'a LockedPlugin>,
-    /// What the manifest wants gone.
+    /// The plugins that the manifest removes.
     pub(super) unwanted: BTreeSet<PluginId>,
-    /// What leaves its locked version, where not all does.
+    /// The plugins that may change their locked version; `None` if all may.
     pub(super) upgraded: Option<BTreeSet<PluginId>>,
 }
 
@@ -64,14 +64,14 @@ impl<'a> WorkspaceProblem<'a> {
         Ok(Self { workspace, former, problem, kept, unwanted, upgraded })
     }
 
-    /// Returns the entry of the former lock for a plugin that is to stay as it is.
+    /// Returns the entry of the previous lock for a plugin that is to stay as it is.
     pub(super) fn former_of(&self, plugin: &PluginId) -> Option<&'a LockedPlugin> {
         let stays = self.upgraded.as_ref().is_some_and(|upgraded| !upgraded.contains(plugin));
         self.former.filter(|_| stays)?.plugins.get(plugin)
     }
 }
 
-/// Returns the version of Grafana that a workspace has, or had when it was locked.
+/// Returns the version of Grafana of a workspace, now or when it was locked.
 fn grafana(
     workspace: &Workspace,
     state: Option<&Result<Snapshot, TargetError>>,
@@ -81,28 +81,28 @@ fn grafana(
     let name = workspace.name();
     let locked = former.and_then(|former| former.grafana.clone());
     match (workspace.place(), state) {
-        (Endpoint::Directory { grafana: Some(told), .. }, _)
-        | (Endpoint::Server { .. }, Some(Ok(Snapshot { grafana: Some(told), .. }))) => Ok(Some(told.clone())),
+        (Endpoint::Directory { grafana: Some(version), .. }, _)
+        | (Endpoint::Server { .. }, Some(Ok(Snapshot { grafana: Some(version), .. }))) => Ok(Some(version.clone())),
         (Endpoint::Directory { grafana: None, .. }, Some(Ok(_))) => {
             remarks.push(format!(
-                "{name}: which Grafana uses it is not known, so the newest versions are taken; `grafana` in the manifest \
-                 tells"
+                "{name}: its version of Grafana is not known, so the newest versions are chosen; set `grafana` in the \
+                 manifest"
             ));
             Ok(None)
         }
         (Endpoint::Server { .. }, Some(Ok(_))) => {
             let locked = locked.ok_or(LockFault::Hidden)?;
-            remarks.push(format!("{name}: it does not tell its version of Grafana; {locked} of the lock is taken"));
+            remarks.push(format!("{name}: it does not report its version of Grafana; {locked} of the lock is used"));
             Ok(Some(locked))
         }
         (place, Some(Err(error))) => {
             let may_be_unknown = former.is_some() && matches!(place, Endpoint::Directory { .. });
             let taken = match &locked {
                 Some(locked) => format!("Grafana {locked} of the lock"),
-                None if may_be_unknown => "what the lock says".to_owned(),
+                None if may_be_unknown => "the lock".to_owned(),
                 None => return Err(unread(error).into()),
             };
-            remarks.push(format!("{name}: it cannot be read, so {taken} is taken: {}", Chain(error)));
+            remarks.push(format!("{name}: it cannot be read, so {taken} is used: {}", Chain(error)));
             Ok(locked)
         }
         (_, None) => Ok(locked),
@@ -110,10 +110,10 @@ fn grafana(
 }
 
 fn unread(error: &TargetError) -> LockFault {
-    LockFault::Unread { said: Chain(error).to_string(), kind: error.kind(), hint: error.hint() }
+    LockFault::Unread { message: Chain(error).to_string(), kind: error.kind(), hint: error.hint() }
 }
 
-/// What is asked of the resolver, and what stays as it is locked.
+/// The wishes, and the plugins that stay as they are locked.
 type ResolverInput<'a> = (Vec<PluginSpec>, BTreeMap<PluginId, &'a LockedPlugin>);
 
 fn wishes<'a>(
@@ -125,7 +125,7 @@ fn wishes<'a>(
     for wish in present {
         let spec = PluginSpec { id: wish.id.clone(), version: request_of(wish) };
         let locked = former.and_then(|former| former.plugins.get(&wish.id));
-        // A plugin that was taken over as it is may be one that no catalog has.
+        // An adopted plugin may be missing from the catalog.
         match locked.filter(|locked| spec.version.allows(&locked.version)) {
             Some(locked) if index.plugin(&wish.id)?.is_none() => drop(kept.insert(wish.id.clone(), locked)),
             _ => wishes.push(spec),
@@ -134,7 +134,7 @@ fn wishes<'a>(
     Ok((wishes, kept))
 }
 
-/// Returns what a wish asks for; a version that is named in full is pinned.
+/// Returns the requested versions of a wish; an exact version is pinned.
 fn request_of(wish: &Wish) -> VersionRequest {
     match wish.version.as_ref().and_then(|range| range.exact().zip(Some(range.clone()))) {
         Some((version, range)) => VersionRequest::Text { version, range: Some(range) },
@@ -142,7 +142,7 @@ fn request_of(wish: &Wish) -> VersionRequest {
     }
 }
 
-/// Returns the plugins that leave their locked versions; nothing where all do.
+/// Returns the plugins that may change their locked version; `None` if all may.
 fn upgraded(upgrade: &LockUpgrade, former: Option<&LockedWorkspace>) -> Option<BTreeSet<PluginId>> {
     let mut upgraded = match upgrade {
         LockUpgrade::All => return None,
@@ -163,8 +163,8 @@ fn upgraded(upgrade: &LockUpgrade, former: Option<&LockedWorkspace>) -> Option<B
     }
 }
 
-/// Returns the versions that stay where they will do: those of the lock, and of what merely comes along with others those
-/// that are installed.
+/// Returns the versions that stay if they satisfy the rest: those of the lock, and the installed versions of plugins that
+/// are not requested.
 fn locked(
     former: Option<&LockedWorkspace>,
     installed: Option<&Snapshot>,
@@ -185,7 +185,7 @@ fn locked(
     locked
 }
 
-/// Returns the state of each workspace of the manifest that is looked at, in the order of the manifest.
+/// Returns the workspaces to lock, in the order of the manifest.
 pub(super) fn considered<'a>(request: &LockRequest<'a>) -> impl Iterator<Item = &'a Workspace> {
     let states: BTreeSet<_> = request.states.iter().map(|(name, _): &WorkspaceState| name).collect();
     request.manifest.workspaces().iter().filter(move |workspace| states.contains(workspace.name()))

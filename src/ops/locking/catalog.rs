@@ -1,4 +1,4 @@
-//! What the catalog says of the versions that are locked.
+//! The catalog's facts about locked versions.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,11 +19,11 @@ pub struct Undigested {
     pub version: PluginVersion,
 }
 
-/// What the catalog says, each plugin read once.
+/// The catalog; each plugin is read once.
 pub(in crate::ops) struct CatalogReader<'a> {
     index: &'a Index,
     known: BTreeMap<PluginId, Option<(StoredPlugin, Vec<StoredRelease>)>>,
-    /// Versions of which it has no digest.
+    /// Versions without a digest.
     pub(in crate::ops) undigested: BTreeSet<Undigested>,
 }
 
@@ -32,7 +32,7 @@ impl<'a> CatalogReader<'a> {
         Self { index, known: BTreeMap::new(), undigested: BTreeSet::new() }
     }
 
-    /// Returns the last state of the catalog that was copied.
+    /// Returns the state of the catalog after its last sync.
     pub(in crate::ops) fn snapshot(&self) -> Result<Option<CatalogState>, IndexError> {
         let last = self.index.syncs()?.into_iter().next();
         Ok(last.map(|sync| CatalogState { source: sync.source, sync: sync.id, synced_at: sync.finished_at }))
@@ -54,7 +54,7 @@ impl<'a> CatalogReader<'a> {
         Ok(self.plugin(id)?.is_some())
     }
 
-    /// Returns what is locked of a version: who signed it, and the digests of its packages.
+    /// Returns the entry of a version: its signer, and the digests of its packages.
     pub(in crate::ops) fn lock(
         &mut self,
         id: &PluginId,
@@ -71,7 +71,7 @@ impl<'a> CatalogReader<'a> {
             let exact = releases.iter().find(|one| one.release.version == *version);
             let found = exact.or_else(|| releases.iter().find(|one| one.release.version.same_release(version)));
             if let Some(found) = found {
-                // What is no longer listed is known by its pins alone.
+                // A version that is no longer listed is known only from its pins.
                 let listed = &found.release.packages;
                 let packages = if listed.is_empty() { &found.pins } else { listed };
                 let digest = |package: &crate::model::Package| PackageDigest::best(&package.digests);

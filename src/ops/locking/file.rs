@@ -1,4 +1,4 @@
-//! The file: where it is, and how it is read and written.
+//! Reads and writes the lock file.
 
 use std::{
     fs, io,
@@ -14,7 +14,7 @@ use crate::{
 /// A lock cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum LockFileError {
-    /// The lock that is there is refused.
+    /// The existing lock is refused.
     #[error("the lock `{}` is refused", path.display())]
     Refused {
         /// The file.
@@ -31,7 +31,7 @@ pub enum LockFileError {
         source: io::Error,
     },
     /// It cannot be written.
-    #[error("`{}` cannot be written, and is as it was", path.display())]
+    #[error("`{}` cannot be written, and is unchanged", path.display())]
     Write {
         /// The file.
         path: PathBuf,
@@ -46,19 +46,19 @@ diagnose!(LockFileError {
     Write => Kind::Storage;
 });
 
-/// Returns where the lock of a manifest is: beside it, `plugport.lock` for `plugport.toml`.
+/// Returns the path of the lock of a manifest: beside it, `plugport.lock` for `plugport.toml`.
 pub fn lock_path(manifest: &Path) -> PathBuf {
     manifest.with_extension("lock")
 }
 
-/// Reads a lock; where no file is there, nothing.
+/// Reads a lock; `None` if there is no file.
 pub fn read_lock(path: &Path) -> Result<Option<Lock>, LockFileError> {
     let text = read_text(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
     let lock = text.map(|text| Lock::parse(&text)).transpose();
     lock.map_err(|source| LockFileError::Refused { path: path.to_owned(), source })
 }
 
-/// Writes a lock where the file does not say it already; returns whether it did.
+/// Writes a lock if the file differs; returns whether it was written.
 pub fn write_lock(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     let former = read_text(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
     let text = lock.to_text();
@@ -69,7 +69,7 @@ pub fn write_lock(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     Ok(true)
 }
 
-/// Reads a file; where none is there, nothing.
+/// Reads a file; `None` if there is none.
 pub(in crate::ops) fn read_text(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -78,7 +78,7 @@ pub(in crate::ops) fn read_text(path: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Writes a file; of a link, what it leads to. The mode stays.
+/// Writes a file, or the target of a link, and keeps its mode.
 pub(in crate::ops) fn put(path: &Path, text: &str) -> io::Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());

@@ -1,6 +1,6 @@
-//! The lock between the catalog and the disk: what the catalog says of a version, and the file beside the manifest.
+//! The lock between the catalog and the disk: the catalog's facts about a version, and the file beside the manifest.
 //!
-//! *Invariant:* digests come from pins, never from what a catalog says anew; the file is wholly the old or the new one.
+//! *Invariant:* digests come from pins, never from a changed catalog; the file is wholly old or wholly new.
 //! *Not for:* choosing versions.
 
 mod catalog;

@@ -5,13 +5,13 @@ use crate::{
     ops::{lock::LockStartError, locking::LockFileError},
 };
 
-/// Nothing was planned.
+/// No plan was made.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanStartError {
     /// The lock cannot be used.
     #[error("nothing was planned")]
     Lock(#[from] LockFileError),
-    /// There is no lock, and no versions can be chosen without one.
+    /// There is no lock, and versions cannot be chosen without one.
     #[error("nothing was planned: there is no lock")]
     NoLock(#[from] LockStartError),
     /// The catalog cannot be used.

@@ -1,6 +1,6 @@
-//! What is planned besides plugins.
+//! The planned changes of dashboards and data sources.
 //!
-//! *Invariant:* what is as it is to be already is left out, unless its plugin is changed: then it is looked at once more.
+//! *Invariant:* content that is up to date is left out, unless its plugin is changed: then it is checked again.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::{
     rollout::{Content, planner::WorkspaceDecision},
 };
 
-/// Returns what the manifest asks for besides plugins, of workspaces that could be read, and that is so already.
+/// Returns the content of the manifest that is up to date on the workspaces that could be read.
 pub(super) async fn already_so(manifest: &Manifest, surveys: &[Survey]) -> Vec<Content> {
     let every: BTreeSet<PluginId> = manifest.plugins().iter().map(|wish| wish.id.clone()).collect();
     let of_each: Vec<Vec<Content>> = stream::iter(surveys)
@@ -33,7 +33,7 @@ async fn of_one(manifest: &Manifest, survey: &Survey, every: &BTreeSet<PluginId>
     };
     let mut so = Vec::new();
     for one in content::planned(manifest, workspace, every) {
-        // What cannot be read is planned: whoever carries it out meets that again.
+        // Content that cannot be read is planned: the rollout will report the error.
         if content::is_so(server, &one).await.unwrap_or(false) {
             so.push(one);
         }
@@ -41,7 +41,7 @@ async fn of_one(manifest: &Manifest, survey: &Survey, every: &BTreeSet<PluginId>
     so
 }
 
-/// Returns what is done besides plugins on a workspace that could be read, once the decision was carried out.
+/// Returns the changes of content on a workspace that could be read, after its actions.
 pub(super) fn planned(
     manifest: &Manifest,
     workspace: &Workspace,

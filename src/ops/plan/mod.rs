@@ -1,7 +1,7 @@
 //! What a rollout would do: every workspace is read, and compared with the manifest and the lock.
 //!
-//! *Invariant:* nothing is changed anywhere, and the plan depends on what was read alone, not on who answered first.
-//! *Not for:* the rules, which `rollout` has; here the values come together that they are about.
+//! *Invariant:* nothing is changed, and the plan depends only on what was read, not on the order of the answers.
+//! *Not for:* the rules of planning; see `rollout::planner`.
 
 mod catalog;
 mod error;
@@ -48,49 +48,49 @@ use crate::{
     },
 };
 
-/// How many plugins an Amazon Managed Grafana workspace may have beside those that it brings (protocol page 7).
+/// How many plugins an Amazon Managed Grafana workspace may have besides those that it preinstalls (protocol page 7).
 const AMAZON_QUOTA: usize = 50;
 
 /// How to plan.
 #[derive(Clone, Debug, Default)]
 pub struct PlanOptions {
-    /// Versions that were published later wait, unless they are asked for by name.
+    /// Versions that were published later are not chosen, unless they are requested by name.
     pub published_before: Option<Timestamp>,
-    /// The versions that the last rollout left on each workspace, where there was one.
+    /// The versions that the last rollout left on each workspace.
     pub last_known: BTreeMap<WorkspaceName, BTreeMap<PluginId, PluginVersion>>,
 }
 
-/// A plan, and what was noticed while it was made.
+/// A plan, with the notes from making it.
 #[derive(Debug)]
 pub struct Planned {
     /// The plan.
     pub plan: Plan,
-    /// What is to be told of workspaces, each begins with a name.
+    /// Notes about workspaces, each starts with the name.
     pub remarks: Vec<String>,
     /// The workspaces that could not be read.
     pub unread: Vec<(WorkspaceName, Unread)>,
 }
 
 impl Planned {
-    /// Returns what kind of failure it is: the first one, where no workspace could be read.
+    /// Returns the kind of failure: the first one if no workspace could be read.
     pub fn kind(&self) -> Option<Kind> {
         self.unread.first().filter(|_| self.plan.workspaces.is_empty()).map(|(_, unread)| unread.kind)
     }
 }
 
-/// Returns the digest that a plan knows a lock by.
+/// Returns the digest by which a plan identifies a lock.
 pub fn lock_digest(lock: &Lock) -> Sha256Digest {
     Sha256Digest::from_bytes(Sha256::digest(lock.to_text()).into())
 }
 
-/// Returns the digest of the lock that lies beside a manifest, where there is one.
+/// Returns the digest of the lock beside a manifest; `None` if there is none.
 pub fn current_lock(manifest_path: &Path) -> Result<Option<Sha256Digest>, PlanStartError> {
     Ok(read_lock(&lock_path(manifest_path))?.as_ref().map(lock_digest))
 }
 
-/// Plans what is to be done on these workspaces, which are given in the order of the manifest.
+/// Makes a plan for workspaces, given in the order of the manifest.
 ///
-/// Where there is no lock, versions are chosen for this plan alone, and packages may be fetched to learn what they need.
+/// Without a lock, versions are chosen for this plan alone, and packages may be fetched to read their dependencies.
 pub async fn plan(
     context: &Context,
     sources: &Sources,
@@ -100,7 +100,7 @@ pub async fn plan(
 ) -> Result<Planned, PlanStartError> {
     let former = read_lock(&lock_path(path))?;
     let index_path = context.home.index_path();
-    // Found out before anybody is asked.
+    // Checked before the first request.
     let index = blocking({
         let index_path = index_path.clone();
         move || Index::open_existing(&index_path)
@@ -122,12 +122,12 @@ pub async fn plan(
     Ok(Planned { plan, remarks, unread })
 }
 
-/// The versions that are wanted.
+/// The wanted versions.
 struct ChosenVersions {
     lock: Lock,
-    /// The digest of the file; nothing where there is none.
+    /// The digest of the lock; `None` if there is none.
     digest: Option<Sha256Digest>,
-    /// The workspaces that no versions go together for, and why.
+    /// The workspaces for which no versions work together, and why.
     failed: BTreeMap<WorkspaceName, Obstacle>,
 }
 
@@ -166,15 +166,15 @@ async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceNam
     surveys
 }
 
-/// What plans are made from besides the workspaces themselves.
+/// What a plan is made from besides the workspaces.
 struct PlanInputs {
     manifest: Manifest,
     chosen: ChosenVersions,
     options: PlanOptions,
     now: Timestamp,
     index_path: PathBuf,
-    /// What is so already, besides plugins.
-    so: Vec<Content>,
+    /// Content that is up to date already.
+    current: Vec<Content>,
 }
 
 impl PlanInputs {
@@ -188,7 +188,7 @@ impl PlanInputs {
             let subject = self.subject(workspace, survey, &mut facts)?;
             let mut decision = decide(&subject);
             decision.warnings.extend(facts.warnings(survey, &subject, &decision)?);
-            content.extend(extra_content::planned(&self.manifest, workspace, survey, &decision, &self.so));
+            content.extend(extra_content::planned(&self.manifest, workspace, survey, &decision, &self.current));
             places.push(place(workspace, survey, decision));
         }
         let sync = index.syncs()?.first().map(|sync| sync.id);
@@ -203,7 +203,7 @@ impl PlanInputs {
         facts: &mut CatalogFacts<'_>,
     ) -> Result<PlannerInput, IndexError> {
         let name = workspace.name();
-        let asked = asked(workspace, self.manifest.plugins());
+        let asked = requested(workspace, self.manifest.plugins());
         let locked = self.chosen.lock.workspace(name).cloned();
         let platform = workspace.platform().clone();
         let (mut known, mut missing) = (BTreeMap::new(), BTreeMap::new());
@@ -218,7 +218,7 @@ impl PlanInputs {
         }
         let mut last_known = BTreeMap::new();
         for (id, plugin) in locked.iter().flat_map(|locked| &locked.plugins) {
-            // What was adopted is locked as it was found.
+            // An adopted plugin is locked in the version that was found.
             if plugin.reason == LockReason::Adopted {
                 last_known.insert(id.clone(), plugin.version.clone());
             }
@@ -239,7 +239,7 @@ impl PlanInputs {
         })
     }
 
-    /// Returns why no version of a plugin that is asked for can be in a lock, where the catalog tells.
+    /// Returns why no version of a requested plugin can be locked; `None` if the catalog does not tell.
     fn why_not(
         &self,
         facts: &CatalogFacts<'_>,
@@ -252,12 +252,12 @@ impl PlanInputs {
     }
 }
 
-/// Returns what the manifest says of each plugin on a workspace.
-fn asked(workspace: &Workspace, wishes: &[Wish]) -> BTreeMap<PluginId, Requested> {
+/// Returns what the manifest requests for each plugin on a workspace.
+fn requested(workspace: &Workspace, wishes: &[Wish]) -> BTreeMap<PluginId, Requested> {
     let mut asked = BTreeMap::new();
     for wish in wishes.iter().filter(|wish| workspace.is_selected_by(&wish.on)) {
         let ranges: Vec<VersionRange> = wish.version.iter().cloned().collect();
-        let said = match (asked.remove(&wish.id), wish.ensure) {
+        let request = match (asked.remove(&wish.id), wish.ensure) {
             (None, Ensure::Present) => Requested::Present(ranges),
             (None | Some(Requested::Absent), Ensure::Absent) => Requested::Absent,
             (Some(Requested::Present(mut earlier)), Ensure::Present) => {
@@ -266,7 +266,7 @@ fn asked(workspace: &Workspace, wishes: &[Wish]) -> BTreeMap<PluginId, Requested
             }
             _ => Requested::Both,
         };
-        asked.insert(wish.id.clone(), said);
+        asked.insert(wish.id.clone(), request);
     }
     asked
 }
@@ -293,12 +293,12 @@ mod tests {
             [[plugin]]\nid = \"torn\"\n[[plugin]]\nid = \"torn\"\nensure = \"absent\"\n[[plugin]]\nid = \"torn\"\n\
             [[plugin]]\nid = \"gone\"\nensure = \"absent\"\n[[plugin]]\nid = \"elsewhere\"\non = \"tier=prod\"\n";
         let manifest = Manifest::parse(text, Path::new("plugport.toml")).expect("a manifest");
-        let asked = asked(&manifest.workspaces()[0], manifest.plugins());
-        let said: Vec<_> = asked.iter().map(|(id, asked)| format!("{id}: {asked:?}")).collect();
-        assert_eq!(said.len(), 3, "{said:?}");
+        let asked = requested(&manifest.workspaces()[0], manifest.plugins());
+        let requests: Vec<_> = asked.iter().map(|(id, asked)| format!("{id}: {asked:?}")).collect();
+        assert_eq!(requests.len(), 3, "{requests:?}");
         assert_eq!(asked[&"gone".parse().expect("an id")], Requested::Absent);
         assert_eq!(asked[&"torn".parse().expect("an id")], Requested::Both);
-        let Requested::Present(ranges) = &asked[&"twice".parse().expect("an id")] else { panic!("{said:?}") };
+        let Requested::Present(ranges) = &asked[&"twice".parse().expect("an id")] else { panic!("{requests:?}") };
         assert_eq!(ranges.len(), 2);
     }
 }

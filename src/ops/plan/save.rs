@@ -35,7 +35,7 @@ pub enum SavedPlanError {
         /// Why not.
         source: io::Error,
     },
-    /// It is not what was saved.
+    /// It is not a plan, or was edited.
     #[error("`{}` cannot be applied", path.display().to_string().escape_debug())]
     Plan {
         /// The file.
@@ -45,7 +45,7 @@ pub enum SavedPlanError {
     },
 }
 
-diagnose!(SavedPlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`, and apply it as it is");
+diagnose!(SavedPlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`, and apply it without editing it");
 
 /// Returns the plan that was saved at `path`.
 pub fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
@@ -55,7 +55,7 @@ pub fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
     Plan::parse(&text).map_err(|source| SavedPlanError::Plan { path: path.to_owned(), source })
 }
 
-/// Writes the text of a plan to a file that nobody else may read: it is there wholly or not at all.
+/// Writes the text of a plan to a file that only the owner may read, completely or not at all.
 pub fn save(path: &Path, text: &str) -> Result<(), PlanSaveError> {
     let failed = |source| PlanSaveError { path: path.to_owned(), source };
     disk::write_atomic(path, text.as_bytes(), 0o600).map_err(failed)

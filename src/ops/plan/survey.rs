@@ -1,4 +1,4 @@
-//! What is on a workspace, as far as a plan rests on it.
+//! The present state of a workspace, as far as a plan depends on it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -23,7 +23,7 @@ pub(super) struct Survey {
     remarks: Vec<String>,
 }
 
-/// Reads a workspace within its time.
+/// Reads a workspace within its time limit.
 pub(super) async fn survey(name: WorkspaceName, target: Target) -> Survey {
     let (state, extras) = tokio::join!(target.read(true), extras(&target));
     let mut remarks = state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
@@ -31,22 +31,22 @@ pub(super) async fn survey(name: WorkspaceName, target: Target) -> Survey {
     if let Place::Folder { path, .. } = &target.place
         && !path.exists()
     {
-        remarks.push("the folder is not there yet".to_owned());
+        remarks.push("the folder does not exist yet".to_owned());
     }
     let mut state = state.map_err(|error| Unread::from(&error));
     if let Some(gap) = extras.gap.filter(|_| state.is_ok()) {
-        let error = format!("only a part of its plugins can be seen: {gap}");
-        let hint = Some("use a token that sees all plugins: one of an Admin, say".to_owned());
+        let error = format!("the list of its plugins is incomplete: {gap}");
+        let hint = Some("use a token that may read all plugins, for example of an Admin".to_owned());
         state = Err(Unread { error, hint, kind: Kind::Failed });
     }
     Survey { name, target, state, preinstalled: extras.preinstalled, remarks }
 }
 
-/// What a server tells beside its plugins.
+/// What a server reports besides its plugins.
 #[derive(Default)]
 struct Extras {
     preinstalled: BTreeMap<PluginId, Option<PluginVersion>>,
-    /// Why the list of its plugins lacks some.
+    /// Why the list of its plugins is incomplete.
     gap: Option<String>,
     remarks: Vec<String>,
 }
@@ -59,11 +59,11 @@ async fn extras(target: &Target) -> Extras {
     let (gap, remark) = match reach {
         Reach::All => (None, None),
         Reach::Part(gap) => (Some(gap), None),
-        Reach::Unknown => (None, Some("it does not tell whether the credential sees all plugins".to_owned())),
+        Reach::Unknown => (None, Some("it does not tell whether the token can read all plugins".to_owned())),
     };
     let (preinstalled, trouble) = match preinstalled {
         Ok(preinstalled) => (preinstalled, None),
-        Err(trouble) => (BTreeMap::new(), Some(format!("which plugins its configuration pins: {trouble}"))),
+        Err(trouble) => (BTreeMap::new(), Some(format!("the plugins that its configuration pins: {trouble}"))),
     };
     Extras { preinstalled, gap, remarks: remark.into_iter().chain(trouble).collect() }
 }
@@ -85,18 +85,18 @@ impl Survey {
         Some((self.name.clone(), self.state.as_ref().err()?.clone()))
     }
 
-    /// Returns what was read as the lock takes it; nothing where that was nothing.
+    /// Returns what was read for the lock; `None` if nothing was.
     pub(super) fn read(&self) -> Option<WorkspaceState> {
         Some((self.name.clone(), Ok(self.state.as_ref().ok()?.clone())))
     }
 
-    /// Returns what is to be told of it; of one that could not be read that alone.
+    /// Returns the notes about it; if it could not be read, that alone.
     pub(super) fn told(&self) -> impl Iterator<Item = String> {
         let remarks = self.remarks.iter().filter(|_| self.state.is_ok());
         remarks.map(|remark| format!("{}: {remark}", self.name))
     }
 
-    /// Returns what is there as the planner takes it.
+    /// Returns the present state for the planner.
     pub(super) fn there(&self) -> Result<There, Obstacle> {
         let state = self
             .state

@@ -8,16 +8,16 @@ use crate::{
     rollout::{Base, Content, Plan, PlanId, PlanSummary, PlannedWorkspace, Rollout, waves::waves},
 };
 
-/// A workspace and what was decided about it.
+/// A workspace with the decision about it.
 #[derive(Clone, Debug)]
 pub struct DecidedWorkspace {
     /// The name.
     pub name: WorkspaceName,
-    /// The labels, which waves go by.
+    /// The labels, by which waves select.
     pub labels: BTreeMap<String, String>,
-    /// What it is now; nothing where it was not read.
+    /// Its present state; `None` if it was not read.
     pub ground: Option<PlannedWorkspace>,
-    /// What is done about it.
+    /// What is decided about it.
     pub decision: WorkspaceDecision,
 }
 

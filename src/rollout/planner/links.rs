@@ -1,27 +1,27 @@
-//! Who needs whom, and the order that follows from it.
+//! The dependencies between plugins, and the order that follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::PluginId;
 
-/// Who needs whom.
+/// The dependencies of each plugin.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Links<'a>(BTreeMap<&'a PluginId, BTreeSet<&'a PluginId>>);
 
 impl<'a> Links<'a> {
-    /// Notes that a plugin needs another; none needs itself.
+    /// Adds a dependency; a plugin never depends on itself.
     pub(super) fn add(&mut self, plugin: &'a PluginId, needs: &'a PluginId) {
         if plugin != needs {
             self.0.entry(plugin).or_default().insert(needs);
         }
     }
 
-    /// Returns what a plugin needs.
+    /// Returns the direct dependencies of a plugin.
     pub(super) fn needs(&self, plugin: &PluginId) -> impl Iterator<Item = &'a PluginId> + '_ {
         self.0.get(plugin).into_iter().flatten().copied()
     }
 
-    /// Returns what these need, directly or not; they themselves only where they are in a circle.
+    /// Returns the direct and indirect dependencies of plugins; the plugins themselves only if they are in a circle.
     pub(super) fn all_needs(&self, plugins: impl IntoIterator<Item = &'a PluginId>) -> BTreeSet<&'a PluginId> {
         let mut found = BTreeSet::new();
         let mut next: Vec<_> = plugins.into_iter().flat_map(|plugin| self.needs(plugin)).collect();
@@ -33,7 +33,7 @@ impl<'a> Links<'a> {
         found
     }
 
-    /// Returns these plugins, what is needed before what needs it, otherwise by their ids. In a circle the first id begins.
+    /// Returns plugins with dependencies before dependents, otherwise by id. In a circle the first id comes first.
     pub(super) fn sorted(&self, plugins: impl IntoIterator<Item = &'a PluginId>) -> Vec<&'a PluginId> {
         let mut waiting: BTreeSet<_> = plugins.into_iter().collect();
         let mut sorted = Vec::new();

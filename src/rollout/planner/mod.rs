@@ -1,8 +1,8 @@
-//! From what is wanted and what is there to what is done about it, one workspace at a time.
+//! From the wanted and the present state to the actions, one workspace at a time.
 //!
-//! *Invariant:* pure: the same values give the same plan. Nothing goes because it is merely not wanted; what is needed comes
-//! before what needs it, and what is removed goes after everything else. What is blocked drags along what rests on it.
-//! *Not for:* choosing versions, which the lock did, or reading anything.
+//! *Invariant:* pure: the same values give the same plan. A plugin is removed only if the manifest says `absent`;
+//! dependencies come before dependents, and removals come last. What depends on a blocked plugin is blocked too.
+//! *Not for:* choosing versions, which the lock does, or reading anything.
 
 mod assembly;
 mod links;
@@ -21,75 +21,75 @@ use crate::{
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, VersionRange, WorkspaceName},
 };
 
-/// What to do when the lock is not the lock of this manifest and these workspaces.
+/// The hint if the lock does not fit the manifest and the workspaces.
 pub const LOCK_HINT: &str = "run `plugport lock`";
 
-/// A workspace with all that a decision about it rests on.
+/// A workspace with everything that the decision depends on.
 #[derive(Clone, Debug)]
 pub struct PlannerInput {
-    /// The name.
+    /// Its name.
     pub name: WorkspaceName,
-    /// The platform that packages are for.
+    /// The platform of its packages.
     pub platform: Platform,
-    /// Whether it is a server, which brings along by itself what a plugin needs.
+    /// Whether it is a server, which installs dependencies itself.
     pub is_server: bool,
-    /// How many plugins it may have beside those that it brings.
+    /// How many plugins it may have besides those that it preinstalls; `None` for no limit.
     pub quota: Option<usize>,
-    /// What the manifest says of it.
+    /// The entries of the manifest that apply to it, by plugin.
     pub asked: BTreeMap<PluginId, Requested>,
-    /// What the lock says of it.
+    /// Its entry in the lock.
     pub locked: Option<LockedWorkspace>,
-    /// What the catalog says of the locked versions.
+    /// The locked versions, as the catalog has them.
     pub known: BTreeMap<PluginId, KnownVersion>,
-    /// Why there is no version of what is asked for, where more is known than that the lock has none.
+    /// Why the lock has no version of a requested plugin, if that is known.
     pub missing: BTreeMap<PluginId, Obstacle>,
-    /// What is there, or why that is not known.
+    /// The installed plugins, or why they are not known.
     pub there: Result<There, Obstacle>,
-    /// The versions that were there when it was last known.
+    /// The versions that the last rollout, or the adoption, left there.
     pub last_known: BTreeMap<PluginId, PluginVersion>,
 }
 
-/// What the manifest says of a plugin on a workspace.
+/// What the manifest requests for a plugin on a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Requested {
-    /// It is to be there, in a version that every range allows.
+    /// It is installed, in a version that every range allows.
     Present(Vec<VersionRange>),
-    /// It is not to be there.
+    /// It is absent.
     Absent,
-    /// One entry says the one, another the other.
+    /// Both, in different entries: a contradiction.
     Both,
 }
 
-/// What a catalog says of a version.
+/// A version, as the catalog has it.
 #[derive(Clone, Debug, Default)]
 pub struct KnownVersion {
     /// The range of Grafana versions that it declares.
     pub grafana_dependency: Option<String>,
-    /// The plugins that it needs; nothing where that is not known.
+    /// The plugins that it depends on; `None` if they are not known.
     pub needs: Option<BTreeSet<PluginId>>,
-    /// Why it must not be used.
+    /// The alert that stops it.
     pub stopped: Option<Obstacle>,
 }
 
-/// What is there.
+/// The present state of a workspace.
 #[derive(Clone, Debug, Default)]
 pub struct There {
-    /// The version of Grafana, where it is known.
+    /// The version of Grafana; `None` if it is not known.
     pub grafana: Option<GrafanaVersion>,
-    /// The plugins that were installed.
+    /// The installed plugins.
     pub plugins: BTreeMap<PluginId, Present>,
     /// Plugins that the configuration of Grafana installs at every start, with the versions that it pins.
     pub preinstalled: BTreeMap<PluginId, Option<PluginVersion>>,
 }
 
-/// A plugin that is there.
+/// An installed plugin.
 #[derive(Clone, Debug, Default)]
 pub struct Present {
-    /// The version, where it can be made out.
+    /// The version; `None` if it cannot be read.
     pub version: Option<PluginVersion>,
     /// Why it does not work.
     pub fault: Option<String>,
-    /// The plugins that it needs.
+    /// The plugins that it depends on.
     pub needs: BTreeSet<PluginId>,
 }
 
@@ -103,7 +103,7 @@ pub struct Obstacle {
 }
 
 impl Obstacle {
-    /// Returns an obstacle that nothing is known to help against.
+    /// Returns an obstacle without a hint.
     pub fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), hint: None }
     }
@@ -114,22 +114,22 @@ impl Obstacle {
     }
 }
 
-/// What is done about one workspace.
+/// What is decided about one workspace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct WorkspaceDecision {
-    /// What is done, in this order.
+    /// The actions, in their order.
     pub actions: Vec<Action>,
-    /// What cannot be done.
+    /// The plugins that cannot be changed.
     pub blocked: Vec<Blocked>,
-    /// What is there, and neither wanted nor unwanted.
+    /// The installed plugins that neither the manifest nor the lock mentions.
     pub unmanaged: Vec<Unmanaged>,
-    /// What is worth knowing.
+    /// The warnings.
     pub warnings: Vec<Warning>,
 }
 
-/// Decides what is done about a workspace.
+/// Decides what to do on a workspace.
 pub fn decide(subject: &PlannerInput) -> WorkspaceDecision {
-    let wants = wants::Wants::of(subject);
+    let wants = wants::Wants::new(subject);
     match &subject.there {
         Ok(there) => workspace_planner::WorkspacePlanner::new(subject, there, wants).decide(),
         Err(obstacle) => {

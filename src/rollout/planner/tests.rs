@@ -241,16 +241,16 @@ fn a_lock_that_does_not_fit_the_manifest_blocks_what_it_is_about() {
     assert_eq!(
         subject.blocked(),
         [
-            "app: the manifest asks for `^2`, and the lock has 1.0.0",
-            "gone: the manifest wants it gone, and the lock still has 1.0.0",
+            "app: the manifest requests `^2`, but the lock has 1.0.0",
+            "gone: the manifest removes it, but the lock still has 1.0.0",
             "never: the lock has no version of it: no version works",
             "new: the lock has no version of it",
-            "torn: one entry of the manifest wants it there, and another wants it gone",
+            "torn: one entry of the manifest requests it, and another removes it",
         ]
     );
     assert_eq!(subject.done(), ["install fine"]);
     subject.locked = None;
-    assert!(subject.blocked().contains(&"fine: the lock says nothing of this workspace".to_owned()));
+    assert!(subject.blocked().contains(&"fine: the lock has no entry for this workspace".to_owned()));
 }
 
 /// W31.
@@ -278,7 +278,7 @@ fn what_needs_something_that_is_blocked_is_blocked_and_so_is_what_is_only_there_
     assert_eq!(
         subject.blocked(),
         [
-            "alone: it is there for top alone, which is blocked",
+            "alone: only top needs it, which is blocked",
             "middle: 1.0.0 needs Grafana `>=13`, and this is 12.1.0",
             "top: it needs middle, which is blocked",
         ]
@@ -313,7 +313,7 @@ fn the_quota_blocks_the_installations_that_go_over_it() {
     assert_eq!(subject.done(), ["install a", "install b"]);
     assert_eq!(
         subject.blocked(),
-        ["c: it needs d, which is blocked", "d: the workspace may have 4 plugins, and 2 are there",]
+        ["c: it needs d, which is blocked", "d: the workspace may have 4 plugins, and 2 are installed",]
     );
     let roomier = subject.unwanted("one");
     assert_eq!(roomier.done(), ["install a", "install b", "uninstall one"], "{:?}", roomier.blocked());

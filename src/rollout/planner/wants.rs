@@ -1,4 +1,4 @@
-//! What is wanted of one workspace: what the manifest says, as far as the lock says it too.
+//! The wanted state of one workspace: what the manifest requests, as far as the lock agrees.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +8,20 @@ use crate::{
     model::{PluginId, VersionRange},
 };
 
-/// What is wanted of one workspace.
+/// The wanted state of one workspace.
 pub(super) struct Wants<'a> {
-    /// What is to be there.
+    /// The plugins to have, with their locked versions.
     pub(super) present: BTreeMap<&'a PluginId, &'a LockedPlugin>,
-    /// What is not to be there.
+    /// The plugins to remove.
     pub(super) absent: BTreeSet<&'a PluginId>,
-    /// What the lock has no right answer for.
+    /// The requested plugins for which the lock has no suitable version.
     pub(super) refused: BTreeMap<&'a PluginId, Obstacle>,
-    /// What the lock has and nothing asks for any more.
+    /// The locked plugins that nothing requests any more.
     pub(super) stale: BTreeSet<&'a PluginId>,
 }
 
 impl<'a> Wants<'a> {
-    pub(super) fn of(subject: &'a PlannerInput) -> Self {
+    pub(super) fn new(subject: &'a PlannerInput) -> Self {
         let mut wants = Self {
             present: BTreeMap::new(),
             absent: BTreeSet::new(),
@@ -31,10 +31,10 @@ impl<'a> Wants<'a> {
         for (id, asked) in &subject.asked {
             let locked = subject.locked.as_ref().and_then(|locked| locked.plugins.get(id));
             match (asked, locked) {
-                (Requested::Both, _) => drop(wants.refused.insert(id, two_minds())),
+                (Requested::Both, _) => drop(wants.refused.insert(id, contradiction())),
                 (Requested::Absent, None) => drop(wants.absent.insert(id)),
                 (Requested::Absent, Some(locked)) => {
-                    let reason = format!("the manifest wants it gone, and the lock still has {}", because(locked));
+                    let reason = format!("the manifest removes it, but the lock still has {}", describe(locked));
                     wants.refused.insert(id, Obstacle::of_lock(reason));
                 }
                 (Requested::Present(_), None) => drop(wants.refused.insert(id, not_locked(subject, id))),
@@ -48,7 +48,7 @@ impl<'a> Wants<'a> {
         wants
     }
 
-    /// Adds what the lock has because something needs it that is still asked for.
+    /// Adds the locked dependencies of requested plugins.
     fn add_needed(&mut self, subject: &'a PlannerInput) {
         let Some(locked) = &subject.locked else { return };
         let is_asked = |id: &PluginId| matches!(subject.asked.get(id), Some(Requested::Present(_)));
@@ -67,7 +67,7 @@ impl<'a> Wants<'a> {
         self.stale = others.into_iter().map(|(id, _)| id).collect();
     }
 
-    /// Returns every plugin that the manifest or the lock speaks of, but for what is stale.
+    /// Returns every plugin except the stale ones.
     pub(super) fn every_plugin(&self) -> BTreeSet<&'a PluginId> {
         self.present.keys().chain(&self.absent).chain(self.refused.keys()).copied().collect()
     }
@@ -77,24 +77,24 @@ fn is_needed(plugin: &LockedPlugin, wanted: &BTreeSet<&PluginId>) -> bool {
     matches!(&plugin.reason, LockReason::NeededBy(by) if by.iter().any(|id| wanted.contains(id)))
 }
 
-fn because(locked: &LockedPlugin) -> String {
+fn describe(locked: &LockedPlugin) -> String {
     match &locked.reason {
         LockReason::NeededBy(_) => format!("{}, {}", locked.version, locked.reason),
         LockReason::AskedFor | LockReason::Adopted => locked.version.to_string(),
     }
 }
 
-fn two_minds() -> Obstacle {
+fn contradiction() -> Obstacle {
     Obstacle {
-        reason: "one entry of the manifest wants it there, and another wants it gone".to_owned(),
-        hint: Some("give both entries an `on` that means other workspaces".to_owned()),
+        reason: "one entry of the manifest requests it, and another removes it".to_owned(),
+        hint: Some("let the `on` of the two entries select different workspaces".to_owned()),
     }
 }
 
 fn not_locked(subject: &PlannerInput, id: &PluginId) -> Obstacle {
     match (&subject.locked, subject.missing.get(id)) {
         (None, Some(why)) => why.clone(),
-        (None, None) => Obstacle::of_lock("the lock says nothing of this workspace"),
+        (None, None) => Obstacle::of_lock("the lock has no entry for this workspace"),
         (Some(_), None) => Obstacle::of_lock("the lock has no version of it"),
         (Some(_), Some(why)) => Obstacle {
             reason: format!("the lock has no version of it: {}", why.reason),
@@ -105,6 +105,6 @@ fn not_locked(subject: &PlannerInput, id: &PluginId) -> Obstacle {
 
 fn out_of_range(locked: &LockedPlugin, ranges: &[VersionRange]) -> Option<Obstacle> {
     let range = ranges.iter().find(|range| !range.allows(&locked.version))?;
-    let reason = format!("the manifest asks for `{range}`, and the lock has {}", locked.version);
+    let reason = format!("the manifest requests `{range}`, but the lock has {}", locked.version);
     Some(Obstacle::of_lock(reason))
 }

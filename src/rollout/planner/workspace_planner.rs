@@ -11,22 +11,18 @@ use super::{
 use crate::{
     lockfile::{LockReason, LockedPlugin},
     model::{PluginId, PluginVersion},
-    resolver::works_with,
+    resolver::{upgrades_dependencies, works_with},
     rollout::{Action, PlannedPackage, Unmanaged, Verb, Warning},
 };
 
-/// Since this version a server sets what a plugin needs to the newest version, also where an older one is there (protocol
-/// page 8).
-const BRINGS_NEWEST: u32 = 12;
-
-/// One workspace while it is decided what is done about it.
+/// One workspace while its actions are decided.
 pub(super) struct WorkspacePlanner<'a> {
     subject: &'a PlannerInput,
     there: &'a There,
     wants: Wants<'a>,
-    /// What is to be there and what is done for that.
+    /// The plugins to have, and what is done for each.
     verbs: BTreeMap<&'a PluginId, Verb>,
-    /// Who needs whom once everything is as it is wanted.
+    /// The dependencies in the wanted state.
     links: Links<'a>,
     blocked: BTreeMap<&'a PluginId, Obstacle>,
     /// What is there and goes.
@@ -74,7 +70,7 @@ impl<'a> WorkspacePlanner<'a> {
         }
     }
 
-    /// Returns what stands against putting a version there.
+    /// Returns why a version cannot be installed.
     fn obstacle(&self, id: &PluginId, locked: &LockedPlugin) -> Option<Obstacle> {
         if let Some(stopped) = self.known(id).and_then(|known| known.stopped.clone()) {
             return Some(stopped);
@@ -93,7 +89,7 @@ impl<'a> WorkspacePlanner<'a> {
         lacks.then(|| Obstacle::of_lock(reason))
     }
 
-    /// A lock is made for one version of Grafana, and that may be another by now.
+    /// A lock is made for one version of Grafana, which may have changed since.
     fn other_grafana(&self, id: &PluginId, locked: &LockedPlugin) -> Option<Obstacle> {
         let grafana = self.there.grafana.as_ref()?;
         let declared = self.known(id)?.grafana_dependency.as_deref();
@@ -109,7 +105,7 @@ impl<'a> WorkspacePlanner<'a> {
         Some(Obstacle::of_lock(reason))
     }
 
-    /// Blocks what needs something that is blocked, and what is there only for things that are.
+    /// Blocks the dependents of blocked plugins, and the dependencies that only blocked plugins have.
     fn spread(&mut self) {
         loop {
             let changes = self.verbs.keys().copied().filter(|id| self.is_change(id));
@@ -133,10 +129,10 @@ impl<'a> WorkspacePlanner<'a> {
         let names: Vec<_> = wanted.map(|by| self.blocked.contains_key(by).then_some(by.as_str())).collect();
         let names: Vec<_> = names.into_iter().collect::<Option<_>>().filter(|names: &Vec<_>| !names.is_empty())?;
         let (verb, joined) = (if names.len() == 1 { "is" } else { "are" }, names.join(", "));
-        Some(Obstacle::new(format!("it is there for {joined} alone, which {verb} blocked")))
+        Some(Obstacle::new(format!("only {joined} needs it, which {verb} blocked")))
     }
 
-    /// Finds out what goes: what is pinned does not, and neither does what is still needed.
+    /// Decides the removals: pinned plugins and those that others still need stay.
     fn remove(&mut self) {
         let installed = |id: &&&PluginId| self.there.plugins.contains_key(**id);
         let is_pinned = |id: &&PluginId| matches!(self.there.preinstalled.get(*id), Some(Some(_)));
@@ -149,16 +145,16 @@ impl<'a> WorkspacePlanner<'a> {
         }
         while let Some((id, by)) = self.removed.iter().find_map(|id| Some((*id, self.user_of(id)?))) {
             self.removed.remove(id);
-            let hint = Some(format!("want {by} gone as well, or {id} there"));
+            let hint = Some(format!("set `ensure = \"absent\"` for {by} too, or keep {id}"));
             self.blocked.insert(id, Obstacle { reason: format!("{by} needs it, and stays"), hint });
         }
     }
 
-    /// Returns a plugin that stays, or comes, and needs this one.
+    /// Returns a plugin that stays or is installed, and depends on this one.
     fn user_of(&self, id: &PluginId) -> Option<&'a PluginId> {
         let stays = self.there.plugins.keys().filter(|other| !self.removed.contains(other));
         let comes = self.verbs.keys().copied().filter(|other| self.is_change(other));
-        // What is blocked keeps its version, and what that one needs.
+        // A blocked plugin keeps its version and its dependencies.
         let still_needs = |other: &PluginId| {
             self.blocked.contains_key(other)
                 && self.there.plugins.get(other).is_some_and(|there| there.needs.contains(id))
@@ -167,23 +163,23 @@ impl<'a> WorkspacePlanner<'a> {
         stays.chain(comes).find(|other| *other != id && needs(other))
     }
 
-    /// Blocks the installations that go over the quota, the last ones.
+    /// Blocks the last installations, which exceed the quota.
     fn keep_to_quota(&mut self) {
         let Some(quota) = self.subject.quota else { return };
         let counts = |id: &&PluginId| !self.there.preinstalled.contains_key(*id);
         let there = self.there.plugins.keys().filter(counts).count();
         let gone = self.removed.iter().copied().filter(counts).count();
-        let mut room = (quota + gone).saturating_sub(there);
+        let mut free = (quota + gone).saturating_sub(there);
         for id in self.links.sorted(self.verbs.keys().copied()) {
             if self.verbs[id] != Verb::Install || !self.is_change(id) {
                 continue;
             }
-            if room > 0 {
-                room -= 1;
+            if free > 0 {
+                free -= 1;
                 continue;
             }
-            let reason = format!("the workspace may have {quota} plugins, and {there} are there");
-            let hint = Some("want others gone first, or ask AWS for a higher quota".to_owned());
+            let reason = format!("the workspace may have {quota} plugins, and {there} are installed");
+            let hint = Some("remove other plugins first, or ask AWS for a higher quota".to_owned());
             self.blocked.insert(id, Obstacle { reason, hint });
             self.spread();
         }
@@ -234,7 +230,7 @@ impl<'a> WorkspacePlanner<'a> {
 
     fn removal(&self, id: &PluginId) -> Action {
         let drift = self.drift(id, None);
-        let mut reason = "the manifest wants it gone".to_owned();
+        let mut reason = "the manifest removes it".to_owned();
         if let Some(drift) = &drift {
             reason = format!("{reason}; {drift}");
         }
@@ -250,10 +246,10 @@ impl<'a> WorkspacePlanner<'a> {
         }
     }
 
-    /// Returns what sets right again the versions that a server may bring along: what needs others first, since that brings
-    /// them along once more.
+    /// Returns the re-pins of dependencies that a server may upgrade, dependents first: re-pinning a dependent may upgrade
+    /// its dependencies again.
     fn holds(&self, order: &[&'a PluginId]) -> Vec<Action> {
-        let brings = self.there.grafana.as_ref().is_none_or(|grafana| grafana.major() >= BRINGS_NEWEST.into());
+        let brings = self.there.grafana.as_ref().is_none_or(upgrades_dependencies);
         if !self.subject.is_server || !brings {
             return Vec::new();
         }
@@ -265,7 +261,7 @@ impl<'a> WorkspacePlanner<'a> {
 
     fn hold(&self, id: &'a PluginId, changed: &[&'a PluginId]) -> Action {
         let by = changed.iter().find(|other| self.links.all_needs([**other]).contains(id));
-        let by = by.map_or("something that needs it", |by| by.as_str());
+        let by = by.map_or("a dependent plugin", |by| by.as_str());
         let locked = self.wants.present[id];
         Action {
             workspace: self.subject.name.clone(),
@@ -273,21 +269,21 @@ impl<'a> WorkspacePlanner<'a> {
             action: Verb::Hold,
             from: Some(locked.version.clone()),
             to: Some(locked.version.clone()),
-            reason: format!("{by} is changed, and the server may bring another version along"),
+            reason: format!("{by} is changed, and the server may install another version with it"),
             drift: false,
             package: Some(self.package(locked)),
         }
     }
 
-    /// Returns how what is there differs from the lock and from what was there when it was last known.
+    /// Returns how the installed version differs from the lock and from the last known one.
     fn drift(&self, id: &PluginId, locked: Option<&PluginVersion>) -> Option<String> {
         let last = self.subject.last_known.get(id)?;
         let Some(present) = self.there.plugins.get(id) else {
-            return Some(format!("it is gone, and {last} was there when it was last known"));
+            return Some(format!("it is absent, but {last} was installed when it was last known"));
         };
         let version = present.version.as_ref()?;
         let is_known = version.same_release(last) || locked.is_some_and(|locked| version.same_release(locked));
-        (!is_known).then(|| format!("{version} is there, and {last} was when it was last known"))
+        (!is_known).then(|| format!("{version} is installed, but {last} was when it was last known"))
     }
 
     fn unmanaged(&self) -> Vec<Unmanaged> {
@@ -314,11 +310,14 @@ impl<'a> WorkspacePlanner<'a> {
         let mut warnings: Vec<_> = unfit.map(|(id, reason)| warning(id, reason)).collect();
         let again = self.removed.iter().filter(|id| self.there.preinstalled.contains_key(**id));
         warnings.extend(again.map(|id| {
-            warning(id, "the configuration of Grafana preinstalls it: it comes back when Grafana restarts".to_owned())
+            warning(
+                id,
+                "the configuration of Grafana preinstalls it: Grafana installs it again at its next start".to_owned(),
+            )
         }));
         warnings.extend(
             self.wants.stale.iter().map(|id| {
-                warning(id, format!("the lock has it and nothing asks for it any more: {}", super::LOCK_HINT))
+                warning(id, format!("the lock has it, but nothing requests it any more: {}", super::LOCK_HINT))
             }),
         );
         warnings
@@ -326,7 +325,7 @@ impl<'a> WorkspacePlanner<'a> {
 }
 
 fn pinned_hint(reason: String) -> Obstacle {
-    let hint = "take it out of `preinstall` under `[plugins]` in the configuration of Grafana".to_owned();
+    let hint = "remove it from `preinstall` under `[plugins]` in the configuration of Grafana".to_owned();
     Obstacle { reason, hint: Some(hint) }
 }
 
@@ -340,7 +339,7 @@ fn verb(present: Option<&Present>, to: &PluginVersion) -> Verb {
     }
 }
 
-/// Returns who needs whom once everything is as it is wanted: by the catalog, by the lock, and by what is there.
+/// Returns the dependencies in the wanted state: from the catalog, the lock, and the installed plugins.
 fn links<'a>(subject: &'a PlannerInput, there: &'a There, wants: &Wants<'a>) -> Links<'a> {
     let mut links = Links::default();
     for (id, locked) in &wants.present {
@@ -351,7 +350,7 @@ fn links<'a>(subject: &'a PlannerInput, there: &'a There, wants: &Wants<'a>) -> 
         }
     }
     for (id, present) in &there.plugins {
-        // What the wanted version needs counts, and not what the one needs that it takes the place of.
+        // The dependencies of the wanted version count, not those of the version that it replaces.
         let of_wanted = subject.known.get(id).filter(|_| wants.present.contains_key(id));
         let needs = of_wanted.and_then(|known| known.needs.as_ref()).unwrap_or(&present.needs);
         for need in needs {
