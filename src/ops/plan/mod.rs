@@ -116,9 +116,9 @@ pub async fn plan(
         remarks.extend(more);
         chosen
     };
-    let so = extra_content::already_so(manifest, &surveys).await;
-    let desk = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), index_path, so };
-    let plan = blocking(move || desk.plan(&surveys)).await?;
+    let current = extra_content::already_so(manifest, &surveys).await;
+    let inputs = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), index_path, current };
+    let plan = blocking(move || inputs.plan(&surveys)).await?;
     Ok(Planned { plan, remarks, unread })
 }
 
