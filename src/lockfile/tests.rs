@@ -78,7 +78,7 @@ fn what_cannot_be_meant_is_refused() {
     assert!(refused(&twice).contains("duplicate workspace `prod-eu`"));
     assert!(
         refused(&TEXT.replace("acme-sea-datasource", "acme-sea-app"))
-            .contains("`acme-sea-app` of `prod-eu` is there twice")
+            .contains("duplicate plugin `acme-sea-app` of `prod-eu`")
     );
     assert!(refused(&TEXT.replace("linux-arm64", "linux-amd64")).contains("duplicate package of"));
     let both = TEXT.replace("md5 = ", &format!("sha256 = \"{}\"\nmd5 = ", "07".repeat(32)));

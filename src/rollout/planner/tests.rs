@@ -343,7 +343,7 @@ fn what_grafana_preinstalls_in_a_version_is_not_changed_and_otherwise_comes_back
     assert_eq!(rows, ["kept", "pinned"]);
     assert!(decision.blocked.iter().all(|row| row.hint.as_deref().is_some_and(|hint| hint.contains("`preinstall`"))));
     assert_eq!(decision.warnings.len(), 1);
-    assert!(decision.warnings[0].text.contains("comes back"));
+    assert!(decision.warnings[0].text.contains("installs it again"));
 }
 
 #[test]
@@ -352,7 +352,7 @@ fn drift_is_what_neither_the_lock_nor_we_put_there() {
     assert!(!decide(&subject).actions[0].drift, "nothing was known");
     let drifted = subject.clone().knew("app", "1.0.0");
     let action = &decide(&drifted).actions[0];
-    assert!(action.drift && action.reason.contains("1.5.0 is there, and 1.0.0 was"), "{action:?}");
+    assert!(action.drift && action.reason.contains("1.5.0 is installed, but 1.0.0 was"), "{action:?}");
     assert!(!decide(&subject.clone().knew("app", "1.5.0")).actions[0].drift, "it is as we left it");
     let there_already = super::tests::subject().wants("app", "2.0.0").has("app", "2.0.0", &[]).knew("app", "1.0.0");
     assert!(!decide(&there_already).actions[0].drift, "it is as the lock says");
