@@ -82,7 +82,7 @@ fn unread(workspace: &AdoptedWorkspace) -> Vec<String> {
     let name = &workspace.name;
     let mut lines: Vec<_> = workspace.remarks.iter().map(|remark| format!("note: {name}: {remark}")).collect();
     lines.extend(workspace.gap.iter().map(|gap| format!("incomplete: {name}: {gap}")));
-    lines.extend(workspace.unread.iter().flat_map(|unread| unread.told(name.as_str())));
+    lines.extend(workspace.unread.iter().flat_map(|unread| unread.lines(name.as_str())));
     lines
 }
 

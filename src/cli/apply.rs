@@ -78,7 +78,7 @@ impl ApplyArgs {
             sources: session.sources(),
             options: &options,
             interrupt: &session.interrupt,
-            witness: &told,
+            observer: &told,
         };
         let outcome = rollout::apply(setting, plan, crew, lock).await?;
         let kind = outcome.kind();

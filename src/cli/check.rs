@@ -149,6 +149,6 @@ fn problems(workspace: &CheckedWorkspace) -> Vec<String> {
     let mut problems: Vec<_> =
         workspace.warnings.iter().map(|warning| format!("note: {}: {warning}", workspace.name)).collect();
     problems.extend(workspace.gaps.iter().map(|gap| format!("incomplete: {}: {gap}", workspace.name)));
-    problems.extend(workspace.unread.iter().flat_map(|unread| unread.told(&workspace.name)));
+    problems.extend(workspace.unread.iter().flat_map(|unread| unread.lines(&workspace.name)));
     problems
 }

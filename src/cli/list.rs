@@ -8,7 +8,7 @@ use super::{Failure, Report, Session, selection::TargetSelection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     index::Index,
-    ops::target::{InstalledPlugin, Place, SignatureState, Snapshot, Target, TargetError, Unread},
+    ops::target::{InstalledPlugin, SignatureState, Snapshot, Target, TargetError, Unread},
 };
 
 /// How many targets are read side by side.
@@ -28,7 +28,7 @@ impl ListArgs {
         let mut read = Vec::new();
         for one in read_all(self.selection.or_all(session).await?).await {
             read.push(match one.state {
-                Ok(state) => TargetListing { state: Ok(state.judge_signatures(&session.context.trust).await), ..one },
+                Ok(state) => TargetListing { state: Ok(state.verify_signatures(&session.context.trust).await), ..one },
                 failed => TargetListing { state: failed, ..one },
             });
         }
@@ -46,7 +46,7 @@ impl ListArgs {
             .iter()
             .map(|one| {
                 document(one, |plugin| {
-                    let known = index.as_ref().filter(|_| matches!(one.target.place, Place::Folder { .. }));
+                    let known = index.as_ref().filter(|_| one.target.as_folder().is_some());
                     plugin_document(plugin, known.and_then(|index| is_weak(index, plugin)))
                 })
             })
@@ -151,7 +151,7 @@ pub(super) fn problems(read: &[TargetListing]) -> Vec<String> {
     for TargetListing { target, state, gap } in read {
         match state {
             Ok(state) => problems.extend(state.remarks.iter().map(|remark| format!("note: {}: {remark}", target.name))),
-            Err(error) => problems.extend(Unread::from(error).told(&target.name)),
+            Err(error) => problems.extend(Unread::from(error).lines(&target.name)),
         }
         problems.extend(gap.iter().map(|gap| format!("incomplete: {}: {gap}", target.name)));
     }

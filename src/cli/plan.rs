@@ -17,7 +17,7 @@ use crate::{
         plan::{PlanOptions, Planned, plan, save},
         rollout,
     },
-    rollout::{Action, Content, ContentItem, Plan, WavePlan},
+    rollout::{Content, ContentItem, Plan, PlannedChange, WavePlan},
 };
 
 /// How many workspaces of a wave are named.
@@ -105,7 +105,7 @@ fn commands(commands: &[Vec<String>]) -> String {
     commands.iter().map(|words| ui::clean(&format!("gate command: `{}`\n", words.join(" ")))).collect()
 }
 
-fn row(action: &Action) -> Vec<String> {
+fn row(action: &PlannedChange) -> Vec<String> {
     let version = |version: &Option<_>| version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
     vec![
         action.workspace.to_string(),

@@ -287,7 +287,7 @@ pub(super) fn counts(summary: OutcomeCounts, planned: usize) -> String {
 
 /// Returns the document of a plan that changes nothing.
 pub(super) fn empty(plan: &Plan) -> Value {
-    let unchanged = |action: &crate::rollout::Action| {
+    let unchanged = |action: &crate::rollout::PlannedChange| {
         json!({
             "workspace": action.workspace, "plugin": action.plugin, "action": action.action.as_str(),
             "from": action.from, "to": action.to, "outcome": "unchanged",

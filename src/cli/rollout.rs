@@ -98,7 +98,7 @@ async fn go_on(session: &Session, which: &Which, carrying: &Carrying, way: Onwar
         sources: session.sources(),
         options: &options,
         interrupt: &session.interrupt,
-        witness: &told,
+        observer: &told,
     };
     let outcome = rollout::go_on(setting, &story.listed.id, crew, way).await?;
     let kind = if way == Onward::Resume { outcome.kind() } else { outcome.kind_of_end() };

@@ -1,19 +1,13 @@
 //! Which workspaces or folder a command is about: `--on` and `--dir`, shared by the commands that have them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
 use super::{Failure, Session};
 use crate::{
-    fleet::{
-        Grafana, Workspace,
-        access::AccessError,
-        manifest::{Endpoint as Where, SelectError},
-    },
-    model::{GrafanaVersion, Platform, Selector},
-    net::Site,
-    ops::target::{Place, Target},
+    fleet::{Target, Workspace, manifest::SelectError},
+    model::{Platform, Selector},
 };
 
 /// Where.
@@ -62,28 +56,11 @@ pub(super) fn select<'a>(session: &'a Session, selector: &Selector) -> Result<Ve
     session.manifest.select(selector)
 }
 
-fn folder(path: &std::path::Path) -> Target {
-    Target {
-        name: path.display().to_string(),
-        platform: Platform::host(),
-        place: Place::Folder { path: path.to_path_buf(), grafana: None::<GrafanaVersion> },
-    }
+fn folder(path: &Path) -> Target {
+    Target::folder(path.display().to_string(), Platform::host(), path.to_path_buf(), None)
 }
 
-/// Fetches the secret of a workspace and returns it as a target; one whose secret does not come is a closed one.
+/// Fetches the secret of a workspace and connects to it.
 pub(super) async fn connect(session: &Session, workspace: &Workspace) -> Target {
-    let place = match workspace.place() {
-        Where::Directory { path, grafana } => Place::Folder { path: path.clone(), grafana: grafana.clone() },
-        Where::Server { service, url, allow_http, login } => {
-            let site = async {
-                let credential = login.credential(&super::setup::environment, &session.tokens).await?;
-                Ok::<_, AccessError>(Site::new(&session.context.client, url.as_str(), Some(credential), *allow_http)?)
-            };
-            match site.await {
-                Ok(site) => Place::Server(Grafana::new(site, *service)),
-                Err(error) => Place::Closed(Arc::new(error)),
-            }
-        }
-    };
-    Target { name: workspace.name().to_string(), platform: workspace.platform().clone(), place }
+    Target::connect(workspace, &session.context.client, &super::setup::environment, &session.tokens).await
 }

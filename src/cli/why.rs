@@ -17,7 +17,7 @@ use crate::{
     model::{GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, VersionRequest},
     ops::{
         candidates::signature_rule,
-        target::{Place as Where, Snapshot, Target},
+        target::{Snapshot, Target},
         why::{Policy, WorkspaceReasons, WorkspaceView, find, why, why_not},
     },
     resolver::Explanation,
@@ -108,7 +108,7 @@ impl Scope {
             name: target.name.clone(),
             grafana: state.grafana.clone().or_else(|| self.grafana.clone()),
             platform: Some(target.platform.clone()),
-            is_server: matches!(target.place, Where::Server(_)),
+            is_server: target.as_server().is_ok(),
             plugins: state.plugins.clone(),
             wishes: wishes(session, &target.name),
         }

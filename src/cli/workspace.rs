@@ -12,13 +12,12 @@ use super::{
     ui,
 };
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
+    diagnostic::Kind,
     fleet::{
         Workspace,
         grafana::{Identity, MayInstall},
     },
     model::{GrafanaVersion, Selector},
-    ops::target::Place,
 };
 
 /// List, ping or discover workspaces
@@ -130,19 +129,13 @@ async fn ping(session: &Session, selector: &Selector) -> Result<Report, Failure>
 
 async fn ask(session: &Session, workspace: &Workspace) -> Result<PingResult, Failure> {
     let target = connect(session, workspace).await;
-    match &target.place {
-        Place::Folder { path, .. } => {
-            let plugins = target.read(false).await?.plugins.len();
-            Ok(PingResult::Folder { path: path.display().to_string(), plugins })
-        }
-        Place::Closed(error) => {
-            Err(Failure { kind: error.kind(), hint: error.hint(), message: Chain(error.as_ref()).to_string() })
-        }
-        Place::Server(server) => {
-            let identity = server.identity().await?;
-            Ok(PingResult::Server { grafana: server.grafana_version().await?, identity })
-        }
+    if let Some(path) = target.as_folder() {
+        let plugins = target.read(false).await?.plugins.len();
+        return Ok(PingResult::Folder { path: path.display().to_string(), plugins });
     }
+    let server = target.as_server()?;
+    let identity = server.identity().await?;
+    Ok(PingResult::Server { grafana: server.grafana_version().await?, identity })
 }
 
 fn row(name: &str, answer: &PingResult) -> Vec<String> {

@@ -3,6 +3,7 @@ use std::{collections::BTreeMap, fs};
 use super::*;
 use crate::{
     diagnostic::{Diagnose, Kind},
+    model::Presence,
     rollout::{Base, PlanId, PlanSummary, Task, TaskResult},
 };
 
@@ -39,7 +40,10 @@ fn intent() -> JournalEntry {
 }
 
 fn ended() -> JournalEntry {
-    let result = TaskResult::Done { before: serde_json::json!("1.0.0"), note: Some("ü \u{202e}".to_owned()) };
+    let result = TaskResult::Done {
+        before: Presence::Version("1.0.0".parse().expect("a version")).into(),
+        note: Some("ü \u{202e}".to_owned()),
+    };
     entry(Record::Ended { workspace: "prod".parse().expect("a name"), task: Task::Forward { step: 0 }, result })
 }
 

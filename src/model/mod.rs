@@ -8,11 +8,13 @@
 mod text;
 
 mod catalog;
+mod change;
 mod content;
 mod digest;
 mod order;
 mod platform;
 mod plugin_id;
+mod presence;
 mod range;
 mod rel_path;
 mod schema;
@@ -23,11 +25,13 @@ mod version;
 mod workspace;
 
 pub use catalog::{Dependency, Package, Plugin, PluginEntry, PluginStatus, PluginType, Release, Signature};
+pub use change::Change;
 pub use content::{AlertRuleInfo, DashboardInfo, DataSourceInfo, FolderInfo, LibraryPanelInfo, OrganisationInfo};
 pub use digest::{Algorithm, Digests, Md5Digest, ParseDigestError, Sha256Digest};
 pub use order::topological_order;
 pub use platform::{ParsePlatformError, Platform};
 pub use plugin_id::{ParsePluginIdError, PluginId};
+pub use presence::Presence;
 pub use range::{ParseRangeError, VersionRange};
 pub use rel_path::{ParseRelPathError, RelPath, is_device_name};
 pub use schema::root_schema;

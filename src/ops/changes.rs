@@ -1,4 +1,4 @@
-//! What became of changes on targets, one by one: the shape in which `install`, `uninstall` and later rollouts report.
+//! What came of changes, one by one: the shape in which `install`, `uninstall` and `upgrade` report.
 
 use std::path::PathBuf;
 
@@ -6,83 +6,57 @@ use serde::Serialize;
 
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
-    model::{PluginId, PluginVersion},
+    fleet::{Outcome, target::ChangeReport},
+    model::{Change, PluginId, PluginVersion, Presence},
 };
 
-/// What is done to a plugin on a target.
+/// What is done to a plugin on a workspace, with the versions before and afterwards.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Action {
-    /// It is not there and will be.
-    Install {
-        /// The version that comes.
-        to: PluginVersion,
-    },
-    /// Another version is there.
-    Replace {
-        /// The version that goes, where it can be made out.
-        from: Option<PluginVersion>,
-        /// The version that comes.
-        to: PluginVersion,
-    },
-    /// It is there in this version, though not as it was published, and is put in place again.
-    Reinstall {
-        /// The version.
-        version: PluginVersion,
-    },
-    /// It is there and will not be.
-    Uninstall {
-        /// The version that goes, where it can be made out.
-        from: Option<PluginVersion>,
-    },
-    /// Everything is as it should be.
-    Keep {
-        /// The version that stays; nothing where the plugin stays away.
-        at: Option<PluginVersion>,
-    },
+pub struct VersionChange {
+    /// What is done.
+    pub change: Change,
+    /// The version before; `None` if the plugin is not there, or its version is unknown.
+    pub from: Option<PluginVersion>,
+    /// The version afterwards; `None` if the plugin is not there then.
+    pub to: Option<PluginVersion>,
 }
 
-impl Action {
-    /// Returns the action as plans and results spell it.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Install { .. } => "install",
-            Self::Replace { from: Some(from), to } if to < from => "downgrade",
-            Self::Replace { .. } => "upgrade",
-            Self::Reinstall { .. } => "reinstall",
-            Self::Uninstall { .. } => "uninstall",
-            Self::Keep { .. } => "unchanged",
-        }
+impl VersionChange {
+    /// Returns that nothing is done to what is there.
+    pub fn none(at: Option<PluginVersion>) -> Self {
+        Self { change: Change::None, from: at.clone(), to: at }
     }
 
-    /// Returns the version that is there before.
-    pub fn from(&self) -> Option<&PluginVersion> {
-        match self {
-            Self::Install { .. } => None,
-            Self::Reinstall { version } => Some(version),
-            Self::Replace { from, .. } | Self::Uninstall { from } | Self::Keep { at: from } => from.as_ref(),
-        }
+    /// Returns that a version is installed over what is there. The same version is an upgrade, since it is installed again.
+    pub fn to_version(from: &Presence, to: PluginVersion) -> Self {
+        let change = match Change::to_version(from, &to) {
+            Change::None => Change::Upgrade,
+            change => change,
+        };
+        Self { change, from: from.version().cloned(), to: Some(to) }
     }
 
-    /// Returns the version that is there afterwards.
-    pub fn to(&self) -> Option<&PluginVersion> {
-        match self {
-            Self::Install { to } | Self::Replace { to, .. } | Self::Reinstall { version: to } => Some(to),
-            Self::Keep { at } => at.as_ref(),
-            Self::Uninstall { .. } => None,
-        }
+    /// Returns that the version that is there is put in place once more.
+    pub fn reinstall(version: PluginVersion) -> Self {
+        Self { change: Change::Reinstall, from: Some(version.clone()), to: Some(version) }
+    }
+
+    /// Returns that what is there is removed.
+    pub fn uninstall(from: &Presence) -> Self {
+        Self { change: Change::Uninstall, from: from.version().cloned(), to: None }
     }
 
     /// Returns whether there is nothing to do.
     pub fn is_nothing(&self) -> bool {
-        matches!(self, Self::Keep { .. })
+        self.change == Change::None
     }
 }
 
-/// What became of a change.
+/// What came of a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeOutcome {
-    /// It would be made: nothing was done yet.
+    /// It would be made: nothing was changed yet.
     Planned,
     /// It was made, and read back.
     Changed,
@@ -90,20 +64,20 @@ pub enum ChangeOutcome {
     Unchanged,
     /// It was not made.
     Failed,
-    /// Nobody knows whether it was made.
+    /// Whether it was made could not be confirmed by reading the workspace back.
     Unknown,
-    /// It was not tried, because something else failed first.
+    /// It was not tried, because a dependency failed first.
     Skipped,
 }
 
-/// One change and what became of it.
+/// One change and what came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct ChangeResult {
     /// The workspace or the folder.
     pub workspace: String,
     /// The plugin.
     pub plugin: PluginId,
-    /// What was to be done.
+    /// The change, by its word.
     pub action: &'static str,
     /// The version before.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,15 +85,15 @@ pub struct ChangeResult {
     /// The version afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<PluginVersion>,
-    /// What became of it.
+    /// What came of it.
     pub outcome: ChangeOutcome,
-    /// Which plugin needs it, where the user did not ask for it.
+    /// The plugin that depends on it, unless the user named it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needed_by: Option<PluginId>,
-    /// What is to be told although it was made.
+    /// Warnings.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
-    /// The folder with the files that were in the plugin's folder and were not the plugin's.
+    /// The folder that unmanaged files of the plugin's folder were moved to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kept: Option<PathBuf>,
     /// Why it was not made.
@@ -134,14 +108,14 @@ pub struct ChangeResult {
 }
 
 impl ChangeResult {
-    /// Returns the result of an action.
-    pub fn new(workspace: &str, plugin: &PluginId, action: &Action, outcome: ChangeOutcome) -> Self {
+    /// Returns a result without warning or error.
+    pub fn new(workspace: &str, plugin: &PluginId, change: &VersionChange, outcome: ChangeOutcome) -> Self {
         Self {
             workspace: workspace.to_owned(),
             plugin: plugin.clone(),
-            action: action.as_str(),
-            from: action.from().cloned(),
-            to: action.to().cloned(),
+            action: change.change.as_str(),
+            from: change.from.clone(),
+            to: change.to.clone(),
             outcome,
             needed_by: None,
             warning: None,
@@ -152,35 +126,45 @@ impl ChangeResult {
         }
     }
 
-    /// Returns this result as one that failed for a reason.
+    /// Returns this result with an error, as failed or unknown by the kind of the error.
     #[must_use]
-    pub fn because(self, error: &impl Diagnose) -> Self {
+    pub fn with_error(self, error: &impl Diagnose) -> Self {
         let kind = error.kind();
         let outcome = if kind == Kind::Unknown { ChangeOutcome::Unknown } else { ChangeOutcome::Failed };
         Self { outcome, error: Some(Chain(error).to_string()), hint: error.hint(), kind: Some(kind), ..self }
     }
 
-    /// Returns this result with something to be told.
+    /// Returns this result with what came of the change.
     #[must_use]
-    pub fn with_warning(self, warning: Option<&impl Diagnose>) -> Self {
-        Self { warning: warning.map(|warning| Chain(warning).to_string()), ..self }
+    pub fn with_report(self, report: ChangeReport) -> Self {
+        let lost = report.before.version().filter(|_| report.left == Some(Presence::Absent));
+        let lost = lost.map(|version| format!("version {version}, which was there before, is gone: install it again"));
+        let result = match &report.outcome {
+            Outcome::Changed => Self { outcome: ChangeOutcome::Changed, ..self },
+            Outcome::Unchanged => Self { outcome: ChangeOutcome::Unchanged, ..self },
+            Outcome::Failed(error) | Outcome::Unknown(error) => {
+                Self { error: Some(report.describe(error)), ..self.with_error(error) }
+            }
+        };
+        let result = Self { kept: report.kept, ..result };
+        report.notes.into_iter().chain(lost).fold(result, |result, note| result.with_note(Some(note)))
     }
 
-    /// Returns this result with something to be told besides.
+    /// Returns this result with one more warning.
     #[must_use]
-    pub fn noting(self, note: Option<String>) -> Self {
+    pub fn with_note(self, note: Option<String>) -> Self {
         let all: Vec<String> = self.warning.into_iter().chain(note).collect();
         Self { warning: (!all.is_empty()).then(|| all.join("; ")), ..self }
     }
 
-    /// Returns the result of a wish that never became an action.
+    /// Returns the result of a request for which there is no change.
     pub fn refused(workspace: &str, plugin: &PluginId, action: &'static str, error: &impl Diagnose) -> Self {
-        let nothing = Action::Keep { at: None };
-        Self { action, ..Self::new(workspace, plugin, &nothing, ChangeOutcome::Failed) }.because(error)
+        let nothing = VersionChange::none(None);
+        Self { action, ..Self::new(workspace, plugin, &nothing, ChangeOutcome::Failed) }.with_error(error)
     }
 }
 
-/// How many changes came to what.
+/// How many changes have which outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct OutcomeCounts {
     /// Made.
@@ -189,29 +173,29 @@ pub struct OutcomeCounts {
     pub unchanged: usize,
     /// Not made.
     pub failed: usize,
-    /// Nobody knows.
+    /// Not known.
     pub unknown: usize,
-    /// Taken back; only a rollout does that.
+    /// Rolled back; only a rollout does that.
     pub rolled_back: usize,
     /// Not tried.
     pub skipped: usize,
 }
 
-/// What became of all changes.
+/// What came of all changes.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Changes {
     /// One by one, in the order in which they were made on each target.
     pub results: Vec<ChangeResult>,
     /// Counted.
     pub summary: OutcomeCounts,
-    /// What else was noticed.
+    /// Notes that belong to no single change.
     #[serde(skip)]
     pub remarks: Vec<String>,
 }
 
 impl Changes {
-    /// Returns the results with their count.
-    pub fn of(results: Vec<ChangeResult>, remarks: Vec<String>) -> Self {
+    /// Returns the results with their counts.
+    pub fn new(results: Vec<ChangeResult>, remarks: Vec<String>) -> Self {
         let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
         let summary = OutcomeCounts {
             changed: count(ChangeOutcome::Changed),
@@ -224,7 +208,7 @@ impl Changes {
         Self { results, summary, remarks }
     }
 
-    /// Returns what the whole means: an unknown outcome wins over all, a mixture is partly done.
+    /// Returns the kind of failure of the whole: an unknown outcome wins over all, a mixture is partly done.
     pub fn kind(&self) -> Option<Kind> {
         let OutcomeCounts { changed, unchanged, failed, unknown, skipped, .. } = self.summary;
         if unknown > 0 {
@@ -250,19 +234,23 @@ mod tests {
 
     fn changes(outcomes: &[(ChangeOutcome, Option<Kind>)]) -> Changes {
         let plugin: PluginId = "a-panel".parse().expect("an id");
-        let action = Action::Install { to: version("1.0.0") };
+        let change = VersionChange::to_version(&Presence::Absent, version("1.0.0"));
         let result = |(outcome, kind): &(ChangeOutcome, Option<Kind>)| ChangeResult {
             kind: *kind,
-            ..ChangeResult::new("prod", &plugin, &action, *outcome)
+            ..ChangeResult::new("prod", &plugin, &change, *outcome)
         };
-        Changes::of(outcomes.iter().map(result).collect(), Vec::new())
+        Changes::new(outcomes.iter().map(result).collect(), Vec::new())
     }
 
     #[test]
     fn a_step_down_is_a_downgrade() {
-        let replace = |from: &str, to: &str| Action::Replace { from: Some(version(from)), to: version(to) };
-        assert_eq!(replace("2.0.0", "10.0.0").as_str(), "upgrade");
-        assert_eq!(replace("2.0.0", "1.9.0").as_str(), "downgrade");
+        let replace = |from: &str, to: &str| {
+            let from = Presence::Version(version(from));
+            VersionChange::to_version(&from, version(to)).change.as_str()
+        };
+        assert_eq!(replace("2.0.0", "10.0.0"), "upgrade");
+        assert_eq!(replace("2.0.0", "1.9.0"), "downgrade");
+        assert_eq!(replace("2.0.0", "2.0.0"), "upgrade");
     }
 
     #[test]

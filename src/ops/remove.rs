@@ -1,25 +1,21 @@
-//! Removes plugins from targets.
+//! Removes plugins from workspaces.
 //!
-//! *Invariant:* what something else on the target, or what is built with it, still needs stays, unless that is forced. A plugin is removed wholly or
-//! not at all.
+//! *Invariant:* a plugin that other plugins, dashboards or data sources still need is not removed unless that is forced. A
+//! plugin is removed wholly or not at all.
 
-use std::{collections::HashSet, ops::ControlFlow, path::Path};
+use std::{collections::HashSet, ops::ControlFlow, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 
 use crate::{
     diagnostic::{Kind, diagnose},
-    fleet::{
-        directory::{DirectoryError, FolderLock, PluginsFolder, Removal},
-        settle::PluginState,
-    },
-    model::{PluginId, PluginVersion},
+    fleet::target::ChangeRequest,
+    model::{PluginId, Presence},
     ops::{
-        Context, blocking,
-        changes::{Action, ChangeOutcome, ChangeResult, Changes},
-        install::judge,
-        target::{Place, Snapshot, Target},
-        unmanaged_files::{Foreign, ForeignError},
+        Context,
+        changes::{ChangeOutcome, ChangeResult, Changes, VersionChange},
+        install::Permits,
+        target::{Snapshot, Target},
         usage::{Guard, StillUsed},
     },
 };
@@ -57,12 +53,12 @@ pub async fn remove(context: &Context, targets: Vec<Target>, options: &RemoveOpt
         .collect()
         .await;
     let (results, remarks): (Vec<_>, Vec<_>) = per_target.into_iter().unzip();
-    Changes::of(results.concat(), remarks.concat())
+    Changes::new(results.concat(), remarks.concat())
 }
 
 async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions) -> (Vec<ChangeResult>, Vec<String>) {
     if !options.dry_run {
-        target.put_right().await;
+        target.recover().await;
     }
     let (state, reach) = tokio::join!(target.read(false), target.reach());
     let state = match state {
@@ -75,7 +71,7 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
     let guard = Guard::new(context, target);
     let gap = reach.gap();
     let mut results = Vec::new();
-    // What is to go needs nothing any more, until it turns out to stay.
+    // What is removed needs nothing any more, unless it turns out to stay.
     let mut going: HashSet<_> = options.plugins.iter().collect();
     for id in in_order(&options.plugins, &state) {
         let result = match plan_one((target, &guard, gap.as_deref()), &state, id, &going, options).await {
@@ -93,7 +89,7 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
     (results, remarks)
 }
 
-/// Puts what needs something before what it needs.
+/// Puts dependants before their dependencies.
 fn in_order<'a>(plugins: &'a [PluginId], state: &Snapshot) -> Vec<&'a PluginId> {
     let mut left: Vec<&PluginId> = Vec::new();
     for id in plugins {
@@ -118,8 +114,8 @@ fn in_order<'a>(plugins: &'a [PluginId], state: &Snapshot) -> Vec<&'a PluginId> 
     sorted
 }
 
-/// Returns the change that is to be made, or what became of one that is not; `gap` is why the list of plugins may lack
-/// some, and with them one that needs this.
+/// Returns the change that is to be made, or the result of one that is not; `gap` is why the list of plugins may be
+/// incomplete, and with it the list of dependants.
 async fn plan_one(
     (target, guard, gap): (&Target, &Guard<'_>, Option<&str>),
     state: &Snapshot,
@@ -127,31 +123,30 @@ async fn plan_one(
     going: &HashSet<&PluginId>,
     options: &RemoveOptions,
 ) -> ControlFlow<ChangeResult, ChangeResult> {
-    let from = match state.plugins.get(id) {
-        Some(installed) => installed.version.clone(),
-        None => match find_unlisted(target, id).await {
-            ControlFlow::Continue(version) => version,
+    let from = match state.presence(id) {
+        Presence::Absent => match find_unlisted(target, id).await {
+            ControlFlow::Continue(from) => from,
             ControlFlow::Break(result) => return ControlFlow::Break(result),
         },
+        from => from,
     };
-    let action = Action::Uninstall { from };
-    let result = ChangeResult::new(&target.name, id, &action, ChangeOutcome::Changed);
+    let result = ChangeResult::new(&target.name, id, &VersionChange::uninstall(&from), ChangeOutcome::Changed);
     let dependants = state.plugins.values().filter(|plugin| !going.contains(&plugin.id));
     let dependants: Vec<_> = dependants
         .filter(|plugin| plugin.dependencies.iter().any(|dependency| dependency.id == *id))
         .map(|plugin| plugin.id.clone())
         .collect();
     if !dependants.is_empty() && !options.force {
-        return ControlFlow::Break(result.because(&InUse { plugin: id.clone(), dependants }));
+        return ControlFlow::Break(result.with_error(&InUse { plugin: id.clone(), dependants }));
     }
     if !options.force
         && let Err(error) = guard.check(id, &state.plugins).await
     {
-        return ControlFlow::Break(result.because(&error));
+        return ControlFlow::Break(result.with_error(&error));
     }
     if let Some(gap) = gap.filter(|_| !options.force) {
         let reason = format!("installed plugins: {gap}");
-        return ControlFlow::Break(result.because(&StillUsed::Unread { plugin: id.clone(), reason }));
+        return ControlFlow::Break(result.with_error(&StillUsed::Unread { plugin: id.clone(), reason }));
     }
     if options.dry_run {
         return ControlFlow::Break(ChangeResult { outcome: ChangeOutcome::Planned, ..result });
@@ -160,68 +155,20 @@ async fn plan_one(
 }
 
 async fn carry_out(context: &Context, target: &Target, id: &PluginId, result: ChangeResult) -> ChangeResult {
-    match &target.place {
-        Place::Closed(error) => result.because(error.as_ref()),
-        Place::Server(server) => match server.uninstall(id).await {
-            Ok(settled) => judge(result, settled),
-            Err(error) => result.because(&error),
-        },
-        Place::Folder { path, .. } => {
-            let (path, id) = (path.clone(), id.clone());
-            let (context, folder, plugin) = (context.clone(), path.clone(), id.clone());
-            match blocking(move || remove_folder(&context, &folder, &plugin)).await {
-                Ok((Removal::Gone(kept), note)) => ChangeResult { kept, ..result.noting(note) },
-                // It was read a moment ago: it is there, only not under its own name.
-                Ok((Removal::Absent, _)) => result.because(&DirectoryError::OtherName { folder: path, plugin: id }),
-                Err(error) => result.because(&error),
-            }
-        }
-    }
+    // Nothing is installed, so there is no package to permit.
+    let source = Permits::new(context, false).package(id, None);
+    let request = ChangeRequest::unconditional(id, Presence::Absent, Arc::new(source));
+    result.with_report(target.change(&request).await)
 }
 
-fn remove_folder(context: &Context, path: &Path, plugin: &PluginId) -> Result<(Removal, Option<String>), ForeignError> {
-    let folder = PluginsFolder::open(path)?;
-    remove_in(context, &folder.lock()?, path, plugin)
-}
-
-/// Removes a plugin from a plugins folder that is locked already; returns what is to be told besides.
-pub(in crate::ops) fn remove_in(
-    context: &Context,
-    held: &FolderLock<'_>,
-    path: &Path,
-    plugin: &PluginId,
-) -> Result<(Removal, Option<String>), ForeignError> {
-    let foreign = Foreign::find(context, held, plugin)?;
-    match held.uninstall(plugin, foreign.keep.as_ref())? {
-        Removal::Absent => Ok((Removal::Absent, None)),
-        Removal::Gone(kept) => {
-            let kept = kept.map(|below| path.join(below));
-            let note = foreign.told(kept.as_ref());
-            Ok((Removal::Gone(kept), note))
-        }
-    }
-}
-
-/// Returns the version of a plugin that is there although it is not listed, as far as it is told; or what became of one
-/// that is not there, or that is something else.
+/// Returns what is there of a plugin that is not listed, or the result if it is not there, or is something else.
 ///
 /// A token with few rights sees an incomplete list, and Grafana does not say so (protocol page 5.3).
-async fn find_unlisted(target: &Target, id: &PluginId) -> ControlFlow<ChangeResult, Option<PluginVersion>> {
-    let result = ChangeResult::new(&target.name, id, &Action::Keep { at: None }, ChangeOutcome::Unchanged);
-    match &target.place {
-        Place::Folder { path, .. } if std::fs::symlink_metadata(path.join(id.as_str())).is_ok() => {
-            let (path, plugin) = (path.clone(), id.clone());
-            let read_again = move || PluginsFolder::open(&path).and_then(|folder| folder.recognise(&plugin));
-            match blocking(read_again).await {
-                Ok(found) => ControlFlow::Continue(Some(found.version)),
-                Err(error) => ControlFlow::Break(ChangeResult { action: "uninstall", ..result }.because(&error)),
-            }
-        }
-        Place::Server(server) => match server.state(id).await {
-            Ok(PluginState::Absent) => ControlFlow::Break(result),
-            Ok(PluginState::Loaded { version } | PluginState::Broken { version, .. }) => ControlFlow::Continue(version),
-            Err(error) => ControlFlow::Break(ChangeResult { action: "uninstall", ..result }.because(&error)),
-        },
-        _ => ControlFlow::Break(result),
+async fn find_unlisted(target: &Target, id: &PluginId) -> ControlFlow<ChangeResult, Presence> {
+    let result = ChangeResult::new(&target.name, id, &VersionChange::none(None), ChangeOutcome::Unchanged);
+    match target.presence(id).await {
+        Ok(Presence::Absent) => ControlFlow::Break(result),
+        Ok(presence) => ControlFlow::Continue(presence),
+        Err(error) => ControlFlow::Break(ChangeResult { action: "uninstall", ..result }.with_error(&error)),
     }
 }

@@ -1,7 +1,7 @@
-//! Files in a plugin's folder that the plugin's own package did not bring.
+//! Files in a plugin's folder that the plugin's own package did not contain.
 //!
-//! *Invariant:* what counts as the plugin's own was brought by a package that was verified, or is listed in a manifest whose
-//! signature is good; a file of the same name with other bytes is foreign.
+//! *Invariant:* a file is the plugin's own if a verified package contained it, or a manifest with a good signature lists it; a
+//! file of the same name with other bytes is unmanaged.
 //! *Not for:* moving them, which the plugins folder does.
 
 use std::{collections::BTreeMap, error::Error, io, path::PathBuf};
@@ -11,7 +11,10 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     archive::{self, CompareError, FileDifference, InstalledError, InstalledManifest, PluginJson},
-    fleet::directory::{DirectoryError, FolderLock, Keep},
+    fleet::{
+        directory::{DirectoryError, FolderLock, Keep},
+        target::UnmanagedFiles,
+    },
     index::{Index, IndexError},
     model::{PluginId, PluginVersion, RelPath, Sha256Digest},
     ops::{Context, verify::files_of},
@@ -20,30 +23,21 @@ use crate::{
 };
 
 /// The files of a plugin by their path below its folder.
-pub(in crate::ops) type FileDigests = BTreeMap<RelPath, Sha256Digest>;
+type FileDigests = BTreeMap<RelPath, Sha256Digest>;
 
-/// How many foreign files are named.
+/// How many unmanaged files are named.
 const NAMED: usize = 3;
 
-/// What is to be kept when a plugin's folder is replaced or removed.
-#[derive(Debug, Default)]
-pub(in crate::ops) struct Foreign {
-    /// What to keep; nothing where nothing is foreign.
-    pub(in crate::ops) keep: Option<Keep>,
-    /// What is to be told, once it was done; where the files are is added to it.
-    note: Option<String>,
-}
-
-/// Foreign files cannot be told from the plugin's own.
+/// Unmanaged files cannot be told from those of the plugin.
 #[derive(Debug, thiserror::Error)]
-pub enum ForeignError {
-    /// The folder fails.
+pub enum UnmanagedFilesError {
+    /// The folder failed.
     #[error(transparent)]
     Folder(#[from] DirectoryError),
     /// A file in it cannot be read.
     #[error("the plugin's own files cannot be told from others")]
     Compare(#[from] CompareError),
-    /// Which packages are in the store cannot be read.
+    /// The list of stored packages cannot be read.
     #[error("the plugin's own files cannot be told from others")]
     Index(#[from] IndexError),
     /// A package in the store cannot be read.
@@ -51,64 +45,56 @@ pub enum ForeignError {
     Package(#[from] VerifyError),
 }
 
-crate::diagnostic::diagnose!(ForeignError { forward Folder, Compare, Index, Package; });
+crate::diagnostic::diagnose!(UnmanagedFilesError { forward Folder, Compare, Index, Package; });
 
-impl Foreign {
-    /// Finds what is foreign in the folder of a plugin that is to be replaced or removed.
-    pub(in crate::ops) fn find(
-        context: &Context,
-        held: &FolderLock<'_>,
-        plugin: &PluginId,
-    ) -> Result<Self, ForeignError> {
-        if let Some(target) = held.folder().link(plugin) {
-            let target = target.to_string_lossy().escape_debug().to_string();
-            let note = format!("{plugin} was a link to `{target}`, which is untouched");
-            return Ok(Self { keep: None, note: Some(note) });
-        }
-        let Some(folder) = held.folder().plugin_folder(plugin)? else { return Ok(Self::default()) };
-        let PluginJson { id, version, .. } = match archive::read_installed(&folder) {
-            Ok(plugin_json) => plugin_json,
-            Err(error @ InstalledError::Io { .. }) => {
-                let path = held.folder().path().join(plugin.as_str());
-                return Err(DirectoryError::unrecognised(&path, plugin, error).into());
-            }
-            Err(_) => return Ok(Self::default()),
-        };
-        let Some((brought, foreign)) = nearest(context, &folder, &id, &version)? else {
-            let note = format!(
-                "what {id} {version} brought is not known, so its folder was compared with nothing and no file of it kept"
-            );
-            return Ok(Self { keep: None, note: Some(note) });
-        };
-        if foreign.is_empty() {
-            return Ok(Self::default());
-        }
-        let keep = Keep::new(version.as_str(), &context.now().to_string(), brought);
-        Ok(Self { keep: Some(keep), note: Some(describe(&foreign, &version)) })
+/// Finds the unmanaged files in the folder of a plugin that is to be replaced or removed.
+pub(in crate::ops) fn find(
+    context: &Context,
+    held: &FolderLock<'_>,
+    plugin: &PluginId,
+) -> Result<UnmanagedFiles, UnmanagedFilesError> {
+    if let Some(target) = held.folder().link(plugin) {
+        let target = target.to_string_lossy().escape_debug().to_string();
+        let note = format!("{plugin} was a link to `{target}`, which is untouched");
+        return Ok(UnmanagedFiles { keep: None, note: Some(note) });
     }
-
-    /// Returns what is to be told, now that this was kept.
-    pub(in crate::ops) fn told(&self, kept: Option<&PathBuf>) -> Option<String> {
-        let note = self.note.as_ref()?;
-        Some(kept.map_or_else(|| note.clone(), |kept| format!("{note}: kept in `{}`", kept.display())))
+    let Some(folder) = held.folder().plugin_folder(plugin)? else { return Ok(UnmanagedFiles::default()) };
+    let PluginJson { id, version, .. } = match archive::read_installed(&folder) {
+        Ok(plugin_json) => plugin_json,
+        Err(error @ InstalledError::Io { .. }) => {
+            let path = held.folder().path().join(plugin.as_str());
+            return Err(DirectoryError::unrecognised(&path, plugin, error).into());
+        }
+        Err(_) => return Ok(UnmanagedFiles::default()),
+    };
+    let Some((own, unmanaged)) = nearest(context, &folder, &id, &version)? else {
+        let note = format!(
+            "the files of {id} {version} are not known, so its folder was compared with nothing and no file of it kept"
+        );
+        return Ok(UnmanagedFiles { keep: None, note: Some(note) });
+    };
+    if unmanaged.is_empty() {
+        return Ok(UnmanagedFiles::default());
     }
+    let keep = Keep::new(version.as_str(), &context.now().to_string(), own);
+    Ok(UnmanagedFiles { keep: Some(keep), note: Some(describe(&unmanaged, &version)) })
 }
 
-fn describe(foreign: &[PathBuf], version: &PluginVersion) -> String {
-    let names = foreign.iter().take(NAMED);
+fn describe(unmanaged: &[PathBuf], version: &PluginVersion) -> String {
+    let names = unmanaged.iter().take(NAMED);
     let names: Vec<_> = names.map(|path| format!("`{}`", path.to_string_lossy().escape_debug())).collect();
-    let (count, files) = (foreign.len(), if foreign.len() == 1 { "file" } else { "files" });
+    let (count, files) = (unmanaged.len(), if unmanaged.len() == 1 { "file" } else { "files" });
     let more = if count > NAMED { format!(" and {} more", count - NAMED) } else { String::new() };
-    format!("{count} {files} that version {version} did not bring like this ({}{more})", names.join(", "))
+    format!("{count} {files} that version {version} did not install like this ({}{more})", names.join(", "))
 }
 
-/// Returns what a version brought, by the package or the manifest from which the folder differs least, and what is foreign.
+/// Returns the files of a version, by the package or the manifest from which the folder differs least, and the unmanaged ones.
 fn nearest(
     context: &Context,
     folder: &Dir,
     plugin: &PluginId,
     version: &PluginVersion,
-) -> Result<Option<(FileDigests, Vec<PathBuf>)>, ForeignError> {
+) -> Result<Option<(FileDigests, Vec<PathBuf>)>, UnmanagedFilesError> {
     let mut known = stored(context, plugin, version)?;
     if known.is_empty() {
         known.extend(listed(context, folder, plugin, version));
@@ -116,17 +102,21 @@ fn nearest(
     let mut nearest: Option<(FileDigests, Vec<PathBuf>)> = None;
     for files in known {
         let differences = archive::compare(&files, folder)?;
-        let foreign: Vec<_> = differences.iter().filter_map(FileDifference::foreign).collect();
-        if nearest.as_ref().is_none_or(|(_, nearest)| foreign.len() < nearest.len()) {
-            nearest = Some((files, foreign));
+        let unmanaged: Vec<_> = differences.iter().filter_map(FileDifference::foreign).collect();
+        if nearest.as_ref().is_none_or(|(_, nearest)| unmanaged.len() < nearest.len()) {
+            nearest = Some((files, unmanaged));
         }
     }
     Ok(nearest)
 }
 
-/// Returns the files of the packages of this version that the store has. A package that is refused counts as not there: it
-/// must not stop the change that may mend it. Where the disk fails, nothing is known, and so nothing may be removed.
-fn stored(context: &Context, plugin: &PluginId, version: &PluginVersion) -> Result<Vec<FileDigests>, ForeignError> {
+/// Returns the files of the stored packages of this version. A package that is refused counts as missing: it must not stop
+/// the change that may repair it. If the disk fails, nothing is known, and so nothing may be removed.
+fn stored(
+    context: &Context,
+    plugin: &PluginId,
+    version: &PluginVersion,
+) -> Result<Vec<FileDigests>, UnmanagedFilesError> {
     let index = match Index::open_existing(&context.home.index_path()) {
         Err(IndexError::Missing { .. }) => return Ok(Vec::new()),
         index => index?,
@@ -175,7 +165,7 @@ mod tests {
             let files: Vec<_> = (0..count).map(|number| PathBuf::from(format!("{number}\n"))).collect();
             describe(&files, &version)
         };
-        assert_eq!(told(1), r"1 file that version 1.0.0 did not bring like this (`0\n`)");
+        assert_eq!(told(1), r"1 file that version 1.0.0 did not install like this (`0\n`)");
         assert!(told(5).ends_with(r"(`0\n`, `1\n`, `2\n` and 2 more)"), "{}", told(5));
     }
 }

@@ -9,16 +9,16 @@ pub mod gate;
 pub mod plan;
 pub mod planner;
 pub mod policy;
+pub mod previous;
 pub mod record;
 pub mod waves;
 
-pub use engine::{
-    Engine, EngineCommand, EngineError, Expected, StepOutcome, StepResult, WaveState, WaveStatus, WayBack,
-};
+pub use engine::{Engine, EngineCommand, EngineError, Rollback, StepOutcome, StepResult, WaveState, WaveStatus};
 pub use gate::{DataSourceSeen, Observation, PluginSeen, Probe, judge};
 pub use plan::{
-    Action, Base, Blocked, Content, ContentItem, Plan, PlanError, PlanId, PlanSummary, PlannedPackage,
-    PlannedWorkspace, Step, Unmanaged, Verb, Warning, WavePlan,
+    Base, Blocked, Content, ContentItem, Plan, PlanError, PlanId, PlanSummary, PlannedChange, PlannedPackage,
+    PlannedWorkspace, Step, Unmanaged, Warning, WavePlan,
 };
 pub use policy::{HealthCheck, OnFailure, ParseWaveError, Rollout, Wave};
+pub use previous::PreviousState;
 pub use record::{Cause, Ending, Fault, JournalEntry, Record, Task, TaskResult};

@@ -13,7 +13,7 @@ use sha2::{Digest as _, Sha256};
 use super::policy::Rollout;
 use crate::{
     diagnostic::{Kind, diagnose},
-    model::{GrafanaVersion, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName},
+    model::{Change, GrafanaVersion, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName},
 };
 
 /// Everything that a rollout does. Its JSON is what `plan --json` prints and `plan --out` saves.
@@ -27,7 +27,7 @@ pub struct Plan {
     /// The lock and the catalog it was made from.
     pub base: Base,
     /// In the order in which they are made on each workspace, with the plugins that stay.
-    pub actions: Vec<Action>,
+    pub actions: Vec<PlannedChange>,
     /// The plugins that cannot be changed, and why.
     pub blocked: Vec<Blocked>,
     /// How many actions of each kind.
@@ -100,13 +100,13 @@ pub struct PlannedWorkspace {
 /// What is done to one plugin on one workspace.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub struct Action {
+pub struct PlannedChange {
     /// The workspace.
     pub workspace: WorkspaceName,
     /// The plugin.
     pub plugin: PluginId,
     /// What is done.
-    pub action: Verb,
+    pub action: Change,
     /// The version before; `None` if the plugin must be absent, or its version cannot be read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from: Option<PluginVersion>,
@@ -123,10 +123,10 @@ pub struct Action {
     pub package: Option<PlannedPackage>,
 }
 
-impl Action {
+impl PlannedChange {
     /// Returns whether the plugin stays as it is.
     pub fn is_nothing(&self) -> bool {
-        self.action == Verb::Unchanged
+        self.action == Change::None
     }
 }
 
@@ -139,42 +139,6 @@ pub struct PlannedPackage {
     /// Its digest, as the lock has it: `sha256:...` or `md5:...`.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub digest: Option<String>,
-}
-
-/// What is done to a plugin.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verb {
-    /// It is absent and will be installed.
-    Install,
-    /// A lower version is installed, or one that cannot be read.
-    Upgrade,
-    /// A higher version is installed.
-    Downgrade,
-    /// It is installed in that version, but broken.
-    Reinstall,
-    /// It is re-pinned to that version, because the server may have changed it as a dependency (protocol page 8); usually
-    /// nothing has to be done.
-    Hold,
-    /// It is installed and will be removed.
-    Uninstall,
-    /// It stays as it is.
-    Unchanged,
-}
-
-impl Verb {
-    /// Returns the word of the JSON of plans.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Install => "install",
-            Self::Upgrade => "upgrade",
-            Self::Downgrade => "downgrade",
-            Self::Reinstall => "reinstall",
-            Self::Hold => "hold",
-            Self::Uninstall => "uninstall",
-            Self::Unchanged => "unchanged",
-        }
-    }
 }
 
 /// A plugin that cannot be changed.
@@ -294,7 +258,7 @@ pub enum ContentItem {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Step<'a> {
     /// A plugin is changed.
-    Plugin(&'a Action),
+    Plugin(&'a PlannedChange),
     /// Dashboards or data sources are changed.
     Content(&'a Content),
 }
@@ -349,18 +313,18 @@ impl Plan {
 
     /// Returns whether it changes anything.
     pub fn is_empty(&self) -> bool {
-        self.content.is_empty() && self.actions.iter().all(Action::is_nothing)
+        self.content.is_empty() && self.actions.iter().all(PlannedChange::is_nothing)
     }
 
     fn count(&self) -> PlanSummary {
         let count = |verb| self.actions.iter().filter(|action| action.action == verb).count();
         PlanSummary {
-            install: count(Verb::Install),
-            upgrade: count(Verb::Upgrade),
-            downgrade: count(Verb::Downgrade),
-            reinstall: count(Verb::Reinstall),
-            uninstall: count(Verb::Uninstall),
-            unchanged: count(Verb::Unchanged),
+            install: count(Change::Install),
+            upgrade: count(Change::Upgrade),
+            downgrade: count(Change::Downgrade),
+            reinstall: count(Change::Reinstall),
+            uninstall: count(Change::Uninstall),
+            unchanged: count(Change::None),
             blocked: self.blocked.len(),
         }
     }
@@ -390,10 +354,10 @@ mod tests {
 
     fn plan() -> Plan {
         let name: WorkspaceName = "prod".parse().expect("a name");
-        let action = Action {
+        let action = PlannedChange {
             workspace: name.clone(),
             plugin: "acme-clock-panel".parse().expect("an id"),
-            action: Verb::Upgrade,
+            action: Change::Upgrade,
             from: Some("1.0.0".parse().expect("a version")),
             to: Some("1.1.0".parse().expect("a version")),
             reason: "locked".to_owned(),

@@ -4,9 +4,10 @@
 //! their order comes to the state that the rollout was in.
 //! *Not for:* deciding anything, or secrets: none is ever part of an entry.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::{gate::Observation, previous::PreviousState};
 use crate::model::{Timestamp, WorkspaceName};
 
 /// One line of a rollout's journal.
@@ -151,18 +152,18 @@ pub enum Task {
 pub enum TaskResult {
     /// Of [`Task::Prepare`]: the ground holds.
     Ready {
-        /// What was healthy before, as `gate` reads it.
-        baseline: Value,
+        /// What was healthy before.
+        #[serde(deserialize_with = "read_baseline")]
+        baseline: Box<Observation>,
         /// Where dashboards were saved, and other things to be told.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
     /// It was done, and reading back shows it; of `settle`: it turns out to have been done.
     Done {
-        /// What was there before, as whoever takes it back needs it: of a plugin its version as a text, `null` where it
-        /// was not there.
+        /// What was there before: a rollback restores it.
         #[serde(default)]
-        before: Value,
+        before: PreviousState,
         /// What is to be told of it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
@@ -176,12 +177,12 @@ pub enum TaskResult {
     /// It was not done, and what was there before is not there any more: Grafana removes the old version before it unpacks
     /// the new one. It counts as failed, and is taken back.
     Damaged {
-        /// What was there before, as in [`TaskResult::Done`].
+        /// What was there before: a rollback restores it.
         #[serde(default)]
-        before: Value,
-        /// What is there now, in the same form.
+        before: PreviousState,
+        /// What is there now.
         #[serde(default)]
-        left: Value,
+        left: Box<PreviousState>,
         /// Why.
         fault: Fault,
     },
@@ -226,4 +227,11 @@ pub enum Cause {
     Unhealthy,
     /// Anything else.
     Other,
+}
+
+/// Reads a baseline. One that an incompatible version wrote is read as empty: without it a gate compares with nothing, as
+/// for a workspace where nothing was healthy.
+fn read_baseline<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<Observation>, D::Error> {
+    let value = Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).unwrap_or_default())
 }

@@ -39,7 +39,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("usage", &["model"]),
     ("upgrade", &["model", "resolver"]),
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
-    ("fleet", &["archive", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout", "verifier"]),
+    ("fleet", &["archive", "blocking", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout",
+        "verifier"]),
     ("journal", &["diagnostic", "disk", "model", "rollout"]),
 
     ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",

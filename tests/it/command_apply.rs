@@ -164,7 +164,7 @@ fn nothing_is_changed_over_what_somebody_else_put_there_meanwhile() {
     assert_eq!(fleet.versions(MAP), ["2.5.0", "-", "-", "-"]);
     assert_eq!(fleet.versions(CLOCK), FORMER);
     let error = document["failures"][0]["reason"].as_str().unwrap_or_default().to_owned();
-    assert!(error.contains("somebody else changed the plugin meanwhile"), "{document:#}");
+    assert!(error.contains("somebody else changed the plugin in the meantime"), "{document:#}");
 }
 
 /// W19.

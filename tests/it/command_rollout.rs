@@ -43,7 +43,7 @@ fn a_rollout_is_taken_back_later_and_only_once() {
     let document = fleet.world.json(0, &["rollout", "undo"]);
     assert_eq!((document["ending"].as_str(), document["summary"]["rolled_back"].as_u64()), (Some("undone"), Some(7)));
     fleet.expect_former();
-    fleet.world.run(&["rollout", "undo"]).expect_code(2).expect_stderr("taken back already");
+    fleet.world.run(&["rollout", "undo"]).expect_code(2).expect_stderr("rolled back already");
     fleet.world.run(&["apply", "--yes"]).expect_code(0);
     fleet.expect_new();
     assert_eq!(fleet.world.json(0, &["rollout", "list"])["rollouts"].as_array().map(Vec::len), Some(2));

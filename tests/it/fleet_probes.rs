@@ -10,7 +10,7 @@ use plugport::{
         manifest::Service,
     },
     model::{Credential, PluginId, Secret},
-    net::{Client, NetSettings, Site},
+    net::{Client, Method, NetSettings, Site},
     rollout::{HealthCheck, Observation, Probe},
 };
 use serde_json::json;
@@ -149,7 +149,8 @@ async fn w15_a_plugin_that_was_refused_at_loading_is_there_in_error() {
     let workspace = setup("12.1.0").start();
     workspace.reject_at_load(PLUGIN, "signatureInvalid");
     let grafana = grafana_with(&workspace, CANARY);
-    drop(grafana.install(&id(PLUGIN), &"1.0.0".parse().expect("a version")).await.expect("settled"));
+    let (path, body) = (["api", "plugins", PLUGIN, "install"], json!({ "version": "1.0.0" }));
+    drop(grafana.site().call(Method::POST, &path, Some(&body), Duration::from_secs(5)).await.expect("answered"));
     let seen = grafana.observe(&look()).await.expect("seen");
     let plugin = &seen.plugins[&id(PLUGIN)];
     assert_eq!((plugin.installed, plugin.error.as_deref()), (true, Some("signatureInvalid")));

@@ -12,8 +12,8 @@ use plugport::{
     net::{Client, NetSettings, Site},
     ops::{
         Context, ContextParts,
-        rollout::content::{Secrets, carry_out, planned, save_dashboards, settle, settle_back, take_back},
-        target::{Place, Target},
+        rollout::content::{Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback},
+        target::Target,
         trust::Trust,
     },
     progress::Silent,
@@ -119,13 +119,13 @@ impl Stage {
     }
 
     async fn take_back(&self, content: &Content, before: &Value) -> TaskResult {
-        let result = take_back(&self.grafana(), content, before).await;
+        let result = roll_back(&self.grafana(), content, before).await;
         assert_secret_free(&result);
         result
     }
 
     async fn is_back(&self, content: &Content, before: &Value) -> bool {
-        matches!(settle_back(&self.grafana(), content, before).await, TaskResult::Done { .. })
+        matches!(settle_rollback(&self.grafana(), content, before).await, TaskResult::Done { .. })
     }
 
     fn sent(&self, method: &str, path: &str) -> usize {
@@ -156,7 +156,7 @@ fn assert_secret_free(result: &TaskResult) {
 
 fn before(result: TaskResult) -> Value {
     match result {
-        TaskResult::Done { before, .. } => before,
+        TaskResult::Done { before, .. } => before.document().clone(),
         other => panic!("not done: {other:?}"),
     }
 }
@@ -250,7 +250,7 @@ async fn a_folder_that_somebody_else_put_something_into_stays() {
     let before = before(stage.carry_out(&content).await);
     stage.fake.dashboard("theirs", "Theirs", "acme-sql", json!({}));
     let back = stage.take_back(&content, &before).await;
-    assert!(note(&back).contains("stays"), "{back:?}");
+    assert!(note(&back).contains("is not removed"), "{back:?}");
     assert_eq!(stage.titles(), ["acme-sql/Theirs"]);
 }
 
@@ -268,7 +268,7 @@ async fn an_import_that_fails_half_way_leaves_nothing() {
     // What cannot be taken back either is said.
     stage.fake.fault(Fault::on("DELETE", "/api/dashboards/*").status(403));
     let reason = failed(stage.carry_out(&content).await);
-    assert!(reason.message.contains("not everything could be taken back"), "{reason:?}");
+    assert!(reason.message.contains("the rollback is incomplete"), "{reason:?}");
 }
 
 #[tokio::test]
@@ -506,7 +506,7 @@ async fn dashboards_that_use_a_plugin_are_saved_in_every_organisation_and_as_sna
         trust: Arc::new(trust),
         command: "apply".to_owned(),
     });
-    let target = Target { name: "prod".to_owned(), platform: Platform::linux_amd64(), place: Place::Server(grafana) };
+    let target = Target::server("prod", Platform::linux_amd64(), grafana);
     let plugins: BTreeSet<_> = ["acme-clock-panel".parse().expect("an id")].into();
     let folder = stage.folder.path().join("saved");
     let notes = save_dashboards(&context, &target, &plugins, &folder, true).await;

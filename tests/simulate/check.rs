@@ -3,11 +3,9 @@
 use std::collections::BTreeMap;
 
 use plugport::{
-    fleet::settle::Wanted,
-    model::WorkspaceName,
+    model::{Change, WorkspaceName},
     rollout::{
-        Ending, Engine, Expected, Fault, JournalEntry, OnFailure, Plan, Record, StepOutcome, StepResult, Task,
-        TaskResult, Verb,
+        Ending, Engine, Fault, JournalEntry, OnFailure, Plan, Record, StepOutcome, StepResult, Task, TaskResult,
     },
 };
 
@@ -160,24 +158,23 @@ impl Check {
 
     /// Checks that a change is about to be sent over what may be changed, and goes back to what was there.
     pub(crate) fn sends(&self, site: usize, aim: &Aim, world: &World) -> Result<(), Violation> {
-        let Aim { step, wanted, is_back, expected, .. } = aim;
+        let Aim { step, wanted, is_back, rollback, .. } = aim;
+        let expects_planned =
+            rollback.as_ref().is_none_or(|rollback| rollback.left.is_none() && !rollback.accepts_anything);
         let cell = &world.sites[site].cells[step.plugin];
         let (first, last) = self.sites[site].reads[step.plugin];
         let is_seen = match cell.truth {
             Truth::Loaded(THEIRS) => cell.theirs_at <= last,
-            Truth::Absent => cell.theirs_at <= first && (!*is_back || *expected == Expected::AsPlanned),
+            Truth::Absent => cell.theirs_at <= first && (!*is_back || expects_planned),
             _ => false,
         };
-        let is_theirs = cell.by == Who::Them && step.verb != Verb::Hold && is_seen;
+        let is_theirs = cell.by == Who::Them && step.verb != Change::Repin && is_seen;
         ensure(!is_theirs, || format!("{} is changed over somebody else's change", name(site)))?;
         if !*is_back {
             return Ok(());
         }
-        let wanted = match wanted {
-            Wanted::Absent => None,
-            Wanted::Version(version) => place_of(version),
-        };
-        let right = if step.verb == Verb::Hold { Some(step.to) } else { cell.former.map(Truth::version) };
+        let wanted = wanted.version().and_then(place_of);
+        let right = if step.verb == Change::Repin { Some(step.to) } else { cell.former.map(Truth::version) };
         ensure(right == Some(wanted), || format!("{} goes back to {wanted:?}, and it was {right:?}", name(site)))
     }
 
@@ -200,7 +197,7 @@ impl Check {
         };
         let step = scene.sites[site].steps[step];
         let cell = &world.sites[site].cells[step.plugin];
-        let is_back = matches!(task, Task::Back { .. } | Task::SettleBack { .. }) && step.verb != Verb::Hold;
+        let is_back = matches!(task, Task::Back { .. } | Task::SettleBack { .. }) && step.verb != Change::Repin;
         let right = if is_back { cell.former.and_then(Truth::version) } else { step.to };
         ensure(cell.by == Who::Them || same(right, cell.truth), || {
             format!("{task:?} on {} is said to be {result:?}, and it is {:?}", name(site), cell.truth)
@@ -258,9 +255,9 @@ impl Check {
         let may_be_moved = cell.by == Who::Along && ending != Ending::Done;
         match result.outcome {
             StepOutcome::Changed | StepOutcome::Unchanged => is_as_planned || may_be_moved,
-            StepOutcome::RolledBack if step.verb == Verb::Hold => true,
+            StepOutcome::RolledBack if step.verb == Change::Repin => true,
             StepOutcome::RolledBack | StepOutcome::Skipped => {
-                let is_held = matches!(cell.by, Who::Along) || step.verb == Verb::Hold;
+                let is_held = matches!(cell.by, Who::Along) || step.verb == Change::Repin;
                 ending != Ending::Done && (is_held || cell.truth.version() == start.version())
             }
             StepOutcome::Planned => false,
@@ -279,7 +276,8 @@ impl Check {
                 ensure(failed <= scene.plan.policy.max_failures, || "partly done past the budget".to_owned())?;
                 let stays = |site: &WorkspaceName| {
                     let mut results = engine.results().into_iter().filter(|result| result.workspace == *site);
-                    results.any(|result| result.outcome == StepOutcome::Changed && result.action != Verb::Hold.as_str())
+                    results
+                        .any(|result| result.outcome == StepOutcome::Changed && result.action != Change::Repin.as_str())
                 };
                 let goes_back = scene.plan.policy.on_failure == OnFailure::Rollback;
                 let left =

@@ -9,9 +9,9 @@ use std::{
 
 use fastrand::Rng;
 use plugport::{
-    model::{Platform, PluginId, PluginVersion, Timestamp, WorkspaceName},
+    model::{Change, Platform, PluginId, PluginVersion, Timestamp, WorkspaceName},
     rollout::{
-        Action, Base, HealthCheck, OnFailure, Plan, PlanId, PlanSummary, PlannedWorkspace, Rollout, Verb, WavePlan,
+        Base, HealthCheck, OnFailure, Plan, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout, WavePlan,
     },
 };
 
@@ -84,7 +84,7 @@ pub(crate) struct SiteScene {
 pub(crate) struct StepScene {
     pub(crate) plugin: usize,
     pub(crate) to: Option<u8>,
-    pub(crate) verb: Verb,
+    pub(crate) verb: Change,
 }
 
 impl Scene {
@@ -141,11 +141,11 @@ impl SiteScene {
         }
         for step in &self.steps {
             let mut from = self.start[step.plugin].version();
-            let is_told_otherwise = from == Some(SAME_AS_FIRST) || (step.verb == Verb::Upgrade && rng.u8(..6) == 0);
+            let is_told_otherwise = from == Some(SAME_AS_FIRST) || (step.verb == Change::Upgrade && rng.u8(..6) == 0);
             if is_told_otherwise {
                 from = if rng.bool() { Some(0).filter(|_| from == Some(SAME_AS_FIRST)) } else { None };
             }
-            plan.actions.push(Action {
+            plan.actions.push(PlannedChange {
                 workspace: name.clone(),
                 plugin: plugin(step.plugin).clone(),
                 action: step.verb,
@@ -163,14 +163,14 @@ impl SiteScene {
     }
 }
 
-fn draw_step(rng: &mut Rng) -> (Verb, Truth, Option<u8>) {
+fn draw_step(rng: &mut Rng) -> (Change, Truth, Option<u8>) {
     match rng.u8(..12) {
-        0..4 => (Verb::Install, Truth::Absent, Some(rng.u8(..3))),
-        4..7 => (Verb::Upgrade, Truth::Loaded(0), Some(rng.u8(1..3))),
-        7 => (Verb::Upgrade, Truth::Loaded(SAME_AS_FIRST), Some(rng.u8(1..3))),
-        8 => (Verb::Downgrade, Truth::Loaded(2), Some(rng.u8(..2))),
-        9 => (Verb::Reinstall, Truth::Broken(1), Some(1)),
-        _ => (Verb::Uninstall, Truth::Loaded(rng.u8(..3)), None),
+        0..4 => (Change::Install, Truth::Absent, Some(rng.u8(..3))),
+        4..7 => (Change::Upgrade, Truth::Loaded(0), Some(rng.u8(1..3))),
+        7 => (Change::Upgrade, Truth::Loaded(SAME_AS_FIRST), Some(rng.u8(1..3))),
+        8 => (Change::Downgrade, Truth::Loaded(2), Some(rng.u8(..2))),
+        9 => (Change::Reinstall, Truth::Broken(1), Some(1)),
+        _ => (Change::Uninstall, Truth::Loaded(rng.u8(..3)), None),
     }
 }
 
@@ -185,12 +185,12 @@ fn hold(
     let bringer = steps[bringing].plugin;
     start[held] = Truth::Loaded(0);
     let to = if rng.bool() {
-        steps.insert(0, StepScene { plugin: held, to: Some(1), verb: Verb::Upgrade });
+        steps.insert(0, StepScene { plugin: held, to: Some(1), verb: Change::Upgrade });
         1
     } else {
         0
     };
-    steps.push(StepScene { plugin: held, to: Some(to), verb: Verb::Hold });
+    steps.push(StepScene { plugin: held, to: Some(to), verb: Change::Repin });
     Some((bringer, held))
 }
 

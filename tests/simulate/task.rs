@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use plugport::{
-    fleet::settle::{Bounds, Event as Answer, Outcome, PluginState, Settling, Step, Wanted},
-    rollout::{Cause, Expected, Fault, Task, TaskResult, Verb},
+    fleet::settle::{Bounds, Event as Answer, NextStep, Outcome, PendingChange, PluginState},
+    model::{Change, Presence},
+    rollout::{Cause, Fault, Rollback, Task, TaskResult},
 };
-use serde_json::Value;
 
 use crate::{
     scene::{StepScene, version},
@@ -35,7 +35,7 @@ pub(crate) struct Running {
     pub(crate) doing: Doing,
     /// What it is about, where it is about a step.
     pub(crate) aim: Option<Aim>,
-    pub(crate) settling: Option<Settling>,
+    pub(crate) settling: Option<PendingChange>,
     pub(crate) heard: Option<Heard>,
     /// When the last step of it began.
     pub(crate) since: Time,
@@ -46,12 +46,13 @@ pub(crate) struct Running {
 #[derive(Debug)]
 pub(crate) struct Aim {
     pub(crate) step: StepScene,
-    pub(crate) wanted: Wanted,
+    pub(crate) wanted: Presence,
     pub(crate) is_back: bool,
     pub(crate) is_settling: bool,
     /// What it is compared with: what was there when the workspace was prepared, or what is to be taken back.
     pub(crate) first: PluginState,
-    pub(crate) expected: Expected,
+    /// How it is rolled back, if it is.
+    pub(crate) rollback: Option<Rollback>,
 }
 
 impl Running {
@@ -63,14 +64,14 @@ impl Running {
             _ => return Some(TaskResult::Failed(fault(Cause::Network))),
         };
         let aim = self.aim.as_mut()?;
-        if aim.wanted.is_met_by(&state) {
+        if state.satisfies(&aim.wanted) {
             return Some(TaskResult::Unchanged);
         }
         if !aim.may_be_there(&state) {
             return Some(TaskResult::Failed(fault(Cause::Drift)));
         }
         aim.first = state.clone();
-        let (settling, step) = Settling::begin(aim.wanted.clone(), state, BOUNDS);
+        let (settling, step) = PendingChange::begin(aim.wanted.clone(), state, BOUNDS);
         self.settling = Some(settling);
         self.follow(step, now)
     }
@@ -98,17 +99,17 @@ impl Running {
         self.follow(step, now)
     }
 
-    fn follow(&mut self, step: Step, now: Time) -> Option<TaskResult> {
+    fn follow(&mut self, step: NextStep, now: Time) -> Option<TaskResult> {
         let pause = match step {
-            Step::Send(pause) => {
+            NextStep::Send(pause) => {
                 self.doing = Doing::Send;
                 pause
             }
-            Step::ReadBack(pause) => {
+            NextStep::ReadBack(pause) => {
                 self.doing = Doing::ReadBack;
                 pause
             }
-            Step::Finish(outcome) => return Some(self.result(&outcome)),
+            NextStep::Finish(outcome) => return Some(self.result(&outcome)),
         };
         self.since = now + milliseconds(pause);
         None
@@ -118,23 +119,27 @@ impl Running {
     fn result(&self, outcome: &Outcome) -> TaskResult {
         let Some(aim) = &self.aim else { return TaskResult::Failed(fault(Cause::Other)) };
         let cause = if self.is_token_refused { Cause::Token } else { Cause::Refused };
-        let before = value_of(&aim.first);
+        let before = presence_of(&aim.first);
         match outcome {
-            Outcome::Done if aim.is_settling && aim.wanted.is_met_by(&aim.first) && !aim.is_back => {
+            Outcome::Changed if aim.is_settling && aim.first.satisfies(&aim.wanted) && !aim.is_back => {
                 TaskResult::Unchanged
             }
-            Outcome::Done => TaskResult::Done { before, note: None },
+            Outcome::Changed => TaskResult::Done { before: before.into(), note: None },
             Outcome::Unchanged => TaskResult::Unchanged,
             Outcome::Unknown(_) => TaskResult::Unknown(fault(cause)),
             Outcome::Failed(_) => {
-                let seen = self.settling.as_ref().and_then(Settling::seen).unwrap_or(&aim.first);
-                let is_there = value_of(seen) == before && is_broken(seen) == is_broken(&aim.first);
+                let seen = self.settling.as_ref().and_then(PendingChange::seen).unwrap_or(&aim.first);
+                let is_there = presence_of(seen) == before && is_broken(seen) == is_broken(&aim.first);
                 match (is_there, aim.is_settling) {
                     (true, true) => TaskResult::NotDone,
                     (true, false) => TaskResult::Failed(fault(cause)),
-                    (false, true) if aim.step.verb == Verb::Hold => TaskResult::NotDone,
+                    (false, true) if aim.step.verb == Change::Repin => TaskResult::NotDone,
                     (false, true) if aim.is_back && aim.may_be_there(seen) => TaskResult::NotDone,
-                    (false, _) => TaskResult::Damaged { before, left: value_of(seen), fault: fault(Cause::Refused) },
+                    (false, _) => TaskResult::Damaged {
+                        before: before.into(),
+                        left: Box::new(presence_of(seen).into()),
+                        fault: fault(Cause::Refused),
+                    },
                 }
             }
         }
@@ -144,30 +149,28 @@ impl Running {
 impl Aim {
     /// Returns whether what is there before is what it may be.
     fn may_be_there(&self, state: &PluginState) -> bool {
-        if self.step.verb == Verb::Hold || self.expected == Expected::Anything {
+        if self.step.verb == Change::Repin || self.rollback.as_ref().is_some_and(|rollback| rollback.accepts_anything) {
             return true;
         }
         if !self.is_back {
-            return value_of(state) == value_of(&self.first);
+            return presence_of(state) == presence_of(&self.first);
         }
-        let planned = self.step.to.map_or(Value::Null, |to| version(to).as_str().into());
-        let left = match &self.expected {
-            Expected::AsPlannedOr(left) => Some(left),
-            _ => None,
-        };
-        let found = value_of(state);
-        found == planned || Some(&found) == left
+        let planned = Presence::from(self.step.to.map(version));
+        let found = presence_of(state);
+        found == planned || Some(&found) == self.left()
     }
 
     /// Returns whether somebody else's version is there: neither the former nor the wanted one.
     fn is_overtaken(&self, state: &PluginState) -> bool {
-        let is_known = |value: &Value| value_of(state) == *value;
-        let left = match &self.expected {
-            Expected::AsPlannedOr(left) => is_known(left),
-            _ => false,
-        };
-        let is_other = matches!(state, PluginState::Loaded { .. }) && !self.wanted.is_met_by(state) && !left;
-        is_other && self.step.verb != Verb::Hold && !is_known(&value_of(&self.first))
+        let is_known = |presence: &Presence| presence_of(state) == *presence;
+        let left = self.left().is_some_and(is_known);
+        let is_other = matches!(state, PluginState::Loaded { .. }) && !state.satisfies(&self.wanted) && !left;
+        is_other && self.step.verb != Change::Repin && !is_known(&presence_of(&self.first))
+    }
+
+    /// What a step that failed half-way left.
+    fn left(&self) -> Option<&Presence> {
+        self.rollback.as_ref()?.left.as_ref()?.presence()
     }
 }
 
@@ -180,20 +183,11 @@ fn is_broken(state: &PluginState) -> bool {
     matches!(state, PluginState::Broken { .. })
 }
 
-fn value_of(state: &PluginState) -> Value {
-    match state {
-        PluginState::Loaded { version: Some(version) } | PluginState::Broken { version: Some(version), .. } => {
-            version.as_str().into()
-        }
-        _ => Value::Null,
-    }
-}
-
-pub(crate) fn wanted_of_value(value: &Value) -> Option<Wanted> {
-    match value {
-        Value::Null => Some(Wanted::Absent),
-        Value::String(text) => text.parse().ok().map(Wanted::Version),
-        _ => None,
+/// What is there; a plugin in an unknown version counts as absent.
+fn presence_of(state: &PluginState) -> Presence {
+    match state.presence() {
+        Presence::Unknown => Presence::Absent,
+        presence => presence,
     }
 }
 

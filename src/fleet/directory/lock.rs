@@ -1,8 +1,7 @@
 //! The changes of a plugins folder, which only the holder of its lock makes.
 //!
-//! *Invariant:* what is moved or removed is what was looked at before: a folder that somebody exchanged in between goes back
-//! to its place.
-//! *Not for:* knowing which files are foreign, or judging a package.
+//! *Invariant:* what is moved or removed is what was checked before: a folder that somebody exchanged in between is moved back.
+//! *Not for:* knowing which files are unmanaged, or whether a package is trusted.
 
 use std::{
     collections::BTreeMap,
@@ -29,14 +28,14 @@ use crate::{
     verifier::Verified,
 };
 
-/// Held while a plugins folder is changed; gone with the process, however it ends.
+/// Held while a plugins folder is changed; released when the process ends, however it ends.
 #[derive(Debug)]
 pub struct FolderLock<'a> {
     folder: &'a PluginsFolder,
     _file: File,
 }
 
-/// A package that lies unpacked beside its place, whole and on the disk; gone when it is dropped.
+/// A package unpacked beside its place, complete and synced to the disk; removed when it is dropped.
 #[derive(Debug)]
 pub struct Staged {
     plugin: PluginId,
@@ -51,19 +50,19 @@ impl Staged {
     }
 }
 
-/// What became of a plugin that was to go.
+/// What came of removing a plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Removal {
     /// It was not there.
     Absent,
-    /// It is gone; what was kept of its folder is here, below the plugins folder.
+    /// It was removed; the folder with its unmanaged files is here, below the plugins folder.
     Gone(Option<PathBuf>),
 }
 
-/// What stands under a plugin's name and may be replaced.
+/// What is under a plugin's name and may be replaced.
 #[derive(Clone, Copy, Debug)]
-enum Occupant {
-    Nothing,
+enum Predecessor {
+    None,
     Link(FileIdentity),
     Folder(FileIdentity),
 }
@@ -78,11 +77,11 @@ impl<'a> FolderLock<'a> {
         self.folder
     }
 
-    /// Unpacks a package beside the place that it is for; what is installed there is not touched, and anything else under
-    /// the plugin's name is refused.
+    /// Unpacks a package beside its place without touching what is installed there. Refuses if something else is under the
+    /// plugin's name.
     pub fn stage(&self, package: &mut Verified) -> Result<Staged, DirectoryError> {
         let plugin = package.archive().plugin_json().id.clone();
-        self.occupant(&plugin)?;
+        self.predecessor(&plugin)?;
         let staging = Staging::make(self.dir(), &self.folder.path, &plugin)?;
         let (file, archive) = package.file();
         let new = staging.successor().map_err(UnpackError::Folder);
@@ -92,26 +91,26 @@ impl<'a> FolderLock<'a> {
         }
     }
 
-    /// Puts a package in the place of the version that is installed; returns where, below the plugins folder, the files of
-    /// that are which were to be kept.
+    /// Replaces the installed version by a package; returns the folder with the files that were kept, below the plugins
+    /// folder.
     pub fn put(&self, staged: Staged, keep: Option<&Keep>) -> Result<Option<PathBuf>, DirectoryError> {
         let Staged { plugin, mut staging, .. } = staged;
         self.folder.refuse_moved()?;
-        let occupant = self.occupant(&plugin)?;
-        let keep = match (occupant, keep) {
-            (Occupant::Folder(predecessor), Some(keep)) => {
-                // So that nothing but a rename is left to do once the successor is in place.
+        let found = self.predecessor(&plugin)?;
+        let keep = match (found, keep) {
+            (Predecessor::Folder(predecessor), Some(keep)) => {
+                // Once the successor is in place, only a rename is left to do.
                 retained::place(self.dir(), &self.folder.path, &plugin)?;
                 staging.mark(predecessor, keep.name())?;
                 Some((predecessor, keep))
             }
             _ => None,
         };
-        if let Err(error) = self.swap(&mut staging, &plugin, occupant) {
+        if let Err(error) = self.swap(&mut staging, &plugin, found) {
             staging.undo(&plugin);
             return Err(error);
         }
-        // The predecessor goes only once the successor is known to be on the disk.
+        // The predecessor is removed only once the successor is synced to the disk.
         let kept = self.folder.sync().and_then(|()| match keep {
             Some((predecessor, keep)) => self.keep_predecessor(&staging, &plugin, predecessor, keep),
             None => Ok(None),
@@ -141,23 +140,23 @@ impl<'a> FolderLock<'a> {
         Ok(None)
     }
 
-    /// Returns what may be replaced under a plugin's name. Refuses a folder that is something else, and a plugin that lies
-    /// in another one; an empty folder is nothing.
-    fn occupant(&self, plugin: &PluginId) -> Result<Occupant, DirectoryError> {
+    /// Returns what may be replaced under a plugin's name. Refuses a folder that is not the plugin, and a plugin that is in a
+    /// folder of another name; an empty folder may be replaced.
+    fn predecessor(&self, plugin: &PluginId) -> Result<Predecessor, DirectoryError> {
         let path = self.target(plugin);
-        let Some(found) = look(self.dir(), plugin.as_str()).map_err(io_error(&path, "looked at"))? else {
-            return self.refuse_copy(plugin).map(|()| Occupant::Nothing);
+        let Some(found) = look(self.dir(), plugin.as_str()).map_err(io_error(&path, "read"))? else {
+            return self.refuse_copy(plugin).map(|()| Predecessor::None);
         };
         let not_ours = || DirectoryError::NotOurs { path: path.clone(), plugin: plugin.clone() };
         if found.file_type == FileType::Symlink {
             match self.folder.plugin(plugin)? {
-                // It leads nowhere.
+                // A dangling link.
                 None => self.refuse_copy(plugin)?,
                 Some(Ok(plugin_json)) if plugin_json.id == *plugin => {}
                 Some(Ok(_)) => return Err(not_ours()),
                 Some(Err(error)) => return Err(DirectoryError::unrecognised(&path, plugin, error)),
             }
-            return Ok(Occupant::Link(found.identity));
+            return Ok(Predecessor::Link(found.identity));
         }
         let folder = self.folder.plugin_folder(plugin)?.ok_or_else(not_ours)?;
         match archive::read_installed(&folder) {
@@ -166,21 +165,21 @@ impl<'a> FolderLock<'a> {
             Ok(_) => return Err(not_ours()),
             Err(error) => return Err(DirectoryError::unrecognised(&path, plugin, error)),
         }
-        handle::identify(&folder).map(Occupant::Folder).map_err(io_error(&path, "looked at"))
+        handle::identify(&folder).map(Predecessor::Folder).map_err(io_error(&path, "read"))
     }
 
-    /// Refuses to put a second copy beside one that lies in a folder of another name: Grafana takes either of them.
-    fn refuse_copy(&self, plugin: &PluginId) -> Result<(), DirectoryError> {
+    /// Refuses if the plugin is in a folder of another name: with two copies Grafana loads either of them.
+    pub(super) fn refuse_copy(&self, plugin: &PluginId) -> Result<(), DirectoryError> {
         if self.folder.installed()?.plugins.values().any(|found| found.id == *plugin) {
             return Err(DirectoryError::OtherName { folder: self.folder.path.clone(), plugin: plugin.clone() });
         }
         Ok(())
     }
 
-    /// Removes a plugin, wholly or not at all; what a link leads to is not in this folder, and not ours.
+    /// Removes a plugin, wholly or not at all. The target of a link is not in this folder, so only the link is removed.
     pub fn uninstall(&self, plugin: &PluginId, keep: Option<&Keep>) -> Result<Removal, DirectoryError> {
         let target = self.target(plugin);
-        if look(self.dir(), plugin.as_str()).map_err(io_error(&target, "looked at"))?.is_none() {
+        if look(self.dir(), plugin.as_str()).map_err(io_error(&target, "read"))?.is_none() {
             return Ok(Removal::Absent);
         }
         self.folder.refuse_moved()?;
@@ -192,7 +191,7 @@ impl<'a> FolderLock<'a> {
             Ok(_) => return Err(DirectoryError::NotOurs { path: target, plugin: plugin.clone() }),
             Err(error) => return Err(DirectoryError::unrecognised(&target, plugin, error)),
         }
-        let identity = handle::identify(&folder).map_err(io_error(&target, "looked at"))?;
+        let identity = handle::identify(&folder).map_err(io_error(&target, "read"))?;
         match keep {
             None => self.remove(plugin, identity).map(|()| Removal::Gone(None)),
             Some(keep) => {
@@ -221,12 +220,12 @@ impl<'a> FolderLock<'a> {
         self.folder.sync().inspect_err(|_| staging.leave())
     }
 
-    /// Gives the successor the plugin's name; an error means that the predecessor has it, or that it can be given back.
-    fn swap(&self, staging: &mut Staging, plugin: &PluginId, occupant: Occupant) -> Result<(), DirectoryError> {
+    /// Gives the successor the plugin's name; after an error the predecessor has it, or can be restored.
+    fn swap(&self, staging: &mut Staging, plugin: &PluginId, found: Predecessor) -> Result<(), DirectoryError> {
         let slots = &staging.slots.try_clone().map_err(io_error(&self.folder.path, "opened"))?;
         let name = Path::new(plugin.as_str());
         let put = || renameat(slots, NEW, self.dir(), name).map_err(move_error(self.target(plugin), "put in place"));
-        let (Occupant::Link(predecessor) | Occupant::Folder(predecessor)) = occupant else { return put() };
+        let (Predecessor::Link(predecessor) | Predecessor::Folder(predecessor)) = found else { return put() };
         let exchange = || renameat_with(slots, NEW, self.dir(), name, RenameFlags::EXCHANGE);
         match exchange() {
             Ok(()) if is_it(slots, NEW, predecessor) => Ok(()),
@@ -243,7 +242,7 @@ impl<'a> FolderLock<'a> {
         }
     }
 
-    /// What could not be given back stays for somebody to look at, rather than being removed.
+    /// What could not be moved back is left for inspection rather than removed.
     fn raced(&self, staging: &mut Staging, plugin: &PluginId, back: Result<(), Errno>) -> DirectoryError {
         match back {
             Ok(()) => DirectoryError::Raced(self.target(plugin)),
@@ -273,9 +272,9 @@ mod tests {
 
     use super::*;
 
-    /// Promise P33: between the look and the rename.
+    /// Promise P33: between the check and the rename.
     #[test]
-    fn a_folder_that_somebody_exchanged_after_it_was_looked_at_goes_back() {
+    fn a_folder_that_somebody_exchanged_after_it_was_checked_is_moved_back() {
         let temporary = tempfile::tempdir().expect("a folder");
         let plugin: PluginId = "a-panel".parse().expect("an id");
         fs::create_dir_all(temporary.path().join("a-panel/theirs")).expect("made");
@@ -284,7 +283,7 @@ mod tests {
         let seen = handle::identify(held.dir()).expect("another folder");
         let mut staging = Staging::make(held.dir(), folder.path(), &plugin).expect("made");
         staging.successor().expect("made");
-        let error = held.swap(&mut staging, &plugin, Occupant::Folder(seen)).expect_err("noticed");
+        let error = held.swap(&mut staging, &plugin, Predecessor::Folder(seen)).expect_err("noticed");
         assert!(matches!(error, DirectoryError::Raced(_)), "{error}");
         let error = held.remove(&plugin, seen).expect_err("noticed");
         assert!(matches!(error, DirectoryError::Raced(_)), "{error}");

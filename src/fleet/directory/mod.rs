@@ -21,12 +21,13 @@
 //! to Grafana (`pkg/util/filepath.go`).
 //!
 //! *Invariant:* a plugin's folder is wholly the old version or wholly the new one, also after a crash: the successor is
-//! whole and on the disk before names are exchanged. What a killed run leaves is put right by the next that takes the lock.
-//! The folder is opened once; everything after goes through that handle, so that no link put in its place is followed.
-//! *Not for:* deciding what belongs there, or whether a package is to be trusted: between [`FolderLock::stage`] and
-//! [`FolderLock::put`] the caller judges the digests of what was written.
+//! complete and synced to the disk before names are exchanged. What a killed run leaves is repaired by the next that takes the
+//! lock. The folder is opened once; everything after that uses its handle, so that no link put in its place is followed.
+//! *Not for:* deciding what is installed, or whether a package is trusted: between [`FolderLock::stage`] and
+//! [`FolderLock::put`] the caller evaluates the signature over the digests of what was written.
 
 mod error;
+mod executor;
 mod handle;
 mod lock;
 mod retained;
@@ -47,6 +48,7 @@ use rustix::{
 
 pub use self::{
     error::DirectoryError,
+    executor::DirectoryTarget,
     lock::{FolderLock, Removal, Staged},
     retained::Keep,
 };
@@ -54,7 +56,7 @@ use self::{error::io_error, handle::NamedEntry};
 use crate::{
     archive::{self, InstalledError, PluginJson},
     disk,
-    model::PluginId,
+    model::{PluginId, Presence},
 };
 
 /// A plugins folder, held open.
@@ -64,12 +66,12 @@ pub struct PluginsFolder {
     dir: Dir,
 }
 
-/// What is in a plugins folder.
+/// The contents of a plugins folder.
 #[derive(Debug, Default)]
 pub struct FolderInventory {
     /// The plugins by the names of their folders.
     pub plugins: BTreeMap<String, PluginJson>,
-    /// Folders that are no readable plugin, and why.
+    /// Folders that cannot be read as a plugin, and why.
     pub faults: Vec<(String, InstalledError)>,
 }
 
@@ -77,7 +79,7 @@ pub struct FolderInventory {
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl PluginsFolder {
-    /// Returns the plugins folder at `path`, which must be there; links on the way to it are followed now, and never again.
+    /// Opens the plugins folder at `path`, which must exist; links on the way to it are followed now, and never again.
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
         let handle = match open(path, FOLDER, Mode::empty()) {
             Ok(handle) => handle,
@@ -89,9 +91,9 @@ impl PluginsFolder {
         Ok(Self { path, dir: Dir::from_std_file(File::from(handle)) })
     }
 
-    /// Returns the plugins folder at `path`, made if it is missing.
+    /// Opens the plugins folder at `path`, and creates it if it is missing.
     pub fn create(path: &Path) -> Result<Self, DirectoryError> {
-        disk::create_dirs(path).map_err(io_error(path, "made"))?;
+        disk::create_dirs(path).map_err(io_error(path, "created"))?;
         Self::open(path)
     }
 
@@ -100,7 +102,7 @@ impl PluginsFolder {
         &self.path
     }
 
-    /// Takes the lock without waiting, and puts right what a killed run left.
+    /// Takes the lock without waiting, and repairs what a killed run left.
     pub fn lock(&self) -> Result<FolderLock<'_>, DirectoryError> {
         // Another handle of the held folder itself: a lock is that of a handle (flock(2)).
         let own = archive::open_folder(&self.dir, ".").map_err(io_error(&self.path, "opened"))?.into_std_file();
@@ -113,7 +115,7 @@ impl PluginsFolder {
         Ok(FolderLock::new(self, own))
     }
 
-    /// Returns the plugins in the folder; what a running change keeps aside is left out.
+    /// Returns the plugins in the folder, without those that a running change keeps aside.
     pub fn installed(&self) -> Result<FolderInventory, DirectoryError> {
         let mut inventory = FolderInventory::default();
         for entry in self.dir.entries().map_err(io_error(&self.path, "read"))? {
@@ -135,7 +137,7 @@ impl PluginsFolder {
         Ok(inventory)
     }
 
-    /// Returns what is installed under the name of a plugin, or nothing.
+    /// Returns what is installed under the name of a plugin, if anything.
     pub fn plugin(&self, id: &PluginId) -> Result<Option<Result<PluginJson, InstalledError>>, DirectoryError> {
         match self.follow(Path::new(id.as_str())) {
             Ok(folder) => Ok(Some(archive::read_installed(&folder))),
@@ -144,7 +146,7 @@ impl PluginsFolder {
         }
     }
 
-    /// Returns what stands under the name of a plugin where that is the plugin, else why it is not taken for it.
+    /// Returns the plugin under its own name; an error says why what is there is not the plugin.
     pub fn recognise(&self, id: &PluginId) -> Result<PluginJson, DirectoryError> {
         let path = self.path.join(id.as_str());
         match self.plugin(id)? {
@@ -154,7 +156,16 @@ impl PluginsFolder {
         }
     }
 
-    /// Returns a plugin's own folder; nothing where there is none, or something that is no folder, like a link.
+    /// Returns what is under the name of a plugin. A folder that is not the plugin is an error.
+    pub fn presence(&self, id: &PluginId) -> Result<Presence, DirectoryError> {
+        let path = self.path.join(id.as_str());
+        match handle::look(&self.dir, id.as_str()).map_err(io_error(&path, "read"))? {
+            None => Ok(Presence::Absent),
+            Some(_) => self.recognise(id).map(|found| Presence::Version(found.version)),
+        }
+    }
+
+    /// Returns a plugin's own folder; `None` if there is none, or something else, like a link.
     pub fn plugin_folder(&self, id: &PluginId) -> Result<Option<Dir>, DirectoryError> {
         match archive::open_folder(&self.dir, id.as_str()) {
             Ok(folder) => Ok(Some(folder)),
@@ -166,9 +177,9 @@ impl PluginsFolder {
         }
     }
 
-    /// Returns where the link leads that stands under a plugin's name; nothing where it is none.
+    /// Returns the target of the link under a plugin's name; `None` if there is no link.
     pub fn link(&self, id: &PluginId) -> Option<PathBuf> {
-        // Only told to people, so it does not matter that it is outside.
+        // Only shown to people, so it may be outside of the folder.
         self.dir.read_link_contents(id.as_str()).ok()
     }
 
@@ -177,9 +188,9 @@ impl PluginsFolder {
         openat(&self.dir, name, FOLDER, Mode::empty()).map(|handle| Dir::from_std_file(File::from(handle)))
     }
 
-    /// Refuses to go on where the path leads to another folder than the one that is held.
+    /// Refuses if the path leads to another folder than the one that is open.
     fn refuse_moved(&self) -> Result<(), DirectoryError> {
-        let held = handle::identify(&self.dir).map_err(io_error(&self.path, "looked at"))?;
+        let held = handle::identify(&self.dir).map_err(io_error(&self.path, "read"))?;
         match stat(&self.path) {
             Ok(found) if NamedEntry::from(found).identity == held => Ok(()),
             _ => Err(DirectoryError::Moved(self.path.clone())),
@@ -213,7 +224,7 @@ mod tests {
         for slots in [".plugport-a.b-panel.x1y2z3/node_modules", ".plugport-a.b-panel.x1y2z3"] {
             let (_temporary, folder) = folder();
             let old = folder.path().join(slots).join("old");
-            fs::create_dir_all(&old).expect("made");
+            fs::create_dir_all(&old).expect("created");
             disk::write_atomic(&old.join("plugin.json"), "{}".as_ref(), 0o644).expect("written");
             drop(folder.lock().expect("free"));
             assert_eq!(names(&folder), ["a.b-panel"]);
@@ -225,7 +236,7 @@ mod tests {
     fn a_link_that_was_moved_aside_comes_back_as_a_link() {
         let (_temporary, folder) = folder();
         let staging = folder.path().join(".plugport-a-panel.x1y2z3/node_modules");
-        fs::create_dir_all(&staging).expect("made");
+        fs::create_dir_all(&staging).expect("created");
         std::os::unix::fs::symlink("/nowhere", staging.join("old")).expect("linked");
         drop(folder.lock().expect("free"));
         assert!(folder.path().join("a-panel").is_symlink());
@@ -238,7 +249,7 @@ mod tests {
         let leftovers =
             [".plugport-a-panel.x1/node_modules/old", ".plugport-c-panel.x1/new", ".plugport-b-panel.x2/gone/deep"];
         for path in ["a-panel", ".plugport-"].iter().chain(&leftovers) {
-            fs::create_dir_all(folder.path().join(path)).expect("made");
+            fs::create_dir_all(folder.path().join(path)).expect("created");
         }
         disk::write_atomic(&folder.path().join("a-panel/new"), "".as_ref(), 0o644).expect("written");
         drop(folder.lock().expect("free"));
@@ -293,7 +304,7 @@ mod tests {
 
     fn plugin(folder: &PluginsFolder, place: &str, id: &str) {
         let path = folder.path().join(place);
-        fs::create_dir_all(&path).expect("made");
+        fs::create_dir_all(&path).expect("created");
         let text = format!(r#"{{"type":"panel","name":"x","id":"{id}","info":{{"version":"1.0.0"}}}}"#);
         disk::write_atomic(&path.join("plugin.json"), text.as_bytes(), 0o644).expect("written");
     }
@@ -333,7 +344,7 @@ mod tests {
         disk::write_atomic(&folder.path().join("a-panel/notes.txt"), "mine".as_ref(), 0o644).expect("written");
         let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(folder.path().join("a-panel")).expect("there"));
         let slots = folder.path().join(".plugport-a-panel.x1y2z3/node_modules");
-        fs::create_dir_all(slots.join(format!("keep.{inode}.1.0.0-2026"))).expect("made");
+        fs::create_dir_all(slots.join(format!("keep.{inode}.1.0.0-2026"))).expect("created");
         plugin(folder, ".plugport-a-panel.x1y2z3/node_modules/new", "a-panel");
         let (target, new) = (folder.path().join("a-panel"), slots.join("new"));
         match predecessor {
@@ -378,7 +389,7 @@ mod tests {
             (temporary.path().join("a"), temporary.path().join("moved"), temporary.path().join("outside"));
         drop(folder);
         for path in [&path, &outside] {
-            fs::create_dir(path).expect("made");
+            fs::create_dir(path).expect("created");
         }
         let (folder, other) =
             (PluginsFolder::open(&path).expect("there"), PluginsFolder::open(&outside).expect("there"));

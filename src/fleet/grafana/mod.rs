@@ -1,12 +1,13 @@
-//! A Grafana by its HTTP API, Amazon's or anybody's: what is on it, who we are to it, and changes to its plugins.
+//! A Grafana server by its HTTP API, Amazon's or any other: its plugins, the identity of the token, and changes.
 //!
-//! *Invariant:* one change call at a time per [`Grafana`], and no change counts without a reading that shows it. Nothing
-//! here judges an answer to a change: [`Settling`] does.
+//! *Invariant:* one change at a time per [`Grafana`], and no change counts without a reading that shows it. What an answer to a
+//! change means is decided by [`PendingChange`] alone.
 //! *Not for:* deciding what should be installed, or talking to a catalog.
 
+mod confirm;
 mod content;
 mod error;
-mod expected;
+mod executor;
 mod identity;
 mod preinstalled;
 mod probes;
@@ -23,7 +24,6 @@ use tokio::{
 
 pub use content::{ApiGroup, DataSources, ListedDashboard, OrganisationSession, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
-pub use expected::{ChangeError, Expected};
 pub use identity::{Identity, InstallObstacle, MayInstall};
 pub use probes::{ProbeHints, ProbeTargets};
 pub use provisioning::{BundledDashboard, Changed, ContentError, Saved, has_settings, is_as_it_was};
@@ -31,59 +31,55 @@ pub use wire::{ServerInventory, ServerPlugin, SkipReason, SkippedPlugin};
 
 use super::{
     manifest::Service,
-    settle::{Bounds, Event, Outcome, PluginState, Settling, Step, Wanted},
+    settle::{Bounds, Event, NextStep, Outcome, PendingChange, PluginState},
 };
 use crate::{
     json::{self, JsonError, KeyComparison, Limits},
-    model::{GrafanaVersion, PluginId, PluginVersion},
+    model::{GrafanaVersion, PluginId, Presence},
     net::{Form, Method, NetError, Reply, Site},
 };
 use identity::IdentityAnswers;
 
-/// A Grafana server, and who we are to it.
+/// A Grafana server and the credential for it.
 #[derive(Clone, Debug)]
 pub struct Grafana {
     site: Site,
     service: Service,
     changing: Arc<Mutex<()>>,
-    /// Who hears that it wants to be left alone, and under which name.
-    slowed: Option<(String, UnboundedSender<(String, Duration)>)>,
+    /// Under which name, and where to, answers with 429 are reported.
+    throttled: Option<(String, UnboundedSender<(String, Duration)>)>,
 }
 
-/// What became of a change, and how it came to that.
+/// A change whose outcome is known.
 #[derive(Debug)]
-pub struct Settled {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// What the workspace showed before.
-    pub before: PluginState,
-    /// What the last reading showed; `None` where it failed. After a failed upgrade the old version may be gone.
-    pub after: Option<PluginState>,
-    /// How often the change was sent, or tried to be.
-    pub attempts: u32,
-    /// The last thing that went wrong on the way.
-    pub trouble: Option<WorkspaceError>,
+struct Settled {
+    outcome: Outcome,
+    /// What the server showed before.
+    before: PluginState,
+    /// What the last reading showed; `None` if it failed. After a failed upgrade the old version may be gone.
+    after: Option<PluginState>,
+    /// The last error of a request.
+    last_error: Option<WorkspaceError>,
 }
 
 impl Grafana {
     /// Returns the Grafana at `site`.
     pub fn new(site: Site, service: Service) -> Self {
-        Self { site, service, changing: Arc::default(), slowed: None }
+        Self { site, service, changing: Arc::default(), throttled: None }
     }
 
-    /// Returns this Grafana, telling under `name` whenever it answers a change by 429, and for how long it wants to be left
-    /// alone.
+    /// Returns this server, which sends `name` and the pause to `throttled` whenever it answers a change with 429.
     #[must_use]
-    pub fn telling(self, name: &str, slowed: UnboundedSender<(String, Duration)>) -> Self {
-        Self { slowed: Some((name.to_owned(), slowed)), ..self }
+    pub fn reporting_throttling(self, name: &str, throttled: UnboundedSender<(String, Duration)>) -> Self {
+        Self { throttled: Some((name.to_owned(), throttled)), ..self }
     }
 
-    /// Returns the site, for other questions and for the traffic so far.
+    /// Returns the site, for other requests and for the traffic so far.
     pub fn site(&self) -> &Site {
         &self.site
     }
 
-    /// Returns who runs it.
+    /// Returns the service that runs it.
     pub fn service(&self) -> Service {
         self.service
     }
@@ -102,17 +98,17 @@ impl Grafana {
         health.as_ref().and_then(wire::health_version).ok_or(refusal)
     }
 
-    /// Returns who the token is and whether it may install plugins.
+    /// Returns the identity of the token and whether it may install plugins.
     ///
-    /// Tokens of older servers may not ask for their own name; what is not told is `None`.
+    /// Tokens of older servers may not read their own name; what cannot be read is `None`.
     pub async fn identity(&self) -> Result<Identity, WorkspaceError> {
-        Ok(self.told_of_us().await?.identity(self.service))
+        Ok(self.identity_answers().await?.identity(self.service))
     }
 
-    /// Asks everything that the server may tell of us, once.
-    async fn told_of_us(&self) -> Result<IdentityAnswers, WorkspaceError> {
-        let user = self.told("user", &["api", "user"]).await?;
-        // Every valid token may ask for its organisation: what is refused here is the token.
+    /// Reads everything that describes the token, once.
+    async fn identity_answers(&self) -> Result<IdentityAnswers, WorkspaceError> {
+        let user = self.get_optional("user", &["api", "user"]).await?;
+        // Every valid token may read its organisation: a refusal here is a refusal of the token.
         let organisation = match self.get("organisation", &["api", "org"], &[]).await {
             Ok(organisation) => Some(organisation),
             Err(WorkspaceError::Refused { status: 403, .. }) => None,
@@ -121,22 +117,22 @@ impl Grafana {
             Err(error) => return Err(error),
         };
         Ok(IdentityAnswers {
-            organisations: self.told("organisations", &["api", "user", "orgs"]).await?,
-            permissions: self.told("permissions", &["api", "access-control", "user", "permissions"]).await?,
-            settings: self.told("frontend settings", &["api", "frontend", "settings"]).await?,
+            organisations: self.get_optional("organisations", &["api", "user", "orgs"]).await?,
+            permissions: self.get_optional("permissions", &["api", "access-control", "user", "permissions"]).await?,
+            settings: self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?,
             user,
             organisation,
         })
     }
 
-    /// Returns whether the settings say that plugins may be managed, where they may be read: a server admin may.
+    /// Returns whether plugin management is on; `None` unless the token is one of a server admin.
     pub async fn plugin_management(&self) -> Option<bool> {
         let settings = self.get("settings", &["api", "admin", "settings"], &[]).await.ok()?;
         let value = settings.get("plugins")?.get("plugin_admin_enabled")?;
         value.as_bool().or_else(|| value.as_str()?.parse().ok())
     }
 
-    /// Returns the plugins that were installed, those that were refused at loading included.
+    /// Returns the installed plugins, with those that were not loaded.
     ///
     /// A token with few rights sees fewer plugins, and Grafana does not say so (protocol page 5.3).
     pub async fn installed(&self) -> Result<ServerInventory, WorkspaceError> {
@@ -144,7 +140,7 @@ impl Grafana {
         wire::inventory(&list, self.errors().await?)
     }
 
-    /// Returns what the workspace shows of one plugin.
+    /// Returns what the server shows of one plugin.
     pub async fn state(&self, id: &PluginId) -> Result<PluginState, WorkspaceError> {
         let settings = self.get("a plugin", &["api", "plugins", id.as_str(), "settings"], &[]).await;
         if let Err(WorkspaceError::NotReached(error)) = &settings
@@ -152,7 +148,7 @@ impl Grafana {
         {
             return settings.map(|_| PluginState::Absent);
         }
-        // Asked afterwards: an error that is noted while the plugin loads must not be missed.
+        // Read afterwards, so that an error while the plugin loads is not missed.
         let code = self.errors().await?.remove(id.as_str());
         match (settings, code) {
             (Ok(settings), Some(code)) => Ok(PluginState::Broken { code, version: wire::version(&settings) }),
@@ -167,7 +163,7 @@ impl Grafana {
         }
     }
 
-    /// Returns what the list of plugins shows of one: the second opinion on a 404 that may be a proxy's.
+    /// Returns what the list of plugins shows of one: a second check of a 404 that may come from a proxy.
     async fn listed(&self, id: &PluginId) -> Result<PluginState, WorkspaceError> {
         let list = self.get("plugins", &["api", "plugins"], &[("embedded", "0")]).await?;
         let inventory = wire::inventory(&list, BTreeMap::new())?;
@@ -175,104 +171,65 @@ impl Grafana {
         Ok(found.map_or(PluginState::Absent, |plugin| PluginState::Loaded { version: plugin.version }))
     }
 
-    /// Installs `version`, over whatever version is there; does nothing where it runs already.
-    ///
-    /// An error means that nothing was sent. Source: protocol page 5.1.
-    pub async fn install(&self, id: &PluginId, version: &PluginVersion) -> Result<Settled, WorkspaceError> {
-        self.change(id, Wanted::Version(version.clone())).await
-    }
-
-    /// Removes a plugin; does nothing where it is not installed.
-    ///
-    /// An error means that nothing was sent. Source: protocol page 5.2.
-    pub async fn uninstall(&self, id: &PluginId) -> Result<Settled, WorkspaceError> {
-        self.change(id, Wanted::Absent).await
-    }
-
-    /// Brings about what is wanted, but not over what is neither that nor `expected`: then nothing is sent (fault W22).
-    ///
-    /// An error means that nothing was sent. What is wanted and there already is [`Outcome::Unchanged`], whoever put it
-    /// there.
-    pub async fn change_expecting(
-        &self,
-        id: &PluginId,
-        wanted: Wanted,
-        expected: &Expected,
-    ) -> Result<Settled, ChangeError> {
-        let _only_one = self.changing.lock().await;
-        let before = self.state(id).await?;
-        if !expected.is_met_by(&before) && !wanted.is_met_by(&before) {
-            return Err(ChangeError::Drifted { expected: expected.clone(), found: before });
-        }
-        Ok(self.settle(id, wanted, before).await)
-    }
-
-    async fn change(&self, id: &PluginId, wanted: Wanted) -> Result<Settled, WorkspaceError> {
-        let _only_one = self.changing.lock().await;
-        let before = self.state(id).await?;
-        Ok(self.settle(id, wanted, before).await)
-    }
-
-    /// Sends and reads back until it is known what became of it. The caller keeps other changes away.
-    async fn settle(&self, id: &PluginId, wanted: Wanted, before: PluginState) -> Settled {
+    /// Sends a change and reads it back until its outcome is known. The caller holds the lock on changes.
+    async fn settle(&self, id: &PluginId, wanted: &Presence, before: PluginState) -> Settled {
         let bounds = Bounds::from(self.site.client().settings());
-        let (mut settling, mut step) = Settling::begin(wanted.clone(), before.clone(), bounds);
-        let mut trouble = None;
+        let (mut change, mut step) = PendingChange::begin(wanted.clone(), before.clone(), bounds);
+        let mut last_error = None;
         loop {
             let begun = Instant::now();
-            let heard = match step {
-                Step::Send(pause) => self.send_after(pause, id, &wanted).await,
-                Step::ReadBack(pause) => self.read_after(pause, id).await,
-                Step::Finish(outcome) => {
-                    tracing::debug!(plugin = %id, ?outcome, attempts = settling.attempts(), "change settled");
-                    let (after, attempts) = (settling.seen().cloned(), settling.attempts());
-                    return Settled { outcome, before, after, attempts, trouble };
+            let result = match step {
+                NextStep::Send(pause) => self.send_after(pause, id, wanted).await,
+                NextStep::ReadBack(pause) => self.read_after(pause, id).await,
+                NextStep::Finish(outcome) => {
+                    tracing::debug!(plugin = %id, ?outcome, attempts = change.attempts(), "change settled");
+                    return Settled { outcome, before, after: change.seen().cloned(), last_error };
                 }
             };
-            trouble = heard.trouble.or(trouble);
-            step = settling.next(heard.event, begun.elapsed());
+            last_error = result.error.or(last_error);
+            step = change.next(result.event, begun.elapsed());
         }
     }
 
-    async fn send_after(&self, pause: Duration, id: &PluginId, wanted: &Wanted) -> Heard {
+    async fn send_after(&self, pause: Duration, id: &PluginId, wanted: &Presence) -> StepEvent {
         tokio::time::sleep(pause).await;
-        let (verb, body) = match wanted {
-            Wanted::Version(version) => ("install", json!({ "version": version.as_str() })),
-            Wanted::Absent => ("uninstall", json!({})),
+        let (verb, body) = match wanted.version() {
+            Some(version) => ("install", json!({ "version": version.as_str() })),
+            None => ("uninstall", json!({})),
         };
         let path = ["api", "plugins", id.as_str(), verb];
         let timeout = self.site.client().settings().change_timeout;
         match self.site.call(Method::POST, &path, Some(&body), timeout).await {
             Ok(Reply { status, message, retry_after }) => {
-                if let (429, Some((name, slowed))) = (status, &self.slowed) {
+                if let (429, Some((name, throttled))) = (status, &self.throttled) {
                     let settings = self.site.client().settings();
                     let pause = retry_after.unwrap_or(settings.settle_pause).min(settings.retry_after);
-                    // Nobody may listen any more.
-                    drop(slowed.send((name.clone(), pause)));
+                    // The receiver may be gone.
+                    drop(throttled.send((name.clone(), pause)));
                 }
-                Heard { event: Event::Answered { status, message, retry_after }, trouble: None }
+                StepEvent { event: Event::Answered { status, message, retry_after }, error: None }
             }
             Err(error) => {
                 let was_sent = !matches!(error, NetError::Offline { .. } | NetError::Unreachable { .. });
                 let event = if was_sent { Event::NoAnswer } else { Event::NotSent };
-                Heard { event, trouble: Some(WorkspaceError::NotReached(Box::new(error))) }
+                StepEvent { event, error: Some(WorkspaceError::NotReached(Box::new(error))) }
             }
         }
     }
 
-    async fn read_after(&self, pause: Duration, id: &PluginId) -> Heard {
+    async fn read_after(&self, pause: Duration, id: &PluginId) -> StepEvent {
         tokio::time::sleep(pause).await;
-        // A reading asks again by itself when it is not answered; all of that must fit into the time there is.
+        // A reading repeats its requests by itself; all of them must fit into this time.
         let limit = self.site.client().settings().settle_timeout;
         match tokio::time::timeout(limit, self.state(id)).await {
-            Ok(Ok(state)) => Heard { event: Event::ReadBack(state), trouble: None },
-            Ok(Err(error)) => Heard { event: Event::ReadBackFailed, trouble: Some(error) },
-            Err(_) => Heard { event: Event::ReadBackFailed, trouble: None },
+            Ok(Ok(state)) => StepEvent { event: Event::ReadBack(state), error: None },
+            Ok(Err(error)) => StepEvent { event: Event::ReadBackFailed, error: Some(error) },
+            Err(_) => StepEvent { event: Event::ReadBackFailed, error: None },
         }
     }
 
-    /// Asks for something that not every server and not every token has.
-    async fn told(&self, what: &'static str, path: &[&str]) -> Result<Option<Value>, WorkspaceError> {
+    /// Reads something that not every server has and not every token may read.
+    async fn get_optional(&self, what: &'static str, path: &[&str]) -> Result<Option<Value>, WorkspaceError> {
         match self.get(what, path, &[]).await {
             Ok(value) => Ok(Some(value)),
             Err(error) if matches!(error.status(), Some(401 | 403 | 404 | 500)) => Ok(None),
@@ -280,7 +237,7 @@ impl Grafana {
         }
     }
 
-    /// Servers that do not know the question have no answer to give.
+    /// Returns the error codes of plugins that were not loaded; servers without that endpoint have none.
     async fn errors(&self) -> Result<BTreeMap<String, String>, WorkspaceError> {
         match self.get("broken plugins", &["api", "plugins", "errors"], &[]).await {
             Ok(answer) => wire::errors(&answer),
@@ -316,14 +273,14 @@ impl Grafana {
     }
 }
 
-/// What a step brought.
-struct Heard {
+/// What came of a step.
+struct StepEvent {
     event: Event,
-    trouble: Option<WorkspaceError>,
+    error: Option<WorkspaceError>,
 }
 
-/// A 404 by Grafana says "Plugin not found, no installed plugin with that id"; one by a proxy that finds no Grafana
-/// behind itself must not pass for it.
+/// A 404 of Grafana has the message "Plugin not found, no installed plugin with that id"; the 404 of a proxy must not be
+/// taken for it.
 fn is_not_installed(error: &WorkspaceError) -> bool {
     match error {
         WorkspaceError::NotReached(error) => {
@@ -338,9 +295,17 @@ fn is_not_installed(error: &WorkspaceError) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        fleet::settle::Failure,
+        fleet::{
+            settle::Failure,
+            target::{
+                ChangeError, ChangeReport, ChangeRequest, Executor, Expected, PackageSource, Refusal, UnmanagedFiles,
+            },
+        },
+        model::PluginVersion,
         net::{Client, NetSettings},
+        verifier::Verified,
     };
+    use futures_util::future::BoxFuture;
     use std::sync::Mutex as Lock;
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -401,6 +366,47 @@ mod tests {
         drop(stream.write_all(answer.as_bytes()).await);
     }
 
+    /// Permits every package.
+    #[derive(Debug)]
+    struct PermitAll;
+
+    impl PackageSource for PermitAll {
+        fn permit<'a>(&'a self, _root_url: &'a str) -> BoxFuture<'a, Result<(), Refusal>> {
+            Box::pin(std::future::ready(Ok(())))
+        }
+
+        fn open(&self) -> Result<Verified, Refusal> {
+            unreachable!("servers open no package")
+        }
+
+        fn evaluate(
+            &self,
+            _package: &Verified,
+            _files: &BTreeMap<crate::model::RelPath, crate::model::Sha256Digest>,
+        ) -> Result<Option<String>, Refusal> {
+            unreachable!("servers unpack no package")
+        }
+
+        fn unmanaged_files(
+            &self,
+            _folder: &crate::fleet::directory::FolderLock<'_>,
+        ) -> Result<UnmanagedFiles, Refusal> {
+            unreachable!("servers have no files")
+        }
+    }
+
+    fn request(wanted: Presence) -> ChangeRequest {
+        ChangeRequest::unconditional(&id(), wanted, Arc::new(PermitAll))
+    }
+
+    async fn install(grafana: &Grafana) -> ChangeReport {
+        grafana.change(&request(Presence::Version(version()))).await
+    }
+
+    async fn uninstall(grafana: &Grafana) -> ChangeReport {
+        grafana.change(&request(Presence::Absent)).await
+    }
+
     fn posts(heard: &RecordedRequests) -> Vec<(String, String)> {
         let heard = heard.lock().expect("the log");
         heard.iter().filter(|(line, _)| line.starts_with("POST")).cloned().collect()
@@ -444,16 +450,15 @@ mod tests {
     async fn an_install_is_sent_once_and_read_back() {
         for answered in [(200, ""), (200, "<html>login</html>"), (502, "bad gateway")] {
             let (grafana, heard) = effective(answered).await;
-            let settled = grafana.install(&id(), &version()).await.expect("settled");
-            assert_eq!((settled.outcome, settled.attempts), (Outcome::Done, 1), "{answered:?}");
-            assert_eq!(
-                (settled.before, settled.after),
-                (PluginState::Absent, Some(PluginState::Loaded { version: Some(version()) }))
-            );
+            let report = install(&grafana).await;
+            assert!(matches!(report.outcome, Outcome::Changed), "{answered:?}: {report:?}");
+            assert_eq!((report.before, report.left), (Presence::Absent, None));
+            assert_eq!(grafana.presence(&id()).await.expect("read"), Presence::Version(version()));
             assert_eq!(posts(&heard).len(), 1);
             assert_eq!(posts(&heard)[0].1, r#"{"version":"1.2.0"}"#);
-            let again = grafana.install(&id(), &version()).await.expect("settled");
-            assert_eq!((again.outcome, posts(&heard).len()), (Outcome::Unchanged, 1));
+            let again = install(&grafana).await;
+            assert!(matches!(again.outcome, Outcome::Unchanged), "{again:?}");
+            assert_eq!(posts(&heard).len(), 1);
         }
     }
 
@@ -464,19 +469,22 @@ mod tests {
             _ => (200, "[]".to_owned()),
         };
         let (grafana, heard) = serve(Box::new(answer)).await;
-        let id = id();
-        let expected = [Expected::Absent, Expected::Version("1.0.0".parse().expect("a version"))];
-        for expected in expected {
-            let error = grafana.change_expecting(&id, Wanted::Version(version()), &expected).await.expect_err("drift");
-            assert!(matches!(error, ChangeError::Drifted { .. }), "{error}");
-            let there = Wanted::Version("1.1.0".parse().expect("a version"));
-            let settled = grafana.change_expecting(&id, there, &expected).await.expect("as wanted");
-            assert_eq!(settled.outcome, Outcome::Unchanged);
+        let version_of = |text: &str| Presence::Version(text.parse().expect("a version"));
+        let expecting = |before: Presence, wanted: &str| ChangeRequest {
+            before,
+            expected: Expected::Before,
+            ..request(version_of(wanted))
+        };
+        for before in [Presence::Absent, version_of("1.0.0")] {
+            let report = grafana.change(&expecting(before.clone(), "1.2.0")).await;
+            assert!(matches!(report.outcome, Outcome::Failed(ChangeError::Drifted { .. })), "{report:?}");
+            let report = grafana.change(&expecting(before, "1.1.0")).await;
+            assert!(matches!(report.outcome, Outcome::Unchanged), "{report:?}");
         }
         assert_eq!(posts(&heard), []);
-        let expected = Expected::Version("1.1.0".parse().expect("a version"));
-        let settled = grafana.change_expecting(&id, Wanted::Version(version()), &expected).await.expect("sent");
-        assert_eq!((settled.attempts, posts(&heard).len()), (1, 1));
+        let report = grafana.change(&expecting(version_of("1.1.0"), "1.2.0")).await;
+        assert!(matches!(report.outcome, Outcome::Failed(ChangeError::Failed(_))), "{report:?}");
+        assert_eq!(posts(&heard).len(), 1);
     }
 
     #[tokio::test]
@@ -487,8 +495,15 @@ mod tests {
             _ => (200, "[]".to_owned()),
         };
         let (grafana, heard) = serve(Box::new(answer)).await;
-        let settled = grafana.install(&id(), &version()).await.expect("settled");
-        assert!(matches!(settled.outcome, Outcome::Failed(Failure::NoEffect { .. })), "{:?}", settled.outcome);
+        let report = install(&grafana).await;
+        let failure = Failure::NoEffect {
+            status: 200,
+            seen: PluginState::Loaded { version: Some("1.0.0".parse().expect("a version")) },
+        };
+        assert!(
+            matches!(&report.outcome, Outcome::Failed(ChangeError::Failed(found)) if *found == failure),
+            "{report:?}"
+        );
         assert_eq!(posts(&heard).len(), 1);
     }
 
@@ -500,9 +515,9 @@ mod tests {
             _ => (200, "[]".to_owned()),
         };
         let (grafana, _) = serve(Box::new(answer)).await;
-        let settled = grafana.uninstall(&id()).await.expect("settled");
-        let Outcome::Failed(failure) = settled.outcome else { panic!("{:?}", settled.outcome) };
-        assert!(failure.to_string().contains("Cannot uninstall a Core plugin"), "{failure}");
+        let report = uninstall(&grafana).await;
+        let Outcome::Failed(error) = &report.outcome else { panic!("{report:?}") };
+        assert!(report.describe(error).contains("Cannot uninstall a Core plugin"), "{error}");
     }
 
     #[tokio::test]
@@ -524,7 +539,9 @@ mod tests {
         for page in ["<html>404</html>", "404 page not found", "", r#"{"message":"no such app"}"#] {
             let (grafana, heard) = serve(Box::new(move |_, _| (404, page.to_owned()))).await;
             assert!(grafana.state(&id()).await.is_err(), "{page}");
-            assert!(grafana.uninstall(&id()).await.is_err() && posts(&heard).is_empty(), "{page}");
+            let report = uninstall(&grafana).await;
+            assert!(matches!(report.outcome, Outcome::Failed(ChangeError::Server(_))), "{page}: {report:?}");
+            assert!(posts(&heard).is_empty(), "{page}");
         }
     }
 
@@ -532,11 +549,10 @@ mod tests {
     async fn changes_to_one_workspace_wait_for_each_other() {
         let (grafana, heard) = effective((200, "")).await;
         let other = grafana.clone();
-        let (id, version) = (id(), version());
-        let (first, second) = tokio::join!(grafana.install(&id, &version), other.install(&id, &version));
-        assert_eq!(first.expect("settled").outcome, Outcome::Done);
-        // The second one looked only after the first was through.
-        assert_eq!(second.expect("settled").outcome, Outcome::Unchanged);
+        let (first, second) = tokio::join!(install(&grafana), install(&other));
+        assert!(matches!(first.outcome, Outcome::Changed), "{first:?}");
+        // The second one read only after the first was done.
+        assert!(matches!(second.outcome, Outcome::Unchanged), "{second:?}");
         assert_eq!(posts(&heard).len(), 1);
     }
 

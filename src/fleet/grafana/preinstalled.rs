@@ -16,8 +16,8 @@ impl Grafana {
     /// Source: `pluginCatalogPreinstalledPlugins` of `/api/frontend/settings` (Grafana 11 and newer), and `[plugins]` of
     /// `/api/admin/settings` where that may be read.
     pub async fn preinstalled(&self) -> Result<BTreeMap<PluginId, Option<PluginVersion>>, WorkspaceError> {
-        let settings = self.told("frontend settings", &["api", "frontend", "settings"]).await?;
-        let configuration = self.told("settings", &["api", "admin", "settings"]).await?;
+        let settings = self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?;
+        let configuration = self.get_optional("settings", &["api", "admin", "settings"]).await?;
         Ok(preinstalled(settings.as_ref(), configuration.as_ref()))
     }
 }

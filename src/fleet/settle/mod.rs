@@ -1,52 +1,52 @@
-//! What an answer to a change means, and what to do next: pure, without clock or socket.
+//! What the answer of a server to a change means, and what to do next: pure, without clock or socket.
 //!
-//! *Invariant:* [`Outcome::Done`] and [`Outcome::Unchanged`] follow only from a reading of the workspace that shows what
-//! was wanted; a change is sent again only when the workspace clearly does not have it, which is harmless, since the same
-//! version is asked for. Every run ends: tries, readings and pauses are bounded.
-//! *Not for:* talking to a workspace; [`super::Grafana`] does that and hands in what it hears.
+//! *Invariant:* [`Outcome::Changed`] and [`Outcome::Unchanged`] follow only from a reading of the server that shows what
+//! was wanted; a change is sent again only when the server clearly does not have it, which is harmless, since the same
+//! version is requested. Every run ends: tries, readings and pauses are bounded.
+//! *Not for:* talking to a server; [`super::Grafana`] does that and passes in the answers.
 
 mod outcome;
 
 use std::time::Duration;
 
-pub use outcome::{Doubt, Failure, Outcome, PluginState, Wanted};
+pub use outcome::{Failure, Outcome, PluginState};
 
-use crate::net::NetSettings;
+use crate::{model::Presence, net::NetSettings};
 
-/// What a workspace was heard to say.
+/// What came of the last step.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
-    /// It answered the change.
+    /// The server answered the change.
     Answered {
         /// The HTTP status.
         status: u16,
-        /// What it said.
+        /// The message of the answer.
         message: Option<String>,
-        /// How long it wants to be left alone.
+        /// `Retry-After` of the answer.
         retry_after: Option<Duration>,
     },
-    /// The change was sent, and no answer came back.
+    /// The change was sent, and there was no answer.
     NoAnswer,
-    /// No connection came about: the change was not sent.
+    /// No connection could be made: the change was not sent.
     NotSent,
-    /// It was read back.
+    /// The plugin was read back.
     ReadBack(PluginState),
-    /// It could not be read back.
+    /// The plugin could not be read back.
     ReadBackFailed,
 }
 
 /// What to do next.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum NextStep {
     /// Send the change after this pause.
     Send(Duration),
     /// Read the plugin's state after this pause.
     ReadBack(Duration),
-    /// Stop: this is what became of it.
+    /// Stop: this is the outcome.
     Finish(Outcome),
 }
 
-/// How long and how often is tried.
+/// How long and how often a change is tried.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// How often the change is sent at most, at least once.
@@ -75,14 +75,14 @@ const AGREEING: u32 = 2;
 /// Hard bound on the readings after one sending, for pauses of zero.
 const MAX_READINGS: u32 = 1000;
 
-/// One change on its way to an outcome.
+/// One change until its outcome is known.
 #[derive(Debug)]
-pub struct Settling {
-    wanted: Wanted,
+pub struct PendingChange {
+    wanted: Presence,
     before: PluginState,
     bounds: Bounds,
     attempts: u32,
-    /// Whether something may have come of an earlier sending.
+    /// Whether an earlier request may have had an effect.
     in_doubt: bool,
     reading: Reading,
     seen: Option<PluginState>,
@@ -91,7 +91,7 @@ pub struct Settling {
 /// The readings after one sending.
 #[derive(Debug)]
 struct Reading {
-    claim: Claim,
+    answer: Answer,
     count: u32,
     spent: Duration,
     pause: Duration,
@@ -102,33 +102,33 @@ struct Reading {
     seen: Option<PluginState>,
 }
 
-/// What an answer claims; a reading decides whether it is so.
+/// The class of an answer; a reading decides whether it is true.
 #[derive(Clone, Debug, Eq, PartialEq)]
-enum Claim {
-    /// It was done.
+enum Answer {
+    /// The change was made.
     Accepted { status: u16 },
-    /// It was not done, and will not be.
+    /// The change was not made, and will not be.
     Refused { status: u16, message: Option<String> },
-    /// It cannot be done now: it is there already, or another change is under way.
+    /// The change cannot be made now: the plugin is there already, or another change is under way.
     Busy { message: Option<String> },
-    /// It went wrong, with an answer by Grafana itself.
+    /// Grafana itself failed.
     Broke { message: Option<String> },
-    /// Nothing that can be relied upon.
+    /// Anything else: it may come from a proxy, or there was none.
     Unclear { status: Option<u16>, message: Option<String> },
 }
 
 impl Reading {
-    fn new(claim: Claim) -> Self {
+    fn new(answer: Answer) -> Self {
         let (count, misses, refusals) = (0, 0, 0);
-        Self { claim, count, spent: Duration::ZERO, pause: Duration::ZERO, misses, refusals, seen: None }
+        Self { answer, count, spent: Duration::ZERO, pause: Duration::ZERO, misses, refusals, seen: None }
     }
 
-    fn next(&mut self, pause: Duration) -> Step {
+    fn next(&mut self, pause: Duration) -> NextStep {
         self.pause = pause;
-        Step::ReadBack(pause)
+        NextStep::ReadBack(pause)
     }
 
-    fn note(&mut self, state: Option<PluginState>, took: Duration) {
+    fn record(&mut self, state: Option<PluginState>, took: Duration) {
         self.count += 1;
         self.spent = self.spent.saturating_add(took.max(self.pause));
         self.misses = if state.is_some() { self.misses + 1 } else { 0 };
@@ -142,25 +142,28 @@ impl Reading {
     }
 }
 
-impl Settling {
-    /// Begins a change; `before` is what the workspace shows now.
-    pub fn begin(wanted: Wanted, before: PluginState, bounds: Bounds) -> (Self, Step) {
+impl PendingChange {
+    /// Begins a change; `before` is what the server shows now.
+    pub fn begin(wanted: Presence, before: PluginState, bounds: Bounds) -> (Self, NextStep) {
         let seen = Some(before.clone());
-        let first =
-            if wanted.is_met_by(&before) { Step::Finish(Outcome::Unchanged) } else { Step::Send(Duration::ZERO) };
-        let reading = Reading::new(Claim::Unclear { status: None, message: None });
+        let first = if before.satisfies(&wanted) {
+            NextStep::Finish(Outcome::Unchanged)
+        } else {
+            NextStep::Send(Duration::ZERO)
+        };
+        let reading = Reading::new(Answer::Unclear { status: None, message: None });
         (Self { wanted, before, bounds, attempts: 0, in_doubt: false, reading, seen }, first)
     }
 
     /// Returns what to do after `event`; `took` is how long the last step lasted, its pause included.
-    pub fn next(&mut self, event: Event, took: Duration) -> Step {
+    pub fn next(&mut self, event: Event, took: Duration) -> NextStep {
         match event {
             Event::Answered { status: 429, message, retry_after } => self.wait(retry_after, message),
-            Event::Answered { status, message, .. } => self.judge(status, message),
-            Event::NoAnswer => self.read(Claim::Unclear { status: None, message: None }),
+            Event::Answered { status, message, .. } => self.after_answer(status, message),
+            Event::NoAnswer => self.read(Answer::Unclear { status: None, message: None }),
             Event::NotSent => self.not_sent(),
-            Event::ReadBack(state) => self.weigh(Some(state), took),
-            Event::ReadBackFailed => self.weigh(None, took),
+            Event::ReadBack(state) => self.after_reading(Some(state), took),
+            Event::ReadBackFailed => self.after_reading(None, took),
         }
     }
 
@@ -169,108 +172,108 @@ impl Settling {
         self.seen.as_ref()
     }
 
-    /// Returns how often the change was sent, or tried to be.
+    /// Returns how often it was tried to send the change.
     pub fn attempts(&self) -> u32 {
         self.attempts
     }
 
-    fn wait(&mut self, retry_after: Option<Duration>, message: Option<String>) -> Step {
+    fn wait(&mut self, retry_after: Option<Duration>, message: Option<String>) -> NextStep {
         self.attempts += 1;
         if self.attempts < self.bounds.tries {
             let pause = retry_after.unwrap_or(self.bounds.settle_pause).min(self.bounds.retry_after);
-            return Step::Send(pause);
+            return NextStep::Send(pause);
         }
         self.refuse(429, message)
     }
 
-    fn not_sent(&mut self) -> Step {
+    fn not_sent(&mut self) -> NextStep {
         self.attempts += 1;
         match (self.attempts < self.bounds.tries, self.in_doubt) {
-            (true, _) => Step::Send(self.bounds.settle_pause),
-            (false, true) => self.start_reading(Claim::Unclear { status: None, message: None }),
-            (false, false) => Step::Finish(Outcome::Failed(Failure::NotReached)),
+            (true, _) => NextStep::Send(self.bounds.settle_pause),
+            (false, true) => self.start_reading(Answer::Unclear { status: None, message: None }),
+            (false, false) => NextStep::Finish(Outcome::Failed(Failure::NotReached)),
         }
     }
 
-    fn judge(&mut self, status: u16, message: Option<String>) -> Step {
+    fn after_answer(&mut self, status: u16, message: Option<String>) -> NextStep {
         match status {
-            200..=299 => self.read(Claim::Accepted { status }),
-            404 if self.wanted == Wanted::Absent => self.read(Claim::Refused { status, message }),
-            409 if is_final(message.as_deref()) => self.read(Claim::Refused { status, message }),
-            409 => self.read(Claim::Busy { message }),
-            500 => self.read(Claim::Broke { message }),
-            408 => self.read(Claim::Unclear { status: Some(status), message }),
+            200..=299 => self.read(Answer::Accepted { status }),
+            404 if self.wanted == Presence::Absent => self.read(Answer::Refused { status, message }),
+            409 if is_final(message.as_deref()) => self.read(Answer::Refused { status, message }),
+            409 => self.read(Answer::Busy { message }),
+            500 => self.read(Answer::Broke { message }),
+            408 => self.read(Answer::Unclear { status: Some(status), message }),
             // A change follows no redirect: Grafana itself was not asked.
             300..=499 => {
                 self.attempts += 1;
                 self.refuse(status, message)
             }
-            _ => self.read(Claim::Unclear { status: Some(status), message }),
+            _ => self.read(Answer::Unclear { status: Some(status), message }),
         }
     }
 
-    /// A plain no: final at once, unless an earlier sending may have had an effect.
-    fn refuse(&mut self, status: u16, message: Option<String>) -> Step {
+    /// A clear refusal: final at once, unless an earlier request may have had an effect.
+    fn refuse(&mut self, status: u16, message: Option<String>) -> NextStep {
         if self.in_doubt {
-            return self.start_reading(Claim::Refused { status, message });
+            return self.start_reading(Answer::Refused { status, message });
         }
-        Step::Finish(Outcome::Failed(Failure::Refused { status, message }))
+        NextStep::Finish(Outcome::Failed(Failure::Refused { status, message }))
     }
 
-    fn read(&mut self, claim: Claim) -> Step {
+    fn read(&mut self, answer: Answer) -> NextStep {
         self.attempts += 1;
-        self.start_reading(claim)
+        self.start_reading(answer)
     }
 
-    fn start_reading(&mut self, claim: Claim) -> Step {
-        // A plain word is checked at once; what is unclear is given time to have its effect.
-        let pause = match claim {
-            Claim::Broke { .. } | Claim::Unclear { .. } => self.bounds.settle_pause,
+    fn start_reading(&mut self, answer: Answer) -> NextStep {
+        // A clear answer is checked at once; after an unclear one the change may still have its effect.
+        let pause = match answer {
+            Answer::Broke { .. } | Answer::Unclear { .. } => self.bounds.settle_pause,
             _ => Duration::ZERO,
         };
-        let conflict = matches!(claim, Claim::Busy { .. } | Claim::Refused { .. });
+        let conflict = matches!(answer, Answer::Busy { .. } | Answer::Refused { .. });
         self.in_doubt |= !conflict;
-        self.reading = Reading::new(claim);
+        self.reading = Reading::new(answer);
         self.reading.next(pause)
     }
 
-    fn weigh(&mut self, state: Option<PluginState>, took: Duration) -> Step {
+    fn after_reading(&mut self, state: Option<PluginState>, took: Duration) -> NextStep {
         self.seen.clone_from(&state);
-        if state.as_ref().is_some_and(|state| self.wanted.is_met_by(state)) {
-            return Step::Finish(self.met());
+        if state.as_ref().is_some_and(|state| state.satisfies(&self.wanted)) {
+            return NextStep::Finish(self.success());
         }
-        self.reading.note(state, took);
+        self.reading.record(state, took);
         if let Some(failure) = self.settled_failure() {
-            return Step::Finish(Outcome::Failed(failure));
+            return NextStep::Finish(Outcome::Failed(failure));
         }
         let over = self.reading.is_over(&self.bounds);
         if !over && !self.may_send_early() {
             return self.reading.next(self.bounds.settle_pause);
         }
         if self.reading.misses < AGREEING {
-            return Step::Finish(Outcome::Unknown(Doubt::Unreadable));
+            return NextStep::Finish(Outcome::Unknown(Failure::Unreadable));
         }
         if self.may_send_again() {
             if let Some(seen) = self.overtaken() {
-                return Step::Finish(Outcome::Failed(Failure::Overtaken { seen }));
+                return NextStep::Finish(Outcome::Failed(Failure::Overtaken { seen }));
             }
             if self.attempts < self.bounds.tries {
-                return Step::Send(Duration::ZERO);
+                return NextStep::Send(Duration::ZERO);
             }
         }
-        Step::Finish(Outcome::Failed(self.failure()))
+        NextStep::Finish(Outcome::Failed(self.failure()))
     }
 
-    /// The workspace shows what is wanted; whose doing it was, a first answer of "already so" tells.
-    fn met(&self) -> Outcome {
-        let denied = matches!(self.reading.claim, Claim::Busy { .. } | Claim::Refused { .. });
-        if denied && !self.in_doubt && self.wanted != Wanted::Absent { Outcome::Unchanged } else { Outcome::Done }
+    /// The server shows what is wanted. If its only answer was a refusal, somebody else made the change.
+    fn success(&self) -> Outcome {
+        let denied = matches!(self.reading.answer, Answer::Busy { .. } | Answer::Refused { .. });
+        if denied && !self.in_doubt && self.wanted != Presence::Absent { Outcome::Unchanged } else { Outcome::Changed }
     }
 
     /// A failure that no further reading will change.
     fn settled_failure(&self) -> Option<Failure> {
         let reading = &self.reading;
-        if let Claim::Refused { status, message } = &reading.claim
+        if let Answer::Refused { status, message } = &reading.answer
             && reading.misses >= AGREEING
         {
             return Some(match &reading.seen {
@@ -278,8 +281,8 @@ impl Settling {
                 _ => Failure::Refused { status: *status, message: message.clone() },
             });
         }
-        // A plugin that was broken before may be on its way to being whole.
-        let is_new = !matches!(self.before, PluginState::Broken { .. }) && self.wanted != Wanted::Absent;
+        // A plugin that was broken before may still be loading.
+        let is_new = !matches!(self.before, PluginState::Broken { .. }) && self.wanted != Presence::Absent;
         match &reading.seen {
             Some(PluginState::Broken { code, .. }) if is_new && reading.refusals >= AGREEING => {
                 Some(Failure::Broken { code: code.clone() })
@@ -288,38 +291,33 @@ impl Settling {
         }
     }
 
-    /// Grafana itself said that it failed, and it shows: no need to wait for a late effect before the next try.
+    /// Grafana itself reported a failure, and readings agree: no need to wait for a late effect before the next try.
     fn may_send_early(&self) -> bool {
-        let broke = matches!(self.reading.claim, Claim::Broke { .. });
+        let broke = matches!(self.reading.answer, Answer::Broke { .. });
         broke && self.reading.misses >= AGREEING && self.attempts < self.bounds.tries
     }
 
-    /// Returns what the workspace shows where that is neither what was there nor what is wanted: nothing is sent over it.
+    /// Returns what the server shows if it is neither the previous version nor the wanted one: nothing is sent over it.
     fn overtaken(&self) -> Option<PluginState> {
-        let version = |state: &PluginState| match state {
-            PluginState::Loaded { version } | PluginState::Broken { version, .. } => version.clone(),
-            PluginState::Absent => None,
-        };
         let seen = self.reading.seen.as_ref()?;
-        let there = version(seen)?;
-        let is_wanted = matches!(&self.wanted, Wanted::Version(wanted) if wanted.same_release(&there));
-        let was_there = version(&self.before).is_some_and(|before| before.same_release(&there));
-        (!is_wanted && !was_there).then(|| seen.clone())
+        let found = seen.presence();
+        let is_known = found.is_same(&self.wanted) || found.is_same(&self.before.presence());
+        (found.version().is_some() && !is_known).then(|| seen.clone())
     }
 
     fn may_send_again(&self) -> bool {
-        !matches!(self.reading.claim, Claim::Accepted { .. } | Claim::Refused { .. })
+        !matches!(self.reading.answer, Answer::Accepted { .. } | Answer::Refused { .. })
     }
 
     fn failure(&self) -> Failure {
         let seen = self.reading.seen.clone().unwrap_or(PluginState::Absent);
-        match (&self.reading.claim, &seen) {
+        match (&self.reading.answer, &seen) {
             (_, PluginState::Broken { code, .. }) => Failure::Broken { code: code.clone() },
-            (Claim::Accepted { status }, _) => Failure::NoEffect { status: *status, seen },
-            (Claim::Refused { status, message }, _) => Failure::Refused { status: *status, message: message.clone() },
-            (Claim::Busy { message }, _) => Failure::Refused { status: 409, message: message.clone() },
-            (Claim::Broke { message }, _) => Failure::Fruitless { status: Some(500), message: message.clone() },
-            (Claim::Unclear { status, message }, _) => Failure::Fruitless { status: *status, message: message.clone() },
+            (Answer::Accepted { status }, _) => Failure::NoEffect { status: *status, seen },
+            (Answer::Refused { status, message }, _) => Failure::Refused { status: *status, message: message.clone() },
+            (Answer::Busy { message }, _) => Failure::Refused { status: 409, message: message.clone() },
+            (Answer::Broke { message }, _) => Failure::NotDone { status: Some(500), message: message.clone() },
+            (Answer::Unclear { status, message }, _) => Failure::NotDone { status: *status, message: message.clone() },
         }
     }
 }
@@ -351,8 +349,8 @@ mod tests {
         PluginState::Broken { code: code.to_owned(), version: None }
     }
 
-    fn install() -> Wanted {
-        Wanted::Version("1.2.0".parse().expect("a version"))
+    fn install() -> Presence {
+        Presence::Version("1.2.0".parse().expect("a version"))
     }
 
     fn answered(status: u16) -> Event {
@@ -376,20 +374,20 @@ mod tests {
         pauses: Vec<Duration>,
     }
 
-    fn play(wanted: Wanted, before: PluginState, script: Script) -> SettledRun {
-        let (mut settling, mut step) = Settling::begin(wanted, before, BOUNDS);
+    fn play(wanted: Presence, before: PluginState, script: Script) -> SettledRun {
+        let (mut settling, mut step) = PendingChange::begin(wanted, before, BOUNDS);
         let mut answers = script.answers.into_iter();
         let mut shown = script.readings.into_iter().peekable();
         let (mut sendings, mut readings, mut pauses) = (0, 0, Vec::new());
         loop {
             let event = match step {
-                Step::Finish(outcome) => return SettledRun { outcome, sendings, readings, pauses },
-                Step::Send(pause) => {
+                NextStep::Finish(outcome) => return SettledRun { outcome, sendings, readings, pauses },
+                NextStep::Send(pause) => {
                     sendings += 1;
                     pauses.push(pause);
                     answers.next().expect("the script has an answer")
                 }
-                Step::ReadBack(pause) => {
+                NextStep::ReadBack(pause) => {
                     readings += 1;
                     pauses.push(pause);
                     let now = shown.next().expect("the script has a reading");
@@ -408,7 +406,7 @@ mod tests {
     }
 
     fn removing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> SettledRun {
-        play(Wanted::Absent, loaded("1.0.0"), Script { answers, readings })
+        play(Presence::Absent, loaded("1.0.0"), Script { answers, readings })
     }
 
     fn is_refused(outcome: &Outcome, wanted: u16) -> bool {
@@ -421,14 +419,14 @@ mod tests {
             let end = play(install(), before, Script { answers: vec![], readings: vec![] });
             assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 0));
         }
-        let end = play(Wanted::Absent, PluginState::Absent, Script { answers: vec![], readings: vec![] });
+        let end = play(Presence::Absent, PluginState::Absent, Script { answers: vec![], readings: vec![] });
         assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 0));
     }
 
     #[test]
     fn a_yes_counts_once_it_shows() {
         let end = installing(vec![answered(200)], vec![Some(loaded("1.0.0")), None, Some(loaded("1.2.0"))]);
-        assert_eq!((end.outcome, end.sendings, end.readings), (Outcome::Done, 1, 3));
+        assert_eq!((end.outcome, end.sendings, end.readings), (Outcome::Changed, 1, 3));
     }
 
     #[test]
@@ -445,15 +443,15 @@ mod tests {
 
     #[test]
     fn w3_not_installed_is_success_for_an_uninstall_once_it_shows() {
-        assert_eq!(removing(vec![answered(404)], vec![Some(PluginState::Absent)]).outcome, Outcome::Done);
+        assert_eq!(removing(vec![answered(404)], vec![Some(PluginState::Absent)]).outcome, Outcome::Changed);
         assert!(is_refused(&removing(vec![answered(404)], vec![Some(loaded("1.0.0"))]).outcome, 404));
-        assert_eq!(removing(vec![answered(404)], vec![None]).outcome, Outcome::Unknown(Doubt::Unreadable));
+        assert_eq!(removing(vec![answered(404)], vec![None]).outcome, Outcome::Unknown(Failure::Unreadable));
     }
 
     #[test]
     fn a_plugin_that_was_refused_cannot_be_removed_and_that_is_said() {
         let script = Script { answers: vec![answered(404)], readings: vec![Some(broken("signatureInvalid"))] };
-        let end = play(Wanted::Absent, broken("signatureInvalid"), script);
+        let end = play(Presence::Absent, broken("signatureInvalid"), script);
         assert_eq!(end.outcome, Outcome::Failed(Failure::Broken { code: "signatureInvalid".into() }));
     }
 
@@ -467,7 +465,7 @@ mod tests {
             readings.push(Some(loaded("1.2.0")));
             readings
         });
-        assert_eq!((end.outcome, end.sendings), (Outcome::Done, 2));
+        assert_eq!((end.outcome, end.sendings), (Outcome::Changed, 2));
     }
 
     #[test]
@@ -495,7 +493,7 @@ mod tests {
             Event::Answered { status: 429, message: None, retry_after }
         };
         let end = installing(vec![throttled(7), throttled(7000), answered(200)], vec![Some(loaded("1.2.0"))]);
-        assert_eq!(end.outcome, Outcome::Done);
+        assert_eq!(end.outcome, Outcome::Changed);
         assert_eq!(end.pauses[..3], [Duration::ZERO, Duration::from_secs(7), Duration::from_mins(1)]);
         let end = installing(vec![throttled(1), throttled(1), throttled(1)], vec![]);
         assert!(is_refused(&end.outcome, 429));
@@ -510,22 +508,22 @@ mod tests {
             }
             readings.push(Some(loaded("1.2.0")));
             let end = installing(vec![first.clone(), answered(200)], readings);
-            assert_eq!((end.outcome, end.sendings), (Outcome::Done, 2), "{first:?}");
+            assert_eq!((end.outcome, end.sendings), (Outcome::Changed, 2), "{first:?}");
         }
         let end = installing(vec![answered(500), answered(500), said(500, "no space")], vec![Some(loaded("1.0.0"))]);
         let message = Some("no space".to_owned());
-        assert_eq!(end.outcome, Outcome::Failed(Failure::Fruitless { status: Some(500), message }));
+        assert_eq!(end.outcome, Outcome::Failed(Failure::NotDone { status: Some(500), message }));
     }
 
     #[test]
     fn w9_w10_w11_an_effect_without_an_answer_is_found_and_not_repeated() {
         for lost in [answered(502), answered(504), Event::NoAnswer] {
             let end = installing(vec![lost.clone()], vec![Some(loaded("1.2.0"))]);
-            assert_eq!((end.outcome, end.sendings), (Outcome::Done, 1), "{lost:?}");
+            assert_eq!((end.outcome, end.sendings), (Outcome::Changed, 1), "{lost:?}");
             let late = vec![Some(loaded("1.0.0")), Some(PluginState::Absent), Some(loaded("1.2.0"))];
             let end = installing(vec![lost.clone()], late);
-            assert_eq!((end.outcome, end.sendings), (Outcome::Done, 1), "{lost:?}");
-            assert_eq!(removing(vec![lost], vec![Some(PluginState::Absent)]).outcome, Outcome::Done);
+            assert_eq!((end.outcome, end.sendings), (Outcome::Changed, 1), "{lost:?}");
+            assert_eq!(removing(vec![lost], vec![Some(PluginState::Absent)]).outcome, Outcome::Changed);
         }
     }
 
@@ -535,7 +533,7 @@ mod tests {
         readings.push(Some(loaded("1.2.0")));
         for second in [answered(403), answered(409), answered(400)] {
             let end = installing(vec![Event::NoAnswer, second.clone()], readings.clone());
-            assert_eq!((end.outcome, end.sendings), (Outcome::Done, 2), "{second:?}");
+            assert_eq!((end.outcome, end.sendings), (Outcome::Changed, 2), "{second:?}");
         }
     }
 
@@ -557,14 +555,14 @@ mod tests {
     fn w13_what_cannot_be_read_is_unknown_and_not_sent_again() {
         for first in [answered(200), answered(500), answered(502), Event::NoAnswer, answered(409)] {
             let end = installing(vec![first.clone()], vec![None]);
-            assert_eq!((end.outcome, end.sendings), (Outcome::Unknown(Doubt::Unreadable), 1), "{first:?}");
+            assert_eq!((end.outcome, end.sendings), (Outcome::Unknown(Failure::Unreadable), 1), "{first:?}");
         }
     }
 
     #[test]
     fn one_clear_reading_at_the_end_is_not_enough_to_send_again() {
         let end = installing(vec![Event::NoAnswer], vec![None, None, None, None, Some(PluginState::Absent)]);
-        assert_eq!((end.outcome, end.sendings), (Outcome::Unknown(Doubt::Unreadable), 1));
+        assert_eq!((end.outcome, end.sendings), (Outcome::Unknown(Failure::Unreadable), 1));
     }
 
     #[test]
@@ -581,7 +579,7 @@ mod tests {
         whole.push(Some(loaded("1.2.0")));
         let before = || broken("signatureInvalid");
         let end = play(install(), before(), Script { answers: vec![answered(200)], readings: whole });
-        assert_eq!(end.outcome, Outcome::Done);
+        assert_eq!(end.outcome, Outcome::Changed);
         let end = play(install(), before(), Script { answers: vec![answered(200)], readings });
         assert_eq!(end.outcome, Outcome::Failed(Failure::Broken { code: "signatureInvalid".into() }));
     }
@@ -599,7 +597,7 @@ mod tests {
         assert_eq!(end.outcome, Outcome::Failed(Failure::NotReached));
         let readings = vec![Some(loaded("1.0.0")), Some(loaded("1.0.0")), None];
         let end = installing(vec![answered(500), Event::NotSent, Event::NotSent], readings);
-        assert_eq!(end.outcome, Outcome::Unknown(Doubt::Unreadable));
+        assert_eq!(end.outcome, Outcome::Unknown(Failure::Unreadable));
     }
 
     fn any_state() -> impl Strategy<Value = PluginState> {
@@ -627,37 +625,37 @@ mod tests {
     proptest! {
         #[test]
         fn every_run_ends_and_success_is_what_was_read(
-            wanted in prop_oneof![Just(install()), Just(Wanted::Absent)],
+            wanted in prop_oneof![Just(install()), Just(Presence::Absent)],
             before in any_state(),
             answers in proptest::collection::vec(any_answer(), 8),
             readings in proptest::collection::vec(proptest::option::weighted(0.8, any_state()), 64),
             pause in prop_oneof![Just(Duration::ZERO), Just(PAUSE)],
         ) {
             let bounds = Bounds { settle_pause: pause, ..BOUNDS };
-            let (mut settling, mut step) = Settling::begin(wanted.clone(), before.clone(), bounds);
+            let (mut settling, mut step) = PendingChange::begin(wanted.clone(), before.clone(), bounds);
             let (mut answers, mut readings) = (answers.into_iter().cycle(), readings.into_iter().cycle());
             let mut last = Some(before);
             let mut sendings = 0;
             for _ in 0..4 * MAX_READINGS {
                 let event = match &step {
-                    Step::Finish(_) => break,
-                    Step::Send(pause) => {
+                    NextStep::Finish(_) => break,
+                    NextStep::Send(pause) => {
                         prop_assert!(*pause <= BOUNDS.retry_after);
                         sendings += 1;
                         last = None;
                         answers.next().expect("a cycle")
                     }
-                    Step::ReadBack(_) => {
+                    NextStep::ReadBack(_) => {
                         last = readings.next().expect("a cycle");
                         last.clone().map_or(Event::ReadBackFailed, Event::ReadBack)
                     }
                 };
                 step = settling.next(event, Duration::ZERO);
             }
-            let Step::Finish(outcome) = step else { panic!("no end") };
+            let NextStep::Finish(outcome) = step else { panic!("no end") };
             prop_assert!(sendings <= BOUNDS.tries);
-            let shown = last.as_ref().is_some_and(|state| wanted.is_met_by(state));
-            prop_assert_eq!(shown, matches!(outcome, Outcome::Done | Outcome::Unchanged));
+            let shown = last.as_ref().is_some_and(|state| state.satisfies(&wanted));
+            prop_assert_eq!(shown, matches!(outcome, Outcome::Changed | Outcome::Unchanged));
         }
     }
 }

@@ -1,11 +1,11 @@
-//! What a workspace shows, what is wanted of it, and what can become of a change.
+//! What a server shows of a plugin, and what can come of a change.
 //!
-//! *Invariant:* there are three ends: as wanted, failed, and unknown; nothing else is ever reported.
+//! *Invariant:* a change has four outcomes: changed, unchanged, failed, and unknown; nothing else is ever reported.
 //! *Not for:* deciding which of them it is; the state machine beside this file does.
 
 use crate::{
     diagnostic::{Kind, diagnose, printable},
-    model::PluginVersion,
+    model::{PluginVersion, Presence},
 };
 
 /// What a workspace shows of one plugin.
@@ -27,96 +27,111 @@ pub enum PluginState {
     },
 }
 
-/// What a change is to bring about.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Wanted {
-    /// The plugin runs in this version.
-    Version(PluginVersion),
-    /// The plugin is not there.
-    Absent,
+impl PluginState {
+    /// Returns what is in the plugin's place, whether it runs or not.
+    pub fn presence(&self) -> Presence {
+        match self {
+            Self::Absent => Presence::Absent,
+            Self::Loaded { version } | Self::Broken { version, .. } => {
+                version.clone().map_or(Presence::Unknown, Presence::Version)
+            }
+        }
+    }
+
+    /// Returns whether this is what is wanted: the plugin is absent, or runs in that version.
+    pub fn satisfies(&self, wanted: &Presence) -> bool {
+        match (wanted, self) {
+            (Presence::Absent, Self::Absent) => true,
+            (Presence::Version(wanted), Self::Loaded { version: Some(version) }) => wanted.same_release(version),
+            _ => false,
+        }
+    }
+
+    /// Returns whether this is what is expected before a change. A plugin that was not loaded and names no version may be
+    /// the expected version, since that is what a version that we installed may have come to.
+    pub fn may_be(&self, expected: &Presence) -> bool {
+        let is_unclear = matches!(self, Self::Broken { version: None, .. }) && *expected != Presence::Absent;
+        is_unclear || self.presence().is_same(expected)
+    }
 }
 
-impl Wanted {
-    /// Returns whether a workspace shows what is wanted.
-    pub fn is_met_by(&self, state: &PluginState) -> bool {
-        match (self, state) {
-            (Self::Absent, PluginState::Absent) => true,
-            (Self::Version(wanted), PluginState::Loaded { version: Some(version) }) => wanted.same_release(version),
-            _ => false,
+/// What came of a change; `E` says why it failed or is unknown.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Outcome<E = Failure> {
+    /// The workspace shows what was wanted, and did not before.
+    Changed,
+    /// The workspace had what was wanted already.
+    Unchanged,
+    /// The workspace does not have what was wanted.
+    Failed(E),
+    /// It is not known: the workspace could not be read afterwards.
+    Unknown(E),
+}
+
+impl<E> Outcome<E> {
+    /// Returns the same outcome with another error.
+    pub fn map_error<F>(self, map: impl FnOnce(E) -> F) -> Outcome<F> {
+        match self {
+            Self::Changed => Outcome::Changed,
+            Self::Unchanged => Outcome::Unchanged,
+            Self::Failed(error) => Outcome::Failed(map(error)),
+            Self::Unknown(error) => Outcome::Unknown(map(error)),
         }
     }
 }
 
-/// What became of a change.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Outcome {
-    /// The workspace shows what was wanted, and did not before.
-    Done,
-    /// The workspace had what was wanted already.
-    Unchanged,
-    /// The workspace does not have what was wanted.
-    Failed(Failure),
-    /// Nobody knows: the workspace cannot be read.
-    Unknown(Doubt),
-}
-
-/// Why a change failed.
+/// Why a change failed, or why its outcome is unknown.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Failure {
-    /// The workspace said no.
-    #[error("the workspace refused it ({status}{})", said(message.as_ref()))]
+    /// The workspace refused the change.
+    #[error("the workspace refused it ({status}{})", quote(message.as_ref()))]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What it said, cut short, secrets masked.
+        /// Its message, cut short, secrets masked.
         message: Option<String>,
     },
-    /// The workspace failed at it, or did not answer, and does not have it.
-    #[error("the workspace did not manage it{}, and reading it back shows no change", status.map_or_else(String::new, |status| format!(" ({status}{})", said(message.as_ref()))))]
-    Fruitless {
-        /// The last HTTP status, where an answer came.
+    /// The workspace failed or did not answer, and does not show the change.
+    #[error("the workspace failed{}, and reading it back shows no change", status.map_or_else(String::new, |status| format!(" ({status}{})", quote(message.as_ref()))))]
+    NotDone {
+        /// The last HTTP status, if there was an answer.
         status: Option<u16>,
-        /// What it said, cut short, secrets masked.
+        /// Its message, cut short, secrets masked.
         message: Option<String>,
     },
-    /// The workspace said yes, and does not show it.
-    #[error("the workspace answered {status}, but reading it back shows {}", shown(seen))]
+    /// The workspace accepted the change and does not show it.
+    #[error("the workspace answered {status}, but reading it back shows {}", describe(seen))]
     NoEffect {
         /// The HTTP status.
         status: u16,
         /// What it shows instead.
         seen: PluginState,
     },
-    /// Somebody else put another version there meanwhile.
-    #[error("somebody else changed it meanwhile: reading it back shows {}", shown(seen))]
+    /// Somebody else installed another version in the meantime.
+    #[error("somebody else changed the plugin in the meantime: reading it back shows {}", describe(seen))]
     Overtaken {
         /// What it shows.
         seen: PluginState,
     },
-    /// The plugin is there, and the workspace refuses to load it.
-    #[error("the plugin is on the workspace but was not loaded: `{}`", code.escape_debug())]
+    /// The plugin is installed, and the workspace refuses to load it.
+    #[error("the plugin is installed but was not loaded: `{}`", code.escape_debug())]
     Broken {
         /// Why, in Grafana's words.
         code: String,
     },
-    /// No connection came about any more.
+    /// The change was never sent: no connection could be made.
     #[error("the workspace could not be reached")]
     NotReached,
-}
-
-/// Why it is not known what became of a change.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum Doubt {
-    /// The change was sent, and the workspace could not be read afterwards.
+    /// The change was sent, and the workspace could not be read afterwards: the outcome is unknown.
     #[error("the workspace could not be read after the change was sent")]
     Unreadable,
 }
 
-fn said(message: Option<&String>) -> String {
+fn quote(message: Option<&String>) -> String {
     message.map_or_else(String::new, |message| format!(": {}", printable(message)))
 }
 
-fn shown(seen: &PluginState) -> String {
+fn describe(seen: &PluginState) -> String {
     match seen {
         PluginState::Loaded { version: Some(version) } => format!("version `{}`", version.as_str().escape_debug()),
         PluginState::Loaded { version: None } => "another version".to_owned(),
@@ -128,20 +143,20 @@ fn shown(seen: &PluginState) -> String {
 diagnose!(Failure {
     Refused { status: 401 } => Kind::Failed, "the token of this workspace is wrong or expired";
     Refused { status: 403 } => Kind::Failed,
-        "the token needs the right `plugins:install`: the Admin role on AMG, a server admin elsewhere; core plugins stay";
+        "the token needs the permission `plugins:install`: the Admin role on AMG, a server admin elsewhere; core plugins \
+         cannot be changed";
     Refused { status: 404 } => Kind::Failed,
-        "the workspace knows no such plugin or version, or plugin management is off: on AMG it is in the console, elsewhere \
-         `plugin_admin_enabled`";
+        "the workspace knows no such plugin or version, or plugin management is off: enable it in the console of AMG, \
+         elsewhere with `plugin_admin_enabled`";
     Refused { status: 429 } => Kind::Failed, "try again later, or with fewer workspaces at once";
     NoEffect => Kind::Failed,
-        "something in between may have answered, like a login page, or someone else changes plugins there: check the \
+        "a proxy or a login page may have answered instead of Grafana, or somebody else changes plugins there: check the \
          address and the token";
-    Overtaken => Kind::Failed, "ask who changes plugins there, and look before anything else is changed";
+    Overtaken => Kind::Failed, "find out who changes plugins there before anything else is changed";
     Broken { code } if code.starts_with("signature") => Kind::Failed,
         "the plugin's signature does not satisfy the workspace; install a signed version";
-    Broken => Kind::Failed, "the log of the workspace tells more; install another version over it";
+    Broken => Kind::Failed, "see the log of the workspace for the reason, or install another version";
     NotReached => Kind::Network;
-    Refused | Fruitless => Kind::Failed;
+    Unreadable => Kind::Unknown, "read the workspace again once it responds, before anything else is changed there";
+    Refused | NotDone => Kind::Failed;
 });
-
-diagnose!(Doubt => Kind::Unknown, "read the workspace again when it is back, before anything else is changed there");

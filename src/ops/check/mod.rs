@@ -19,7 +19,7 @@ use crate::{
     model::{GrafanaVersion, Platform, PluginId, PluginStatus, PluginVersion, Timestamp},
     ops::{
         Context, candidates,
-        target::{Place, Snapshot, Target, Unread},
+        target::{Snapshot, Target, Unread},
         usage::{UsedBy, WorkspaceUsage, read_one},
     },
     resolver::SignatureRule,
@@ -230,10 +230,10 @@ impl ReadWorkspace {
 
 /// Returns what plugins are used for; `None` for folders, which do not know.
 async fn usage_of(context: &Context, target: &Target) -> Option<Result<WorkspaceUsage, String>> {
-    match &target.place {
-        Place::Folder { .. } => None,
-        _ => Some(read_one(context, target).await.map_err(|error| Chain(&error).to_string())),
+    if target.as_folder().is_some() {
+        return None;
     }
+    Some(read_one(context, target).await.map_err(|error| Chain(&error).to_string()))
 }
 
 /// Checks workspaces that were read.

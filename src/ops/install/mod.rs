@@ -2,38 +2,35 @@
 //!
 //! *Invariant:* what a folder gets, and what a server is asked to install, was fetched and checked here first. On one
 //! target one change follows another; targets are changed side by side. What fails on one target stops no other.
-//! *Not for:* waves, gates and ways back, which are a rollout's.
+//! *Not for:* waves, gates and rollbacks: see [`crate::ops::rollout`].
 
 mod apply;
-mod permits;
-mod place;
+mod packages;
 mod plan;
 mod repair;
 mod versions;
 
 use futures_util::{StreamExt, stream};
 
-pub use apply::StepError;
-pub(in crate::ops) use apply::judge;
-pub(in crate::ops) use permits::Permits;
-pub(in crate::ops) use place::place_in;
+pub use packages::PackageError;
+pub(in crate::ops) use packages::Permits;
 
 use self::{
-    apply::{Work, apply},
+    apply::{StepRunner, apply},
     plan::{InstallPlan, InstallStep, plan},
 };
 use crate::{
     home::HomeError,
     index::{Index, IndexError},
-    model::{GrafanaVersion, PluginSpec, Timestamp, VersionRequest},
+    model::{Change, GrafanaVersion, PluginSpec, Timestamp, VersionRequest},
     ops::{
         Context, blocking,
         candidates::signature_rule,
-        changes::{Action, ChangeOutcome, ChangeResult, Changes},
+        changes::{ChangeOutcome, ChangeResult, Changes},
         fetch::{self, FetchFailure, FetchOptions, FetchRequest, FetchStartError},
         server_warnings::WarningKind,
         sources::Sources,
-        target::{Place, Snapshot, Target, TargetError},
+        target::{Snapshot, Target, TargetError},
     },
     progress::Unit,
     resolver::{SignatureRule, Surroundings},
@@ -88,7 +85,7 @@ struct Ready {
 
 impl Ready {
     fn is_server(&self) -> bool {
-        matches!(self.target.place, Place::Server(_))
+        self.target.as_server().is_ok()
     }
 }
 
@@ -103,7 +100,7 @@ pub async fn install(
     let index = blocking(move || Index::open_proven(&path)).await?;
     if !options.dry_run {
         for target in &targets {
-            target.put_right().await;
+            target.recover().await;
         }
     }
     let (ready, mut results, mut remarks) = read_all(context, targets, options).await;
@@ -112,7 +109,7 @@ pub async fn install(
             let steps = repaired(context, one, plan(&index, one, &options.specs)?, &mut remarks).await;
             results.extend(steps.iter().map(|step| planned(&one.target, step)));
         }
-        return Ok(Changes::of(results, remarks));
+        return Ok(Changes::new(results, remarks));
     }
     let _lock = context.home.lock(&context.command, context.now())?;
     let failures = fetch_for(context, sources, &index, &ready, options).await?;
@@ -124,10 +121,10 @@ pub async fn install(
     }
     context.reporter.begin("installing", Some(work.len() as u64), Unit::Items);
     let failures = &failures;
+    let permits = &Permits::new(context, options.preflight);
     let mut applied = stream::iter(work)
         .map(|(target, steps)| async move {
-            let work = Work { context, target: &target, failed_fetches: failures, preflight: options.preflight };
-            apply(&work, steps).await
+            apply(&StepRunner { target: &target, permits, failed_fetches: failures }, steps).await
         })
         .buffered(options.concurrency.max(1));
     while let Some(more) = applied.next().await {
@@ -135,7 +132,7 @@ pub async fn install(
         results.extend(more);
     }
     context.reporter.end();
-    Ok(Changes::of(results, remarks))
+    Ok(Changes::new(results, remarks))
 }
 
 /// Reads every target; one that cannot be read fails for every plugin that was asked for.
@@ -156,13 +153,13 @@ async fn read_all(
             Ok(mut state) => {
                 state.grafana = state.grafana.or_else(|| options.grafana.clone());
                 remarks.extend(state.remarks.drain(..).map(|remark| format!("{}: {remark}", target.name)));
-                if state.grafana.is_none() && matches!(target.place, Place::Folder { .. }) {
+                if state.grafana.is_none() && target.as_folder().is_some() {
                     remarks.push(format!(
                         "{}: which Grafana uses it is not known, so the newest versions are taken; `--grafana VER` tells",
                         target.name
                     ));
                 }
-                let is_checked = options.preflight || !matches!(target.place, Place::Server(_));
+                let is_checked = options.preflight || target.as_folder().is_some();
                 let surroundings = Surroundings {
                     grafana: state.grafana.clone(),
                     // A server picks its package itself; what matters here is checked before it is asked.
@@ -193,8 +190,8 @@ fn announce(context: &Context, steps: &[InstallStep]) {
 async fn repaired(context: &Context, one: &Ready, plan: InstallPlan, remarks: &mut Vec<String>) -> Vec<InstallStep> {
     let InstallPlan { mut steps, remarks: told } = plan;
     remarks.extend(told);
-    let Place::Folder { path, .. } = &one.target.place else { return steps };
-    let (context, path) = (context.clone(), path.clone());
+    let Some(path) = one.target.as_folder() else { return steps };
+    let (context, path) = (context.clone(), path.to_path_buf());
     let (steps, more) = blocking(move || {
         let remarks = repair::repair(&context, &path, &mut steps);
         (steps, remarks)
@@ -212,7 +209,7 @@ fn planned(target: &Target, step: &InstallStep) -> ChangeResult {
             ChangeResult::new(&target.name, &step.plugin, action, outcome)
         }
     };
-    ChangeResult { needed_by: step.needed_by.clone(), ..result.noting(step.warning()) }
+    ChangeResult { needed_by: step.needed_by.clone(), ..result.with_note(step.warning()) }
 }
 
 /// Fetches what the plans need; what a package needs itself is known only once it is here, so the plans are made again
@@ -259,5 +256,6 @@ async fn fetch_for(
 }
 
 fn is_change(step: &InstallStep) -> bool {
-    matches!(&step.action, Ok(Action::Install { .. } | Action::Replace { .. }))
+    let is_change = |change| matches!(change, Change::Install | Change::Upgrade | Change::Downgrade);
+    step.action.as_ref().is_ok_and(|action| is_change(action.change))
 }

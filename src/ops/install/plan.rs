@@ -9,10 +9,10 @@ use super::{Ready, versions::Versions};
 use crate::{
     diagnostic::{Kind, diagnose},
     index::{Index, IndexError},
-    model::{Dependency, PluginId, PluginSpec, PluginVersion, VersionRequest},
+    model::{Change, Dependency, PluginId, PluginSpec, PluginVersion, Presence, VersionRequest},
     ops::{
         candidates::{self, LookupError},
-        changes::Action,
+        changes::VersionChange,
         server_warnings::WarningKind,
         target::{InstalledPlugin, Snapshot},
     },
@@ -66,7 +66,7 @@ diagnose!(ChoiceError {
 #[derive(Debug)]
 pub(super) struct InstallStep {
     pub(super) plugin: PluginId,
-    pub(super) action: Result<Action, ChoiceError>,
+    pub(super) action: Result<VersionChange, ChoiceError>,
     /// The package to install.
     pub(super) package: Option<PackageName>,
     /// The plugins that must be installed before.
@@ -81,12 +81,12 @@ pub(super) struct InstallStep {
 
 impl InstallStep {
     fn new(plugin: PluginId, needed_by: Option<PluginId>) -> Self {
-        let (action, needs, warnings) = (Ok(Action::Keep { at: None }), Vec::new(), Vec::new());
+        let (action, needs, warnings) = (Ok(VersionChange::none(None)), Vec::new(), Vec::new());
         Self { plugin, action, package: None, needs, needed_by, brought_by: None, warnings }
     }
 
     fn replaces(&self) -> bool {
-        matches!(self.action, Ok(Action::Replace { .. }))
+        self.action.as_ref().is_ok_and(|action| matches!(action.change, Change::Upgrade | Change::Downgrade))
     }
 
     /// Returns all warnings in one line.
@@ -193,7 +193,7 @@ pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result
 
 /// Returns why a chosen version does not satisfy a later wish.
 fn conflict(step: &InstallStep, wish: &InstallWish) -> Option<ChoiceError> {
-    let chosen = step.action.as_ref().ok()?.to()?;
+    let chosen = step.action.as_ref().ok()?.to.as_ref()?;
     let wanted = &wish.spec.version;
     (!wanted.allows(chosen)).then(|| ChoiceError::Conflict {
         plugin: step.plugin.clone(),
@@ -234,7 +234,7 @@ fn plan_one(index: &Index, ready: &Ready, wish: InstallWish) -> Result<(InstallS
         && let Some(newer) = installed.and_then(|installed| newer_than(installed, &version))
     {
         // A dependency is not downgraded: Grafana itself accepts any newer version (protocol page 8).
-        step.action = Ok(Action::Keep { at: Some(newer.clone()) });
+        step.action = Ok(VersionChange::none(Some(newer.clone())));
         return Ok((step, Vec::new()));
     }
     let platform = target.platform.choose(chosen.release.packages.keys()).cloned();
@@ -252,13 +252,15 @@ fn newer_than<'a>(installed: &'a InstalledPlugin, version: &PluginVersion) -> Op
     (there.cmp_precedence(version) == Ordering::Greater).then_some(there)
 }
 
-fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> Action {
+fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> VersionChange {
     match installed {
-        None => Action::Install { to },
+        None => VersionChange::to_version(&Presence::Absent, to),
         Some(InstalledPlugin { fault: None, version: Some(version), .. }) if version.same_release(&to) => {
-            Action::Keep { at: Some(to) }
+            VersionChange::none(Some(to))
         }
-        Some(installed) => Action::Replace { from: installed.version.clone(), to },
+        Some(InstalledPlugin { version, .. }) => {
+            VersionChange::to_version(&version.clone().map_or(Presence::Unknown, Presence::Version), to)
+        }
     }
 }
 

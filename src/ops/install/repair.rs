@@ -1,7 +1,7 @@
-//! Finds out whether a version that is installed already is there as it was published.
+//! Compares the installed files of a folder with the package in the store.
 //!
-//! *Invariant:* nothing is changed here, and no network is used: what the store has no package of stays unchanged.
-//! *Not for:* packages for servers, whose files nobody can see.
+//! *Invariant:* nothing is changed here, and no network is used: a plugin without a stored package stays unchanged.
+//! *Not for:* servers, whose files cannot be read.
 
 use std::path::Path;
 
@@ -11,18 +11,19 @@ use crate::{
     diagnostic::Chain,
     fleet::directory::PluginsFolder,
     index::Index,
-    ops::{Context, changes::Action, verify::files_of},
+    ops::{Context, changes::VersionChange, verify::files_of},
 };
 
-/// Turns steps that leave a version where it is into ones that put it in place again, where its folder differs from the
-/// package in the store; returns what could not be compared, and why.
+/// Turns steps that leave a version as it is into reinstallations if its folder differs from the package in the store;
+/// returns notes about what could not be compared.
 pub(super) fn repair(context: &Context, path: &Path, steps: &mut [InstallStep]) -> Vec<String> {
     let mut remarks = Vec::new();
     for step in steps.iter_mut().filter(|step| step.needed_by.is_none()) {
-        let Ok(Action::Keep { at: Some(version) }) = &step.action else { continue };
+        let unchanged = step.action.as_ref().ok().filter(|action| action.is_nothing());
+        let Some(version) = unchanged.and_then(|action| action.to.clone()) else { continue };
         match differs(context, path, step) {
             Ok(false) => {}
-            Ok(true) => step.action = Ok(Action::Reinstall { version: version.clone() }),
+            Ok(true) => step.action = Ok(VersionChange::reinstall(version)),
             Err(reason) => remarks.push(format!("{} {version} could not be compared: {reason}", step.plugin)),
         }
     }

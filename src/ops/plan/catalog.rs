@@ -6,14 +6,14 @@ use super::survey::Survey;
 use crate::{
     diagnostic::{Chain, Diagnose},
     index::{Index, IndexError},
-    model::{Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange},
+    model::{Change, Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange},
     ops::{
         candidates::{self, IndexProvider, LookupError},
         server_warnings::{ServerWarning, server_warnings, version_warnings},
     },
     resolver::{Problem, Resolved, Solution, Surroundings},
     rollout::{
-        Verb, Warning,
+        Warning,
         planner::{KnownVersion, Obstacle, PlannerInput, WorkspaceDecision},
     },
 };
@@ -92,7 +92,7 @@ impl<'a> CatalogFacts<'a> {
     ) -> Result<Vec<Warning>, IndexError> {
         let (Ok(state), true) = (&survey.state, subject.is_server) else { return Ok(Vec::new()) };
         let mut chosen = Vec::new();
-        for action in decision.actions.iter().filter(|one| !matches!(one.action, Verb::Hold | Verb::Uninstall)) {
+        for action in decision.actions.iter().filter(|one| !matches!(one.action, Change::Repin | Change::Uninstall)) {
             let Some(version) = &action.to else { continue };
             let fact = self.known(&action.plugin, version, &subject.platform)?;
             chosen.push(Resolved {

@@ -10,7 +10,7 @@ use super::survey::Survey;
 use crate::{
     fleet::{Manifest, Workspace},
     model::PluginId,
-    ops::{rollout::content, target::Place},
+    ops::rollout::content,
     rollout::{Content, planner::WorkspaceDecision},
 };
 
@@ -26,8 +26,8 @@ pub(super) async fn already_so(manifest: &Manifest, surveys: &[Survey]) -> Vec<C
 }
 
 async fn of_one(manifest: &Manifest, survey: &Survey, every: &BTreeSet<PluginId>) -> Vec<Content> {
-    let (Ok(workspace), Place::Server(server), Ok(_)) =
-        (manifest.workspace(&survey.name), &survey.target.place, &survey.state)
+    let (Ok(workspace), Ok(server), Ok(_)) =
+        (manifest.workspace(&survey.name), survey.target.as_server(), &survey.state)
     else {
         return Vec::new();
     };

@@ -8,7 +8,7 @@ use crate::{
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{
         lock::WorkspaceState,
-        target::{InstalledPlugin, Place, Snapshot, Target, TargetError, Unread},
+        target::{InstalledPlugin, Snapshot, Target, TargetError, Unread},
     },
     rollout::planner::{Obstacle, Present, There},
 };
@@ -28,9 +28,7 @@ pub(super) async fn survey(name: WorkspaceName, target: Target) -> Survey {
     let (state, extras) = tokio::join!(target.read(true), extras(&target));
     let mut remarks = state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
     remarks.extend(extras.remarks);
-    if let Place::Folder { path, .. } = &target.place
-        && !path.exists()
-    {
+    if target.as_folder().is_some_and(|path| !path.exists()) {
         remarks.push("the folder does not exist yet".to_owned());
     }
     let mut state = state.map_err(|error| Unread::from(&error));
@@ -52,7 +50,7 @@ struct Extras {
 }
 
 async fn extras(target: &Target) -> Extras {
-    let Place::Server(server) = &target.place else { return Extras::default() };
+    let Ok(server) = target.as_server() else { return Extras::default() };
     let settings = server.site().client().settings();
     let limit = settings.change_timeout.max(settings.header_timeout);
     let (reach, preinstalled) = tokio::join!(reach(target, limit), preinstalled(server, limit));

@@ -1,7 +1,7 @@
-//! Carries out what the engine says: writes it down, does it, writes down what came of it.
+//! Carries out the commands of the engine: writes the intent, runs the task, writes the result.
 //!
-//! *Invariant:* a task is begun only once its intent is on the disk; what has ended is written before anything is decided from
-//! it to be done. Once it is to end, nothing new is begun.
+//! *Invariant:* a task is begun only once its intent is on the disk; a result is written before the next decision is carried
+//! out. After an interrupt nothing new is begun.
 //! *Not for:* deciding anything.
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
 };
 
 use tokio::{
-    sync::mpsc::{self, UnboundedReceiver, UnboundedSender},
+    sync::mpsc::{self, UnboundedReceiver},
     task::{JoinError, JoinSet},
 };
 
@@ -20,11 +20,10 @@ use super::{
     lock_guard::LockGuard,
     packages::PackageCache,
     report::Left,
-    tasks::{Known, Worker},
+    tasks::{TaskInput, TaskRunner},
 };
 use crate::{
     model::{Timestamp, WorkspaceName},
-    ops::target::Place,
     rollout::{Engine, EngineCommand, JournalEntry, Record, Task, TaskResult},
 };
 
@@ -34,22 +33,22 @@ type EndedTask = (WorkspaceName, Task, TaskResult);
 /// A rollout under way.
 pub(super) struct Driver<'a> {
     setting: &'a Setting<'a>,
-    keeper: &'a LockGuard,
+    lock: &'a LockGuard,
     engine: Engine,
-    workers: BTreeMap<WorkspaceName, Arc<Worker>>,
-    /// Steps of which an earlier try came to nothing, as far as could be seen.
+    runners: BTreeMap<WorkspaceName, Arc<TaskRunner>>,
+    /// Steps of which an earlier attempt had no effect, as far as could be read.
     in_doubt: BTreeSet<(WorkspaceName, usize)>,
-    /// What is applied and not yet written.
+    /// Entries that are applied and not yet written.
     pending: Vec<JournalEntry>,
     running: JoinSet<EndedTask>,
-    slowed: UnboundedReceiver<(String, Duration)>,
+    throttled: UnboundedReceiver<(String, Duration)>,
     last: Timestamp,
 }
 
-/// What a round of decisions came to.
+/// The result of a round of decisions.
 #[derive(Default)]
 struct Turn {
-    begin: Vec<(WorkspaceName, Task, Known)>,
+    begin: Vec<(WorkspaceName, Task, TaskInput)>,
     until: Option<Timestamp>,
     end: Option<Left>,
 }
@@ -57,38 +56,39 @@ struct Turn {
 impl<'a> Driver<'a> {
     pub(super) fn new(
         setting: &'a Setting<'a>,
-        keeper: &'a LockGuard,
+        lock: &'a LockGuard,
         engine: Engine,
-        (crew, shelf): (Members, PackageCache),
+        (members, packages): (Members, PackageCache),
     ) -> Self {
-        let (sender, slowed) = mpsc::unbounded_channel();
-        let workers = crew.into_iter().map(|(name, member)| {
-            let worker = Worker {
+        let (sender, throttled) = mpsc::unbounded_channel();
+        let runners = members.into_iter().map(|(name, member)| {
+            let target = member.target.reporting_throttling(&sender);
+            let runner = TaskRunner {
                 context: setting.context.clone(),
-                rollout: keeper.id().clone(),
+                rollout: lock.id().clone(),
                 plan: Arc::clone(engine.plan()),
                 workspace: name.clone(),
-                member: heard(member, &name, &sender),
+                member: Member { target, ..member },
                 manifest: Arc::clone(&setting.options.manifest),
                 environment: setting.options.environment,
-                shelf: shelf.clone(),
+                packages: packages.clone(),
             };
-            (name, Arc::new(worker))
+            (name, Arc::new(runner))
         });
         Self {
-            workers: workers.collect(),
+            runners: runners.collect(),
             setting,
-            keeper,
+            lock,
             engine,
             in_doubt: BTreeSet::new(),
             pending: Vec::new(),
             running: JoinSet::new(),
-            slowed,
+            throttled,
             last: Timestamp::from_milliseconds(0),
         }
     }
 
-    /// Takes in what the journal has already.
+    /// Applies the entries that the journal has already.
     pub(super) fn replay(&mut self, entries: &[JournalEntry]) -> Result<(), RolloutError> {
         for entry in entries {
             self.take_in(entry)?;
@@ -96,12 +96,12 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Returns the engine, to tell of the rollout.
+    /// Returns the engine, for reports.
     pub(super) fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Notes something that happened; it is written with the next that is.
+    /// Applies a record; it is written with the next entries.
     pub(super) fn note(&mut self, record: Record) -> Result<(), RolloutError> {
         let entry = JournalEntry { at: self.now(), record };
         self.take_in(&entry)?;
@@ -109,7 +109,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Carries the rollout out, until it is over or must be left.
+    /// Carries the rollout out until it is over, paused or interrupted.
     pub(super) async fn drive(&mut self) -> Result<Left, RolloutError> {
         let interrupt = self.setting.interrupt;
         let _heeded = interrupt.heed();
@@ -119,8 +119,8 @@ impl<'a> Driver<'a> {
             }
             let turn = self.decide()?;
             self.write().await?;
-            for (workspace, task, known) in turn.begin {
-                self.begin(workspace, task, known)?;
+            for (workspace, task, input) in turn.begin {
+                self.begin(workspace, task, input)?;
             }
             if let Some(left) = turn.end {
                 return Ok(left);
@@ -142,9 +142,9 @@ impl<'a> Driver<'a> {
                         again = true;
                     }
                     EngineCommand::Run { workspace, task } => {
-                        let known = self.known(&workspace, task);
+                        let input = self.input(&workspace, task);
                         self.note(Record::Intent { workspace: workspace.clone(), task })?;
-                        turn.begin.push((workspace, task, known));
+                        turn.begin.push((workspace, task, input));
                     }
                     EngineCommand::Wait { until } => turn.until = Some(until),
                     EngineCommand::Leave { reason } => turn.end = Some(Left::Paused(reason)),
@@ -157,26 +157,26 @@ impl<'a> Driver<'a> {
         }
     }
 
-    fn known(&self, workspace: &WorkspaceName, task: Task) -> Known {
+    fn input(&self, workspace: &WorkspaceName, task: Task) -> TaskInput {
         let step = task.step();
-        Known {
-            in_doubt: step.is_some_and(|step| self.in_doubt.contains(&(workspace.clone(), step))),
-            way_back: step.and_then(|step| self.engine.way_back(workspace, step)),
+        TaskInput {
+            is_retry: step.is_some_and(|step| self.in_doubt.contains(&(workspace.clone(), step))),
+            rollback: step.and_then(|step| self.engine.rollback(workspace, step)),
             baseline: self.engine.baseline(workspace).filter(|_| task == Task::Gate).cloned(),
         }
     }
 
-    fn begin(&mut self, workspace: WorkspaceName, task: Task, known: Known) -> Result<(), RolloutError> {
-        let worker = self.workers.get(&workspace).ok_or_else(|| RolloutError::Missing(workspace.clone()))?;
-        let worker = Arc::clone(worker);
+    fn begin(&mut self, workspace: WorkspaceName, task: Task, input: TaskInput) -> Result<(), RolloutError> {
+        let runner = self.runners.get(&workspace).ok_or_else(|| RolloutError::Missing(workspace.clone()))?;
+        let runner = Arc::clone(runner);
         self.running.spawn(async move {
-            let result = worker.carry_out(task, &known).await;
+            let result = runner.run(task, &input).await;
             (workspace, task, result)
         });
         Ok(())
     }
 
-    /// Waits until something has ended, a server wants to be left alone, it is time, or it is to end.
+    /// Waits until a task has ended, a server throttles, it is time, or an interrupt comes.
     async fn wait(&mut self, until: Option<Timestamp>) -> Result<(), RolloutError> {
         let pause = until.map(|until| {
             let left = until.as_milliseconds().saturating_sub(self.setting.context.now().as_milliseconds());
@@ -188,16 +188,16 @@ impl<'a> Driver<'a> {
         let interrupt = self.setting.interrupt;
         tokio::select! {
             Some(joined) = self.running.join_next() => self.ended(joined)?,
-            Some((workspace, pause)) = self.slowed.recv() => self.throttle(&workspace, pause)?,
+            Some((workspace, pause)) = self.throttled.recv() => self.throttle(&workspace, pause)?,
             () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => {}
             () = interrupt.wanted() => {}
         }
         self.drain()
     }
 
-    /// Takes in whatever else has ended meanwhile, so that it is written together.
+    /// Applies what else has ended in the meantime, so that it is written together.
     fn drain(&mut self) -> Result<(), RolloutError> {
-        while let Ok((workspace, pause)) = self.slowed.try_recv() {
+        while let Ok((workspace, pause)) = self.throttled.try_recv() {
             self.throttle(&workspace, pause)?;
         }
         while let Some(joined) = self.running.try_join_next() {
@@ -206,7 +206,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Begins nothing more, gives what is under way a short time to end, and writes what came of it.
+    /// Begins nothing more, gives running tasks a short time to end, and writes their results.
     async fn leave(&mut self) -> Result<Left, RolloutError> {
         let deadline = tokio::time::Instant::now() + self.setting.options.grace;
         while let Ok(Some(joined)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
@@ -215,7 +215,7 @@ impl<'a> Driver<'a> {
             self.write().await?;
         }
         self.write().await?;
-        self.setting.interrupt.leave(self.keeper.id());
+        self.setting.interrupt.leave(self.lock.id());
         Ok(Left::Interrupted)
     }
 
@@ -253,9 +253,9 @@ impl<'a> Driver<'a> {
 
     async fn write(&mut self) -> Result<(), RolloutError> {
         let entries = std::mem::take(&mut self.pending);
-        self.keeper.write(entries.clone()).await?;
+        self.lock.write(entries.clone()).await?;
         for entry in &entries {
-            self.setting.witness.written(self.keeper.id(), entry);
+            self.setting.observer.written(self.lock.id(), entry);
         }
         Ok(())
     }
@@ -264,12 +264,4 @@ impl<'a> Driver<'a> {
     fn now(&self) -> Timestamp {
         self.setting.context.now().max(self.last)
     }
-}
-
-/// Returns the member, with its server telling when it wants to be left alone.
-fn heard(mut member: Member, name: &WorkspaceName, sender: &UnboundedSender<(String, Duration)>) -> Member {
-    if let Place::Server(server) = member.target.place {
-        member.target.place = Place::Server(server.telling(name.as_str(), sender.clone()));
-    }
-    member
 }

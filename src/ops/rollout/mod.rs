@@ -1,7 +1,7 @@
-//! Carries out plans over a fleet: begins rollouts, goes on with them, takes them back, and tells of them.
+//! Carries out plans over a fleet: starts rollouts, resumes them, rolls them back, and reports on them.
 //!
-//! *Invariant:* before the first workspace is changed everything that comes, and everything of the way back, is here and
-//! checked; after that, whatever happens, the journal says where things stand, and another process can go on from it.
+//! *Invariant:* before the first workspace is changed, the packages to install and those of the rollback are in the store and
+//! checked; after that, whatever happens, the journal has the state of the rollout, and another process can resume it.
 //! *Not for:* deciding what comes next: the engine does, from the journal alone.
 
 pub mod content;
@@ -41,15 +41,15 @@ use crate::{
     rollout::{Ending, Engine, JournalEntry, Plan, Record},
 };
 
-/// How many workspaces are asked at once before anything is changed, at least.
+/// The least number of workspaces that are read at once before anything is changed.
 const ASKED_AT_ONCE: usize = 32;
 
-/// A workspace as it can be reached now.
+/// A workspace of a rollout, connected.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// What plugins are installed on.
+    /// The connection.
     pub target: Target,
-    /// What the manifest says of it.
+    /// The workspace in the manifest.
     pub workspace: Workspace,
 }
 
@@ -61,21 +61,21 @@ pub type Members = BTreeMap<WorkspaceName, Member>;
 pub struct RolloutOptions {
     /// Who carries it out.
     pub operator: Operator,
-    /// The lock that is taken although somebody holds it.
+    /// The id of a lock that is taken over from another process.
     pub take_lock: Option<String>,
-    /// Whether it may begin where there is no way back.
+    /// Whether it may start although it could not be rolled back.
     pub no_way_back: bool,
-    /// Where queries and secrets are told, and whether packages are checked here before a server is asked for them.
+    /// The manifest: smoke queries, references to secrets, and whether packages are checked before a server installs them.
     pub manifest: Arc<Manifest>,
-    /// How long what is under way may take to end once the rollout is to be left.
+    /// How long running tasks may take to end after an interrupt.
     pub grace: Duration,
-    /// Looks up a variable of the environment, for commands of gates.
+    /// Looks up a variable of the environment for the commands of gates.
     pub environment: fn(&str) -> Option<String>,
-    /// When the process ends by itself: only for tests.
+    /// When the process kills itself: only for tests.
     pub stop: Option<StopAfter>,
 }
 
-/// Who hears of a rollout while it goes on.
+/// Receives the entries of a rollout as they are written.
 pub trait Observer: fmt::Debug + Send + Sync {
     /// An entry was written.
     fn written(&self, rollout: &RolloutId, entry: &JournalEntry);
@@ -88,22 +88,22 @@ pub struct Setting<'a> {
     pub context: &'a Context,
     /// The upstreams that packages come from.
     pub sources: &'a Sources,
-    /// How.
+    /// The options.
     pub options: &'a RolloutOptions,
-    /// Who may want it to end.
+    /// Interrupts it.
     pub interrupt: &'a Interrupt,
-    /// Who hears of it.
-    pub witness: &'a dyn Observer,
+    /// Receives its entries.
+    pub observer: &'a dyn Observer,
 }
 
-/// What is done with a rollout that was begun.
+/// What is done with a rollout that was started.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Onward {
-    /// It goes on where it was left.
+    /// It continues.
     Resume,
-    /// It is taken back.
+    /// It is rolled back.
     Undo,
-    /// It ends where it is.
+    /// It ends, and what was changed stays.
     Abort,
 }
 
@@ -111,75 +111,76 @@ pub enum Onward {
 pub async fn apply(
     setting: Setting<'_>,
     plan: Plan,
-    crew: Members,
+    members: Members,
     lock: Option<Sha256Digest>,
 ) -> Result<RolloutOutcome, RolloutError> {
     let Setting { context, options, .. } = setting;
     let id = RolloutId::new(context.now(), fastrand::u16(..));
-    let keeper = LockGuard::take(context, &id, options).await?;
+    let lock_guard = LockGuard::take(context, &id, options).await?;
     history::refuse_second(context)?;
     let asked = plan.policy.max_concurrent.get().max(ASKED_AT_ONCE);
-    let shifts = drift::shifts(&plan, &crew, (&options.manifest, lock), asked).await;
+    let shifts = drift::shifts(&plan, &members, (&options.manifest, lock), asked).await;
     if !shifts.is_empty() {
         return Err(RolloutError::Stale(shifts));
     }
-    let readiness = preflight::ask(&plan, &crew, asked).await;
+    let readiness = preflight::check(&plan, &members, asked).await;
     if !readiness.obstacles.is_empty() {
         let (obstacles, hints) = (readiness.obstacles, readiness.hints);
         return Err(RolloutError::NotReady { obstacles, hints });
     }
-    let mut lacking =
-        PackageNeeds::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
-    let shelf = PackageCache::new(context, options.manifest.trust().preflight);
-    if lacking.targets.is_empty() {
-        packages::judge(context, &plan, &crew, &shelf, &mut lacking).await;
+    let mut missing =
+        PackageNeeds::new(&plan, &members, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
+    let packages = PackageCache::new(context, options.manifest.trust().preflight);
+    if missing.targets.is_empty() {
+        packages::check_for_servers(context, (&plan, &members), &packages, &mut missing).await;
     }
-    if !lacking.targets.is_empty() {
-        return Err(RolloutError::NoPackages(lacking.targets));
+    if !missing.targets.is_empty() {
+        return Err(RolloutError::NoPackages(missing.targets));
     }
-    if !lacking.way_back.is_empty() && !options.no_way_back {
-        return Err(RolloutError::NoWayBack(lacking.way_back));
+    if !missing.rollback.is_empty() && !options.no_way_back {
+        return Err(RolloutError::NoRollback(missing.rollback));
     }
-    let mut remarks: Vec<String> = readiness.remarks.into_iter().chain(lacking.remarks).collect();
-    remarks.extend(lacking.way_back.into_iter().map(|what| format!("there is no way back to {what}")));
+    let mut remarks: Vec<String> = readiness.remarks.into_iter().chain(missing.remarks).collect();
+    remarks.extend(missing.rollback.into_iter().map(|what| format!("no rollback is possible to {what}")));
     let plan = Arc::new(plan);
     let first = JournalEntry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
-    keeper.create(Arc::clone(&plan), first.clone()).await?;
-    setting.witness.written(&id, &first);
-    let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), (crew, shelf));
+    lock_guard.create(Arc::clone(&plan), first.clone()).await?;
+    setting.observer.written(&id, &first);
+    let mut driver = Driver::new(&setting, &lock_guard, Engine::new(plan), (members, packages));
     driver.replay(&[first])?;
     let left = driver.drive().await?;
-    Ok(RolloutOutcome::of(id, driver.engine(), left, remarks))
+    Ok(RolloutOutcome::new(id, driver.engine(), left, remarks))
 }
 
-/// Goes on with a rollout, takes it back, or ends it where it is.
+/// Resumes a rollout, rolls it back, or ends it.
 pub async fn go_on(
     setting: Setting<'_>,
     id: &RolloutId,
-    crew: Members,
+    members: Members,
     way: Onward,
 ) -> Result<RolloutOutcome, RolloutError> {
     let Setting { context, options, .. } = setting;
-    let keeper = LockGuard::take(context, id, options).await?;
-    // Read only now: until the lock was taken somebody else may have gone on.
+    let lock_guard = LockGuard::take(context, id, options).await?;
+    // Read only under the lock: another process may have continued before.
     let told = history::load(context, id)?;
     let entries = told.entries.clone();
     let engine = history::engine(told)?;
     refuse_useless(&engine, id, way)?;
     let (plan, mut remarks) = (Arc::clone(engine.plan()), Vec::new());
     if way != Onward::Abort {
-        let moved = drift::moved(&plan, &crew);
+        let moved = drift::moved(&plan, &members);
         if !moved.is_empty() {
             return Err(RolloutError::Moved(moved));
         }
-        // As far as that goes: what is not there fails where it is needed.
-        let lacking =
-            PackageNeeds::of(&plan, &crew, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
-        remarks.extend(lacking.targets.into_iter().chain(lacking.way_back));
+        // What is missing fails at the step that needs it.
+        let missing = PackageNeeds::new(&plan, &members, options.manifest.trust().preflight)
+            .fetch(context, setting.sources)
+            .await?;
+        remarks.extend(missing.targets.into_iter().chain(missing.rollback));
     }
     let is_over = engine.is_over();
-    let shelf = PackageCache::new(context, options.manifest.trust().preflight);
-    let mut driver = Driver::new(&setting, &keeper, Engine::new(plan), (crew, shelf));
+    let packages = PackageCache::new(context, options.manifest.trust().preflight);
+    let mut driver = Driver::new(&setting, &lock_guard, Engine::new(plan), (members, packages));
     driver.replay(&entries)?;
     let by = options.operator.to_string();
     if !is_over {
@@ -187,16 +188,16 @@ pub async fn go_on(
     }
     match way {
         Onward::Resume => {}
-        // It is on its way back already.
+        // It is being rolled back already.
         Onward::Undo if driver.engine().is_going_back() => {}
         Onward::Undo => driver.note(Record::GoingBack { reason: format!("{by} takes it back") })?,
         Onward::Abort => driver.note(Record::Aborted { by })?,
     }
     let left = driver.drive().await?;
-    Ok(RolloutOutcome::of(id.clone(), driver.engine(), left, remarks))
+    Ok(RolloutOutcome::new(id.clone(), driver.engine(), left, remarks))
 }
 
-/// Refuses what has nothing to do.
+/// Refuses if nothing is left to do.
 fn refuse_useless(engine: &Engine, id: &RolloutId, way: Onward) -> Result<(), RolloutError> {
     match (engine.ending(), way) {
         (Some(Ending::Undone | Ending::RolledBack), Onward::Undo) => Err(RolloutError::Undone(id.clone())),

@@ -1,8 +1,8 @@
-//! The packages of a rollout: those that come, and those of the way back.
+//! The packages of a rollout: those that are installed, and those of its rollback.
 //!
-//! *Invariant:* what a workspace is to get is in the store and verified before the first workspace is changed, and is the
-//! package that the plan names.
-//! *Not for:* putting them anywhere.
+//! *Invariant:* what a workspace gets is in the store and verified before the first workspace is changed, and is the package
+//! that the plan names.
+//! *Not for:* installing them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,66 +19,65 @@ use crate::{
         fetch::{self, FetchOptions, FetchRequest, FetchStartError},
         install::Permits,
         sources::Sources,
-        target::Place,
     },
     resolver::Surroundings,
-    rollout::{Action, Plan, Step},
+    rollout::{Plan, PlannedChange, Step},
     upstream::PackageName,
 };
 
 /// A version for a platform.
 type NeededPackage = (PluginId, PluginVersion, Platform);
 
-/// What stands in the way of a rollout, as far as packages go.
+/// The packages that are missing or refused.
 #[derive(Debug, Default)]
-pub(super) struct Lacking {
-    /// Packages that would come, and why they cannot.
+pub(super) struct MissingPackages {
+    /// Packages to install, each with the reason.
     pub(super) targets: Vec<String>,
-    /// Packages of the way back, and why they cannot be had.
-    pub(super) way_back: Vec<String>,
-    /// What is to be told of those that are there.
+    /// Packages of the rollback, each with the reason.
+    pub(super) rollback: Vec<String>,
+    /// Warnings about packages that are there.
     pub(super) remarks: Vec<String>,
 }
 
-/// What a plan needs.
+/// The packages that a plan needs.
 #[derive(Debug, Default)]
 pub(super) struct PackageNeeds {
     targets: BTreeMap<NeededPackage, Vec<(WorkspaceName, Option<String>)>>,
-    way_back: BTreeMap<NeededPackage, Vec<WorkspaceName>>,
+    rollback: BTreeMap<NeededPackage, Vec<WorkspaceName>>,
 }
 
 impl PackageNeeds {
-    /// Returns what a plan needs here; servers that take their packages unchecked need none.
-    pub(super) fn of(plan: &Plan, crew: &Members, preflight: bool) -> Self {
+    /// Returns what a plan needs in the store; servers that install unchecked packages need none.
+    pub(super) fn new(plan: &Plan, members: &Members, preflight: bool) -> Self {
         let mut needs = Self::default();
-        for (name, member) in crew {
-            if matches!(member.target.place, Place::Server(_)) && !preflight {
+        for (name, member) in members {
+            if member.target.as_server().is_ok() && !preflight {
                 continue;
             }
-            let Some(ground) = plan.workspaces.get(name) else { continue };
+            let Some(planned) = plan.workspaces.get(name) else { continue };
             for action in actions(plan, name) {
-                let key = |version: &PluginVersion| (action.plugin.clone(), version.clone(), ground.platform.clone());
+                let key = |version: &PluginVersion| (action.plugin.clone(), version.clone(), planned.platform.clone());
                 if let Some(to) = &action.to {
                     let digest = action.package.as_ref().and_then(|package| package.digest.clone());
                     needs.targets.entry(key(to)).or_default().push((name.clone(), digest));
                 }
                 if let Some(from) = action.from.as_ref().filter(|from| action.to.as_ref() != Some(*from)) {
-                    needs.way_back.entry(key(from)).or_default().push(name.clone());
+                    needs.rollback.entry(key(from)).or_default().push(name.clone());
                 }
             }
         }
         needs
     }
 
-    /// Brings everything into the store, and says what cannot be had. Takes the lock of the cache for that time.
-    pub(super) async fn fetch(&self, context: &Context, sources: &Sources) -> Result<Lacking, FetchStartError> {
-        let mut lacking = Lacking::default();
-        if self.targets.is_empty() && self.way_back.is_empty() {
-            return Ok(lacking);
+    /// Fetches everything into the store, and returns what is missing. Takes the lock of the cache for that time.
+    pub(super) async fn fetch(&self, context: &Context, sources: &Sources) -> Result<MissingPackages, FetchStartError> {
+        let mut missing = MissingPackages::default();
+        if self.targets.is_empty() && self.rollback.is_empty() {
+            return Ok(missing);
         }
         let _lock = context.home.lock(&context.command, context.now())?;
         let mut failures: BTreeMap<NeededPackage, String> = BTreeMap::new();
-        let all: BTreeSet<&NeededPackage> = self.targets.keys().chain(self.way_back.keys()).collect();
+        let all: BTreeSet<&NeededPackage> = self.targets.keys().chain(self.rollback.keys()).collect();
         let platforms: BTreeSet<&Platform> = all.iter().map(|(_, _, platform)| platform).collect();
         for platform in platforms {
             let here: Vec<&NeededPackage> = all.iter().copied().filter(|(_, _, its)| its == platform).collect();
@@ -97,7 +96,7 @@ impl PackageNeeds {
                 let same = |(plugin, version, _): &&&NeededPackage| {
                     *plugin == failure.plugin && failure.version.as_ref().is_none_or(|failed| failed == version)
                 };
-                // A failure without a version is that of whatever is not in the store.
+                // A failure without a version concerns all versions that are not in the store.
                 for wanted in here.iter().filter(same) {
                     if failure.version.is_some() || !is_stored(context, wanted).unwrap_or(false) {
                         failures.entry((*wanted).clone()).or_insert_with(|| failure.reason.clone());
@@ -105,15 +104,15 @@ impl PackageNeeds {
                 }
             }
         }
-        self.sort_failures(context, &failures, &mut lacking)?;
-        Ok(lacking)
+        self.sort_failures(context, &failures, &mut missing)?;
+        Ok(missing)
     }
 
     fn sort_failures(
         &self,
         context: &Context,
         failures: &BTreeMap<NeededPackage, String>,
-        lacking: &mut Lacking,
+        missing: &mut MissingPackages,
     ) -> Result<(), IndexError> {
         for (wanted, asked) in &self.targets {
             let reason = match failures.get(wanted) {
@@ -122,20 +121,20 @@ impl PackageNeeds {
             };
             if let Some(reason) = reason {
                 let names = names(asked.iter().map(|(name, _)| name));
-                lacking.targets.push(format!("{}@{} for {names}: {reason}", wanted.0, wanted.1));
+                missing.targets.push(format!("{}@{} for {names}: {reason}", wanted.0, wanted.1));
             }
         }
-        for (wanted, asked) in &self.way_back {
+        for (wanted, asked) in &self.rollback {
             let gone = failures.get(wanted).cloned().or(not_listed(context, wanted)?);
             if let Some(reason) = gone {
-                lacking.way_back.push(format!("{}@{} for {}: {reason}", wanted.0, wanted.1, names(asked.iter())));
+                missing.rollback.push(format!("{}@{} for {}: {reason}", wanted.0, wanted.1, names(asked.iter())));
             }
         }
         Ok(())
     }
 }
 
-/// The packages of a rollout that were found already, and whether servers may be asked for them.
+/// The packages of a rollout that were found already, and which of them servers may be asked for.
 #[derive(Clone, Debug)]
 pub(super) struct PackageCache {
     pub(super) permits: Permits,
@@ -147,7 +146,7 @@ impl PackageCache {
         Self { permits: Permits::new(context, preflight), names: Arc::default() }
     }
 
-    /// Returns the name of the package of a version for a platform, where the catalog or the store has one.
+    /// Returns the name of the package of a version for a platform, if the catalog or the store has one. Blocks.
     pub(super) fn name_of(
         &self,
         context: &Context,
@@ -164,23 +163,28 @@ impl PackageCache {
     }
 }
 
-/// Judges the signature of each package that a server is to install by itself, for that server's address.
-pub(super) async fn judge(context: &Context, plan: &Plan, crew: &Members, shelf: &PackageCache, lacking: &mut Lacking) {
-    let mut told = BTreeSet::new();
-    for (name, member) in crew {
-        let Place::Server(server) = &member.target.place else { continue };
-        let Some(ground) = plan.workspaces.get(name) else { continue };
+/// Evaluates the signature of each package that a server installs by itself, for the address of that server.
+pub(super) async fn check_for_servers(
+    context: &Context,
+    (plan, members): (&Plan, &Members),
+    packages: &PackageCache,
+    missing: &mut MissingPackages,
+) {
+    let mut warnings = BTreeSet::new();
+    for (name, member) in members {
+        let Ok(server) = member.target.as_server() else { continue };
+        let Some(workspace) = plan.workspaces.get(name) else { continue };
         for action in actions(plan, name) {
             let Some(to) = &action.to else { continue };
-            let package = shelf.name_of(context, (&action.plugin, to, &ground.platform));
-            match shelf.permits.ask(server, &action.plugin, package).await {
+            let package = packages.name_of(context, (&action.plugin, to, &workspace.platform));
+            match packages.permits.check(server.site().base(), &action.plugin, package.as_ref()).await {
                 Ok(None) => {}
-                Ok(Some(warning)) => drop(told.insert(warning)),
-                Err(error) => lacking.targets.push(format!("{}@{to} for {name}: {}", action.plugin, Chain(&error))),
+                Ok(Some(warning)) => drop(warnings.insert(warning)),
+                Err(error) => missing.targets.push(format!("{}@{to} for {name}: {}", action.plugin, Chain(&error))),
             }
         }
     }
-    lacking.remarks.extend(told);
+    missing.remarks.extend(warnings);
 }
 
 fn name_of(context: &Context, plugin: &PluginId, version: &PluginVersion, platform: &Platform) -> Option<PackageName> {
@@ -206,7 +210,7 @@ fn name_of(context: &Context, plugin: &PluginId, version: &PluginVersion, platfo
     Some(named(&found.version, &found.platform))
 }
 
-fn actions<'a>(plan: &'a Plan, name: &'a WorkspaceName) -> impl Iterator<Item = &'a Action> {
+fn actions<'a>(plan: &'a Plan, name: &'a WorkspaceName) -> impl Iterator<Item = &'a PlannedChange> {
     plan.steps(name).filter_map(|step| match step {
         Step::Plugin(action) => Some(action),
         Step::Content(_) => None,

@@ -73,7 +73,7 @@ fn is_zero(count: &usize) -> bool {
 
 impl RolloutOutcome {
     /// Returns what an engine has to tell.
-    pub(super) fn of(rollout: RolloutId, engine: &Engine, left: Left, mut remarks: Vec<String>) -> Self {
+    pub(super) fn new(rollout: RolloutId, engine: &Engine, left: Left, mut remarks: Vec<String>) -> Self {
         let results = engine.results();
         let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
         let summary = OutcomeCounts {

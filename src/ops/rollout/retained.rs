@@ -1,20 +1,20 @@
-//! What earlier rollouts mean for later commands: the packages that they still need, and the versions that they left.
+//! What later commands need of earlier rollouts: the packages that a rollback needs, and the versions that they left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{RolloutError, history, tasks::Occupant};
+use super::{RolloutError, history};
 use crate::{
     diagnostic::Chain,
     home::Home,
     journal::{Journal, JournalError, StoredRollout},
-    model::{PluginId, PluginVersion, WorkspaceName},
+    model::{PluginId, PluginVersion, Presence, WorkspaceName},
     rollout::{Record, Step, StepOutcome, TaskResult},
 };
 
-/// How many of the last rollouts are looked at for what they left.
+/// How many of the last rollouts are read for what they left.
 const LOOKED_AT: usize = 20;
 
-/// What rollouts left on workspaces, as far as it is known.
+/// The versions that rollouts left on workspaces, as far as they are known.
 pub type LastKnown = BTreeMap<WorkspaceName, BTreeMap<PluginId, PluginVersion>>;
 
 /// Returns the versions that the last rollouts left: what is another one later was changed by somebody else.
@@ -23,7 +23,7 @@ pub fn last_known(home: &Home) -> Result<LastKnown, RolloutError> {
     let Some(journal) = Journal::open_existing(&home.journal_path())? else { return Ok(left) };
     let all = journal.list()?;
     for listed in all.iter().take(LOOKED_AT).rev() {
-        // One that cannot be read tells nothing, and is no reason to plan nothing.
+        // A rollout that cannot be read must not prevent planning.
         let results = match journal.load(&listed.id).map_err(RolloutError::from).and_then(history::engine) {
             Ok(engine) => engine.results(),
             Err(error) => {
@@ -64,8 +64,8 @@ pub(in crate::ops) fn needed(home: &Home) -> Result<BTreeSet<(PluginId, PluginVe
                 continue;
             };
             let step = task.step().and_then(|step| plan.steps(workspace).nth(step));
-            if let (Some(Step::Plugin(action)), Some(Occupant::Version(version))) = (step, Occupant::read(before)) {
-                needed.insert((action.plugin.clone(), version));
+            if let (Some(Step::Plugin(action)), Some(version)) = (step, before.presence().and_then(Presence::version)) {
+                needed.insert((action.plugin.clone(), version.clone()));
             }
         }
     }

@@ -12,7 +12,7 @@ use crate::{
     model::PluginId,
     ops::{
         Context,
-        target::{InstalledPlugin, Place, Target},
+        target::{InstalledPlugin, Target},
     },
     usage::PluginUses,
 };
@@ -73,7 +73,7 @@ impl<'a> Guard<'a> {
         plugin: &PluginId,
         installed: &BTreeMap<PluginId, InstalledPlugin>,
     ) -> Result<(), StillUsed> {
-        if matches!(self.target.place, Place::Folder { .. }) {
+        if self.target.as_folder().is_some() {
             return Ok(());
         }
         let unread = |reason: String| StillUsed::Unread { plugin: plugin.clone(), reason };

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     diagnostic::{Kind, diagnose},
-    fleet::{WorkspaceError, access::AccessError},
+    fleet::{WorkspaceError, access::AccessError, target::NoServer},
     model::{OrganisationInfo, PluginId},
     usage::{Graph, PluginUses, UnresolvedReason},
 };
@@ -35,6 +35,15 @@ pub enum UsageError {
     /// The server fails.
     #[error(transparent)]
     Server(#[from] WorkspaceError),
+}
+
+impl From<NoServer> for UsageError {
+    fn from(error: NoServer) -> Self {
+        match error {
+            NoServer::Folder => Self::Folder,
+            NoServer::Access(error) => Self::Access(error),
+        }
+    }
 }
 
 diagnose!(UsageError {

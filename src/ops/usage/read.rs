@@ -10,10 +10,7 @@ use crate::{
         grafana::{Reach, Rights},
     },
     model::OrganisationInfo,
-    ops::{
-        Context,
-        target::{Place, Target},
-    },
+    ops::{Context, target::Target},
     usage::{Graph, OrganisationContent},
 };
 
@@ -34,11 +31,7 @@ pub async fn read_usage(context: &Context, targets: Vec<Target>) -> Vec<(Target,
 
 /// Returns what plugins are needed for on one target.
 pub async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsage, UsageError> {
-    let grafana = match &target.place {
-        Place::Folder { .. } => return Err(UsageError::Folder),
-        Place::Closed(error) => return Err(UsageError::Access(error.clone())),
-        Place::Server(grafana) => grafana,
-    };
+    let grafana = target.as_server()?;
     let found = grafana.organisations().await?;
     let mut organisations = Vec::new();
     for info in found.readable {

@@ -12,7 +12,7 @@ use crate::{
 pub(super) fn lay_out(plan: &Plan) -> (Vec<SiteState>, Vec<WaveProgress>) {
     let mut steps: BTreeMap<&WorkspaceName, Vec<(StepRef, &PluginId)>> = BTreeMap::new();
     for (place, action) in plan.actions.iter().enumerate().filter(|(_, action)| !action.is_nothing()) {
-        steps.entry(&action.workspace).or_default().push((StepRef::Action(place, action.action), &action.plugin));
+        steps.entry(&action.workspace).or_default().push((StepRef::Plugin(place, action.action), &action.plugin));
     }
     for (place, content) in plan.content.iter().enumerate() {
         steps.entry(&content.workspace).or_default().push((StepRef::Content(place), &content.plugin));

@@ -16,14 +16,12 @@ mod tests;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
-use serde_json::Value;
-
 pub use error::EngineError;
 pub use report::{StepOutcome, StepResult, WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
 
-use super::{Ending, JournalEntry, OnFailure, Plan, Record, Task, TaskResult, Verb};
-use crate::model::{Timestamp, WorkspaceName};
+use super::{Ending, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};
+use crate::model::{Change, Presence, Timestamp, WorkspaceName};
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -96,24 +94,16 @@ struct WaveProgress {
     done_at: Option<Timestamp>,
 }
 
-/// What taking back a step takes.
+/// How a step is rolled back.
 #[derive(Clone, Debug, PartialEq)]
-pub struct WayBack {
-    /// What is put there: of a plugin its version as a text, `null` where it goes; of content as whoever did it put it.
-    pub target: Value,
-    /// What must be there, or else somebody else changed it.
-    pub expected: Expected,
-}
-
-/// What must be there before a step is taken back.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Expected {
-    /// What the plan's step puts there.
-    AsPlanned,
-    /// That, or what the step left when it failed half-way.
-    AsPlannedOr(Value),
-    /// Whatever is there: a plugin that is held may have been changed along with another.
-    Anything,
+pub struct Rollback {
+    /// What is restored.
+    pub target: PreviousState,
+    /// What the step left when it failed half-way: that may be there instead of what the plan puts there.
+    pub left: Option<PreviousState>,
+    /// Whether anything may be there: a plugin that is re-pinned may have been changed together with another. Otherwise
+    /// what is neither `left` nor planned was changed by somebody else.
+    pub accepts_anything: bool,
 }
 
 /// Plans are compared by their address first: comparing them is dear, and engines of one rollout share theirs.
@@ -197,21 +187,20 @@ impl Engine {
     }
 
     /// Returns what [`Task::Prepare`] found healthy on a workspace.
-    pub fn baseline(&self, workspace: &WorkspaceName) -> Option<&Value> {
+    pub fn baseline(&self, workspace: &WorkspaceName) -> Option<&Observation> {
         self.site(workspace)?.baseline.as_deref()
     }
 
-    /// Returns what taking back a step takes, for [`Task::Back`] and [`Task::SettleBack`]. What is held
-    /// ([`Verb::Hold`]) is set to the plan's version once more, since the steps taken back before it may have changed it.
-    pub fn way_back(&self, workspace: &WorkspaceName, step: usize) -> Option<WayBack> {
+    /// Returns how a step is rolled back, for [`Task::Back`] and [`Task::SettleBack`]. What is re-pinned
+    /// ([`Change::Repin`]) is set to the version of the plan once more, since the rollback of other steps may have changed it.
+    pub fn rollback(&self, workspace: &WorkspaceName, step: usize) -> Option<Rollback> {
         let progress = self.site(workspace)?.steps.get(step)?;
-        if let step::StepRef::Action(place, Verb::Hold) = progress.place {
-            let target = self.plan.actions[place].to.as_ref().map_or(Value::Null, |to| to.as_str().into());
-            return Some(WayBack { target, expected: Expected::Anything });
+        if let step::StepRef::Plugin(place, Change::Repin) = progress.place {
+            let target = Presence::from(self.plan.actions[place].to.as_ref()).into();
+            return Some(Rollback { target, left: None, accepts_anything: true });
         }
-        let change = progress.state.change()?;
-        let expected = change.left.clone().map_or(Expected::AsPlanned, Expected::AsPlannedOr);
-        Some(WayBack { target: change.before.clone(), expected })
+        let effect = progress.state.effect()?;
+        Some(Rollback { target: effect.before.clone(), left: effect.left.clone(), accepts_anything: false })
     }
 
     /// Returns when the last change of a step was begun. After a kill, what was sent then may still take effect for as long

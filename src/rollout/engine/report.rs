@@ -1,7 +1,6 @@
 //! What there is to tell of a rollout, at any time.
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{
     Engine, Phase, is_at_rest,
@@ -9,7 +8,7 @@ use super::{
     step::{StepProgress, StepRef, StepState},
 };
 use crate::{
-    model::{PluginId, PluginVersion, Timestamp, WorkspaceName},
+    model::{PluginId, PluginVersion, Presence, Timestamp, WorkspaceName},
     rollout::{ContentItem, Fault},
 };
 
@@ -106,7 +105,7 @@ impl Engine {
         for site in &self.sites {
             for step in &site.steps {
                 match step.place {
-                    StepRef::Action(place, _) => actions[place] = Some((site, step)),
+                    StepRef::Plugin(place, _) => actions[place] = Some((site, step)),
                     StepRef::Content(place) => contents[place] = Some((site, step)),
                 }
             }
@@ -159,10 +158,9 @@ impl Engine {
 
     fn action_result(&self, place: usize, found: Option<(&SiteState, &StepProgress)>) -> StepResult {
         let action = &self.plan.actions[place];
-        let known = found.and_then(|(_, step)| step.state.change()).map(|change| &change.before);
+        let known = found.and_then(|(_, step)| step.state.effect()).map(|effect| &effect.before);
         let from = match known {
-            Some(Value::String(version)) => version.parse().ok(),
-            Some(_) => None,
+            Some(before) => before.presence().and_then(Presence::version).cloned(),
             None => action.from.clone(),
         };
         let result = StepResult {

@@ -2,15 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::Value;
-
 use super::{
     after,
     step::{StepProgress, StepRef, StepState, way_back},
 };
 use crate::{
-    model::{PluginId, Timestamp, WorkspaceName},
-    rollout::{Cause, Fault, Plan, Task, TaskResult, Verb},
+    model::{Change, PluginId, Timestamp, WorkspaceName},
+    rollout::{Cause, Fault, Observation, Plan, Task, TaskResult},
 };
 
 /// A workspace, and what has happened to it.
@@ -27,7 +25,7 @@ pub(super) struct SiteState {
     /// What its token was refused with; nothing begins here until somebody helps.
     pub(super) locked_out: Option<Fault>,
     /// Shared, since comparing two engines would else compare it each time.
-    pub(super) baseline: Option<Arc<Value>>,
+    pub(super) baseline: Option<Arc<Observation>>,
     pub(super) notes: Vec<String>,
     account: Option<String>,
     /// The order in which its steps are taken back.
@@ -167,7 +165,7 @@ impl SiteState {
     }
 
     fn is_hold(&self, step: usize) -> bool {
-        matches!(self.steps[step].place, StepRef::Action(_, Verb::Hold))
+        matches!(self.steps[step].place, StepRef::Plugin(_, Change::Repin))
     }
 
     /// Returns whether a step is a hold, and steps before it may have changed its plugin along with theirs.
@@ -275,7 +273,7 @@ impl SiteState {
     fn prepared(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
         match result {
             TaskResult::Ready { baseline, notes } => {
-                self.baseline = Some(Arc::new(baseline.clone()));
+                self.baseline = Some(Arc::new(Observation::clone(baseline)));
                 self.notes.clone_from(notes);
                 self.stage = Stage::Stepping;
                 self.go_on(at, rules);
@@ -304,7 +302,7 @@ impl SiteState {
     }
 
     fn stepped_back(&mut self, step: usize, result: &TaskResult, is_settling: bool) {
-        let change = self.steps[step].state.change().cloned().unwrap_or_default();
+        let change = self.steps[step].state.effect().cloned().unwrap_or_default();
         self.steps[step].state.back(result, change, is_settling);
         self.return_on();
     }

@@ -1,10 +1,8 @@
 //! One step on one workspace: what is known of it.
 
-use serde_json::Value;
-
 use crate::{
-    model::{PluginId, Timestamp},
-    rollout::{Cause, Fault, Task, TaskResult, Verb},
+    model::{Change, PluginId, Timestamp},
+    rollout::{Cause, Fault, PreviousState, Task, TaskResult},
 };
 
 /// A step of the plan, and what became of it.
@@ -23,7 +21,7 @@ pub(super) struct StepProgress {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum StepRef {
     /// Its place among the actions.
-    Action(usize, Verb),
+    Plugin(usize, Change),
     /// Its place among the contents.
     Content(usize),
 }
@@ -38,7 +36,7 @@ pub(super) enum StepState {
     /// It was so already.
     Unchanged,
     /// This rollout changed something.
-    Changed(Change),
+    Changed(Effect),
     /// Nothing was changed.
     Failed(Fault),
     /// Nobody knows; `asked` once settling it brought nothing either.
@@ -46,22 +44,22 @@ pub(super) enum StepState {
     /// What was sent may have had its effect, but something else is there now.
     Overtaken(Fault),
     /// Taking it back was under way when the rollout was left.
-    BackInDoubt(Change),
+    BackInDoubt(Effect),
     /// It could not be taken back.
-    BackFailed(Change, Fault),
+    BackFailed(Effect, Fault),
     /// Nobody knows whether it was taken back.
-    BackUnknown(Change, Fault),
+    BackUnknown(Effect, Fault),
     /// It was taken back.
-    RolledBack(Change),
+    RolledBack(Effect),
 }
 
 /// What a step did.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Change {
+pub(super) struct Effect {
     /// What was there before.
-    pub(super) before: Value,
+    pub(super) before: PreviousState,
     /// What is there now, where it is not what the plan says.
-    pub(super) left: Option<Value>,
+    pub(super) left: Option<PreviousState>,
     /// Why it is not what the plan says, or could not be taken back the last time.
     pub(super) fault: Option<Fault>,
 }
@@ -87,7 +85,7 @@ impl StepState {
     }
 
     /// What it did, where it is known that it did something.
-    pub(super) fn change(&self) -> Option<&Change> {
+    pub(super) fn effect(&self) -> Option<&Effect> {
         match self {
             Self::Changed(change)
             | Self::BackInDoubt(change)
@@ -115,7 +113,7 @@ impl StepState {
     pub(super) fn doubt(&mut self, task: Task) {
         match task {
             Task::Forward { .. } => *self = Self::InDoubt,
-            Task::Back { .. } => *self = Self::BackInDoubt(self.change().cloned().unwrap_or_default()),
+            Task::Back { .. } => *self = Self::BackInDoubt(self.effect().cloned().unwrap_or_default()),
             Task::Prepare | Task::Settle { .. } | Task::Gate | Task::SettleBack { .. } => {}
         }
     }
@@ -124,7 +122,7 @@ impl StepState {
     pub(super) fn renew(&mut self) {
         *self = match std::mem::replace(self, Self::Planned) {
             Self::Unknown { fault, .. } => Self::Unknown { fault, asked: false },
-            Self::BackFailed(change, fault) => Self::Changed(Change { fault: Some(fault), ..change }),
+            Self::BackFailed(change, fault) => Self::Changed(Effect { fault: Some(fault), ..change }),
             Self::BackUnknown(change, _) => Self::BackInDoubt(change),
             other => other,
         };
@@ -133,10 +131,12 @@ impl StepState {
     /// Takes in what came of [`Task::Forward`] or [`Task::Settle`].
     pub(super) fn forward(&mut self, result: &TaskResult, is_settling: bool) {
         *self = match result {
-            TaskResult::Done { before, .. } => Self::Changed(Change { before: before.clone(), ..Change::default() }),
-            TaskResult::Damaged { before, left, fault } => {
-                Self::Changed(Change { before: before.clone(), left: Some(left.clone()), fault: Some(fault.clone()) })
-            }
+            TaskResult::Done { before, .. } => Self::Changed(Effect { before: before.clone(), ..Effect::default() }),
+            TaskResult::Damaged { before, left, fault } => Self::Changed(Effect {
+                before: before.clone(),
+                left: Some(PreviousState::clone(left)),
+                fault: Some(fault.clone()),
+            }),
             TaskResult::Unchanged => Self::Unchanged,
             TaskResult::Failed(fault) if is_settling => Self::Overtaken(fault.clone()),
             TaskResult::Failed(fault) => Self::Failed(fault.clone()),
@@ -146,16 +146,16 @@ impl StepState {
     }
 
     /// Takes in what came of [`Task::Back`] or [`Task::SettleBack`]; `change` is what is taken back.
-    pub(super) fn back(&mut self, result: &TaskResult, mut change: Change, is_settling: bool) {
+    pub(super) fn back(&mut self, result: &TaskResult, mut change: Effect, is_settling: bool) {
         *self = match result {
             TaskResult::Done { .. } | TaskResult::Unchanged => Self::RolledBack(change),
             // What was taken away before the rollout was left is put there by the next try.
             TaskResult::Damaged { left, .. } if is_settling => {
-                change.left = Some(left.clone());
+                change.left = Some(PreviousState::clone(left));
                 Self::Changed(change)
             }
             TaskResult::Damaged { left, fault, .. } => {
-                change.left = Some(left.clone());
+                change.left = Some(PreviousState::clone(left));
                 Self::BackFailed(change, fault.clone())
             }
             TaskResult::Failed(fault) => Self::BackFailed(change, fault.clone()),
@@ -171,7 +171,7 @@ pub(super) fn way_back(steps: &[(StepRef, &PluginId)]) -> Vec<usize> {
     let mut order = Vec::with_capacity(steps.len());
     let mut held: Vec<usize> = Vec::new();
     for (step, (place, plugin)) in steps.iter().enumerate().rev() {
-        if matches!(place, StepRef::Action(_, Verb::Hold)) {
+        if matches!(place, StepRef::Plugin(_, Change::Repin)) {
             held.push(step);
             continue;
         }

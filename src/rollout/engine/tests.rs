@@ -2,11 +2,9 @@
 
 use std::num::NonZeroUsize;
 
-use serde_json::json;
-
 use super::*;
 use crate::rollout::{
-    Action, Base, Cause, Fault, HealthCheck, PlanId, PlanSummary, PlannedWorkspace, Rollout, WavePlan,
+    Base, Cause, Fault, HealthCheck, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout, WavePlan,
 };
 
 /// A rollout that is driven by hand, with a clock of seconds.
@@ -19,13 +17,13 @@ fn name(text: &str) -> WorkspaceName {
     text.parse().expect("a name")
 }
 
-fn action(workspace: &str, plugin: &str, action: Verb) -> Action {
+fn action(workspace: &str, plugin: &str, action: Change) -> PlannedChange {
     let version = |text: &str| Some(text.parse().expect("a version"));
-    Action {
+    PlannedChange {
         workspace: name(workspace),
         plugin: plugin.parse().expect("an id"),
         action,
-        from: version("1.0.0").filter(|_| action != Verb::Install),
+        from: version("1.0.0").filter(|_| action != Change::Install),
         to: version("1.1.0"),
         reason: String::new(),
         drift: false,
@@ -44,7 +42,7 @@ fn plan(waves: &[&[&str]], change: impl FnOnce(&mut Plan)) -> Hand {
         plugins: BTreeMap::new(),
     };
     let actions = |workspace: &&str| {
-        [action(workspace, "acme-clock-panel", Verb::Upgrade), action(workspace, "acme-map-panel", Verb::Install)]
+        [action(workspace, "acme-clock-panel", Change::Upgrade), action(workspace, "acme-map-panel", Change::Install)]
     };
     let mut plan = Plan {
         plan_id: PlanId::default(),
@@ -74,10 +72,18 @@ fn fault(cause: Cause) -> Fault {
 }
 
 fn ready() -> TaskResult {
-    TaskResult::Ready { baseline: json!({}), notes: Vec::new() }
+    TaskResult::Ready { baseline: Box::default(), notes: Vec::new() }
 }
 
-fn done(before: Value) -> TaskResult {
+fn version(text: &str) -> PreviousState {
+    Presence::Version(text.parse().expect("a version")).into()
+}
+
+fn absent() -> PreviousState {
+    PreviousState::default()
+}
+
+fn done(before: PreviousState) -> TaskResult {
     TaskResult::Done { before, note: None }
 }
 
@@ -138,8 +144,8 @@ impl Hand {
 
     fn change(&mut self, workspace: &str) {
         self.prepare(workspace);
-        self.carry_out(workspace, Task::Forward { step: 0 }, done(json!("1.0.0")));
-        self.carry_out(workspace, Task::Forward { step: 1 }, done(Value::Null));
+        self.carry_out(workspace, Task::Forward { step: 0 }, done(version("1.0.0")));
+        self.carry_out(workspace, Task::Forward { step: 1 }, done(absent()));
     }
 
     fn fail(&mut self, workspace: &str) {
@@ -219,8 +225,8 @@ fn a_gate_is_red_at_the_first_ill_look_after_its_time() {
     hand.carry_out("a", Task::Gate, ill());
     hand.now = 200;
     hand.carry_out("a", Task::Gate, ill());
-    hand.carry_out("a", Task::Back { step: 1 }, done(Value::Null));
-    hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
+    hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
+    hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
     assert_eq!(
         hand.outcomes(),
@@ -247,12 +253,12 @@ fn a_gate_is_looked_at_once_more_after_the_pause_of_its_wave() {
 fn a_workspace_that_fails_within_the_budget_goes_back_by_itself() {
     let mut hand = plan(&[&["a"], &["b"]], |plan| plan.policy.max_failures = 1);
     hand.prepare("a");
-    hand.carry_out("a", FORWARD, done(json!("0.9.0")));
+    hand.carry_out("a", FORWARD, done(version("0.9.0")));
     hand.carry_out("a", Task::Forward { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 0 })]);
-    let way_back = hand.engine.way_back(&name("a"), 0).expect("a way back");
-    assert_eq!(way_back.target, json!("0.9.0"), "what was there, not what the plan expected");
-    hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
+    let rollback = hand.engine.rollback(&name("a"), 0).expect("a way back");
+    assert_eq!(rollback.target, version("0.9.0"), "what was there, not what the plan expected");
+    hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
     hand.change("b");
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Partly)]);
 }
@@ -277,7 +283,7 @@ fn after_too_many_failures_what_is_under_way_ends_and_all_goes_back() {
     hand.begin("b", FORWARD);
     hand.fail("a");
     assert_eq!(hand.ask(), [], "c is not begun, and b is awaited");
-    hand.end("b", FORWARD, done(json!("1.0.0")));
+    hand.end("b", FORWARD, done(version("1.0.0")));
     assert_eq!(hand.tasks(), [("b".to_owned(), Task::Back { step: 0 })]);
     hand.carry_out("b", Task::Back { step: 0 }, TaskResult::Failed(fault(Cause::Refused)));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
@@ -287,7 +293,7 @@ fn after_too_many_failures_what_is_under_way_ends_and_all_goes_back() {
 fn w13_what_is_unknown_is_settled_before_anything_goes_back_and_stays_unknown() {
     let mut hand = plan(&[&["a"]], |_| {});
     hand.prepare("a");
-    hand.carry_out("a", FORWARD, done(json!("1.0.0")));
+    hand.carry_out("a", FORWARD, done(version("1.0.0")));
     hand.carry_out("a", Task::Forward { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 1 })]);
     hand.carry_out("a", Task::Settle { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
@@ -313,8 +319,8 @@ fn a_refused_token_does_not_keep_others_from_going_back() {
     hand.change("b");
     hand.fail("c");
     hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Failed(fault(Cause::Token)));
-    hand.carry_out("b", Task::Back { step: 1 }, done(Value::Null));
-    hand.carry_out("b", Task::Back { step: 0 }, done(Value::Null));
+    hand.carry_out("b", Task::Back { step: 1 }, done(absent()));
+    hand.carry_out("b", Task::Back { step: 0 }, done(absent()));
     assert!(matches!(hand.ask()[..], [EngineCommand::Leave { .. }]));
     hand.resume();
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 1 })]);
@@ -328,7 +334,7 @@ fn w21_what_was_under_way_is_settled_first_and_a_done_step_is_not_repeated() {
     hand.resume();
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 0 })]);
     hand.carry_out("a", Task::Settle { step: 0 }, TaskResult::NotDone);
-    hand.carry_out("a", FORWARD, done(json!("1.0.0")));
+    hand.carry_out("a", FORWARD, done(version("1.0.0")));
     let again = Record::Intent { workspace: name("a"), task: FORWARD };
     assert_eq!(hand.try_write(again), Err(EngineError::NotNext { workspace: name("a"), task: FORWARD }));
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Forward { step: 1 })]);
@@ -346,12 +352,13 @@ fn w22_a_workspace_that_somebody_else_changed_fails_and_is_left() {
 fn a_step_that_failed_half_way_goes_back_from_what_it_left() {
     let mut hand = plan(&[&["a"]], |_| {});
     hand.prepare("a");
-    let damaged = TaskResult::Damaged { before: json!("1.0.0"), left: Value::Null, fault: fault(Cause::Refused) };
+    let damaged =
+        TaskResult::Damaged { before: version("1.0.0"), left: Box::new(absent()), fault: fault(Cause::Refused) };
     hand.carry_out("a", FORWARD, damaged);
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 0 })]);
-    let way_back = hand.engine.way_back(&name("a"), 0).expect("a way back");
-    let expected = Expected::AsPlannedOr(Value::Null);
-    assert_eq!(way_back, WayBack { target: json!("1.0.0"), expected });
+    let rollback = hand.engine.rollback(&name("a"), 0).expect("a way back");
+    let left = Some(absent());
+    assert_eq!(rollback, Rollback { target: version("1.0.0"), left, accepts_anything: false });
 }
 
 #[test]
@@ -373,16 +380,16 @@ fn w29_workspaces_of_one_account_are_left_alone_together() {
 
 #[test]
 fn what_is_held_goes_back_after_what_moves_it_and_before_what_changed_it() {
-    let mut hand = plan(&[&["a"]], |plan| plan.actions.push(action("a", "acme-clock-panel", Verb::Hold)));
+    let mut hand = plan(&[&["a"]], |plan| plan.actions.push(action("a", "acme-clock-panel", Change::Repin)));
     hand.change("a");
     hand.carry_out("a", Task::Forward { step: 2 }, TaskResult::Unchanged);
     hand.ask();
     hand.write(Record::GoingBack { reason: "I want it".to_owned() });
     for step in [1, 2, 0] {
-        hand.carry_out("a", Task::Back { step }, done(Value::Null));
+        hand.carry_out("a", Task::Back { step }, done(absent()));
     }
-    let held = hand.engine.way_back(&name("a"), 2).expect("a way back");
-    assert_eq!(held, WayBack { target: json!("1.1.0"), expected: Expected::Anything });
+    let held = hand.engine.rollback(&name("a"), 2).expect("a way back");
+    assert_eq!(held, Rollback { target: version("1.1.0"), left: None, accepts_anything: true });
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }
 
@@ -393,10 +400,10 @@ fn undo_tries_once_more_what_could_not_be_taken_back() {
     hand.ask();
     hand.write(Record::GoingBack { reason: "I want it".to_owned() });
     hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
-    hand.carry_out("a", Task::Back { step: 0 }, done(Value::Null));
+    hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
     hand.write(Record::GoingBack { reason: "again".to_owned() });
-    hand.carry_out("a", Task::Back { step: 1 }, done(Value::Null));
+    hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }
 
@@ -407,7 +414,7 @@ fn after_an_abort_nothing_begins_and_what_is_under_way_is_awaited() {
     hand.begin("a", FORWARD);
     hand.write(Record::Aborted { by: "me".to_owned() });
     assert_eq!(hand.ask(), []);
-    hand.end("a", FORWARD, done(json!("1.0.0")));
+    hand.end("a", FORWARD, done(version("1.0.0")));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Aborted)]);
 }
 

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use assembly::{DecidedWorkspace, assemble};
 
-use super::{Action, Blocked, Unmanaged, Warning};
+use super::{Blocked, PlannedChange, Unmanaged, Warning};
 use crate::{
     lockfile::LockedWorkspace,
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, VersionRange, WorkspaceName},
@@ -118,7 +118,7 @@ impl Obstacle {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct WorkspaceDecision {
     /// The actions, in their order.
-    pub actions: Vec<Action>,
+    pub actions: Vec<PlannedChange>,
     /// The plugins that cannot be changed.
     pub blocked: Vec<Blocked>,
     /// The installed plugins that neither the manifest nor the lock mentions.

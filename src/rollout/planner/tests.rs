@@ -3,8 +3,7 @@
 use super::*;
 use crate::{
     lockfile::{LockReason, LockedPlugin, PackageDigest},
-    model::Sha256Digest,
-    rollout::Verb,
+    model::{Change, Sha256Digest},
 };
 
 fn id(text: &str) -> PluginId {
@@ -377,7 +376,7 @@ fn servers_are_held_to_what_they_may_bring_along_and_what_needs_others_is_held_f
         ["unchanged base", "unchanged other", "unchanged source", "install app", "hold source", "hold base"]
     );
     let hold = &decide(&subject).actions[4];
-    assert_eq!((hold.from.clone(), hold.action), (hold.to.clone(), Verb::Hold));
+    assert_eq!((hold.from.clone(), hold.action), (hold.to.clone(), Change::Repin));
     assert!(hold.package.is_some() && hold.reason.starts_with("app is changed"), "{hold:?}");
     let mut old = subject.clone();
     old.there().grafana = Some("11.6.0".parse().expect("a version"));

@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     lockfile::{LockReason, LockedPlugin},
-    model::{PluginId, PluginVersion},
+    model::{Change, PluginId, PluginVersion},
     resolver::{upgrades_dependencies, works_with},
-    rollout::{Action, PlannedPackage, Unmanaged, Verb, Warning},
+    rollout::{PlannedChange, PlannedPackage, Unmanaged, Warning},
 };
 
 /// One workspace while its actions are decided.
@@ -21,7 +21,7 @@ pub(super) struct WorkspacePlanner<'a> {
     there: &'a There,
     wants: Wants<'a>,
     /// The plugins to have, and what is done for each.
-    verbs: BTreeMap<&'a PluginId, Verb>,
+    verbs: BTreeMap<&'a PluginId, Change>,
     /// The dependencies in the wanted state.
     links: Links<'a>,
     blocked: BTreeMap<&'a PluginId, Obstacle>,
@@ -54,7 +54,7 @@ impl<'a> WorkspacePlanner<'a> {
     }
 
     fn is_change(&self, id: &PluginId) -> bool {
-        self.verbs.get(id).is_some_and(|verb| *verb != Verb::Unchanged) && !self.blocked.contains_key(id)
+        self.verbs.get(id).is_some_and(|verb| *verb != Change::None) && !self.blocked.contains_key(id)
     }
 
     fn known(&self, id: &PluginId) -> Option<&'a KnownVersion> {
@@ -171,7 +171,7 @@ impl<'a> WorkspacePlanner<'a> {
         let gone = self.removed.iter().copied().filter(counts).count();
         let mut free = (quota + gone).saturating_sub(there);
         for id in self.links.sorted(self.verbs.keys().copied()) {
-            if self.verbs[id] != Verb::Install || !self.is_change(id) {
+            if self.verbs[id] != Change::Install || !self.is_change(id) {
                 continue;
             }
             if free > 0 {
@@ -185,7 +185,7 @@ impl<'a> WorkspacePlanner<'a> {
         }
     }
 
-    fn actions(&self) -> Vec<Action> {
+    fn actions(&self) -> Vec<PlannedChange> {
         let open = self.verbs.keys().copied().filter(|id| !self.blocked.contains_key(id));
         let order = self.links.sorted(open);
         let mut actions: Vec<_> = order.iter().map(|id| self.action(id)).collect();
@@ -195,11 +195,11 @@ impl<'a> WorkspacePlanner<'a> {
         actions
     }
 
-    fn action(&self, id: &PluginId) -> Action {
+    fn action(&self, id: &PluginId) -> PlannedChange {
         let (locked, verb) = (self.wants.present[id], self.verbs[id]);
         let present = self.there.plugins.get(id);
         let mut reason = locked.reason.to_string();
-        if verb == Verb::Reinstall
+        if verb == Change::Reinstall
             && let Some(fault) = present.and_then(|present| present.fault.as_deref())
         {
             reason = format!("{reason}; it does not work: {}", fault.escape_debug());
@@ -208,7 +208,7 @@ impl<'a> WorkspacePlanner<'a> {
         if let Some(drift) = &drift {
             reason = format!("{reason}; {drift}");
         }
-        Action {
+        PlannedChange {
             workspace: self.subject.name.clone(),
             plugin: id.clone(),
             action: verb,
@@ -216,7 +216,7 @@ impl<'a> WorkspacePlanner<'a> {
             to: Some(locked.version.clone()),
             reason,
             drift: drift.is_some(),
-            package: (verb != Verb::Unchanged).then(|| self.package(locked)),
+            package: (verb != Change::None).then(|| self.package(locked)),
         }
     }
 
@@ -228,16 +228,16 @@ impl<'a> WorkspacePlanner<'a> {
         }
     }
 
-    fn removal(&self, id: &PluginId) -> Action {
+    fn removal(&self, id: &PluginId) -> PlannedChange {
         let drift = self.drift(id, None);
         let mut reason = "the manifest removes it".to_owned();
         if let Some(drift) = &drift {
             reason = format!("{reason}; {drift}");
         }
-        Action {
+        PlannedChange {
             workspace: self.subject.name.clone(),
             plugin: id.clone(),
-            action: Verb::Uninstall,
+            action: Change::Uninstall,
             from: self.there.plugins.get(id).and_then(|present| present.version.clone()),
             to: None,
             reason,
@@ -248,7 +248,7 @@ impl<'a> WorkspacePlanner<'a> {
 
     /// Returns the re-pins of dependencies that a server may upgrade, dependents first: re-pinning a dependent may upgrade
     /// its dependencies again.
-    fn holds(&self, order: &[&'a PluginId]) -> Vec<Action> {
+    fn holds(&self, order: &[&'a PluginId]) -> Vec<PlannedChange> {
         let brings = self.there.grafana.as_ref().is_none_or(upgrades_dependencies);
         if !self.subject.is_server || !brings {
             return Vec::new();
@@ -259,14 +259,14 @@ impl<'a> WorkspacePlanner<'a> {
         held.map(|id| self.hold(id, &changed)).collect()
     }
 
-    fn hold(&self, id: &'a PluginId, changed: &[&'a PluginId]) -> Action {
+    fn hold(&self, id: &'a PluginId, changed: &[&'a PluginId]) -> PlannedChange {
         let by = changed.iter().find(|other| self.links.all_needs([**other]).contains(id));
         let by = by.map_or("a dependent plugin", |by| by.as_str());
         let locked = self.wants.present[id];
-        Action {
+        PlannedChange {
             workspace: self.subject.name.clone(),
             plugin: id.clone(),
-            action: Verb::Hold,
+            action: Change::Repin,
             from: Some(locked.version.clone()),
             to: Some(locked.version.clone()),
             reason: format!("{by} is changed, and the server may install another version with it"),
@@ -305,7 +305,7 @@ impl<'a> WorkspacePlanner<'a> {
             plugin: Some(id.clone()),
             text,
         };
-        let unchanged = self.verbs.iter().filter(|(_, verb)| **verb == Verb::Unchanged).map(|(id, _)| *id);
+        let unchanged = self.verbs.iter().filter(|(_, verb)| **verb == Change::None).map(|(id, _)| *id);
         let unfit = unchanged.filter_map(|id| Some((id, self.other_grafana(id, self.wants.present[id])?.reason)));
         let mut warnings: Vec<_> = unfit.map(|(id, reason)| warning(id, reason)).collect();
         let again = self.removed.iter().filter(|id| self.there.preinstalled.contains_key(**id));
@@ -329,13 +329,13 @@ fn pinned_hint(reason: String) -> Obstacle {
     Obstacle { reason, hint: Some(hint) }
 }
 
-fn verb(present: Option<&Present>, to: &PluginVersion) -> Verb {
-    let Some(Present { version, fault, .. }) = present else { return Verb::Install };
+fn verb(present: Option<&Present>, to: &PluginVersion) -> Change {
+    let Some(Present { version, fault, .. }) = present else { return Change::Install };
     match version {
-        Some(version) if version.same_release(to) && fault.is_some() => Verb::Reinstall,
-        Some(version) if version.same_release(to) => Verb::Unchanged,
-        Some(version) if version.cmp(to) == Ordering::Greater => Verb::Downgrade,
-        _ => Verb::Upgrade,
+        Some(version) if version.same_release(to) && fault.is_some() => Change::Reinstall,
+        Some(version) if version.same_release(to) => Change::None,
+        Some(version) if version.cmp(to) == Ordering::Greater => Change::Downgrade,
+        _ => Change::Upgrade,
     }
 }
 

@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use plugport::{
-    fleet::settle::{Bounds, Event as Answer, PluginState, Settling, Step, Wanted},
-    model::{Timestamp, WorkspaceName},
-    rollout::{Cause, Expected, Observation, Probe, Record, Task, TaskResult, judge},
+    fleet::settle::{Bounds, Event as Answer, NextStep, PendingChange, PluginState},
+    model::{Presence, Timestamp, WorkspaceName},
+    rollout::{Cause, Observation, Probe, Record, Task, TaskResult, judge},
 };
 
 use super::{Event, Flow, Simulation};
 use crate::{
     check::{Check, Violation, ensure},
     scene::{StepScene, name, site_of, version},
-    task::{Aim, BOUNDS, Doing, Running, fault, in_doubt, milliseconds, wanted_of_value},
+    task::{Aim, BOUNDS, Doing, Running, fault, in_doubt, milliseconds},
     world::{Heard, Time, wanted_of},
 };
 
@@ -36,8 +36,8 @@ impl Simulation {
         let mut pause = 0;
         if let Some(aim) = running.aim.as_ref().filter(|aim| aim.is_settling) {
             let (mut settling, _) =
-                Settling::begin(aim.wanted.clone(), in_doubt(), self.settling_bounds(workspace, task));
-            if let Step::ReadBack(first) = settling.next(Answer::NoAnswer, Duration::ZERO) {
+                PendingChange::begin(aim.wanted.clone(), in_doubt(), self.settling_bounds(workspace, task));
+            if let NextStep::ReadBack(first) = settling.next(Answer::NoAnswer, Duration::ZERO) {
                 pause = milliseconds(first);
             }
             running.settling = Some(settling);
@@ -61,23 +61,23 @@ impl Simulation {
         let step = self.scene.sites[site].steps[place];
         let is_settling = matches!(task, Task::Settle { .. } | Task::SettleBack { .. });
         if let Task::Forward { .. } | Task::Settle { .. } = task {
-            let wanted = step.to.map_or(Wanted::Absent, |to| Wanted::Version(version(to).clone()));
+            let wanted = Presence::from(step.to.map(version));
             let first = self.at_first(site, step)?;
-            return Ok(Some(Aim { step, wanted, is_back: false, is_settling, first, expected: Expected::AsPlanned }));
+            return Ok(Some(Aim { step, wanted, is_back: false, is_settling, first, rollback: None }));
         }
-        let Some(way_back) = self.engine.way_back(workspace, place) else {
-            return Err(Violation(format!("there is no way back for {task:?} on {workspace}")));
+        let Some(rollback) = self.engine.rollback(workspace, place) else {
+            return Err(Violation(format!("there is no rollback for {task:?} on {workspace}")));
         };
-        let Some(wanted) = wanted_of_value(&way_back.target) else {
-            return Err(Violation(format!("it goes back to {:?}", way_back.target)));
+        let Some(wanted) = rollback.target.presence().filter(|target| **target != Presence::Unknown).cloned() else {
+            return Err(Violation(format!("it is rolled back to {:?}", rollback.target)));
         };
         let first = step.to.map_or(PluginState::Absent, |to| crate::world::Truth::Loaded(to).state());
-        Ok(Some(Aim { step, wanted, is_back: true, is_settling, first, expected: way_back.expected }))
+        Ok(Some(Aim { step, wanted, is_back: true, is_settling, first, rollback: Some(rollback) }))
     }
 
     /// Returns what was there when the workspace was prepared.
     fn at_first(&mut self, site: usize, step: StepScene) -> Result<PluginState, Violation> {
-        self.remember(site)?;
+        self.remember(site);
         let baseline = self.baselines[site].as_ref();
         let seen = baseline.and_then(|baseline| baseline.plugins.get(crate::scene::plugin(step.plugin)));
         let Some(seen) = seen else { return Err(Violation("a step without a baseline".to_owned())) };
@@ -88,13 +88,10 @@ impl Simulation {
         })
     }
 
-    fn remember(&mut self, site: usize) -> Result<(), Violation> {
+    fn remember(&mut self, site: usize) {
         if self.baselines[site].is_none() {
-            let Some(value) = self.engine.baseline(name(site)) else { return Ok(()) };
-            let read = serde_json::from_value(value.clone()).map_err(|error| Violation(error.to_string()))?;
-            self.baselines[site] = Some(read);
+            self.baselines[site] = self.engine.baseline(name(site)).cloned().map(Box::new);
         }
-        Ok(())
     }
 
     pub(super) fn call(&mut self, site: usize) -> Result<(), Violation> {
@@ -178,7 +175,7 @@ impl Simulation {
                 return Ok(TaskResult::Failed(fault(Cause::Network)));
             }
             let is_as_planned = self.is_as_planned(site, &seen);
-            let baseline = serde_json::to_value(&seen).map_err(|error| Violation(error.to_string()))?;
+            let baseline = seen.clone();
             self.baselines[site] = Some(seen);
             return Ok(if is_as_planned {
                 TaskResult::Ready { baseline, notes: Vec::new() }
@@ -186,7 +183,7 @@ impl Simulation {
                 TaskResult::Failed(fault(Cause::Drift))
             });
         }
-        self.remember(site)?;
+        self.remember(site);
         let baseline = self.baselines[site].clone().unwrap_or_default();
         let scene = &self.scene.sites[site];
         let checks = &self.scene.plan.policy.health;

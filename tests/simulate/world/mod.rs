@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use plugport::{
-    fleet::settle::{Event, PluginState, Wanted},
-    model::{PluginId, PluginVersion},
-    rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe, Verb},
+    fleet::settle::{Event, PluginState},
+    model::{Change, PluginId, PluginVersion, Presence},
+    rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},
 };
 
 use fault::{Trick, answer};
@@ -60,10 +60,10 @@ impl Truth {
         }
     }
 
-    fn of(wanted: &Wanted) -> Self {
-        match wanted {
-            Wanted::Absent => Self::Absent,
-            Wanted::Version(version) => Self::Loaded(crate::scene::place_of(version).expect("a version of ours")),
+    fn of(wanted: &Presence) -> Self {
+        match wanted.version() {
+            None => Self::Absent,
+            Some(version) => Self::Loaded(crate::scene::place_of(version).expect("a version of ours")),
         }
     }
 }
@@ -242,7 +242,7 @@ impl World {
             let cell = workspace.cells[step.plugin];
             let id: &PluginId = plugin(step.plugin);
             seen.plugins.insert(id.clone(), cell.seen());
-            if step.verb == Verb::Upgrade {
+            if step.verb == Change::Upgrade {
                 let is_well = matches!(cell.truth, Truth::Loaded(_)) && !cell.is_ill;
                 let health = if is_well { Probe::Well } else { Probe::Ill("no plugin".to_owned()) };
                 let name = "metrics".to_owned();
@@ -263,7 +263,7 @@ impl World {
     }
 
     /// Sends a change.
-    pub(crate) fn send(&mut self, (site, plugin): (usize, usize), wanted: &Wanted, is_back: bool, now: Time) -> Sent {
+    pub(crate) fn send(&mut self, (site, plugin): (usize, usize), wanted: &Presence, is_back: bool, now: Time) -> Sent {
         if let Some((heard, latency)) = self.before_sending(site, now) {
             return Sent { heard, latency, effect: None };
         }

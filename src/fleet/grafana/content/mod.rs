@@ -217,7 +217,7 @@ impl Grafana {
             Err(error) => return Err(error),
         };
         let version = group.pointer("/preferredVersion/version").and_then(Value::as_str).map(str::to_owned);
-        let settings = self.told("frontend settings", &["api", "frontend", "settings"]).await?;
+        let settings = self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?;
         let namespace = settings.as_ref().and_then(|settings| settings.get("namespace")).and_then(Value::as_str);
         Ok(version.zip(namespace.map(str::to_owned)).map(|(version, namespace)| ApiGroup { version, namespace }))
     }

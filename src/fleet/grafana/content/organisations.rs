@@ -34,8 +34,8 @@ impl Grafana {
         let own = organisation(&own, "id").ok_or(WorkspaceError::Shape { what: "organisation", lacks: "id" })?;
         let mut found = Organisations { readable: vec![own], closed: Vec::new() };
         let (memberships, all) = tokio::try_join!(
-            self.told("organisations", &["api", "user", "orgs"]),
-            self.told("all organisations", &["api", "orgs"]),
+            self.get_optional("organisations", &["api", "user", "orgs"]),
+            self.get_optional("all organisations", &["api", "orgs"]),
         )?;
         for one in listed(memberships.as_ref(), "orgId") {
             if !found.readable.iter().any(|known| known.id == one.id) {

@@ -42,7 +42,7 @@ pub struct Rights {
 impl Grafana {
     /// Returns what the caller may read, by its permissions (Grafana 9 and newer), or else by its role.
     pub async fn rights(&self) -> Result<Rights, WorkspaceError> {
-        let permissions = self.told("permissions", &["api", "access-control", "user", "permissions"]).await?;
+        let permissions = self.get_optional("permissions", &["api", "access-control", "user", "permissions"]).await?;
         if let Some(permissions) = permissions.as_ref().and_then(Value::as_object) {
             let reach = |action: &str, scopes: &[&str]| reach(permissions.get(action), action, scopes);
             return Ok(Rights {
@@ -73,7 +73,7 @@ const SEES_PLUGINS: [&str; 3] = ["datasources:create", "plugins:install", "plugi
 impl Grafana {
     /// Returns whether the list of installed plugins has all of them.
     pub async fn reach_of_plugins(&self) -> Result<Reach, WorkspaceError> {
-        let told = self.told_of_us().await?;
+        let told = self.identity_answers().await?;
         let identity = told.identity(self.service());
         if identity.role.as_deref() == Some("Admin") || identity.is_server_admin == Some(true) {
             return Ok(Reach::All);

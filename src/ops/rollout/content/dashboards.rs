@@ -1,37 +1,37 @@
-//! The dashboards that a plugin bundles: imported, and taken back.
+//! The dashboards that a plugin bundles: imports them, and rolls that back.
 //!
-//! *Invariant:* what somebody saved since is neither removed nor replaced.
+//! *Invariant:* a dashboard that somebody saved since is neither removed nor replaced.
 
 use serde_json::{Map, Value, json};
 
-use super::{Came, ContentFault};
+use super::{ContentChange, ContentFault};
 use crate::{
     fleet::{
         Grafana, WorkspaceError,
         grafana::{BundledDashboard, Changed, ContentError, Saved},
     },
     model::PluginId,
-    rollout::TaskResult,
+    rollout::{PreviousState, TaskResult},
 };
 
-/// How far dashboards were taken back.
+/// What a rollback of dashboards came to.
 #[derive(Default)]
-pub(super) struct Back {
+pub(super) struct DashboardRollback {
     changed: usize,
     notes: Vec<String>,
     pub(super) faults: Vec<ContentFault>,
 }
 
-impl Back {
-    fn note(&mut self, came: Result<Changed, ContentError>) {
-        match came {
+impl DashboardRollback {
+    fn record(&mut self, changed: Result<Changed, ContentError>) {
+        match changed {
             Ok(Changed::Done) => self.changed += 1,
             Ok(Changed::Unchanged) => {}
             Err(error) => self.faults.push(error.into()),
         }
     }
 
-    /// Returns what the journal says: the worst of it, and where all is well what was done.
+    /// Returns the entry of the journal: the worst failure, or else what was done.
     pub(super) fn result(mut self) -> TaskResult {
         if let Some(place) = self.faults.iter().position(ContentFault::is_unknown) {
             return self.faults.swap_remove(place).result();
@@ -43,12 +43,12 @@ impl Back {
             return TaskResult::Unchanged;
         }
         let note = (!self.notes.is_empty()).then(|| self.notes.join("; "));
-        TaskResult::Done { before: Value::Null, note }
+        TaskResult::Done { before: PreviousState::default(), note }
     }
 }
 
 /// Returns the folder, and each dashboard that the plugin bundles, as they are now: dashboards whole.
-pub(super) async fn former(server: &Grafana, plugin: &PluginId, folder_uid: &str) -> Result<Value, WorkspaceError> {
+pub(super) async fn previous(server: &Grafana, plugin: &PluginId, folder_uid: &str) -> Result<Value, WorkspaceError> {
     let mut dashboards = Map::new();
     for bundled in server.bundled(plugin).await? {
         let saved = match &bundled.uid {
@@ -60,16 +60,16 @@ pub(super) async fn former(server: &Grafana, plugin: &PluginId, folder_uid: &str
     Ok(json!({ "folder": server.folder(folder_uid).await?, "dashboards": dashboards }))
 }
 
-/// Imports all dashboards that a plugin bundles into a folder. One that bundles none has no folder either.
+/// Imports all dashboards that a plugin bundles into a folder. Without dashboards no folder is created.
 pub(super) async fn import_all(
     server: &Grafana,
     plugin: &PluginId,
     folder_uid: &str,
     title: &str,
-) -> Result<Came, ContentFault> {
+) -> Result<ContentChange, ContentFault> {
     let bundled = server.bundled(plugin).await?;
     if bundled.is_empty() {
-        return Ok(Came { changed: Changed::Unchanged, note: None });
+        return Ok(ContentChange { changed: Changed::Unchanged, note: None });
     }
     let mut changed = server.put_folder(folder_uid, title).await?;
     let mut count = 0;
@@ -81,7 +81,7 @@ pub(super) async fn import_all(
     }
     let note =
         format!("{count} of {} dashboards were imported into the folder `{}`", bundled.len(), title.escape_debug());
-    Ok(Came { changed, note: Some(note) })
+    Ok(ContentChange { changed, note: Some(note) })
 }
 
 /// Returns whether every dashboard is imported into the folder.
@@ -113,10 +113,10 @@ struct Pair {
     now: Option<(String, Saved)>,
 }
 
-/// Returns the dashboards that are kept, each with what is there now.
+/// Returns the saved dashboards, each with what is there now.
 async fn pairs(server: &Grafana, plugin: &PluginId, before: &Value) -> Result<Vec<Pair>, ContentFault> {
-    let kept = before.get("dashboards").and_then(Value::as_object).ok_or(ContentFault::Former)?;
-    // A plugin that is gone or another one bundles other dashboards; those that were there before are known all the same.
+    let kept = before.get("dashboards").and_then(Value::as_object).ok_or(ContentFault::Previous)?;
+    // If the plugin is gone, it bundles nothing; the dashboards that were there before are known all the same.
     let bundled = match server.bundled(plugin).await {
         Ok(bundled) => bundled,
         Err(error) if error.status() == Some(404) => Vec::new(),
@@ -144,8 +144,13 @@ fn imported(bundled: &[BundledDashboard], path: &str) -> Option<String> {
 }
 
 /// Removes what was imported, restores what was replaced, and lastly the folder.
-pub(super) async fn take_back(server: &Grafana, plugin: &PluginId, folder_uid: &str, before: &Value) -> Back {
-    let mut back = Back::default();
+pub(super) async fn roll_back(
+    server: &Grafana,
+    plugin: &PluginId,
+    folder_uid: &str,
+    before: &Value,
+) -> DashboardRollback {
+    let mut back = DashboardRollback::default();
     let pairs = match pairs(server, plugin, before).await {
         Ok(pairs) => pairs,
         Err(fault) => {
@@ -161,26 +166,26 @@ pub(super) async fn take_back(server: &Grafana, plugin: &PluginId, folder_uid: &
                 let what = format!("dashboard `{}`", uid.escape_debug());
                 back.faults.push(ContentError::Drifted { what }.into());
             }
-            (None, Some((uid, _))) => back.note(server.delete_dashboard(&uid).await),
-            (Some(before), _) => back.note(server.restore_dashboard(&before).await),
+            (None, Some((uid, _))) => back.record(server.delete_dashboard(&uid).await),
+            (Some(before), _) => back.record(server.restore_dashboard(&before).await),
         }
     }
     if back.faults.is_empty() {
-        take_back_folder(server, folder_uid, before, &mut back).await;
+        roll_back_folder(server, folder_uid, before, &mut back).await;
     }
     back
 }
 
-/// One saving is ours; a further one is somebody else's.
+/// One save is ours; a further one is somebody else's.
 fn is_edited(before: Option<&Saved>, now: &Saved) -> bool {
     let ours = before.and_then(Saved::version).unwrap_or(0) + 1;
     now.version().is_some_and(|version| version > ours)
 }
 
-async fn take_back_folder(server: &Grafana, folder_uid: &str, before: &Value, back: &mut Back) {
+async fn roll_back_folder(server: &Grafana, folder_uid: &str, before: &Value, back: &mut DashboardRollback) {
     let former = before.pointer("/folder/title").and_then(Value::as_str);
     if let Some(title) = former {
-        back.note(server.put_folder(folder_uid, title).await);
+        back.record(server.put_folder(folder_uid, title).await);
         return;
     }
     match server.folder(folder_uid).await {
@@ -189,7 +194,7 @@ async fn take_back_folder(server: &Grafana, folder_uid: &str, before: &Value, ba
         Ok(Some(_)) => match server.delete_empty_folder(folder_uid).await {
             Ok(true) => back.changed += 1,
             Ok(false) => {
-                back.notes.push(format!("the folder `{folder_uid}` stays, since somebody else put something into it"));
+                back.notes.push(format!("the folder `{folder_uid}` is not removed, since somebody else uses it"));
             }
             Err(error) => back.faults.push(error.into()),
         },
@@ -197,7 +202,7 @@ async fn take_back_folder(server: &Grafana, folder_uid: &str, before: &Value, ba
 }
 
 /// Returns whether everything is as it was. A folder that somebody else filled may stay.
-pub(super) async fn is_back(
+pub(super) async fn is_rolled_back(
     server: &Grafana,
     plugin: &PluginId,
     folder_uid: &str,

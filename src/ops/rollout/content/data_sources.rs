@@ -1,10 +1,11 @@
-//! Data sources: made, changed, removed, and taken back.
+//! Data sources: creates, changes and removes them, and rolls that back.
 //!
-//! *Invariant:* one that is neither as we left it nor as it was belongs to somebody else, and is left alone.
+//! *Invariant:* a data source that is neither as we left it nor as it was before was changed by somebody else, and is left
+//! alone.
 
 use serde_json::Value;
 
-use super::{Came, ContentFault};
+use super::{ContentChange, ContentFault};
 use crate::{
     fleet::{
         Grafana, WorkspaceError,
@@ -13,25 +14,25 @@ use crate::{
     model::Secret,
 };
 
-/// What is told of secrets, which no server gives out.
+/// Notes about secrets, which no server returns.
 const SECRETS_STAY: &str =
-    "the former secrets of the data source cannot be put back, since no server gives them out: it has the new ones";
+    "the previous secrets of the data source cannot be restored, since no server returns them: it has the new ones";
 const SECRETS_LOST: &str =
-    "the data source is there again without its secrets, since no server gives them out: set them anew";
+    "the data source was restored without its secrets, since no server returns them: set them again";
 
 pub(super) async fn put(
     server: &Grafana,
     source: (&str, &str),
     settings: &Value,
     secrets: &[(String, Secret)],
-) -> Result<Came, ContentFault> {
+) -> Result<ContentChange, ContentFault> {
     let changed = server.put_data_source(source, settings, secrets).await?;
     let note = (!secrets.is_empty()).then(|| "its secrets were set; they cannot be compared".to_owned());
-    Ok(Came { changed, note })
+    Ok(ContentChange { changed, note })
 }
 
-/// Returns whether a data source is as it is to be. Secrets cannot be read: where some were sent, a version that is not the
-/// former one has to show that.
+/// Returns whether a data source is as wanted. Secrets cannot be read: if some were sent, another version than before has to
+/// show that.
 pub(super) async fn is_put(
     server: &Grafana,
     (uid, name): (&str, &str),
@@ -43,35 +44,37 @@ pub(super) async fn is_put(
     Ok(has_settings(&found, name, settings) && !is_unsaved)
 }
 
-/// Takes a change back: what was not there goes, what was changed is restored.
-pub(super) async fn take_back(
+/// Rolls a change back: removes a new data source, restores a changed one.
+pub(super) async fn roll_back(
     server: &Grafana,
     (uid, name): (&str, &str),
     settings: &Value,
     before: &Value,
     had_secrets: bool,
-) -> Result<Came, ContentFault> {
-    let unchanged = Came { changed: Changed::Unchanged, note: None };
+) -> Result<ContentChange, ContentFault> {
+    let unchanged = ContentChange { changed: Changed::Unchanged, note: None };
     let drifted = || ContentError::Drifted { what: format!("data source `{uid}`") };
     match server.data_source(uid, name).await? {
         None if before.is_null() => Ok(unchanged),
         None => Err(drifted().into()),
-        Some(found) if !before.is_null() && is_as_it_was(&found, before) => Ok(Came {
+        Some(found) if !before.is_null() && is_as_it_was(&found, before) => Ok(ContentChange {
             note: had_secrets.then(|| SECRETS_STAY.to_owned()),
             changed: if had_secrets { Changed::Done } else { Changed::Unchanged },
         }),
         Some(found) if !has_settings(&found, name, settings) => Err(drifted().into()),
-        Some(_) if before.is_null() => Ok(Came { changed: server.delete_data_source(uid, name).await?, note: None }),
+        Some(_) if before.is_null() => {
+            Ok(ContentChange { changed: server.delete_data_source(uid, name).await?, note: None })
+        }
         Some(_) => {
             let changed = server.restore_data_source(before).await?;
-            Ok(Came { changed, note: had_secrets.then(|| SECRETS_STAY.to_owned()) })
+            Ok(ContentChange { changed, note: had_secrets.then(|| SECRETS_STAY.to_owned()) })
         }
     }
 }
 
-/// Takes a removal back.
-pub(super) async fn bring_back(server: &Grafana, uid: &str, before: &Value) -> Result<Came, ContentFault> {
-    let unchanged = Came { changed: Changed::Unchanged, note: None };
+/// Rolls a removal back.
+pub(super) async fn restore(server: &Grafana, uid: &str, before: &Value) -> Result<ContentChange, ContentFault> {
+    let unchanged = ContentChange { changed: Changed::Unchanged, note: None };
     match server.data_source(uid, "").await? {
         Some(found) if !before.is_null() && !is_as_it_was(&found, before) => {
             Err(ContentError::Drifted { what: format!("data source `{uid}`") }.into())
@@ -79,14 +82,14 @@ pub(super) async fn bring_back(server: &Grafana, uid: &str, before: &Value) -> R
         None if !before.is_null() => {
             let secrets = before.get("secureJsonFields").and_then(Value::as_object);
             let note = secrets.is_some_and(|secrets| !secrets.is_empty()).then(|| SECRETS_LOST.to_owned());
-            Ok(Came { changed: server.restore_data_source(before).await?, note })
+            Ok(ContentChange { changed: server.restore_data_source(before).await?, note })
         }
         _ => Ok(unchanged),
     }
 }
 
 /// Returns whether a data source is as it was.
-pub(super) async fn is_back(server: &Grafana, uid: &str, before: &Value) -> Result<bool, WorkspaceError> {
+pub(super) async fn is_rolled_back(server: &Grafana, uid: &str, before: &Value) -> Result<bool, WorkspaceError> {
     let name = before.get("name").and_then(Value::as_str).unwrap_or_default();
     let found = server.data_source(uid, name).await?;
     Ok(found.map_or(before.is_null(), |found| !before.is_null() && is_as_it_was(&found, before)))

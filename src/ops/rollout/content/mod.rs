@@ -1,7 +1,8 @@
-//! What a rollout does besides plugins: dashboards are imported, data sources made, changed and removed, and taken back.
+//! Content that a rollout changes besides plugins: imports dashboards, creates, changes and removes data sources, and rolls
+//! that back.
 //!
-//! *Invariant:* what was there before is on the disk before the first change, so that it is known also after a crash; what
-//! fails half done is taken back at once, and nothing is taken back over what somebody else put there.
+//! *Invariant:* the previous state is on the disk before the first change, so that it is known also after a crash; what fails
+//! half done is rolled back at once, and nothing is rolled back over a change of somebody else.
 //! *Not for:* the order of steps, or single requests: see [`crate::fleet::grafana`].
 
 mod dashboards;
@@ -28,16 +29,16 @@ use crate::{
         manifest::{DataSourceWish, Workspace},
     },
     model::Secret,
-    rollout::{Cause, Content, ContentItem, Fault, TaskResult},
+    rollout::{Cause, Content, ContentItem, Fault, PreviousState, TaskResult},
 };
 
-/// The greatest length of what is kept of one step, in bytes.
+/// The greatest length of the saved previous state of one step, in bytes.
 const MAX_KEPT: u64 = 256 << 20;
 
-/// Something was not carried out, or is not known to have been.
+/// A change of content failed, or its outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentFault {
-    /// The workspace.
+    /// The workspace failed or refused.
     #[error(transparent)]
     Change(#[from] ContentError),
     /// A secret cannot be fetched.
@@ -50,32 +51,32 @@ pub enum ContentFault {
         /// Why not.
         source: ReferenceError,
     },
-    /// The manifest has the secret no more.
-    #[error("the manifest no longer says where the secret `{}` of data source `{uid}` is", name.escape_debug())]
+    /// The manifest no longer contains the secret.
+    #[error("the manifest no longer contains a reference for the secret `{}` of data source `{uid}` is", name.escape_debug())]
     NoReference {
         /// The data source.
         uid: String,
         /// The name of the secret.
         name: String,
     },
-    /// What was there before cannot be kept or read.
-    #[error("what was there before cannot be kept at `{}`", path.display().to_string().escape_debug())]
+    /// The previous state cannot be saved or read.
+    #[error("the previous state cannot be saved at `{}`", path.display().to_string().escape_debug())]
     Kept {
         /// The file.
         path: PathBuf,
         /// Why not.
         source: io::Error,
     },
-    /// What is kept of the former state is not what this program writes.
-    #[error("what is kept of the former state cannot be read")]
-    Former,
-    /// It failed, and not all that was done before could be taken back.
-    #[error("{first}; and not everything could be taken back: {}", left.join("; "))]
+    /// The saved previous state is not what this program writes.
+    #[error("the saved previous state cannot be read")]
+    Previous,
+    /// It failed half done, and the rollback is incomplete.
+    #[error("{first}; and the rollback is incomplete: {}", left.join("; "))]
     Left {
         /// What failed first.
         #[source]
         first: Box<ContentFault>,
-        /// What could not be taken back, and why.
+        /// What could not be rolled back, and why.
         left: Vec<String>,
     },
 }
@@ -110,7 +111,7 @@ impl ContentFault {
         }
     }
 
-    /// Returns what the journal says of it.
+    /// Returns the entry of the journal.
     fn result(&self) -> TaskResult {
         let fault = Fault { cause: self.cause(), message: Chain(self).to_string(), hint: self.hint() };
         if self.is_unknown() { TaskResult::Unknown(fault) } else { TaskResult::Failed(fault) }
@@ -120,13 +121,13 @@ impl ContentFault {
 diagnose!(ContentFault {
     forward Change, Secret { source }, Left { first };
     NoReference => Kind::Usage, "plan again: the manifest has changed";
-    Kept | Former => Kind::Storage;
+    Kept | Previous => Kind::Storage;
 });
 
-/// Where the secrets of data sources are.
+/// Fetches the secrets of data sources.
 #[derive(Clone, Copy)]
 pub struct Secrets<'a> {
-    /// What the manifest wants of data sources.
+    /// The data sources of the manifest.
     pub wishes: &'a [DataSourceWish],
     /// The workspace.
     pub workspace: &'a Workspace,
@@ -160,48 +161,47 @@ impl Secrets<'_> {
     }
 }
 
-/// What came of a change, and what is told of it.
-struct Came {
+/// What came of a change, with a note.
+struct ContentChange {
     changed: Changed,
     note: Option<String>,
 }
 
-/// Carries a step out. What was there before is written to `kept` first; where that file is there already, an earlier try
-/// wrote it, and it holds.
+/// Carries a step out. The previous state is saved to `kept` first; if that file exists, an earlier attempt wrote it, and it
+/// holds.
 pub async fn carry_out(server: &Grafana, content: &Content, secrets: Secrets<'_>, kept: &Path) -> TaskResult {
-    let came = async {
+    let change = async {
         let earlier = read_kept(kept)?;
         let before = match &earlier {
             Some(before) => before.clone(),
-            None => read_former(server, content).await?,
+            None => read_previous(server, content).await?,
         };
         if earlier.is_none() {
             write_kept(kept, &before)?;
         }
-        let came = change(server, content, secrets, &before).await?;
-        Ok::<_, ContentFault>((came, before, earlier.is_some()))
+        let done = change(server, content, secrets, &before).await?;
+        Ok::<_, ContentFault>((done, before, earlier.is_some()))
     };
-    match came.await {
-        // An earlier try may have done what needs no doing now.
-        Ok((Came { changed: Changed::Unchanged, .. }, _, false)) => {
-            // Nothing was changed, so nothing is ever taken back: the file has no use.
+    match change.await {
+        // If an earlier attempt may have made the change, it counts as done.
+        Ok((ContentChange { changed: Changed::Unchanged, .. }, _, false)) => {
+            // Nothing was changed, so the file is never needed for a rollback.
             drop(std::fs::remove_file(kept));
             TaskResult::Unchanged
         }
-        Ok((came, before, _)) => TaskResult::Done { before: without_secrets(before), note: came.note },
+        Ok((done, before, _)) => TaskResult::Done { before: previous(before), note: done.note },
         Err(fault) => fault.result(),
     }
 }
 
-/// Returns what was there before without the passwords that servers up to Grafana 8 tell of data sources: the journal holds
-/// no secret, so those are not put back.
-fn without_secrets(mut before: Value) -> Value {
-    if let Some(document) = before.as_object_mut() {
-        for key in ["password", "basicAuthPassword"] {
-            document.remove(key);
-        }
+/// Returns the previous state without the passwords that servers up to Grafana 8 return for data sources: the journal
+/// contains no secret, so those are not restored.
+fn previous(mut before: Value) -> PreviousState {
+    let Some(document) = before.as_object_mut() else { return PreviousState::default() };
+    for key in ["password", "basicAuthPassword"] {
+        document.remove(key);
     }
-    before
+    PreviousState::Content(before)
 }
 
 async fn change(
@@ -209,16 +209,16 @@ async fn change(
     content: &Content,
     secrets: Secrets<'_>,
     before: &Value,
-) -> Result<Came, ContentFault> {
+) -> Result<ContentChange, ContentFault> {
     match &content.item {
         ContentItem::Dashboards { folder_uid, folder_title } => {
             let done = dashboards::import_all(server, &content.plugin, folder_uid, folder_title).await;
             let Err(first) = done else { return done };
-            // What is not known is settled first, and a token that is refused takes nothing back.
+            // An unknown outcome is read back first, and a refused token cannot roll anything back.
             if first.is_unknown() || first.cause() == Cause::Token {
                 return Err(first);
             }
-            let left = dashboards::take_back(server, &content.plugin, folder_uid, before).await;
+            let left = dashboards::roll_back(server, &content.plugin, folder_uid, before).await;
             if left.faults.is_empty() {
                 return Err(first);
             }
@@ -230,12 +230,12 @@ async fn change(
             data_sources::put(server, (uid, name), settings, &fetched).await
         }
         ContentItem::NoDataSource { uid } => {
-            Ok(Came { changed: server.delete_data_source(uid, "").await?, note: None })
+            Ok(ContentChange { changed: server.delete_data_source(uid, "").await?, note: None })
         }
     }
 }
 
-/// Reads whether everything is as a step would make it, as far as can be seen: secrets cannot be read.
+/// Reads whether everything is as a step would make it, apart from secrets, which cannot be read.
 pub async fn is_so(server: &Grafana, content: &Content) -> Result<bool, WorkspaceError> {
     match &content.item {
         ContentItem::Dashboards { folder_uid, folder_title } => {
@@ -266,42 +266,44 @@ pub async fn settle(server: &Grafana, content: &Content, kept: &Path) -> TaskRes
         ContentItem::NoDataSource { uid } => server.data_source(uid, "").await.map(|found| found.is_none()),
     };
     match is_done {
-        Ok(true) => TaskResult::Done { before: without_secrets(before), note: None },
+        Ok(true) => TaskResult::Done { before: previous(before), note: None },
         Ok(false) => TaskResult::NotDone,
         Err(error) => unreadable(&error),
     }
 }
 
-/// Takes a step back: `before` is what [`carry_out`] said was there.
-pub async fn take_back(server: &Grafana, content: &Content, before: &Value) -> TaskResult {
-    let came = match &content.item {
+/// Rolls a step back: `before` is the previous state that [`carry_out`] returned.
+pub async fn roll_back(server: &Grafana, content: &Content, before: &Value) -> TaskResult {
+    let done = match &content.item {
         ContentItem::Dashboards { folder_uid, .. } => {
-            return dashboards::take_back(server, &content.plugin, folder_uid, before).await.result();
+            return dashboards::roll_back(server, &content.plugin, folder_uid, before).await.result();
         }
         ContentItem::DataSource { uid, name, settings, secrets } => {
-            data_sources::take_back(server, (uid, name), settings, before, !secrets.is_empty()).await
+            data_sources::roll_back(server, (uid, name), settings, before, !secrets.is_empty()).await
         }
-        ContentItem::NoDataSource { uid } => data_sources::bring_back(server, uid, before).await,
+        ContentItem::NoDataSource { uid } => data_sources::restore(server, uid, before).await,
     };
-    match came {
-        Ok(Came { changed: Changed::Unchanged, .. }) => TaskResult::Unchanged,
-        Ok(Came { changed: Changed::Done, note }) => TaskResult::Done { before: Value::Null, note },
+    match done {
+        Ok(ContentChange { changed: Changed::Unchanged, .. }) => TaskResult::Unchanged,
+        Ok(ContentChange { changed: Changed::Done, note }) => {
+            TaskResult::Done { before: PreviousState::default(), note }
+        }
         Err(fault) => fault.result(),
     }
 }
 
-/// Reads whether taking a step back took effect; sends nothing.
-pub async fn settle_back(server: &Grafana, content: &Content, before: &Value) -> TaskResult {
+/// Reads whether the rollback of a step took effect; sends nothing.
+pub async fn settle_rollback(server: &Grafana, content: &Content, before: &Value) -> TaskResult {
     let is_back = match &content.item {
         ContentItem::Dashboards { folder_uid, .. } => {
-            dashboards::is_back(server, &content.plugin, folder_uid, before).await
+            dashboards::is_rolled_back(server, &content.plugin, folder_uid, before).await
         }
         ContentItem::DataSource { uid, .. } | ContentItem::NoDataSource { uid } => {
-            data_sources::is_back(server, uid, before).await
+            data_sources::is_rolled_back(server, uid, before).await
         }
     };
     match is_back {
-        Ok(true) => TaskResult::Done { before: Value::Null, note: None },
+        Ok(true) => TaskResult::Done { before: PreviousState::default(), note: None },
         Ok(false) => TaskResult::NotDone,
         Err(error) => unreadable(&error),
     }
@@ -312,10 +314,10 @@ fn unreadable(error: &WorkspaceError) -> TaskResult {
     TaskResult::Unknown(Fault { cause, message: Chain(error).to_string(), hint: error.hint() })
 }
 
-async fn read_former(server: &Grafana, content: &Content) -> Result<Value, ContentFault> {
+async fn read_previous(server: &Grafana, content: &Content) -> Result<Value, ContentFault> {
     match &content.item {
         ContentItem::Dashboards { folder_uid, .. } => {
-            Ok(dashboards::former(server, &content.plugin, folder_uid).await?)
+            Ok(dashboards::previous(server, &content.plugin, folder_uid).await?)
         }
         ContentItem::DataSource { uid, name, .. } => Ok(server.data_source(uid, name).await?.unwrap_or_default()),
         ContentItem::NoDataSource { uid } => Ok(server.data_source(uid, "").await?.unwrap_or_default()),
@@ -324,13 +326,13 @@ async fn read_former(server: &Grafana, content: &Content) -> Result<Value, Conte
 
 fn read_kept(path: &Path) -> Result<Option<Value>, ContentFault> {
     match disk::read_regular(path, MAX_KEPT) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| ContentFault::Former),
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| ContentFault::Previous),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(ContentFault::Kept { path: path.to_owned(), source }),
     }
 }
 
-/// What is kept may hold what only some may see: it is for its owner alone.
+/// The file may contain what only some users may see: it is readable by its owner alone.
 fn write_kept(path: &Path, before: &Value) -> Result<(), ContentFault> {
     let kept = |source| ContentFault::Kept { path: path.to_owned(), source };
     disk::create_dirs(disk::folder_of(path)).map_err(kept)?;

@@ -14,7 +14,7 @@ use crate::{
     model::{OrganisationInfo, PluginId},
     ops::{
         Context,
-        target::{Place, Target},
+        target::Target,
         usage::{OrganisationUsage, read_one},
     },
 };
@@ -33,7 +33,7 @@ pub async fn save_dashboards(
     folder: &Path,
     snapshot: bool,
 ) -> Vec<String> {
-    let Place::Server(server) = &target.place else { return Vec::new() };
+    let Ok(server) = target.as_server() else { return Vec::new() };
     if plugins.is_empty() {
         return Vec::new();
     }

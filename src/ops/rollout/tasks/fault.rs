@@ -1,39 +1,37 @@
-//! From errors to what the journal says of them.
+//! Errors as the journal keeps them.
 
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     fleet::{
         WorkspaceError,
-        grafana::ChangeError,
-        settle::{Doubt, Failure},
+        settle::Failure,
+        target::{ChangeError, NoServer},
     },
     ops::target::TargetError,
     rollout::{Cause, Fault},
 };
 
-/// An error that knows what kind of reason it is for a rollout.
-pub(in crate::ops::rollout) trait Causes: Diagnose + Sized {
-    /// Returns what kind of reason it is.
-    fn reason(&self) -> Cause {
-        match self.kind() {
-            Kind::Network => Cause::Network,
-            Kind::Integrity => Cause::Integrity,
-            _ => Cause::Other,
-        }
-    }
+/// An error with the cause that a rollout decides by.
+pub(in crate::ops::rollout) trait FaultCause: Diagnose + Sized {
+    /// Returns the cause.
+    fn fault_cause(&self) -> Cause;
 
-    /// Returns it as the journal keeps it.
+    /// Returns the error as the journal keeps it.
     fn fault(&self) -> Fault {
-        Fault { cause: self.reason(), message: Chain(self).to_string(), hint: self.hint() }
+        Fault { cause: self.fault_cause(), message: Chain(self).to_string(), hint: self.hint() }
     }
 }
 
-impl Causes for crate::ops::install::StepError {}
-impl Causes for crate::ops::unmanaged_files::ForeignError {}
-impl Causes for crate::fleet::directory::DirectoryError {}
+fn cause_of_kind(kind: Kind) -> Cause {
+    match kind {
+        Kind::Network => Cause::Network,
+        Kind::Integrity => Cause::Integrity,
+        _ => Cause::Other,
+    }
+}
 
-impl Causes for WorkspaceError {
-    fn reason(&self) -> Cause {
+impl FaultCause for WorkspaceError {
+    fn fault_cause(&self) -> Cause {
         match (self.status(), self.kind()) {
             (Some(401), _) => Cause::Token,
             (Some(403), _) => Cause::Refused,
@@ -43,20 +41,25 @@ impl Causes for WorkspaceError {
     }
 }
 
-impl Causes for ChangeError {
-    fn reason(&self) -> Cause {
+impl FaultCause for ChangeError {
+    fn fault_cause(&self) -> Cause {
         match self {
-            Self::Workspace(error) => error.reason(),
-            Self::Drifted { .. } => Cause::Drift,
+            Self::Refused(error) => cause_of_kind(error.kind()),
+            Self::Folder(error) => cause_of_kind(error.kind()),
+            Self::Server(error) => error.fault_cause(),
+            // Its secret cannot be fetched, or its address cannot be used: somebody must help.
+            Self::Access(_) => Cause::Token,
+            Self::Failed(error) => error.fault_cause(),
+            Self::Drifted { .. } | Self::Overtaken(_) => Cause::Drift,
+            Self::UnknownVersion | Self::Lost(_) => Cause::Other,
         }
     }
 }
 
-impl Causes for TargetError {
-    fn reason(&self) -> Cause {
+impl FaultCause for TargetError {
+    fn fault_cause(&self) -> Cause {
         match self {
-            Self::Server(error) => error.reason(),
-            // Its secret cannot be fetched, or its address not be used: both are set right outside.
+            Self::Server(error) => error.fault_cause(),
             Self::Access(_) => Cause::Token,
             Self::Slow(_) => Cause::Network,
             Self::Folder(_) => Cause::Other,
@@ -64,25 +67,28 @@ impl Causes for TargetError {
     }
 }
 
-impl Causes for Failure {
-    fn reason(&self) -> Cause {
+impl FaultCause for NoServer {
+    fn fault_cause(&self) -> Cause {
         match self {
-            Self::Refused { status: 401, .. } => Cause::Token,
-            Self::Refused { .. } => Cause::Refused,
-            Self::NotReached => Cause::Network,
-            Self::Overtaken { .. } => Cause::Drift,
-            Self::Fruitless { .. } | Self::NoEffect { .. } | Self::Broken { .. } => Cause::Other,
+            Self::Access(_) => Cause::Token,
+            Self::Folder => Cause::Other,
         }
     }
 }
 
-impl Causes for Doubt {
-    fn reason(&self) -> Cause {
-        Cause::Network
+impl FaultCause for Failure {
+    fn fault_cause(&self) -> Cause {
+        match self {
+            Self::Refused { status: 401, .. } => Cause::Token,
+            Self::Refused { .. } => Cause::Refused,
+            Self::NotReached | Self::Unreadable => Cause::Network,
+            Self::Overtaken { .. } => Cause::Drift,
+            Self::NotDone { .. } | Self::NoEffect { .. } | Self::Broken { .. } => Cause::Other,
+        }
     }
 }
 
-/// Returns a fault in our own words.
+/// Returns a fault without an error.
 pub(in crate::ops::rollout) fn fault(cause: Cause, message: impl Into<String>, hint: Option<&str>) -> Fault {
     Fault { cause, message: message.into(), hint: hint.map(str::to_owned) }
 }

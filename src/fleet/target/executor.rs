@@ -1,0 +1,53 @@
+//! What can be done with a workspace, whatever its kind.
+//!
+//! *Invariant:* a change counts only when it was read back.
+//! *Not for:* choosing the implementation: see [`super::Target`].
+
+use std::fmt;
+
+use futures_util::future::BoxFuture;
+
+use super::{ChangeReport, ChangeRequest, Snapshot, TargetError};
+use crate::{
+    diagnostic::{Chain, Diagnose},
+    model::{PluginId, Presence},
+};
+
+/// What can be done with a workspace. Folders and servers implement it.
+pub trait Executor: fmt::Debug + Send + Sync {
+    /// Reads everything that is installed. A folder that does not exist yet is empty if it `may_be_missing`.
+    fn read(&self, may_be_missing: bool) -> BoxFuture<'_, Result<Snapshot, TargetError>>;
+
+    /// Reads what is in the place of one plugin, whether [`Executor::read`] lists it or not: a token with few rights sees an
+    /// incomplete list (protocol page 5.3).
+    fn presence<'a>(&'a self, plugin: &'a PluginId) -> BoxFuture<'a, Result<Presence, TargetError>>;
+
+    /// Changes one plugin from what is expected to what is wanted, and reads back what came of it. What is neither expected
+    /// nor wanted is left alone.
+    fn change<'a>(&'a self, request: &'a ChangeRequest) -> BoxFuture<'a, ChangeReport>;
+
+    /// Reads what came of a change that was under way when its process ended; changes nothing. [`Outcome::Unchanged`](crate::fleet::Outcome::Unchanged) means
+    /// that it had no effect: what was there before still is.
+    fn confirm<'a>(&'a self, request: &'a ChangeRequest) -> BoxFuture<'a, ChangeReport>;
+
+    /// Checks whether plugins may be changed here. Returns a note if that cannot be determined.
+    fn check_access(&self) -> BoxFuture<'_, Result<Option<String>, Obstacle>>;
+
+    /// Repairs what killed runs left, as far as that is possible now.
+    fn recover(&self) -> BoxFuture<'_, ()>;
+}
+
+/// Why plugins cannot be changed on a workspace.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Obstacle {
+    /// The reason, with its causes.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl<E: Diagnose> From<&E> for Obstacle {
+    fn from(error: &E) -> Self {
+        Self { message: Chain(error).to_string(), hint: error.hint() }
+    }
+}

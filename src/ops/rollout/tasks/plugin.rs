@@ -1,0 +1,137 @@
+//! Steps that change a plugin: carried out, read back, and rolled back, on whatever kind of workspace.
+//!
+//! *Invariant:* what the journal gets is what the workspace reported: nothing is decided here.
+//! *Not for:* making changes: see [`crate::fleet::target`].
+
+use std::sync::Arc;
+
+use super::{
+    TaskInput, TaskRunner,
+    fault::{FaultCause as _, fault},
+};
+use crate::{
+    fleet::{
+        Outcome,
+        target::{ChangeError, ChangeReport, ChangeRequest, Expected},
+    },
+    model::{Change, Presence},
+    ops::blocking,
+    rollout::{Cause, Fault, PlannedChange, Task, TaskResult},
+};
+
+impl TaskRunner {
+    /// Carries out a step of the plan, rolls it back, or reads what came of either.
+    pub(super) async fn change_plugin(&self, task: Task, planned: &PlannedChange, input: &TaskInput) -> TaskResult {
+        let request = match task {
+            Task::Back { .. } | Task::SettleBack { .. } => self.rollback_request(planned, input).await,
+            _ => Ok(self.request(planned, input).await),
+        };
+        let request = match request {
+            Ok(request) => request,
+            Err(fault) => return TaskResult::Failed(fault),
+        };
+        let target = &self.member.target;
+        match task {
+            Task::Forward { .. } | Task::Back { .. } => changed(target.change(&request).await),
+            _ => confirmed(target.confirm(&request).await, task, planned),
+        }
+    }
+
+    async fn request(&self, planned: &PlannedChange, input: &TaskInput) -> ChangeRequest {
+        let expected = if planned.action == Change::Repin { Expected::Anything } else { Expected::Before };
+        let request = self.prepare_request(planned, Presence::from(planned.to.as_ref())).await;
+        ChangeRequest {
+            expected,
+            replaces_same: planned.action == Change::Reinstall,
+            is_retry: input.is_retry,
+            ..request
+        }
+    }
+
+    async fn rollback_request(&self, planned: &PlannedChange, input: &TaskInput) -> Result<ChangeRequest, Fault> {
+        let unreadable = || fault(Cause::Other, "the journal does not contain what was there before", None);
+        let rollback = input.rollback.as_ref().ok_or_else(unreadable)?;
+        let wanted = rollback.target.presence().ok_or_else(unreadable)?;
+        let after_step = Presence::from(planned.to.as_ref());
+        let request = self.prepare_request(planned, wanted.clone()).await;
+        let (before, expected) = match &rollback.left {
+            _ if rollback.accepts_anything => (after_step, Expected::Anything),
+            None => (after_step, Expected::Before),
+            Some(left) => (left.presence().ok_or_else(unreadable)?.clone(), Expected::BeforeOr(after_step)),
+        };
+        Ok(ChangeRequest { before, expected, ..request })
+    }
+
+    /// Returns a request for what is wanted, with its package.
+    async fn prepare_request(&self, planned: &PlannedChange, wanted: Presence) -> ChangeRequest {
+        let plugin = planned.plugin.clone();
+        let package = match wanted.version().cloned() {
+            None => None,
+            Some(version) => {
+                let (packages, context) = (self.packages.clone(), self.context.clone());
+                let platform = self.planned_workspace().platform.clone();
+                blocking(move || packages.name_of(&context, (&plugin, &version, &platform))).await
+            }
+        };
+        ChangeRequest {
+            before: before(planned),
+            expected: Expected::Before,
+            replaces_same: false,
+            ..ChangeRequest::unconditional(
+                &planned.plugin,
+                wanted,
+                Arc::new(self.packages.permits.package(&planned.plugin, package)),
+            )
+        }
+    }
+}
+
+/// Returns what the plan expects before a change.
+pub(super) fn before(planned: &PlannedChange) -> Presence {
+    match (&planned.from, planned.action) {
+        (Some(version), _) => Presence::Version(version.clone()),
+        (None, Change::Install | Change::Repin) => Presence::Absent,
+        (None, _) => Presence::Unknown,
+    }
+}
+
+/// Returns the entry for a change that was made.
+fn changed(report: ChangeReport) -> TaskResult {
+    match &report.outcome {
+        Outcome::Unchanged => TaskResult::Unchanged,
+        Outcome::Changed => {
+            let note = (!report.notes.is_empty()).then(|| report.notes.join("; "));
+            TaskResult::Done { before: report.before.into(), note }
+        }
+        Outcome::Failed(error) => failed(&report, error),
+        Outcome::Unknown(error) => TaskResult::Unknown(report_fault(&report, error)),
+    }
+}
+
+/// Returns the entry for a change that was read back.
+fn confirmed(report: ChangeReport, task: Task, planned: &PlannedChange) -> TaskResult {
+    match &report.outcome {
+        // Whether it was re-pinned or there all the time cannot be told, and does not matter.
+        Outcome::Changed if planned.action == Change::Repin && matches!(task, Task::Settle { .. }) => {
+            TaskResult::Unchanged
+        }
+        Outcome::Changed => TaskResult::Done { before: report.before.into(), note: None },
+        Outcome::Unchanged => TaskResult::NotDone,
+        Outcome::Failed(error) => failed(&report, error),
+        Outcome::Unknown(error) => TaskResult::Unknown(report_fault(&report, error)),
+    }
+}
+
+fn failed(report: &ChangeReport, error: &ChangeError) -> TaskResult {
+    let fault = report_fault(report, error);
+    match &report.left {
+        Some(left) => {
+            TaskResult::Damaged { before: report.before.clone().into(), left: Box::new(left.clone().into()), fault }
+        }
+        None => TaskResult::Failed(fault),
+    }
+}
+
+fn report_fault(report: &ChangeReport, error: &ChangeError) -> Fault {
+    Fault { message: report.describe(error), ..error.fault() }
+}
