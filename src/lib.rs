@@ -75,6 +75,7 @@ pub mod progress;
 pub mod resolver;
 pub mod rollout;
 pub mod signature;
+mod sqlite;
 pub mod store;
 pub mod upgrade;
 pub mod upstream;

@@ -21,9 +21,11 @@ pub(super) struct AcceptArgs {
 }
 
 impl AcceptArgs {
-    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let VersionRequest::Text { version, .. } = &self.plugin.version else { return Err(self.no_version(session)) };
-        let outcome = accept(&session.context, &self.plugin.id, version)?;
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let VersionRequest::Text { version, .. } = &self.plugin.version else {
+            return Err(self.no_version(session).await);
+        };
+        let outcome = accept(session.context()?, &self.plugin.id, version).await?;
         let fetch = format!(
             "the store still has the package of before: `plugport fetch {}@{version}` brings what was accepted",
             self.plugin.id
@@ -33,16 +35,19 @@ impl AcceptArgs {
     }
 
     /// Returns the failure of somebody who names no version, with those that alerts are open on.
-    fn no_version(&self, session: &Session) -> Failure {
-        let id = &self.plugin.id;
-        let alerts = session.index().ok().and_then(|index| index.open_alerts(id).ok()).unwrap_or_default();
+    async fn no_version(&self, session: &Session) -> Failure {
+        let (id, plugin) = (&self.plugin.id, self.plugin.id.clone());
+        let alerts = match session.index() {
+            Ok(index) => index.read(move |index| index.open_alerts(&plugin)).await.unwrap_or_default(),
+            Err(_) => Vec::new(),
+        };
         let mut versions: Vec<&PluginVersion> =
             alerts.iter().filter_map(|alert| alert.change.version.as_ref()).collect();
         versions.sort();
         versions.dedup();
         let versions: Vec<_> = versions.into_iter().map(ToString::to_string).collect();
         let hint = match versions.as_slice() {
-            _ if alerts.is_empty() => format!("no alert is open on {id}; `plugport show {id}` tells what is known"),
+            _ if alerts.is_empty() => format!("no alert is open on {id}; `plugport show {id}` shows what is known"),
             [] => format!(
                 "the alert is on the whole plugin: name the version that you want, `plugport accept {id}@VERSION`"
             ),

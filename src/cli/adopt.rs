@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Report, Session, selection::connect, setup::to_document, ui};
+use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     model::{Selector, WorkspaceName},
     ops::adopt::{AdoptOptions, AdoptOutcome, AdoptedWorkspace, Draft, Spread, adopt, read_subjects},
@@ -40,7 +40,8 @@ pub(super) struct AdoptArgs {
 
 impl AdoptArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let index = session.index()?;
+        let services = session.services()?;
+        services.context.index().check_exists().await?;
         let mut draft = Draft::open(&session.manifest_path)?;
         let selector = match &self.dir {
             Some(folder) => Selector::Name(draft.with_folder(folder)?),
@@ -48,12 +49,12 @@ impl AdoptArgs {
         };
         let mut targets = Vec::new();
         for workspace in draft.manifest().select(&selector)? {
-            targets.push((workspace.name().clone(), connect(session, workspace).await));
+            targets.push((workspace.name().clone(), services.connect(workspace).await));
         }
         let subjects = read_subjects(targets).await;
         let options =
             AdoptOptions { out: self.out.clone(), force: self.force, partial: self.partial, dry_run: self.dry_run };
-        let outcome = adopt(&index, &draft, &subjects, &options)?;
+        let outcome = services.context.index().read(move |index| adopt(index, &draft, &subjects, &options)).await?;
         Ok(Report {
             document: to_document(&outcome),
             text: text(&outcome),

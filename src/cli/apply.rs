@@ -9,6 +9,7 @@ use super::{
     render::{self, RolloutPrinter},
 };
 use crate::{
+    blocking::run_blocking,
     model::{Selector, WorkspaceName},
     ops::{
         plan::{current_lock, saved},
@@ -68,14 +69,14 @@ impl ApplyArgs {
         if self.plan.is_none() {
             self.confirm(session, &plan).await?;
         }
-        let crew = crew(session, &plan).await;
+        let crew = crew(session, &plan).await?;
         let lock = current_lock(&session.manifest_path)?;
-        let (context, remarks) = session.with_fresh_keys().await;
-        let options = self.carrying.options(session, self.no_way_back);
+        let (context, remarks) = session.with_fresh_keys().await?;
+        let options = self.carrying.options(session, self.no_way_back)?;
         let told = RolloutPrinter::new(session.ui, &plan);
         let setting = Setting {
             context: &context,
-            sources: session.sources(),
+            sources: session.sources()?,
             options: &options,
             interrupt: &session.interrupt,
             observer: &told,
@@ -101,9 +102,9 @@ impl ApplyArgs {
         }
         let ui = session.ui;
         ui.show(&plan::text(plan, session.verbose));
-        let answer = tokio::task::spawn_blocking(move || ui.ask("Carry this plan out? Only `yes` does: ")).await;
-        match answer {
-            Ok(answer) if answer.trim() == "yes" => Ok(()),
+        let answer = run_blocking(move || ui.ask("Carry this plan out? Only `yes` does: ")).await;
+        match answer.trim() {
+            "yes" => Ok(()),
             _ => Err(Failure::usage(
                 "the plan was not confirmed, and nothing was changed",
                 "answer `yes`, or say `--yes`",
@@ -113,22 +114,23 @@ impl ApplyArgs {
 }
 
 impl Carrying {
-    pub(super) fn options(&self, session: &Session, no_way_back: bool) -> RolloutOptions {
+    pub(super) fn options(&self, session: &Session, no_way_back: bool) -> Result<RolloutOptions, Failure> {
         session.rollout_options(self.take_lock.clone(), no_way_back)
     }
 }
 
 /// Connects the workspaces that a plan changes, as far as the manifest has them.
-pub(super) async fn crew(session: &Session, plan: &Plan) -> Members {
+pub(super) async fn crew(session: &Session, plan: &Plan) -> Result<Members, Failure> {
+    let (manifest, services) = (session.manifest()?, session.services()?);
     let mut crew = Members::new();
     let names: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
     for name in names {
-        if let Ok(workspace) = session.manifest.workspace(name) {
-            let target = super::selection::connect(session, workspace).await;
+        if let Ok(workspace) = manifest.workspace(name) {
+            let target = services.connect(workspace).await;
             crew.insert(name.clone(), Member { target, workspace: workspace.clone() });
         }
     }
-    crew
+    Ok(crew)
 }
 
 /// Returns what there is to say of a plan that changes nothing.

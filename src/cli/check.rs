@@ -33,18 +33,19 @@ pub(super) struct CheckArgs {
 
 impl CheckArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let index = session.index()?;
+        let context = session.context()?;
+        context.index().check_exists().await?;
         let subjects = match &self.workspace_file {
             Some(path) => SavedInventory::read(path)?.into_workspaces(),
-            None => read_workspaces(&session.context, self.selection.or_all(session).await?).await,
+            None => read_workspaces(context, self.selection.or_all(session).await?).await,
         };
         let options = CheckOptions {
             grafana: self.grafana.clone(),
-            published_before: session.published_before(),
-            signatures: signature_rule(&session.context.trust),
+            published_before: session.published_before()?,
+            signatures: signature_rule(&context.trust),
         };
-        let mut outcome = check(&index, subjects, &options)?;
-        let offers = self.offers(session, &mut outcome).await;
+        let mut outcome = context.index().read(move |index| check(index, subjects, &options)).await?;
+        let offers = self.offers(session, &mut outcome).await?;
         let mut document = to_document(&outcome);
         if let (Some(fields), false) = (document.as_object_mut(), offers.is_empty()) {
             fields.insert("offers".to_owned(), to_document(&offers));
@@ -61,16 +62,17 @@ impl CheckArgs {
 
 impl CheckArgs {
     /// Asks AWS for the versions it offers for its own workspaces; what it does not offer is a remark, never a failure.
-    async fn offers(&self, session: &Session, outcome: &mut CheckOutcome) -> Vec<OfferedVersions> {
+    async fn offers(&self, session: &Session, outcome: &mut CheckOutcome) -> Result<Vec<OfferedVersions>, Failure> {
         if self.workspace_file.is_some() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
+        let manifest = session.manifest()?;
         let mut workspaces = Vec::new();
         for checked in &outcome.workspaces {
-            let named = checked.name.parse().ok().and_then(|name| session.manifest.workspace(&name).ok());
+            let named = checked.name.parse().ok().and_then(|name| manifest.workspace(&name).ok());
             workspaces.extend(named.map(|workspace| (workspace, checked.grafana.as_ref())));
         }
-        let (offers, remarks) = offers(&session.context.client, workspaces, &self.grafana).await;
+        let (offers, remarks) = offers(&session.context()?.client, workspaces, &self.grafana).await;
         for checked in &mut outcome.workspaces {
             let own = offers.iter().filter(|offer| offer.workspace == checked.name);
             checked.warnings.extend(own.filter_map(OfferedVersions::remark));
@@ -78,7 +80,7 @@ impl CheckArgs {
         if let Some(first) = outcome.workspaces.first_mut() {
             first.warnings.extend(remarks);
         }
-        offers
+        Ok(offers)
     }
 }
 

@@ -40,11 +40,11 @@ impl FromStr for Start {
 }
 
 impl DiffArgs {
-    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let since = self.since.map_or(Since::LastSync, |start| start.0);
-        let index = session.index()?;
-        let (mut changes, syncs) = (index.changes(since)?, index.syncs()?);
-        // The order in which the upstream answered tells nothing.
+        let read = session.index()?.read(move |index| Ok::<_, Failure>((index.changes(since)?, index.syncs()?)));
+        let (mut changes, syncs) = read.await?;
+        // The order in which the upstream answered means nothing.
         changes.sort_by(|left, right| (left.sync, &left.change.plugin).cmp(&(right.sync, &right.change.plugin)));
         let documents: Vec<_> = changes.iter().map(document).collect();
         let since = match since {

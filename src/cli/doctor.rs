@@ -18,8 +18,8 @@ pub(super) struct DoctorArgs {
 
 impl DoctorArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let sources = self.repair.then(|| session.sources());
-        let outcome = doctor(&session.context, sources).await?;
+        let sources = self.repair.then(|| session.sources()).transpose()?;
+        let outcome = doctor(session.context()?, sources).await?;
         let hints = outcome.checks.iter().filter_map(|check| check.hint.as_deref());
         let problems = hints.map(|hint| format!("hint: {hint}")).collect();
         let text = ui::table(&["check", "state", "detail"], outcome.checks.iter().map(row));
@@ -30,7 +30,7 @@ impl DoctorArgs {
 fn row(check: &Check) -> Vec<String> {
     let state = match (check.ok, check.repaired) {
         (true, false) => "ok",
-        (true, true) => "mended",
+        (true, true) => "repaired",
         (false, _) => "not ok",
     };
     vec![check.name.to_owned(), state.to_owned(), check.detail.clone()]

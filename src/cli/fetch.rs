@@ -53,11 +53,11 @@ impl FetchArgs {
             (false, false) => FetchRequest::Plugins(self.plugins.clone()),
         };
         let surroundings =
-            Surroundings { grafana: self.grafana.clone(), platforms, published_before: session.published_before() };
+            Surroundings { grafana: self.grafana.clone(), platforms, published_before: session.published_before()? };
         let (dependencies, concurrency) = (!self.locked, self.concurrency.get());
         let options = FetchOptions { subject, surroundings, dependencies, concurrency };
-        let (context, remarks) = session.with_fresh_keys().await;
-        let outcome = fetch(&context, session.sources(), &options).await?;
+        let (context, remarks) = session.with_fresh_keys().await?;
+        let outcome = fetch(&context, session.sources()?, &options).await?;
         let mut report = report(&outcome);
         report.problems.splice(..0, remarks);
         Ok(report)

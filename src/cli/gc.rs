@@ -22,9 +22,9 @@ pub(super) struct GcArgs {
 }
 
 impl GcArgs {
-    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let options = GcOptions { keep: self.keep.map(NonZeroUsize::get), dry_run: self.dry_run };
-        let outcome = gc(&session.context, options)?;
+        let outcome = gc(session.context()?, options).await?;
         let mut document = to_document(&outcome);
         document["dry_run"] = self.dry_run.into();
         let note = |name: &String| {

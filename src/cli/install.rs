@@ -44,13 +44,13 @@ impl InstallArgs {
         let options = InstallOptions {
             specs: self.plugins.clone(),
             dry_run: self.dry_run,
-            preflight: session.manifest.trust().preflight,
+            preflight: session.manifest()?.trust().preflight,
             grafana: self.grafana.clone(),
-            published_before: session.published_before(),
+            published_before: session.published_before()?,
             concurrency: self.concurrency.get(),
         };
-        let (context, remarks) = session.with_fresh_keys().await;
-        let changes = install(&context, session.sources(), targets, &options).await?;
+        let (context, remarks) = session.with_fresh_keys().await?;
+        let changes = install(&context, session.sources()?, targets, &options).await?;
         let mut report = report(&changes, self.dry_run);
         report.problems.splice(..0, remarks);
         Ok(report)
@@ -88,7 +88,7 @@ impl UninstallArgs {
             dry_run: self.dry_run,
             concurrency: self.concurrency.get(),
         };
-        Ok(report(&remove(&session.context, targets, &options).await, self.dry_run))
+        Ok(report(&remove(session.context()?, targets, &options).await, self.dry_run))
     }
 }
 

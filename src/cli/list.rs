@@ -1,5 +1,7 @@
 //! `plugport list`.
 
+use std::collections::{HashMap, HashSet};
+
 use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -7,7 +9,8 @@ use serde_json::{Value, json};
 use super::{Failure, Report, Session, selection::TargetSelection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
-    index::Index,
+    index::{Index, IndexError, IndexHandle},
+    model::{PluginId, PluginVersion},
     ops::target::{InstalledPlugin, SignatureState, Snapshot, Target, TargetError, Unread},
 };
 
@@ -25,10 +28,11 @@ pub(super) struct ListArgs {
 
 impl ListArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let context = session.context()?;
         let mut read = Vec::new();
         for one in read_all(self.selection.or_all(session).await?).await {
             read.push(match one.state {
-                Ok(state) => TargetListing { state: Ok(state.verify_signatures(&session.context.trust).await), ..one },
+                Ok(state) => TargetListing { state: Ok(state.verify_signatures(&context.trust).await), ..one },
                 failed => TargetListing { state: failed, ..one },
             });
         }
@@ -41,20 +45,20 @@ impl ListArgs {
         let text = if rows.is_empty() { String::new() } else { ui::table(&header, rows) };
         let nothing = rows_read == 0 && kind(&read).is_none();
         let notes = if nothing { vec!["no plugins are installed".to_owned()] } else { Vec::new() };
-        let index = session.index().ok();
+        let weak = weak_packages(context.index(), &read).await;
         let documents: Vec<_> = read
             .iter()
             .map(|one| {
                 document(one, |plugin| {
-                    let known = index.as_ref().filter(|_| one.target.as_folder().is_some());
-                    plugin_document(plugin, known.and_then(|index| is_weak(index, plugin)))
+                    let is_folder = one.target.as_folder().is_some();
+                    plugin_document(plugin, is_folder.then(|| weak.get(&named(plugin)?).copied()).flatten())
                 })
             })
             .collect();
         Ok(Report {
             document: json!({ "workspaces": documents }),
             text,
-            problems: session.key_remarks().into_iter().chain(problems(&read)).collect(),
+            problems: session.key_notes()?.into_iter().chain(problems(&read)).collect(),
             notes,
             kind: kind(&read),
         })
@@ -103,11 +107,35 @@ fn row(target: &Target, plugin: &InstalledPlugin) -> Vec<String> {
     ]
 }
 
-/// Returns whether only an MD5 stands behind the package in the store of what a folder has; nothing where there is none.
-fn is_weak(index: &Index, plugin: &InstalledPlugin) -> Option<bool> {
-    let version = plugin.version.as_ref()?;
-    let blobs = index.blobs_of(&plugin.id).ok()?;
-    blobs.iter().find(|blob| blob.version.same_release(version)).map(|blob| blob.weak)
+/// A plugin at the version that is installed.
+type InstalledVersion = (PluginId, PluginVersion);
+
+fn named(plugin: &InstalledPlugin) -> Option<InstalledVersion> {
+    Some((plugin.id.clone(), plugin.version.clone()?))
+}
+
+/// Returns which of the plugins in folders have a package in the store, and whether only an MD5 proves it.
+async fn weak_packages(index: &IndexHandle, read: &[TargetListing]) -> HashMap<InstalledVersion, bool> {
+    let folders = read.iter().filter(|one| one.target.as_folder().is_some());
+    let installed: HashSet<_> = folders
+        .filter_map(TargetListing::there)
+        .flat_map(|(_, state)| state.plugins.values())
+        .filter_map(named)
+        .collect();
+    if installed.is_empty() {
+        return HashMap::new();
+    }
+    let find = move |index: &Index| {
+        let mut weak = HashMap::new();
+        for (id, version) in installed {
+            let blobs = index.blobs_of(&id)?;
+            if let Some(blob) = blobs.iter().find(|blob| blob.version.same_release(&version)) {
+                weak.insert((id, version), blob.weak);
+            }
+        }
+        Ok::<_, IndexError>(weak)
+    };
+    index.read(find).await.unwrap_or_default()
 }
 
 fn plugin_document(plugin: &InstalledPlugin, weak: Option<bool>) -> Value {

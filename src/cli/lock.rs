@@ -4,12 +4,7 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use clap::Args;
 
-use super::{
-    Failure, Report, Session,
-    selection::{connect, select},
-    setup::to_document,
-    ui,
-};
+use super::{Failure, Report, Session, selection::select, setup::to_document, ui};
 use crate::{
     lockfile::{LockChange, LockDifference},
     model::{PluginId, Selector},
@@ -41,19 +36,20 @@ pub(super) struct LockArgs {
 
 impl LockArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let services = session.services()?;
         let mut targets = Vec::new();
         for workspace in select(session, self.on.as_ref().unwrap_or(&Selector::All))? {
-            targets.push((workspace.name().clone(), connect(session, workspace).await));
+            targets.push((workspace.name().clone(), services.connect(workspace).await));
         }
         let states = read_states(targets, self.concurrency.get()).await;
         let options = LockOptions {
             upgrade: self.upgrade(),
-            published_before: session.published_before(),
+            published_before: session.published_before()?,
             concurrency: self.concurrency.get(),
         };
-        let (context, remarks) = session.with_fresh_keys().await;
-        let files = (&session.manifest, session.manifest_path.as_path());
-        let outcome = lock(&context, session.sources(), files, (&states, &options), self.check).await?;
+        let (context, remarks) = session.with_fresh_keys().await?;
+        let files = (session.manifest()?, session.manifest_path.as_path());
+        let outcome = lock(&context, &services.sources, files, (&states, &options), self.check).await?;
         let mut report = report(&outcome);
         report.problems.splice(..0, remarks);
         Ok(report)

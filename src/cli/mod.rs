@@ -158,13 +158,13 @@ impl Command {
     async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match self {
             Self::Sync(arguments) => arguments.run(session).await,
-            Self::Search(arguments) => arguments.run(session),
-            Self::Show(arguments) => arguments.run(session),
-            Self::Versions(arguments) => arguments.run(session),
-            Self::Diff(arguments) => arguments.run(session),
-            Self::Accept(arguments) => arguments.run(session),
+            Self::Search(arguments) => arguments.run(session).await,
+            Self::Show(arguments) => arguments.run(session).await,
+            Self::Versions(arguments) => arguments.run(session).await,
+            Self::Diff(arguments) => arguments.run(session).await,
+            Self::Accept(arguments) => arguments.run(session).await,
             Self::Fetch(arguments) => arguments.run(session).await,
-            Self::Verify(arguments) => arguments.run(session),
+            Self::Verify(arguments) => arguments.run(session).await,
             Self::Install(arguments) => arguments.run(session).await,
             Self::Uninstall(arguments) => arguments.run(session).await,
             Self::List(arguments) => arguments.run(session).await,
@@ -179,7 +179,7 @@ impl Command {
             Self::Apply(arguments) => arguments.run(session).await,
             Self::Rollout(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
-            Self::Gc(arguments) => arguments.run(session),
+            Self::Gc(arguments) => arguments.run(session).await,
             Self::Doctor(arguments) => arguments.run(session).await,
             Self::Schema(arguments) => Ok(arguments.run()),
             Self::Completions(arguments) => Ok(arguments.run()),
@@ -280,10 +280,7 @@ enum RunEnd {
 async fn until_signal(arguments: &Cli, name: &'static str) -> RunEnd {
     let interrupt = Arc::new(Interrupt::default());
     let caught = signals::listen(Arc::clone(&interrupt));
-    let session = match Session::open(&arguments.globals, arguments.ui(), name, Arc::clone(&interrupt)) {
-        Ok(session) => session,
-        Err(failure) => return RunEnd::With(Err(failure)),
-    };
+    let session = Session::new(&arguments.globals, arguments.ui(), name, Arc::clone(&interrupt));
     let mut work = Box::pin(arguments.command.run(&session));
     let ended = tokio::select! {
         signal = caught => {
@@ -301,7 +298,7 @@ async fn until_signal(arguments: &Cli, name: &'static str) -> RunEnd {
         RunEnd::With(_) | RunEnd::After(..) => Duration::from_mins(1),
         RunEnd::By(_) => signals::LAST_WORDS,
     };
-    for line in session.give_back(limit).await {
+    for line in session.delete_tokens(limit).await {
         arguments.ui().problem(&line);
     }
     ended

@@ -5,13 +5,14 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Report, Session,
-    list::{document, kind, problems, read_all, version},
+    list::{TargetListing, document, kind, problems, read_all, version},
     selection::TargetSelection,
     ui,
 };
 use crate::{
     diagnostic::Kind,
-    model::GrafanaVersion,
+    index::Index,
+    model::{GrafanaVersion, Timestamp},
     ops::{
         outdated::{Compared, compare},
         target::Target,
@@ -36,30 +37,44 @@ pub(super) struct OutdatedArgs {
 
 impl OutdatedArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let index = session.index()?;
+        let context = session.context()?;
+        context.index().check_exists().await?;
         let read = read_all(self.selection.or_all(session).await?).await;
-        let (mut rows, mut documents, mut problems) = (Vec::new(), Vec::new(), problems(&read));
-        for one in &read {
-            let target = &one.target;
-            let compared = match &one.state {
-                Ok(state) => compare(&index, target, state, self.grafana.as_ref(), session.published_before())?,
-                Err(_) => Vec::new(),
-            };
-            let unknown = compared.iter().filter_map(|one| one.newest.as_ref().err());
-            problems.extend(unknown.map(|why| format!("note: {}: {why}", target.name)));
-            let outdated: Vec<_> = compared.iter().filter(|one| one.is_outdated()).collect();
-            rows.extend(outdated.iter().map(|one| row(target, one)));
-            let mut whole = document(one, |_| Value::Null);
-            whole["plugins"] = outdated.iter().map(|one| outdated_document(one)).collect();
-            documents.push(whole);
-        }
-        let (found, failed) = (!rows.is_empty(), kind(&read));
-        let text = if found { ui::table(&["workspace", "plugin", "installed", "newest"], rows) } else { String::new() };
-        let current = !found && failed.is_none();
-        let notes = if current { vec!["nothing is outdated".to_owned()] } else { Vec::new() };
-        let kind = failed.or((found && self.exit_code).then_some(Kind::Findings));
-        Ok(Report { document: json!({ "workspaces": documents }), text, notes, problems, kind })
+        let (grafana, published_before, exit_code) =
+            (self.grafana.clone(), session.published_before()?, self.exit_code);
+        let compare = move |index: &Index| report(index, &read, grafana.as_ref(), published_before, exit_code);
+        context.index().read(compare).await
     }
+}
+
+fn report(
+    index: &Index,
+    read: &[TargetListing],
+    grafana: Option<&GrafanaVersion>,
+    published_before: Option<Timestamp>,
+    exit_code: bool,
+) -> Result<Report, Failure> {
+    let (mut rows, mut documents, mut problems) = (Vec::new(), Vec::new(), problems(read));
+    for one in read {
+        let target = &one.target;
+        let compared = match &one.state {
+            Ok(state) => compare(index, target, state, grafana, published_before)?,
+            Err(_) => Vec::new(),
+        };
+        let unknown = compared.iter().filter_map(|one| one.newest.as_ref().err());
+        problems.extend(unknown.map(|why| format!("note: {}: {why}", target.name)));
+        let outdated: Vec<_> = compared.iter().filter(|one| one.is_outdated()).collect();
+        rows.extend(outdated.iter().map(|one| row(target, one)));
+        let mut whole = document(one, |_| Value::Null);
+        whole["plugins"] = outdated.iter().map(|one| outdated_document(one)).collect();
+        documents.push(whole);
+    }
+    let (found, failed) = (!rows.is_empty(), kind(read));
+    let text = if found { ui::table(&["workspace", "plugin", "installed", "newest"], rows) } else { String::new() };
+    let current = !found && failed.is_none();
+    let notes = if current { vec!["nothing is outdated".to_owned()] } else { Vec::new() };
+    let kind = failed.or((found && exit_code).then_some(Kind::Findings));
+    Ok(Report { document: json!({ "workspaces": documents }), text, notes, problems, kind })
 }
 
 fn row(target: &Target, one: &Compared<'_>) -> Vec<String> {

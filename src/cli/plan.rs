@@ -4,13 +4,9 @@ use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
 use clap::Args;
 
-use super::{
-    Failure, Report, Session,
-    selection::{connect, select},
-    setup::to_document,
-    ui,
-};
+use super::{Failure, Report, Session, selection::select, setup::to_document, ui};
 use crate::{
+    blocking::run_blocking,
     diagnostic::Kind,
     model::{Selector, WorkspaceName},
     ops::{
@@ -64,14 +60,16 @@ impl PlanArgs {
 /// Plans what is to be done on the workspaces that a selector means, or on all.
 pub(super) async fn make(session: &Session, on: Option<&Selector>) -> Result<Planned, Failure> {
     let selector = on.cloned().unwrap_or(Selector::All);
+    let services = session.services()?;
     let mut targets = Vec::new();
     for workspace in select(session, &selector)? {
-        targets.push((workspace.name().clone(), connect(session, workspace).await));
+        targets.push((workspace.name().clone(), services.connect(workspace).await));
     }
-    let last_known = rollout::last_known(&session.context.home)?;
-    let options = PlanOptions { published_before: session.published_before(), last_known };
-    let files = (&session.manifest, session.manifest_path.as_path());
-    Ok(plan(&session.context, session.sources(), files, targets, options).await?)
+    let home = services.context.home.clone();
+    let last_known = run_blocking(move || rollout::last_known(&home)).await?;
+    let options = PlanOptions { published_before: session.published_before()?, last_known };
+    let files = (session.manifest()?, session.manifest_path.as_path());
+    Ok(plan(&services.context, &services.sources, files, targets, options).await?)
 }
 
 /// Returns a plan as people read it; what stays as it is only where that is asked for, or nothing else is there.

@@ -13,6 +13,7 @@ use super::{
     ui,
 };
 use crate::{
+    blocking::run_blocking,
     journal::{RolloutHolder, RolloutSummary},
     ops::rollout::{self, Members, Onward, Setting, Story},
     rollout::{WaveState, WaveStatus},
@@ -78,8 +79,8 @@ impl RolloutArgs {
 
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match &self.command {
-            RolloutCommand::List => list(session),
-            RolloutCommand::Show { which } => show(session, which),
+            RolloutCommand::List => list(session).await,
+            RolloutCommand::Show { which } => show(session, which).await,
             RolloutCommand::Resume { which, carrying } => go_on(session, which, carrying, Onward::Resume).await,
             RolloutCommand::Abort { which, carrying } => go_on(session, which, carrying, Onward::Abort).await,
             RolloutCommand::Undo { which, carrying } => go_on(session, which, carrying, Onward::Undo).await,
@@ -88,14 +89,14 @@ impl RolloutArgs {
 }
 
 async fn go_on(session: &Session, which: &Which, carrying: &Carrying, way: Onward) -> Result<Report, Failure> {
-    let story = rollout::story(&session.context.home, which.id.as_deref())?;
-    let crew = if way == Onward::Abort { Members::new() } else { crew(session, &story.plan).await };
-    let (context, remarks) = session.with_fresh_keys().await;
-    let options = carrying.options(session, true);
+    let story = story(session, which).await?;
+    let crew = if way == Onward::Abort { Members::new() } else { crew(session, &story.plan).await? };
+    let (context, remarks) = session.with_fresh_keys().await?;
+    let options = carrying.options(session, true)?;
     let told = RolloutPrinter::new(session.ui, &story.plan);
     let setting = Setting {
         context: &context,
-        sources: session.sources(),
+        sources: session.sources()?,
         options: &options,
         interrupt: &session.interrupt,
         observer: &told,
@@ -107,8 +108,15 @@ async fn go_on(session: &Session, which: &Which, carrying: &Carrying, way: Onwar
     Ok(report)
 }
 
-fn list(session: &Session) -> Result<Report, Failure> {
-    let (all, holder) = rollout::list(&session.context.home)?;
+/// Reads the rollout that is meant, which needs the cache and nothing else.
+async fn story(session: &Session, which: &Which) -> Result<Story, Failure> {
+    let (home, id) = (session.home()?.clone(), which.id.clone());
+    Ok(run_blocking(move || rollout::story(&home, id.as_deref())).await?)
+}
+
+async fn list(session: &Session) -> Result<Report, Failure> {
+    let home = session.home()?.clone();
+    let (all, holder) = run_blocking(move || rollout::list(&home)).await?;
     let documents: Vec<_> = all.iter().map(|listed| document(listed, holder.as_ref())).collect();
     let row = |listed: &RolloutSummary| {
         let at_work = holder.as_ref().is_some_and(|holder| holder.rollout == listed.id);
@@ -132,8 +140,8 @@ fn document(listed: &RolloutSummary, holder: Option<&RolloutHolder>) -> serde_js
     })
 }
 
-fn show(session: &Session, which: &Which) -> Result<Report, Failure> {
-    let story = rollout::story(&session.context.home, which.id.as_deref())?;
+async fn show(session: &Session, which: &Which) -> Result<Report, Failure> {
+    let story = story(session, which).await?;
     let mut whole = document(&story.listed, story.holder.as_ref());
     whole["plan_id"] = json!(story.plan.plan_id);
     whole["paused"] = json!(story.engine.paused());

@@ -46,7 +46,7 @@ enum Order {
 }
 
 impl SearchArgs {
-    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let query = SearchQuery {
             words: self.words.join(" "),
             plugin_type: self.plugin_type.clone().map(PluginType::from),
@@ -61,11 +61,12 @@ impl SearchArgs {
             limit: self.limit,
             include_withdrawn: false,
         };
-        let results = session.index()?.search(&query)?;
+        let words = query.words.clone();
+        let results = session.index()?.read(move |index| index.search(&query)).await?;
         let plugins: Vec<_> = results.hits.iter().map(document).collect();
         Ok(Report {
-            document: json!({ "query": query.words, "total": results.total, "plugins": plugins }),
-            notes: notes(&results, &self.describe(&query.words)),
+            document: json!({ "query": words, "total": results.total, "plugins": plugins }),
+            notes: notes(&results, &self.describe(&words)),
             text: text(&results),
             ..Report::default()
         })

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::{Failure, Session};
 use crate::{
-    fleet::{Target, Workspace, manifest::SelectError},
+    fleet::{Target, Workspace},
     model::{Platform, Selector},
 };
 
@@ -45,22 +45,17 @@ impl TargetSelection {
         let workspaces = select(session, &selector)?;
         let mut targets = Vec::new();
         for workspace in workspaces {
-            targets.push(connect(session, workspace).await);
+            targets.push(session.services()?.connect(workspace).await);
         }
         Ok(targets)
     }
 }
 
 /// Returns the workspaces of the manifest that a selector means.
-pub(super) fn select<'a>(session: &'a Session, selector: &Selector) -> Result<Vec<&'a Workspace>, SelectError> {
-    session.manifest.select(selector)
+pub(super) fn select<'a>(session: &'a Session, selector: &Selector) -> Result<Vec<&'a Workspace>, Failure> {
+    Ok(session.manifest()?.select(selector)?)
 }
 
 fn folder(path: &Path) -> Target {
     Target::folder(path.display().to_string(), Platform::host(), path.to_path_buf(), None)
-}
-
-/// Fetches the secret of a workspace and connects to it.
-pub(super) async fn connect(session: &Session, workspace: &Workspace) -> Target {
-    Target::connect(workspace, &session.context.client, &super::setup::environment, &session.tokens).await
 }

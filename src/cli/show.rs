@@ -10,6 +10,7 @@ use crate::{
     index::{Index, StoredPlugin, StoredRelease},
     model::{PluginId, PluginSpec, PluginStatus, VersionRequest},
     ops::{
+        Context,
         candidates::{candidates, find_plugin},
         sync::Alert,
         trust::Signed,
@@ -27,17 +28,24 @@ pub(super) struct ShowArgs {
 }
 
 impl ShowArgs {
-    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let index = session.index()?;
-        let stored = find_plugin(&index, &self.plugin.id)?;
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let (context, plugin) = (session.context()?.clone(), self.plugin.clone());
+        let notes = session.key_notes()?;
+        let show = move |index: &Index| Self { plugin }.report(&context, index, notes);
+        session.context()?.index().read(show).await
+    }
+
+    fn report(&self, context: &Context, index: &Index, notes: Vec<String>) -> Result<Report, Failure> {
+        let stored = find_plugin(index, &self.plugin.id)?;
         let releases = index.releases(&self.plugin.id)?;
         let alerts: Vec<_> =
             index.open_alerts(&self.plugin.id)?.into_iter().map(|alert| Alert::from(alert.change)).collect();
-        let problems = alerts.iter().map(|alert| format!("alert: {alert}; `plugport accept` takes it")).collect();
+        let alerted = alerts.iter().map(|alert| format!("alert: {alert}; `plugport accept` takes it"));
+        let problems = alerted.chain(notes).collect();
         if self.plugin.version == VersionRequest::Any {
             // The newest of which there is a package here.
             let in_store = releases.iter().find(|release| !release.stored.is_empty());
-            let signatures = StoredSignatures::of(session, &index, &self.plugin.id, in_store)?;
+            let signatures = StoredSignatures::read(context, index, &self.plugin.id, in_store)?;
             let mut document = document(&stored, &releases);
             document["alerts"] = json!(alerts);
             return Ok(signatures.report(document, &text(&stored, &releases), problems));
@@ -54,7 +62,7 @@ impl ShowArgs {
         fields["alerts"] = json!(alerts);
         fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
         let text = format!("{}\n\n{}\n{}", heading(&stored), versions::text(&release, None), digests(&release));
-        Ok(StoredSignatures::of(session, &index, &self.plugin.id, release.first())?.report(fields, &text, problems))
+        Ok(StoredSignatures::read(context, index, &self.plugin.id, release.first())?.report(fields, &text, problems))
     }
 }
 
@@ -65,17 +73,17 @@ struct StoredSignatures {
 }
 
 impl StoredSignatures {
-    fn of(
-        session: &Session,
+    fn read(
+        context: &Context,
         index: &Index,
         plugin: &PluginId,
         release: Option<&StoredRelease>,
     ) -> Result<Self, Failure> {
         let mut blobs = index.blobs_of(plugin)?;
         blobs.retain(|blob| release.is_some_and(|stored| stored.release.version == blob.version));
-        let (signed, remarks) = stored_signatures(&session.context, &blobs);
+        let (signed, remarks) = stored_signatures(context, &blobs);
         let remarks = remarks.into_iter().map(|remark| format!("note: {remark}"));
-        Ok(Self { signed, problems: session.key_remarks().into_iter().chain(remarks).collect() })
+        Ok(Self { signed, problems: remarks.collect() })
     }
 
     fn report(self, mut document: Value, text: &str, mut problems: Vec<String>) -> Report {

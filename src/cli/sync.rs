@@ -46,9 +46,9 @@ impl SyncArgs {
             full: self.full,
             confirm: self.confirm,
         };
-        let outcome = sync(&session.context, &upstream, &options).await?;
-        // Only the upstream of the manifest is believed, not one that is named for this run.
-        let keys = if self.source.is_none() { session.with_fresh_keys().await.1 } else { Vec::new() };
+        let outcome = sync(session.context()?, &upstream, &options).await?;
+        // Only the upstream of the manifest is trusted, not one that is named for this run.
+        let keys = if self.source.is_none() { session.with_fresh_keys().await?.1 } else { Vec::new() };
         Ok(Report {
             kind: kind(&outcome),
             problems: keys.into_iter().chain(problems(&outcome)).collect(),

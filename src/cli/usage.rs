@@ -39,7 +39,7 @@ type TargetUsage = (Target, Result<WorkspaceUsage, UsageError>);
 
 impl UsageArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let read = read_usage(&session.context, self.selection.or_all(session).await?).await;
+        let read = read_usage(session.context()?, self.selection.or_all(session).await?).await;
         let wanted = read.iter().filter(|_| session.wants_document);
         let documents: Vec<_> = wanted.map(|one| self.document(one)).collect();
         let usages: Vec<_> = read.iter().filter_map(|(_, usage)| usage.as_ref().ok()).collect();

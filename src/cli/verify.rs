@@ -39,13 +39,14 @@ pub(super) struct VerifyArgs {
 }
 
 impl VerifyArgs {
-    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let context = session.context()?;
         let outcome = match (&self.file, &self.dir) {
-            (Some(file), _) => verify_file(&session.context, file)?,
-            (None, Some(folder)) => verify_folder(&session.context, folder)?,
-            (None, None) => verify_store(&session.context, &self.plugins)?,
+            (Some(file), _) => verify_file(context, file).await?,
+            (None, Some(folder)) => verify_folder(context, folder).await?,
+            (None, None) => verify_store(context, &self.plugins).await?,
         };
-        let mut notes = session.key_remarks();
+        let mut notes = session.key_notes()?;
         notes.extend(outcome.remarks.iter().map(|remark| format!("note: {remark}")));
         notes.extend(outcome.failures.iter().map(|failure| format!("failed: {}: {}", failure.object, failure.reason)));
         notes.extend(signatures(&outcome.signatures));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Failure, Report, Session, ui};
 use crate::{
-    index::StoredRelease,
+    index::{Index, StoredRelease},
     model::{GrafanaVersion, Platform, PluginId},
     ops::candidates::find_plugin,
     resolver::works_with,
@@ -26,10 +26,10 @@ pub(super) struct VersionsArgs {
 }
 
 impl VersionsArgs {
-    pub(super) fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let index = session.index()?;
-        let stored = find_plugin(&index, &self.plugin)?;
-        let mut releases = index.releases(&self.plugin)?;
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let plugin = self.plugin.clone();
+        let read = move |index: &Index| Ok::<_, Failure>((find_plugin(index, &plugin)?, index.releases(&plugin)?));
+        let (stored, mut releases) = session.index()?.read(read).await?;
         // With a plugin its versions are gone, though nobody said so of each.
         for release in &mut releases {
             release.withdrawn_at = release.withdrawn_at.or(stored.withdrawn_at);

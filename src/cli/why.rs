@@ -13,7 +13,8 @@ use super::{
     ui,
 };
 use crate::{
-    fleet::manifest::Wish,
+    fleet::{Manifest, manifest::Wish},
+    index::Index,
     model::{GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, VersionRequest},
     ops::{
         candidates::signature_rule,
@@ -61,12 +62,16 @@ pub(super) struct WhyNotArgs {
 
 impl WhyArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let index = session.index()?;
+        let index = session.context()?.index();
+        index.check_exists().await?;
         let (places, read) = self.scope.places(session).await?;
-        find(&index, &places, &self.plugin)?;
-        let policy = policy(session);
-        let answers: Result<Vec<_>, _> = places.iter().map(|place| why(&index, place, &self.plugin, &policy)).collect();
-        Ok(report(&self.plugin, None, &answers?, &read))
+        let (policy, plugin) = (policy(session)?, self.plugin.clone());
+        let answer = move |index: &Index| {
+            find(index, &places, &plugin)?;
+            let answers = places.iter().map(|place| why(index, place, &plugin, &policy));
+            Ok::<_, Failure>(answers.collect::<Result<Vec<_>, _>>()?)
+        };
+        Ok(report(&self.plugin, None, &index.read(answer).await?, &read))
     }
 }
 
@@ -76,24 +81,29 @@ impl WhyNotArgs {
             let hint = format!("write `{}@1.2.3`; `plugport versions {}` lists them", self.plugin.id, self.plugin.id);
             return Err(Failure::usage(format!("`{}` names no version", self.plugin), hint));
         };
-        let index = session.index()?;
+        let index = session.context()?.index();
+        index.check_exists().await?;
         let (places, read) = self.scope.places(session).await?;
-        find(&index, &places, &self.plugin.id)?;
-        let (policy, spec) = (policy(session), (&self.plugin.id, version));
-        let answers: Result<Vec<_>, _> = places.iter().map(|place| why_not(&index, place, spec, &policy)).collect();
-        Ok(report(&self.plugin.id, Some(version), &answers?, &read))
+        let (policy, plugin, wanted) = (policy(session)?, self.plugin.id.clone(), version.clone());
+        let answer = move |index: &Index| {
+            find(index, &places, &plugin)?;
+            let answers = places.iter().map(|place| why_not(index, place, (&plugin, &wanted), &policy));
+            Ok::<_, Failure>(answers.collect::<Result<Vec<_>, _>>()?)
+        };
+        Ok(report(&self.plugin.id, Some(version), &index.read(answer).await?, &read))
     }
 }
 
 impl Scope {
     /// Returns the workspaces that could be read, and all that were tried.
     async fn places(&self, session: &Session) -> Result<(Vec<WorkspaceView>, Vec<TargetListing>), Failure> {
-        if self.selection.is_empty() && session.manifest.workspaces().is_empty() {
+        let manifest = session.manifest()?;
+        if self.selection.is_empty() && manifest.workspaces().is_empty() {
             return Ok((vec![self.nowhere()], Vec::new()));
         }
         let read = read_all(self.selection.or_all(session).await?).await;
         let there = read.iter().filter_map(TargetListing::there);
-        Ok((there.map(|(target, state)| self.place(session, target, state)).collect(), read))
+        Ok((there.map(|(target, state)| self.place(manifest, target, state)).collect(), read))
     }
 
     /// Returns what stands for a workspace where there is none: a machine like this one with the Grafana that was named.
@@ -103,29 +113,29 @@ impl Scope {
         WorkspaceView { name, grafana: self.grafana.clone(), platform, ..WorkspaceView::default() }
     }
 
-    fn place(&self, session: &Session, target: &Target, state: &Snapshot) -> WorkspaceView {
+    fn place(&self, manifest: &Manifest, target: &Target, state: &Snapshot) -> WorkspaceView {
         WorkspaceView {
             name: target.name.clone(),
             grafana: state.grafana.clone().or_else(|| self.grafana.clone()),
             platform: Some(target.platform.clone()),
             is_server: target.as_server().is_ok(),
             plugins: state.plugins.clone(),
-            wishes: wishes(session, &target.name),
+            wishes: wishes(manifest, &target.name),
         }
     }
 }
 
 /// Returns what the manifest says of a workspace.
-fn wishes(session: &Session, name: &str) -> Vec<Wish> {
-    let Some(workspace) = session.manifest.workspaces().iter().find(|workspace| workspace.name().as_str() == name)
-    else {
+fn wishes(manifest: &Manifest, name: &str) -> Vec<Wish> {
+    let Some(workspace) = manifest.workspaces().iter().find(|workspace| workspace.name().as_str() == name) else {
         return Vec::new();
     };
-    session.manifest.plugins().iter().filter(|wish| workspace.is_selected_by(&wish.on)).cloned().collect()
+    manifest.plugins().iter().filter(|wish| workspace.is_selected_by(&wish.on)).cloned().collect()
 }
 
-fn policy(session: &Session) -> Policy {
-    Policy { published_before: session.published_before(), signatures: signature_rule(&session.context.trust) }
+fn policy(session: &Session) -> Result<Policy, Failure> {
+    let signatures = signature_rule(&session.context()?.trust);
+    Ok(Policy { published_before: session.published_before()?, signatures })
 }
 
 fn report(

@@ -6,11 +6,7 @@ use clap::{Args, Subcommand};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{
-    Failure, Report, Session,
-    selection::{connect, select},
-    ui,
-};
+use super::{Failure, Report, Session, selection::select, ui};
 use crate::{
     diagnostic::Kind,
     fleet::{
@@ -44,15 +40,15 @@ enum WorkspaceCommand {
 impl WorkspaceArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match &self.command {
-            WorkspaceCommand::List => Ok(list(session)),
+            WorkspaceCommand::List => list(session),
             WorkspaceCommand::Ping { workspaces } => ping(session, workspaces.as_ref().unwrap_or(&Selector::All)).await,
             WorkspaceCommand::Discover(arguments) => arguments.run(session).await,
         }
     }
 }
 
-fn list(session: &Session) -> Report {
-    let workspaces = session.manifest.workspaces();
+fn list(session: &Session) -> Result<Report, Failure> {
+    let workspaces = session.manifest()?.workspaces();
     let labels = |workspace: &Workspace| {
         workspace.labels().iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
     };
@@ -86,7 +82,7 @@ fn list(session: &Session) -> Report {
     } else {
         ui::table(&["name", "kind", "where", "labels", "platform"], workspaces.iter().map(row))
     };
-    Report { document: json!({ "workspaces": documents }), text, notes, ..Report::default() }
+    Ok(Report { document: json!({ "workspaces": documents }), text, notes, ..Report::default() })
 }
 
 /// What a workspace answered.
@@ -128,7 +124,7 @@ async fn ping(session: &Session, selector: &Selector) -> Result<Report, Failure>
 }
 
 async fn ask(session: &Session, workspace: &Workspace) -> Result<PingResult, Failure> {
-    let target = connect(session, workspace).await;
+    let target = session.services()?.connect(workspace).await;
     if let Some(path) = target.as_folder() {
         let plugins = target.read(false).await?.plugins.len();
         return Ok(PingResult::Folder { path: path.display().to_string(), plugins });

@@ -120,12 +120,6 @@ impl Index {
             Ok(((row.get(0)?, row.get(1)?, row.get(2)?), digests))
         })
     }
-
-    /// Returns the packages whose file has this digest.
-    pub fn blobs_with(&self, sha256: &Sha256Digest) -> Result<Vec<Blob>, IndexError> {
-        let sql = format!("SELECT {COLUMNS} FROM blob WHERE sha256 = ?1 {ORDER}");
-        self.session().rows("reading the packages of a file", &sql, [sha256], blob_of)
-    }
 }
 
 fn put_row(session: ConnectionRef<'_>, doing: &'static str, blob: &Blob) -> Result<(), IndexError> {
@@ -194,7 +188,6 @@ mod tests {
         index.put_blob(&blob("b-clock-panel", "1.0.0", 1)).expect("put");
         assert_eq!(index.blob(&clock.plugin, &clock.version, &clock.platform).expect("read"), Some(clock.clone()));
         assert_eq!(index.blobs_of(&clock.plugin).expect("read"), std::slice::from_ref(&clock));
-        assert_eq!(index.blobs_with(&clock.sha256).expect("read").len(), 2);
         let counts = index.counts().expect("counts");
         assert_eq!((counts.blobs, counts.blob_bytes), (2, 10));
         assert!(index.remove_blob(&clock.plugin, &clock.version, &clock.platform).expect("remove"));

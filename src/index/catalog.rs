@@ -32,10 +32,6 @@ pub struct SyncedPlugin {
     pub fingerprint: String,
     /// What the caller computed from the plugin's object in the list.
     pub list_digest: String,
-    /// The `ETag` of the detail page.
-    pub detail_etag: Option<String>,
-    /// The `ETag` of the list of versions.
-    pub versions_etag: Option<String>,
     /// Whether the source no longer lists it.
     pub withdrawn: bool,
 }
@@ -106,16 +102,9 @@ impl Index {
 
     /// Returns the plugins that a source was the last to list, withdrawn ones too.
     pub fn known_plugins(&self, source: i64) -> Result<HashMap<PluginId, SyncedPlugin>, IndexError> {
-        let sql = "SELECT id, fingerprint, list_digest, detail_etag, versions_etag, withdrawn_at IS NOT NULL
-                   FROM plugin WHERE source = ?1";
+        let sql = "SELECT id, fingerprint, list_digest, withdrawn_at IS NOT NULL FROM plugin WHERE source = ?1";
         let known = self.session().rows("reading the known plugins", sql, [source], |row| {
-            let known = SyncedPlugin {
-                fingerprint: row.get(1)?,
-                list_digest: row.get(2)?,
-                detail_etag: row.get(3)?,
-                versions_etag: row.get(4)?,
-                withdrawn: row.get(5)?,
-            };
+            let known = SyncedPlugin { fingerprint: row.get(1)?, list_digest: row.get(2)?, withdrawn: row.get(3)? };
             Ok((row.get(0)?, known))
         })?;
         Ok(known.into_iter().collect())

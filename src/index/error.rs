@@ -5,12 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rusqlite::{ErrorCode, ffi};
+use rusqlite::ffi;
 
 use super::seal;
 use crate::{
     diagnostic::{Kind, diagnose},
     model::Sha256Digest,
+    sqlite::{self, SqliteFault},
 };
 
 /// The index could not do what was asked of it.
@@ -130,24 +131,14 @@ impl IndexError {
             };
         }
         let path = path.to_owned();
-        match &source {
-            Sql::FromSqlConversionFailure(..)
-            | Sql::IntegralValueOutOfRange(..)
-            | Sql::InvalidColumnType(..)
-            | Sql::Utf8Error(..) => return Self::Row { path, doing, source },
-            _ => {}
-        }
-        match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { path, source: IndexDamage::Pages(source) }
-            }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                Self::NotWritable { path, source }
-            }
-            Some(ErrorCode::SystemIoFailure) => Self::Io { path, doing, source },
-            _ => Self::Sql { doing, source },
+        match sqlite::classify(&source) {
+            SqliteFault::Row => Self::Row { path, doing, source },
+            SqliteFault::Damaged => Self::Damaged { path, source: IndexDamage::Pages(source) },
+            SqliteFault::Busy => Self::Busy,
+            SqliteFault::Full => Self::Full,
+            SqliteFault::NotWritable => Self::NotWritable { path, source },
+            SqliteFault::Io => Self::Io { path, doing, source },
+            SqliteFault::Statement => Self::Sql { doing, source },
         }
     }
 }

@@ -107,6 +107,12 @@ impl IndexHandle {
         self.proven(|_| Ok(())).await
     }
 
+    /// Returns the error of an index that is missing or cannot be opened, for those who find out before they ask anybody
+    /// else.
+    pub async fn check_exists(&self) -> Result<(), IndexError> {
+        self.read(|_| Ok(())).await
+    }
+
     /// Checks the checksum and all pages, and returns what the checksum says; an index without one is no error.
     pub async fn examine(&self) -> Result<SealState, IndexError> {
         let path = self.0.path.clone();

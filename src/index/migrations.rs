@@ -2,12 +2,11 @@
 //!
 //! *Invariant:* a step that was released is never edited; `user_version` counts the steps a file has taken.
 
-use std::path::Path;
+use rusqlite_migration::M;
+#[cfg(test)]
+use rusqlite_migration::{Error, Migrations};
 
-use rusqlite::Connection;
-use rusqlite_migration::{Error, M, Migrations};
-
-use super::{IndexError, provenance};
+use super::provenance;
 
 /// The schema version this program writes: the number of steps.
 pub(super) const LATEST: i64 = 4;
@@ -163,32 +162,11 @@ CREATE INDEX release_listing ON release (
 );
 ";
 
-/// Returns the schema version of a file; an empty one has 0.
-pub(super) fn version(connection: &Connection, path: &Path) -> Result<i64, IndexError> {
-    connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(|source| IndexError::of(path, "reading the schema version", source))
-}
-
-/// Takes the steps that are missing, all or none.
-pub(super) fn run(connection: &mut Connection, path: &Path) -> Result<(), IndexError> {
-    let Err(error) = Migrations::new(steps()).to_latest(connection) else { return Ok(()) };
-    // Another process may have taken the steps between our look and our lock.
-    if version(connection, path)? == LATEST {
-        return Ok(());
-    }
-    let source = match error {
-        Error::RusqliteError { err, .. } => err,
-        other => rusqlite::Error::ToSqlConversionFailure(other.into()),
-    };
-    Err(IndexError::of(path, "bringing the index up to date", source))
-}
-
 /// Checks that the steps can be taken and that they are as many as the latest version says.
 #[cfg(test)]
 pub(super) fn validate() -> Result<(), Error> {
     Migrations::new(steps()).validate()?;
-    let mut connection = Connection::open_in_memory()?;
+    let mut connection = rusqlite::Connection::open_in_memory()?;
     Migrations::new(steps()).to_latest(&mut connection)?;
     assert_eq!(connection.pragma_query_value(None, "user_version", |row| row.get(0)), Ok(LATEST));
     Ok(())

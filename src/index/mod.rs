@@ -22,15 +22,9 @@ mod snapshot;
 mod sync;
 mod values;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    thread,
-    time::Duration,
-};
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
-use url::Url;
 
 pub use self::{
     alerts::OpenAlert,
@@ -46,18 +40,10 @@ pub use self::{
     sync::{PluginRecord, SyncWriter},
 };
 use self::{seal::Ledger, session::ConnectionRef};
-
-/// How long a statement waits for another process before it gives up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How long to wait between two tries of what SQLite itself does not wait for.
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
+use crate::sqlite;
 
 /// How many prepared statements are kept: more than there are in this module.
 const STATEMENTS: usize = 64;
-
-/// The shortest page of a database, in bytes (SQLite file format, 1.3.2).
-const SHORTEST_PAGE: u64 = 512;
 
 /// An open index: one connection, for one thread at a time.
 #[derive(Debug)]
@@ -87,7 +73,7 @@ impl Index {
     }
 
     fn open_to_write(path: &Path) -> Result<Self, IndexError> {
-        let is_new = is_missing(path);
+        let is_new = sqlite::is_missing(path);
         if is_new && snapshot::exists(path) {
             return Err(IndexError::Lost { path: path.to_owned() });
         }
@@ -96,17 +82,19 @@ impl Index {
         let version = known_version(&connection, path)?;
         let fault = |source| IndexError::of(path, "opening the index", source);
         if connection.is_readonly("main").map_err(fault)? {
-            return Err(IndexError::of(path, "opening the index", read_only()));
+            return Err(fault(sqlite::error(ffi::SQLITE_READONLY)));
         }
         if is_new {
             ledger.begin_new();
         }
         ledger.watch(&connection, path).map_err(fault)?;
-        write_ahead(&connection, path)?;
+        sqlite::write_ahead(&connection)
+            .map_err(|source| IndexError::of(path, "switching the index to a write-ahead log", source))?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
         connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
         if version < migrations::LATEST {
-            migrations::run(&mut connection, path)?;
+            sqlite::migrate(&mut connection, migrations::steps())
+                .map_err(|source| IndexError::of(path, "bringing the index up to date", source))?;
         }
         Ok(Self { connection, path: path.to_owned(), writes: true, is_immutable: false, ledger })
     }
@@ -132,15 +120,17 @@ impl Index {
     }
 
     fn open_to_read(path: &Path) -> Result<Self, IndexError> {
-        if is_missing(path) {
+        if sqlite::is_missing(path) {
             let path = path.to_owned();
             return Err(if snapshot::exists(&path) { IndexError::Lost { path } } else { IndexError::Missing { path } });
         }
         let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let (connection, version, is_immutable) = match known_version(&connection, path) {
             Ok(version) => (connection, version, false),
-            Err(error @ IndexError::NotWritable { .. }) if has_no_log(path) => {
-                let connection = connect_immutable(path, error)?;
+            Err(error @ IndexError::NotWritable { .. }) => {
+                let connection = sqlite::connect_immutable(path).ok_or(error)?;
+                let connection = connection.map_err(|source| IndexError::of(path, "opening the index", source))?;
+                connection.set_prepared_statement_cache_capacity(STATEMENTS);
                 let version = known_version(&connection, path)?;
                 (connection, version, true)
             }
@@ -208,11 +198,6 @@ impl Index {
     }
 }
 
-/// Returns whether there is nothing: SQLite takes an empty file for an empty database, and there is no catalog in either.
-fn is_missing(path: &Path) -> bool {
-    fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0) || matches!(path.try_exists(), Ok(false))
-}
-
 /// Returns what is behind a fault of opening: a flipped byte in the header looks like many other things.
 fn explained(path: &Path, error: IndexError) -> IndexError {
     match error {
@@ -222,73 +207,19 @@ fn explained(path: &Path, error: IndexError) -> IndexError {
 }
 
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, IndexError> {
-    let fault = |source| IndexError::of(path, "opening the index", source);
-    // SQLite takes what is shorter than the shortest page for an empty database, and would write over it.
-    if fs::metadata(path).is_ok_and(|metadata| (1..SHORTEST_PAGE).contains(&metadata.len())) {
-        return Err(fault(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_NOTADB), None)));
-    }
-    let mut connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX).map_err(fault)?;
-    connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
+    let connection = sqlite::connect(path, mode).map_err(|source| IndexError::of(path, "opening the index", source))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
-    // A deferred transaction that turns into a writing one is refused at once, without the timeout.
-    connection.set_transaction_behavior(TransactionBehavior::Immediate);
     Ok(connection)
-}
-
-/// Switches to a write-ahead log. Where two processes do so at once, SQLite refuses one of them without waiting, lest each
-/// wait for the other: so the waiting is done here.
-fn write_ahead(connection: &Connection, path: &Path) -> Result<(), IndexError> {
-    let mut waited = Duration::ZERO;
-    loop {
-        let switch = || {
-            let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
-            // To the end: SQLite tells the mode first, and may fail to commit the switch afterwards.
-            let told = statement.query_map([], |row| row.get(0))?.collect::<rusqlite::Result<Vec<String>>>()?;
-            // Where there can be no shared memory, it tells of no error, but of the mode that it kept.
-            if told == ["wal"] { Ok(()) } else { Err(failed_disk()) }
-        };
-        let switched = switch();
-        match switched.map_err(|source| IndexError::of(path, "switching the index to a write-ahead log", source)) {
-            Err(IndexError::Busy) if waited < BUSY_TIMEOUT => {
-                thread::sleep(BUSY_PAUSE);
-                waited += BUSY_PAUSE;
-            }
-            other => return other,
-        }
-    }
-}
-
-/// Opens a file that nobody writes, without the shared memory that cannot be made beside it.
-fn connect_immutable(path: &Path, refused: IndexError) -> Result<Connection, IndexError> {
-    let Some(mut location) = std::path::absolute(path).ok().and_then(|path| Url::from_file_path(path).ok()) else {
-        return Err(refused);
-    };
-    location.set_query(Some("immutable=1"));
-    connect(Path::new(location.as_str()), OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)
-}
-
-/// Returns whether there is no write-ahead log, or an empty one: with one, the file alone is not the index.
-fn has_no_log(path: &Path) -> bool {
-    let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
-    fs::metadata(name).map_or(true, |metadata| metadata.len() == 0)
 }
 
 /// Returns the schema version, which is the first thing read of a file, and refuses one that is not known yet.
 fn known_version(connection: &Connection, path: &Path) -> Result<i64, IndexError> {
-    let found = migrations::version(connection, path)?;
+    let found =
+        sqlite::version(connection).map_err(|source| IndexError::of(path, "reading the schema version", source))?;
     if found > migrations::LATEST {
         return Err(IndexError::Newer { path: path.to_owned(), found, known: migrations::LATEST });
     }
     Ok(found)
-}
-
-fn failed_disk() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR), None)
-}
-
-fn read_only() -> rusqlite::Error {
-    rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_READONLY), None)
 }
 
 #[cfg(test)]

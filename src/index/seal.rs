@@ -29,8 +29,8 @@ use std::{
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, serialize::Data};
 use sha2::{Digest as _, Sha256};
 
-use super::{BUSY_TIMEOUT, Index, IndexError, connect, error::IndexDamage, snapshot};
-use crate::{disk, model::Sha256Digest};
+use super::{Index, IndexError, connect, error::IndexDamage, snapshot};
+use crate::{disk, model::Sha256Digest, sqlite::BUSY_TIMEOUT};
 
 /// How long sealing waits for another writer, who will seal instead.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);

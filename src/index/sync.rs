@@ -30,10 +30,6 @@ pub struct PluginRecord {
     pub list_raw: String,
     /// The JSON document of the detail page; nothing here forgets the one of before.
     pub detail_raw: Option<String>,
-    /// The `ETag` of the detail page.
-    pub detail_etag: Option<String>,
-    /// The `ETag` of the list of versions.
-    pub versions_etag: Option<String>,
 }
 
 /// Whether a package that is known, and was not listed, is listed from now on.
@@ -129,16 +125,14 @@ impl SyncWriter<'_> {
         let plugin = &record.plugin;
         let range = self.put_range(plugin.grafana_dependency.as_deref())?;
         let sql = "INSERT INTO plugin (id, source, name, type, signature, org, org_name, org_folded, org_name_folded,
-                version, downloads, updated_at, grafana_range, fingerprint, list_digest, detail_etag, versions_etag,
-                first_seen)
-            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)
+                version, downloads, updated_at, grafana_range, fingerprint, list_digest, first_seen)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
             ON CONFLICT (id) DO UPDATE SET source = excluded.source, name = excluded.name, type = excluded.type,
                 signature = excluded.signature, org = excluded.org, org_name = excluded.org_name,
                 org_folded = excluded.org_folded, org_name_folded = excluded.org_name_folded,
                 version = excluded.version, downloads = excluded.downloads, updated_at = excluded.updated_at,
                 grafana_range = excluded.grafana_range, fingerprint = excluded.fingerprint,
-                list_digest = excluded.list_digest, detail_etag = excluded.detail_etag,
-                versions_etag = excluded.versions_etag, withdrawn_at = NULL
+                list_digest = excluded.list_digest, withdrawn_at = NULL
             RETURNING number";
         let parameters = rusqlite::params![
             plugin.id,
@@ -156,8 +150,6 @@ impl SyncWriter<'_> {
             range,
             record.fingerprint,
             record.list_digest,
-            record.detail_etag,
-            record.versions_etag,
             self.now,
         ];
         self.returned("writing a plugin", sql, parameters)
@@ -408,11 +400,7 @@ mod tests {
         plugin.grafana_dependency = Some(">=10".to_owned());
         plugin.version = Some(version("2.0.0"));
         plugin.packages = [(platform("any"), package(1))].into();
-        let whole = PluginRecord {
-            detail_raw: Some("{\"b\":1}".to_owned()),
-            detail_etag: Some("e".to_owned()),
-            ..record(plugin.clone())
-        };
+        let whole = PluginRecord { detail_raw: Some("{\"b\":1}".to_owned()), ..record(plugin.clone()) };
         let released = release("2.0.0", &[("any", 1), ("linux-amd64", 2)]);
         commit(&mut index, "here", 9, |writer| {
             writer.put_plugin(&whole).expect("put");
@@ -426,7 +414,7 @@ mod tests {
         let source = index.source("here").expect("read").expect("there");
         assert_eq!((source.list_etag.as_deref(), source.synced_at), (Some("list"), Some(time(9))));
         let known = &index.known_plugins(source.id).expect("read")[&plugin.id];
-        assert_eq!((known.detail_etag.as_deref(), known.withdrawn), (Some("e"), false));
+        assert!(!known.withdrawn);
         assert_eq!(index.plugin(&id("unknown")).expect("read"), None);
     }
 

@@ -59,7 +59,7 @@ fn an_index_of_the_first_schema_is_brought_up_to_date() {
             assert_eq!(index.search(&query).expect("search").total, 1, "{words}");
         }
         assert_eq!(index.plugin(&id("a-clock-panel")).expect("read").expect("there").first_seen, time(5));
-        assert_eq!(migrations::version(&index.connection, index.path()).expect("version"), migrations::LATEST);
+        assert_eq!(sqlite::version(&index.connection).expect("version"), migrations::LATEST);
     }
 }
 
@@ -299,7 +299,7 @@ fn an_index_of_every_older_version_is_brought_up_to_date_with_its_rows() {
         drop(old);
         let index = scratch.open();
         assert_eq!(schema(&index.connection), latest, "from version {version}");
-        assert_eq!(migrations::version(&index.connection, index.path()).expect("version"), migrations::LATEST);
+        assert_eq!(sqlite::version(&index.connection).expect("version"), migrations::LATEST);
         for (table, before, columns) in kept {
             assert_eq!(rows(&index.connection, table, &columns), before, "{table} from version {version}");
         }
@@ -338,7 +338,7 @@ fn steps_are_taken_all_or_none() {
     steps.push(rusqlite_migration::M::up("CREATE TABLE half (x); INSERT INTO nowhere VALUES (1);"));
     rusqlite_migration::Migrations::new(steps).to_latest(&mut old).expect_err("the last step fails");
     assert_eq!(schema(&old), before);
-    assert_eq!(migrations::version(&old, &scratch.path()).expect("version"), 1);
+    assert_eq!(sqlite::version(&old).expect("version"), 1);
     drop(old);
     scratch.open().check().expect("the next run takes them");
 }

@@ -2,12 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::ErrorCode;
-
 use super::{holder::RolloutHolder, id::RolloutId};
 use crate::{
     diagnostic::{Kind, diagnose},
     rollout::PlanError,
+    sqlite::{self, SqliteFault},
 };
 
 /// The journal could not do what was asked of it.
@@ -123,25 +122,13 @@ pub enum JournalDamage {
 impl JournalError {
     /// Returns the error that a failure of SQLite amounts to.
     pub(super) fn of(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
-        use rusqlite::Error as Sql;
         let path = path.to_owned();
-        match &source {
-            Sql::FromSqlConversionFailure(..)
-            | Sql::IntegralValueOutOfRange(..)
-            | Sql::InvalidColumnType(..)
-            | Sql::Utf8Error(..) => return Self::Damaged { path, source: JournalDamage::Pages(source) },
-            _ => {}
-        }
-        match source.sqlite_error_code() {
-            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
-                Self::Damaged { path, source: JournalDamage::Pages(source) }
-            }
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy,
-            Some(ErrorCode::DiskFull) => Self::Full,
-            Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
-                Self::NotWritable { path, source }
-            }
-            _ => Self::Sql { doing, source },
+        match sqlite::classify(&source) {
+            SqliteFault::Row | SqliteFault::Damaged => Self::Damaged { path, source: JournalDamage::Pages(source) },
+            SqliteFault::Busy => Self::Busy,
+            SqliteFault::Full => Self::Full,
+            SqliteFault::NotWritable => Self::NotWritable { path, source },
+            SqliteFault::Io | SqliteFault::Statement => Self::Sql { doing, source },
         }
     }
 }

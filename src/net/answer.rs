@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use reqwest::{Response, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -65,60 +64,72 @@ pub struct FullReply {
 }
 
 /// One body on its way in, measured.
-pub(super) struct Body {
+pub(super) struct Body<'a> {
     response: Response,
     url: Url,
+    settings: &'a NetSettings,
+    limit: u64,
+    total: u64,
+    in_window: u64,
+    window_end: Instant,
 }
 
-impl Body {
-    pub(super) fn new(response: Response, url: Url) -> Result<Self, NetError> {
+impl<'a> Body<'a> {
+    /// Begins to read a body of at most `limit` bytes.
+    pub(super) fn new(response: Response, url: Url, limit: u64, settings: &'a NetSettings) -> Result<Self, NetError> {
         // What `reqwest` can decode it has decoded, and taken the header away.
         match response.headers().get(header::CONTENT_ENCODING) {
             Some(coding) if coding != "identity" => {
                 let coding = String::from_utf8_lossy(coding.as_bytes()).chars().take(40).collect();
                 Err(NetError::Encoding { url, coding })
             }
-            _ => Ok(Self { response, url }),
+            _ => {
+                let window_end = Instant::now() + settings.slow_window;
+                Ok(Self { response, url, settings, limit, total: 0, in_window: 0, window_end })
+            }
         }
     }
 
-    /// Hands every chunk to `take`; ends with an error when there are more than `limit` bytes or they come too slowly.
-    pub(super) async fn read(
-        self,
-        limit: u64,
-        settings: &NetSettings,
-        mut take: impl FnMut(&[u8]) -> std::io::Result<()>,
-    ) -> Result<u64, NetError> {
-        let Self { response, url } = self;
-        if response.content_length().is_some_and(|length| length > limit) {
-            return Err(NetError::TooLong { url, limit });
+    /// Returns how many bytes were read.
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
+    /// Returns the next chunk, `None` at the end; an error when there are more bytes than allowed or they come too slowly.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<u8>>, NetError> {
+        if self.total == 0 && self.response.content_length().is_some_and(|length| length > self.limit) {
+            return Err(NetError::TooLong { url: self.url.clone(), limit: self.limit });
         }
-        let enough = SLOW_BYTES_PER_SECOND * settings.slow_window.as_secs_f64();
-        let (mut total, mut in_window) = (0_u64, 0_u64);
-        let mut window_end = Instant::now() + settings.slow_window;
-        let mut stream = response.bytes_stream();
         loop {
-            let next = timeout_at(window_end, stream.next()).await;
-            if next.is_err() || Instant::now() >= window_end {
-                #[expect(clippy::cast_precision_loss, reason = "a threshold needs no 53 bits")]
-                if (in_window as f64) < enough {
-                    return Err(NetError::TooSlow { url });
-                }
-                (in_window, window_end) = (0, Instant::now() + settings.slow_window);
+            let next = timeout_at(self.window_end, self.response.chunk()).await;
+            if next.is_err() || Instant::now() >= self.window_end {
+                self.end_window()?;
             }
             let chunk = match next {
                 Err(_) => continue,
-                Ok(None) => return Ok(total),
-                Ok(Some(Err(source))) => return Err(NetError::Broken { url, source: source.without_url() }),
-                Ok(Some(Ok(chunk))) => chunk,
+                Ok(Ok(None)) => return Ok(None),
+                Ok(Err(source)) => {
+                    return Err(NetError::Broken { url: self.url.clone(), source: source.without_url() });
+                }
+                Ok(Ok(Some(chunk))) => chunk,
             };
-            total += chunk.len() as u64;
-            in_window += chunk.len() as u64;
-            if total > limit {
-                return Err(NetError::TooLong { url, limit });
+            self.total += chunk.len() as u64;
+            self.in_window += chunk.len() as u64;
+            if self.total > self.limit {
+                return Err(NetError::TooLong { url: self.url.clone(), limit: self.limit });
             }
-            take(&chunk).map_err(|source| NetError::Write { url: url.clone(), source })?;
+            return Ok(Some(chunk.into()));
         }
+    }
+
+    fn end_window(&mut self) -> Result<(), NetError> {
+        let enough = SLOW_BYTES_PER_SECOND * self.settings.slow_window.as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "a threshold needs no 53 bits")]
+        if (self.in_window as f64) < enough {
+            return Err(NetError::TooSlow { url: self.url.clone() });
+        }
+        (self.in_window, self.window_end) = (0, Instant::now() + self.settings.slow_window);
+        Ok(())
     }
 }
 
@@ -130,12 +141,10 @@ pub(super) async fn read_document(
     settings: &NetSettings,
 ) -> Result<TaggedBody, NetError> {
     let etag = etag(&response);
-    let mut bytes = Vec::new();
-    let keep = |chunk: &[u8]| {
-        bytes.extend_from_slice(chunk);
-        Ok(())
-    };
-    Body::new(response, url)?.read(limit, settings, keep).await?;
+    let (mut bytes, mut body) = (Vec::new(), Body::new(response, url, limit, settings)?);
+    while let Some(chunk) = body.next().await? {
+        bytes.extend_from_slice(&chunk);
+    }
     Ok(TaggedBody { bytes, etag })
 }
 
@@ -170,12 +179,12 @@ pub(super) async fn read_start(
         .and_then(|value| parse_retry_after(value.to_str().ok()?, std::time::SystemTime::now()));
     let mut bytes = Vec::new();
     // An error's body that is too long or breaks off is still worth its beginning.
-    if let Ok(body) = Body::new(response, url) {
-        let keep = |chunk: &[u8]| {
-            bytes.extend_from_slice(chunk);
-            if bytes.len() as u64 > ERROR_BYTES { Err(std::io::ErrorKind::Other.into()) } else { Ok(()) }
-        };
-        drop(body.read(u64::MAX, settings, keep).await);
+    if let Ok(mut body) = Body::new(response, url, u64::MAX, settings) {
+        while bytes.len() as u64 <= ERROR_BYTES
+            && let Ok(Some(chunk)) = body.next().await
+        {
+            bytes.extend_from_slice(&chunk);
+        }
     }
     (Reply { status: status.as_u16(), message: message(&bytes, mask), retry_after }, bytes)
 }

@@ -1,5 +1,6 @@
 //! Large bodies, written as they come and taken up where they broke off.
 
+use futures_util::future::BoxFuture;
 use reqwest::{
     Response, StatusCode,
     header::{self, HeaderMap, HeaderValue},
@@ -12,7 +13,7 @@ use super::{
     retry::{FullJitter, pause},
 };
 
-/// Where a download goes. It remembers how far it came, also from an earlier run.
+/// Where a download goes. It remembers how far it came, also from an earlier run. What it waits for never blocks the thread.
 pub trait Sink: Send {
     /// Returns how many bytes are there already.
     fn position(&self) -> u64;
@@ -21,10 +22,10 @@ pub trait Sink: Send {
     fn etag(&self) -> Option<&str>;
 
     /// Forgets what is there; what follows comes with this ETag.
-    fn restart(&mut self, etag: Option<&str>) -> std::io::Result<()>;
+    fn restart<'a>(&'a mut self, etag: Option<&'a str>) -> BoxFuture<'a, std::io::Result<()>>;
 
     /// Appends a chunk.
-    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()>;
+    fn write<'a>(&'a mut self, chunk: &'a [u8]) -> BoxFuture<'a, std::io::Result<()>>;
 }
 
 /// What to download, and how much of it at most.
@@ -62,10 +63,10 @@ impl Site {
         let write_error = |source| NetError::Write { url: url.clone(), source };
         let response = self.follow(url, request_headers(sink)).await?;
         match response.status() {
-            StatusCode::OK => sink.restart(etag(&response).as_deref()).map_err(write_error)?,
+            StatusCode::OK => sink.restart(etag(&response).as_deref()).await.map_err(write_error)?,
             StatusCode::PARTIAL_CONTENT if continues(&response, sink) => {}
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
-                sink.restart(None).map_err(write_error)?;
+                sink.restart(None).await.map_err(write_error)?;
                 return Err(NetError::WrongPart { url: url.clone() });
             }
             _ => return Err(refuse(response, url.clone(), self.credential(), settings).await),
@@ -74,9 +75,22 @@ impl Site {
             return Err(NetError::WebPage { url: url.clone() });
         }
         let left = limit.saturating_sub(sink.position());
-        let read = Body::new(response, url.clone())?.read(left, settings, |chunk| sink.write(chunk)).await;
-        self.count_bytes(*read.as_ref().unwrap_or(&0));
-        read.map(drop)
+        let mut body = Body::new(response, url.clone(), left, settings)?;
+        let result = loop {
+            match body.next().await {
+                Ok(None) => break Ok(()),
+                Ok(Some(chunk)) => {
+                    if let Err(source) = sink.write(&chunk).await {
+                        break Err(write_error(source));
+                    }
+                }
+                Err(error) => break Err(error),
+            }
+        };
+        if result.is_ok() {
+            self.count_bytes(body.total());
+        }
+        result
     }
 }
 

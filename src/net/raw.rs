@@ -81,12 +81,10 @@ impl Client {
             Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned()))
         };
         let headers = response.headers().iter().filter_map(text).collect();
-        let mut body = Vec::new();
-        let keep = |chunk: &[u8]| {
-            body.extend_from_slice(chunk);
-            Ok(())
-        };
-        Body::new(response, url)?.read(MAX_BYTES, settings, keep).await?;
+        let (mut body, mut reading) = (Vec::new(), Body::new(response, url, MAX_BYTES, settings)?);
+        while let Some(chunk) = reading.next().await? {
+            body.extend_from_slice(&chunk);
+        }
         Ok(RawAnswer { status, headers, body })
     }
 }

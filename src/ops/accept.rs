@@ -10,7 +10,7 @@ use crate::{
     diagnostic::{Kind, diagnose},
     home::HomeError,
     index::{Index, IndexError, OpenAlert},
-    model::{PluginId, PluginVersion},
+    model::{PluginId, PluginVersion, Timestamp},
     ops::{
         Context,
         candidates::{LookupError, find_plugin},
@@ -62,7 +62,7 @@ pub enum AcceptError {
     },
 }
 
-/// So many open alerts are told beside the one that was not found.
+/// How many open alerts are listed when the named one is not found.
 const NEAREST: usize = 5;
 
 diagnose!(AcceptError {
@@ -81,19 +81,30 @@ fn open_alerts(open: &[Alert]) -> String {
 }
 
 /// Accepts all open alerts on a version, and those on its plugin as a whole; takes the lock of the cache.
-pub fn accept(context: &Context, plugin: &PluginId, version: &PluginVersion) -> Result<AcceptOutcome, AcceptError> {
-    let _lock = context.home.lock(&context.command, context.now())?;
-    let existing = Index::open_existing(&context.home.index_path())?;
-    let mut index = Index::open(existing.path())?;
-    find_plugin(&index, plugin)?;
-    let alerts = named(&index, plugin, version)?;
-    let mut writer = index.begin_accepting(plugin, context.now())?;
+pub async fn accept(
+    context: &Context,
+    plugin: &PluginId,
+    version: &PluginVersion,
+) -> Result<AcceptOutcome, AcceptError> {
+    let _lock = context.lock().await?;
+    let (plugin, version, now) = (plugin.clone(), version.clone(), context.now());
+    context.index().write(move |index| accept_in(index, (&plugin, &version), now)).await
+}
+
+fn accept_in(
+    index: &mut Index,
+    (plugin, version): (&PluginId, &PluginVersion),
+    now: Timestamp,
+) -> Result<AcceptOutcome, AcceptError> {
+    find_plugin(index, plugin)?;
+    let alerts = named(index, plugin, version)?;
+    let mut writer = index.begin_accepting(plugin, now)?;
     for alert in &alerts {
         writer.accept(alert)?;
     }
     writer.commit(&serde_json::json!({ "accepted": alerts.len() }))?;
     let accepted = alerts.into_iter().map(|alert| Alert::from(alert.change)).collect();
-    Ok(AcceptOutcome { accepted, is_store_behind: is_store_behind(&index, plugin, version)? })
+    Ok(AcceptOutcome { accepted, is_store_behind: is_store_behind(index, plugin, version)? })
 }
 
 /// Returns the alerts that a version names.
@@ -107,7 +118,7 @@ fn named(index: &Index, plugin: &PluginId, version: &PluginVersion) -> Result<Ve
     if !found.is_empty() {
         return Ok(found.into_iter().cloned().collect());
     }
-    let open = if rest.is_empty() { elsewhere(index)? } else { told(rest) };
+    let open = if rest.is_empty() { elsewhere(index)? } else { described(rest) };
     let (plugin, version) = (plugin.clone(), version.clone());
     Err(if is_known {
         AcceptError::Nothing { plugin, version, open }
@@ -120,10 +131,10 @@ fn elsewhere(index: &Index) -> Result<Vec<Alert>, IndexError> {
     let all = index.all_open_alerts()?;
     let mut open: Vec<_> = all.values().flatten().collect();
     open.sort_by(|left, right| (left.sync, &left.change.plugin).cmp(&(right.sync, &right.change.plugin)));
-    Ok(told(open))
+    Ok(described(open))
 }
 
-fn told(alerts: Vec<&OpenAlert>) -> Vec<Alert> {
+fn described(alerts: Vec<&OpenAlert>) -> Vec<Alert> {
     alerts.into_iter().map(|alert| Alert::from(alert.change.clone())).collect()
 }
 

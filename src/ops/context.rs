@@ -1,14 +1,20 @@
 //! What every operation works with.
 //!
 //! *Invariant:* making a context opens nothing: the index and the store are opened when they are first used.
-//! *Not for:* finding out what its parts are.
+//! *Not for:* finding out what its parts are, which [`super::settings`] does.
 
 use std::{ops::Deref, sync::Arc};
 
 use super::trust::Trust;
 use crate::{
-    archive::ArchiveLimits, home::Home, index::IndexHandle, model::Timestamp, net::Client, progress::Reporter,
-    store::Store,
+    archive::ArchiveLimits,
+    blocking::run_blocking,
+    home::{Home, HomeError, WriteLock},
+    index::IndexHandle,
+    model::Timestamp,
+    net::Client,
+    progress::Reporter,
+    store::{FolderStore, PackageStore},
 };
 
 /// The parts of a [`Context`].
@@ -38,20 +44,22 @@ pub struct Context(Arc<Shared>);
 struct Shared {
     parts: ContextParts,
     index: IndexHandle,
+    store: Arc<dyn PackageStore>,
 }
 
 impl Context {
     /// Makes a context of these parts.
     pub fn new(parts: ContextParts) -> Self {
         let index = IndexHandle::new(parts.home.index_path());
-        Self(Arc::new(Shared { parts, index }))
+        let store = Arc::new(FolderStore::new(parts.home.store_path()));
+        Self(Arc::new(Shared { parts, index, store }))
     }
 
     /// Returns the same context with another trust; the index stays open.
     #[must_use]
     pub fn with_trust(&self, trust: Trust) -> Self {
         let parts = ContextParts { trust: Arc::new(trust), ..self.0.parts.clone() };
-        Self(Arc::new(Shared { parts, index: self.0.index.clone() }))
+        Self(Arc::new(Shared { parts, index: self.0.index.clone(), store: Arc::clone(&self.0.store) }))
     }
 
     /// Returns the index of the cache.
@@ -59,9 +67,20 @@ impl Context {
         &self.0.index
     }
 
-    /// Returns the store of the cache.
-    pub fn store(&self) -> Store {
-        Store::new(self.home.store_path())
+    /// Returns where the packages are.
+    pub fn store(&self) -> &dyn PackageStore {
+        self.0.store.as_ref()
+    }
+
+    /// Returns the store in the cache folder, for what is about its files.
+    pub fn folder_store(&self) -> FolderStore {
+        FolderStore::new(self.home.store_path())
+    }
+
+    /// Takes the lock of the cache; does not wait for another process.
+    pub async fn lock(&self) -> Result<WriteLock, HomeError> {
+        let this = self.clone();
+        run_blocking(move || this.home.lock(&this.command, this.now())).await
     }
 
     /// Returns the time of day.

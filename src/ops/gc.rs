@@ -1,7 +1,8 @@
 //! Removes from the cache what nothing needs.
 //!
-//! *Invariant:* the row goes before the blob, so the index never promises what the store lacks. A blob goes only when no
-//! row speaks of it. The lock of the cache is held, so nothing is removed that a running command is about to need.
+//! *Invariant:* a row is removed before its package, so the index never promises what the store lacks. A package is removed
+//! only when no row lists it. The lock of the cache is held, so nothing is removed that a running command is about to need.
+//! *Not for:* damaged files that were moved aside: they are named, and a person removes them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +13,8 @@ use crate::{
     index::{Blob, Index, IndexError},
     journal::JournalError,
     model::{Platform, PluginId, PluginVersion, Sha256Digest},
-    ops::{Context, rollout, usage::memory_files},
-    store::{Store, StoreError, StoredFile},
+    ops::{Context, blocking, rollout, usage::memory_files},
+    store::{ListedPackage, StoreError},
 };
 
 /// What to remove.
@@ -77,39 +78,47 @@ crate::diagnostic::diagnose!(GcError { forward Home, Index, Store, Journal; });
 
 /// Removes incomplete downloads, files that the index does not speak of, versions beyond those to keep, and scans of
 /// dashboards that nobody used for 90 days.
-pub fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
-    let _lock = context.home.lock(&context.command, context.now())?;
-    let existing = Index::open_existing(&context.home.index_path())?;
-    let mut index = Index::open(existing.path())?;
-    let store = context.store();
-    let long_ago = context.now().as_milliseconds().saturating_sub(REST_MS);
-    let old = set_aside(context).into_iter().filter(|(_, since)| *since < long_ago).map(|(name, _)| name).collect();
-    let blobs = index.blobs()?;
-    let needed = rollout::needed(&context.home)?;
+pub async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
+    let _lock = context.lock().await?;
+    let blobs = context.index().read(Index::blobs).await?;
+    let this = context.clone();
+    let (old, needed) = blocking(move || (old_files(&this), rollout::needed(&this.home))).await;
+    let needed = needed?;
     let (mut superseded, mut kept) = split(blobs, options.keep);
-    // A rollout that is unfinished, or may be taken back, needs its packages however old they are.
+    // A rollout that is unfinished, or may be rolled back, needs its packages however old they are.
     kept.extend(superseded.extract_if(.., |blob| needed.contains(&(blob.plugin.clone(), blob.version.clone()))));
     let mut outcome = GcOutcome { kept: kept.len(), set_aside: old, ..GcOutcome::default() };
     for blob in &superseded {
         let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);
         outcome.add(RemovedFile { object, reason: "there are newer versions", size: 0 });
-        if !options.dry_run {
-            index.remove_blob(&blob.plugin, &blob.version, &blob.platform)?;
-        }
     }
-    let spoken_of: BTreeSet<Sha256Digest> = kept.iter().map(|blob| blob.sha256).collect();
-    sweep_files(&store, &spoken_of, options.dry_run, &mut outcome)?;
-    let incomplete = store.incomplete()?;
-    if incomplete > 0 {
-        let object = format!("{incomplete} incomplete downloads");
-        outcome.add(RemovedFile { object, reason: "nobody goes on with them", size: 0 });
-    }
-    sweep_scans(context, options.dry_run, &mut outcome);
     if !options.dry_run {
-        // Also where there is none: one that was killed here may have left a tag without its download.
-        store.sweep(&[])?;
+        let remove = move |index: &mut Index| {
+            for blob in superseded {
+                index.remove_blob(&blob.plugin, &blob.version, &blob.platform)?;
+            }
+            Ok::<_, IndexError>(())
+        };
+        context.index().write(remove).await?;
     }
-    Ok(outcome)
+    let listed: BTreeSet<Sha256Digest> = kept.iter().map(|blob| blob.sha256).collect();
+    sweep_packages(context, &listed, options.dry_run, &mut outcome).await?;
+    let this = context.clone();
+    let (removed, result) = blocking(move || {
+        let mut swept = GcOutcome::default();
+        let result = sweep_files(&this, options.dry_run, &mut swept);
+        (swept.removed, result)
+    })
+    .await;
+    for file in removed {
+        outcome.add(file);
+    }
+    result.map(|()| outcome).map_err(GcError::from)
+}
+
+fn old_files(context: &Context) -> Vec<String> {
+    let long_ago = context.now().as_milliseconds().saturating_sub(REST_MS);
+    set_aside(context).into_iter().filter(|(_, since)| *since < long_ago).map(|(name, _)| name).collect()
 }
 
 /// Returns the damaged files that were moved out of the way (`index.damaged-TIME…`), with the time.
@@ -138,30 +147,44 @@ fn sweep_scans(context: &Context, dry_run: bool, outcome: &mut GcOutcome) {
     }
 }
 
-fn sweep_files(
-    store: &Store,
-    spoken_of: &BTreeSet<Sha256Digest>,
+async fn sweep_packages(
+    context: &Context,
+    listed: &BTreeSet<Sha256Digest>,
     dry_run: bool,
     outcome: &mut GcOutcome,
 ) -> Result<(), StoreError> {
-    for file in store.files()? {
-        match file {
-            StoredFile::Blob { digest, .. } if spoken_of.contains(&digest) => {}
-            StoredFile::Blob { digest, size } => {
-                let object = format!("sha256:{digest}");
-                outcome.add(RemovedFile { object, reason: "the index does not speak of it", size });
-                if !dry_run {
-                    store.remove(&digest)?;
-                }
-            }
-            StoredFile::Stray { path, size } => {
-                let object = path.display().to_string();
-                outcome.add(RemovedFile { object, reason: "it is no package", size });
-                if !dry_run {
-                    store.remove_stray(&path)?;
-                }
-            }
+    for ListedPackage { digest, size } in context.store().list().await? {
+        if listed.contains(&digest) {
+            continue;
         }
+        let object = format!("sha256:{digest}");
+        outcome.add(RemovedFile { object, reason: "the index does not list it", size });
+        if !dry_run {
+            context.store().remove(digest).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Removes what lies in the cache folder and is no package: stray files, incomplete downloads, old scans.
+fn sweep_files(context: &Context, dry_run: bool, outcome: &mut GcOutcome) -> Result<(), StoreError> {
+    let store = context.folder_store();
+    for stray in store.strays()? {
+        let object = stray.path.display().to_string();
+        outcome.add(RemovedFile { object, reason: "it is no package", size: stray.size });
+        if !dry_run {
+            store.remove_stray(&stray)?;
+        }
+    }
+    let incomplete = store.downloads().count()?;
+    if incomplete > 0 {
+        let object = format!("{incomplete} incomplete downloads");
+        outcome.add(RemovedFile { object, reason: "nothing continues them", size: 0 });
+    }
+    sweep_scans(context, dry_run, outcome);
+    if !dry_run {
+        // Also where there is none: one that was killed here may have left a tag without its download.
+        store.downloads().sweep(&[])?;
     }
     Ok(())
 }

@@ -12,7 +12,7 @@ use crate::{
     home::{Home, HomeError},
     model::Timestamp,
     ops::{
-        Context,
+        Context, blocking,
         sources::{SourceError, Sources},
     },
     signature::Keyring,
@@ -30,13 +30,13 @@ struct Kept {
     keys: Vec<PublishedKey>,
 }
 
-/// A ring with the keys of an upstream, and what is to be told of them.
+/// A ring with the keys of an upstream, and what there is to say about them.
 #[derive(Clone, Debug)]
 pub struct UpstreamKeys {
     /// The built-in key and those of the upstream.
     pub keyring: Keyring,
     /// Keys that were refused, and other things worth knowing.
-    pub remarks: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 /// The keys of an upstream could not be read anew.
@@ -57,47 +57,48 @@ diagnose!(KeysError { forward Source, Upstream, Home; });
 
 /// Returns the ring that holds without a network: with the keys that were last read from this source.
 pub fn kept(home: &Home, source: &str) -> UpstreamKeys {
-    let mut remarks = Vec::new();
+    let mut notes = Vec::new();
     let kept = home.read_keys().unwrap_or_else(|error| {
-        remarks.push(format!("the upstream's keys do not count: {}", Chain(&error)));
+        notes.push(format!("the upstream's keys do not count: {}", Chain(&error)));
         None
     });
     let kept: Option<Kept> = kept.and_then(|bytes| {
         let read = serde_json::from_slice(&bytes);
-        read.map_err(|_| remarks.push("the upstream's keys in the cache are damaged, and do not count".to_owned())).ok()
+        read.map_err(|_| notes.push("the upstream's keys in the cache are damaged, and do not count".to_owned())).ok()
     });
     let keys = kept.filter(|kept| kept.source == source).map(|kept| kept.keys).unwrap_or_default();
     let mut keyring = Keyring::grafana();
-    accept(&mut keyring, keys, &mut remarks);
-    UpstreamKeys { keyring, remarks }
+    accept(&mut keyring, keys, &mut notes);
+    UpstreamKeys { keyring, notes }
 }
 
 /// Asks the upstream at `source` for its keys, and keeps those that are accepted.
 pub async fn read(context: &Context, sources: &Sources, source: &str) -> Result<UpstreamKeys, KeysError> {
-    let (mut keyring, mut remarks) = (Keyring::grafana(), Vec::new());
+    let (mut keyring, mut notes) = (Keyring::grafana(), Vec::new());
     let Some(PublishedKeys { keys, skipped }) = sources.open(source).await?.keys().await? else {
-        remarks.push("`trust.keys` is `upstream`, and a folder publishes no keys".to_owned());
-        return Ok(UpstreamKeys { keyring, remarks });
+        notes.push("`trust.keys` is `upstream`, and a folder publishes no keys".to_owned());
+        return Ok(UpstreamKeys { keyring, notes });
     };
-    let of = |key: Option<String>| key.unwrap_or_else(|| "without an id".to_owned());
-    remarks.extend(
-        skipped.into_iter().map(|key| format!("the upstream's key {} is refused: {}", of(key.plugin), key.reason)),
-    );
-    let keys = accept(&mut keyring, keys, &mut remarks);
+    notes.extend(skipped.into_iter().map(|key| {
+        let id = key.plugin.unwrap_or_else(|| "without an id".to_owned());
+        format!("the upstream's key {id} is refused: {}", key.reason)
+    }));
+    let keys = accept(&mut keyring, keys, &mut notes);
     let kept = Kept { source: source.to_owned(), read_at: context.now(), keys };
-    context.home.write_keys(&serde_json::to_vec(&kept).unwrap_or_default())?;
-    Ok(UpstreamKeys { keyring, remarks })
+    let (home, bytes) = (context.home.clone(), serde_json::to_vec(&kept).unwrap_or_default());
+    blocking(move || home.write_keys(&bytes)).await?;
+    Ok(UpstreamKeys { keyring, notes })
 }
 
 /// Adds keys to a ring; returns those that were accepted.
-fn accept(keyring: &mut Keyring, keys: Vec<PublishedKey>, remarks: &mut Vec<String>) -> Vec<PublishedKey> {
+fn accept(keyring: &mut Keyring, keys: Vec<PublishedKey>, notes: &mut Vec<String>) -> Vec<PublishedKey> {
     let mut accepted = Vec::new();
     for key in keys {
         match keyring.add_published(&key.id, key.public.as_bytes()) {
             Ok(()) => accepted.push(key),
             Err(error) => {
                 let id: String = key.id.chars().take(40).collect();
-                remarks.push(format!("the upstream's key `{}` is refused: {}", id.escape_debug(), Chain(&error)));
+                notes.push(format!("the upstream's key `{}` is refused: {}", id.escape_debug(), Chain(&error)));
             }
         }
     }

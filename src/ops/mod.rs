@@ -23,6 +23,7 @@ pub mod plan;
 pub mod remove;
 pub mod rollout;
 pub mod server_warnings;
+pub mod settings;
 pub mod sources;
 pub mod sync;
 pub mod target;

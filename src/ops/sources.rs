@@ -8,8 +8,14 @@ use tokio::sync::Mutex;
 
 use crate::{
     diagnostic::{Kind, diagnose},
-    fleet::{access::AccessError, aws::AccountTokens, manifest::Login},
+    fleet::{
+        Manifest,
+        access::AccessError,
+        aws::AccountTokens,
+        manifest::{Endpoint, Login, SelectError, Source},
+    },
     net::{Client, Site, SiteError, parse_address},
+    ops::blocking,
     upstream::{FolderCatalog, FolderError, HttpCatalog, Upstream},
 };
 
@@ -81,12 +87,16 @@ impl Sources {
 
     async fn open_new(&self, location: &str) -> Result<Upstream, SourceError> {
         if !location.contains("://") {
-            let path = Path::new(location);
-            return if path.exists() {
-                Ok(Upstream::Folder(FolderCatalog::open(path)?))
-            } else {
-                Err(SourceError::Neither(location.to_owned()))
-            };
+            let location = location.to_owned();
+            return blocking(move || {
+                let path = Path::new(&location);
+                if path.exists() {
+                    Ok(Upstream::Folder(FolderCatalog::open(path)?))
+                } else {
+                    Err(SourceError::Neither(location))
+                }
+            })
+            .await;
         }
         let address = location.trim_end_matches('/');
         let address = address.strip_suffix("/plugins").unwrap_or(address);
@@ -102,4 +112,40 @@ impl Sources {
         let allow_http = known.is_some_and(|known| known.allow_http);
         Ok(Upstream::Http(HttpCatalog::new(Site::new(&self.client, address, credential, allow_http)?)))
     }
+}
+
+/// Returns the address or the path of a source.
+pub fn location(manifest: &Manifest, source: &Source) -> Result<String, SelectError> {
+    Ok(match source {
+        Source::Workspace(name) => catalog_of(&manifest.workspace(name)?.place_text()),
+        Source::Url(address) => address.clone(),
+        Source::Path(path) => path.display().to_string(),
+    })
+}
+
+/// Returns the address of the catalog that a Grafana passes on (protocol page 4).
+fn catalog_of(address: &str) -> String {
+    format!("{}/api/gnet", address.trim_end_matches('/'))
+}
+
+/// Returns the addresses that the manifest has a login for: its catalog, and every workspace as a catalog.
+pub fn known_sources(manifest: &Manifest) -> Vec<KnownSource> {
+    let catalog = manifest.catalog();
+    let own = match &catalog.source {
+        Source::Url(address) => Some(KnownSource {
+            location: address.trim_end_matches('/').trim_end_matches("/plugins").to_owned(),
+            login: catalog.token.clone().map(Login::Token),
+            allow_http: catalog.allow_http,
+        }),
+        _ => None,
+    };
+    let of_workspaces = manifest.workspaces().iter().filter_map(|workspace| match workspace.place() {
+        Endpoint::Server { allow_http, login, .. } => Some(KnownSource {
+            location: catalog_of(&workspace.place_text()),
+            login: Some(login.clone()),
+            allow_http: *allow_http,
+        }),
+        Endpoint::Directory { .. } => None,
+    });
+    own.into_iter().chain(of_workspaces).collect()
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::{
     archive::{self, Archive, ArchiveError, CompareError, InstalledError, InstalledFiles, PluginJson},
     diagnostic::{Chain, Kind, diagnose},
+    fleet::manifest::{Signatures, TrustSection},
     model::{PluginId, RelPath},
     signature::{
         self, Enforcement, Keyring, KeyringError, MANIFEST_NAME, PolicyDecision, PolicyError, SignedFiles, Verdict,
@@ -123,8 +124,18 @@ pub enum JudgeError {
 }
 
 impl Trust {
-    /// Returns the keys of a file, and no others.
-    pub fn keys_of(path: &std::path::Path) -> Result<Keyring, KeyFileError> {
+    /// Returns what the manifest says about signatures, with these keys.
+    pub fn from_manifest(policy: &TrustSection, keyring: Keyring) -> Self {
+        let enforcement = match policy.signatures {
+            Signatures::Require => Enforcement::Require,
+            Signatures::Warn => Enforcement::Warn,
+            Signatures::Off => Enforcement::Off,
+        };
+        Self { keyring, enforcement, unsigned: policy.unsigned.clone() }
+    }
+
+    /// Reads the keys of a file.
+    pub fn read_keys(path: &std::path::Path) -> Result<Keyring, KeyFileError> {
         let bytes = std::fs::read(path).map_err(|source| KeyFileError::Read { path: path.to_path_buf(), source })?;
         Keyring::from_armored(&bytes).map_err(|source| KeyFileError::Keys { path: path.to_path_buf(), source })
     }

@@ -1,6 +1,7 @@
 //! Checks again: what is in the store, one zip, or what is installed in a folder.
 //!
-//! *Invariant:* every byte that is vouched for was read in this run.
+//! *Invariant:* every byte that is reported as good was read in this run.
+//! *Not for:* repairing anything, which `fetch`, `install` and `doctor` do.
 
 use std::{
     collections::BTreeMap,
@@ -9,6 +10,7 @@ use std::{
 
 use cap_std::{ambient_authority, fs::Dir};
 use serde::Serialize;
+use tokio::runtime::Handle;
 
 use crate::{
     archive::{self, CompareError, InstalledError, PluginJson},
@@ -16,12 +18,12 @@ use crate::{
     index::{Blob, ChainCheck, Index, IndexError},
     model::{Digests, PluginId, RelPath, Sha256Digest},
     ops::{
-        Context,
+        Context, blocking,
         trust::{InstalledVerdict, Signed},
     },
     progress::Unit,
     signature::{Status, Verdict},
-    store::StoreError,
+    store::{self, PackageFault, StoreError},
     verifier::{Promise, Received, Verified, VerifyError, verify, verify_archive},
 };
 
@@ -142,36 +144,54 @@ impl VerifyOutcome {
 }
 
 /// Reads packages of the store from end to end: those of these plugins, or all.
-pub fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOutcome, VerifyStartError> {
-    let (index, store) = (Index::open_proven(&context.home.index_path())?, context.store());
-    let mut blobs = index.blobs()?;
-    if let Some(missing) = plugins.iter().find(|id| !blobs.iter().any(|blob| blob.plugin == **id)) {
-        return Err(VerifyStartError::NotStored(missing.clone()));
-    }
-    let mut outcome = VerifyOutcome::default();
-    if plugins.is_empty() {
-        verify_provenance(&index, &mut outcome)?;
-    }
-    blobs.retain(|blob| plugins.is_empty() || plugins.contains(&blob.plugin));
+pub async fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOutcome, VerifyStartError> {
+    let wanted = plugins.to_vec();
+    let select = move |index: &Index| {
+        let mut blobs = index.blobs()?;
+        if let Some(missing) = wanted.iter().find(|id| !blobs.iter().any(|blob| blob.plugin == **id)) {
+            return Err(VerifyStartError::NotStored(missing.clone()));
+        }
+        let mut outcome = VerifyOutcome::default();
+        if wanted.is_empty() {
+            verify_provenance(index, &mut outcome)?;
+        }
+        blobs.retain(|blob| wanted.is_empty() || wanted.contains(&blob.plugin));
+        Ok((blobs, outcome))
+    };
+    let (blobs, mut outcome) = context.index().proven(select).await?;
     context.reporter.begin("verifying the store", Some(blobs.iter().map(|blob| blob.size).sum()), Unit::Bytes);
     for blob in blobs {
         let object = format!("{}@{} ({}) sha256:{}", blob.plugin, blob.version, blob.platform, blob.sha256);
-        match (store.look(&blob.sha256, blob.size), judge(context, &blob)) {
-            (Err(error), _) => outcome.bad(object, Chain(&error).to_string(), error.kind()),
-            (Ok(Some(fault)), _) => outcome.bad(object, fault.to_string(), Kind::Integrity),
-            (Ok(None), Ok(mut verified)) => {
-                outcome.sign(context, &object, &mut verified);
-                outcome.good_by(&blob, object);
+        let size = blob.size;
+        match store::inspect(context.store(), blob.sha256, size).await {
+            Err(error) => outcome.bad(object, Chain(&error).to_string(), error.kind()),
+            Ok(Some(fault)) => outcome.bad(object, fault.to_string(), Kind::Integrity),
+            Ok(None) => {
+                let this = context.clone();
+                outcome = blocking(move || {
+                    verify_blob(&this, &blob, object, &mut outcome);
+                    outcome
+                })
+                .await;
             }
-            (Ok(None), Err(VerifyError::Mismatch { found, .. })) => {
-                outcome.bad(object, format!("its bytes hash to {found}"), Kind::Integrity);
-            }
-            (Ok(None), Err(error)) => outcome.bad(object, Chain(&error).to_string(), error.kind()),
         }
-        context.reporter.advance(blob.size);
+        context.reporter.advance(size);
     }
     context.reporter.end();
     Ok(outcome)
+}
+
+fn verify_blob(context: &Context, blob: &Blob, object: String, outcome: &mut VerifyOutcome) {
+    match read_verified(context, blob) {
+        Ok(mut verified) => {
+            outcome.sign(context, &object, &mut verified);
+            outcome.good_by(blob, object);
+        }
+        Err(VerifyError::Mismatch { found, .. }) => {
+            outcome.bad(object, format!("its bytes hash to {found}"), Kind::Integrity);
+        }
+        Err(error) => outcome.bad(object, Chain(&error).to_string(), error.kind()),
+    }
 }
 
 /// Checks the provenance log, and what the index has against it.
@@ -185,20 +205,29 @@ fn verify_provenance(index: &Index, outcome: &mut VerifyOutcome) -> Result<(), I
     Ok(())
 }
 
-fn judge(context: &Context, blob: &Blob) -> Result<Verified, VerifyError> {
-    let path = context.store().path(&blob.sha256);
-    let file = context.store().open(&blob.sha256).map_err(|error| VerifyError::Read {
-        path: path.clone(),
-        source: std::io::Error::other(Chain(&error).to_string()),
-    })?;
-    let received = Received::read(file, path.clone()).map_err(|source| VerifyError::Read { path, source })?;
+/// Reads a package of the store and verifies it. Runs on a thread that may block.
+pub(in crate::ops) fn read_verified(context: &Context, blob: &Blob) -> Result<Verified, VerifyError> {
+    let failed = |source| VerifyError::Read { path: PathBuf::from(format!("sha256:{}", blob.sha256)), source };
+    let opened = async {
+        match context.store().open(blob.sha256).await {
+            Ok(Some(package)) => package.receive().await,
+            Ok(None) => Err(std::io::Error::new(std::io::ErrorKind::NotFound, PackageFault::Missing)),
+            Err(error) => Err(std::io::Error::other(error)),
+        }
+    };
+    let received = Handle::current().block_on(opened).map_err(failed)?;
     let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
     let promise = Promise { plugin: blob.plugin.clone(), version: blob.version.clone(), digests };
     verify(received, &promise, &context.limits)
 }
 
-/// Judges one zip: is its archive safe, and is it a package that the catalog knows?
-pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
+/// Verifies one zip: is its archive safe, and is it a package that the catalog knows?
+pub async fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
+    let (context, path) = (context.clone(), path.to_path_buf());
+    blocking(move || verify_zip(&context, &path)).await
+}
+
+fn verify_zip(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
     let folder_error = |source| VerifyStartError::Folder { path: path.to_path_buf(), source };
     let received = std::fs::File::open(path).and_then(|file| Received::read(file, path.to_path_buf()));
     let received = received.map_err(folder_error)?;
@@ -227,7 +256,7 @@ pub fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, Veri
                 }
                 PromisedDigests::Nothing => {
                     let remark = format!(
-                        "it is a safe archive of {id}@{version}; the catalog does not know it, so nobody vouches for it"
+                        "it is a safe archive of {id}@{version}; the catalog does not know it, so nothing proves it"
                     );
                     outcome.remarks.push(remark);
                     outcome.good();
@@ -251,11 +280,10 @@ fn promised(
     version: &crate::model::PluginVersion,
     found: &Digests,
 ) -> Result<PromisedDigests, IndexError> {
-    let index = match Index::open_existing(&context.home.index_path()) {
+    let releases = match context.index().read_blocking(|index| index.releases(id)) {
         Err(IndexError::Missing { .. }) => return Ok(PromisedDigests::Nothing),
-        index => index?,
+        releases => releases?,
     };
-    let releases = index.releases(id)?;
     let Some(stored) = releases.iter().find(|stored| stored.release.version.same_release(version)) else {
         return Ok(PromisedDigests::Nothing);
     };
@@ -270,12 +298,17 @@ fn promised(
 }
 
 /// Compares an installed plugin, or every plugin of a plugins folder, with the package it came from.
-pub fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
+pub async fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
+    let (context, path) = (context.clone(), path.to_path_buf());
+    blocking(move || verify_plugins(&context, &path)).await
+}
+
+fn verify_plugins(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
     let folder_error = |source| VerifyStartError::Folder { path: path.to_path_buf(), source };
-    let index = match Index::open_existing(&context.home.index_path()) {
-        // Signatures can be judged without a catalog.
-        Err(IndexError::Missing { .. }) => None,
-        index => Some(index?),
+    let has_index = match context.index().read_blocking(|_| Ok(())) {
+        // Signatures can be verified without a catalog.
+        Err(IndexError::Missing { .. }) => false,
+        opened => opened.map(|()| true)?,
     };
     let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(folder_error)?;
     let mut outcome = VerifyOutcome::default();
@@ -289,7 +322,7 @@ pub fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, Ve
     context.reporter.begin("verifying installed plugins", Some(folders.len() as u64), Unit::Items);
     for (folder, plugin_json) in folders {
         match plugin_json {
-            Ok(plugin_json) => verify_installed(context, index.as_ref(), &folder, &plugin_json, &mut outcome)?,
+            Ok(plugin_json) => verify_installed(context, has_index, &folder, &plugin_json, &mut outcome)?,
             Err(error) => outcome.bad(folder.display().to_string(), Chain(&error).to_string(), Kind::Findings),
         }
         context.reporter.advance(1);
@@ -324,7 +357,7 @@ fn installed_below(path: &Path) -> std::io::Result<Vec<FoundPlugin>> {
 
 fn verify_installed(
     context: &Context,
-    index: Option<&Index>,
+    has_index: bool,
     folder: &Path,
     plugin_json: &PluginJson,
     outcome: &mut VerifyOutcome,
@@ -341,7 +374,7 @@ fn verify_installed(
         }
     };
     outcome.sign_installed(&object, &judged);
-    let blobs = index.map_or_else(|| Ok(Vec::new()), |index| index.blobs_of(id))?;
+    let blobs = if has_index { context.index().read_blocking(|index| index.blobs_of(id))? } else { Vec::new() };
     let blobs: Vec<_> = blobs.into_iter().filter(|blob| blob.version.same_release(version)).collect();
     if blobs.is_empty() {
         by_signature(&judged.verdict, plugin_json, object, outcome);
@@ -400,7 +433,7 @@ pub fn stored_signatures(context: &Context, blobs: &[Blob]) -> (Vec<Signed>, Vec
     let mut outcome = VerifyOutcome::default();
     for blob in blobs {
         let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);
-        match judge(context, blob) {
+        match read_verified(context, blob) {
             Ok(mut verified) => outcome.sign(context, &object, &mut verified),
             Err(error) => outcome.remarks.push(format!("{object}: the package is refused: {}", Chain(&error))),
         }
@@ -410,7 +443,7 @@ pub fn stored_signatures(context: &Context, blobs: &[Blob]) -> (Vec<Signed>, Vec
 
 /// Returns the digest of each file of a package of the store, having verified it.
 pub(in crate::ops) fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
-    let mut verified = judge(context, blob)?;
+    let mut verified = read_verified(context, blob)?;
     let (file, archive) = verified.file();
     archive::file_digests(file, archive).map_err(|source| VerifyError::Archive {
         plugin: blob.plugin.clone(),

@@ -1,43 +1,167 @@
-//! Packages on disk, named by their SHA-256.
+//! Verified packages, named by their SHA-256, behind six calls.
 //!
-//! ```text
-//! store/
-//! ├── blobs/ab/abcd….zip      a verified package; the name is the digest of its bytes
-//! └── partial/KEY, KEY.etag   a download that is not complete, and what it can be resumed with
-//! ```
-//!
-//! *Invariant:* a file under `blobs` was [`Verified`], is complete, and is on the disk before anything speaks of it.
-//! *Not for:* knowing which plugin a blob is: that is the index's. Rows follow blobs, never the other way.
+//! *Invariant:* a package enters as [`Verified`], is complete, and is durable when [`PackageStore::insert`] returns; it is
+//! never changed. An implementation needs no more than "create if absent" and reading what was written.
+//! *Not for:* knowing which plugin a package is of, which is the index's: rows follow packages, never the other way. Nor for
+//! downloads that are not complete: they stay on this machine, in [`Downloads`].
 
-mod inventory;
-mod partial;
+mod downloads;
+mod folder;
 
 use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    fmt,
+    fs::File,
+    io::{self, Write as _},
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-pub use inventory::StoredFile;
-pub use partial::PartialFile;
+use futures_util::future::BoxFuture;
 
+pub use self::{
+    downloads::{Downloads, PartialFile},
+    folder::{FolderStore, StrayFile},
+};
 use crate::{
+    blocking::run_blocking,
     diagnostic::{Diagnose, Diagnosis, Kind},
-    disk,
     model::Sha256Digest,
     verifier::{Received, Verified},
 };
 
-/// Where packages lie.
-#[derive(Clone, Debug)]
-pub struct Store {
-    root: PathBuf,
+/// The answer of a store; it is asked by several tasks at once, and chosen at run time.
+pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+
+/// How much of a remote package is read at once, in bytes.
+const CHUNK: u64 = 1 << 20;
+
+/// Where packages are.
+pub trait PackageStore: fmt::Debug + Send + Sync {
+    /// Returns what is there under a digest, without reading its bytes.
+    fn has(&self, digest: Sha256Digest) -> StoreFuture<'_, Held>;
+
+    /// Opens a package for reading; `None` if there is none.
+    fn open(&self, digest: Sha256Digest) -> StoreFuture<'_, Option<StoredPackage>>;
+
+    /// Takes a verified package in. The file is used up where it lies; what is returned can still be read.
+    fn insert(&self, package: Verified) -> StoreFuture<'_, Verified>;
+
+    /// Returns every package.
+    fn list(&self) -> StoreFuture<'_, Vec<ListedPackage>>;
+
+    /// Removes a package; without one this is no error.
+    fn remove(&self, digest: Sha256Digest) -> StoreFuture<'_, ()>;
+
+    /// Returns how many bytes may still be written; `None` if nobody counts them.
+    fn free_space(&self) -> StoreFuture<'_, Option<u64>>;
 }
 
-/// What is wrong with a blob.
+/// What a store has under a digest.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Held {
+    /// Nothing.
+    Nothing,
+    /// A package of this many bytes.
+    Package(u64),
+    /// Something that the store did not put there: a link, a folder, a file that has another name too.
+    Foreign,
+}
+
+/// A package in a list.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct ListedPackage {
+    /// The digest that it is named by; whether its bytes have it is not known.
+    pub digest: Sha256Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
+/// A package that is open for reading.
+#[derive(Debug)]
+pub struct StoredPackage {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Its bytes.
+    pub bytes: Box<dyn ReadRange>,
+}
+
+/// Bytes of which parts can be read, in any order and side by side.
+pub trait ReadRange: fmt::Debug + Send + Sync {
+    /// Reads the bytes of a range, fewer if they end within it.
+    fn read(&self, range: Range<u64>) -> BoxFuture<'_, io::Result<Vec<u8>>>;
+
+    /// Returns the file and its path, if the bytes are one on this machine.
+    fn as_file(&self) -> Option<io::Result<(File, PathBuf)>> {
+        None
+    }
+}
+
+impl StoredPackage {
+    /// Reads all bytes into a file on this machine, if they are not one, and hashes them.
+    pub async fn receive(self) -> io::Result<Received> {
+        if let Some(opened) = self.bytes.as_file() {
+            let (file, path) = opened?;
+            return run_blocking(move || Received::read(file, path)).await;
+        }
+        let mut copy = tempfile::NamedTempFile::new()?;
+        let mut at = 0;
+        while at < self.size {
+            let chunk = self.bytes.read(at..(at + CHUNK).min(self.size)).await?;
+            if chunk.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            at += chunk.len() as u64;
+            copy = run_blocking(move || copy.write_all(&chunk).map(|()| copy)).await?;
+        }
+        run_blocking(move || {
+            let path = copy.path().to_path_buf();
+            Received::read(copy.into_file(), path)
+        })
+        .await
+    }
+}
+
+/// Looks at a package without reading it; returns what is wrong with it, if anything.
+pub async fn inspect(
+    store: &dyn PackageStore,
+    digest: Sha256Digest,
+    size: u64,
+) -> Result<Option<PackageFault>, StoreError> {
+    Ok(match store.has(digest).await? {
+        Held::Nothing => Some(PackageFault::Missing),
+        Held::Foreign => Some(PackageFault::NotOwn),
+        Held::Package(found) if found != size => Some(PackageFault::Size { expected: size, found }),
+        Held::Package(_) => None,
+    })
+}
+
+/// Reads a package from end to end; returns what is wrong with it, if anything.
+pub async fn check(
+    store: &dyn PackageStore,
+    digest: Sha256Digest,
+    size: u64,
+) -> Result<Option<PackageFault>, StoreError> {
+    if let Some(fault) = inspect(store, digest, size).await? {
+        return Ok(Some(fault));
+    }
+    let Some(package) = store.open(digest).await? else { return Ok(Some(PackageFault::Missing)) };
+    let read = package.receive().await.map_err(StoreError::new(Path::new(&digest.to_string()), "read"))?;
+    Ok((read.sha256 != digest).then_some(PackageFault::Digest { found: read.sha256 }))
+}
+
+/// Returns a package of the store as if it had just come in, for one that the index does not list; `None` if there is none
+/// of its own.
+pub async fn take_up(store: &dyn PackageStore, digest: Sha256Digest) -> Result<Option<Received>, StoreError> {
+    if !matches!(store.has(digest).await?, Held::Package(_)) {
+        return Ok(None);
+    }
+    let Some(package) = store.open(digest).await? else { return Ok(None) };
+    package.receive().await.map(Some).map_err(StoreError::new(Path::new(&digest.to_string()), "read"))
+}
+
+/// What is wrong with a package in the store.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum BlobFault {
+pub enum PackageFault {
     /// It is not there.
     #[error("it is missing from the store")]
     Missing,
@@ -87,108 +211,5 @@ impl Diagnose for StoreError {
             }
             _ => None,
         })
-    }
-}
-
-impl Store {
-    /// Returns the store below `root`, which need not be there yet.
-    pub fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    /// Returns where the blob with this digest lies.
-    pub fn path(&self, digest: &Sha256Digest) -> PathBuf {
-        let name = digest.to_string();
-        self.root.join("blobs").join(&name[..2]).join(format!("{name}.zip"))
-    }
-
-    /// Begins a download, or takes up the one that was begun under this key: a hexadecimal digest.
-    pub fn begin(&self, key: &str) -> Result<PartialFile, StoreError> {
-        PartialFile::open(&self.root.join("partial"), key)
-    }
-
-    /// Removes incomplete downloads, except those whose keys are in `keep`; returns how many.
-    pub fn sweep(&self, keep: &[String]) -> Result<usize, StoreError> {
-        partial::sweep(&self.root.join("partial"), keep)
-    }
-
-    /// Takes a verified package in; when this returns, it is on the disk.
-    pub fn put(&self, package: &Verified) -> Result<(), StoreError> {
-        let received = package.received();
-        let target = self.path(&received.sha256);
-        let folder = target.parent().unwrap_or(&self.root);
-        disk::create_dirs(folder).map_err(StoreError::new(folder, "made"))?;
-        let file = &received.file;
-        file.set_permissions(fs::Permissions::from_mode(0o644)).map_err(StoreError::new(&received.path, "changed"))?;
-        file.sync_all().map_err(StoreError::new(&received.path, "written to the disk"))?;
-        // Before the download has another name: a tag that outlived it would belong to nothing that a later run looks at.
-        if self.is_partial(&received.path) {
-            partial::remove_tag(&received.path)?;
-        }
-        fs::rename(&received.path, &target).map_err(StoreError::new(&target, "put in place"))?;
-        disk::sync_dir(folder).map_err(StoreError::new(folder, "written to the disk"))
-    }
-
-    /// Removes an incomplete or refused download and its tag; a blob in its place in the store is left alone.
-    pub fn discard(&self, path: &Path) -> Result<(), StoreError> {
-        if self.is_partial(path) { partial::discard(path) } else { Ok(()) }
-    }
-
-    fn is_partial(&self, path: &Path) -> bool {
-        path.starts_with(self.root.join("partial"))
-    }
-
-    /// Returns a blob as if it had just come in, for one that the index does not know; nothing where there is none of its
-    /// own.
-    pub fn take_up(&self, digest: &Sha256Digest) -> Result<Option<Received>, StoreError> {
-        let path = self.path(digest);
-        match disk::open_regular(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Ok(file) if file.metadata().is_ok_and(|found| found.nlink() != 1) => Ok(None),
-            opened => opened.and_then(|file| Received::read(file, path.clone())).map(Some),
-        }
-        .map_err(StoreError::new(&path, "read"))
-    }
-
-    /// Opens a blob for reading.
-    pub fn open(&self, digest: &Sha256Digest) -> Result<File, StoreError> {
-        let path = self.path(digest);
-        disk::open_regular(&path).map_err(StoreError::new(&path, "opened"))
-    }
-
-    /// Returns whether a blob is there with this length; its bytes are not read.
-    pub fn has(&self, digest: &Sha256Digest, size: u64) -> bool {
-        fs::symlink_metadata(self.path(digest)).is_ok_and(|found| found.is_file() && found.len() == size)
-    }
-
-    /// Looks at a blob without reading it; returns what is wrong with it, or nothing.
-    pub fn look(&self, digest: &Sha256Digest, size: u64) -> Result<Option<BlobFault>, StoreError> {
-        let path = self.path(digest);
-        Ok(match fs::symlink_metadata(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(BlobFault::Missing),
-            Err(error) => return Err(StoreError::new(&path, "looked at")(error)),
-            Ok(found) if !found.is_file() || found.nlink() != 1 => Some(BlobFault::NotOwn),
-            Ok(found) if found.len() != size => Some(BlobFault::Size { expected: size, found: found.len() }),
-            Ok(_) => None,
-        })
-    }
-
-    /// Reads a blob from end to end; returns what is wrong with it, or nothing.
-    pub fn check(&self, digest: &Sha256Digest, size: u64) -> Result<Option<BlobFault>, StoreError> {
-        if let Some(fault) = self.look(digest, size)? {
-            return Ok(Some(fault));
-        }
-        let path = self.path(digest);
-        let read = Received::read(self.open(digest)?, path.clone()).map_err(StoreError::new(&path, "read"))?;
-        Ok((read.sha256 != *digest).then_some(BlobFault::Digest { found: read.sha256 }))
-    }
-
-    /// Removes a blob; one that is not there is no error.
-    pub fn remove(&self, digest: &Sha256Digest) -> Result<(), StoreError> {
-        let path = self.path(digest);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StoreError::new(&path, "removed")(error)),
-            _ => Ok(()),
-        }
     }
 }

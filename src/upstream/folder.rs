@@ -12,12 +12,14 @@ use std::{
 };
 
 use sha2::{Digest, Sha256};
+use tokio::io::AsyncReadExt as _;
 
 use super::{
     Details, DocumentError, List, PackageName, PluginList, Reports, SkippedItem, UpstreamError,
     document::{Shape, VersionList, read_any},
 };
 use crate::{
+    blocking::run_blocking,
     diagnostic::{Kind, diagnose},
     json::Limits,
     model::{PluginEntry, PluginId, PluginVersion, Release},
@@ -151,24 +153,21 @@ impl FolderCatalog {
         Ok(Details { entry, releases, skipped: skipped.into_list(), contradicted, complete })
     }
 
-    pub(super) fn package(&self, wanted: &PackageName, limit: u64, sink: &mut dyn Sink) -> Result<(), UpstreamError> {
-        let path = self.find_package(wanted)?;
-        let mut copy = || -> io::Result<()> {
-            sink.restart(None)?;
-            // One byte more than allowed shows that there are too many; the digest refuses the rest.
-            let mut reader = File::open(&path)?.take(limit + 1);
-            let mut buffer = vec![0; 64 << 10];
-            loop {
-                match reader.read(&mut buffer)? {
-                    0 => return Ok(()),
-                    read => sink.write(&buffer[..read])?,
-                }
-            }
-        };
-        copy().map_err(|source| FolderError::Read { path, source }.into())
+    pub(super) async fn package(
+        &self,
+        wanted: &PackageName,
+        limit: u64,
+        sink: &mut dyn Sink,
+    ) -> Result<(), UpstreamError> {
+        let candidates = self.candidates(wanted);
+        let found = run_blocking(move || candidates.into_iter().find(|path| path.is_file())).await;
+        let path = found.ok_or_else(|| FolderError::NoPackage { root: self.root.clone(), wanted: wanted.clone() })?;
+        let copied = copy(&path, limit, sink).await;
+        copied.map_err(|source| FolderError::Read { path, source }.into())
     }
 
-    fn find_package(&self, wanted: &PackageName) -> Result<PathBuf, FolderError> {
+    /// Returns where a package may lie, the best name first.
+    fn candidates(&self, wanted: &PackageName) -> Vec<PathBuf> {
         let PackageName { plugin, version, platform } = wanted;
         let mut names = Vec::new();
         if let Some((os, arch)) = platform.os_arch() {
@@ -182,9 +181,20 @@ impl FolderCatalog {
         });
         names.extend(promised.map(|sha256| format!("{sha256}.zip")));
         let folders = [self.root.clone(), self.root.join("packages")];
-        let candidates = folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name)));
-        let found = candidates.into_iter().find(|path| path.is_file());
-        found.ok_or_else(|| FolderError::NoPackage { root: self.root.clone(), wanted: wanted.clone() })
+        folders.iter().flat_map(|folder| names.iter().map(|name| folder.join(name))).collect()
+    }
+}
+
+/// Copies a file; one byte more than allowed shows that there are too many, and the digest refuses it.
+async fn copy(path: &Path, limit: u64, sink: &mut dyn Sink) -> io::Result<()> {
+    sink.restart(None).await?;
+    let mut reader = tokio::fs::File::open(path).await?.take(limit + 1);
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        match reader.read(&mut buffer).await? {
+            0 => return Ok(()),
+            read => sink.write(&buffer[..read]).await?,
+        }
     }
 }
 

@@ -133,7 +133,7 @@ impl Upstream {
     pub async fn package(&self, wanted: &PackageName, limit: u64, sink: &mut dyn Sink) -> Result<(), UpstreamError> {
         match self {
             Self::Http(catalog) => catalog.package(wanted, limit, sink).await,
-            Self::Folder(folder) => folder.package(wanted, limit, sink),
+            Self::Folder(folder) => folder.package(wanted, limit, sink).await,
         }
     }
 

@@ -130,8 +130,6 @@ fn fill(index: &mut Index, memory: &Memory) {
             list_digest: String::new(),
             list_raw: "{}".to_owned(),
             detail_raw: None,
-            detail_etag: None,
-            versions_etag: None,
         };
         writer.put_plugin(&record).expect("a plugin is put");
         for release in releases {

@@ -23,6 +23,7 @@ const MAP: &[(&str, &[&str])] = &[
 
     ("disk", &[]),
     ("process", &[]),
+    ("sqlite", &[]),
     ("net", &["diagnostic", "duration", "model"]),
     ("home", &["diagnostic", "disk", "model"]),
 
@@ -30,9 +31,9 @@ const MAP: &[(&str, &[&str])] = &[
     ("verifier", &["archive", "diagnostic", "model"]),
     ("signature", &["diagnostic", "json", "model"]),
 
-    ("upstream", &["diagnostic", "json", "model", "net"]),
-    ("store", &["diagnostic", "disk", "model", "net", "verifier"]),
-    ("index", &["blocking", "diagnostic", "disk", "model"]),
+    ("upstream", &["blocking", "diagnostic", "json", "model", "net"]),
+    ("store", &["blocking", "diagnostic", "disk", "model", "net", "verifier"]),
+    ("index", &["blocking", "diagnostic", "disk", "model", "sqlite"]),
 
     ("resolver", &["diagnostic", "model"]),
     ("lockfile", &["diagnostic", "model"]),
@@ -41,12 +42,12 @@ const MAP: &[(&str, &[&str])] = &[
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
     ("fleet", &["archive", "blocking", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout",
         "verifier"]),
-    ("journal", &["diagnostic", "disk", "model", "rollout"]),
+    ("journal", &["diagnostic", "disk", "model", "rollout", "sqlite"]),
 
     ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
         "progress", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
-    ("cli", &["archive", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "net", "ops", "progress",
+    ("cli", &["archive", "blocking", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "net", "ops", "progress",
         "resolver", "rollout", "signature", "upgrade", "upstream", "usage"]),
 ];
 
@@ -57,8 +58,8 @@ const STRANGERS: &[&str] = &["upstream", "store", "index"];
 const CRATES: &[(&str, &[&str])] = &[
     ("reqwest", &["net"]),
     ("rustls", &["net"]),
-    ("rusqlite", &["index", "journal"]),
-    ("rusqlite_migration", &["index", "journal"]),
+    ("rusqlite", &["index", "journal", "sqlite"]),
+    ("rusqlite_migration", &["index", "journal", "sqlite"]),
     ("zip", &["archive"]),
     ("pgp", &["signature"]),
     ("aws_config", &["fleet"]),

@@ -164,3 +164,40 @@ fn a_lock_that_is_written_is_accepted() {
     assert_eq!(judged(&schema, &lock.replace("reason =", "why =")).len(), 2, "one key is missing, one is not known");
     assert_eq!(schema["properties"]["catalog"]["$ref"], json!("#/$defs/Snapshot"));
 }
+
+/// Runs a command beside a manifest that is no TOML and in a cache that does not exist.
+fn beside_a_broken_manifest(arguments: &[&str]) -> crate::support::sandbox::Output {
+    let sandbox = crate::support::sandbox::Sandbox::new();
+    sandbox.write("plugport.toml", "[[workspace]\nname = ");
+    sandbox.run(arguments)
+}
+
+#[test]
+fn what_needs_no_manifest_works_beside_a_broken_one() {
+    for arguments in [
+        &["schema"][..],
+        &["schema", "lock"],
+        &["completions", "bash"],
+        &["man"],
+        &["help"],
+        &["--help"],
+        &["help", "apply"],
+        &["--version"],
+        &["rollout", "list"],
+    ] {
+        let output = beside_a_broken_manifest(arguments);
+        assert!(!output.stderr.contains("plugport.toml"), "{arguments:?}: {}", output.stderr);
+        output.expect_code(0);
+    }
+    // The catalog can be searched whatever the manifest says: here there is none.
+    for arguments in [&["search", "clock"][..], &["versions", "a-clock-panel"], &["diff"]] {
+        beside_a_broken_manifest(arguments).expect_code(6).expect_stderr("plugport sync");
+    }
+}
+
+#[test]
+fn what_goes_by_the_manifest_says_what_is_wrong_with_it() {
+    for arguments in [&["list"][..], &["plan"], &["lock"], &["workspace", "list"], &["verify", "--all"]] {
+        beside_a_broken_manifest(arguments).expect_code(2).expect_stderr("plugport.toml");
+    }
+}

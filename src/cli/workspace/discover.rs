@@ -25,7 +25,7 @@ pub(super) struct DiscoverArgs {
 
 impl DiscoverArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let mut discovery = discover(&session.context.client, &session.manifest, &self.regions).await;
+        let mut discovery = discover(&session.context()?.client, session.manifest()?, &self.regions).await;
         if self.write {
             discovery.write(&session.manifest_path).await?;
         }

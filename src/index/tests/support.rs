@@ -102,7 +102,5 @@ pub(in crate::index) fn record(plugin: Plugin) -> PluginRecord {
         list_digest: "l".to_owned(),
         list_raw: "{}".to_owned(),
         detail_raw: None,
-        detail_etag: None,
-        versions_etag: None,
     }
 }

@@ -6,7 +6,7 @@ use super::DoctorOutcome;
 use crate::{
     diagnostic::Chain,
     home::Locking,
-    index::Index,
+    index::SyncRecord,
     model::Timestamp,
     ops::{Context, gc, usage::memory_files},
 };
@@ -97,9 +97,7 @@ fn check_room(root: &Path, outcome: &mut DoctorOutcome) {
 }
 
 /// Compares the clock with the newest sync.
-pub(super) fn check_clock(context: &Context, index: Option<&Index>, outcome: &mut DoctorOutcome) {
-    let now = context.now();
-    let syncs = index.and_then(|index| index.syncs().ok()).unwrap_or_default();
+pub(super) fn check_clock(now: Timestamp, syncs: &[SyncRecord], outcome: &mut DoctorOutcome) {
     let newest: Option<Timestamp> = syncs.iter().map(|sync| sync.finished_at).max();
     let hint = || Some("set the clock of this machine".to_owned());
     match newest {
@@ -112,10 +110,10 @@ pub(super) fn check_clock(context: &Context, index: Option<&Index>, outcome: &mu
 }
 
 /// Looks for what interrupted runs left, and removes it where it may: temporary files and incomplete downloads.
-pub(super) fn check_leftovers(context: &Context, mends: bool, outcome: &mut DoctorOutcome) {
-    let (home, store) = (&context.home, context.store());
+pub(super) fn check_leftovers(context: &Context, repairs: bool, outcome: &mut DoctorOutcome) {
+    let (home, downloads) = (&context.home, context.folder_store().downloads());
     let temporary = home.temporary_files();
-    let incomplete = match store.incomplete() {
+    let incomplete = match downloads.count() {
         Ok(incomplete) => incomplete,
         Err(error) => return outcome.failed("leftovers", &error),
     };
@@ -129,10 +127,10 @@ pub(super) fn check_leftovers(context: &Context, mends: bool, outcome: &mut Doct
             0 => outcome.good("leftovers", "none"),
             _ => outcome.fair("leftovers", detail, "remove `index.damaged-*` when you need to look at them no more"),
         }
-    } else if mends {
+    } else if repairs {
         home.sweep_temporary_files();
-        match store.sweep(&[]) {
-            Ok(_) => outcome.mended("leftovers", format!("{detail}: the first two were removed")),
+        match downloads.sweep(&[]) {
+            Ok(_) => outcome.repaired("leftovers", format!("{detail}: the first two were removed")),
             Err(error) => outcome.bad("leftovers", Chain(&error).to_string(), None),
         }
     } else {

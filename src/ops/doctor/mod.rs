@@ -1,8 +1,8 @@
-//! Looks whether the cache is in order, and mends what can be mended.
+//! Looks whether the cache is in order, and repairs what can be repaired.
 //!
-//! *Invariant:* looking changes nothing. Mending never makes a package trusted: what comes back goes through the verifier
-//! like any other, what cannot be proven stays out, and no package is removed, which only `gc` does.
-//! *Not for:* reading every byte of the store where nothing is mended, which `verify --all` does.
+//! *Invariant:* checking changes nothing. Repairing never makes a package trusted: what is fetched again goes through the
+//! verifier like any other, what cannot be proven stays out, and no package is removed, which only `gc` does.
+//! *Not for:* reading every byte of the store without `--repair`, which `verify --all` does.
 
 mod catalog;
 mod folder;
@@ -13,7 +13,8 @@ use serde::Serialize;
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     home::HomeError,
-    ops::{Context, sources::Sources},
+    index::Index,
+    ops::{Context, blocking, sources::Sources},
 };
 
 /// One thing that was looked at.
@@ -28,7 +29,7 @@ pub struct Check {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// Whether it was mended in this run.
+    /// Whether it was repaired in this run.
     pub repaired: bool,
 }
 
@@ -43,6 +44,18 @@ impl DoctorOutcome {
     /// Returns the kind of failure where something is not in order.
     pub fn kind(&self) -> Option<Kind> {
         self.checks.iter().any(|check| !check.ok).then_some(Kind::Storage)
+    }
+
+    /// Lets blocking work add checks.
+    async fn add<T: Send + 'static>(&mut self, work: impl FnOnce(&mut Self) -> T + Send + 'static) -> T {
+        let (more, value) = blocking(move || {
+            let mut more = Self::default();
+            let value = work(&mut more);
+            (more, value)
+        })
+        .await;
+        self.checks.extend(more.checks);
+        value
     }
 
     fn good(&mut self, name: &'static str, detail: impl Into<String>) {
@@ -63,37 +76,41 @@ impl DoctorOutcome {
         self.bad(name, Chain(&error).to_string(), error.hint());
     }
 
-    fn mended(&mut self, name: &'static str, detail: impl Into<String>) {
+    fn repaired(&mut self, name: &'static str, detail: impl Into<String>) {
         self.checks.push(Check { name, ok: true, detail: detail.into(), hint: None, repaired: true });
     }
 }
 
-/// The cache could not be mended.
+/// The cache could not be repaired.
 #[derive(Debug, thiserror::Error)]
 pub enum DoctorError {
     /// The lock cannot be had.
-    #[error("nothing was mended")]
+    #[error("nothing was repaired")]
     Home(#[from] HomeError),
 }
 
 crate::diagnostic::diagnose!(DoctorError { forward Home; });
 
-/// Looks at the cache; with `sources`, mends what can be mended.
+/// Checks the cache; with `sources`, repairs what can be repaired.
 pub async fn doctor(context: &Context, sources: Option<&Sources>) -> Result<DoctorOutcome, DoctorError> {
     let mut outcome = DoctorOutcome::default();
-    if !folder::check(context, &mut outcome) {
+    let (this, repairs) = (context.clone(), sources.is_some());
+    let is_usable = outcome.add(move |outcome| folder::check(&this, outcome)).await;
+    if !is_usable {
         return Ok(outcome);
     }
-    let _lock = match sources {
-        Some(_) => Some(context.home.lock(&context.command, context.now())?),
-        None => None,
-    };
-    let index = catalog::check(context, sources.is_some(), &mut outcome).await;
-    folder::check_clock(context, index.as_ref(), &mut outcome);
-    folder::check_leftovers(context, sources.is_some(), &mut outcome);
-    folder::check_scans(context, &mut outcome);
-    if let Some(index) = index {
-        packages::check(context, sources, index, &mut outcome).await;
+    let _lock = if repairs { Some(context.lock().await?) } else { None };
+    let has_index = catalog::check(context, repairs, &mut outcome).await;
+    let syncs = if has_index { context.index().read(Index::syncs).await.unwrap_or_default() } else { Vec::new() };
+    let this = context.clone();
+    let looking = outcome.add(move |outcome| {
+        folder::check_clock(this.now(), &syncs, outcome);
+        folder::check_leftovers(&this, repairs, outcome);
+        folder::check_scans(&this, outcome);
+    });
+    looking.await;
+    if has_index {
+        packages::check(context, sources, &mut outcome).await;
     }
     Ok(outcome)
 }

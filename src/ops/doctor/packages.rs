@@ -1,11 +1,17 @@
 //! The store against the index, and the index against the store.
+//!
+//! *Invariant:* a package gets a row only after the verifier has read it again.
+//! *Not for:* removing packages, which `gc` does.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::Arc,
+};
 
 use super::DoctorOutcome;
 use crate::{
     diagnostic::Chain,
-    index::{Blob, Index, IndexError},
+    index::{Blob, Index, IndexError, IndexWriter},
     model::{PluginSpec, Sha256Digest, VersionRequest},
     ops::{
         Context, blocking,
@@ -13,9 +19,9 @@ use crate::{
         sources::Sources,
     },
     resolver::Surroundings,
-    store::{BlobFault, Store, StoreError, StoredFile},
+    store::{self, PackageFault, StoreError, StrayFile},
     upstream::PackageName,
-    verifier::{Promise, verify},
+    verifier::{Promise, Received, verify},
 };
 
 const NAME: &str = "store";
@@ -24,56 +30,62 @@ const NAME: &str = "store";
 #[derive(Debug, Default)]
 struct StoreFindings {
     packages: usize,
-    /// Rows whose blob is not what it should be.
-    broken: Vec<(Blob, BlobFault)>,
-    /// Blobs that no row speaks of.
+    /// Rows whose package is not what it should be.
+    broken: Vec<(Blob, PackageFault)>,
+    /// Packages without a row.
     unknown: Vec<Sha256Digest>,
     /// Files that are no blobs.
-    strays: Vec<std::path::PathBuf>,
+    strays: Vec<StrayFile>,
     /// Files and folders that others may write to.
     exposed: Vec<std::path::PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error("the packages cannot be looked at")]
+enum InspectError {
+    #[error("the packages cannot be inspected")]
     Index(#[from] IndexError),
-    #[error("the packages cannot be looked at")]
+    #[error("the packages cannot be inspected")]
     Store(#[from] StoreError),
 }
 
-crate::diagnostic::diagnose!(LookError { forward Index, Store; });
+crate::diagnostic::diagnose!(InspectError { forward Index, Store; });
 
-/// Looks at the packages; with `sources`, reads them all and mends what can be mended.
-pub(super) async fn check(context: &Context, sources: Option<&Sources>, index: Index, outcome: &mut DoctorOutcome) {
-    let (store, deep) = (context.store(), sources.is_some());
-    let looked = blocking(move || look(&index, &store, deep).map(|found| (index, found)));
-    let (index, found) = match looked.await {
-        Ok(looked) => looked,
+/// Checks the packages; with `sources`, reads them all and repairs what can be repaired.
+pub(super) async fn check(context: &Context, sources: Option<&Sources>, outcome: &mut DoctorOutcome) {
+    let deep = sources.is_some();
+    let inspected = async {
+        let blobs = context.index().read(Index::blobs).await?;
+        inspect(context, blobs, deep).await
+    };
+    let found = match inspected.await {
+        Ok(found) => found,
         Err(error) => return outcome.failed(NAME, &error),
     };
-    report_access(context, deep, &found, outcome);
-    report_unknown(context, deep, &index, &found, outcome).await;
-    drop(index);
-    report_broken(context, sources, found, outcome).await;
+    let (this, found) = (context.clone(), Arc::new(found));
+    let same = Arc::clone(&found);
+    outcome.add(move |outcome| report_access(&this, deep, &same, outcome)).await;
+    report_unknown(context, deep, &found, outcome).await;
+    report_broken(context, sources, &found, outcome).await;
 }
 
-fn look(index: &Index, store: &Store, deep: bool) -> Result<StoreFindings, LookError> {
-    let blobs = index.blobs()?;
-    let mut found = StoreFindings { packages: blobs.len(), exposed: store.exposed()?, ..StoreFindings::default() };
-    let spoken_of: BTreeSet<_> = blobs.iter().map(|blob| blob.sha256).collect();
-    for file in store.files()? {
-        match file {
-            StoredFile::Blob { digest, .. } if spoken_of.contains(&digest) => {}
-            StoredFile::Blob { digest, .. } => found.unknown.push(digest),
-            StoredFile::Stray { path, .. } => found.strays.push(path),
-        }
-    }
+async fn inspect(context: &Context, blobs: Vec<Blob>, deep: bool) -> Result<StoreFindings, InspectError> {
+    let store = context.store();
+    let mut found = StoreFindings { packages: blobs.len(), ..StoreFindings::default() };
+    let listed: BTreeSet<_> = blobs.iter().map(|blob| blob.sha256).collect();
+    let there = store.list().await?;
+    found.unknown = there.into_iter().map(|package| package.digest).filter(|digest| !listed.contains(digest)).collect();
+    let folder = context.folder_store();
+    let files = blocking(move || Ok::<_, StoreError>((folder.strays()?, folder.exposed()?)));
+    (found.strays, found.exposed) = files.await?;
     // Packages of several platforms may be one file, which is read once.
-    let mut faults: BTreeMap<Sha256Digest, Option<BlobFault>> = BTreeMap::new();
+    let mut faults: BTreeMap<Sha256Digest, Option<PackageFault>> = BTreeMap::new();
     for blob in blobs {
         if let Entry::Vacant(place) = faults.entry(blob.sha256) {
-            let fault = if deep { store.check(&blob.sha256, blob.size) } else { store.look(&blob.sha256, blob.size) };
+            let fault = if deep {
+                store::check(store, blob.sha256, blob.size).await
+            } else {
+                store::inspect(store, blob.sha256, blob.size).await
+            };
             place.insert(fault?);
         }
         if let Some(Some(fault)) = faults.get(&blob.sha256) {
@@ -83,45 +95,39 @@ fn look(index: &Index, store: &Store, deep: bool) -> Result<StoreFindings, LookE
     Ok(found)
 }
 
-fn report_access(context: &Context, mends: bool, found: &StoreFindings, outcome: &mut DoctorOutcome) {
+fn report_access(context: &Context, repairs: bool, found: &StoreFindings, outcome: &mut DoctorOutcome) {
     let Some(first) = found.exposed.first() else { return };
     let detail = format!("{} may be written by other users, `{}` first", count(&found.exposed), first.display());
     let hint = "`plugport doctor --repair` reads all packages again and takes the permission away".to_owned();
-    if !mends {
+    if !repairs {
         return outcome.bad("permissions", detail, Some(hint));
     }
     // Their bytes were read in this run: what others changed is among the broken ones.
-    match context.store().close(&found.exposed) {
-        Ok(()) => outcome.mended("permissions", format!("{detail}: no longer")),
+    match context.folder_store().close(&found.exposed) {
+        Ok(()) => outcome.repaired("permissions", format!("{detail}: no longer")),
         Err(error) => outcome.failed("permissions", &error),
     }
 }
 
-/// Takes up packages that no row speaks of, where the catalog vouches for them; removes what is no package.
-async fn report_unknown(
-    context: &Context,
-    mends: bool,
-    index: &Index,
-    found: &StoreFindings,
-    outcome: &mut DoctorOutcome,
-) {
+/// Lists packages again that have no row, if the catalog has their digest; removes files that are no packages.
+async fn report_unknown(context: &Context, repairs: bool, found: &StoreFindings, outcome: &mut DoctorOutcome) {
     if found.unknown.is_empty() && found.strays.is_empty() {
         return;
     }
     let detail = format!("{} that the index does not speak of, {} other", count(&found.unknown), count(&found.strays));
-    if !mends {
+    if !repairs {
         let hint =
             "`plugport doctor --repair` takes packages up that the catalog vouches for, `plugport gc` removes others";
         return outcome.fair("unknown files", detail, hint);
     }
-    let (context_, path, digests) = (context.clone(), index.path().to_path_buf(), found.unknown.clone());
-    let taken = blocking(move || take_up(&context_, &path, &digests)).await;
-    let strays = found.strays.iter().try_for_each(|path| context.store().remove_stray(path));
+    let taken = take_up(context, &found.unknown).await;
+    let (store, strays) = (context.folder_store(), found.strays.clone());
+    let strays = blocking(move || strays.iter().try_for_each(|stray| store.remove_stray(stray))).await;
     match (taken, strays) {
         (Ok(taken), Ok(())) => {
             let left = found.unknown.len() - taken;
             let more = format!("{taken} were taken up, {left} stay until `plugport gc`, the others were removed");
-            outcome.mended("unknown files", format!("{detail}: {more}"));
+            outcome.repaired("unknown files", format!("{detail}: {more}"));
         }
         (Err(error), _) => outcome.failed("unknown files", &error),
         (_, Err(error)) => outcome.failed("unknown files", &error),
@@ -129,24 +135,31 @@ async fn report_unknown(
 }
 
 /// Adds the rows of packages that the catalog has a digest of; returns how many files that explains.
-fn take_up(context: &Context, path: &std::path::Path, digests: &[Sha256Digest]) -> Result<usize, LookError> {
-    let (mut index, store) = (Index::open(path)?, context.store());
+async fn take_up(context: &Context, digests: &[Sha256Digest]) -> Result<usize, InspectError> {
+    let writer = context.index().open_writer().await?;
+    let taken = take_up_all(context, &writer, digests).await;
+    writer.close().await;
+    taken
+}
+
+async fn take_up_all(context: &Context, writer: &IndexWriter, digests: &[Sha256Digest]) -> Result<usize, InspectError> {
     let mut taken = 0;
-    for digest in digests {
-        let Some(received) = store.take_up(digest)?.filter(|received| received.sha256 == *digest) else { continue };
-        let pins = index.pins_of(digest, &received.md5)?;
-        drop(received);
-        let mut known = false;
-        for (name, digests) in pins {
-            let Some(received) = store.take_up(digest)? else { break };
-            let (plugin, version, platform) = name;
+    for &digest in digests {
+        let received = store::take_up(context.store(), digest).await?.filter(|received| received.sha256 == digest);
+        let Some(Received { md5, .. }) = received else { continue };
+        let pins = writer.run(move |index| index.pins_of(&digest, &md5)).await?;
+        let mut is_known = false;
+        for ((plugin, version, platform), digests) in pins {
+            let Some(received) = store::take_up(context.store(), digest).await? else { break };
             let promise = Promise { plugin: plugin.clone(), version: version.clone(), digests };
+            let limits = context.limits;
             // What the verifier refuses stays out, and is left for `gc`.
-            let Ok(verified) = verify(received, &promise, &context.limits) else { continue };
-            index.put_blob(&describe(&PackageName { plugin, version, platform }, &verified, context))?;
-            known = true;
+            let Ok(verified) = blocking(move || verify(received, &promise, &limits)).await else { continue };
+            let row = describe(&PackageName { plugin, version, platform }, &verified, context);
+            writer.run(move |index| index.put_blob(&row)).await?;
+            is_known = true;
         }
-        taken += usize::from(known);
+        taken += usize::from(is_known);
     }
     Ok(taken)
 }
@@ -154,22 +167,22 @@ fn take_up(context: &Context, path: &std::path::Path, digests: &[Sha256Digest]) 
 async fn report_broken(
     context: &Context,
     sources: Option<&Sources>,
-    found: StoreFindings,
+    found: &StoreFindings,
     outcome: &mut DoctorOutcome,
 ) {
     if found.broken.is_empty() {
         let read = if sources.is_some() { "all bytes were read" } else { "`plugport verify --all` reads their bytes" };
         return outcome.good(NAME, format!("{} packages; {read}", found.packages));
     }
-    for (blob, fault) in found.broken {
+    for (blob, fault) in &found.broken {
         let name = format!("{}@{} ({}): {fault}", blob.plugin, blob.version, blob.platform);
         let Some(sources) = sources else {
             let hint = Some("`plugport doctor --repair` fetches it again".to_owned());
             outcome.bad(NAME, name, hint);
             continue;
         };
-        match fetch_again(context, sources, &blob).await {
-            None => outcome.mended(NAME, format!("{name}; it was fetched again")),
+        match fetch_again(context, sources, blob).await {
+            None => outcome.repaired(NAME, format!("{name}; it was fetched again")),
             Some(reason) => {
                 let hint = "it is not installed like this; run this again when the upstream answers";
                 outcome.bad(NAME, format!("{name}; it cannot be fetched again: {reason}"), Some(hint.to_owned()));

@@ -124,7 +124,6 @@ async fn fetch_with(
     let sink = PackageSink {
         context: context.clone(),
         index: writer.clone(),
-        store: context.store(),
         reads_again: !matches!(options.subject, FetchRequest::All { .. }),
         under_way: Arc::default(),
     };
@@ -157,8 +156,8 @@ async fn fetch_with(
     context.reporter.end();
     if options.dependencies {
         // Only now is it known which downloads of an earlier run are not continued.
-        let store = sink.store.clone();
-        blocking(move || store.sweep(&keys)).await?;
+        let downloads = context.folder_store().downloads();
+        blocking(move || downloads.sweep(&keys)).await?;
     }
     outcome.finish(started.elapsed());
     Ok(outcome)

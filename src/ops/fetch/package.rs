@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use futures_util::future::BoxFuture;
+
 use super::{FetchError, FetchFailure, outcome::Obtained, selection};
 use crate::{
     archive::parse_plugin_json,
@@ -14,7 +16,7 @@ use crate::{
     ops::{Context, blocking, sources::Sources},
     progress::Reporter,
     signature::Verdict,
-    store::{PartialFile, Store},
+    store::{self, PartialFile},
     upstream::PackageName,
     verifier::{Promise, Received, Verified, VerifyError, verify},
 };
@@ -24,7 +26,6 @@ use crate::{
 pub(super) struct PackageSink {
     pub(super) context: Context,
     pub(super) index: IndexWriter,
-    pub(super) store: Store,
     /// Whether what is in the store is read from end to end, so that a damaged package comes again; else only its length
     /// counts.
     pub(super) reads_again: bool,
@@ -129,17 +130,19 @@ impl PackageSink {
         if wanted.digests.contradicts(&recorded) {
             return false;
         }
-        let (store, digest, size, reads_again) = (self.store.clone(), blob.sha256, blob.size, self.reads_again);
-        blocking(move || {
-            store.has(&digest, size) && (!reads_again || store.check(&digest, size).is_ok_and(|fault| fault.is_none()))
-        })
-        .await
+        let (store, digest, size) = (self.context.store(), blob.sha256, blob.size);
+        let fault = if self.reads_again {
+            store::check(store, digest, size).await
+        } else {
+            store::inspect(store, digest, size).await
+        };
+        fault.is_ok_and(|fault| fault.is_none())
     }
 
     /// Returns a blob that is there although the index does not say so: a run was killed between the two.
     async fn left_over(&self, wanted: &PackageToFetch) -> Option<Received> {
-        let (store, digest) = (self.store.clone(), wanted.digests.sha256?);
-        blocking(move || store.take_up(&digest)).await.ok()?.filter(|received| received.sha256 == digest)
+        let digest = wanted.digests.sha256?;
+        store::take_up(self.context.store(), digest).await.ok()?.filter(|received| received.sha256 == digest)
     }
 
     /// Returns what came, and whether an earlier run began it.
@@ -149,11 +152,12 @@ impl PackageSink {
             return Err(VerifyError::Unproven { plugin, version }.into());
         }
         let upstream = sources.open(&wanted.source).await?;
-        let partial = self.store.begin(&wanted.key())?;
+        let (downloads, key) = (self.context.folder_store().downloads(), wanted.key());
+        let partial = blocking(move || downloads.begin(&key)).await?;
         let was_begun = partial.position() > 0;
         let mut sink = Counted { partial, reporter: self.context.reporter.as_ref() };
         upstream.package(&wanted.name, self.context.limits.package_bytes, &mut sink).await?;
-        Ok((sink.partial.finish()?, was_begun))
+        Ok((sink.partial.finish().await?, was_begun))
     }
 
     /// Judges a package, puts it into the store, and only then speaks of it.
@@ -164,23 +168,21 @@ impl PackageSink {
     ) -> Result<(Blob, Vec<Dependency>), FetchError> {
         let PackageName { plugin, version, .. } = wanted.name.clone();
         let promise = Promise { plugin, version, digests: wanted.digests };
-        let (context, store, name) = (self.context.clone(), self.store.clone(), wanted.name.clone());
-        let stored = blocking(move || {
-            let path = received.path.clone();
-            let mut verified = match verify(received, &promise, &context.limits) {
-                Ok(verified) => verified,
-                Err(error) => {
-                    // Refused bytes are not resumed.
-                    store.discard(&path)?;
-                    return Err(FetchError::from(error));
-                }
-            };
-            store.put(&verified)?;
-            let blob = describe(&name, &verified, &context);
-            let signer = context.trust.judge(&mut verified, None).ok().map(|verdict| proven_signer(&verdict));
-            Ok((blob, signer, verified.archive().plugin_json().dependencies.clone()))
-        });
-        let (blob, signer, dependencies) = stored.await?;
+        let (path, limits) = (received.path.clone(), self.context.limits);
+        let verified = match blocking(move || verify(received, &promise, &limits)).await {
+            Ok(verified) => verified,
+            Err(error) => {
+                // Refused bytes are not resumed.
+                let downloads = self.context.folder_store().downloads();
+                blocking(move || downloads.discard(&path)).await?;
+                return Err(error.into());
+            }
+        };
+        let mut verified = self.context.store().insert(verified).await?;
+        let (blob, trust) = (describe(&wanted.name, &verified, &self.context), Arc::clone(&self.context.trust));
+        let dependencies = verified.archive().plugin_json().dependencies.clone();
+        let signer =
+            blocking(move || trust.judge(&mut verified, None).ok().map(|verdict| proven_signer(&verdict))).await;
         let (row, source) = (blob.clone(), wanted.source.clone());
         self.index.run(move |index| index.put_blob_from(&row, signer.as_deref(), Some(&source))).await?;
         Ok((blob, dependencies))
@@ -230,11 +232,11 @@ impl Sink for Counted<'_> {
         self.partial.etag()
     }
 
-    fn restart(&mut self, etag: Option<&str>) -> std::io::Result<()> {
+    fn restart<'a>(&'a mut self, etag: Option<&'a str>) -> BoxFuture<'a, std::io::Result<()>> {
         self.partial.restart(etag)
     }
 
-    fn write(&mut self, chunk: &[u8]) -> std::io::Result<()> {
+    fn write<'a>(&'a mut self, chunk: &'a [u8]) -> BoxFuture<'a, std::io::Result<()>> {
         self.reporter.advance(chunk.len() as u64);
         self.partial.write(chunk)
     }

@@ -19,13 +19,13 @@ use crate::{
         directory::FolderLock,
         target::{PackageSource, Refusal, UnmanagedFiles},
     },
-    index::{Index, IndexError},
-    model::{Digests, PluginId, RelPath, Sha256Digest},
-    ops::{Context, blocking, unmanaged_files},
+    index::IndexError,
+    model::{PluginId, RelPath, Sha256Digest},
+    ops::{Context, blocking, unmanaged_files, verify::read_verified},
     signature::{Enforcement, PolicyError},
     store::StoreError,
     upstream::PackageName,
-    verifier::{Promise, Received, Verified, VerifyError, verify},
+    verifier::{Verified, VerifyError},
 };
 
 /// A package must not be installed.
@@ -135,16 +135,9 @@ impl StoredPackage {
     fn verified(&self) -> Result<Verified, PackageError> {
         let context = self.context();
         let Some(name) = &self.package else { return Err(PackageError::Unchecked { plugin: self.plugin.clone() }) };
-        let index = Index::open_existing(&context.home.index_path())?;
-        let blob = index.blob(&name.plugin, &name.version, &name.platform)?;
+        let blob = context.index().read_blocking(|index| index.blob(&name.plugin, &name.version, &name.platform))?;
         let blob = blob.ok_or_else(|| PackageError::NoPackage(name.clone()))?;
-        let store = context.store();
-        let path = store.path(&blob.sha256);
-        let received = Received::read(store.open(&blob.sha256)?, path.clone())
-            .map_err(|source| VerifyError::Read { path, source })?;
-        let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
-        let promise = Promise { plugin: name.plugin.clone(), version: name.version.clone(), digests };
-        Ok(verify(received, &promise, &context.limits)?)
+        Ok(read_verified(context, &blob)?)
     }
 
     fn evaluate_for_server(&self, root_url: &str) -> Result<Permit, PackageError> {
@@ -165,8 +158,7 @@ impl StoredPackage {
     /// Evaluates the signature as the catalog describes it, if the package itself is not verified here.
     fn evaluate_by_catalog(&self) -> Result<Option<PolicyError>, PackageError> {
         let trust = &self.context().trust;
-        let index = Index::open_existing(&self.context().home.index_path())?;
-        let stored = index.plugin(&self.plugin)?;
+        let stored = self.context().index().read_blocking(|index| index.plugin(&self.plugin))?;
         let signature = stored.map(|stored| stored.plugin.signature.signature_type).unwrap_or_default();
         let unsigned = signature.is_empty() && !trust.unsigned.contains(&self.plugin);
         match trust.enforcement {

@@ -22,6 +22,7 @@ use crate::{
     },
     resolver::Surroundings,
     rollout::{Plan, PlannedChange, Step},
+    store,
     upstream::PackageName,
 };
 
@@ -98,7 +99,7 @@ impl PackageNeeds {
                 };
                 // A failure without a version concerns all versions that are not in the store.
                 for wanted in here.iter().filter(same) {
-                    if failure.version.is_some() || !is_stored(context, wanted).unwrap_or(false) {
+                    if failure.version.is_some() || !is_stored(context, wanted).await.unwrap_or(false) {
                         failures.entry((*wanted).clone()).or_insert_with(|| failure.reason.clone());
                     }
                 }
@@ -225,11 +226,12 @@ fn names<'a>(all: impl ExactSizeIterator<Item = &'a WorkspaceName>) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-fn is_stored(context: &Context, (plugin, version, platform): &NeededPackage) -> Option<bool> {
+async fn is_stored(context: &Context, (plugin, version, platform): &NeededPackage) -> Option<bool> {
     let name = name_of(context, plugin, version, platform)?;
     let index = Index::open_existing(&context.home.index_path()).ok()?;
     let blob = index.blob(&name.plugin, &name.version, &name.platform).ok()??;
-    Some(context.store().has(&blob.sha256, blob.size))
+    let fault = store::inspect(context.store(), blob.sha256, blob.size).await.ok()?;
+    Some(fault.is_none())
 }
 
 /// Returns why the package in the store is not the one that the plan names.

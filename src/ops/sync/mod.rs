@@ -11,25 +11,24 @@ mod promises;
 mod select;
 mod write;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use futures_util::{StreamExt, stream};
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 
 pub use outcome::{Alert, PluginCounts, SyncOutcome, VersionCounts};
 
 use self::{
-    outcome::WriteCounts,
     select::{DetailRequest, SyncSelection, select},
     write::{ListEtag, WriterMessage, write},
 };
 use crate::{
     diagnostic::{Kind, diagnose},
     home::HomeError,
-    index::{Index, IndexError},
+    index::{Index, IndexError, IndexWriter},
     model::PluginId,
     net::NetError,
-    ops::{Context, blocking},
+    ops::Context,
     progress::Unit,
     upstream::{Details, List, PluginList, SkippedItem, Upstream, UpstreamError},
 };
@@ -46,7 +45,7 @@ pub struct SyncOptions {
     pub concurrency: usize,
     /// Ask for every plugin, also where nothing seems to have changed.
     pub full: bool,
-    /// Believe an upstream that suddenly lists far fewer plugins.
+    /// Accept an upstream that suddenly lists far fewer plugins.
     pub confirm: bool,
 }
 
@@ -87,46 +86,47 @@ diagnose!(SyncError {
 /// Brings the index up to date; returns what changed and what was left out.
 pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions) -> Result<SyncOutcome, SyncError> {
     let started = std::time::Instant::now();
-    let _lock = context.home.lock(&context.command, context.now())?;
-    let path = context.home.index_path();
-    let index = blocking(move || Index::open(&path)).await?;
-    let location = upstream.location();
-    let failed = |source| SyncError::Upstream { location: location.clone(), source };
-    let source = index.source(&location)?;
-    let source_etag = source.as_ref().and_then(|source| source.list_etag.clone());
-    // A partial sync needs the list itself.
-    let asked = source_etag.as_deref().filter(|_| options.only.is_empty() && !options.full);
-    let mut outcome = match upstream.list(asked).await.map_err(failed)? {
-        PluginList::Unchanged => SyncOutcome::unchanged(&index.counts()?),
-        PluginList::Listed(list) => {
-            let known = source.map(|source| index.known_plugins(source.id)).transpose()?.unwrap_or_default();
-            // A folder is read already, and what changed in it may not show in what describes the plugin.
-            let full = options.full || matches!(upstream, Upstream::Folder(_));
-            let selection = select(list, &known, &SyncOptions { full, ..options.clone() });
-            refuse_mass_removal(
-                &location,
-                &selection,
-                known.values().filter(|known| !known.withdrawn).count(),
-                options,
-            )?;
-            // A partial sync must not make a whole one believe that nothing is new.
-            let now = if options.only.is_empty() { selection.etag.clone() } else { source_etag.clone() };
-            let etag = ListEtag { before: source_etag, now };
-            run(context, upstream, index, selection, etag).await?
-        }
-    };
-    outcome.provenance_head = provenance_head(context).await?;
+    let _lock = context.lock().await?;
+    let writer = context.index().create_writer().await?;
+    let synced = sync_with(context, upstream, &writer, options).await;
+    writer.close().await;
+    let mut outcome = synced?;
+    let head = context.index().read(Index::provenance_head).await?;
+    outcome.provenance_head = head.map(|head| head.to_string());
     let traffic = upstream.traffic();
-    (outcome.source, outcome.requests, outcome.bytes) = (location, traffic.requests, traffic.bytes);
+    (outcome.source, outcome.requests, outcome.bytes) = (upstream.location(), traffic.requests, traffic.bytes);
     outcome.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(outcome)
 }
 
-/// Returns the end of the provenance log, for whoever writes it down elsewhere.
-async fn provenance_head(context: &Context) -> Result<Option<String>, IndexError> {
-    let path = context.home.index_path();
-    let head = blocking(move || Index::open_existing(&path).and_then(|index| index.provenance_head())).await;
-    Ok(head?.map(|head| head.to_string()))
+async fn sync_with(
+    context: &Context,
+    upstream: &Upstream,
+    writer: &IndexWriter,
+    options: &SyncOptions,
+) -> Result<SyncOutcome, SyncError> {
+    let location = upstream.location();
+    let failed = |source| SyncError::Upstream { location: location.clone(), source };
+    let known_as = location.clone();
+    let source = writer.run(move |index| index.source(&known_as)).await?;
+    let source_etag = source.as_ref().and_then(|source| source.list_etag.clone());
+    // A partial sync needs the list itself.
+    let asked = source_etag.as_deref().filter(|_| options.only.is_empty() && !options.full);
+    let list = match upstream.list(asked).await.map_err(failed)? {
+        PluginList::Unchanged => return Ok(SyncOutcome::unchanged(&writer.run(|index| index.counts()).await?)),
+        PluginList::Listed(list) => list,
+    };
+    let known = match source {
+        Some(source) => writer.run(move |index| index.known_plugins(source.id)).await?,
+        None => HashMap::new(),
+    };
+    // A folder is read already, and what changed in it may not show in what describes the plugin.
+    let full = options.full || matches!(upstream, Upstream::Folder(_));
+    let selection = select(list, &known, &SyncOptions { full, ..options.clone() });
+    refuse_mass_removal(&location, &selection, known.values().filter(|known| !known.withdrawn).count(), options)?;
+    // A partial sync must not make a whole one assume that nothing is new.
+    let now = if options.only.is_empty() { selection.etag.clone() } else { source_etag.clone() };
+    run(context, upstream, writer, selection, ListEtag { before: source_etag, now }).await
 }
 
 /// A catalog that loses more than one plugin in twenty at once is more likely broken than smaller.
@@ -147,29 +147,41 @@ fn refuse_mass_removal(
 async fn run(
     context: &Context,
     upstream: &Upstream,
-    index: Index,
+    writer: &IndexWriter,
     selection: SyncSelection,
-    mut etag: ListEtag,
+    etag: ListEtag,
 ) -> Result<SyncOutcome, SyncError> {
     let location = upstream.location();
     let mut outcome = SyncOutcome::of(&selection);
     if selection.is_empty() && etag.before == etag.now {
-        outcome.totals(&index.counts()?);
+        outcome.totals(&writer.run(|index| index.counts()).await?);
         return Ok(outcome);
     }
-    let SyncSelection { tasks, touched, gone, listed_plugins, .. } = selection;
     let (sender, receiver) = mpsc::channel(32);
-    let (target, now) = (location.clone(), context.now());
-    let clock = context.clock;
-    let writer: JoinHandle<Result<WriteCounts, IndexError>> =
-        tokio::task::spawn_blocking(move || write(index, &target, now, clock, receiver));
+    let (target, now, clock) = (location.clone(), context.now(), context.clock);
+    let writing = writer.run(move |index| write(index, &target, now, clock, receiver));
+    let sending = send_all((context, upstream), selection, etag, (sender, &mut outcome));
+    let (sent, written) = futures_util::future::join(sending, writing).await;
+    sent.map_err(|source| SyncError::Upstream { location, source })?;
+    outcome.take(written?);
+    Ok(outcome)
+}
+
+/// Asks for what was selected and hands it to the writer, which it then lets commit, or abort if the upstream is gone.
+async fn send_all(
+    (context, upstream): (&Context, &Upstream),
+    selection: SyncSelection,
+    mut etag: ListEtag,
+    (sender, outcome): (mpsc::Sender<WriterMessage>, &mut SyncOutcome),
+) -> Result<(), UpstreamError> {
+    let SyncSelection { tasks, touched, gone, listed_plugins, .. } = selection;
     context.reporter.begin("syncing plugins", Some(tasks.len() as u64), Unit::Items);
     let fetching = Fetching {
         context,
         upstream,
         listed: listed_plugins,
         sender: &sender,
-        outcome: &mut outcome,
+        outcome,
         seen: HashSet::new(),
         came: 0,
         lost: 0,
@@ -178,8 +190,7 @@ async fn run(
     context.reporter.end();
     if let Err(source) = fetched {
         drop(sender.send(WriterMessage::Abort).await);
-        drop(writer.await);
-        return Err(SyncError::Upstream { location, source });
+        return Err(source);
     }
     if outcome.incomplete {
         etag.now = None;
@@ -189,17 +200,11 @@ async fn run(
         .map(|task| WriterMessage::Touch(Box::new(task)))
         .chain(gone.into_iter().map(WriterMessage::Withdraw))
     {
-        // A closed channel means that the writer failed: it says itself why.
+        // A closed channel means that the writer failed, and its own error says why.
         drop(sender.send(work).await);
     }
     drop(sender.send(WriterMessage::Commit(etag)).await);
-    drop(sender);
-    let written = match writer.await {
-        Ok(written) => written?,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    };
-    outcome.take(written);
-    Ok(outcome)
+    Ok(())
 }
 
 /// Asks for the details of plugins, a few at a time, and hands them to the writer.
@@ -236,7 +241,7 @@ impl Fetching<'_> {
                     Ok(details) => next.extend(self.take(task, details).await),
                     Err(error) => last = self.miss(&task, error)?,
                 }
-                // The writer failed: it says itself why.
+                // The writer failed, and its own error says why.
                 if self.sender.is_closed() {
                     return Ok(());
                 }

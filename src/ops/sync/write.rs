@@ -16,7 +16,7 @@ use crate::{
     upstream::{Details, SkippedItem},
 };
 
-/// What the writer is told.
+/// A message to the writer.
 #[derive(Debug)]
 pub(super) enum WriterMessage {
     /// All that the upstream tells of a plugin.
@@ -53,14 +53,14 @@ struct Earlier<'a> {
 
 /// Writes what comes until it is told to commit; without that, or where all is as it was, nothing is kept.
 pub(super) fn write(
-    mut index: Index,
+    index: &mut Index,
     location: &str,
     now: Timestamp,
     clock: fn() -> Timestamp,
     mut receiver: Receiver<WriterMessage>,
 ) -> Result<WriteCounts, IndexError> {
     // The transaction sees what it wrote; what was before is read beside it.
-    let before = Index::open_existing(index.path())?;
+    let before = index.beside()?;
     let earlier = Earlier { open: before.all_open_alerts()?, index: before, location };
     let Some(mut next) = receiver.blocking_recv() else { return Ok(WriteCounts::default()) };
     let mut written = WriteCounts::default();
@@ -144,8 +144,6 @@ fn put(
         list_digest: task.list_digest,
         list_raw: task.entry.raw,
         detail_raw: Some(details.entry.raw),
-        detail_etag: None,
-        versions_etag: None,
     })?;
     written.moved |= !changed;
     put_releases(writer, &id, comparison, written)
@@ -195,8 +193,6 @@ fn touch(
         list_digest: task.list_digest,
         list_raw: task.entry.raw,
         detail_raw: known.detail_raw,
-        detail_etag: None,
-        versions_etag: None,
     })
 }
 
