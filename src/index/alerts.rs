@@ -37,22 +37,22 @@ enum About {
 impl ChangeKind {
     /// Returns whether an alert of this kind stops installs until it is accepted; others are only reported.
     pub fn stops(self) -> bool {
-        About::of(self).is_some()
+        About::from_change(self).is_some()
     }
 
     /// Returns whether an alert of this kind is on what a catalog says of a package's bytes.
     pub fn is_of_digest(self) -> bool {
-        About::of(self) == Some(About::Digest)
+        About::from_change(self) == Some(About::Digest)
     }
 
     /// Returns whether alerts of both kinds are on the same thing, so that the later one says how it is now.
     pub fn supersedes(self, earlier: Self) -> bool {
-        About::of(self).is_some() && About::of(self) == About::of(earlier)
+        About::from_change(self).is_some() && About::from_change(self) == About::from_change(earlier)
     }
 }
 
 impl About {
-    fn of(kind: ChangeKind) -> Option<Self> {
+    fn from_change(kind: ChangeKind) -> Option<Self> {
         match kind {
             ChangeKind::DigestChanged
             | ChangeKind::DigestWithdrawn

@@ -53,7 +53,7 @@ impl Index {
     /// according to its own manifest, and the location it came from, go into the provenance log with it.
     pub fn put_blob_from(&mut self, blob: &Blob, signer: Option<&str>, source: Option<&str>) -> Result<(), IndexError> {
         let (doing, path) = ("recording a package", self.path.as_path());
-        let fault = |source| IndexError::of(path, doing, source);
+        let fault = |source| IndexError::from_sqlite(path, doing, source);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(fault)?;
         let session = ConnectionRef { connection: &transaction, path };
         put_row(session, doing, blob)?;

@@ -120,7 +120,7 @@ pub enum IndexDamage {
 
 impl IndexError {
     /// Returns the error that a failure of SQLite amounts to.
-    pub(super) fn of(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
+    pub(super) fn from_sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         use rusqlite::Error as Sql;
         if matches!(&source, Sql::SqliteFailure(error, _) if error.extended_code == ffi::SQLITE_CONSTRAINT_COMMITHOOK) {
             // The seal stood in the way of a commit: it contradicts the file, or it cannot be removed.

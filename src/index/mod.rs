@@ -80,7 +80,7 @@ impl Index {
         let ledger = Ledger::default();
         let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         let version = known_version(&connection, path)?;
-        let fault = |source| IndexError::of(path, "opening the index", source);
+        let fault = |source| IndexError::from_sqlite(path, "opening the index", source);
         if connection.is_readonly("main").map_err(fault)? {
             return Err(fault(sqlite::error(ffi::SQLITE_READONLY)));
         }
@@ -89,12 +89,12 @@ impl Index {
         }
         ledger.watch(&connection, path).map_err(fault)?;
         sqlite::write_ahead(&connection)
-            .map_err(|source| IndexError::of(path, "switching the index to a write-ahead log", source))?;
+            .map_err(|source| IndexError::from_sqlite(path, "switching the index to a write-ahead log", source))?;
         connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
         connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
         if version < migrations::LATEST {
             sqlite::migrate(&mut connection, migrations::steps())
-                .map_err(|source| IndexError::of(path, "bringing the index up to date", source))?;
+                .map_err(|source| IndexError::from_sqlite(path, "bringing the index up to date", source))?;
         }
         Ok(Self { connection, path: path.to_owned(), writes: true, is_immutable: false, ledger })
     }
@@ -129,7 +129,8 @@ impl Index {
             Ok(version) => (connection, version, false),
             Err(error @ IndexError::NotWritable { .. }) => {
                 let connection = sqlite::connect_immutable(path).ok_or(error)?;
-                let connection = connection.map_err(|source| IndexError::of(path, "opening the index", source))?;
+                let connection =
+                    connection.map_err(|source| IndexError::from_sqlite(path, "opening the index", source))?;
                 connection.set_prepared_statement_cache_capacity(STATEMENTS);
                 let version = known_version(&connection, path)?;
                 (connection, version, true)
@@ -143,7 +144,7 @@ impl Index {
             drop(connection);
             return Self::open(path);
         }
-        let fault = |source| IndexError::of(path, "opening the index", source);
+        let fault = |source| IndexError::from_sqlite(path, "opening the index", source);
         connection.pragma_update(None, "query_only", "ON").map_err(fault)?;
         Ok(Self { connection, path: path.to_owned(), writes: false, is_immutable, ledger: Ledger::default() })
     }
@@ -178,7 +179,7 @@ impl Index {
             return Ok(ReadTransaction { _transaction: None });
         }
         let transaction = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred)
-            .map_err(|source| IndexError::of(&self.path, "beginning to read", source))?;
+            .map_err(|source| IndexError::from_sqlite(&self.path, "beginning to read", source))?;
         Ok(ReadTransaction { _transaction: Some(transaction) })
     }
 
@@ -207,15 +208,16 @@ fn explained(path: &Path, error: IndexError) -> IndexError {
 }
 
 fn connect(path: &Path, mode: OpenFlags) -> Result<Connection, IndexError> {
-    let connection = sqlite::connect(path, mode).map_err(|source| IndexError::of(path, "opening the index", source))?;
+    let connection =
+        sqlite::connect(path, mode).map_err(|source| IndexError::from_sqlite(path, "opening the index", source))?;
     connection.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(connection)
 }
 
 /// Returns the schema version, which is the first thing read of a file, and refuses one that is not known yet.
 fn known_version(connection: &Connection, path: &Path) -> Result<i64, IndexError> {
-    let found =
-        sqlite::version(connection).map_err(|source| IndexError::of(path, "reading the schema version", source))?;
+    let found = sqlite::version(connection)
+        .map_err(|source| IndexError::from_sqlite(path, "reading the schema version", source))?;
     if found > migrations::LATEST {
         return Err(IndexError::Newer { path: path.to_owned(), found, known: migrations::LATEST });
     }

@@ -305,7 +305,7 @@ impl Index {
 
     /// Returns the end of the log; nothing where it is empty. Written down elsewhere, it shows a log that was made anew.
     pub fn provenance_head(&self) -> Result<Option<ChainHead>, IndexError> {
-        let fault = |source| IndexError::of(&self.path, "reading the head of the provenance log", source);
+        let fault = |source| IndexError::from_sqlite(&self.path, "reading the head of the provenance log", source);
         let last = last(&self.connection).map_err(fault)?;
         Ok(last.and_then(|(number, hash)| head_of(number, hash)))
     }

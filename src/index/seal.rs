@@ -106,7 +106,7 @@ pub(super) fn take_refusal() -> Option<io::Error> {
 }
 
 impl Seal {
-    pub(super) fn of(image: &[u8]) -> Self {
+    pub(super) fn from_image(image: &[u8]) -> Self {
         Self { length: image.len() as u64, sha256: Sha256Digest::from_bytes(Sha256::digest(image).into()) }
     }
 
@@ -171,7 +171,7 @@ fn image<'a>(connection: &'a Connection, path: &Path) -> Result<Data<'a>, IndexE
     connection.serialize("main").map_err(|unsaid| {
         // It says nothing but that there is no memory, whatever stood in the way: what it begins with says more.
         let begun = connection.query_row("PRAGMA main.page_count", [], |row| row.get::<_, i64>(0));
-        match IndexError::of(path, doing, begun.err().unwrap_or(unsaid)) {
+        match IndexError::from_sqlite(path, doing, begun.err().unwrap_or(unsaid)) {
             IndexError::Sql { source, .. } if source.sqlite_error_code() != Some(ErrorCode::OutOfMemory) => {
                 IndexError::Damaged { path: path.to_owned(), source: IndexDamage::Pages(source) }
             }
@@ -185,7 +185,7 @@ pub(super) fn contradiction(path: &Path) -> Option<IndexError> {
     let SealFile::Found(seal) = SealFile::read(path).ok()? else { return None };
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
     let found = match image(&connection, path) {
-        Ok(image) => Seal::of(&image),
+        Ok(image) => Seal::from_image(&image),
         Err(error @ IndexError::Damaged { .. }) => return Some(error),
         Err(_) => return None,
     };
@@ -208,7 +208,7 @@ impl Ledger {
     /// Sets up what runs before each commit of this connection: the seal is compared with what was there, and removed.
     pub(super) fn watch(&self, connection: &Connection, path: &Path) -> rusqlite::Result<()> {
         let (ledger, path) = (self.clone(), path.to_owned());
-        // `true` turns the commit into a rollback; `IndexError::of` finds out why.
+        // `true` turns the commit into a rollback; `IndexError::from_sqlite` finds out why.
         let may_commit = move || {
             let judged = ledger.before_commit(&path);
             let may = matches!(judged, Ok(true));
@@ -270,7 +270,7 @@ impl Index {
                 SealFile::Unreadable => return Ok(SealState::SealUnreadable),
                 SealFile::Found(seal) => seal,
             };
-            let found = Seal::of(&image(&self.connection, &self.path)?);
+            let found = Seal::from_image(&image(&self.connection, &self.path)?);
             if found == seal {
                 self.ledger.entries().checked = Some(seal);
                 return Ok(SealState::Sealed);
@@ -304,7 +304,7 @@ impl Index {
             self.check()?;
             self.ledger.entries().proven = true;
         }
-        let fault = |source| IndexError::of(&self.path, "sealing the index", source);
+        let fault = |source| IndexError::from_sqlite(&self.path, "sealing the index", source);
         self.connection.busy_timeout(PATIENCE).map_err(fault)?;
         let sealed = self.seal_alone();
         self.connection.busy_timeout(BUSY_TIMEOUT).map_err(fault)?;
@@ -316,11 +316,11 @@ impl Index {
 
     /// Seals under the lock of SQLite, which no other connection can write without.
     fn seal_alone(&self) -> Result<(), IndexError> {
-        let fault = |source| IndexError::of(&self.path, "sealing the index", source);
+        let fault = |source| IndexError::from_sqlite(&self.path, "sealing the index", source);
         let lock = Transaction::new_unchecked(&self.connection, TransactionBehavior::Immediate).map_err(fault)?;
         let newest = self.session().row("reading the syncs", "SELECT max(id) FROM sync", [], |row| row.get(0))?;
         let image = image(&self.connection, &self.path)?;
-        let seal = Seal::of(&image);
+        let seal = Seal::from_image(&image);
         seal.write(&self.path).map_err(|source| self.seal_fault(source))?;
         {
             let mut entries = self.ledger.entries();

@@ -26,7 +26,7 @@ impl ConnectionRef<'_> {
             let mut statement = self.connection.prepare_cached(sql)?;
             statement.query_map(parameters, read)?.collect::<rusqlite::Result<Vec<T>>>()
         };
-        run().map_err(|source| IndexError::of(self.path, doing, source))
+        run().map_err(|source| IndexError::from_sqlite(self.path, doing, source))
     }
 
     /// Returns the first row of a query, where there is one.
@@ -38,12 +38,12 @@ impl ConnectionRef<'_> {
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>, IndexError> {
         let run = || self.connection.prepare_cached(sql)?.query_row(parameters, read).optional();
-        run().map_err(|source| IndexError::of(self.path, doing, source))
+        run().map_err(|source| IndexError::from_sqlite(self.path, doing, source))
     }
 
     /// Runs a statement and returns how many rows it changed.
     pub(super) fn execute(self, doing: &'static str, sql: &str, parameters: impl Params) -> Result<usize, IndexError> {
         let run = || self.connection.prepare_cached(sql)?.execute(parameters);
-        run().map_err(|source| IndexError::of(self.path, doing, source))
+        run().map_err(|source| IndexError::from_sqlite(self.path, doing, source))
     }
 }

@@ -109,7 +109,7 @@ impl Index {
         let fault = |source| IndexError::Seal { path: path.to_owned(), source };
         for copy in copies(path).map_err(fault)? {
             let image = disk::read_regular(&copy.path, LONGEST).map_err(fault)?;
-            let seal = Seal::of(&image);
+            let seal = Seal::from_image(&image);
             if seal.sha256 != copy.sha256 {
                 let aside = path.with_extension(format!("damaged-{}-snapshot-{}", now.as_milliseconds(), copy.sync));
                 rename(&copy.path, &aside).map_err(fault)?;

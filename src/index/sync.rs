@@ -73,7 +73,7 @@ impl Index {
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(|source| IndexError::of(path, doing, source))?;
+            .map_err(|source| IndexError::from_sqlite(path, doing, source))?;
         let session = ConnectionRef { connection: &transaction, path };
         let sql = "INSERT INTO source (location) VALUES (?1) ON CONFLICT (location) DO NOTHING";
         session.execute(doing, sql, [location])?;
@@ -82,7 +82,7 @@ impl Index {
         let sql = "INSERT INTO sync (source, started_at, finished_at, summary) VALUES (?1, ?2, ?2, 'null')";
         session.execute(doing, sql, (source, now))?;
         let sync = transaction.last_insert_rowid();
-        let chain = LogEnd::load(&transaction).map_err(|source| IndexError::of(path, doing, source))?;
+        let chain = LogEnd::load(&transaction).map_err(|source| IndexError::from_sqlite(path, doing, source))?;
         let location = location.to_owned();
         let (finished, is_catalog, claim) = (now, true, None);
         Ok(SyncWriter { transaction, path, source, sync, location, now, finished, is_catalog, chain, claim })
@@ -157,7 +157,7 @@ impl SyncWriter<'_> {
 
     fn put_document(&self, number: i64, record: &PluginRecord, keywords: &str) -> Result<(), IndexError> {
         let doing = "writing a plugin";
-        let json = json_column(&record.plugin).map_err(|source| IndexError::of(self.path, doing, source))?;
+        let json = json_column(&record.plugin).map_err(|source| IndexError::from_sqlite(self.path, doing, source))?;
         let sql = "REPLACE INTO plugin_document (plugin, description, keywords, record, list_raw, detail_raw)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
         let parameters = (number, &record.plugin.description, keywords, json, &record.list_raw, &record.detail_raw);
@@ -347,7 +347,7 @@ impl SyncWriter<'_> {
         }
         let sql = "UPDATE sync SET finished_at = ?2, summary = ?3 WHERE id = ?1";
         self.session().execute(doing, sql, (self.sync, self.finished, summary.to_string()))?;
-        self.transaction.commit().map_err(|source| IndexError::of(self.path, doing, source))?;
+        self.transaction.commit().map_err(|source| IndexError::from_sqlite(self.path, doing, source))?;
         Ok(self.sync)
     }
 
@@ -369,7 +369,7 @@ fn append(
     entry: &LogEntry<'_>,
 ) -> Result<(), IndexError> {
     let logged = chain.append(transaction, entry);
-    logged.map_err(|source| IndexError::of(path, "writing the provenance log", source))
+    logged.map_err(|source| IndexError::from_sqlite(path, "writing the provenance log", source))
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ pub enum JournalDamage {
 
 impl JournalError {
     /// Returns the error that a failure of SQLite amounts to.
-    pub(super) fn of(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
+    pub(super) fn from_sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match sqlite::classify(&source) {
             SqliteFault::Row | SqliteFault::Damaged => Self::Damaged { path, source: JournalDamage::Pages(source) },

@@ -96,7 +96,7 @@ impl Journal {
     pub fn take(&mut self, rollout: &RolloutId, claim: LockClaim<'_>, now: Timestamp) -> Result<Fence, JournalError> {
         let LockClaim { me, others, instead } = claim;
         let path = self.path.clone();
-        let fault = |source| JournalError::of(&path, "taking the lock", source);
+        let fault = |source| JournalError::from_sqlite(&path, "taking the lock", source);
         let transaction = self.connection.transaction().map_err(fault)?;
         let held = operator::holder(&transaction).map_err(fault)?;
         match (held, instead) {
@@ -115,7 +115,7 @@ impl Journal {
 
     /// Gives the lock back; where somebody took it meanwhile, nothing happens.
     pub fn give_back(&mut self, fence: &Fence, now: Timestamp) -> Result<(), JournalError> {
-        let fault = |source| JournalError::of(&self.path, "giving the lock back", source);
+        let fault = |source| JournalError::from_sqlite(&self.path, "giving the lock back", source);
         let sql = "UPDATE operator SET given_back_at = ?2 WHERE number = ?1 AND given_back_at IS NULL";
         self.connection.execute(sql, params![fence.number, now.as_milliseconds()]).map_err(fault)?;
         Ok(())
@@ -124,7 +124,7 @@ impl Journal {
     /// Returns who holds the lock.
     pub fn holder(&self) -> Result<Option<RolloutHolder>, JournalError> {
         let held = operator::holder(&self.connection);
-        match held.map_err(|source| JournalError::of(&self.path, "reading the lock", source))? {
+        match held.map_err(|source| JournalError::from_sqlite(&self.path, "reading the lock", source))? {
             None => Ok(None),
             Some((_, Ok(holder))) => Ok(Some(holder)),
             Some((_, Err(text))) => Err(damaged(&self.path, JournalDamage::Row(text))),
@@ -145,7 +145,7 @@ impl Journal {
             _ => String::new(),
         };
         let path = self.path.clone();
-        let fault = |source| JournalError::of(&path, "writing down the rollout", source);
+        let fault = |source| JournalError::from_sqlite(&path, "writing down the rollout", source);
         let transaction = self.connection.transaction().map_err(fault)?;
         fence.check(&transaction).map_err(fault)??;
         if let Some(unfinished) = unfinished(&transaction, &path)? {
@@ -170,7 +170,7 @@ impl Journal {
     pub fn append(&mut self, id: &RolloutId, fence: &Fence, entries: &[JournalEntry]) -> Result<(), JournalError> {
         let path = self.path.clone();
         let entries = self.stop.as_ref().map_or(entries, |stop| stop.up_to(entries));
-        let fault = |source| JournalError::of(&path, "writing to the journal", source);
+        let fault = |source| JournalError::from_sqlite(&path, "writing to the journal", source);
         let transaction = self.connection.transaction().map_err(fault)?;
         fence.check(&transaction).map_err(fault)??;
         let tail = transaction
@@ -196,7 +196,7 @@ impl Journal {
 
     /// Returns a rollout with all that happened.
     pub fn load(&self, id: &RolloutId) -> Result<StoredRollout, JournalError> {
-        let fault = |source| JournalError::of(&self.path, "reading the journal", source);
+        let fault = |source| JournalError::from_sqlite(&self.path, "reading the journal", source);
         let snapshot = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred).map_err(fault)?;
         let found: Option<(i64, String, u32, [u8; 32])> = snapshot
             .query_row("SELECT number, plan, entries, head FROM rollout WHERE id = ?1", [id.as_str()], |row| {
@@ -234,7 +234,7 @@ impl Journal {
 
     /// Returns all rollouts, the newest first.
     pub fn list(&self) -> Result<Vec<RolloutSummary>, JournalError> {
-        let fault = |source| JournalError::of(&self.path, "listing the rollouts", source);
+        let fault = |source| JournalError::from_sqlite(&self.path, "listing the rollouts", source);
         let sql = "SELECT id, begun_at, begun_by, ending, entries FROM rollout ORDER BY number DESC";
         let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
         let mut rows = statement.query([]).map_err(fault)?;
@@ -283,7 +283,7 @@ fn unfinished(transaction: &Transaction<'_>, path: &Path) -> Result<Option<Rollo
     let found: Option<String> = transaction
         .query_row("SELECT id FROM rollout WHERE ending IS NULL LIMIT 1", [], |row| row.get(0))
         .optional()
-        .map_err(|source| JournalError::of(path, "looking for an unfinished rollout", source))?;
+        .map_err(|source| JournalError::from_sqlite(path, "looking for an unfinished rollout", source))?;
     found.map(|id| id.parse().map_err(|_| damaged(path, JournalDamage::Row(id)))).transpose()
 }
 
@@ -293,7 +293,7 @@ fn chained(last: &[u8; 32], text: &str) -> [u8; 32] {
 }
 
 fn add(transaction: &Transaction<'_>, path: &Path, tail: Tail, entries: &[JournalEntry]) -> Result<(), JournalError> {
-    let fault = |source| JournalError::of(path, "writing to the journal", source);
+    let fault = |source| JournalError::from_sqlite(path, "writing to the journal", source);
     let Tail { number, entries: mut count, mut head } = tail;
     let mut insert = transaction
         .prepare_cached("INSERT INTO entry (rollout, number, text, digest) VALUES (?1, ?2, ?3, ?4)")

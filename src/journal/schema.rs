@@ -56,7 +56,7 @@ fn steps() -> Vec<M<'static>> {
 
 /// Opens the file for reading and writing, makes it where it is missing, and brings an older one up to date.
 pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
-    let fault = |source| JournalError::of(path, "opening the journal", source);
+    let fault = |source| JournalError::from_sqlite(path, "opening the journal", source);
     make_private(path);
     let mode = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let mut connection = sqlite::connect(path, mode).map_err(fault)?;
@@ -69,7 +69,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
     if found < LATEST {
         sqlite::migrate(&mut connection, steps())
-            .map_err(|source| JournalError::of(path, "bringing the journal up to date", source))?;
+            .map_err(|source| JournalError::from_sqlite(path, "bringing the journal up to date", source))?;
     }
     Ok(connection)
 }
@@ -86,7 +86,7 @@ pub(super) fn open_existing(path: &Path) -> Result<Option<Connection>, JournalEr
     if sqlite::is_missing(path) {
         return Ok(None);
     }
-    let fault = |source| JournalError::of(path, "opening the journal", source);
+    let fault = |source| JournalError::from_sqlite(path, "opening the journal", source);
     let opened = sqlite::connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
         .map_err(fault)
         .and_then(|connection| version(&connection, path).map(|found| (connection, found)));
@@ -106,8 +106,8 @@ pub(super) fn open_existing(path: &Path) -> Result<Option<Connection>, JournalEr
 }
 
 fn version(connection: &Connection, path: &Path) -> Result<i64, JournalError> {
-    let found =
-        sqlite::version(connection).map_err(|source| JournalError::of(path, "reading the schema version", source))?;
+    let found = sqlite::version(connection)
+        .map_err(|source| JournalError::from_sqlite(path, "reading the schema version", source))?;
     if found > LATEST {
         return Err(JournalError::Newer { path: path.to_owned(), found, known: LATEST });
     }

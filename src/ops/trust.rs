@@ -79,7 +79,7 @@ pub struct Signed {
 
 impl Signed {
     /// Returns a verdict in words.
-    pub fn of(object: String, verdict: &Verdict) -> Self {
+    pub fn from_verdict(object: String, verdict: &Verdict) -> Self {
         let manifest = verdict.manifest.as_ref();
         Self {
             object,

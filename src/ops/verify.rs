@@ -122,16 +122,16 @@ impl VerifyOutcome {
     /// Notes what a package's signature says; whether that is enough is not decided here.
     fn sign(&mut self, context: &Context, object: &str, package: &mut Verified) {
         match context.trust.judge(package, None) {
-            Ok(verdict) => self.signatures.push(Signed::of(object.to_owned(), &verdict)),
+            Ok(verdict) => self.signatures.push(Signed::from_verdict(object.to_owned(), &verdict)),
             Err(error) => self.remarks.push(format!("{object}: its signature cannot be read: {}", Chain(&error))),
         }
     }
 
     /// Notes what an installed plugin's signature says, and those of the plugins inside it.
     fn sign_installed(&mut self, object: &str, judged: &InstalledVerdict) {
-        self.signatures.push(Signed::of(object.to_owned(), &judged.verdict));
+        self.signatures.push(Signed::from_verdict(object.to_owned(), &judged.verdict));
         for (folder, verdict) in &judged.nested {
-            self.signatures.push(Signed::of(format!("{object}, in it `{folder}`"), verdict));
+            self.signatures.push(Signed::from_verdict(format!("{object}, in it `{folder}`"), verdict));
         }
     }
 

@@ -71,7 +71,7 @@ fn a_changed_digest_stops_its_version_until_it_is_accepted() {
     world.run(&["install", CLOCK, "--dir", "plugins"]).expect_code(0);
     assert!(world.path("plugins").join(CLOCK).join("more.js").is_file());
     world.run(&["verify", "--all"]).expect_code(0);
-    world.run(&["gc"]).expect_code(0).expect_stdout("the index does not speak of it");
+    world.run(&["gc"]).expect_code(0).expect_stdout("the index does not list it");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn names(scratch: &Scratch) -> Vec<String> {
 #[test]
 fn a_writer_that_is_done_leaves_a_seal_and_a_copy_that_agree_with_the_file() {
     let scratch = filled();
-    let seal = Seal::of(&fs::read(scratch.path()).expect("read"));
+    let seal = Seal::from_image(&fs::read(scratch.path()).expect("read"));
     assert_eq!(SealFile::read(&scratch.path()).expect("read"), SealFile::Found(seal));
     let copy = format!("index.snapshot-1-{}", seal.sha256);
     assert_eq!(names(&scratch), ["index.seal", &copy, "index.sqlite"]);
@@ -73,7 +73,7 @@ fn a_commit_that_the_seal_stands_in_the_way_of_tells_what_the_disk_said() {
 
 #[test]
 fn a_seal_that_is_not_as_it_was_written_is_told_from_a_damaged_index() {
-    let seal = Seal::of(b"abc");
+    let seal = Seal::from_image(b"abc");
     let text = seal.text();
     assert_eq!(Seal::parse(&text), Some(seal));
     for at in 0..text.len() {

@@ -17,7 +17,7 @@ pub(super) async fn check(context: &Context, repairs: bool, outcome: &mut Doctor
     let path = context.index().path().display();
     match context.index().examine().await {
         Ok(SealState::Sealed) => {
-            outcome.good(NAME, format!("{path}: every byte is as it was sealed"));
+            outcome.good(NAME, format!("{path}: every byte matches its checksum"));
             true
         }
         Ok(state) => {
@@ -38,19 +38,21 @@ pub(super) async fn check(context: &Context, repairs: bool, outcome: &mut Doctor
 async fn unsealed(context: &Context, state: SealState, repairs: bool, outcome: &mut DoctorOutcome) {
     let path = context.index().path().display();
     let what = match state {
-        SealState::SealUnreadable => "its seal is damaged",
-        _ => "it has no seal, since its last writer was cut off",
+        SealState::SealUnreadable => "its checksum file is damaged",
+        _ => "it has no checksum, because its last writer was interrupted",
     };
     if repairs {
         match context.index().write(|index| index.seal()).await {
-            Ok(_) => outcome.repaired(NAME, format!("{path}: {what}; its pages fit together, it was sealed")),
+            Ok(_) => {
+                outcome.repaired(NAME, format!("{path}: {what}; its pages fit together, and it has a checksum again"))
+            }
             Err(error) => outcome.failed(NAME, &error),
         }
     } else if state == SealState::SealUnreadable {
-        let hint = Some("`plugport doctor --repair` checks the index and seals it again".to_owned());
+        let hint = Some("`plugport doctor --repair` checks the index and writes its checksum again".to_owned());
         outcome.bad(NAME, format!("{path}: {what}"), hint);
     } else {
-        let hint = "the next command that writes seals it";
+        let hint = "the next command that writes adds it";
         outcome.fair(NAME, format!("{path}: {what}; its pages fit together"), hint);
     }
 }

@@ -43,7 +43,7 @@ pub(super) struct PackageToFetch {
 
 impl PackageToFetch {
     /// Returns the packages of a release for these platforms, each once; platforms without one are left out.
-    pub(super) fn of(plugin: &StoredPlugin, release: &Release, platforms: &[Platform]) -> Vec<Self> {
+    pub(super) fn from_release(plugin: &StoredPlugin, release: &Release, platforms: &[Platform]) -> Vec<Self> {
         let mut keys: Vec<_> =
             platforms.iter().filter_map(|platform| platform.choose(release.packages.keys())).collect();
         keys.sort();

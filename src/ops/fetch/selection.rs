@@ -50,7 +50,7 @@ impl Selection {
             Ok(chosen) => chosen,
             Err(error) => return self.failed.push(FetchFailure::of_plugin(&spec.id, error.into())),
         };
-        let wanted = PackageToFetch::of(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
+        let wanted = PackageToFetch::from_release(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
         if wanted.is_empty() {
             let (plugin, version) = (spec.id.clone(), chosen.release.version);
             let error = VerifyError::Unproven { plugin, version };
@@ -79,7 +79,7 @@ impl Selection {
             match candidates::stopped(index, id, &release.version)? {
                 Some(error) => self.failed.push(FetchFailure::of_plugin(id, error.into())),
                 None => {
-                    self.wanted.extend(PackageToFetch::of(&plugin, release, &options.surroundings.platforms));
+                    self.wanted.extend(PackageToFetch::from_release(&plugin, release, &options.surroundings.platforms));
                 }
             }
         }

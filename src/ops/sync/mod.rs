@@ -152,7 +152,7 @@ async fn run(
     etag: ListEtag,
 ) -> Result<SyncOutcome, SyncError> {
     let location = upstream.location();
-    let mut outcome = SyncOutcome::of(&selection);
+    let mut outcome = SyncOutcome::from_selection(&selection);
     if selection.is_empty() && etag.before == etag.now {
         outcome.totals(&writer.run(|index| index.counts()).await?);
         return Ok(outcome);
@@ -258,14 +258,14 @@ impl Fetching<'_> {
     async fn take(&mut self, task: DetailRequest, details: Details) -> Vec<DetailRequest> {
         (self.came, self.lost) = (self.came + 1, 0);
         let next = self.listed.dependencies(&details, &mut self.seen, &mut self.outcome.skipped);
-        drop(self.sender.send(WriterMessage::Put { task: Box::new(task), details: Box::new(details) }).await);
+        drop(self.sender.send(WriterMessage::Plugin { task: Box::new(task), details: Box::new(details) }).await);
         next
     }
 
     /// Reports a plugin that did not come; returns the error where the network is to blame for it.
     fn miss(&mut self, task: &DetailRequest, error: UpstreamError) -> Result<Option<UpstreamError>, UpstreamError> {
         self.outcome.skip(task, &error);
-        let fault = FaultSource::of(&error);
+        let fault = FaultSource::from_error(&error);
         // What fails is asked for again and again, and so comes last and together, behind all that was answered.
         let counts = fault == FaultSource::Connection || (fault == FaultSource::Server && self.came == 0);
         self.lost = if counts { self.lost + 1 } else { 0 };
@@ -290,7 +290,7 @@ enum FaultSource {
 }
 
 impl FaultSource {
-    fn of(error: &UpstreamError) -> Self {
+    fn from_error(error: &UpstreamError) -> Self {
         let UpstreamError::Net(error) = error else { return Self::Item };
         match error {
             NetError::Unreachable { .. } | NetError::NoAnswer { .. } => Self::Connection,

@@ -157,7 +157,7 @@ impl SyncOutcome {
         outcome
     }
 
-    pub(super) fn of(selection: &SyncSelection) -> Self {
+    pub(super) fn from_selection(selection: &SyncSelection) -> Self {
         let plugins = PluginCounts { unchanged: selection.unchanged, ..PluginCounts::default() };
         let skipped = selection.skipped.clone();
         Self { plugins, skipped, concurrency: selection.concurrency, ..Self::default() }

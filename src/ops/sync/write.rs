@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) enum WriterMessage {
     /// All that the upstream tells of a plugin.
-    Put {
+    Plugin {
         /// The plugin as the list has it.
         task: Box<DetailRequest>,
         /// The plugin itself and its versions.
@@ -67,7 +67,9 @@ pub(super) fn write(
     let mut writer = index.begin_sync(location, now)?;
     loop {
         match next {
-            WriterMessage::Put { task, details } => put(&earlier, &mut writer, *task, *details, &mut written)?,
+            WriterMessage::Plugin { task, details } => {
+                write_plugin(&earlier, &mut writer, *task, *details, &mut written)?
+            }
             WriterMessage::Touch(task) => touch(&earlier, &mut writer, *task, &mut written)?,
             WriterMessage::Withdraw(id) => {
                 if writer.withdraw_plugin(&id)? {
@@ -107,7 +109,7 @@ fn finish(
     Ok(())
 }
 
-fn put(
+fn write_plugin(
     earlier: &Earlier<'_>,
     writer: &mut SyncWriter<'_>,
     task: DetailRequest,
