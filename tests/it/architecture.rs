@@ -47,7 +47,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
         "progress", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
-    ("cli", &["archive", "blocking", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "net", "ops", "progress",
+    ("cli", &["blocking", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "ops", "progress",
         "resolver", "rollout", "signature", "upgrade", "upstream", "usage"]),
 ];
 
