@@ -138,13 +138,15 @@ pub(crate) fn migrate(connection: &mut Connection, steps: Vec<M<'_>>) -> rusqlit
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
+
     use super::*;
 
     #[test]
     fn what_is_too_short_for_a_database_is_an_error_and_stays() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("short");
-        crate::disk::write_atomic(&path, b"short", 0o644).expect("written");
+        fs::File::create(&path).and_then(|mut file| file.write_all(b"short")).expect("written");
         let error = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).expect_err("no database");
         assert_eq!(classify(&error), SqliteFault::Damaged);
         assert_eq!(fs::read(&path).expect("there"), b"short");
