@@ -44,7 +44,7 @@ async fn unsealed(context: &Context, state: SealState, repairs: bool, outcome: &
     if repairs {
         match context.index().write(|index| index.seal()).await {
             Ok(_) => {
-                outcome.repaired(NAME, format!("{path}: {what}; its pages fit together, and it has a checksum again"))
+                outcome.repaired(NAME, format!("{path}: {what}; its pages fit together, and it has a checksum again"));
             }
             Err(error) => outcome.failed(NAME, &error),
         }

@@ -68,7 +68,7 @@ pub(super) fn write(
     loop {
         match next {
             WriterMessage::Plugin { task, details } => {
-                write_plugin(&earlier, &mut writer, *task, *details, &mut written)?
+                write_plugin(&earlier, &mut writer, *task, *details, &mut written)?;
             }
             WriterMessage::Touch(task) => touch(&earlier, &mut writer, *task, &mut written)?,
             WriterMessage::Withdraw(id) => {
