@@ -1,7 +1,7 @@
-//! What a rollout writes down: the only thing that moves its engine, and all that is left of it when it is killed.
+//! The entries of a rollout's journal: the only input of its engine, and all that is left of it when it is killed.
 //!
-//! *Invariant:* a task is written down before it is begun, and its result once it is known; whoever reads the entries in
-//! their order comes to the state that the rollout was in.
+//! *Invariant:* a task is written before it is begun, and its result once it is known; the entries in their order lead to the
+//! state that the rollout was in.
 //! *Not for:* deciding anything, or secrets: none is ever part of an entry.
 
 use serde::{Deserialize, Deserializer, Serialize};
@@ -29,7 +29,7 @@ pub enum Record {
         /// Who: `user@host`, pid.
         by: String,
     },
-    /// Somebody went on with it, after it was left; what was under way then is in doubt.
+    /// Somebody resumed it; the outcome of tasks that were running before is in doubt.
     Resumed {
         /// Who.
         by: String,
@@ -55,34 +55,34 @@ pub enum Record {
         /// Its place, from 0.
         wave: usize,
     },
-    /// Every workspace of a wave is through its gate, or failed within the budget; the pause after it begins.
+    /// Every workspace of a wave passed its gate, or failed within the budget; the soak time begins.
     WaveDone {
         /// Its place, from 0.
         wave: usize,
     },
-    /// A workspace asked for fewer calls; nothing new begins on those of its account before then.
+    /// A workspace answered with 429; nothing new begins on the workspaces of its account before then.
     Throttled {
         /// The workspace.
         workspace: WorkspaceName,
         /// Until when.
         until: Timestamp,
     },
-    /// No further workspace is begun: too many failed.
+    /// No further workspace is started: too many failed.
     Stopped {
         /// Why.
         reason: String,
     },
-    /// It cannot go on without somebody's help, like a new token; what is under way is ended, and it can be resumed.
+    /// It needs help, like a new token; running tasks end, and it can be resumed.
     Paused {
         /// Why.
         reason: String,
     },
-    /// Every changed workspace goes back to its former version.
+    /// Every changed workspace is rolled back to its previous versions. Stored as `going-back`.
     GoingBack {
         /// Why.
         reason: String,
     },
-    /// Somebody ended it where it was.
+    /// Somebody ended it; what was changed stays.
     Aborted {
         /// Who.
         by: String,
@@ -108,11 +108,11 @@ pub enum Ending {
     RolledBack,
     /// It was stopped, and something is not as it was before.
     RollbackFailed,
-    /// What became of some workspace is not known.
+    /// The outcome on some workspace is unknown.
     Unknown,
     /// Somebody ended it.
     Aborted,
-    /// It was taken back after it had ended.
+    /// It was rolled back on request.
     Undone,
 }
 
@@ -120,26 +120,26 @@ pub enum Ending {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "task")]
 pub enum Task {
-    /// What is there is compared with the plan's ground, the baseline is taken and dashboards are saved.
+    /// The workspace is compared with the plan, the baseline is observed and dashboards are saved.
     Prepare,
     /// A step of the plan is carried out.
     Forward {
         /// Its place in [`super::Plan::steps`].
         step: usize,
     },
-    /// Nothing is sent: it is read whether a step that was under way took effect.
+    /// Reads whether a step that was running took effect; sends nothing.
     Settle {
         /// Its place.
         step: usize,
     },
-    /// Health is looked at once, and compared with the baseline.
+    /// Health is observed once, and compared with the baseline.
     Gate,
-    /// What a step did is taken back.
+    /// A step is rolled back.
     Back {
         /// Its place.
         step: usize,
     },
-    /// Nothing is sent: it is read whether taking back a step took effect.
+    /// Reads whether the rollback of a step took effect; sends nothing.
     SettleBack {
         /// Its place.
         step: usize,
@@ -150,12 +150,12 @@ pub enum Task {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "result")]
 pub enum TaskResult {
-    /// Of [`Task::Prepare`]: the ground holds.
+    /// Of [`Task::Prepare`]: the workspace is as the plan expects.
     Ready {
         /// What was healthy before.
         #[serde(deserialize_with = "read_baseline")]
         baseline: Box<Observation>,
-        /// Where dashboards were saved, and other things to be told.
+        /// Where dashboards were saved, and other notes.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         notes: Vec<String>,
     },
@@ -164,7 +164,7 @@ pub enum TaskResult {
         /// What was there before: a rollback restores it.
         #[serde(default)]
         before: PreviousState,
-        /// What is to be told of it.
+        /// Warnings.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         note: Option<String>,
     },
@@ -186,11 +186,11 @@ pub enum TaskResult {
         /// Why.
         fault: Fault,
     },
-    /// Nobody knows.
+    /// The outcome is unknown.
     Unknown(Fault),
-    /// Of [`Task::Gate`]: well.
+    /// Of [`Task::Gate`]: healthy.
     Healthy,
-    /// Of [`Task::Gate`]: not well, or not yet.
+    /// Of [`Task::Gate`]: unhealthy, or not healthy yet.
     Unhealthy {
         /// What is wrong, one sentence each.
         reasons: Vec<String>,
@@ -215,15 +215,15 @@ pub struct Fault {
 pub enum Cause {
     /// The token is wrong or has expired: a new one helps.
     Token,
-    /// Somebody else changed the workspace meanwhile.
+    /// Somebody else changed the workspace in the meantime.
     Drift,
-    /// The workspace said no.
+    /// The workspace refused.
     Refused,
     /// The workspace could not be reached.
     Network,
     /// A digest, a signature or an archive was refused.
     Integrity,
-    /// The workspace was not well after its changes.
+    /// The workspace was unhealthy after its changes.
     Unhealthy,
     /// Anything else.
     Other,

@@ -1,4 +1,4 @@
-//! A wish to end, from outside, that a rollout heeds at the next point where it can be left.
+//! Interrupts: a rollout ends at the next point where it can be resumed.
 
 use std::sync::{
     OnceLock,
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use crate::journal::RolloutId;
 
-/// Whether somebody wants the rollout to end, and whether there is one that ends by itself.
+/// Whether the rollout shall end, and whether a running rollout reacts to that.
 #[derive(Debug)]
 pub struct Interrupt {
     wanted: watch::Sender<bool>,
@@ -24,38 +24,38 @@ impl Default for Interrupt {
 }
 
 impl Interrupt {
-    /// Says that it is to end.
+    /// Requests the end.
     pub fn want(&self) {
         self.wanted.send_replace(true);
     }
 
-    /// Returns whether somebody listens, who ends by himself soon after it is wanted.
+    /// Returns whether a running rollout reacts, and ends soon after the request.
     pub fn is_heeded(&self) -> bool {
         self.heeded.load(Ordering::SeqCst)
     }
 
-    /// Returns whether it is to end.
+    /// Returns whether the end was requested.
     pub fn is_wanted(&self) -> bool {
         *self.wanted.borrow()
     }
 
-    /// Returns the rollout that was left unfinished for it.
+    /// Returns the rollout that was left unfinished.
     pub fn left(&self) -> Option<RolloutId> {
         self.left.get().cloned()
     }
 
-    /// Says that a rollout was left unfinished for it.
+    /// Records that a rollout was left unfinished.
     pub(super) fn leave(&self, id: &RolloutId) {
         self.left.get_or_init(|| id.clone());
     }
 
-    /// Says that somebody listens, until what is returned is dropped.
+    /// Records that a rollout reacts, until the returned value is dropped.
     pub(super) fn heed(&self) -> Heeded<'_> {
         self.heeded.store(true, Ordering::SeqCst);
         Heeded(self)
     }
 
-    /// Returns once it is to end.
+    /// Waits until the end is requested.
     pub(super) async fn wanted(&self) {
         let mut receiver = self.wanted.subscribe();
         // The sender is a part of this, so it is not gone.
@@ -63,7 +63,7 @@ impl Interrupt {
     }
 }
 
-/// Somebody listens.
+/// A rollout reacts to the interrupt.
 pub(super) struct Heeded<'a>(&'a Interrupt);
 
 impl Drop for Heeded<'_> {

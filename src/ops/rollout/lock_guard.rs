@@ -1,6 +1,6 @@
-//! Whoever may write to the journal: the locks that are held for that, and the way to write without keeping others waiting.
+//! The right to write to the journal: the locks that are held for it, and writing on a thread that may block.
 //!
-//! *Invariant:* an entry is on the disk before the next thing is done; without the lock nothing is written.
+//! *Invariant:* an entry is on the disk before the next task begins; without the lock nothing is written.
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -48,7 +48,7 @@ impl LockGuard {
             let claim = LockClaim { me: &options.operator, others, instead };
             let fence = match journal.take(&id, claim, context.now()) {
                 Ok(fence) if others == Liveness::Taken && instead.is_none() => {
-                    // Nobody has the lock by its row, but somebody lives who is about to take it, or to end.
+                    // The row is free, but a living process is about to take the lock, or to end.
                     journal.give_back(&fence, context.now())?;
                     return Err(RolloutError::Busy);
                 }
@@ -64,13 +64,13 @@ impl LockGuard {
         &self.id
     }
 
-    /// Writes down a new rollout.
+    /// Writes a new rollout.
     pub(super) async fn create(&self, plan: Arc<Plan>, first: JournalEntry) -> Result<(), JournalError> {
         let (journal, id, fence) = (Arc::clone(&self.journal), self.id.clone(), self.fence.clone());
         blocking(move || with(&journal, |journal| journal.create(&id, &plan, &fence, &first))).await
     }
 
-    /// Writes entries down, all or none.
+    /// Writes entries, all or none.
     pub(super) async fn write(&self, entries: Vec<JournalEntry>) -> Result<(), JournalError> {
         if entries.is_empty() {
             return Ok(());
@@ -94,7 +94,8 @@ fn with<T>(journal: &Mutex<Journal>, work: impl FnOnce(&mut Journal) -> T) -> T 
     work(&mut journal.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
-/// Takes the lock that shows that this process lives; nothing where another has it. Who only looks has it for a moment.
+/// Takes the lock that shows that this process lives; `None` if another has it. A process that only checks it holds it for a
+/// moment.
 fn live(context: &Context) -> Result<Option<WriteLock>, HomeError> {
     for _ in 0..TRIES {
         match context.home.lock_rollouts(&context.command, context.now()) {
