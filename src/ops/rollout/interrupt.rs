@@ -11,7 +11,7 @@ use crate::journal::RolloutId;
 
 /// Whether the rollout shall end, and whether a running rollout reacts to that.
 #[derive(Debug)]
-pub struct Interrupt {
+pub(crate) struct Interrupt {
     wanted: watch::Sender<bool>,
     heeded: AtomicBool,
     left: OnceLock<RolloutId>,

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, fs, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use plugport::{
+use plugport::exposed::{
     json::{self, Keys, Limits},
     upstream::{Folder, Listing, Upstream},
 };

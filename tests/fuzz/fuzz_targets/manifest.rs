@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use plugport::signature::{Keyring, Manifest, read_manifest};
+use plugport::exposed::signature::{Keyring, Manifest, read_manifest};
 use plugport_fuzz::{PLUGIN, SIGN, VERSION, signer, signing::Signer};
 use serde_json::Value;
 

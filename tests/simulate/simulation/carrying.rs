@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugport::{
+use plugport::exposed::{
     fleet::settle::{Bounds, Event as Answer, NextStep, PendingChange, PluginState},
     model::{Presence, Timestamp, WorkspaceName},
     rollout::{Cause, Observation, Probe, Record, Task, TaskResult, judge},
