@@ -1,7 +1,7 @@
 //! Why a plugin cannot be installed on a target.
 
 use crate::{
-    diagnostic::{Diagnose as _, Kind, diagnose},
+    diagnostic::{Kind, diagnose},
     model::{PluginId, PluginVersion, VersionRequest},
     ops::candidates::LookupError,
     resolver::Explanation,
