@@ -5,8 +5,8 @@ use std::{collections::HashSet, fs, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use plugport::exposed::{
-    json::{self, Keys, Limits},
-    upstream::{Folder, Listing, Upstream},
+    json::{self, KeyComparison, Limits},
+    upstream::{FolderCatalog, PluginList, Upstream},
 };
 use tempfile::TempDir;
 
@@ -17,9 +17,9 @@ static FOLDER: LazyLock<TempDir> =
 fuzz_target!(|bytes: &[u8]| {
     strict(bytes);
     fs::write(FOLDER.path().join("document.json"), bytes).expect("written");
-    let Ok(folder) = Folder::open(FOLDER.path()) else { return };
+    let Ok(folder) = FolderCatalog::open(FOLDER.path()) else { return };
     let upstream = Upstream::Folder(folder);
-    let Ok(Listing::Listed(list)) = now(upstream.list(None)) else { panic!("a folder that was read has a list") };
+    let Ok(PluginList::Listed(list)) = now(upstream.list(None)) else { panic!("a folder that was read has a list") };
     let mut ids = HashSet::new();
     for entry in &list.entries {
         let id = &entry.plugin.id;
@@ -40,7 +40,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// What is accepted strictly is what the usual reader sees.
 fn strict(bytes: &[u8]) {
-    for keys in [Keys::Exact, Keys::Folded] {
+    for keys in [KeyComparison::Exact, KeyComparison::Folded] {
         if let Ok(value) = json::parse(bytes, Limits::ITEM, keys) {
             assert_eq!(serde_json::from_slice::<serde_json::Value>(bytes).expect("it is JSON"), value);
         }

@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use plugport::exposed::signature::{Keyring, Manifest, read_manifest};
+use plugport::exposed::signature::{Keyring, SignedManifest, read_manifest};
 use plugport_fuzz::{PLUGIN, SIGN, VERSION, signer, signing::Signer};
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ fn signed(text: &[u8]) {
     agree(&manifest, &value);
 }
 
-fn agree(manifest: &Manifest, value: &Value) {
+fn agree(manifest: &SignedManifest, value: &Value) {
     let get = |name: &str| {
         let object = value.as_object().expect("what was accepted is an object");
         let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name));
