@@ -86,7 +86,7 @@ fn what_cannot_be_meant_is_refused() {
     assert!(refused(&TEXT.replace("signature = \"community\"\n", "")).contains("a `signer`, but no `signature`"));
     for reason in ["because", "needed by ", "needed by acme-tide-app, acme-sea-app", "needed by a b"] {
         let text = refused(&TEXT.replace("asked for", reason));
-        assert!(text.contains("is no reason"), "{reason}: {text}");
+        assert!(text.contains("is not a reason"), "{reason}: {text}");
     }
 }
 

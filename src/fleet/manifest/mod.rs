@@ -500,7 +500,7 @@ settle-timeout = "1m"
         ];
         for (rest, wanted) in unfit {
             let text = refused(&workspace(rest));
-            assert!(text.contains(wanted) && text.contains("line 1 "), "{rest}: {text}");
+            assert!(text.contains(wanted) && text.contains("line 1:"), "{rest}: {text}");
         }
         assert!(refused("[[workspace]]\nname = \"all\"\nkind = \"directory\"\npath = \"p\"").contains("`all`"));
     }
@@ -647,7 +647,7 @@ settle-timeout = "1m"
             "a = ",
         ] {
             let text = refused(text);
-            assert!(text.starts_with("line ") && !text.contains('\n'), "{text}");
+            assert!(text.starts_with("invalid `") && !text.contains('\n'), "{text}");
         }
     }
 
