@@ -17,10 +17,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
-use crate::{
-    diagnostic::is_hostile,
-    progress::{Reporter, Unit},
-};
+use crate::progress::{Reporter, Unit};
 
 /// What results look like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -243,7 +240,8 @@ pub(super) fn clean(text: &str) -> String {
     let is_harmless = |character: char| match character {
         // Our own colours; what comes from outside is cleaned before it is put between them.
         '\n' | '\t' => true,
-        character => !is_hostile(character),
+        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => false,
+        character => !character.is_control(),
     };
     text.chars().map(|character| if is_harmless(character) { character } else { '\u{fffd}' }).collect()
 }

@@ -26,23 +26,18 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
-pub(crate) use self::{
+pub use self::{
     alerts::OpenAlert,
-    catalog::{IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
+    blobs::{Blob, PackageKey},
+    catalog::{CatalogSource, IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
     changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},
-    error::IndexDamage,
+    error::{IndexDamage, IndexError},
     handle::{IndexHandle, IndexWriter, RestoredIndex},
     listing::{ListedPlugin, ListedRelease, Relations},
-    provenance::{ChainCheck, claimed_signer},
-    search::{Hit, SearchResults},
-    sync::SyncWriter,
-};
-pub use self::{
-    blobs::Blob,
-    error::IndexError,
+    provenance::{ChainCheck, ChainFault, ChainHead, Provenance, ProvenanceEvent, claimed_signer},
     seal::SealState,
-    search::{Matched, SearchQuery, Sort},
-    sync::PluginRecord,
+    search::{Hit, Matched, SearchQuery, SearchResults, Sort},
+    sync::{PluginRecord, SyncWriter},
 };
 use self::{seal::Ledger, session::ConnectionRef};
 use crate::sqlite;

@@ -9,6 +9,7 @@ mod address;
 mod answer;
 mod download;
 mod error;
+mod login;
 mod raw;
 mod redirect;
 mod retry;
@@ -23,14 +24,13 @@ use reqwest::ClientBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub(crate) use answer::{ConditionalAnswer, FullReply, Reply, TaggedBody};
-pub(crate) use download::{Download, Sink};
-pub(crate) use error::{NetError, SiteError};
-pub(crate) use raw::{RawAnswer, RawRequest};
-pub(crate) use redirect::RedirectRule;
+pub use answer::{ConditionalAnswer, FullReply, Reply, TaggedBody};
+pub use download::{Download, Sink};
+pub use error::{NetError, SiteError};
+pub use raw::{RawAnswer, RawRequest};
+pub use redirect::RedirectRule;
 pub use reqwest::Method;
-pub use site::Site;
-pub(crate) use site::{Form, SingleRequest, Traffic, parse_address};
+pub use site::{Form, SingleRequest, Site, Traffic, parse_address};
 
 /// `[network]`: time limits and retries of all requests.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

@@ -19,6 +19,7 @@ use url::{Host, Url};
 use super::{
     Client, ConditionalAnswer, FullReply, NetError, RedirectRule, Reply, SiteError,
     answer::{is_redirect, read_document, read_reply, read_start, refuse},
+    login::Login,
     redirect::{Hop, MAX_HOPS, decide},
     retry::{FullJitter, pause},
 };
@@ -36,6 +37,7 @@ struct SiteInner {
     /// The organisation that is asked for, where it is not the credential's own.
     organisation: Option<i64>,
     traffic: Arc<Counters>,
+    login: Arc<Login>,
 }
 
 #[derive(Debug, Default)]
@@ -101,17 +103,18 @@ impl Site {
         allow_http: bool,
     ) -> Result<Self, SiteError> {
         let base = parse_address(address, allow_http)?;
-        let traffic = Arc::default();
-        Ok(Self(Arc::new(SiteInner { client: client.clone(), base, credential, organisation: None, traffic })))
+        let (client, organisation) = (client.clone(), None);
+        let (traffic, login) = (Arc::default(), Arc::default());
+        Ok(Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login })))
     }
 
     /// Returns the same site, asked about another organisation of the Grafana that it is; the traffic is counted as one.
     #[must_use]
     pub fn for_organisation(&self, organisation: i64) -> Self {
-        let SiteInner { client, base, credential, traffic, .. } = self.0.as_ref();
+        let SiteInner { client, base, credential, traffic, login, .. } = self.0.as_ref();
         let (client, base, credential) = (client.clone(), base.clone(), credential.clone());
-        let (organisation, traffic) = (Some(organisation), Arc::clone(traffic));
-        Self(Arc::new(SiteInner { client, base, credential, organisation, traffic }))
+        let (organisation, traffic, login) = (Some(organisation), Arc::clone(traffic), Arc::clone(login));
+        Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login }))
     }
 
     /// Returns the address of the site, without a slash at its end.
@@ -223,7 +226,7 @@ impl Site {
             request = request.header(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
             request = request.body(body.to_string());
         }
-        self.dispatch(request, url, timeout).await
+        self.dispatch_inside(request, url, timeout).await
     }
 
     fn not_followed(&self, response: &Response) -> Reply {
@@ -290,7 +293,7 @@ impl Site {
             let response = match hop {
                 Hop::Inside => {
                     let request = self.request(Method::GET, &at)?.headers(headers.clone());
-                    self.dispatch(request, &at, timeout).await?
+                    self.dispatch_inside(request, &at, timeout).await?
                 }
                 Hop::Outside => {
                     let request = self.0.client.outside()?.get(at.clone()).headers(headers.clone());
@@ -332,6 +335,24 @@ impl Site {
         Ok(request)
     }
 
+    /// Sends a request to the site itself. A password that was refused once is not sent again.
+    async fn dispatch_inside(
+        &self,
+        request: RequestBuilder,
+        url: &Url,
+        timeout: Duration,
+    ) -> Result<Response, NetError> {
+        let sending = self.dispatch(request, url, timeout);
+        if !matches!(self.0.credential, Some(Credential::Basic { .. })) {
+            return sending.await;
+        }
+        let status = |sent: &Result<Response, NetError>| sent.as_ref().ok().map(|response| response.status().as_u16());
+        self.0.login.send(sending, status).await.unwrap_or_else(|| {
+            let message = Some("the password was refused before and is not sent again".to_owned());
+            Err(NetError::Status { url: without_query(url), status: 401, message, retry_after: None })
+        })
+    }
+
     async fn dispatch(&self, request: RequestBuilder, url: &Url, timeout: Duration) -> Result<Response, NetError> {
         if self.0.client.is_offline() {
             return Err(NetError::Offline { url: url.clone() });
@@ -351,7 +372,7 @@ impl Site {
 /// Returns the address of a site as one is told from another: without user, query and fragment.
 ///
 /// Plain http is for this machine, and elsewhere only with `allow_http`.
-pub(crate) fn parse_address(address: &str, allow_http: bool) -> Result<Url, SiteError> {
+pub fn parse_address(address: &str, allow_http: bool) -> Result<Url, SiteError> {
     let mut base = Url::parse(address.trim_end_matches('/'))
         .map_err(|source| SiteError::Address { text: hide_user(address), source })?;
     if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {

@@ -1,9 +1,10 @@
 //! The health of a workspace before and after a change, and whether it passes the gate.
 //!
-//! *Invariant:* pure; what was unhealthy before, or has no health check, does not fail a gate.
+//! *Invariant:* pure; only a healthy answer passes, or one that is no worse than the same answer before the change. What a
+//! workspace does not offer fails no gate and is reported as not checked.
 //! *Not for:* requests to a workspace; `fleet` sends them and passes on the observations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,8 +29,19 @@ pub struct Observation {
     pub commands: Vec<Probe>,
 }
 
+impl Observation {
+    /// Returns whether a question had no answer.
+    pub fn is_incomplete(&self) -> bool {
+        let is_silent = |probe: &Probe| matches!(probe, Probe::NoAnswer(_));
+        let plugins = self.plugins.values().filter_map(|plugin| plugin.health.as_ref());
+        let sources =
+            self.data_sources.values().flat_map(|source| std::iter::once(&source.health).chain(&source.smoke));
+        self.grafana.iter().chain(plugins).chain(sources).any(is_silent)
+    }
+}
+
 /// What was observed of a plugin.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PluginSeen {
     /// Whether it is installed.
     pub installed: bool,
@@ -37,6 +49,9 @@ pub struct PluginSeen {
     pub version: Option<PluginVersion>,
     /// Why it was not loaded, in Grafana's words (`/api/plugins/errors`).
     pub error: Option<String>,
+    /// Whether this version has a backend, by its package; `None` if the package is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub has_backend: Option<bool>,
     /// `/api/plugins/:id/health`; `None` if it was not requested.
     pub health: Option<Probe>,
 }
@@ -64,47 +79,122 @@ pub enum Probe {
     Ill(String),
     /// It has no such check, which is no failure.
     Unsupported,
+    /// The workspace, or a gateway in front of it, does not offer the check; with its answer.
+    NotOffered(String),
     /// There was no answer.
     NoAnswer(String),
     /// The token may not request it.
     Forbidden,
 }
 
-/// Returns what is wrong after a change, one sentence each, worst first; empty if the gate passes.
-///
-/// `baseline` is what was seen before the first change and `seen` what is seen now; `wanted` are the plugins that were
-/// changed, with the version that must be there, or nothing where the plugin must not be: the data sources of such a plugin
-/// are left out, and those that the plan itself removes must not be part of `baseline`. Custom commands are always part of it.
-pub fn judge(
-    baseline: &Observation,
-    seen: &Observation,
-    wanted: &BTreeMap<PluginId, Option<PluginVersion>>,
-    checks: &[HealthCheck],
-) -> Vec<String> {
-    let mut reasons = Vec::new();
-    if checks.contains(&HealthCheck::Grafana)
-        && let Some(reason) = seen.grafana.as_ref().and_then(Probe::problem)
-    {
-        reasons.push(format!("the workspace is unhealthy: {}", printable(reason)));
-    }
-    if checks.contains(&HealthCheck::Plugin) {
-        for (id, version) in wanted {
-            let (before, now) = (baseline.plugins.get(id), seen.plugins.get(id));
-            reasons.extend(evaluate_plugin(id, version.as_ref(), before, now));
+/// What a gate compares with what it sees.
+#[derive(Clone, Copy, Debug)]
+pub struct Gate<'a> {
+    /// What was seen before the first change. What the plan itself removes must not be part of it.
+    pub baseline: &'a Observation,
+    /// The plugins that were changed, with the version that must be there, or `None` if the plugin must not be: the data
+    /// sources of such a plugin are left out.
+    pub wanted: &'a BTreeMap<PluginId, Option<PluginVersion>>,
+    /// The keys of the data sources that the plan itself makes, as in [`Observation::data_sources`]: by organisation and
+    /// uid, or the uid alone.
+    pub made: &'a BTreeSet<String>,
+    /// The checks of the policy. Custom commands are always part of it.
+    pub checks: &'a [HealthCheck],
+}
+
+impl Gate<'_> {
+    /// Returns what is wrong after a change, one sentence each, worst first; empty if the gate passes.
+    pub fn problems(&self, seen: &Observation) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.checks.contains(&HealthCheck::Grafana) {
+            problems.extend(evaluate_grafana(self.baseline.grafana.as_ref(), seen.grafana.as_ref()));
         }
-    }
-    if checks.contains(&HealthCheck::Datasources) {
-        let stays = |before: &&DataSourceSeen| wanted.get(&before.plugin) != Some(&None);
-        let known = baseline.data_sources.iter().filter(|(_, before)| stays(before));
-        reasons.extend(known.filter_map(|(key, before)| evaluate_data_source(before, seen.data_sources.get(key))));
-    }
-    for probe in &seen.commands {
-        if *probe != Probe::Well {
-            let reason = probe.problem().unwrap_or("it could not be run");
-            reasons.push(format!("a command of the gate failed: {}", printable(reason)));
+        if self.checks.contains(&HealthCheck::Plugin) {
+            for (id, version) in self.wanted {
+                let (before, now) = (self.baseline.plugins.get(id), seen.plugins.get(id));
+                problems.extend(evaluate_plugin(id, version.as_ref(), before, now));
+            }
         }
+        if self.checks.contains(&HealthCheck::Datasources) {
+            problems.extend(self.data_source_problems(seen));
+        }
+        for probe in &seen.commands {
+            if *probe != Probe::Well {
+                let reason = probe.problem().unwrap_or("it could not be run");
+                problems.push(format!("a command of the gate failed: {}", printable(reason)));
+            }
+        }
+        problems
     }
-    reasons
+
+    fn data_source_problems(&self, seen: &Observation) -> Vec<String> {
+        let stays = |before: &&DataSourceSeen| self.wanted.get(&before.plugin) != Some(&None);
+        let known = self.baseline.data_sources.iter().filter(|(_, before)| stays(before));
+        let mut problems: Vec<_> =
+            known.filter_map(|(key, before)| evaluate_data_source(before, seen.data_sources.get(key))).collect();
+        let is_made = |key: &str| {
+            let uid = key.rsplit('/').next().unwrap_or(key);
+            !self.baseline.data_sources.contains_key(key) && (self.made.contains(key) || self.made.contains(uid))
+        };
+        let made = seen.data_sources.iter().filter(|(key, _)| is_made(key));
+        problems.extend(made.filter_map(|(_, now)| evaluate_new_data_source(now)));
+        problems
+    }
+
+    /// Returns why the changes must not begin, one sentence each: a check that has no answer is no baseline, and a Grafana
+    /// that is unhealthy already would hide what the changes do.
+    pub fn obstacles(&self) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        if let Some(reason) = self.baseline.grafana.as_ref().and_then(Probe::problem) {
+            obstacles.push(format!("the workspace was unhealthy before anything was changed: {}", printable(reason)));
+        }
+        let unanswered = |name: &str, probe: Option<&Probe>| match probe {
+            Some(Probe::NoAnswer(reason)) => {
+                Some(format!("the health of {name} before the change is not known: {}", printable(reason)))
+            }
+            _ => None,
+        };
+        for (id, plugin) in &self.baseline.plugins {
+            obstacles.extend(unanswered(id.as_str(), plugin.health.as_ref()));
+        }
+        for source in self.baseline.data_sources.values() {
+            let name = format!("the data source {} of {}", printable(&source.name), source.plugin);
+            obstacles.extend(unanswered(&name, Some(&source.health)));
+            obstacles.extend(unanswered(&name, source.smoke.as_ref()));
+        }
+        obstacles
+    }
+
+    /// Returns what could not be checked, one sentence each: nothing is known of it, neither good nor bad.
+    pub fn not_checked(seen: &Observation) -> Vec<String> {
+        let mut notes = Vec::new();
+        let mut note = |name: &str, probe: Option<&Probe>| match probe {
+            Some(Probe::Forbidden) => notes.push(format!("{name} was not checked: the token may not read it")),
+            Some(Probe::NotOffered(answer)) => {
+                notes.push(format!("{name} was not checked: the workspace does not offer it ({})", printable(answer)));
+            }
+            _ => {}
+        };
+        note("the health of the workspace", seen.grafana.as_ref());
+        for (id, plugin) in &seen.plugins {
+            note(&format!("the health of {id}"), plugin.health.as_ref());
+        }
+        for source in seen.data_sources.values() {
+            let name = format!("the data source {} of {}", printable(&source.name), source.plugin);
+            note(&name, Some(&source.health));
+        }
+        notes
+    }
+}
+
+/// The gate holds the workspace itself against its baseline like everything else: what it did not offer before it need
+/// not offer now.
+fn evaluate_grafana(before: Option<&Probe>, now: Option<&Probe>) -> Option<String> {
+    let reason = match now? {
+        Probe::NotOffered(answer) if before == Some(&Probe::Well) => answer,
+        now => now.problem()?,
+    };
+    Some(format!("the workspace is unhealthy: {}", printable(reason)))
 }
 
 fn evaluate_plugin(
@@ -129,8 +219,11 @@ fn evaluate_plugin(
         Some(found) => return Some(format!("{id} is installed in version {found}, not {version}")),
         None => return Some(format!("{id} is installed in an unknown version; {version} was expected")),
     }
-    let reason = now.health.as_ref().and_then(Probe::problem)?;
-    before.is_none_or(PluginSeen::was_healthy).then(|| format!("{id} is unhealthy: {}", printable(reason)))
+    let reason = match now.health.as_ref()? {
+        Probe::NotOffered(answer) if before.is_some_and(PluginSeen::is_well) => answer,
+        health => health.problem()?,
+    };
+    (!before.is_some_and(|before| before.excuses(now))).then(|| format!("{id} is unhealthy: {}", printable(reason)))
 }
 
 fn refused(plugin: Option<&PluginSeen>) -> String {
@@ -146,20 +239,40 @@ fn evaluate_data_source(before: &DataSourceSeen, now: Option<&DataSourceSeen>) -
         return (was_healthy || worked)
             .then(|| format!("the data source {name} of {plugin} was healthy and is missing now"));
     };
-    if let Some(reason) = now.health.problem().filter(|_| was_healthy) {
+    let lost = match &now.health {
+        Probe::NotOffered(answer) if was_healthy => Some(answer.as_str()),
+        health => health.problem().filter(|_| was_healthy || before.health == Probe::Unsupported),
+    };
+    if let Some(reason) = lost {
         return Some(format!(
             "the data source {name} of {plugin} was healthy and is not any more: {}",
             printable(reason)
         ));
     }
-    let reason = now.smoke.as_ref().and_then(Probe::problem).filter(|_| worked)?;
+    let reason = match now.smoke.as_ref().filter(|_| worked)? {
+        Probe::NotOffered(answer) => answer,
+        smoke => smoke.problem()?,
+    };
     Some(format!("the query of data source {name} of {plugin} worked and fails now: {}", printable(reason)))
 }
 
+/// A data source that the plan made has no time before: it must be healthy, or have no health check.
+fn evaluate_new_data_source(now: &DataSourceSeen) -> Option<String> {
+    let (name, plugin) = (printable(&now.name), &now.plugin);
+    let reason = now.health.problem().or_else(|| now.smoke.as_ref().and_then(Probe::problem))?;
+    Some(format!("the new data source {name} of {plugin} is unhealthy: {}", printable(reason)))
+}
+
 impl PluginSeen {
-    /// Returns whether it must be healthy now: a new plugin must be, and one that was healthy before.
-    fn was_healthy(&self) -> bool {
-        !self.installed || self.health == Some(Probe::Well)
+    fn is_well(&self) -> bool {
+        self.installed && self.health == Some(Probe::Well)
+    }
+
+    /// Returns whether what was seen before excuses an unhealthy plugin now: it was as ill, and not only for want of a
+    /// backend that the version of now has.
+    fn excuses(&self, now: &Self) -> bool {
+        let was_ill = self.installed && matches!(self.health, Some(Probe::Ill(_)));
+        was_ill && (self.has_backend == Some(true) || now.has_backend != Some(true))
     }
 }
 
@@ -168,7 +281,7 @@ impl Probe {
     fn problem(&self) -> Option<&str> {
         match self {
             Self::Ill(reason) | Self::NoAnswer(reason) => Some(reason),
-            Self::Well | Self::Unsupported | Self::Forbidden => None,
+            Self::Well | Self::Unsupported | Self::NotOffered(_) | Self::Forbidden => None,
         }
     }
 }
@@ -185,7 +298,7 @@ mod tests {
 
     fn seen(version: &str, health: Probe) -> PluginSeen {
         let version = Some(version.parse().expect("a version"));
-        PluginSeen { installed: true, version, error: None, health: Some(health) }
+        PluginSeen { installed: true, version, health: Some(health), ..PluginSeen::default() }
     }
 
     fn with_plugin(plugin: PluginSeen) -> Observation {
@@ -201,13 +314,32 @@ mod tests {
         Probe::Ill("it hurts".to_owned())
     }
 
+    fn gate(baseline: &Observation, seen: &Observation, wanted: &BTreeMap<PluginId, Option<PluginVersion>>) -> usize {
+        Gate { baseline, wanted, made: &BTreeSet::new(), checks: ALL }.problems(seen).len()
+    }
+
     fn problems_of_version(baseline: &Observation, seen: &Observation, version: Option<&str>) -> usize {
-        let wanted = BTreeMap::from([(id(), version.map(|text| text.parse().expect("a version")))]);
-        judge(baseline, seen, &wanted, ALL).len()
+        gate(baseline, seen, &BTreeMap::from([(id(), version.map(|text| text.parse().expect("a version")))]))
     }
 
     fn problems_alone(baseline: &Observation, seen: &Observation) -> usize {
-        judge(baseline, seen, &BTreeMap::new(), ALL).len()
+        gate(baseline, seen, &BTreeMap::new())
+    }
+
+    fn obstacles(baseline: &Observation) -> usize {
+        Gate { baseline, wanted: &BTreeMap::new(), made: &BTreeSet::new(), checks: ALL }.obstacles().len()
+    }
+
+    fn with_grafana(probe: Probe) -> Observation {
+        Observation { grafana: Some(probe), ..Observation::default() }
+    }
+
+    fn not_offered() -> Probe {
+        Probe::NotOffered("400".to_owned())
+    }
+
+    fn no_answer() -> Probe {
+        Probe::NoAnswer("502".to_owned())
     }
 
     #[test]
@@ -223,21 +355,63 @@ mod tests {
     }
 
     #[test]
-    fn what_was_unhealthy_before_or_has_no_check_does_not_fail_a_gate() {
+    fn what_was_as_unhealthy_before_or_has_no_check_does_not_fail_a_gate() {
         let now = with_plugin(seen("1.1.0", ill()));
-        assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", Probe::Well)), &now, Some("1.1.0")), 1);
         assert_eq!(
             problems_of_version(&Observation::default(), &now, Some("1.1.0")),
             1,
             "a new plugin must be healthy"
         );
-        for before in [ill(), Probe::Unsupported, Probe::Forbidden] {
-            assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", before)), &now, Some("1.1.0")), 0);
-        }
+        assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", ill())), &now, Some("1.1.0")), 0);
         for cannot_tell in [Probe::Unsupported, Probe::Forbidden] {
             let now = with_plugin(seen("1.1.0", cannot_tell));
             assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", Probe::Well)), &now, Some("1.1.0")), 0);
         }
+    }
+
+    #[test]
+    fn an_unhealthy_plugin_fails_where_the_old_version_had_no_check() {
+        let now = with_plugin(seen("1.1.0", ill()));
+        for before in [Probe::Well, Probe::Unsupported, Probe::Forbidden, not_offered()] {
+            assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", before)), &now, Some("1.1.0")), 1);
+        }
+    }
+
+    /// Without a backend Grafana answers as if it were down, so that says nothing of the first version with one.
+    #[test]
+    fn as_ill_as_before_proves_nothing_for_the_first_version_with_a_backend() {
+        let with = |version, has_backend| with_plugin(PluginSeen { has_backend, ..seen(version, ill()) });
+        for (before, now, problems) in
+            [(Some(false), Some(true), 1), (None, Some(true), 1), (Some(true), Some(true), 0), (None, None, 0)]
+        {
+            let (before, now) = (with("1.0.0", before), with("1.1.0", now));
+            assert_eq!(problems_of_version(&before, &now, Some("1.1.0")), problems, "{before:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_gateway_keeps_back_is_held_against_the_time_before() {
+        let now = with_plugin(seen("1.1.0", not_offered()));
+        assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", not_offered())), &now, Some("1.1.0")), 0);
+        assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", Probe::Well)), &now, Some("1.1.0")), 1);
+        assert_eq!(problems_alone(&with_grafana(not_offered()), &with_grafana(not_offered())), 0);
+        assert_eq!(problems_alone(&with_grafana(Probe::Well), &with_grafana(not_offered())), 1);
+        let notes = Gate::not_checked(&Observation { plugins: now.plugins, ..with_grafana(not_offered()) });
+        assert_eq!(notes.len(), 2, "{notes:?}");
+        assert!(notes[0].contains("does not offer it (400)"), "{notes:?}");
+    }
+
+    #[test]
+    fn nothing_begins_without_a_baseline_or_on_an_unhealthy_workspace() {
+        assert_eq!(obstacles(&with_grafana(ill())), 1);
+        assert_eq!(obstacles(&with_grafana(no_answer())), 1);
+        assert_eq!(obstacles(&with_plugin(seen("1.0.0", no_answer()))), 1);
+        assert_eq!(obstacles(&with_source(no_answer(), Some(no_answer()))), 2);
+        for baseline in [Probe::Well, Probe::Unsupported, not_offered(), Probe::Forbidden] {
+            let all = Observation { grafana: Some(baseline.clone()), ..with_plugin(seen("1.0.0", baseline)) };
+            assert_eq!(obstacles(&all), 0);
+        }
+        assert_eq!(obstacles(&with_plugin(seen("1.0.0", ill()))), 0, "a broken plugin may be repaired");
     }
 
     #[test]
@@ -252,14 +426,25 @@ mod tests {
     }
 
     #[test]
+    fn a_data_source_that_the_plan_makes_must_be_healthy_and_somebody_elses_need_not() {
+        let (baseline, wanted) = (Observation::default(), BTreeMap::new());
+        for (uid, problems) in [("abc", 1), ("1/abc", 1), ("other", 0)] {
+            let made = BTreeSet::from([uid.to_owned()]);
+            let gate = Gate { baseline: &baseline, wanted: &wanted, made: &made, checks: ALL };
+            assert_eq!(gate.problems(&with_source(ill(), None)).len(), problems, "{uid}");
+            assert_eq!(gate.problems(&with_source(Probe::Well, None)).len(), 0);
+        }
+    }
+
+    #[test]
     fn the_workspace_and_the_commands_must_be_healthy() {
         let before = Observation::default();
-        for grafana in [ill(), Probe::NoAnswer("502".to_owned())] {
-            assert_eq!(problems_alone(&before, &Observation { grafana: Some(grafana), ..Observation::default() }), 1);
+        for grafana in [ill(), no_answer()] {
+            assert_eq!(problems_alone(&before, &with_grafana(grafana)), 1);
         }
         for command in [ill(), Probe::Unsupported] {
             let seen = Observation { commands: vec![Probe::Well, command], ..Observation::default() };
-            assert_eq!(judge(&before, &seen, &BTreeMap::new(), &[]).len(), 1);
+            assert_eq!(problems_alone(&before, &seen), 1);
         }
     }
 }

@@ -92,7 +92,7 @@ mod tests {
         r#"{"result":"done","before":null}"#,
         r#"{"result":"done","before":"1.2.3","note":"a note"}"#,
         r#"{"result":"done","before":"v1.2.3-beta+7"}"#,
-        r#"{"result":"done","before":"nightly build"}"#,
+        r#"{"result":"done","before":"nightly-build"}"#,
         r#"{"result":"done","before":true}"#,
         r#"{"result":"done","before":{"uid":"sql","version":3,"jsonData":{"z":1,"a":[1.5,null]}}}"#,
         r#"{"result":"done","before":{"folder":null,"dashboards":{"a.json":null,"b.json":{"dashboard":{"uid":"b"}}}}}"#,

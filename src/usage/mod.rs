@@ -12,10 +12,14 @@ mod graph;
 mod scan;
 mod value;
 
-pub use graph::{Graph, OrganisationContent, ScannedDashboard};
-pub(crate) use graph::{PluginUses, UnresolvedReason};
-pub(crate) use scan::SCAN_VERSION;
-pub use scan::{Panel, Scan, Schema};
+pub use graph::{
+    AlertRuleUse, DashboardUse, DataSourceUse, Graph, LibraryPanelUse, OrganisationContent, PanelName, PluginUses,
+    ScannedDashboard, Unresolved, UnresolvedReason, Use, UseKind,
+};
+pub use scan::{
+    LibraryReference, NamedReference, Panel, QueryOwner, Requirement, SCAN_VERSION, Scan, Schema, SourceReference,
+    Variable,
+};
 
 use serde_json::Value;
 
@@ -41,7 +45,7 @@ pub fn scan(document: &Value) -> Scan {
 }
 
 /// Returns what the model of a library panel names.
-pub(crate) fn scan_library_panel(model: &Value) -> Panel {
+pub fn scan_library_panel(model: &Value) -> Panel {
     dashboard_v1::panel(model)
 }
 

@@ -1,6 +1,6 @@
 //! What a workspace holds is read wholly, cheaply, and with what may be missing said.
 
-use plugport::exposed::{
+use plugport::{
     fleet::{Grafana, grafana::Reach, manifest::Service},
     model::{Credential, Secret},
     net::{Client, NetSettings, Site},

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugport::exposed::{
+use plugport::{
     diagnostic::Chain,
     fleet::{
         Grafana, WorkspaceError,
@@ -133,7 +133,11 @@ async fn what_has_no_check_or_may_not_be_asked_is_not_ill() {
     assert_eq!((&source.health, source.smoke.as_ref()), (&Probe::Unsupported, Some(&Probe::Forbidden)));
     // A plugin that is known to have no backend is not asked for its health.
     let before = workspace.requests().len();
-    let known = ProbeHints { has_backend: Some(false), is_data_source: Some(false), smoke: None };
+    let known = ProbeHints {
+        backends: vec![("1.0.0".parse().expect("a version"), false)],
+        is_data_source: Some(false),
+        smoke: None,
+    };
     let look = ProbeTargets {
         checks: vec![HealthCheck::Plugin],
         plugins: [(id(PLUGIN), known)].into(),
@@ -201,11 +205,29 @@ async fn w27_w28_a_login_page_and_a_flood_are_no_health() {
     workspace.fault(Fault::on("GET", "/api/datasources/uid/sales/health").gzip_bomb(40));
     workspace.fault(Fault::on("POST", "/api/ds/query").redirect("https://login.example/?state=x", 302));
     let seen = observe(&workspace).await;
-    assert!(matches!(seen.grafana, Some(Probe::NoAnswer(_))), "{seen:?}");
-    assert!(matches!(seen.plugins[&id(PLUGIN)].health, Some(Probe::NoAnswer(_))), "{seen:?}");
+    assert_eq!(seen.grafana, Some(Probe::Well), "the settings are there");
+    assert!(matches!(seen.plugins[&id(PLUGIN)].health, Some(Probe::NotOffered(_))), "{seen:?}");
     let source = &seen.data_sources["1/sales"];
     assert!(matches!(source.health, Probe::NoAnswer(_)), "{source:?}");
-    assert!(matches!(source.smoke, Some(Probe::NoAnswer(_))), "{source:?}");
+    assert!(matches!(source.smoke, Some(Probe::NotOffered(_))), "{source:?}");
+    workspace.fault(Fault::on("GET", "/api/frontend/settings").body(page()).content_type("text/html"));
+    let seen = observe(&workspace).await;
+    assert!(matches!(seen.grafana, Some(Probe::NotOffered(_))), "{seen:?}");
+}
+
+/// Amazon's gateway: amazon-managed-grafana-roadmap#41.
+#[tokio::test]
+async fn a_gateway_that_keeps_the_health_page_back_is_judged_by_its_settings() {
+    for (status, body) in
+        [(400, "Bad Request: Not allowed."), (404, "{}"), (403, "no"), (302, ""), (200, "{}"), (200, "ok")]
+    {
+        let workspace = workspace("9.4.7");
+        workspace.fault(Fault::on("GET", "/api/health").status(status).body(body));
+        assert_eq!(observe(&workspace).await.grafana, Some(Probe::Well), "{status} {body}");
+        workspace.fault(Fault::on("GET", "/api/frontend/settings").status(502));
+        let seen = observe(&workspace).await;
+        assert!(matches!(seen.grafana, Some(Probe::NoAnswer(_))), "{status} {body}: {seen:?}");
+    }
 }
 
 #[tokio::test]

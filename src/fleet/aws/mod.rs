@@ -20,15 +20,15 @@ mod transport;
 
 use crate::model::Secret;
 
-pub(crate) use account::{ParseAccountError, ServiceAccount};
-pub(crate) use error::AwsError;
-pub(crate) use managed::ManagedGrafana;
-pub(crate) use names::{AwsWorkspace, Region};
-pub(crate) use tokens::{AccountTokens, Leftover};
+pub use account::{ParseAccountError, ServiceAccount};
+pub use error::AwsError;
+pub use managed::ManagedGrafana;
+pub use names::{AwsWorkspace, ParseAwsWorkspaceError, ParseRegionError, Region};
+pub use tokens::{AccountTokens, Leftover};
 
 /// A workspace as the list of its region has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ListedWorkspace {
+pub struct ListedWorkspace {
     /// Where it is.
     pub workspace: AwsWorkspace,
     /// The name that people gave it.
@@ -43,7 +43,7 @@ pub(crate) struct ListedWorkspace {
 
 /// What AWS knows of one workspace besides the list.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Description {
+pub struct Description {
     /// The account it is in, where it can be told: that of the role which it acts as.
     pub account: Option<String>,
     /// Whether plugins may be installed by its own API (protocol page 5.4); off by default.
@@ -52,7 +52,7 @@ pub(crate) struct Description {
 
 /// A service account of a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct ListedAccount {
+pub struct ListedAccount {
     /// Its number.
     pub id: String,
     /// Whether it has the role Admin and is not disabled.
@@ -61,7 +61,7 @@ pub(crate) struct ListedAccount {
 
 /// A token of a service account; its text is a secret, the rest names it.
 #[derive(Clone, Debug)]
-pub(crate) struct AccountToken {
+pub struct AccountToken {
     /// The id by which it is deleted.
     pub id: String,
     /// The token itself.

@@ -46,13 +46,13 @@ use rustix::{
     io::Errno,
 };
 
-pub use self::error::DirectoryError;
-use self::{error::io_error, handle::NamedEntry};
-pub(crate) use self::{
+pub use self::{
+    error::DirectoryError,
     executor::DirectoryTarget,
-    lock::{FolderLock, Removal},
+    lock::{FolderLock, Removal, Staged},
     retained::Keep,
 };
+use self::{error::io_error, handle::NamedEntry};
 use crate::{
     archive::{self, InstalledError, PluginJson},
     disk,

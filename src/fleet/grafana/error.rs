@@ -55,6 +55,22 @@ impl WorkspaceError {
             _ => None,
         }
     }
+
+    /// Returns whether this answer to an optional question means that the workspace does not offer it: any 4xx but those
+    /// that ask for another try, a redirect, or something that is no JSON.
+    ///
+    /// A gateway answers what it keeps back with 400, 403 or 404, a proxy with its page (Amazon:
+    /// amazon-managed-grafana-roadmap#41, terraform-provider-grafana#1454).
+    pub fn is_not_offered(&self) -> bool {
+        match self {
+            Self::NotReached(error) if matches!(**error, NetError::Redirect { .. }) => true,
+            Self::NotReached(_) | Self::Refused { .. } => {
+                matches!(self.status(), Some(300..=407 | 409..=428 | 430..=499))
+            }
+            Self::NotGrafana { .. } | Self::Answer { .. } => true,
+            Self::Shape { .. } => false,
+        }
+    }
 }
 
 diagnose!(WorkspaceError {

@@ -70,7 +70,10 @@ impl Grafana {
         let (grafana, remark) = match self.grafana_version().await {
             Ok(version) => (Some(version), None),
             // A server that answers and only hides its version can still be asked for its plugins.
-            Err(error) if matches!(error, WorkspaceError::Shape { .. }) || error.status() == Some(404) => {
+            Err(error)
+                if matches!(error, WorkspaceError::Shape { .. })
+                    || (error.status() != Some(401) && error.is_not_offered()) =>
+            {
                 (None, Some(format!("the version of Grafana is unknown: {}", Chain(&error))))
             }
             Err(error) => return Err(error.into()),

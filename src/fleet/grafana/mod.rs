@@ -22,14 +22,12 @@ use tokio::{
     time::Instant,
 };
 
-pub use content::Reach;
-pub(crate) use content::{ListedDashboard, Rights};
+pub use content::{ApiGroup, DataSources, ListedDashboard, OrganisationSession, Organisations, Reach, Rights};
 pub use error::WorkspaceError;
-pub(crate) use identity::{Identity, MayInstall};
+pub use identity::{Identity, InstallObstacle, MayInstall};
 pub use probes::{ProbeHints, ProbeTargets};
-pub use provisioning::ContentError;
-pub(crate) use provisioning::{BundledDashboard, Changed, Saved, has_settings, is_as_it_was};
-pub(crate) use wire::ServerInventory;
+pub use provisioning::{BundledDashboard, Changed, ContentError, Saved, has_settings, is_as_it_was};
+pub use wire::{ServerInventory, ServerPlugin, SkipReason, SkippedPlugin};
 
 use super::{
     manifest::Service,
@@ -113,9 +111,8 @@ impl Grafana {
         // Every valid token may read its organisation: a refusal here is a refusal of the token.
         let organisation = match self.get("organisation", &["api", "org"], &[]).await {
             Ok(organisation) => Some(organisation),
-            Err(WorkspaceError::Refused { status: 403, .. }) => None,
-            Err(WorkspaceError::Refused { status: 401, .. }) if user.is_some() => None,
-            Err(error) if error.status() == Some(404) && user.is_some() => None,
+            Err(error @ WorkspaceError::Refused { status: 401, .. }) if user.is_none() => return Err(error),
+            Err(error) if error.is_not_offered() => None,
             Err(error) => return Err(error),
         };
         Ok(IdentityAnswers {
@@ -160,7 +157,7 @@ impl Grafana {
             }
             (Ok(_), None) => Err(WorkspaceError::Shape { what: "a plugin", lacks: "id that was asked for" }),
             (Err(error), None) if is_not_installed(&error) => Ok(PluginState::Absent),
-            (Err(error), None) if error.status() == Some(404) => self.listed(id).await,
+            (Err(error), None) if error.status() != Some(401) && error.is_not_offered() => self.listed(id).await,
             (Err(error), None) => Err(error),
         }
     }
@@ -212,7 +209,8 @@ impl Grafana {
                 StepEvent { event: Event::Answered { status, message, retry_after }, error: None }
             }
             Err(error) => {
-                let was_sent = !matches!(error, NetError::Offline { .. } | NetError::Unreachable { .. });
+                let was_sent =
+                    !matches!(error, NetError::Offline { .. } | NetError::Unreachable { .. } | NetError::Status { .. });
                 let event = if was_sent { Event::NoAnswer } else { Event::NotSent };
                 StepEvent { event, error: Some(WorkspaceError::NotReached(Box::new(error))) }
             }
@@ -234,7 +232,7 @@ impl Grafana {
     async fn get_optional(&self, what: &'static str, path: &[&str]) -> Result<Option<Value>, WorkspaceError> {
         match self.get(what, path, &[]).await {
             Ok(value) => Ok(Some(value)),
-            Err(error) if matches!(error.status(), Some(401 | 403 | 404 | 500)) => Ok(None),
+            Err(error) if error.is_not_offered() || error.status() == Some(500) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -243,7 +241,7 @@ impl Grafana {
     async fn errors(&self) -> Result<BTreeMap<String, String>, WorkspaceError> {
         match self.get("broken plugins", &["api", "plugins", "errors"], &[]).await {
             Ok(answer) => wire::errors(&answer),
-            Err(error) if error.status() == Some(404) => Ok(BTreeMap::new()),
+            Err(error) if error.is_not_offered() => Ok(BTreeMap::new()),
             Err(error) => Err(error),
         }
     }

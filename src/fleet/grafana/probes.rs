@@ -4,7 +4,7 @@
 //! nothing is a [`Probe`] that says so; as a whole it fails only for a token that is refused.
 //! *Not for:* judging what was seen: see [`crate::rollout::gate`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -13,7 +13,7 @@ use crate::{
     diagnostic::{Chain, printable},
     fleet::settle::PluginState,
     json::{self, KeyComparison, Limits},
-    model::{DataSourceInfo, GrafanaVersion, OrganisationInfo, PluginId},
+    model::{DataSourceInfo, GrafanaVersion, OrganisationInfo, PluginId, PluginVersion},
     net::{FullReply, Method, SingleRequest},
     rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},
 };
@@ -45,12 +45,20 @@ pub struct ProbeTargets {
 /// What is known of a plugin beforehand; what is not known is asked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProbeHints {
-    /// Whether it has a backend: one without has no health.
-    pub has_backend: Option<bool>,
+    /// Whether each version has a backend, by its package: one without has no health, and Grafana answers the question
+    /// like that of a backend that is down.
+    pub backends: Vec<(PluginVersion, bool)>,
     /// Whether it is a data source.
     pub is_data_source: Option<bool>,
     /// The query that each of its data sources must answer.
     pub smoke: Option<Value>,
+}
+
+impl ProbeHints {
+    /// Returns whether a version has a backend; `None` if its package is not known.
+    fn backend_of(&self, version: &PluginVersion) -> Option<bool> {
+        self.backends.iter().find(|(known, _)| known.same_release(version)).map(|(_, has_backend)| *has_backend)
+    }
 }
 
 impl Grafana {
@@ -59,7 +67,8 @@ impl Grafana {
     /// An error is a refused token ([`WorkspaceError::Refused`] with status 401): nothing that follows would be answered.
     /// Source: protocol page 5.3; Data Source API, "Check data source health" and "Query a data source".
     pub async fn observe(&self, look: &ProbeTargets) -> Result<Observation, WorkspaceError> {
-        let mut asker = Prober { grafana: self, silent: 0, silent_in_all: 0, version: None };
+        let mut asker =
+            Prober { grafana: self, silent: 0, silent_in_all: 0, version: None, without_backend: BTreeSet::new() };
         let mut seen = Observation::default();
         if look.checks.contains(&HealthCheck::Grafana) {
             seen.grafana = Some(asker.own_health().await?);
@@ -84,6 +93,9 @@ enum HealthAnswer {
     Json(u16, Value, Option<String>),
     /// We may not ask.
     Forbidden,
+    /// The workspace, or a gateway in front of it, does not offer the question: a 4xx without JSON, a redirect or a web
+    /// page.
+    NotOffered(String),
     /// No usable answer; or none at all.
     Nothing(String),
 }
@@ -96,6 +108,8 @@ struct Prober<'a> {
     /// Those altogether.
     silent_in_all: u32,
     version: Option<GrafanaVersion>,
+    /// Plugins whose installed version has no backend: their data sources have no health either.
+    without_backend: BTreeSet<PluginId>,
 }
 
 impl Prober<'_> {
@@ -139,7 +153,10 @@ impl Prober<'_> {
             403 => Ok(HealthAnswer::Forbidden),
             status => Ok(match json::parse(&bytes, Limits::CATALOG, KeyComparison::Exact) {
                 Ok(document) => HealthAnswer::Json(status, document, reply.message),
-                Err(_) if status < 300 => HealthAnswer::Nothing("what answers there is not Grafana".to_owned()),
+                Err(_) if status < 300 => HealthAnswer::NotOffered("the answer is not Grafana's".to_owned()),
+                Err(_) if status < 500 && !matches!(status, 408 | 429) => {
+                    HealthAnswer::NotOffered(describe_status(status, reply.message.as_deref()))
+                }
                 Err(_) => HealthAnswer::Nothing(describe_status(status, reply.message.as_deref())),
             }),
         }
@@ -153,37 +170,59 @@ impl Prober<'_> {
         }
     }
 
+    /// Returns the health of the server itself, or if it offers no such page, whether it returns its settings.
     async fn own_health(&mut self) -> Result<Probe, WorkspaceError> {
-        let (status, document, message) = match self.request(self.grafana, &["api", "health"], None).await? {
+        let path = ["api", "health"];
+        let (status, document, message) = match self.request(self.grafana, &path, None).await? {
             HealthAnswer::Json(status, document, message) => (status, document, message),
-            HealthAnswer::Forbidden => return Ok(Probe::Forbidden),
             HealthAnswer::Nothing(why) => return Ok(Probe::NoAnswer(why)),
+            HealthAnswer::Forbidden => return self.own_settings("it may not be requested").await,
+            HealthAnswer::NotOffered(why) => return self.own_settings(&why).await,
         };
         self.version = wire::health_version(&document);
-        Ok(match document.get("database").and_then(Value::as_str) {
-            Some("ok") if status < 300 => Probe::Well,
-            Some(state) => Probe::Ill(format!("its database is `{}`", escaped(state))),
-            None => Probe::NoAnswer(describe_status(status, message.as_deref())),
+        match document.get("database").and_then(Value::as_str) {
+            Some("ok") if status < 300 => Ok(Probe::Well),
+            Some(state) => Ok(Probe::Ill(format!("its database is `{}`", escaped(state)))),
+            None if status >= 500 => Ok(Probe::NoAnswer(describe_status(status, message.as_deref()))),
+            None => self.own_settings(&describe_status(status, message.as_deref())).await,
+        }
+    }
+
+    /// A gateway may keep the health page back (Amazon's answers 400, amazon-managed-grafana-roadmap#41) and offer the
+    /// settings of the web pages. `why` is why the health page did not tell.
+    async fn own_settings(&mut self, why: &str) -> Result<Probe, WorkspaceError> {
+        let path = ["api", "frontend", "settings"];
+        Ok(match self.request(self.grafana, &path, None).await? {
+            HealthAnswer::Json(status, settings, _) if status < 300 && settings.get("buildInfo").is_some() => {
+                self.version = wire::settings_version(&settings);
+                Probe::Well
+            }
+            HealthAnswer::Json(status, _, message) if status >= 500 => {
+                Probe::NoAnswer(describe_status(status, message.as_deref()))
+            }
+            HealthAnswer::Nothing(why) => Probe::NoAnswer(why),
+            _ => Probe::NotOffered(why.to_owned()),
         })
     }
 
     async fn plugin(&mut self, id: &PluginId, known: &ProbeHints) -> Result<PluginSeen, WorkspaceError> {
-        let mut seen = match self.state(id).await? {
-            Ok(PluginState::Absent) => {
-                return Ok(PluginSeen { installed: false, version: None, error: None, health: None });
-            }
-            Ok(PluginState::Loaded { version }) => PluginSeen { installed: true, version, error: None, health: None },
-            Ok(PluginState::Broken { code, version }) => {
-                PluginSeen { installed: true, version, error: Some(escaped(&code)), health: None }
-            }
+        let (version, error) = match self.state(id).await? {
+            Ok(PluginState::Absent) => return Ok(PluginSeen::default()),
+            Ok(PluginState::Loaded { version }) => (version, None),
+            Ok(PluginState::Broken { code, version }) => (version, Some(escaped(&code))),
             // Neither there nor away: whichever is wanted, this is not it.
             Err(why) => {
                 let error = Some(format!("it could not be read: {why}"));
                 let health = Some(Probe::NoAnswer(why));
-                return Ok(PluginSeen { installed: true, version: None, error, health });
+                return Ok(PluginSeen { installed: true, error, health, ..PluginSeen::default() });
             }
         };
-        seen.health = Some(if known.has_backend == Some(false) {
+        let has_backend = version.as_ref().and_then(|version| known.backend_of(version));
+        if has_backend == Some(false) {
+            self.without_backend.insert(id.clone());
+        }
+        let mut seen = PluginSeen { installed: true, version, error, has_backend, health: None };
+        seen.health = Some(if has_backend == Some(false) {
             Probe::Unsupported
         } else {
             let path = ["api", "plugins", id.as_str(), "health"];
@@ -274,7 +313,11 @@ impl Prober<'_> {
                 break;
             }
             let key = format!("{organisation}/{}", source.uid.as_ref().unwrap_or(&source.name));
-            let health = self.source_health(grafana, &source).await?;
+            let health = if self.without_backend.contains(id) {
+                Probe::Unsupported
+            } else {
+                self.source_health(grafana, &source).await?
+            };
             let smoke = match &known.smoke {
                 Some(query) => Some(self.query(grafana, &source, query).await?),
                 None => None,
@@ -335,6 +378,7 @@ impl Grafana {
         let (status, document, message) = match heard {
             HealthAnswer::Json(status, document, message) => (status, document, message),
             HealthAnswer::Forbidden => return Probe::Forbidden,
+            HealthAnswer::NotOffered(why) => return Probe::NotOffered(why),
             HealthAnswer::Nothing(why) => return Probe::NoAnswer(why),
         };
         let state = document.get("status").and_then(Value::as_str).unwrap_or_default();
@@ -355,6 +399,7 @@ impl Grafana {
         let (status, document, message) = match heard {
             HealthAnswer::Json(status, document, message) => (status, document, message),
             HealthAnswer::Forbidden => return Probe::Forbidden,
+            HealthAnswer::NotOffered(why) => return Probe::NotOffered(why),
             HealthAnswer::Nothing(why) => return Probe::NoAnswer(why),
         };
         let results = document.get("results").and_then(Value::as_object);
@@ -376,7 +421,8 @@ impl Grafana {
 fn unread(look: &ProbeTargets, organisation: i64, error: &WorkspaceError) -> Vec<(String, DataSourceSeen)> {
     let asked = look.plugins.iter().filter(|(_, known)| known.is_data_source != Some(false));
     let line = |(id, _): (&PluginId, &ProbeHints)| {
-        let health = Probe::NoAnswer(escaped(&Chain(error).to_string()));
+        let message = escaped(&Chain(error).to_string());
+        let health = if error.is_not_offered() { Probe::NotOffered(message) } else { Probe::NoAnswer(message) };
         let name = "the list of data sources".to_owned();
         (format!("{organisation}/*{id}"), DataSourceSeen { plugin: id.clone(), name, health, smoke: None })
     };

@@ -9,8 +9,7 @@ mod outcome;
 
 use std::time::Duration;
 
-pub(crate) use outcome::Failure;
-pub use outcome::{Outcome, PluginState};
+pub use outcome::{Failure, Outcome, PluginState};
 
 use crate::{model::Presence, net::NetSettings};
 

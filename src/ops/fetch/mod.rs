@@ -8,7 +8,6 @@ mod locked;
 mod outcome;
 mod package;
 mod selection;
-mod wanted;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -17,11 +16,14 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 
-pub(crate) use locked::locked_packages;
-pub(crate) use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
+pub use locked::locked_packages;
+pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
 pub(super) use self::package::describe;
-use self::{package::PackageSink, selection::Selection, wanted::PackageToFetch};
+use self::{
+    package::{PackageSink, PackageToFetch},
+    selection::Selection,
+};
 use crate::{
     home::HomeError,
     index::{Index, IndexError, IndexWriter},
@@ -35,7 +37,7 @@ use crate::{
 
 /// What to fetch.
 #[derive(Clone, Debug)]
-pub(crate) enum FetchRequest {
+pub enum FetchRequest {
     /// These plugins.
     Plugins(Vec<PluginSpec>),
     /// The newest versions of every plugin.
@@ -49,7 +51,7 @@ pub(crate) enum FetchRequest {
 
 /// The packages of a version that was chosen already.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct LockedPackages {
+pub struct LockedPackages {
     /// The plugin.
     pub plugin: PluginId,
     /// The version.
@@ -62,7 +64,7 @@ pub(crate) struct LockedPackages {
 
 /// What to fetch, and for where.
 #[derive(Clone, Debug)]
-pub(crate) struct FetchOptions {
+pub struct FetchOptions {
     /// Which plugins.
     pub subject: FetchRequest,
     /// The platforms, at least one, and what else the versions must work with.
@@ -75,7 +77,7 @@ pub(crate) struct FetchOptions {
 
 /// A fetch did not start.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum FetchStartError {
+pub enum FetchStartError {
     /// The cache cannot be used.
     #[error("nothing was fetched")]
     Home(#[from] HomeError),
@@ -90,7 +92,7 @@ pub(crate) enum FetchStartError {
 crate::diagnostic::diagnose!(FetchStartError { forward Home, Index, Store; });
 
 /// Fetches packages and what they depend on; takes the lock of the cache.
-pub(crate) async fn fetch(
+pub async fn fetch(
     context: &Context,
     sources: &Sources,
     options: &FetchOptions,
@@ -101,7 +103,7 @@ pub(crate) async fn fetch(
 }
 
 /// Fetches under a lock that the caller holds, from an index that the caller has proven.
-pub(crate) async fn fetch_locked(
+pub async fn fetch_locked(
     context: &Context,
     sources: &Sources,
     options: &FetchOptions,

@@ -30,7 +30,7 @@ use crate::{
 
 /// A package must not be installed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum PackageError {
+pub enum PackageError {
     /// The package is not in the store.
     #[error("the package of {0} is not in the store")]
     NoPackage(PackageName),

@@ -4,7 +4,7 @@
 //! checked; after that, whatever happens, the journal has the state of the rollout, and another process can resume it.
 //! *Not for:* deciding what comes next: the engine does, from the journal alone.
 
-pub(crate) mod content;
+pub mod content;
 mod drift;
 mod driver;
 mod error;
@@ -19,12 +19,12 @@ mod tasks;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-pub(crate) use self::{
+pub use self::{
     error::RolloutError,
     history::{Story, list, story},
     interrupt::Interrupt,
-    report::{Left, RolloutOutcome},
-    retained::last_known,
+    report::{Left, RolloutOutcome, WorkspaceFailure},
+    retained::{LastKnown, last_known},
 };
 pub(in crate::ops) use retained::needed;
 
@@ -46,7 +46,7 @@ const ASKED_AT_ONCE: usize = 32;
 
 /// A workspace of a rollout, connected.
 #[derive(Clone, Debug)]
-pub(crate) struct Member {
+pub struct Member {
     /// The connection.
     pub target: Target,
     /// The workspace in the manifest.
@@ -54,11 +54,11 @@ pub(crate) struct Member {
 }
 
 /// The workspaces of a rollout.
-pub(crate) type Members = BTreeMap<WorkspaceName, Member>;
+pub type Members = BTreeMap<WorkspaceName, Member>;
 
 /// How a rollout is carried out.
 #[derive(Clone, Debug)]
-pub(crate) struct RolloutOptions {
+pub struct RolloutOptions {
     /// Who carries it out.
     pub operator: Operator,
     /// The id of a lock that is taken over from another process.
@@ -76,14 +76,14 @@ pub(crate) struct RolloutOptions {
 }
 
 /// Receives the entries of a rollout as they are written.
-pub(crate) trait Observer: fmt::Debug + Send + Sync {
+pub trait Observer: fmt::Debug + Send + Sync {
     /// An entry was written.
     fn written(&self, rollout: &RolloutId, entry: &JournalEntry);
 }
 
 /// What a rollout is carried out with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Setting<'a> {
+pub struct Setting<'a> {
     /// The cache, the network and the clock.
     pub context: &'a Context,
     /// The upstreams that packages come from.
@@ -98,7 +98,7 @@ pub(crate) struct Setting<'a> {
 
 /// What is done with a rollout that was started.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Onward {
+pub enum Onward {
     /// It continues.
     Resume,
     /// It is rolled back.
@@ -108,7 +108,7 @@ pub(crate) enum Onward {
 }
 
 /// Carries out a plan.
-pub(crate) async fn apply(
+pub async fn apply(
     setting: Setting<'_>,
     plan: Plan,
     members: Members,
@@ -153,7 +153,7 @@ pub(crate) async fn apply(
 }
 
 /// Resumes a rollout, rolls it back, or ends it.
-pub(crate) async fn go_on(
+pub async fn go_on(
     setting: Setting<'_>,
     id: &RolloutId,
     members: Members,
@@ -208,6 +208,6 @@ fn refuse_useless(engine: &Engine, id: &RolloutId, way: Onward) -> Result<(), Ro
 
 /// Returns the time at which something was written, for people.
 #[must_use]
-pub(crate) fn clock_time(at: Timestamp) -> String {
+pub fn clock_time(at: Timestamp) -> String {
     at.to_string().get(11..19).unwrap_or_default().to_owned()
 }

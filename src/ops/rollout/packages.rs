@@ -11,6 +11,7 @@ use std::{
 
 use super::Members;
 use crate::{
+    archive::parse_plugin_json,
     diagnostic::Chain,
     index::{Index, IndexError},
     model::{Platform, PluginId, PluginSpec, PluginVersion, VersionRequest, WorkspaceName},
@@ -140,11 +141,12 @@ impl PackageNeeds {
 pub(super) struct PackageCache {
     pub(super) permits: Permits,
     names: Arc<Mutex<BTreeMap<NeededPackage, PackageName>>>,
+    backends: Arc<Mutex<BTreeMap<NeededPackage, Option<bool>>>>,
 }
 
 impl PackageCache {
     pub(super) fn new(context: &Context, preflight: bool) -> Self {
-        Self { permits: Permits::new(context, preflight), names: Arc::default() }
+        Self { permits: Permits::new(context, preflight), names: Arc::default(), backends: Arc::default() }
     }
 
     /// Returns the name of the package of a version for a platform, if the catalog or the store has one. Blocks.
@@ -161,6 +163,23 @@ impl PackageCache {
         let name = name_of(context, plugin, version, platform)?;
         names().insert(wanted, name.clone());
         Some(name)
+    }
+
+    /// Returns whether a version brings a program of its own that answers for its health, by the plugin.json of its
+    /// package; `None` if the store has none. Blocks.
+    pub(super) fn has_backend(
+        &self,
+        context: &Context,
+        wanted: (&PluginId, &PluginVersion, &Platform),
+    ) -> Option<bool> {
+        let key = (wanted.0.clone(), wanted.1.clone(), wanted.2.clone());
+        let backends = || self.backends.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = backends().get(&key) {
+            return *known;
+        }
+        let found = self.name_of(context, wanted).and_then(|name| has_backend(context, &name));
+        backends().insert(key, found);
+        found
     }
 }
 
@@ -209,6 +228,17 @@ fn name_of(context: &Context, plugin: &PluginId, version: &PluginVersion, platfo
     let key = platform.choose(same.iter().map(|blob| &blob.platform))?;
     let found = same.iter().find(|blob| blob.platform == *key)?;
     Some(named(&found.version, &found.platform))
+}
+
+fn has_backend(context: &Context, name: &PackageName) -> Option<bool> {
+    let index = Index::open_existing(&context.home.index_path()).ok()?;
+    let blob = index.blob(&name.plugin, &name.version, &name.platform).ok()??;
+    let plugin_json = parse_plugin_json(blob.plugin_json.as_bytes()).ok()?;
+    // Grafana starts what says `backend`; with a program and without that word it is not known what it does.
+    match (plugin_json.backend, plugin_json.executable) {
+        (false, Some(_)) => None,
+        (backend, _) => Some(backend),
+    }
 }
 
 fn actions<'a>(plan: &'a Plan, name: &'a WorkspaceName) -> impl Iterator<Item = &'a PlannedChange> {

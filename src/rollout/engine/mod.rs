@@ -16,9 +16,8 @@ mod tests;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
-pub(crate) use error::EngineError;
-pub use report::{StepOutcome, StepResult};
-pub(crate) use report::{WaveState, WaveStatus};
+pub use error::EngineError;
+pub use report::{StepOutcome, StepResult, WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
 
 use super::{Ending, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};

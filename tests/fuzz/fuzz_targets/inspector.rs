@@ -7,7 +7,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use plugport::exposed::{
+use plugport::{
     archive::{Archive, ArchiveLimits, EntryKind, file_digests, inspect, named_plugin},
     model::{PluginId, Sha256Digest},
 };

@@ -11,7 +11,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use plugport::exposed::{
+use plugport::{
     archive::{ArchiveLimits, inspect},
     signature::{Keyring, read_manifest},
 };

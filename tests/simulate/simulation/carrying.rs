@@ -1,11 +1,14 @@
 //! Carrying out what the engine asks for.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use plugport::exposed::{
+use plugport::{
     fleet::settle::{Bounds, Event as Answer, NextStep, PendingChange, PluginState},
     model::{Presence, Timestamp, WorkspaceName},
-    rollout::{Cause, Observation, Probe, Record, Task, TaskResult, judge},
+    rollout::{Cause, Gate, Observation, Probe, Record, Task, TaskResult},
 };
 
 use super::{Event, Flow, Simulation};
@@ -177,7 +180,12 @@ impl Simulation {
             let is_as_planned = self.is_as_planned(site, &seen);
             let baseline = seen.clone();
             self.baselines[site] = Some(seen);
-            return Ok(if is_as_planned {
+            let (wanted, made) = (BTreeMap::new(), BTreeSet::new());
+            let checks = &self.scene.plan.policy.health;
+            let is_fit = Gate { baseline: &baseline, wanted: &wanted, made: &made, checks }.obstacles().is_empty();
+            return Ok(if is_as_planned && !is_fit {
+                TaskResult::Failed(fault(Cause::Network))
+            } else if is_as_planned {
                 TaskResult::Ready { baseline, notes: Vec::new() }
             } else {
                 TaskResult::Failed(fault(Cause::Drift))
@@ -187,7 +195,8 @@ impl Simulation {
         let baseline = self.baselines[site].clone().unwrap_or_default();
         let scene = &self.scene.sites[site];
         let checks = &self.scene.plan.policy.health;
-        let reasons = judge(&baseline, &seen, &wanted_of(scene), checks);
+        let (wanted, made) = (wanted_of(scene), BTreeSet::new());
+        let reasons = Gate { baseline: &baseline, wanted: &wanted, made: &made, checks }.problems(&seen);
         let is_well = if checks.is_empty() {
             seen.commands.iter().all(|probe| *probe == Probe::Well)
         } else {

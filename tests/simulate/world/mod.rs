@@ -5,7 +5,7 @@ mod fault;
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use plugport::exposed::{
+use plugport::{
     fleet::settle::{Event, PluginState},
     model::{Change, PluginId, PluginVersion, Presence},
     rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},
@@ -330,7 +330,7 @@ impl Cell {
         let told: Option<PluginVersion> = self.truth.version().map(|place| version(place).clone());
         let error = matches!(self.truth, Truth::Broken(_)).then(|| "signatureInvalid".to_owned());
         let health = Some(if self.is_ill { Probe::Ill("ill".to_owned()) } else { Probe::Well });
-        PluginSeen { installed: self.truth != Truth::Absent, version: told, error, health }
+        PluginSeen { installed: self.truth != Truth::Absent, version: told, error, has_backend: Some(true), health }
     }
 }
 

@@ -8,12 +8,15 @@ mod organisations;
 mod rights;
 mod shapes;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use serde_json::Value;
 
-pub use rights::Reach;
-pub(crate) use rights::Rights;
+pub use organisations::{OrganisationSession, Organisations};
+pub use rights::{Reach, Rights};
 
 use super::{Grafana, WorkspaceError};
 use crate::{
@@ -122,7 +125,7 @@ impl Grafana {
 
     /// Returns the library panels; servers before Grafana 8 have none.
     pub async fn library_panels(&self) -> Result<Vec<LibraryPanelInfo>, WorkspaceError> {
-        let (what, mut panels) = ("library panels", Vec::new());
+        let (what, mut panels, mut seen) = ("library panels", Vec::new(), HashSet::new());
         for page in 1..=MAX_PAGES {
             let (page, size) = (page.to_string(), PANELS.to_string());
             let query = [("kind", "1"), ("perPage", size.as_str()), ("page", page.as_str())];
@@ -132,8 +135,12 @@ impl Grafana {
             };
             let lacks = WorkspaceError::Shape { what, lacks: "elements" };
             let elements = answer.pointer("/result/elements").and_then(Value::as_array).ok_or(lacks)?;
-            panels.extend(elements.iter().filter_map(shapes::library_panel));
-            if elements.len() < PANELS {
+            let before = seen.len();
+            let is_new = |element: &&Value| seen.insert(element.get("uid").cloned());
+            panels.extend(elements.iter().filter(is_new).filter_map(shapes::library_panel));
+            // A page may be short although another follows.
+            let total = answer.pointer("/result/totalCount").and_then(Value::as_u64);
+            if seen.len() == before || total.is_some_and(|total| seen.len() as u64 >= total) {
                 break;
             }
         }
@@ -157,17 +164,18 @@ impl Grafana {
 
     /// Returns all hits of one kind.
     async fn hits(&self, kind: &str) -> Result<Vec<Value>, WorkspaceError> {
-        let (what, mut hits, mut seen) = ("dashboards", Vec::new(), std::collections::HashSet::new());
+        let (what, mut hits, mut seen) = ("dashboards", Vec::new(), HashSet::new());
         for page in 1..=MAX_PAGES {
             let (page, size) = (page.to_string(), PAGE.to_string());
             let query = [("type", kind), ("limit", size.as_str()), ("page", page.as_str())];
             let answer = self.get(what, &["api", "search"], &query).await?;
             let Value::Array(found) = answer else { return Err(WorkspaceError::Shape { what, lacks: "list" }) };
-            let (before, count) = (hits.len(), found.len());
+            let before = hits.len();
             let is_new = |hit: &Value| seen.insert((hit.get("uid").cloned(), hit.get("uri").cloned()));
             hits.extend(found.into_iter().filter(is_new));
-            // Servers before 5.3 know no pages, and give the first one again.
-            if count < PAGE || hits.len() == before {
+            // A page may be short although another follows, so only an empty one is the end. Servers before 5.3 know no
+            // pages, and give the first one again.
+            if hits.len() == before {
                 break;
             }
         }
@@ -195,7 +203,7 @@ impl Grafana {
             }
             let answer = match self.get_as("dashboards", Form::Metadata, &path, &query).await {
                 // Not everybody may ask this way; then all dashboards are read.
-                Err(error) if matches!(error.status(), Some(403 | 404 | 406)) => return Ok(HashMap::new()),
+                Err(error) if error.is_not_offered() => return Ok(HashMap::new()),
                 answer => answer?,
             };
             markers.extend(shapes::markers(&answer));
@@ -212,8 +220,7 @@ impl Grafana {
         let group = match self.get("an API group", &["apis", name], &[]).await {
             Ok(group) => group,
             // Older servers have no groups, and some answer with their web page.
-            Err(WorkspaceError::NotGrafana { .. } | WorkspaceError::Answer { .. }) => return Ok(None),
-            Err(error) if matches!(error.status(), Some(401 | 403 | 404)) => return Ok(None),
+            Err(error) if error.is_not_offered() => return Ok(None),
             Err(error) => return Err(error),
         };
         let version = group.pointer("/preferredVersion/version").and_then(Value::as_str).map(str::to_owned);

@@ -8,6 +8,9 @@ use crate::{
     net::{Method, NetError},
 };
 
+/// The number that an organisation has where the server does not tell it: that of Grafana's first.
+const FIRST: i64 = 1;
+
 /// The organisations that the caller can read.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Organisations {
@@ -30,8 +33,14 @@ pub struct OrganisationSession {
 impl Grafana {
     /// Returns the organisations that the caller can see: a token one, a login those it belongs to.
     pub async fn organisations(&self) -> Result<Organisations, WorkspaceError> {
-        let own = self.get("organisation", &["api", "org"], &[]).await?;
-        let own = organisation(&own, "id").ok_or(WorkspaceError::Shape { what: "organisation", lacks: "id" })?;
+        let own = match self.get("organisation", &["api", "org"], &[]).await {
+            Ok(own) => organisation(&own, "id").ok_or(WorkspaceError::Shape { what: "organisation", lacks: "id" })?,
+            // A gateway may keep even that back; a token has one organisation all the same.
+            Err(error) if error.status() != Some(401) && error.is_not_offered() => {
+                OrganisationInfo { id: FIRST, name: String::new() }
+            }
+            Err(error) => return Err(error),
+        };
         let mut found = Organisations { readable: vec![own], closed: Vec::new() };
         let (memberships, all) = tokio::try_join!(
             self.get_optional("organisations", &["api", "user", "orgs"]),
@@ -90,7 +99,10 @@ impl Grafana {
     }
 
     async fn current_organisation(&self) -> Result<i64, WorkspaceError> {
-        let answer = self.get("organisation", &["api", "org"], &[]).await?;
+        let answer = match self.get("organisation", &["api", "org"], &[]).await {
+            Err(error) if error.status() != Some(401) && error.is_not_offered() => return Ok(FIRST),
+            answer => answer?,
+        };
         let id = answer.get("id").and_then(Value::as_i64);
         id.ok_or(WorkspaceError::Shape { what: "organisation", lacks: "id" })
     }

@@ -19,13 +19,16 @@ use crate::{
     model::{Change, Presence, WorkspaceName},
     ops::Context,
     rollout::{
-        Cause, Content, ContentItem, Observation, Plan, PlannedChange, PlannedWorkspace, PreviousState, Rollback, Step,
-        Task, TaskResult,
+        Cause, Content, ContentItem, Fault, Gate, Observation, Plan, PlannedChange, PlannedWorkspace, PreviousState,
+        Rollback, Step, Task, TaskResult,
     },
 };
 
 /// How long a server may take beyond its own limits until a task is given up.
 const MARGIN: Duration = Duration::from_secs(5);
+
+/// How many reasons not to begin are named.
+const SHOWN_OBSTACLES: usize = 3;
 
 /// Carries out the tasks of one workspace.
 #[derive(Clone, Debug)]
@@ -93,13 +96,31 @@ impl TaskRunner {
                 return TaskResult::Failed(fault(Cause::Drift, message, Some("plan again")));
             }
         }
-        match self.observe().await {
-            Err(error) => TaskResult::Failed(error.fault()),
-            Ok(baseline) => {
-                let notes = self.save().await;
-                TaskResult::Ready { baseline: Box::new(baseline), notes }
-            }
+        let baseline = match self.observe_baseline().await {
+            Ok(baseline) => baseline,
+            Err(error) => return TaskResult::Failed(error.fault()),
+        };
+        if let Some(fault) = self.unfit(&baseline) {
+            return TaskResult::Failed(fault);
         }
+        let mut notes = Gate::not_checked(&baseline);
+        notes.extend(self.save().await);
+        TaskResult::Ready { baseline: Box::new(baseline), notes }
+    }
+
+    /// Returns why nothing may be changed with this baseline.
+    fn unfit(&self, baseline: &Observation) -> Option<Fault> {
+        let (wanted, made, checks) = (self.wanted(), self.made_data_sources(), &self.plan.policy.health);
+        let obstacles = Gate { baseline, wanted: &wanted, made: &made, checks }.obstacles();
+        if obstacles.is_empty() {
+            return None;
+        }
+        let (cause, hint) = if baseline.is_incomplete() {
+            (Cause::Network, "nothing was changed; run it again once the workspace responds")
+        } else {
+            (Cause::Unhealthy, "nothing was changed; repair the workspace first, or leave `grafana` out of `health`")
+        };
+        Some(fault(cause, obstacles.into_iter().take(SHOWN_OBSTACLES).collect::<Vec<_>>().join("; "), Some(hint)))
     }
 
     /// Saves the dashboards that use what is to be changed.
@@ -146,7 +167,8 @@ impl TaskRunner {
             Err(error) => return TaskResult::Failed(error.fault()),
         };
         seen.commands = self.run_commands().await;
-        let reasons = crate::rollout::judge(&baseline, &seen, &self.wanted(), &self.plan.policy.health);
+        let (wanted, made, checks) = (self.wanted(), self.made_data_sources(), &self.plan.policy.health);
+        let reasons = Gate { baseline: &baseline, wanted: &wanted, made: &made, checks }.problems(&seen);
         if reasons.is_empty() { TaskResult::Healthy } else { TaskResult::Unhealthy { reasons } }
     }
 
@@ -176,8 +198,8 @@ impl TaskRunner {
         let reading = settings.change_timeout.max(settings.header_timeout);
         let changing = settings.change_timeout.saturating_add(settings.settle_timeout.saturating_mul(2));
         let limit = match task {
-            // It also saves dashboards.
-            Task::Prepare => reading.saturating_mul(4),
+            // It asks again what had no answer, and saves dashboards.
+            Task::Prepare => reading.saturating_mul(6),
             Task::Gate => reading.saturating_add(self.plan.policy.gate_timeout),
             Task::Settle { .. } | Task::SettleBack { .. } => reading.saturating_add(settings.settle_timeout),
             Task::Forward { .. } | Task::Back { .. } => changing.saturating_add(settings.retry_after),

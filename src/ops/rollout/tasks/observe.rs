@@ -3,7 +3,7 @@
 //! *Invariant:* it only reads.
 //! *Not for:* deciding whether a workspace is healthy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -14,24 +14,59 @@ use crate::{
         target::NoServer,
     },
     model::{PluginId, PluginVersion},
-    ops::target::TargetError,
-    rollout::{HealthCheck, Observation, PluginSeen},
+    ops::{blocking, target::TargetError},
+    rollout::{Content, ContentItem, HealthCheck, Observation, PlannedChange, PluginSeen, Step},
 };
+
+/// How often the baseline is observed until every question has an answer.
+const BASELINE_TRIES: u32 = 3;
 
 impl TaskRunner {
     /// Observes the workspace.
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
         match self.member.target.as_server() {
-            Ok(server) => Ok(server.observe(&self.probes()).await?),
+            Ok(server) => Ok(server.observe(&self.probes().await).await?),
             Err(NoServer::Access(error)) => Err(error.into()),
             Err(NoServer::Folder) => self.observe_folder().await,
         }
     }
 
-    fn probes(&self) -> ProbeTargets {
-        let known = |plugin: &PluginId| ProbeHints { smoke: self.query_of(plugin), ..ProbeHints::default() };
-        let plugins = self.actions().map(|action| (action.plugin.clone(), known(&action.plugin)));
-        ProbeTargets { checks: self.plan.policy.health.clone(), plugins: plugins.collect(), all_organisations: true }
+    /// Observes the workspace before anything is changed; a question that had no answer is asked again, since without a
+    /// baseline a gate could pass on anything.
+    pub(super) async fn observe_baseline(&self) -> Result<Observation, TargetError> {
+        let mut baseline = self.observe().await?;
+        for _ in 1..BASELINE_TRIES {
+            if !baseline.is_incomplete() {
+                break;
+            }
+            tokio::time::sleep(self.context.client.settings().settle_pause).await;
+            baseline = self.observe().await?;
+        }
+        Ok(baseline)
+    }
+
+    async fn probes(&self) -> ProbeTargets {
+        let runner = self.clone();
+        let plugins = blocking(move || {
+            let hints = |action: &PlannedChange| {
+                let id = action.plugin.clone();
+                let (backends, smoke) = (runner.backends(action), runner.query_of(&id));
+                (id, ProbeHints { backends, smoke, ..ProbeHints::default() })
+            };
+            runner.actions().map(hints).collect()
+        });
+        ProbeTargets { checks: self.plan.policy.health.clone(), plugins: plugins.await, all_organisations: true }
+    }
+
+    /// Returns whether the version before and the version after a change have backends, as far as their packages are
+    /// known. Blocks.
+    fn backends(&self, action: &PlannedChange) -> Vec<(PluginVersion, bool)> {
+        let platform = &self.planned_workspace().platform;
+        let known = |version: &PluginVersion| {
+            let has_backend = self.packages.has_backend(&self.context, (&action.plugin, version, platform))?;
+            Some((version.clone(), has_backend))
+        };
+        [&action.from, &action.to].into_iter().flatten().filter_map(known).collect()
     }
 
     /// Returns the smoke query of the manifest for the data sources of a plugin.
@@ -52,7 +87,7 @@ impl TaskRunner {
                 installed: there.is_some(),
                 version: there.and_then(|there| there.version.clone()),
                 error: there.and_then(|there| there.fault.clone()),
-                health: None,
+                ..PluginSeen::default()
             };
             seen.plugins.insert(action.plugin.clone(), plugin);
         }
@@ -62,5 +97,14 @@ impl TaskRunner {
     /// Returns the plugins that were changed, each with the version that must be there; `None` if it must be absent.
     pub(super) fn wanted(&self) -> BTreeMap<PluginId, Option<PluginVersion>> {
         self.actions().map(|action| (action.plugin.clone(), action.to.clone())).collect()
+    }
+
+    /// Returns the uids of the data sources that the plan makes.
+    pub(super) fn made_data_sources(&self) -> BTreeSet<String> {
+        let made = |step| match step {
+            Step::Content(Content { item: ContentItem::DataSource { uid, .. }, .. }) => Some(uid.clone()),
+            _ => None,
+        };
+        self.plan.steps(&self.workspace).filter_map(made).collect()
     }
 }
