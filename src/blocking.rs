@@ -7,7 +7,7 @@
 /// Runs `work` on a thread that may block and returns its result.
 ///
 /// When the caller is dropped first, the work still runs to its end, and its result is dropped.
-pub async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run_blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {

@@ -196,14 +196,14 @@ impl fmt::Display for Chain<'_> {
 
 /// Returns whether a character shows something else than it is: controls and line ends, those that turn the direction of
 /// writing, and those without a width.
-pub fn is_hostile(character: char) -> bool {
+pub(crate) fn is_hostile(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
         || matches!(character, '\u{2060}'..='\u{2069}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Returns a text from outside with its hostile characters escaped, on one line. Quotes stay as they are.
-pub fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::new();
     for character in text.chars() {
         if is_hostile(character) { shown.extend(character.escape_default()) } else { shown.push(character) }
@@ -213,7 +213,7 @@ pub fn printable(text: &str) -> String {
 
 /// Takes serde's sentence on an unknown key apart, "unknown field `tokn`, expected one of `token`, `user`": returns the key,
 /// and those that there are.
-pub fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
+pub(crate) fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
     let (key, expected) = message.strip_prefix("unknown field `")?.split_once("`, expected ")?;
     let known = expected.split('`').skip(1).step_by(2).map(str::to_owned).collect();
     Some((key.to_owned(), known))
@@ -225,7 +225,7 @@ const COMMON: [&str; 5] = ["app", "datasource", "grafana", "panel", "renderer"];
 /// Returns up to three of `known` that are nearest to `wanted` in spelling, nearest first.
 ///
 /// Names are compared whole and word by word, since people forget or mistake the words around the one that they mean.
-pub fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+pub(crate) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = wanted.to_ascii_lowercase();
     let mut scored: Vec<_> = known
         .into_iter()

@@ -13,17 +13,17 @@ use std::{
 use rustix::fs::OFlags;
 
 /// Returns the folder that a file is in; a bare name is in the current one.
-pub fn folder_of(path: &Path) -> &Path {
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes sure that the names in `folder` are on the disk.
-pub fn sync_dir(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
 /// Makes `folder` and what is missing above it, each with mode 0755, and makes sure that they stay.
-pub fn create_dirs(folder: &Path) -> io::Result<()> {
+pub(crate) fn create_dirs(folder: &Path) -> io::Result<()> {
     let missing: Vec<_> =
         folder.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     for path in missing.into_iter().rev() {
@@ -39,7 +39,7 @@ pub fn create_dirs(folder: &Path) -> io::Result<()> {
 }
 
 /// Replaces the file at `path` by one with these contents and mode.
-pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+pub(crate) fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
     let folder = folder_of(path);
     let mut file = tempfile::Builder::new().prefix(".plugport-").tempfile_in(folder)?;
     file.write_all(contents)?;
@@ -50,7 +50,7 @@ pub fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Opens a regular file for reading; a link in its place is an error.
-pub fn open_regular(path: &Path) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     #[expect(clippy::cast_possible_wrap, reason = "open flags are few bits")]
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
     let file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
@@ -58,7 +58,7 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a regular file of at most `longest` bytes; a link in its place is an error, and so is what is longer.
-pub fn read_regular(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
+pub(crate) fn read_regular(path: &Path, longest: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open_regular(path)?.take(longest.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > longest { Err(io::ErrorKind::FileTooLarge.into()) } else { Ok(bytes) }

@@ -8,10 +8,10 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error};
 /// A text is not a length of time.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{}` is not a duration: expected a number and `ms`, `s`, `m`, `h` or `d`", .0.escape_debug())]
-pub struct ParseDurationError(String);
+pub(crate) struct ParseDurationError(String);
 
 /// Returns the length of time that `text` stands for.
-pub fn parse(text: &str) -> Result<Duration, ParseDurationError> {
+pub(crate) fn parse(text: &str) -> Result<Duration, ParseDurationError> {
     let refuse = || ParseDurationError(text.chars().take(40).collect());
     let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);
@@ -28,12 +28,12 @@ pub fn parse(text: &str) -> Result<Duration, ParseDurationError> {
 }
 
 /// Reads a length of time from a setting.
-pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     parse(&String::deserialize(deserializer)?).map_err(D::Error::custom)
 }
 
 /// Returns the text that [`parse`] reads as this length, to the millisecond.
-pub fn format(duration: Duration) -> String {
+pub(crate) fn format(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     let units = [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s"), (1, "ms")];
     let fitting = units.into_iter().find(|(length, _)| milliseconds >= *length && milliseconds.is_multiple_of(*length));
@@ -41,13 +41,13 @@ pub fn format(duration: Duration) -> String {
 }
 
 /// Writes a length of time as a setting.
-pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&format(*duration))
 }
 
 /// A length of time as it is written, to a JSON Schema.
 #[derive(Debug)]
-pub struct DurationText(());
+pub(crate) struct DurationText(());
 
 impl JsonSchema for DurationText {
     fn schema_name() -> Cow<'static, str> {

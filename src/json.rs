@@ -29,7 +29,7 @@ impl Limits {
 }
 
 /// How many members or elements [`members`] and [`elements`] take apart: 64 MiB of `0,0,0` would become gigabytes.
-pub const MAX_ITEMS: usize = 200_000;
+pub(crate) const MAX_ITEMS: usize = 200_000;
 
 /// When two keys of an object are the same.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -67,7 +67,7 @@ pub enum JsonError {
 }
 
 /// Returns the text of a document after checking its size, its encoding and its depth.
-pub fn check(document: &[u8], limits: Limits) -> Result<&str, JsonError> {
+pub(crate) fn check(document: &[u8], limits: Limits) -> Result<&str, JsonError> {
     if document.len() > limits.bytes {
         return Err(JsonError::TooLong(limits.bytes));
     }
@@ -94,13 +94,13 @@ pub fn parse(document: &[u8], limits: Limits, keys: KeyComparison) -> Result<Val
 
 /// Returns the members of an object, at most [`MAX_ITEMS`], each value as its text, so that one bad value spoils no
 /// other.
-pub fn members(text: &str) -> Result<Vec<(String, &RawValue)>, JsonError> {
+pub(crate) fn members(text: &str) -> Result<Vec<(String, &RawValue)>, JsonError> {
     let ObjectMembers(members) = serde_json::from_str(text).map_err(JsonError::Syntax)?;
     bounded(members)
 }
 
 /// Returns the elements of a list, at most [`MAX_ITEMS`], each as its text.
-pub fn elements(text: &str) -> Result<Vec<&RawValue>, JsonError> {
+pub(crate) fn elements(text: &str) -> Result<Vec<&RawValue>, JsonError> {
     let Elements(elements) = serde_json::from_str(text).map_err(JsonError::Syntax)?;
     bounded(elements)
 }
@@ -111,7 +111,7 @@ fn bounded<T>(items: Vec<T>) -> Result<Vec<T>, JsonError> {
 }
 
 /// Returns the last text that each of some members of an object has; keeps nothing else of it, however large it is.
-pub fn texts<const COUNT: usize>(text: &str, keys: [&str; COUNT]) -> Result<[Option<String>; COUNT], JsonError> {
+pub(crate) fn texts<const COUNT: usize>(text: &str, keys: [&str; COUNT]) -> Result<[Option<String>; COUNT], JsonError> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let found = TextVisitor(keys).deserialize(&mut deserializer).map_err(JsonError::Syntax)?;
     deserializer.end().map_err(JsonError::Syntax)?;
@@ -119,7 +119,7 @@ pub fn texts<const COUNT: usize>(text: &str, keys: [&str; COUNT]) -> Result<[Opt
 }
 
 /// Returns a field whatever the case of its key, as Go's decoder does, and so Grafana.
-pub fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
+pub(crate) fn field<'a>(value: &'a Value, name: &str) -> Option<&'a Value> {
     let object = value.as_object()?;
     object.get(name).or_else(|| object.iter().find(|(key, _)| is_called(key, name)).map(|(_, value)| value))
 }

@@ -55,29 +55,123 @@
 //! rules to know by heart: *verified before stored, stored before listed*; *decisions are pure, and what carries them out
 //! makes none*.
 
-pub mod archive;
-pub mod blocking;
+mod archive;
+mod blocking;
 pub mod cli;
-pub mod diagnostic;
-pub mod disk;
-pub mod duration;
-pub mod fleet;
-pub mod home;
-pub mod index;
-pub mod journal;
-pub mod json;
-pub mod lockfile;
-pub mod model;
-pub mod net;
-pub mod ops;
-pub mod process;
-pub mod progress;
-pub mod resolver;
-pub mod rollout;
-pub mod signature;
+mod diagnostic;
+mod disk;
+mod duration;
+mod fleet;
+mod home;
+mod index;
+mod journal;
+mod json;
+mod lockfile;
+mod model;
+mod net;
+mod ops;
+mod process;
+mod progress;
+mod resolver;
+mod rollout;
+mod signature;
 mod sqlite;
-pub mod store;
-pub mod upgrade;
-pub mod upstream;
-pub mod usage;
-pub mod verifier;
+mod store;
+mod upgrade;
+mod upstream;
+mod usage;
+mod verifier;
+
+/// What tests, benchmarks and fuzz targets use of the modules, under the same paths.
+///
+/// *Invariant:* nothing else is public but [`cli`], so that the compiler sees code which is no longer used.
+#[expect(missing_docs, reason = "each module is described where it is defined")]
+pub mod exposed {
+    pub mod archive {
+        pub use crate::archive::{Archive, ArchiveLimits, EntryKind, file_digests, inspect, named_plugin};
+    }
+    pub mod diagnostic {
+        pub use crate::diagnostic::Chain;
+    }
+    pub mod fleet {
+        pub use crate::fleet::{Grafana, Manifest, WorkspaceError};
+        pub mod directory {
+            pub use crate::fleet::directory::{DirectoryError, PluginsFolder};
+        }
+        pub mod grafana {
+            pub use crate::fleet::grafana::{ContentError, ProbeHints, ProbeTargets, Reach};
+        }
+        pub mod manifest {
+            pub use crate::fleet::manifest::Service;
+        }
+        pub mod settle {
+            pub use crate::fleet::settle::{Bounds, Event, NextStep, Outcome, PendingChange, PluginState};
+        }
+    }
+    pub mod home {
+        pub use crate::home::Home;
+    }
+    pub mod index {
+        pub use crate::index::{Blob, Index, IndexError, Matched, PluginRecord, SealState, SearchQuery, Sort};
+    }
+    pub mod json {
+        pub use crate::json::{KeyComparison, Limits, parse};
+    }
+    pub mod model {
+        pub use crate::model::{
+            Change, Credential, DashboardInfo, Dependency, GrafanaVersion, LibraryPanelInfo, Package, Platform, Plugin,
+            PluginId, PluginSpec, PluginStatus, PluginType, PluginVersion, Presence, RelPath, Release, Secret,
+            Sha256Digest, Signature, Timestamp, VersionRange, WorkspaceName,
+        };
+    }
+    pub mod net {
+        pub use crate::net::{Client, Method, NetSettings, Site};
+    }
+    pub mod ops {
+        pub use crate::ops::{Context, ContextParts};
+        pub mod candidates {
+            pub use crate::ops::candidates::IndexProvider;
+        }
+        pub mod rollout {
+            pub mod content {
+                pub use crate::ops::rollout::content::{
+                    Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback,
+                };
+            }
+        }
+        pub mod target {
+            pub use crate::ops::target::Target;
+        }
+        pub mod trust {
+            pub use crate::ops::trust::Trust;
+        }
+    }
+    pub mod progress {
+        pub use crate::progress::Silent;
+    }
+    pub mod resolver {
+        pub use crate::resolver::{Candidate, Problem, Provider, SolveOutcome, Surroundings, solve};
+    }
+    pub mod rollout {
+        pub use crate::rollout::{
+            Base, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand, Fault, Gate, HealthCheck,
+            JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId, PlanSummary, PlannedChange,
+            PlannedWorkspace, PluginSeen, Probe, Record, Rollback, Rollout, StepOutcome, StepResult, Task, TaskResult,
+            WavePlan,
+        };
+    }
+    pub mod signature {
+        pub use crate::signature::{
+            Enforcement, Keyring, SignatureError, SignedManifest, Status, Verdict, read_manifest, verify,
+        };
+    }
+    pub mod upstream {
+        pub use crate::upstream::{FolderCatalog, PluginList, Upstream};
+    }
+    pub mod usage {
+        pub use crate::usage::{Graph, OrganisationContent, Panel, Scan, ScannedDashboard, Schema, scan};
+    }
+    pub mod verifier {
+        pub use crate::verifier::{Received, Verified, verify_archive};
+    }
+}

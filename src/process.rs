@@ -18,7 +18,7 @@ use tokio::{
 
 /// A program with its arguments, and its bounds. There is no shell.
 #[derive(Clone, Debug)]
-pub struct Program<'a> {
+pub(crate) struct Program<'a> {
     /// The name or the path of the program.
     pub name: &'a str,
     /// Its arguments.
@@ -37,7 +37,7 @@ pub struct Program<'a> {
 
 /// The variables of the environment that a program sees.
 #[derive(Clone, Debug)]
-pub enum Variables<'a> {
+pub(crate) enum Variables<'a> {
     /// All of ours but these.
     AllBut(&'a BTreeSet<String>),
     /// These alone.
@@ -46,7 +46,7 @@ pub enum Variables<'a> {
 
 /// A program that ended by itself.
 #[derive(Debug)]
-pub struct Finished {
+pub(crate) struct Finished {
     /// How it ended.
     pub status: ExitStatus,
     /// The beginning of its standard output.
@@ -57,7 +57,7 @@ pub struct Finished {
 
 /// A program did not run to its end.
 #[derive(Debug, thiserror::Error)]
-pub enum ProcessError {
+pub(crate) enum ProcessError {
     /// It does not exist, or may not be run.
     #[error("the program could not be started")]
     Start(#[source] io::Error),
@@ -71,7 +71,7 @@ pub enum ProcessError {
 
 impl Program<'_> {
     /// Runs the program.
-    pub async fn run(&self) -> Result<Finished, ProcessError> {
+    pub(crate) async fn run(&self) -> Result<Finished, ProcessError> {
         let mut child = self.command().spawn().map_err(ProcessError::Start)?;
         let _group = ProcessGroup(child.id().filter(|_| self.in_own_group));
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());

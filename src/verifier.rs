@@ -58,7 +58,7 @@ impl Received {
 
 /// What a package must be.
 #[derive(Clone, Debug)]
-pub struct Promise {
+pub(crate) struct Promise {
     /// The plugin.
     pub plugin: PluginId,
     /// The version.
@@ -160,7 +160,7 @@ diagnose!(VerifyError {
 });
 
 /// Checks a file against what was promised.
-pub fn verify(received: Received, promise: &Promise, limits: &ArchiveLimits) -> Result<Verified, VerifyError> {
+pub(crate) fn verify(received: Received, promise: &Promise, limits: &ArchiveLimits) -> Result<Verified, VerifyError> {
     let Promise { plugin, version, digests } = promise;
     let weak = match digests.strongest() {
         None => return Err(VerifyError::Unproven { plugin: plugin.clone(), version: version.clone() }),

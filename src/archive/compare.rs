@@ -29,7 +29,7 @@ pub(super) const DEEPEST: usize = 32;
 
 /// One way in which a folder is not what it should be.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum FileDifference {
+pub(crate) enum FileDifference {
     /// The file is not there.
     Missing(RelPath),
     /// The file has other bytes.
@@ -42,7 +42,7 @@ pub enum FileDifference {
 
 impl FileDifference {
     /// Returns the path of what is there and should not be, or not like this; `None` if something is missing.
-    pub fn foreign(&self) -> Option<PathBuf> {
+    pub(crate) fn foreign(&self) -> Option<PathBuf> {
         match self {
             Self::Missing(_) => None,
             Self::Modified(path) => Some(PathBuf::from(path.as_str())),
@@ -79,7 +79,10 @@ diagnose!(CompareError => Kind::Storage);
 /// Returns how `folder` differs from `files`, in order of kind and path; empty when it has exactly these files.
 ///
 /// Folders without files do not count.
-pub fn compare(files: &BTreeMap<RelPath, Sha256Digest>, folder: &Dir) -> Result<Vec<FileDifference>, CompareError> {
+pub(crate) fn compare(
+    files: &BTreeMap<RelPath, Sha256Digest>,
+    folder: &Dir,
+) -> Result<Vec<FileDifference>, CompareError> {
     let root = open_folder(folder, ".").map_err(failed(Path::new("")))?;
     let mut walk = FolderWalk { files, seen: BTreeSet::new(), differences: Vec::new() };
     walk.folder(&root, Path::new(""), 1)?;

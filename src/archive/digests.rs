@@ -23,7 +23,7 @@ const MANIFEST: &str = "MANIFEST.txt";
 
 /// What lies in the folder that holds a plugin.json.
 #[derive(Debug, Default)]
-pub struct InstalledFiles {
+pub(crate) struct InstalledFiles {
     /// The regular files by their path below that folder; the manifest itself is among them.
     pub files: BTreeMap<RelPath, Sha256Digest>,
     /// What is no regular file, or has a name that no file of a package may have.
@@ -36,7 +36,7 @@ pub struct InstalledFiles {
 
 /// Returns the files of the plugin that is installed in `folder`, below the folder that holds its plugin.json; nothing
 /// where there is no plugin.json.
-pub fn installed_files(folder: &Dir) -> Result<InstalledFiles, CompareError> {
+pub(crate) fn installed_files(folder: &Dir) -> Result<InstalledFiles, CompareError> {
     let mut found = InstalledFiles::default();
     for part in PLUGIN_FOLDERS {
         let failed = |source| CompareError { path: PathBuf::from(part), source };

@@ -15,7 +15,7 @@ const PRIVATE: Mode = Mode::RWXU;
 const READ: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// Returns a handle of a folder that can be read and synchronised; `.` is the folder itself, and a link is an error.
-pub fn open_folder(parent: &Dir, name: impl AsRef<Path>) -> io::Result<Dir> {
+pub(crate) fn open_folder(parent: &Dir, name: impl AsRef<Path>) -> io::Result<Dir> {
     let handle = openat(parent, name.as_ref(), READ | OFlags::DIRECTORY, Mode::empty())?;
     Ok(Dir::from_std_file(File::from(handle)))
 }

@@ -53,7 +53,7 @@ diagnose!(InstalledError {
 });
 
 /// Returns what the plugin.json of an installed plugin's folder says: `plugin.json`, else `dist/plugin.json`.
-pub fn read_installed(folder: &Dir) -> Result<PluginJson, InstalledError> {
+pub(crate) fn read_installed(folder: &Dir) -> Result<PluginJson, InstalledError> {
     for part in PLUGIN_FOLDERS {
         let path = if part.is_empty() { "plugin.json".to_owned() } else { format!("{part}/plugin.json") };
         let failed = |source| InstalledError::Io { path: path.clone(), source };
@@ -75,7 +75,7 @@ pub fn read_installed(folder: &Dir) -> Result<PluginJson, InstalledError> {
 
 /// The MANIFEST.txt of an installed plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct InstalledManifest {
+pub(crate) struct InstalledManifest {
     /// The folder that it is in, below the plugin's own: empty or `dist`.
     pub folder: &'static str,
     /// Its bytes.
@@ -83,7 +83,7 @@ pub struct InstalledManifest {
 }
 
 /// Returns the MANIFEST.txt of an installed plugin's folder, up to 4 MiB of it; `None` if there is no such file.
-pub fn read_installed_manifest(folder: &Dir) -> io::Result<Option<InstalledManifest>> {
+pub(crate) fn read_installed_manifest(folder: &Dir) -> io::Result<Option<InstalledManifest>> {
     for part in PLUGIN_FOLDERS {
         let file = open_folder(folder, if part.is_empty() { "." } else { part })
             .and_then(|parent| open_file(&parent, "MANIFEST.txt"));

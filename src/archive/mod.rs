@@ -22,14 +22,15 @@ mod rule;
 mod tests;
 mod unpack;
 
-pub use compare::{CompareError, FileDifference, compare, file_digests};
-pub use digests::{InstalledFiles, installed_files};
-pub use folder::open_folder;
+pub use compare::file_digests;
+pub(crate) use compare::{CompareError, FileDifference, compare};
+pub(crate) use digests::{InstalledFiles, installed_files};
+pub(crate) use folder::open_folder;
 pub use inspect::{inspect, named_plugin};
-pub use installed::{InstalledError, InstalledManifest, read_installed, read_installed_manifest};
-pub use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};
-pub use rule::{ArchiveError, Rule};
-pub use unpack::{UnpackError, Unpacked, unpack};
+pub(crate) use installed::{InstalledError, InstalledManifest, read_installed, read_installed_manifest};
+pub(crate) use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};
+pub(crate) use rule::{ArchiveError, Rule};
+pub(crate) use unpack::{UnpackError, unpack};
 
 use crate::model::RelPath;
 

@@ -58,7 +58,7 @@ pub enum PluginJsonError {
 ///
 /// It is lenient about what real files have, except that a missing `info.version` is an error: Grafana's command line
 /// takes such a plugin for version 0.0.0, which would make a package that fits no release fit one.
-pub fn parse_plugin_json(bytes: &[u8]) -> Result<PluginJson, PluginJsonError> {
+pub(crate) fn parse_plugin_json(bytes: &[u8]) -> Result<PluginJson, PluginJsonError> {
     let value = json::parse(bytes, Limits::ITEM, KeyComparison::Folded).map_err(PluginJsonError::Json)?;
     if !value.is_object() {
         return Err(PluginJsonError::NotAnObject);

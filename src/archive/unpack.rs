@@ -46,7 +46,7 @@ const WHOLE_SYNC: [i128; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
 /// What was written.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Unpacked {
+pub(crate) struct Unpacked {
     /// The digest of each file's bytes by its path below the folder.
     pub files: BTreeMap<RelPath, Sha256Digest>,
 }
@@ -118,7 +118,7 @@ struct PendingFile {
 /// top folder.
 ///
 /// Folders get mode 0755, files 0755 where they are executable and 0644 elsewhere. `into` must be private to the caller.
-pub fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> Result<Unpacked, UnpackError> {
+pub(crate) fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> Result<Unpacked, UnpackError> {
     let base = open_folder(into, ".").map_err(UnpackError::Folder)?;
     if base.entries().map_err(UnpackError::Folder)?.next().is_some() {
         return Err(UnpackError::NotEmpty);

@@ -17,7 +17,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
 
 use super::failure::Failure;
-use crate::progress::{Reporter, Unit};
+use crate::{
+    diagnostic::is_hostile,
+    progress::{Reporter, Unit},
+};
 
 /// What results look like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -240,8 +243,7 @@ pub(super) fn clean(text: &str) -> String {
     let is_harmless = |character: char| match character {
         // Our own colours; what comes from outside is cleaned before it is put between them.
         '\n' | '\t' => true,
-        '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}' => false,
-        character => !character.is_control(),
+        character => !is_hostile(character),
     };
     text.chars().map(|character| if is_harmless(character) { character } else { '\u{fffd}' }).collect()
 }

@@ -4,17 +4,18 @@
 //! was read back and shows it.
 //! *Not for:* choosing versions, or deciding in which order workspaces are changed.
 
-pub mod access;
-pub mod aws;
-pub mod directory;
-pub mod grafana;
-pub mod manifest;
-pub mod reference;
-pub mod settle;
-pub mod target;
+pub(crate) mod access;
+pub(crate) mod aws;
+pub(crate) mod directory;
+pub(crate) mod grafana;
+pub(crate) mod manifest;
+pub(crate) mod reference;
+pub(crate) mod settle;
+pub(crate) mod target;
 
 pub use grafana::{Grafana, WorkspaceError};
-pub use manifest::{Manifest, ManifestError, SelectError, Workspace};
-pub use reference::{Environment, ReferenceError, SecretReference};
-pub use settle::{Outcome, PluginState};
-pub use target::Target;
+pub use manifest::Manifest;
+pub(crate) use manifest::Workspace;
+pub(crate) use reference::{Environment, ReferenceError};
+pub(crate) use settle::Outcome;
+pub(crate) use target::Target;

@@ -31,7 +31,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(30);
 const SHOWN: usize = 300;
 
 /// Looks up a variable of the environment; handed in, so that tests have their own.
-pub type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
+pub(crate) type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
 /// Where a secret is.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,7 +46,7 @@ pub enum SecretReference {
 
 /// Who we are by a token: where it is, or the service account that one is made for.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum TokenReference {
+pub(crate) enum TokenReference {
     /// A token that is there already.
     Secret(SecretReference),
     /// A service account of Amazon Managed Grafana: `{ aws-service-account = "ID" }`.

@@ -37,7 +37,7 @@ pub struct Blob {
 }
 
 /// The plugin, the version and the platform that a package is named by.
-pub type PackageKey = (PluginId, PluginVersion, Platform);
+pub(crate) type PackageKey = (PluginId, PluginVersion, Platform);
 
 const COLUMNS: &str = "plugin, version, platform, sha256, md5, size, plugin_json, weak, added_at";
 const ORDER: &str = "ORDER BY plugin, version, platform";

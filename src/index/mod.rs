@@ -26,18 +26,23 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
-pub use self::{
+pub(crate) use self::{
     alerts::OpenAlert,
-    blobs::{Blob, PackageKey},
-    catalog::{CatalogSource, IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
+    catalog::{IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
     changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},
-    error::{IndexDamage, IndexError},
+    error::IndexDamage,
     handle::{IndexHandle, IndexWriter, RestoredIndex},
     listing::{ListedPlugin, ListedRelease, Relations},
-    provenance::{ChainCheck, ChainFault, ChainHead, Provenance, ProvenanceEvent, claimed_signer},
+    provenance::{ChainCheck, claimed_signer},
+    search::{Hit, SearchResults},
+    sync::SyncWriter,
+};
+pub use self::{
+    blobs::Blob,
+    error::IndexError,
     seal::SealState,
-    search::{Hit, Matched, SearchQuery, SearchResults, Sort},
-    sync::{PluginRecord, SyncWriter},
+    search::{Matched, SearchQuery, Sort},
+    sync::PluginRecord,
 };
 use self::{seal::Ledger, session::ConnectionRef};
 use crate::sqlite;

@@ -32,7 +32,7 @@ use super::{
 };
 use crate::model::{Digests, Package, Platform, PluginId, PluginVersion, Sha256Digest, Signature, Timestamp};
 
-pub use check::{ChainCheck, ChainFault};
+pub(crate) use check::ChainCheck;
 
 /// Step 3 of the schema: the log. SQLite's REPLACE does not ask the trigger on DELETE, so numbers are checked too.
 pub(super) const SCHEMA: &str = "
@@ -129,7 +129,7 @@ pub struct ChainHead {
 }
 
 /// Returns in words who signed a plugin according to its catalog: `unsigned`, or a type and an organisation.
-pub fn claimed_signer(signature: &Signature) -> String {
+pub(crate) fn claimed_signer(signature: &Signature) -> String {
     match signature.signature_type.as_str() {
         "" => "unsigned".to_owned(),
         kind if signature.org.is_empty() => kind.to_owned(),

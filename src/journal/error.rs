@@ -11,7 +11,7 @@ use crate::{
 
 /// The journal could not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
-pub enum JournalError {
+pub(crate) enum JournalError {
     /// A newer program made it.
     #[error(
         "the journal at `{}` has the schema version {found}, this program knows versions up to {known}",
@@ -89,7 +89,7 @@ pub enum JournalError {
 
 /// What shows that a journal is damaged.
 #[derive(Debug, thiserror::Error)]
-pub enum JournalDamage {
+pub(crate) enum JournalDamage {
     /// SQLite found it.
     #[error(transparent)]
     Pages(#[from] rusqlite::Error),

@@ -7,7 +7,7 @@ use crate::model::Timestamp;
 
 /// Somebody who carries out a rollout.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Operator {
+pub(crate) struct Operator {
     /// The login name.
     pub user: String,
     /// The machine.
@@ -24,7 +24,7 @@ impl fmt::Display for Operator {
 
 /// Who holds the lock.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RolloutHolder {
+pub(crate) struct RolloutHolder {
     /// The id of the lock, for `--take-lock`.
     pub lock: String,
     /// The rollout that is carried out.

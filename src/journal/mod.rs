@@ -17,10 +17,10 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 use sha2::{Digest as _, Sha256};
 
-pub use self::{
+pub(crate) use self::{
     error::{JournalDamage, JournalError},
     holder::{Operator, RolloutHolder},
-    id::{ParseRolloutIdError, RolloutId},
+    id::RolloutId,
     operator::{Fence, Liveness, LockClaim},
     stop::StopAfter,
 };
@@ -31,7 +31,7 @@ use crate::{
 
 /// An open journal: one connection, for one thread at a time.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     connection: Connection,
     path: PathBuf,
     stop: Option<StopAfter>,
@@ -39,7 +39,7 @@ pub struct Journal {
 
 /// A rollout in a list.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct RolloutSummary {
+pub(crate) struct RolloutSummary {
     /// The rollout.
     pub id: RolloutId,
     /// When it was begun.
@@ -54,7 +54,7 @@ pub struct RolloutSummary {
 
 /// A rollout, as far as it came.
 #[derive(Clone, Debug)]
-pub struct StoredRollout {
+pub(crate) struct StoredRollout {
     /// The plan.
     pub plan: Plan,
     /// What happened, in order.
@@ -77,23 +77,28 @@ struct Tail {
 
 impl Journal {
     /// Opens the journal for writing; makes it where there is none. The folder must exist.
-    pub fn open(path: &Path) -> Result<Self, JournalError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
         Ok(Self { connection: schema::open(path)?, path: path.to_owned(), stop: None })
     }
 
     /// Opens the journal for reading; nothing where there is none.
-    pub fn open_existing(path: &Path) -> Result<Option<Self>, JournalError> {
+    pub(crate) fn open_existing(path: &Path) -> Result<Option<Self>, JournalError> {
         let connection = schema::open_existing(path)?;
         Ok(connection.map(|connection| Self { connection, path: path.to_owned(), stop: None }))
     }
 
     /// Ends the process in the middle of its work, as a power cut would: for tests of just that.
-    pub fn stop_after(&mut self, stop: Option<StopAfter>) {
+    pub(crate) fn stop_after(&mut self, stop: Option<StopAfter>) {
         self.stop = stop;
     }
 
     /// Takes the lock for `rollout`, where it is free, or where it is that of a process that is known to be gone.
-    pub fn take(&mut self, rollout: &RolloutId, claim: LockClaim<'_>, now: Timestamp) -> Result<Fence, JournalError> {
+    pub(crate) fn take(
+        &mut self,
+        rollout: &RolloutId,
+        claim: LockClaim<'_>,
+        now: Timestamp,
+    ) -> Result<Fence, JournalError> {
         let LockClaim { me, others, instead } = claim;
         let path = self.path.clone();
         let fault = |source| JournalError::from_sqlite(&path, "taking the lock", source);
@@ -114,7 +119,7 @@ impl Journal {
     }
 
     /// Gives the lock back; where somebody took it meanwhile, nothing happens.
-    pub fn give_back(&mut self, fence: &Fence, now: Timestamp) -> Result<(), JournalError> {
+    pub(crate) fn give_back(&mut self, fence: &Fence, now: Timestamp) -> Result<(), JournalError> {
         let fault = |source| JournalError::from_sqlite(&self.path, "giving the lock back", source);
         let sql = "UPDATE operator SET given_back_at = ?2 WHERE number = ?1 AND given_back_at IS NULL";
         self.connection.execute(sql, params![fence.number, now.as_milliseconds()]).map_err(fault)?;
@@ -122,7 +127,7 @@ impl Journal {
     }
 
     /// Returns who holds the lock.
-    pub fn holder(&self) -> Result<Option<RolloutHolder>, JournalError> {
+    pub(crate) fn holder(&self) -> Result<Option<RolloutHolder>, JournalError> {
         let held = operator::holder(&self.connection);
         match held.map_err(|source| JournalError::from_sqlite(&self.path, "reading the lock", source))? {
             None => Ok(None),
@@ -132,7 +137,7 @@ impl Journal {
     }
 
     /// Writes down a new rollout and its first entry. While one is unfinished, there is no second.
-    pub fn create(
+    pub(crate) fn create(
         &mut self,
         id: &RolloutId,
         plan: &Plan,
@@ -167,7 +172,12 @@ impl Journal {
     }
 
     /// Writes entries down, all or none; they are on the disk when this returns.
-    pub fn append(&mut self, id: &RolloutId, fence: &Fence, entries: &[JournalEntry]) -> Result<(), JournalError> {
+    pub(crate) fn append(
+        &mut self,
+        id: &RolloutId,
+        fence: &Fence,
+        entries: &[JournalEntry],
+    ) -> Result<(), JournalError> {
         let path = self.path.clone();
         let entries = self.stop.as_ref().map_or(entries, |stop| stop.up_to(entries));
         let fault = |source| JournalError::from_sqlite(&path, "writing to the journal", source);
@@ -195,7 +205,7 @@ impl Journal {
     }
 
     /// Returns a rollout with all that happened.
-    pub fn load(&self, id: &RolloutId) -> Result<StoredRollout, JournalError> {
+    pub(crate) fn load(&self, id: &RolloutId) -> Result<StoredRollout, JournalError> {
         let fault = |source| JournalError::from_sqlite(&self.path, "reading the journal", source);
         let snapshot = Transaction::new_unchecked(&self.connection, TransactionBehavior::Deferred).map_err(fault)?;
         let found: Option<(i64, String, u32, [u8; 32])> = snapshot
@@ -233,7 +243,7 @@ impl Journal {
     }
 
     /// Returns all rollouts, the newest first.
-    pub fn list(&self) -> Result<Vec<RolloutSummary>, JournalError> {
+    pub(crate) fn list(&self) -> Result<Vec<RolloutSummary>, JournalError> {
         let fault = |source| JournalError::from_sqlite(&self.path, "listing the rollouts", source);
         let sql = "SELECT id, begun_at, begun_by, ending, entries FROM rollout ORDER BY number DESC";
         let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
@@ -255,7 +265,7 @@ impl Journal {
     }
 
     /// Returns the rollout whose name begins like this; without a name the unfinished one, or else the last.
-    pub fn find(&self, start: Option<&str>) -> Result<RolloutSummary, JournalError> {
+    pub(crate) fn find(&self, start: Option<&str>) -> Result<RolloutSummary, JournalError> {
         let all = self.list()?;
         let Some(start) = start else {
             let unfinished = all.iter().find(|listed| listed.ending.is_none());

@@ -15,7 +15,7 @@ use crate::model::Timestamp;
 
 /// What is known of other processes that may hold the lock.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Liveness {
+pub(crate) enum Liveness {
     /// None on this machine does: the lock of its file system is ours.
     Alone,
     /// One on this machine does.
@@ -26,7 +26,7 @@ pub enum Liveness {
 
 /// Who wants the lock, and by what right.
 #[derive(Clone, Copy, Debug)]
-pub struct LockClaim<'a> {
+pub(crate) struct LockClaim<'a> {
     /// Who.
     pub me: &'a Operator,
     /// What is known of others.
@@ -37,7 +37,7 @@ pub struct LockClaim<'a> {
 
 /// The right to write to the journal, until somebody takes it.
 #[derive(Clone, Debug)]
-pub struct Fence {
+pub(crate) struct Fence {
     /// Counts up with every holder.
     pub(super) number: i64,
     /// The id of the lock.
@@ -45,11 +45,6 @@ pub struct Fence {
 }
 
 impl Fence {
-    /// Returns the id of the lock.
-    pub fn lock(&self) -> &str {
-        &self.lock
-    }
-
     /// Checks within a transaction that the lock is still held by this process.
     pub(super) fn check(&self, transaction: &Transaction<'_>) -> Result<Result<(), JournalError>, rusqlite::Error> {
         let last: Option<(i64, Option<i64>)> = transaction

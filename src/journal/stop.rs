@@ -8,14 +8,14 @@ use crate::rollout::JournalEntry;
 
 /// After which entry of this process, and how much later, it ends.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct StopAfter {
+pub(crate) struct StopAfter {
     left: usize,
     later: Duration,
 }
 
 impl StopAfter {
     /// Reads `COUNT`, or `COUNT+MILLISECONDS`.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (count, later) = text.split_once('+').unwrap_or((text, "0"));
         Some(Self { left: count.parse().ok()?, later: Duration::from_millis(later.parse().ok()?) })
     }

@@ -145,13 +145,13 @@ fn a_second_operator_is_refused_and_who_had_the_lock_taken_writes_nothing_more()
         let error = second.take(&id(1), claim(&them, others, None), NOW).expect_err("held");
         assert_eq!(error.kind(), Kind::Locked);
         assert!(error.to_string().contains("me@here, process 4000000000"), "{error}");
-        assert!(error.hint().expect("a hint").contains(&format!("--take-lock {}", fence.lock())));
+        assert!(error.hint().expect("a hint").contains(&format!("--take-lock {}", fence.lock)));
     }
     assert!(matches!(
         second.take(&id(1), claim(&them, Liveness::Alone, Some("9-0000")), NOW),
         Err(JournalError::NoSuchLock(_))
     ));
-    let taken = second.take(&id(1), claim(&them, Liveness::Unknown, Some(fence.lock())), NOW).expect("taken");
+    let taken = second.take(&id(1), claim(&them, Liveness::Unknown, Some(&fence.lock)), NOW).expect("taken");
     let error = first.append(&id(1), &fence, &[intent()]).expect_err("fenced off");
     assert!(matches!(error, JournalError::Taken { .. }), "{error}");
     second.append(&id(1), &taken, &[intent()]).expect("appended");

@@ -9,7 +9,7 @@ use crate::model::{Platform, PluginId, WorkspaceName};
 
 /// One difference between two locks.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LockDifference {
+pub(crate) struct LockDifference {
     /// The workspace; `None` for the lock as a whole.
     pub workspace: Option<WorkspaceName>,
     /// The plugin; `None` for the workspace as a whole.
@@ -20,7 +20,7 @@ pub struct LockDifference {
 
 /// What differs; the texts are those of the files.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LockChange {
+pub(crate) enum LockChange {
     /// It is only in the second; the text is the version of a plugin, and empty for a workspace.
     Added(String),
     /// It is only in the first; the text is the version of a plugin, and empty for a workspace.

@@ -7,7 +7,7 @@ use crate::{
 
 /// A lock was refused.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum LockError {
+pub(crate) enum LockError {
     /// It is not TOML, or a value is of the wrong kind.
     #[error("line {line} is invalid: {}", message.escape_debug())]
     Syntax {
@@ -91,7 +91,7 @@ diagnose!(LockError {
 /// A text is not a reason of a lock.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("`{}` is not a reason: expected `asked for`, `adopted` or `needed by ID, ID` in order", .0.escape_debug())]
-pub struct ParseReasonError(String);
+pub(crate) struct ParseReasonError(String);
 
 impl ParseReasonError {
     pub(super) fn new(text: &str) -> Self {

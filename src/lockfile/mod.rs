@@ -11,20 +11,20 @@ mod schema;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
-pub use difference::{LockChange, LockDifference};
-pub use error::{LockError, ParseReasonError};
-pub use schema::lock_schema;
+pub(crate) use difference::{LockChange, LockDifference};
+pub(crate) use error::{LockError, ParseReasonError};
+pub(crate) use schema::lock_schema;
 
 use crate::model::{
     Digests, GrafanaVersion, Md5Digest, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName,
 };
 
 /// The format that this program writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 1;
 
 /// The chosen versions of every workspace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Lock {
+pub(crate) struct Lock {
     /// The state of the catalog they were chosen from; `None` without a sync.
     pub catalog: Option<CatalogState>,
     /// The workspaces by name.
@@ -33,7 +33,7 @@ pub struct Lock {
 
 /// One state of a catalog.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CatalogState {
+pub(crate) struct CatalogState {
     /// The address or the folder it was copied from.
     pub source: String,
     /// The number of the sync that copied it.
@@ -44,7 +44,7 @@ pub struct CatalogState {
 
 /// The chosen versions of one workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LockedWorkspace {
+pub(crate) struct LockedWorkspace {
     /// The version of Grafana they were chosen for; `None` if it is not known.
     pub grafana: Option<GrafanaVersion>,
     /// The platform.
@@ -55,7 +55,7 @@ pub struct LockedWorkspace {
 
 /// The chosen version of a plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LockedPlugin {
+pub(crate) struct LockedPlugin {
     /// The version as it is published.
     pub version: PluginVersion,
     /// Why it is there.
@@ -68,7 +68,7 @@ pub struct LockedPlugin {
 
 /// Who signed a plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LockedSigner {
+pub(crate) struct LockedSigner {
     /// `grafana`, `commercial`, `community`, `private` or another word of the catalog.
     pub signature: String,
     /// The slug of the organisation; empty if the catalog does not name it.
@@ -77,7 +77,7 @@ pub struct LockedSigner {
 
 /// The best digest that the catalog has of a package.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PackageDigest {
+pub(crate) enum PackageDigest {
     /// Proves that the package is the one in the catalog.
     Sha256(Sha256Digest),
     /// Detects damage, not forgery.
@@ -86,12 +86,12 @@ pub enum PackageDigest {
 
 impl PackageDigest {
     /// Returns the best digest of a package; `None` if the catalog has none.
-    pub fn best(digests: &Digests) -> Option<Self> {
+    pub(crate) fn best(digests: &Digests) -> Option<Self> {
         digests.sha256.map(Self::Sha256).or_else(|| digests.md5.map(Self::Md5))
     }
 
     /// Returns the digest to verify a package with.
-    pub fn digests(self) -> Digests {
+    pub(crate) fn digests(self) -> Digests {
         match self {
             Self::Sha256(sha256) => Digests { sha256: Some(sha256), md5: None },
             Self::Md5(md5) => Digests { sha256: None, md5: Some(md5) },
@@ -107,7 +107,7 @@ impl fmt::Display for PackageDigest {
 
 /// Why a plugin is in the lock.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum LockReason {
+pub(crate) enum LockReason {
     /// The manifest requests it.
     AskedFor,
     /// It was installed when the workspace was adopted.
@@ -152,22 +152,22 @@ impl FromStr for LockReason {
 
 impl Lock {
     /// Returns the entry of the workspace with this name.
-    pub fn workspace(&self, name: &WorkspaceName) -> Option<&LockedWorkspace> {
+    pub(crate) fn workspace(&self, name: &WorkspaceName) -> Option<&LockedWorkspace> {
         self.workspaces.get(name)
     }
 
     /// Returns the text of the file: sorted, one field a line, `\n` at the end of each.
-    pub fn to_text(&self) -> String {
+    pub(crate) fn to_text(&self) -> String {
         document::write(self)
     }
 
     /// Reads the text of a file. Unknown keys and newer formats are refused.
-    pub fn parse(text: &str) -> Result<Self, LockError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, LockError> {
         document::parse(text)
     }
 
     /// Returns the differences from `other`, workspace by workspace; empty if both are equal.
-    pub fn differences(&self, other: &Self) -> Vec<LockDifference> {
+    pub(crate) fn differences(&self, other: &Self) -> Vec<LockDifference> {
         difference::between(self, other)
     }
 }

@@ -6,7 +6,7 @@ use super::document::RawLock;
 use crate::model::root_schema;
 
 /// Returns the JSON Schema (draft 2020-12) of a lock.
-pub fn lock_schema() -> Value {
+pub(crate) fn lock_schema() -> Value {
     root_schema::<RawLock>("plugport.lock")
 }
 

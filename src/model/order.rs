@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 /// Items that are given twice are returned once; in a circle, the one that was given first comes first.
 ///
 /// `depends_on` may name items that were not given, and the item itself: both count for nothing.
-pub fn topological_order<T: Clone + Ord>(
+pub(crate) fn topological_order<T: Clone + Ord>(
     items: impl IntoIterator<Item = T>,
     depends_on: impl Fn(&T) -> Vec<T>,
 ) -> Vec<T> {

@@ -96,7 +96,7 @@ pub struct ParseRelPathError {
 
 /// Returns whether a part of a path is the name of a device: Windows takes these names for devices whatever follows the
 /// first dot, and skips spaces before it.
-pub fn is_device_name(part: &str) -> bool {
+pub(crate) fn is_device_name(part: &str) -> bool {
     let stem = part.split('.').next().unwrap_or(part).trim_end_matches(' ').to_ascii_lowercase();
     match stem.as_str() {
         "con" | "prn" | "aux" | "nul" | "conin$" | "conout$" => true,

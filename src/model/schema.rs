@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Returns the JSON Schema (draft 2020-12) of a TOML file that is read as a `T`.
-pub fn root_schema<T: JsonSchema>(title: &str) -> Value {
+pub(crate) fn root_schema<T: JsonSchema>(title: &str) -> Value {
     let mut schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<T>().to_value();
     tidy(&mut schema);
     schema["title"] = title.into();

@@ -24,13 +24,14 @@ use reqwest::ClientBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use answer::{ConditionalAnswer, FullReply, Reply, TaggedBody};
-pub use download::{Download, Sink};
-pub use error::{NetError, SiteError};
-pub use raw::{RawAnswer, RawRequest};
-pub use redirect::RedirectRule;
+pub(crate) use answer::{ConditionalAnswer, FullReply, Reply, TaggedBody};
+pub(crate) use download::{Download, Sink};
+pub(crate) use error::{NetError, SiteError};
+pub(crate) use raw::{RawAnswer, RawRequest};
+pub(crate) use redirect::RedirectRule;
 pub use reqwest::Method;
-pub use site::{Form, SingleRequest, Site, Traffic, parse_address};
+pub use site::Site;
+pub(crate) use site::{Form, SingleRequest, Traffic, parse_address};
 
 /// `[network]`: time limits and retries of all requests.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]

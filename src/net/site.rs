@@ -372,7 +372,7 @@ impl Site {
 /// Returns the address of a site as one is told from another: without user, query and fragment.
 ///
 /// Plain http is for this machine, and elsewhere only with `allow_http`.
-pub fn parse_address(address: &str, allow_http: bool) -> Result<Url, SiteError> {
+pub(crate) fn parse_address(address: &str, allow_http: bool) -> Result<Url, SiteError> {
     let mut base = Url::parse(address.trim_end_matches('/'))
         .map_err(|source| SiteError::Address { text: hide_user(address), source })?;
     if !matches!(base.scheme(), "http" | "https") || base.cannot_be_a_base() {

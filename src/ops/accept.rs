@@ -20,7 +20,7 @@ use crate::{
 
 /// What was accepted.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct AcceptOutcome {
+pub(crate) struct AcceptOutcome {
     /// The alerts, oldest first.
     pub accepted: Vec<Alert>,
     /// Whether the store has a package of the version that is not the promised one any more.
@@ -30,7 +30,7 @@ pub struct AcceptOutcome {
 
 /// Nothing was accepted.
 #[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
+pub(crate) enum AcceptError {
     /// The cache cannot be used.
     #[error("nothing was accepted")]
     Home(#[from] HomeError),
@@ -81,7 +81,7 @@ fn open_alerts(open: &[Alert]) -> String {
 }
 
 /// Accepts all open alerts on a version, and those on its plugin as a whole; takes the lock of the cache.
-pub async fn accept(
+pub(crate) async fn accept(
     context: &Context,
     plugin: &PluginId,
     version: &PluginVersion,

@@ -28,7 +28,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 
 /// A plugin and its chosen version.
 #[derive(Clone, Debug)]
-pub struct ChosenRelease {
+pub(crate) struct ChosenRelease {
     /// The plugin as the catalog has it.
     pub plugin: StoredPlugin,
     /// The chosen version with its packages.
@@ -37,7 +37,7 @@ pub struct ChosenRelease {
 
 /// No version is chosen.
 #[derive(Debug, thiserror::Error)]
-pub enum LookupError {
+pub(crate) enum LookupError {
     /// The index cannot be read.
     #[error("the catalog cannot be read")]
     Index(#[from] IndexError),
@@ -84,7 +84,7 @@ diagnose!(LookupError {
 });
 
 /// Returns a plugin of the index; the error has the ids with the most similar spelling.
-pub fn find_plugin(index: &Index, id: &PluginId) -> Result<StoredPlugin, LookupError> {
+pub(crate) fn find_plugin(index: &Index, id: &PluginId) -> Result<StoredPlugin, LookupError> {
     if let Some(plugin) = index.plugin(id)? {
         return Ok(plugin);
     }
@@ -94,7 +94,11 @@ pub fn find_plugin(index: &Index, id: &PluginId) -> Result<StoredPlugin, LookupE
 }
 
 /// Returns the newest version of a plugin that is requested and works.
-pub fn choose(index: &Index, spec: &PluginSpec, surroundings: &Surroundings) -> Result<ChosenRelease, LookupError> {
+pub(crate) fn choose(
+    index: &Index,
+    spec: &PluginSpec,
+    surroundings: &Surroundings,
+) -> Result<ChosenRelease, LookupError> {
     let plugin = find_plugin(index, &spec.id)?;
     let releases = index.releases(&spec.id)?;
     let candidates = candidates(&plugin, &releases);
@@ -110,7 +114,7 @@ fn release(releases: Vec<StoredRelease>, candidate: &Candidate) -> Release {
 
 /// Returns the newest version of a plugin that is requested, works and may be used: no open alert stops it, nor a newer
 /// version that would have been chosen.
-pub fn choose_for_use(
+pub(crate) fn choose_for_use(
     index: &Index,
     spec: &PluginSpec,
     surroundings: &Surroundings,
@@ -119,7 +123,7 @@ pub fn choose_for_use(
 }
 
 /// Does the same as [`choose_for_use`] if the version was chosen already, together with those of other plugins.
-pub fn choose_settled(
+pub(crate) fn choose_settled(
     index: &Index,
     spec: &PluginSpec,
     settled: Option<&PluginVersion>,
@@ -159,7 +163,11 @@ pub fn choose_settled(
 }
 
 /// Returns the error of a version that open alerts stop; `None` if no alert does.
-pub fn stopped(index: &Index, plugin: &PluginId, version: &PluginVersion) -> Result<Option<LookupError>, IndexError> {
+pub(crate) fn stopped(
+    index: &Index,
+    plugin: &PluginId,
+    version: &PluginVersion,
+) -> Result<Option<LookupError>, IndexError> {
     let mut alerts = index.open_alerts(plugin)?;
     alerts.retain(|alert| alert.change.version.as_ref().is_none_or(|concerned| concerned == version));
     let (plugin, version) = (plugin.clone(), version.clone());
@@ -167,7 +175,7 @@ pub fn stopped(index: &Index, plugin: &PluginId, version: &PluginVersion) -> Res
 }
 
 /// Returns the releases of a plugin for the resolver; those of a withdrawn plugin are withdrawn.
-pub fn candidates(plugin: &StoredPlugin, releases: &[StoredRelease]) -> Vec<Candidate> {
+pub(crate) fn candidates(plugin: &StoredPlugin, releases: &[StoredRelease]) -> Vec<Candidate> {
     let withdrawn = plugin.withdrawn_at.is_some();
     // Catalogs tell it only of the newest version.
     let signed = !plugin.plugin.signature.signature_type.is_empty();
@@ -184,7 +192,7 @@ pub fn candidates(plugin: &StoredPlugin, releases: &[StoredRelease]) -> Vec<Cand
 }
 
 /// Returns the installed plugins that work, for the resolver.
-pub fn installed<'a>(plugins: impl Iterator<Item = &'a InstalledPlugin>) -> BTreeMap<PluginId, PresentPlugin> {
+pub(crate) fn installed<'a>(plugins: impl Iterator<Item = &'a InstalledPlugin>) -> BTreeMap<PluginId, PresentPlugin> {
     let present = |plugin: &InstalledPlugin| {
         let version = plugin.version.clone().filter(|_| plugin.fault.is_none())?;
         Some((plugin.id.clone(), PresentPlugin { version, dependencies: plugin.dependencies.clone() }))
@@ -194,7 +202,7 @@ pub fn installed<'a>(plugins: impl Iterator<Item = &'a InstalledPlugin>) -> BTre
 
 /// Returns whether a dependency is part of Grafana: a core plugin of the catalog, or an id without a dash that the
 /// catalog does not have (protocol page 2.2 and 8).
-pub fn is_core(index: &Index, id: &PluginId) -> Result<bool, IndexError> {
+pub(crate) fn is_core(index: &Index, id: &PluginId) -> Result<bool, IndexError> {
     Ok(match index.plugin(id)? {
         Some(stored) => stored.plugin.internal,
         None => looks_core(id),
@@ -207,7 +215,7 @@ fn looks_core(id: &PluginId) -> bool {
 }
 
 /// Returns the signature rule of a search, which only knows what the catalog says of signatures.
-pub fn signature_rule(trust: &super::trust::Trust) -> SignatureRule {
+pub(crate) fn signature_rule(trust: &super::trust::Trust) -> SignatureRule {
     match trust.enforcement {
         Enforcement::Require => SignatureRule::Required { unsigned: trust.unsigned.clone() },
         Enforcement::Warn | Enforcement::Off => SignatureRule::Ignored,
@@ -216,7 +224,7 @@ pub fn signature_rule(trust: &super::trust::Trust) -> SignatureRule {
 
 /// Returns the dependencies of a version: from its package if it is in the store, otherwise from the catalog, which has
 /// only those of the newest version; `None` if neither is known.
-pub fn dependencies(
+pub(crate) fn dependencies(
     index: &Index,
     plugin: &StoredPlugin,
     release: &Release,

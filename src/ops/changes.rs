@@ -12,7 +12,7 @@ use crate::{
 
 /// What is done to a plugin on a workspace, with the versions before and afterwards.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct VersionChange {
+pub(crate) struct VersionChange {
     /// What is done.
     pub change: Change,
     /// The version before; `None` if the plugin is not there, or its version is unknown.
@@ -23,12 +23,12 @@ pub struct VersionChange {
 
 impl VersionChange {
     /// Returns that nothing is done to what is there.
-    pub fn none(at: Option<PluginVersion>) -> Self {
+    pub(crate) fn none(at: Option<PluginVersion>) -> Self {
         Self { change: Change::None, from: at.clone(), to: at }
     }
 
     /// Returns that a version is installed over what is there. The same version is an upgrade, since it is installed again.
-    pub fn to_version(from: &Presence, to: PluginVersion) -> Self {
+    pub(crate) fn to_version(from: &Presence, to: PluginVersion) -> Self {
         let change = match Change::to_version(from, &to) {
             Change::None => Change::Upgrade,
             change => change,
@@ -37,17 +37,17 @@ impl VersionChange {
     }
 
     /// Returns that the version that is there is put in place once more.
-    pub fn reinstall(version: PluginVersion) -> Self {
+    pub(crate) fn reinstall(version: PluginVersion) -> Self {
         Self { change: Change::Reinstall, from: Some(version.clone()), to: Some(version) }
     }
 
     /// Returns that what is there is removed.
-    pub fn uninstall(from: &Presence) -> Self {
+    pub(crate) fn uninstall(from: &Presence) -> Self {
         Self { change: Change::Uninstall, from: from.version().cloned(), to: None }
     }
 
     /// Returns whether there is nothing to do.
-    pub fn is_nothing(&self) -> bool {
+    pub(crate) fn is_nothing(&self) -> bool {
         self.change == Change::None
     }
 }
@@ -55,7 +55,7 @@ impl VersionChange {
 /// What came of a change.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum ChangeOutcome {
+pub(crate) enum ChangeOutcome {
     /// It would be made: nothing was changed yet.
     Planned,
     /// It was made, and read back.
@@ -72,7 +72,7 @@ pub enum ChangeOutcome {
 
 /// One change and what came of it.
 #[derive(Clone, Debug, Serialize)]
-pub struct ChangeResult {
+pub(crate) struct ChangeResult {
     /// The workspace or the folder.
     pub workspace: String,
     /// The plugin.
@@ -109,7 +109,7 @@ pub struct ChangeResult {
 
 impl ChangeResult {
     /// Returns a result without warning or error.
-    pub fn new(workspace: &str, plugin: &PluginId, change: &VersionChange, outcome: ChangeOutcome) -> Self {
+    pub(crate) fn new(workspace: &str, plugin: &PluginId, change: &VersionChange, outcome: ChangeOutcome) -> Self {
         Self {
             workspace: workspace.to_owned(),
             plugin: plugin.clone(),
@@ -128,7 +128,7 @@ impl ChangeResult {
 
     /// Returns this result with an error, as failed or unknown by the kind of the error.
     #[must_use]
-    pub fn with_error(self, error: &impl Diagnose) -> Self {
+    pub(crate) fn with_error(self, error: &impl Diagnose) -> Self {
         let kind = error.kind();
         let outcome = if kind == Kind::Unknown { ChangeOutcome::Unknown } else { ChangeOutcome::Failed };
         Self { outcome, error: Some(Chain(error).to_string()), hint: error.hint(), kind: Some(kind), ..self }
@@ -136,7 +136,7 @@ impl ChangeResult {
 
     /// Returns this result with what came of the change.
     #[must_use]
-    pub fn with_report(self, report: ChangeReport) -> Self {
+    pub(crate) fn with_report(self, report: ChangeReport) -> Self {
         let lost = report.before.version().filter(|_| report.left == Some(Presence::Absent));
         let lost = lost.map(|version| format!("version {version}, which was there before, is gone: install it again"));
         let result = match &report.outcome {
@@ -152,13 +152,13 @@ impl ChangeResult {
 
     /// Returns this result with one more warning.
     #[must_use]
-    pub fn with_note(self, note: Option<String>) -> Self {
+    pub(crate) fn with_note(self, note: Option<String>) -> Self {
         let all: Vec<String> = self.warning.into_iter().chain(note).collect();
         Self { warning: (!all.is_empty()).then(|| all.join("; ")), ..self }
     }
 
     /// Returns the result of a request for which there is no change.
-    pub fn refused(workspace: &str, plugin: &PluginId, action: &'static str, error: &impl Diagnose) -> Self {
+    pub(crate) fn refused(workspace: &str, plugin: &PluginId, action: &'static str, error: &impl Diagnose) -> Self {
         let nothing = VersionChange::none(None);
         Self { action, ..Self::new(workspace, plugin, &nothing, ChangeOutcome::Failed) }.with_error(error)
     }
@@ -166,7 +166,7 @@ impl ChangeResult {
 
 /// How many changes have which outcome.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct OutcomeCounts {
+pub(crate) struct OutcomeCounts {
     /// Made.
     pub changed: usize,
     /// Not needed.
@@ -183,7 +183,7 @@ pub struct OutcomeCounts {
 
 /// What came of all changes.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Changes {
+pub(crate) struct Changes {
     /// One by one, in the order in which they were made on each target.
     pub results: Vec<ChangeResult>,
     /// Counted.
@@ -195,7 +195,7 @@ pub struct Changes {
 
 impl Changes {
     /// Returns the results with their counts.
-    pub fn new(results: Vec<ChangeResult>, remarks: Vec<String>) -> Self {
+    pub(crate) fn new(results: Vec<ChangeResult>, remarks: Vec<String>) -> Self {
         let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
         let summary = OutcomeCounts {
             changed: count(ChangeOutcome::Changed),
@@ -209,7 +209,7 @@ impl Changes {
     }
 
     /// Returns the kind of failure of the whole: an unknown outcome wins over all, a mixture is partly done.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         let OutcomeCounts { changed, unchanged, failed, unknown, skipped, .. } = self.summary;
         if unknown > 0 {
             return Some(Kind::Unknown);

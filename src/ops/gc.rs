@@ -14,12 +14,12 @@ use crate::{
     journal::JournalError,
     model::{Platform, PluginId, PluginVersion, Sha256Digest},
     ops::{Context, blocking, rollout, usage::memory_files},
-    store::{ListedPackage, StoreError},
+    store::{FolderStore, ListedPackage, StoreError},
 };
 
 /// What to remove.
 #[derive(Clone, Copy, Debug)]
-pub struct GcOptions {
+pub(crate) struct GcOptions {
     /// Keep this many of the newest versions of each plugin for each platform; nothing keeps all.
     pub keep: Option<usize>,
     /// Only say what would go.
@@ -28,7 +28,7 @@ pub struct GcOptions {
 
 /// Something that goes.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct RemovedFile {
+pub(crate) struct RemovedFile {
     /// What.
     pub object: String,
     /// Why.
@@ -39,7 +39,7 @@ pub struct RemovedFile {
 
 /// What was removed.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct GcOutcome {
+pub(crate) struct GcOutcome {
     /// One by one.
     pub removed: Vec<RemovedFile>,
     /// How many bytes that freed.
@@ -59,7 +59,7 @@ const REST_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// Nothing more was removed.
 #[derive(Debug, thiserror::Error)]
-pub enum GcError {
+pub(crate) enum GcError {
     /// The cache cannot be used.
     #[error("nothing was removed")]
     Home(#[from] HomeError),
@@ -78,7 +78,7 @@ crate::diagnostic::diagnose!(GcError { forward Home, Index, Store, Journal; });
 
 /// Removes incomplete downloads, files that the index does not speak of, versions beyond those to keep, and scans of
 /// dashboards that nobody used for 90 days.
-pub async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
+pub(crate) async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let _lock = context.lock().await?;
     let blobs = context.index().read(Index::blobs).await?;
     let this = context.clone();
@@ -173,7 +173,7 @@ fn sweep_files(context: &Context, dry_run: bool, outcome: &mut GcOutcome) -> Res
         let object = stray.path.display().to_string();
         outcome.add(RemovedFile { object, reason: "it is no package", size: stray.size });
         if !dry_run {
-            store.remove_stray(&stray)?;
+            FolderStore::remove_stray(&stray)?;
         }
     }
     let incomplete = store.downloads().count()?;

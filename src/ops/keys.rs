@@ -32,7 +32,7 @@ struct Kept {
 
 /// A ring with the keys of an upstream, and what there is to say about them.
 #[derive(Clone, Debug)]
-pub struct UpstreamKeys {
+pub(crate) struct UpstreamKeys {
     /// The built-in key and those of the upstream.
     pub keyring: Keyring,
     /// Keys that were refused, and other things worth knowing.
@@ -41,7 +41,7 @@ pub struct UpstreamKeys {
 
 /// The keys of an upstream could not be read anew.
 #[derive(Debug, thiserror::Error)]
-pub enum KeysError {
+pub(crate) enum KeysError {
     /// The source cannot be opened.
     #[error(transparent)]
     Source(#[from] SourceError),
@@ -56,7 +56,7 @@ pub enum KeysError {
 diagnose!(KeysError { forward Source, Upstream, Home; });
 
 /// Returns the ring that holds without a network: with the keys that were last read from this source.
-pub fn kept(home: &Home, source: &str) -> UpstreamKeys {
+pub(crate) fn kept(home: &Home, source: &str) -> UpstreamKeys {
     let mut notes = Vec::new();
     let kept = home.read_keys().unwrap_or_else(|error| {
         notes.push(format!("the upstream's keys do not count: {}", Chain(&error)));
@@ -73,7 +73,7 @@ pub fn kept(home: &Home, source: &str) -> UpstreamKeys {
 }
 
 /// Asks the upstream at `source` for its keys, and keeps those that are accepted.
-pub async fn read(context: &Context, sources: &Sources, source: &str) -> Result<UpstreamKeys, KeysError> {
+pub(crate) async fn read(context: &Context, sources: &Sources, source: &str) -> Result<UpstreamKeys, KeysError> {
     let (mut keyring, mut notes) = (Keyring::grafana(), Vec::new());
     let Some(PublishedKeys { keys, skipped }) = sources.open(source).await?.keys().await? else {
         notes.push("`trust.keys` is `upstream`, and a folder publishes no keys".to_owned());

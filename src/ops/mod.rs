@@ -4,34 +4,34 @@
 //! package is verified before it is stored, and stored before the index speaks of it.
 //! *Not for:* arguments, terminals and exit codes; an operation never prints.
 
-pub mod accept;
-pub mod adopt;
-pub mod candidates;
-pub mod changes;
-pub mod check;
-pub mod context;
-pub mod discover;
-pub mod doctor;
-pub mod fetch;
-pub mod gc;
-pub mod install;
-pub mod keys;
-pub mod lock;
-pub mod locking;
-pub mod outdated;
-pub mod plan;
-pub mod remove;
-pub mod rollout;
-pub mod server_warnings;
-pub mod settings;
-pub mod sources;
-pub mod sync;
-pub mod target;
-pub mod trust;
-pub mod unmanaged_files;
-pub mod usage;
-pub mod verify;
-pub mod why;
+pub(crate) mod accept;
+pub(crate) mod adopt;
+pub(crate) mod candidates;
+pub(crate) mod changes;
+pub(crate) mod check;
+pub(crate) mod context;
+pub(crate) mod discover;
+pub(crate) mod doctor;
+pub(crate) mod fetch;
+pub(crate) mod gc;
+pub(crate) mod install;
+pub(crate) mod keys;
+pub(crate) mod lock;
+pub(crate) mod locking;
+pub(crate) mod outdated;
+pub(crate) mod plan;
+pub(crate) mod remove;
+pub(crate) mod rollout;
+pub(crate) mod server_warnings;
+pub(crate) mod settings;
+pub(crate) mod sources;
+pub(crate) mod sync;
+pub(crate) mod target;
+pub(crate) mod trust;
+pub(crate) mod unmanaged_files;
+pub(crate) mod usage;
+pub(crate) mod verify;
+pub(crate) mod why;
 
 pub use context::{Context, ContextParts};
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// An installed plugin beside what the catalog has.
 #[derive(Debug)]
-pub struct Compared<'a> {
+pub(crate) struct Compared<'a> {
     /// What is installed.
     pub installed: &'a InstalledPlugin,
     /// The newest version that works there, or why none is known.
@@ -21,7 +21,7 @@ pub struct Compared<'a> {
 
 impl Compared<'_> {
     /// Returns whether there is something newer than what is installed.
-    pub fn is_outdated(&self) -> bool {
+    pub(crate) fn is_outdated(&self) -> bool {
         let newest = self.newest.as_ref().ok();
         newest.is_some_and(|newest| {
             let installed = self.installed.version.as_ref();
@@ -32,7 +32,7 @@ impl Compared<'_> {
 }
 
 /// Compares what is on a target with the catalog; `grafana` stands in where the target does not tell its version.
-pub fn compare<'a>(
+pub(crate) fn compare<'a>(
     index: &Index,
     target: &Target,
     state: &'a Snapshot,

@@ -10,7 +10,7 @@ use futures_util::{StreamExt, stream};
 use crate::{
     diagnostic::{Kind, diagnose},
     fleet::target::ChangeRequest,
-    model::{PluginId, Presence},
+    model::{PluginId, Presence, topological_order},
     ops::{
         Context,
         changes::{ChangeOutcome, ChangeResult, Changes, VersionChange},
@@ -22,7 +22,7 @@ use crate::{
 
 /// What to remove, and how.
 #[derive(Clone, Debug)]
-pub struct RemoveOptions {
+pub(crate) struct RemoveOptions {
     /// The plugins.
     pub plugins: Vec<PluginId>,
     /// Also what something else needs, and what dashboards and data sources use.
@@ -36,7 +36,7 @@ pub struct RemoveOptions {
 /// A plugin is still needed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("{plugin} is still needed by {}", dependants.iter().map(PluginId::as_str).collect::<Vec<_>>().join(", "))]
-pub struct InUse {
+pub(crate) struct InUse {
     /// The plugin.
     pub plugin: PluginId,
     /// The plugins that need it.
@@ -46,7 +46,7 @@ pub struct InUse {
 diagnose!(InUse => Kind::Failed, "remove those too, in the same call, or use `--force`");
 
 /// Removes plugins from every target.
-pub async fn remove(context: &Context, targets: Vec<Target>, options: &RemoveOptions) -> Changes {
+pub(crate) async fn remove(context: &Context, targets: Vec<Target>, options: &RemoveOptions) -> Changes {
     let per_target: Vec<(Vec<ChangeResult>, Vec<String>)> = stream::iter(targets)
         .map(|target| async move { remove_from(context, &target, options).await })
         .buffered(options.concurrency.max(1))
@@ -90,28 +90,13 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
 }
 
 /// Puts dependants before their dependencies.
-fn in_order<'a>(plugins: &'a [PluginId], state: &Snapshot) -> Vec<&'a PluginId> {
-    let mut left: Vec<&PluginId> = Vec::new();
-    for id in plugins {
-        if !left.contains(&id) {
-            left.push(id);
-        }
-    }
-    let mut sorted = Vec::new();
-    while !left.is_empty() {
-        let needed = |id: &PluginId| {
-            left.iter().any(|other| {
-                *other != id
-                    && state
-                        .plugins
-                        .get(*other)
-                        .is_some_and(|plugin| plugin.dependencies.iter().any(|dependency| dependency.id == *id))
-            })
-        };
-        let place = left.iter().position(|id| !needed(id)).unwrap_or(0);
-        sorted.push(left.remove(place));
-    }
-    sorted
+fn in_order<'a>(plugins: &'a [PluginId], state: &'a Snapshot) -> Vec<&'a PluginId> {
+    let dependents = |id: &&PluginId| {
+        let plugins = state.plugins.values();
+        let depend = plugins.filter(|plugin| plugin.dependencies.iter().any(|dependency| dependency.id == **id));
+        depend.map(|plugin| &plugin.id).collect()
+    };
+    topological_order(plugins, dependents)
 }
 
 /// Returns the change that is to be made, or the result of one that is not; `gap` is why the list of plugins may be

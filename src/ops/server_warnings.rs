@@ -16,7 +16,7 @@ use crate::{
 /// What a warning is about.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum WarningKind {
+pub(crate) enum WarningKind {
     /// The server will use another version than the chosen one.
     ServerTakesAnother,
     /// The server will refuse the installation.
@@ -29,7 +29,7 @@ pub enum WarningKind {
 
 /// A warning about one chosen version.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct ServerWarning {
+pub(crate) struct ServerWarning {
     /// What it is about.
     pub kind: WarningKind,
     /// The plugin that it is about.
@@ -47,7 +47,7 @@ pub struct ServerWarning {
 impl ServerWarning {
     /// Returns the plugin whose installation is affected: the dependent plugin if the server refuses, otherwise its
     /// dependency.
-    pub fn affected(&self) -> &PluginId {
+    pub(crate) fn affected(&self) -> &PluginId {
         match (self.kind, &self.needed_by) {
             (WarningKind::ServerRefuses, Some(needed_by)) => needed_by,
             _ => &self.plugin,
@@ -70,7 +70,7 @@ impl ServerWarning {
 }
 
 /// Returns the warnings about what a server does with the chosen versions.
-pub fn server_warnings<P: Provider>(
+pub(crate) fn server_warnings<P: Provider>(
     provider: &P,
     problem: &Problem,
     solution: &Solution,
@@ -82,7 +82,7 @@ pub fn server_warnings<P: Provider>(
 
 /// Returns the warnings about new versions wherever they are installed: dependencies that are not known, and AngularJS on a
 /// Grafana that has it switched off by default.
-pub fn version_warnings(problem: &Problem, solution: &Solution, workspace: &str) -> Vec<ServerWarning> {
+pub(crate) fn version_warnings(problem: &Problem, solution: &Solution, workspace: &str) -> Vec<ServerWarning> {
     let new = |resolved: &&Resolved| !resolved.stays && !is_installed(problem, &resolved.plugin, &resolved.version);
     let mut warnings = Vec::new();
     for resolved in solution.plugins.iter().filter(new) {

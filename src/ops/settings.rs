@@ -28,7 +28,7 @@ use crate::{
 
 /// What the caller decides for one run, beside the manifest.
 #[derive(Debug)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The cache folder.
     pub home: Home,
     /// Open no socket at all.
@@ -49,7 +49,7 @@ pub struct Settings {
 
 /// What one run works with. Making it opens no socket, no index and no store.
 #[derive(Debug)]
-pub struct Services {
+pub(crate) struct Services {
     /// For operations.
     pub context: Context,
     /// The upstreams that the manifest knows, and any other by its address.
@@ -70,7 +70,7 @@ struct TrustedUpstream {
 
 /// The settings and the manifest do not go together.
 #[derive(Debug, thiserror::Error)]
-pub enum SettingsError {
+pub(crate) enum SettingsError {
     /// The CA certificates cannot be used.
     #[error(transparent)]
     Network(#[from] NetError),
@@ -83,7 +83,7 @@ crate::diagnostic::diagnose!(SettingsError { forward Network, Source; });
 
 impl Services {
     /// Makes what a run works with. Reads the kept keys of the upstream if the manifest trusts them.
-    pub fn new(manifest: &Manifest, settings: Settings) -> Result<Self, SettingsError> {
+    pub(crate) fn new(manifest: &Manifest, settings: Settings) -> Result<Self, SettingsError> {
         let client = Client::new(manifest.network().clone(), settings.offline, settings.ca_certificates.as_deref())?;
         let tokens = Arc::new(AccountTokens::new(client.clone(), settings.clock));
         let environment = settings.environment;
@@ -109,13 +109,13 @@ impl Services {
     }
 
     /// Returns what there is to say about the upstream's keys that were kept.
-    pub fn key_notes(&self) -> &[String] {
+    pub(crate) fn key_notes(&self) -> &[String] {
         self.upstream_keys.as_ref().map_or(&[], |upstream| &upstream.notes)
     }
 
     /// Returns the context with the upstream's keys read anew, if the manifest trusts them and there is a network, and what
     /// there is to say about them. Without an answer the kept keys count.
-    pub async fn with_fresh_keys(&self) -> (Context, Vec<String>) {
+    pub(crate) async fn with_fresh_keys(&self) -> (Context, Vec<String>) {
         let (context, notes) = (self.context.clone(), self.key_notes().to_vec());
         let Some(upstream) = self.upstream_keys.as_ref().filter(|_| !context.client.is_offline()) else {
             return (context, notes);
@@ -133,7 +133,7 @@ impl Services {
     }
 
     /// Fetches the secret of a workspace and connects to it. Sends nothing to the workspace.
-    pub async fn connect(&self, workspace: &Workspace) -> Target {
+    pub(crate) async fn connect(&self, workspace: &Workspace) -> Target {
         Target::connect(workspace, &self.context.client, &self.environment, &self.tokens).await
     }
 }
@@ -146,14 +146,18 @@ fn trusted_upstream(manifest: &Manifest, has_trusted_keys: bool) -> Result<Optio
 
 /// Returns the cache folder of somebody who names none: `here` if that is a folder, else the user's (`XDG_CACHE_HOME`, or
 /// `.cache` in `HOME`); `None` if there is no home folder either.
-pub fn default_cache(here: Option<PathBuf>, xdg_cache: Option<PathBuf>, home: Option<PathBuf>) -> Option<PathBuf> {
+pub(crate) fn default_cache(
+    here: Option<PathBuf>,
+    xdg_cache: Option<PathBuf>,
+    home: Option<PathBuf>,
+) -> Option<PathBuf> {
     let is_set = |path: &PathBuf| !path.as_os_str().is_empty();
     let user = || xdg_cache.filter(is_set).or_else(|| Some(home.filter(is_set)?.join(".cache")));
     here.or_else(|| Some(user()?.join("plugport")))
 }
 
 /// Returns the time after which a version is too new (`trust.min-release-age`), or `None` if the age does not matter.
-pub fn published_before(manifest: &Manifest, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn published_before(manifest: &Manifest, now: Timestamp) -> Option<Timestamp> {
     let age = i64::try_from(manifest.trust().min_release_age.as_millis()).unwrap_or(i64::MAX);
     (age > 0).then(|| Timestamp::from_milliseconds(now.as_milliseconds().saturating_sub(age)))
 }

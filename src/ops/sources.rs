@@ -21,7 +21,7 @@ use crate::{
 
 /// What is known of an address beforehand.
 #[derive(Clone, Debug)]
-pub struct KnownSource {
+pub(crate) struct KnownSource {
     /// The address of its API, without a slash at its end.
     pub location: String,
     /// Where to find out who we are to it; the secret is fetched when the source is opened.
@@ -32,7 +32,7 @@ pub struct KnownSource {
 
 /// The upstreams of one run, each opened once.
 #[derive(Debug)]
-pub struct Sources {
+pub(crate) struct Sources {
     client: Client,
     known: Vec<KnownSource>,
     environment: fn(&str) -> Option<String>,
@@ -42,7 +42,7 @@ pub struct Sources {
 
 /// A source cannot be opened.
 #[derive(Debug, thiserror::Error)]
-pub enum SourceError {
+pub(crate) enum SourceError {
     /// Its address is none that we go to.
     #[error("the source cannot be used")]
     Site(#[from] SiteError),
@@ -65,7 +65,7 @@ diagnose!(SourceError {
 impl Sources {
     /// Returns sources of which these are known beforehand; `environment` looks up variables that secrets are in, `tokens`
     /// makes those of service accounts.
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         known: Vec<KnownSource>,
         environment: fn(&str) -> Option<String>,
@@ -75,7 +75,7 @@ impl Sources {
     }
 
     /// Returns the upstream at an address or in a folder.
-    pub async fn open(&self, location: &str) -> Result<Arc<Upstream>, SourceError> {
+    pub(crate) async fn open(&self, location: &str) -> Result<Arc<Upstream>, SourceError> {
         let mut opened = self.opened.lock().await;
         if let Some(upstream) = opened.get(location) {
             return Ok(Arc::clone(upstream));
@@ -115,7 +115,7 @@ impl Sources {
 }
 
 /// Returns the address or the path of a source.
-pub fn location(manifest: &Manifest, source: &Source) -> Result<String, SelectError> {
+pub(crate) fn location(manifest: &Manifest, source: &Source) -> Result<String, SelectError> {
     Ok(match source {
         Source::Workspace(name) => catalog_of(&manifest.workspace(name)?.place_text()),
         Source::Url(address) => address.clone(),
@@ -129,7 +129,7 @@ fn catalog_of(address: &str) -> String {
 }
 
 /// Returns the addresses that the manifest has a login for: its catalog, and every workspace as a catalog.
-pub fn known_sources(manifest: &Manifest) -> Vec<KnownSource> {
+pub(crate) fn known_sources(manifest: &Manifest) -> Vec<KnownSource> {
     let catalog = manifest.catalog();
     let own = match &catalog.source {
         Source::Url(address) => Some(KnownSource {

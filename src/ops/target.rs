@@ -6,7 +6,8 @@ use std::{path::PathBuf, sync::Arc};
 use cap_std::{ambient_authority, fs::Dir};
 use serde::Serialize;
 
-pub use crate::fleet::target::{InstalledPlugin, SignatureState, Snapshot, Target, TargetError};
+pub use crate::fleet::target::Target;
+pub(crate) use crate::fleet::target::{InstalledPlugin, SignatureState, Snapshot, TargetError};
 use crate::{
     archive::CompareError,
     diagnostic::{Chain, Diagnose, Kind},
@@ -30,7 +31,7 @@ impl From<&Verdict> for SignatureState {
 
 /// Why a workspace could not be read, as results show it.
 #[derive(Clone, Debug, Serialize)]
-pub struct Unread {
+pub(crate) struct Unread {
     /// The causes in one line.
     pub error: String,
     /// What to do about it.
@@ -49,7 +50,7 @@ impl<E: Diagnose> From<&E> for Unread {
 
 impl Unread {
     /// Returns the lines for stderr, with labels.
-    pub fn lines(&self, name: &str) -> impl Iterator<Item = String> {
+    pub(crate) fn lines(&self, name: &str) -> impl Iterator<Item = String> {
         let hint = self.hint.iter().map(|hint| format!("hint: {hint}"));
         std::iter::once(format!("failed: {name}: {}", self.error)).chain(hint)
     }

@@ -58,7 +58,7 @@ diagnose!(KeyFileError {
 
 /// What a signature says, in the words of tables and JSON.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Signed {
+pub(crate) struct Signed {
     /// What carries it.
     pub object: String,
     /// `valid`, `unsigned`, `modified` or `invalid`, as Grafana would say.
@@ -79,7 +79,7 @@ pub struct Signed {
 
 impl Signed {
     /// Returns a verdict in words.
-    pub fn from_verdict(object: String, verdict: &Verdict) -> Self {
+    pub(crate) fn from_verdict(object: String, verdict: &Verdict) -> Self {
         let manifest = verdict.manifest.as_ref();
         Self {
             object,

@@ -30,7 +30,7 @@ const NAMED: usize = 3;
 
 /// Unmanaged files cannot be told from those of the plugin.
 #[derive(Debug, thiserror::Error)]
-pub enum UnmanagedFilesError {
+pub(crate) enum UnmanagedFilesError {
     /// The folder failed.
     #[error(transparent)]
     Folder(#[from] DirectoryError),

@@ -29,7 +29,7 @@ use crate::{
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What.
     pub object: String,
     /// Why.
@@ -38,7 +38,7 @@ pub struct Finding {
 
 /// What a verification came to.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct VerifyOutcome {
+pub(crate) struct VerifyOutcome {
     /// How many things were checked.
     pub checked: usize,
     /// How many of them are as they should be.
@@ -61,7 +61,7 @@ pub struct VerifyOutcome {
 
 /// What the check of the provenance log came to.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct ProvenanceOutcome {
+pub(crate) struct ProvenanceOutcome {
     /// How many entries it has.
     pub entries: u64,
     /// The hash of the last one, to hold against one that was written down elsewhere; nothing where it is empty.
@@ -72,7 +72,7 @@ pub struct ProvenanceOutcome {
 
 /// A verification could not be made.
 #[derive(Debug, thiserror::Error)]
-pub enum VerifyStartError {
+pub(crate) enum VerifyStartError {
     /// The index cannot be used.
     #[error("nothing was verified")]
     Index(#[from] IndexError),
@@ -144,7 +144,7 @@ impl VerifyOutcome {
 }
 
 /// Reads packages of the store from end to end: those of these plugins, or all.
-pub async fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOutcome, VerifyStartError> {
+pub(crate) async fn verify_store(context: &Context, plugins: &[PluginId]) -> Result<VerifyOutcome, VerifyStartError> {
     let wanted = plugins.to_vec();
     let select = move |index: &Index| {
         let mut blobs = index.blobs()?;
@@ -222,7 +222,7 @@ pub(in crate::ops) fn read_verified(context: &Context, blob: &Blob) -> Result<Ve
 }
 
 /// Verifies one zip: is its archive safe, and is it a package that the catalog knows?
-pub async fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
+pub(crate) async fn verify_file(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
     let (context, path) = (context.clone(), path.to_path_buf());
     blocking(move || verify_zip(&context, &path)).await
 }
@@ -298,7 +298,7 @@ fn promised(
 }
 
 /// Compares an installed plugin, or every plugin of a plugins folder, with the package it came from.
-pub async fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
+pub(crate) async fn verify_folder(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifyStartError> {
     let (context, path) = (context.clone(), path.to_path_buf());
     blocking(move || verify_plugins(&context, &path)).await
 }
@@ -429,7 +429,7 @@ fn by_signature(
 }
 
 /// Returns what the signatures of packages in the store say, and what could not be read of them.
-pub fn stored_signatures(context: &Context, blobs: &[Blob]) -> (Vec<Signed>, Vec<String>) {
+pub(crate) fn stored_signatures(context: &Context, blobs: &[Blob]) -> (Vec<Signed>, Vec<String>) {
     let mut outcome = VerifyOutcome::default();
     for blob in blobs {
         let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);

@@ -29,7 +29,7 @@ const DAY: i64 = 86_400_000;
 
 /// A workspace as it was read, or the options that replace it.
 #[derive(Clone, Debug, Default)]
-pub struct WorkspaceView {
+pub(crate) struct WorkspaceView {
     /// The name for messages.
     pub name: String,
     /// The version of Grafana; `None` if it is not known.
@@ -46,7 +46,7 @@ pub struct WorkspaceView {
 
 /// The rules that apply to every workspace.
 #[derive(Clone, Debug, Default)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// Versions that were published later are not chosen, unless they are requested by name.
     pub published_before: Option<Timestamp>,
     /// Whether unsigned plugins are chosen.
@@ -55,7 +55,7 @@ pub struct Policy {
 
 /// One reason for or against a version.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Reason {
+pub(crate) struct Reason {
     /// The kind of reason: `asked`, `unwanted`, `needed`, `nobody`, `unsolvable`; against a version `grafana`,
     /// `platform`, `withdrawn`, `too-new`, `signature`, `angular`, `range`, `prerelease`, `installed`, `conflict`, `dependency`,
     /// `server`, `unknown`; and `nothing`.
@@ -78,7 +78,7 @@ pub struct Reason {
 
 /// The answer for one workspace.
 #[derive(Clone, Debug, Serialize)]
-pub struct WorkspaceReasons {
+pub(crate) struct WorkspaceReasons {
     /// The name for messages.
     pub name: String,
     /// The version of Grafana; `None` if it is not known.
@@ -95,7 +95,7 @@ pub struct WorkspaceReasons {
 }
 
 /// Returns why a plugin is, or would be, installed on a workspace, and why in its version.
-pub fn why(
+pub(crate) fn why(
     index: &Index,
     workspace: &WorkspaceView,
     id: &PluginId,
@@ -126,7 +126,7 @@ pub fn why(
 }
 
 /// Returns every reason against a version on a workspace.
-pub fn why_not(
+pub(crate) fn why_not(
     index: &Index,
     workspace: &WorkspaceView,
     (id, version): (&PluginId, &PluginVersion),
@@ -401,7 +401,7 @@ impl<'a> Query<'a> {
 }
 
 /// Checks that the catalog or one of the workspaces has the plugin; the error has the ids with the most similar spelling.
-pub fn find(index: &Index, workspaces: &[WorkspaceView], id: &PluginId) -> Result<(), LookupError> {
+pub(crate) fn find(index: &Index, workspaces: &[WorkspaceView], id: &PluginId) -> Result<(), LookupError> {
     if workspaces.iter().any(|workspace| workspace.plugins.contains_key(id)) {
         return Ok(());
     }

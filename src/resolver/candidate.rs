@@ -39,7 +39,7 @@ pub struct Surroundings {
 
 /// Returns whether a Grafana version is in the range that a release declares: without a range every version is, with an
 /// invalid range none (protocol page 2.6).
-pub fn works_with(declared: Option<&str>, grafana: &GrafanaVersion) -> bool {
+pub(crate) fn works_with(declared: Option<&str>, grafana: &GrafanaVersion) -> bool {
     match declared.map(str::trim) {
         None | Some("") => true,
         Some(range) => range.parse::<VersionRange>().is_ok_and(|range| range.allows_grafana(grafana)),
@@ -48,7 +48,7 @@ pub fn works_with(declared: Option<&str>, grafana: &GrafanaVersion) -> bool {
 
 /// Returns every reason why a release does not work in these surroundings, signatures left out of account; `named` if it
 /// is requested by name, so that its age does not count. Platforms that are not loaded are not looked at.
-pub fn refusals(candidate: &Candidate, named: bool, surroundings: &Surroundings) -> Vec<Refusal> {
+pub(crate) fn refusals(candidate: &Candidate, named: bool, surroundings: &Surroundings) -> Vec<Refusal> {
     every_refusal(candidate, Exemptions { age: named, withdrawal: false }, surroundings).collect()
 }
 

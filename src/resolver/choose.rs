@@ -12,7 +12,7 @@ use super::{
 use crate::model::{PluginId, PluginVersion, VersionRequest};
 
 /// Returns the newest version that is requested and works, or why there is none.
-pub fn choose<'a>(
+pub(crate) fn choose<'a>(
     plugin: &PluginId,
     candidates: &'a [Candidate],
     requested: &VersionRequest,
@@ -48,7 +48,7 @@ pub fn choose<'a>(
 }
 
 /// Returns up to `count` versions that work, newest first; prereleases only if nothing else works.
-pub fn newest<'a>(candidates: &'a [Candidate], surroundings: &Surroundings, count: usize) -> Vec<&'a Candidate> {
+pub(crate) fn newest<'a>(candidates: &'a [Candidate], surroundings: &Surroundings, count: usize) -> Vec<&'a Candidate> {
     let works = |candidate: &&Candidate| every_refusal(candidate, Exemptions::default(), surroundings).next().is_none();
     let mut working = newest_first(candidates);
     working.retain(works);

@@ -6,11 +6,11 @@
 use crate::model::GrafanaVersion;
 
 /// The first major version of Grafana without AngularJS.
-pub const ANGULAR_REMOVED_IN: u64 = 12;
+pub(crate) const ANGULAR_REMOVED_IN: u64 = 12;
 
 /// Whether plugins that use AngularJS run.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum AngularSupport {
+pub(crate) enum AngularSupport {
     /// They run.
     Enabled,
     /// They run only if the settings of the server enable AngularJS.
@@ -21,7 +21,7 @@ pub enum AngularSupport {
 
 impl AngularSupport {
     /// Returns what a version of Grafana does with plugins that use AngularJS.
-    pub fn in_grafana(grafana: &GrafanaVersion) -> Self {
+    pub(crate) fn in_grafana(grafana: &GrafanaVersion) -> Self {
         Behaviour::of_server(grafana).angular
     }
 }

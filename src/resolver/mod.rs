@@ -25,16 +25,18 @@ mod universe;
 #[cfg(test)]
 use self::tests::catalog as test_catalogs;
 pub use self::{
-    candidate::{Candidate, Surroundings, refusals, works_with},
+    candidate::{Candidate, Surroundings},
+    problem::{Problem, Provider},
+    solve::{SolveOutcome, solve},
+};
+pub(crate) use self::{
+    candidate::{refusals, works_with},
     choose::{choose, newest},
     explanation::{Explanation, Fact, FactKind},
     grafana::{ANGULAR_REMOVED_IN, AngularSupport},
-    problem::{PresentPlugin, Problem, Provider, SignatureRule},
+    problem::{PresentPlugin, SignatureRule},
     refusal::{NoVersion, Refusal},
-    server::{
-        DependencyState, ServerChoice, ServerDeviation, deviations, installed_by_server, is_installed, predict,
-        upgrades_dependencies,
-    },
+    server::{ServerChoice, ServerDeviation, deviations, installed_by_server, is_installed, upgrades_dependencies},
     settle::{Settled, UnsignedFallback, WishRefusal, settle},
-    solve::{RequiredBy, Resolved, Solution, SolveOutcome, solve},
+    solve::{RequiredBy, Resolved, Solution},
 };

@@ -13,7 +13,7 @@ const NAMED: usize = 5;
 
 /// Why a version was not chosen.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The request does not allow it.
     NotRequested,
     /// The upstream or the publisher withdrew it.
@@ -37,7 +37,7 @@ pub enum Refusal {
 
 /// No version is both requested and works.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct NoVersion {
+pub(crate) struct NoVersion {
     /// Its id.
     pub plugin: PluginId,
     /// The requested versions.
@@ -80,7 +80,7 @@ impl fmt::Display for NoVersion {
 
 impl Refusal {
     /// Returns the reason as a sentence about `versions`; `many` makes it plural.
-    pub fn message(&self, versions: &str, many: bool, grafana: Option<&GrafanaVersion>) -> String {
+    pub(crate) fn message(&self, versions: &str, many: bool, grafana: Option<&GrafanaVersion>) -> String {
         let (was, is, has, needs) = if many { ("were", "are", "have", "need") } else { ("was", "is", "has", "needs") };
         match self {
             Self::NotRequested => format!("{versions} {is} not requested"),
@@ -111,7 +111,7 @@ impl Refusal {
     }
 
     /// Returns the reason as a word of the JSON output.
-    pub const fn kind(&self) -> &'static str {
+    pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::NotRequested => "not-wanted",
             Self::Withdrawn => "withdrawn",

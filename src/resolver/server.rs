@@ -15,7 +15,7 @@ use crate::model::{Dependency, GrafanaVersion, PluginId, PluginVersion};
 
 /// What a server finds when it looks for a dependency.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct DependencyState<'a> {
+pub(crate) struct DependencyState<'a> {
     /// The versions in the catalog.
     pub versions: &'a [Candidate],
     /// Those of them without a package for the platform of the server.
@@ -28,7 +28,7 @@ pub struct DependencyState<'a> {
 
 /// What a server does with a dependency.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum ServerChoice {
+pub(crate) enum ServerChoice {
     /// It installs this version, and replaces an older one.
     Installs(PluginVersion),
     /// It keeps this installed version.
@@ -44,7 +44,7 @@ pub enum ServerChoice {
 }
 
 /// Returns what a server of this version does with a dependency of a plugin that it installs.
-pub fn predict(grafana: &GrafanaVersion, dependency: &Dependency, state: &DependencyState<'_>) -> ServerChoice {
+pub(crate) fn predict(grafana: &GrafanaVersion, dependency: &Dependency, state: &DependencyState<'_>) -> ServerChoice {
     let behaviour = Behaviour::of_server(grafana);
     if state.is_core {
         return if behaviour.refuses_core { ServerChoice::RefusesCore } else { ServerChoice::Includes };
@@ -71,7 +71,7 @@ fn refuses_installed(grafana: &GrafanaVersion) -> bool {
 }
 
 /// Returns whether a server of this version upgrades installed dependencies of a plugin that it installs (since 12).
-pub fn upgrades_dependencies(grafana: &GrafanaVersion) -> bool {
+pub(crate) fn upgrades_dependencies(grafana: &GrafanaVersion) -> bool {
     Behaviour::of_server(grafana).installed == InstalledDependency::Upgraded
 }
 
@@ -103,7 +103,7 @@ fn find<'a>(grafana: &GrafanaVersion, name: &str, state: &DependencyState<'a>) -
 
 /// A server will not do what was chosen.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ServerDeviation {
+pub(crate) struct ServerDeviation {
     /// The dependency.
     pub plugin: PluginId,
     /// The plugin that depends on it.
@@ -118,7 +118,7 @@ pub struct ServerDeviation {
 
 impl ServerDeviation {
     /// Returns the warning for a workspace with this name.
-    pub fn message(&self, workspace: &str) -> String {
+    pub(crate) fn message(&self, workspace: &str) -> String {
         let Self { plugin, needed_by, grafana, .. } = self;
         let chosen = self.chosen.as_ref().map_or_else(String::new, |chosen| format!(" instead of the chosen {chosen}"));
         let action = match &self.choice {
@@ -145,7 +145,7 @@ impl ServerDeviation {
 }
 
 /// Returns where a server deviates from a solution, if it is asked to install the plugins in their order.
-pub fn deviations<P: Provider>(
+pub(crate) fn deviations<P: Provider>(
     provider: &P,
     problem: &Problem,
     solution: &Solution,
@@ -172,7 +172,7 @@ pub fn deviations<P: Provider>(
 }
 
 /// Returns whether a plugin is installed in this version, so that the server is not asked to install it.
-pub fn is_installed(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -> bool {
+pub(crate) fn is_installed(problem: &Problem, plugin: &PluginId, version: &PluginVersion) -> bool {
     problem.installed.get(plugin).is_some_and(|installed| installed.version.same_release(version))
 }
 
@@ -196,7 +196,7 @@ fn new_dependents<'a>(
 /// to get both is to install the dependent while the dependency is missing, if the server finds any version of it; the
 /// right version of the dependency is installed afterwards. Nothing can be done if the dependency is installed already,
 /// or if the server finds no version of it. Newer servers check what is installed, and the result is empty.
-pub fn installed_by_server<P: Provider>(
+pub(crate) fn installed_by_server<P: Provider>(
     provider: &P,
     problem: &Problem,
     solution: &Solution,

@@ -10,7 +10,7 @@ use crate::model::{PluginId, PluginSpec};
 
 /// Whether a wish that only unsigned plugins can fulfil is accepted although signatures are required.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum UnsignedFallback {
+pub(crate) enum UnsignedFallback {
     /// It is refused.
     Never,
     /// It is accepted if the unsigned plugins are installed in these versions already.
@@ -21,7 +21,7 @@ pub enum UnsignedFallback {
 
 /// The accepted wishes with their versions, and the refused wishes.
 #[derive(Clone, Debug, Default)]
-pub struct Settled {
+pub(crate) struct Settled {
     /// The problem of the accepted wishes; its signature rule allows the unsigned plugins that they need.
     pub problem: Problem,
     /// The versions; empty if every wish is refused.
@@ -32,7 +32,7 @@ pub struct Settled {
 
 /// Why a wish is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum WishRefusal {
+pub(crate) enum WishRefusal {
     /// No versions fulfil it, even alone.
     Unsolvable(Box<Explanation>),
     /// It can be fulfilled alone, but not together with the wishes that were accepted before it.
@@ -50,7 +50,7 @@ pub enum WishRefusal {
 
 impl WishRefusal {
     /// Returns why no versions fulfil the wish; `None` if the search took too long to tell.
-    pub fn explanation(&self) -> Option<&Explanation> {
+    pub(crate) fn explanation(&self) -> Option<&Explanation> {
         match self {
             Self::Unsolvable(explanation) | Self::Conflict(explanation) | Self::Unsigned { explanation, .. } => {
                 Some(explanation)
@@ -68,7 +68,7 @@ impl WishRefusal {
 }
 
 /// Accepts as many of `wishes` as can be fulfilled together with those of `problem`, which are never given up.
-pub fn settle<P: Provider>(
+pub(crate) fn settle<P: Provider>(
     provider: &P,
     problem: Problem,
     wishes: Vec<PluginSpec>,

@@ -4,21 +4,23 @@
 //! rollouts can be tried in a moment, and a rollout that was killed goes on where its journal ends.
 //! *Not for:* talking to a workspace, or choosing versions; a plan leaves no choice to whoever applies it.
 
-pub mod engine;
-pub mod gate;
-pub mod plan;
-pub mod planner;
-pub mod policy;
-pub mod previous;
-pub mod record;
-pub mod waves;
+pub(crate) mod engine;
+pub(crate) mod gate;
+pub(crate) mod plan;
+pub(crate) mod planner;
+pub(crate) mod policy;
+pub(crate) mod previous;
+pub(crate) mod record;
+pub(crate) mod waves;
 
-pub use engine::{Engine, EngineCommand, EngineError, Rollback, StepOutcome, StepResult, WaveState, WaveStatus};
+pub use engine::{Engine, EngineCommand, Rollback, StepOutcome, StepResult};
+pub(crate) use engine::{EngineError, WaveState, WaveStatus};
 pub use gate::{DataSourceSeen, Gate, Observation, PluginSeen, Probe};
 pub use plan::{
-    Base, Blocked, Content, ContentItem, Plan, PlanError, PlanId, PlanSummary, PlannedChange, PlannedPackage,
-    PlannedWorkspace, Step, Unmanaged, Warning, WavePlan,
+    Base, Content, ContentItem, Plan, PlanError, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, WavePlan,
 };
-pub use policy::{HealthCheck, OnFailure, ParseWaveError, Rollout, Wave};
-pub use previous::PreviousState;
+pub(crate) use plan::{Blocked, PlannedPackage, Step, Unmanaged, Warning};
+pub(crate) use policy::Wave;
+pub use policy::{HealthCheck, OnFailure, Rollout};
+pub(crate) use previous::PreviousState;
 pub use record::{Cause, Ending, Fault, JournalEntry, Record, Task, TaskResult};

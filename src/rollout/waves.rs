@@ -9,13 +9,13 @@ use super::{Wave, WavePlan};
 use crate::model::WorkspaceName;
 
 /// The name of the last wave: the workspaces that no wave of the policy contains.
-pub const REST: &str = "the rest";
+pub(crate) const REST: &str = "the rest";
 
 /// Divides workspaces, given with their labels, into waves.
 ///
 /// A selector takes the workspaces that it matches and that are in no earlier wave. A share, rounded up, and a number
 /// include the workspaces of earlier waves: `10%`, `50%` makes waves of a tenth and of four tenths.
-pub fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], policy: &[Wave]) -> Vec<WavePlan> {
+pub(crate) fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], policy: &[Wave]) -> Vec<WavePlan> {
     let mut left = members.to_vec();
     let mut planned = Vec::new();
     for wave in policy {

@@ -1,7 +1,7 @@
 //! Whether a plugin is what its publisher signed (protocol page 6).
 //!
 //! *Invariant:* data in, data out: no file is opened, no clock read. Nothing is valid here that Grafana would not load;
-//! where Grafana has a gap, this module is stricter (see [`judge`]).
+//! where Grafana has a gap, this module is stricter (see [`verify`]).
 //! *Not for:* hashing files or walking folders, fetching keys, and making signatures.
 
 mod block;
@@ -15,30 +15,35 @@ mod policy;
 mod root_url;
 #[cfg(test)]
 #[path = "../../tests/it/support/signing.rs"]
+#[expect(dead_code, unreachable_pub, reason = "the integration tests use all of it")]
 pub mod signing;
 #[cfg(test)]
 mod tests;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use self::{
-    error::{BlockFault, KeyFault, KeyringError, SignatureError},
+pub(crate) use self::{
+    error::KeyringError,
     files::Mismatch,
-    keyring::Keyring,
-    manifest::{SignatureType, SignedManifest, read_manifest},
     nested::{Nested, inherit, nested},
-    policy::{Enforcement, PolicyDecision, PolicyError, decide},
+    policy::{PolicyDecision, PolicyError, decide},
+};
+pub use self::{
+    error::SignatureError,
+    keyring::Keyring,
+    manifest::{SignedManifest, read_manifest},
+    policy::Enforcement,
 };
 use crate::model::{PluginId, PluginVersion, RelPath, Sha256Digest};
 
 /// The name of the manifest in the root of a plugin.
-pub const MANIFEST_NAME: &str = "MANIFEST.txt";
+pub(crate) const MANIFEST_NAME: &str = "MANIFEST.txt";
 
 /// A text shorter than this is no manifest at all to Grafana.
 const MIN_LENGTH: usize = 10;
 
 /// The files of a plugin by their path below the folder that has the manifest.
-pub type SignedFiles = BTreeMap<RelPath, Sha256Digest>;
+pub(crate) type SignedFiles = BTreeMap<RelPath, Sha256Digest>;
 
 /// What Grafana calls the state of a signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -8,7 +8,7 @@ use crate::model::RelPath;
 
 /// A folder below the root of a plugin that has a plugin.json of its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Nested {
+pub(crate) struct Nested {
     /// The folder.
     pub folder: RelPath,
     /// Its files, by their path below it.
@@ -16,14 +16,14 @@ pub struct Nested {
 }
 
 impl Nested {
-    /// Returns whether it has a manifest of its own, to be verified with [`super::judge`].
-    pub fn has_manifest(&self) -> bool {
+    /// Returns whether it has a manifest of its own, to be verified with [`super::verify`].
+    pub(crate) fn has_manifest(&self) -> bool {
         self.files.keys().any(|path| path.as_str() == MANIFEST_NAME)
     }
 }
 
 /// Returns the plugins inside a plugin, ordered by folder.
-pub fn nested(files: &SignedFiles) -> Vec<Nested> {
+pub(crate) fn nested(files: &SignedFiles) -> Vec<Nested> {
     let folders = files.keys().filter_map(|path| path.as_str().strip_suffix("/plugin.json"));
     // Part of a path that was accepted is accepted.
     let folders = folders.filter_map(|folder| folder.parse::<RelPath>().ok());
@@ -31,7 +31,7 @@ pub fn nested(files: &SignedFiles) -> Vec<Nested> {
 }
 
 /// Returns what counts for a child: its own verdict where that is valid, else its parent's.
-pub fn inherit(own: Verdict, parent: &Verdict) -> Verdict {
+pub(crate) fn inherit(own: Verdict, parent: &Verdict) -> Verdict {
     if own.status == Status::Valid { own } else { parent.clone() }
 }
 

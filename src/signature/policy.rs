@@ -25,7 +25,7 @@ pub enum Enforcement {
 
 /// What is to be done with a plugin.
 #[derive(Clone, Debug)]
-pub enum PolicyDecision {
+pub(crate) enum PolicyDecision {
     /// It may be installed.
     Allow,
     /// It may be installed, and this is to be told.
@@ -73,7 +73,7 @@ diagnose!(PolicyError {
 });
 
 /// Returns what is to be done with a plugin; being allowed unsigned helps no plugin whose signature is bad.
-pub fn decide(
+pub(crate) fn decide(
     verdict: &Verdict,
     plugin: &PluginId,
     enforcement: Enforcement,

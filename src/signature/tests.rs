@@ -1,4 +1,4 @@
-//! The rules of [`super::judge`] and [`super::decide`], against keys and manifests made here and by `GnuPG` 2.2.
+//! The rules of [`super::verify`] and [`super::decide`], against keys and manifests made here and by `GnuPG` 2.2.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,8 +11,12 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::signing::{KEY_MADE, SIGNED, Signer};
-use super::*;
+use super::{
+    error::KeyFault,
+    manifest::SignatureType,
+    signing::{KEY_MADE, SIGNED, Signer},
+    *,
+};
 use crate::diagnostic::Chain;
 
 const PUBLISHER: &[u8] = include_bytes!("../../fixtures/signatures/publisher.asc");

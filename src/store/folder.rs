@@ -55,7 +55,7 @@ impl FolderStore {
     }
 
     /// Removes a stray file. Blocks.
-    pub fn remove_stray(&self, stray: &StrayFile) -> Result<(), StoreError> {
+    pub fn remove_stray(stray: &StrayFile) -> Result<(), StoreError> {
         fs::remove_file(&stray.path).map_err(StoreError::new(&stray.path, "removed"))
     }
 
@@ -77,7 +77,7 @@ impl FolderStore {
     }
 
     /// Takes from other users the permission to write to these. Blocks.
-    pub fn close(&self, paths: &[PathBuf]) -> Result<(), StoreError> {
+    pub fn close(paths: &[PathBuf]) -> Result<(), StoreError> {
         for path in paths {
             let mode = fs::symlink_metadata(path).map_err(StoreError::new(path, "read"))?.permissions().mode();
             let closed = fs::Permissions::from_mode(mode & 0o7775);

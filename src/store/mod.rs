@@ -18,7 +18,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 
-pub use self::{
+pub(crate) use self::{
     downloads::{Downloads, PartialFile},
     folder::{FolderStore, StrayFile},
 };
@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// The answer of a store; it is asked by several tasks at once, and chosen at run time.
-pub type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+pub(crate) type StoreFuture<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// How much of a remote package is read at once, in bytes.
 const CHUNK: u64 = 1 << 20;
@@ -122,7 +122,7 @@ impl StoredPackage {
 }
 
 /// Looks at a package without reading it; returns what is wrong with it, if anything.
-pub async fn inspect(
+pub(crate) async fn inspect(
     store: &dyn PackageStore,
     digest: Sha256Digest,
     size: u64,
@@ -136,7 +136,7 @@ pub async fn inspect(
 }
 
 /// Reads a package from end to end; returns what is wrong with it, if anything.
-pub async fn check(
+pub(crate) async fn check(
     store: &dyn PackageStore,
     digest: Sha256Digest,
     size: u64,
@@ -151,7 +151,7 @@ pub async fn check(
 
 /// Returns a package of the store as if it had just come in, for one that the index does not list; `None` if there is none
 /// of its own.
-pub async fn take_up(store: &dyn PackageStore, digest: Sha256Digest) -> Result<Option<Received>, StoreError> {
+pub(crate) async fn take_up(store: &dyn PackageStore, digest: Sha256Digest) -> Result<Option<Received>, StoreError> {
     if !matches!(store.has(digest).await?, Held::Package(_)) {
         return Ok(None);
     }
@@ -161,7 +161,7 @@ pub async fn take_up(store: &dyn PackageStore, digest: Sha256Digest) -> Result<O
 
 /// What is wrong with a package in the store.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum PackageFault {
+pub(crate) enum PackageFault {
     /// It is not there.
     #[error("it is missing from the store")]
     Missing,

@@ -12,7 +12,11 @@ use crate::{
 };
 
 /// Returns what an upgrade means for an installed plugin; `known` is `None` if the catalog does not have it.
-pub fn classify(standing: &PluginBefore, known: Option<&KnownPlugin>, upgrade: &GrafanaUpgrade) -> Classification {
+pub(crate) fn classify(
+    standing: &PluginBefore,
+    known: Option<&KnownPlugin>,
+    upgrade: &GrafanaUpgrade,
+) -> Classification {
     let Some(known) = known else { return unknown(standing, upgrade) };
     let mut classification = match incompatibility(standing, known, upgrade) {
         None => stays(standing, known, upgrade),

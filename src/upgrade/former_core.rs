@@ -11,7 +11,7 @@ use crate::model::{GrafanaVersion, PluginId};
 
 /// A plugin that is no longer part of Grafana.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct FormerCore {
+pub(crate) struct FormerCore {
     /// The id, which is also the type of its data sources.
     pub id: &'static str,
     /// The first major version that installs it from the catalog.
@@ -37,7 +37,7 @@ const FORMER_CORE: [FormerCore; 14] = [
 ];
 
 /// Returns the plugins that `to` installs from the catalog and that were part of `from`.
-pub fn former_core(from: Option<&GrafanaVersion>, to: &GrafanaVersion) -> impl Iterator<Item = PluginId> {
+pub(crate) fn former_core(from: Option<&GrafanaVersion>, to: &GrafanaVersion) -> impl Iterator<Item = PluginId> {
     let from = from.map_or(0, GrafanaVersion::major);
     let to = to.major();
     let moved = FORMER_CORE.iter().filter(move |one| from < one.since && one.since <= to);

@@ -9,9 +9,9 @@ mod classify;
 mod former_core;
 mod steps;
 
-pub use classify::classify;
-pub use former_core::{FormerCore, former_core};
-pub use steps::{Brought, Move, Moves, StepKind, UpgradeStep, steps};
+pub(crate) use classify::classify;
+pub(crate) use former_core::former_core;
+pub(crate) use steps::{Brought, Move, Moves, UpgradeStep, steps};
 
 use serde::Serialize;
 
@@ -22,7 +22,7 @@ use crate::{
 
 /// An upgrade of one workspace.
 #[derive(Clone, Debug)]
-pub struct GrafanaUpgrade {
+pub(crate) struct GrafanaUpgrade {
     /// The version that runs now; `None` if it is not known.
     pub from: Option<GrafanaVersion>,
     /// The version after the upgrade.
@@ -37,7 +37,7 @@ pub struct GrafanaUpgrade {
 
 /// An installed plugin.
 #[derive(Clone, Debug)]
-pub struct PluginBefore {
+pub(crate) struct PluginBefore {
     /// Its id.
     pub plugin: PluginId,
     /// Its version; `None` if it cannot be read.
@@ -50,7 +50,7 @@ pub struct PluginBefore {
 
 /// A plugin of the catalog.
 #[derive(Clone, Debug)]
-pub struct KnownPlugin {
+pub(crate) struct KnownPlugin {
     /// Its versions, in any order.
     pub candidates: Vec<Candidate>,
     /// The versions that the publisher has deprecated.
@@ -64,7 +64,7 @@ pub struct KnownPlugin {
 /// What an upgrade means for a plugin.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum UpgradeVerdict {
+pub(crate) enum UpgradeVerdict {
     /// Its version works before and after.
     Stays,
     /// Its version must change before the upgrade, to one that works with both versions of Grafana.
@@ -79,7 +79,7 @@ pub enum UpgradeVerdict {
 
 impl UpgradeVerdict {
     /// Returns the word of the JSON output.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Stays => "stays",
             Self::Before => "before",
@@ -92,7 +92,7 @@ impl UpgradeVerdict {
 
 /// What an upgrade means for a plugin, and why.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Classification {
+pub(crate) struct Classification {
     /// The class.
     pub verdict: UpgradeVerdict,
     /// The version to change to.
@@ -105,5 +105,5 @@ pub struct Classification {
 
 impl Classification {
     /// The note on every plugin whose version changes after the upgrade.
-    pub const GAP: &str = "it does not work between the upgrade and the change of its version";
+    pub(crate) const GAP: &str = "it does not work between the upgrade and the change of its version";
 }

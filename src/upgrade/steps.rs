@@ -11,7 +11,7 @@ use crate::model::{PluginId, PluginVersion};
 /// What a step does.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum StepKind {
+pub(crate) enum StepKind {
     /// A package is fetched into the mirror.
     Mirror,
     /// A plugin changes its version.
@@ -24,7 +24,7 @@ pub enum StepKind {
 
 /// One step of an upgrade.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct UpgradeStep {
+pub(crate) struct UpgradeStep {
     /// What it does.
     pub kind: StepKind,
     /// The plugin; `None` for Grafana itself.
@@ -42,7 +42,7 @@ pub struct UpgradeStep {
 
 /// A dependency that is installed with the plugin that needs it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Brought {
+pub(crate) struct Brought {
     /// Its id.
     pub id: PluginId,
     /// The version, which works wherever the dependent plugin works.
@@ -51,7 +51,7 @@ pub struct Brought {
 
 /// A plugin that changes its version.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Move {
+pub(crate) struct Move {
     /// Its id.
     pub plugin: PluginId,
     /// The version to change to.
@@ -62,7 +62,7 @@ pub struct Move {
 
 impl Move {
     /// Returns all versions that are installed, the plugin first.
-    pub fn versions(&self) -> impl Iterator<Item = (&PluginId, &PluginVersion)> {
+    pub(crate) fn versions(&self) -> impl Iterator<Item = (&PluginId, &PluginVersion)> {
         let brings = self.brings.iter().map(|brought| (&brought.id, &brought.version));
         std::iter::once((&self.plugin, &self.to)).chain(brings)
     }
@@ -70,7 +70,7 @@ impl Move {
 
 /// The plugins that change before and after the upgrade, dependencies before dependents.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Moves {
+pub(crate) struct Moves {
     /// Before the upgrade.
     pub before: Vec<Move>,
     /// After the upgrade.
@@ -78,7 +78,7 @@ pub struct Moves {
 }
 
 /// Returns the steps in their safe order.
-pub fn steps(
+pub(crate) fn steps(
     workspace: &str,
     classified: &[(PluginBefore, Classification)],
     moves: &Moves,

@@ -14,10 +14,11 @@ mod reports;
 
 use serde::Serialize;
 
-pub use folder::{FolderCatalog, FolderError};
-pub use http::HttpCatalog;
-pub use keys::{PublishedKey, PublishedKeys};
-pub use reports::Reports;
+pub use folder::FolderCatalog;
+pub(crate) use folder::FolderError;
+pub(crate) use http::HttpCatalog;
+pub(crate) use keys::{PublishedKey, PublishedKeys};
+pub(crate) use reports::Reports;
 
 use crate::{
     diagnostic::{Kind, diagnose},

@@ -6,17 +6,17 @@ use super::SkippedItem;
 
 /// The first reports, and how many more there were.
 #[derive(Clone, Debug, Default)]
-pub struct Reports {
+pub(crate) struct Reports {
     kept: Vec<SkippedItem>,
     more: usize,
 }
 
 impl Reports {
     /// How many reports are kept.
-    pub const MOST: usize = 1_000;
+    pub(crate) const MOST: usize = 1_000;
 
     /// Adds a report.
-    pub fn push(&mut self, report: SkippedItem) {
+    pub(crate) fn push(&mut self, report: SkippedItem) {
         if self.kept.len() < Self::MOST {
             self.kept.push(report);
         } else {
@@ -25,24 +25,24 @@ impl Reports {
     }
 
     /// Returns whether no report is missing. Where one is, what is not named may still be there.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.more == 0
     }
 
     /// Adds what another has, also how many more there were.
-    pub fn append(&mut self, other: Self) {
+    pub(crate) fn append(&mut self, other: Self) {
         self.more += other.more;
         self.extend(other.kept);
     }
 
     /// Keeps the first of equal reports: several files may say the same.
-    pub fn say_once(&mut self) {
+    pub(crate) fn say_once(&mut self) {
         let mut said = std::collections::HashSet::new();
         self.kept.retain(|report| said.insert(report.clone()));
     }
 
     /// Returns the reports that were kept, and one on those that were not.
-    pub fn into_list(self) -> Vec<SkippedItem> {
+    pub(crate) fn into_list(self) -> Vec<SkippedItem> {
         let Self { mut kept, more } = self;
         if more > 0 {
             let reason = format!("and {more} more, which are not told one by one");

@@ -12,14 +12,10 @@ mod graph;
 mod scan;
 mod value;
 
-pub use graph::{
-    AlertRuleUse, DashboardUse, DataSourceUse, Graph, LibraryPanelUse, OrganisationContent, PanelName, PluginUses,
-    ScannedDashboard, Unresolved, UnresolvedReason, Use, UseKind,
-};
-pub use scan::{
-    LibraryReference, NamedReference, Panel, QueryOwner, Requirement, SCAN_VERSION, Scan, Schema, SourceReference,
-    Variable,
-};
+pub use graph::{Graph, OrganisationContent, ScannedDashboard};
+pub(crate) use graph::{PluginUses, UnresolvedReason};
+pub(crate) use scan::SCAN_VERSION;
+pub use scan::{Panel, Scan, Schema};
 
 use serde_json::Value;
 
@@ -45,7 +41,7 @@ pub fn scan(document: &Value) -> Scan {
 }
 
 /// Returns what the model of a library panel names.
-pub fn scan_library_panel(model: &Value) -> Panel {
+pub(crate) fn scan_library_panel(model: &Value) -> Panel {
     dashboard_v1::panel(model)
 }
 

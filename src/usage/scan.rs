@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::value;
 
 /// The version of what a scan finds: a scan that was kept under another one is out of date.
-pub const SCAN_VERSION: u32 = 1;
+pub(crate) const SCAN_VERSION: u32 = 1;
 
 /// How many panels of a dashboard are looked at, and how many variables, annotations and library panels.
 pub(super) const MAX_PANELS: usize = 10_000;

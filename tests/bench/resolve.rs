@@ -7,7 +7,7 @@
 
 use std::{collections::BTreeMap, convert::Infallible, error::Error, rc::Rc, time::Instant};
 
-use plugport::{
+use plugport::exposed::{
     index::{Index, PluginRecord},
     model::{Dependency, Package, Platform, Plugin, PluginId, PluginSpec, Release, Timestamp, VersionRange},
     ops::candidates::IndexProvider,
@@ -106,7 +106,7 @@ fn plugin(id: &PluginId, newest: &Release, dependencies: &[Dependency]) -> Plugi
         version: Some(newest.version.clone()),
         org: String::new(),
         org_name: String::new(),
-        signature: plugport::model::Signature::default(),
+        signature: plugport::exposed::model::Signature::default(),
         downloads: 0,
         created_at: None,
         updated_at: None,

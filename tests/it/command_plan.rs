@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
-use plugport::rollout::{Plan, PlanError};
+use plugport::exposed::rollout::{Plan, PlanError};
 use serde_json::{Value, json};
 
 use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog, fault::Fault, fleet::FakeWorkspace};

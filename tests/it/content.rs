@@ -1,6 +1,6 @@
 //! What a workspace holds is read wholly, cheaply, and with what may be missing said.
 
-use plugport::{
+use plugport::exposed::{
     fleet::{Grafana, grafana::Reach, manifest::Service},
     model::{Credential, Secret},
     net::{Client, NetSettings, Site},

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use plugport::model::{DashboardInfo, LibraryPanelInfo};
-use plugport::usage::{Graph, OrganisationContent, Panel, Scan, ScannedDashboard, Schema, scan};
+use plugport::exposed::model::{DashboardInfo, LibraryPanelInfo};
+use plugport::exposed::usage::{Graph, OrganisationContent, Panel, Scan, ScannedDashboard, Schema, scan};
 use serde_json::Value;
 
 /// Where the index and the scanner count otherwise, which column, and why.

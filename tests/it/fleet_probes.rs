@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugport::{
+use plugport::exposed::{
     diagnostic::Chain,
     fleet::{
         Grafana, WorkspaceError,

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use plugport::{
+use plugport::exposed::{
     archive::ArchiveLimits,
     fleet::directory::{DirectoryError, PluginsFolder},
     verifier::{Received, Verified, verify_archive},

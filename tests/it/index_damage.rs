@@ -6,8 +6,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use plugport::index::{Blob, Index, IndexError, SealState, SearchQuery};
-use plugport::model::{Platform, Sha256Digest, Timestamp};
+use plugport::exposed::index::{Blob, Index, IndexError, SealState, SearchQuery};
+use plugport::exposed::model::{Platform, Sha256Digest, Timestamp};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 
 use crate::support::{fake_grafana::catalog::FakeCatalog, fake_plugin::FakePlugin};

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path, path::PathBuf, sync::Arc, time::Duration,
 };
 
-use plugport::{
+use plugport::exposed::{
     archive::ArchiveLimits,
     fleet::{Grafana, Manifest, grafana::ContentError, manifest::Service},
     home::Home,

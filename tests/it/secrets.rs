@@ -229,7 +229,7 @@ fn k4_a_program_that_is_aborted_leaves_no_core_file() {
 /// Promise K8: the type has no `Display` and cannot be serialised (its documentation has the proof); this is about `Debug`.
 #[test]
 fn k8_a_secret_that_is_debugged_or_panicked_with_shows_nothing() {
-    use plugport::model::{Credential, Secret};
+    use plugport::exposed::model::{Credential, Secret};
 
     let secret = Secret::new(CANARY.to_owned());
     let bearer = Credential::Bearer(secret.clone());

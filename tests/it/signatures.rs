@@ -8,8 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use plugport::model::{PluginId, PluginVersion, RelPath, Sha256Digest};
-use plugport::signature::{Keyring, SignatureError, Status, Verdict, read_manifest, verify};
+use plugport::exposed::model::{PluginId, PluginVersion, RelPath, Sha256Digest};
+use plugport::exposed::signature::{Keyring, SignatureError, Status, Verdict, read_manifest, verify};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 

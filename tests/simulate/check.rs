@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use plugport::{
+use plugport::exposed::{
     model::{Change, WorkspaceName},
     rollout::{
         Ending, Engine, Fault, JournalEntry, OnFailure, Plan, Record, StepOutcome, StepResult, Task, TaskResult,
@@ -321,7 +321,8 @@ impl Site {
 
 /// Returns whether a token was refused before anything was sent or read: nothing is known that was not before.
 fn is_locked_out(task: Task, fault: &Fault) -> bool {
-    fault.cause == plugport::rollout::Cause::Token && matches!(task, Task::Settle { .. } | Task::SettleBack { .. })
+    fault.cause == plugport::exposed::rollout::Cause::Token
+        && matches!(task, Task::Settle { .. } | Task::SettleBack { .. })
 }
 
 fn same(wanted: Option<u8>, truth: Truth) -> bool {

@@ -8,7 +8,7 @@ use std::{
 };
 
 use fastrand::Rng;
-use plugport::{
+use plugport::exposed::{
     model::{Change, Platform, PluginId, PluginVersion, Timestamp, WorkspaceName},
     rollout::{
         Base, HealthCheck, OnFailure, Plan, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout, WavePlan,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use plugport::{
+use plugport::exposed::{
     fleet::settle::{Bounds, Event as Answer, NextStep, Outcome, PendingChange, PluginState},
     model::{Change, Presence},
     rollout::{Cause, Fault, Rollback, Task, TaskResult},

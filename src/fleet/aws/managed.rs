@@ -34,7 +34,7 @@ const REJECTIONS: [&str; 6] = [
 
 /// Amazon Managed Grafana in one region, with the credentials of the environment, the profile or the machine.
 #[derive(Clone, Debug)]
-pub struct ManagedGrafana {
+pub(crate) struct ManagedGrafana {
     sdk: Sdk,
     region: Region,
 }
@@ -43,7 +43,7 @@ impl ManagedGrafana {
     /// Returns the service in a region, or where none is named in that of the environment or the profile.
     ///
     /// Credentials are looked for as AWS's own tools do it: environment, profile, web identity, container, instance.
-    pub async fn open(client: &Client, region: Option<&Region>) -> Result<Self, AwsError> {
+    pub(crate) async fn open(client: &Client, region: Option<&Region>) -> Result<Self, AwsError> {
         if client.is_offline() {
             return Err(AwsError::Offline);
         }
@@ -65,12 +65,12 @@ impl ManagedGrafana {
     }
 
     /// Returns the region.
-    pub fn region(&self) -> &Region {
+    pub(crate) fn region(&self) -> &Region {
         &self.region
     }
 
     /// Returns the workspaces of the region; those whose id cannot be one are left out.
-    pub async fn list_workspaces(&self) -> Result<Vec<ListedWorkspace>, AwsError> {
+    pub(crate) async fn list_workspaces(&self) -> Result<Vec<ListedWorkspace>, AwsError> {
         let pages = self.sdk.list_workspaces().into_paginator().items().send();
         let listed = pages.try_collect().await.map_err(|error| self.explain("grafana:ListWorkspaces", error))?;
         Ok(listed.into_iter().filter_map(|summary| self.listed(summary)).collect())
@@ -87,7 +87,7 @@ impl ManagedGrafana {
     }
 
     /// Returns what else is known of a workspace.
-    pub async fn describe(&self, workspace: &AwsWorkspace) -> Result<Description, AwsError> {
+    pub(crate) async fn describe(&self, workspace: &AwsWorkspace) -> Result<Description, AwsError> {
         let described = self.sdk.describe_workspace().workspace_id(workspace.id()).send().await;
         let described = described.map_err(|error| self.explain("grafana:DescribeWorkspace", error))?;
         let configured = self.sdk.describe_workspace_configuration().workspace_id(workspace.id()).send().await;
@@ -98,13 +98,13 @@ impl ManagedGrafana {
     }
 
     /// Returns the versions of Grafana that a workspace can be upgraded to, like `10.4`.
-    pub async fn list_versions(&self, workspace: &AwsWorkspace) -> Result<Vec<String>, AwsError> {
+    pub(crate) async fn list_versions(&self, workspace: &AwsWorkspace) -> Result<Vec<String>, AwsError> {
         let pages = self.sdk.list_versions().workspace_id(workspace.id()).into_paginator().items().send();
         pages.try_collect().await.map_err(|error| self.explain("grafana:ListVersions", error))
     }
 
     /// Returns the service accounts of a workspace.
-    pub async fn list_accounts(&self, workspace: &AwsWorkspace) -> Result<Vec<ListedAccount>, AwsError> {
+    pub(crate) async fn list_accounts(&self, workspace: &AwsWorkspace) -> Result<Vec<ListedAccount>, AwsError> {
         let accounts = self.sdk.list_workspace_service_accounts().workspace_id(workspace.id());
         let listed = accounts.into_paginator().items().send().try_collect().await;
         let listed = listed.map_err(|error| self.explain("grafana:ListWorkspaceServiceAccounts", error))?;
@@ -116,7 +116,7 @@ impl ManagedGrafana {
     }
 
     /// Makes a token that expires by itself after `life`.
-    pub async fn create_token(
+    pub(crate) async fn create_token(
         &self,
         account: &ServiceAccount,
         name: &str,
@@ -140,7 +140,7 @@ impl ManagedGrafana {
     }
 
     /// Deletes the token with this id; one that is not there is deleted.
-    pub async fn delete_token(&self, account: &ServiceAccount, token: &str) -> Result<(), AwsError> {
+    pub(crate) async fn delete_token(&self, account: &ServiceAccount, token: &str) -> Result<(), AwsError> {
         let workspace = account.workspace().ok_or(AwsError::NoWorkspace)?;
         let request = self.sdk.delete_workspace_service_account_token();
         let request = request.workspace_id(workspace.id()).service_account_id(account.id()).token_id(token);
@@ -152,7 +152,7 @@ impl ManagedGrafana {
     }
 
     /// Returns the id of the token of this name, where there is one.
-    pub async fn find_token(&self, account: &ServiceAccount, name: &str) -> Result<Option<String>, AwsError> {
+    pub(crate) async fn find_token(&self, account: &ServiceAccount, name: &str) -> Result<Option<String>, AwsError> {
         let workspace = account.workspace().ok_or(AwsError::NoWorkspace)?;
         let request = self.sdk.list_workspace_service_account_tokens();
         let request = request.workspace_id(workspace.id()).service_account_id(account.id());

@@ -20,15 +20,15 @@ mod transport;
 
 use crate::model::Secret;
 
-pub use account::{ParseAccountError, ServiceAccount};
-pub use error::AwsError;
-pub use managed::ManagedGrafana;
-pub use names::{AwsWorkspace, ParseAwsWorkspaceError, ParseRegionError, Region};
-pub use tokens::{AccountTokens, Leftover};
+pub(crate) use account::{ParseAccountError, ServiceAccount};
+pub(crate) use error::AwsError;
+pub(crate) use managed::ManagedGrafana;
+pub(crate) use names::{AwsWorkspace, Region};
+pub(crate) use tokens::{AccountTokens, Leftover};
 
 /// A workspace as the list of its region has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ListedWorkspace {
+pub(crate) struct ListedWorkspace {
     /// Where it is.
     pub workspace: AwsWorkspace,
     /// The name that people gave it.
@@ -43,7 +43,7 @@ pub struct ListedWorkspace {
 
 /// What AWS knows of one workspace besides the list.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Description {
+pub(crate) struct Description {
     /// The account it is in, where it can be told: that of the role which it acts as.
     pub account: Option<String>,
     /// Whether plugins may be installed by its own API (protocol page 5.4); off by default.
@@ -52,7 +52,7 @@ pub struct Description {
 
 /// A service account of a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ListedAccount {
+pub(crate) struct ListedAccount {
     /// Its number.
     pub id: String,
     /// Whether it has the role Admin and is not disabled.
@@ -61,7 +61,7 @@ pub struct ListedAccount {
 
 /// A token of a service account; its text is a secret, the rest names it.
 #[derive(Clone, Debug)]
-pub struct AccountToken {
+pub(crate) struct AccountToken {
     /// The id by which it is deleted.
     pub id: String,
     /// The token itself.

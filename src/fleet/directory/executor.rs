@@ -26,7 +26,7 @@ use crate::{
 
 /// A plugins folder on this machine, which need not exist yet.
 #[derive(Clone, Debug)]
-pub struct DirectoryTarget {
+pub(crate) struct DirectoryTarget {
     /// The folder.
     pub path: PathBuf,
     /// The version of the Grafana that uses it, if known.

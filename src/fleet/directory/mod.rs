@@ -46,13 +46,13 @@ use rustix::{
     io::Errno,
 };
 
-pub use self::{
-    error::DirectoryError,
+pub use self::error::DirectoryError;
+use self::{error::io_error, handle::NamedEntry};
+pub(crate) use self::{
     executor::DirectoryTarget,
-    lock::{FolderLock, Removal, Staged},
+    lock::{FolderLock, Removal},
     retained::Keep,
 };
-use self::{error::io_error, handle::NamedEntry};
 use crate::{
     archive::{self, InstalledError, PluginJson},
     disk,

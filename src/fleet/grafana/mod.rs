@@ -22,12 +22,14 @@ use tokio::{
     time::Instant,
 };
 
-pub use content::{ApiGroup, DataSources, ListedDashboard, OrganisationSession, Organisations, Reach, Rights};
+pub use content::Reach;
+pub(crate) use content::{ListedDashboard, Rights};
 pub use error::WorkspaceError;
-pub use identity::{Identity, InstallObstacle, MayInstall};
+pub(crate) use identity::{Identity, MayInstall};
 pub use probes::{ProbeHints, ProbeTargets};
-pub use provisioning::{BundledDashboard, Changed, ContentError, Saved, has_settings, is_as_it_was};
-pub use wire::{ServerInventory, ServerPlugin, SkipReason, SkippedPlugin};
+pub use provisioning::ContentError;
+pub(crate) use provisioning::{BundledDashboard, Changed, Saved, has_settings, is_as_it_was};
+pub(crate) use wire::ServerInventory;
 
 use super::{
     manifest::Service,

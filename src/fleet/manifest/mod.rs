@@ -23,14 +23,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub use content::{Access, DataSourceWish, Ensure};
-pub use error::{ManifestError, RuleError, SelectError};
-pub use kind::WorkspaceKind;
-pub use policy::{CatalogSection, KeySource, ParseSourceError, Signatures, Source, TrustSection};
-pub use schema::manifest_schema;
-pub use uid::{ParseUidError, Uid};
-pub use wish::{DashboardsWish, Wish};
-pub use workspace::{Endpoint, Login, Service, Workspace};
+pub(crate) use content::{DataSourceWish, Ensure};
+pub(crate) use error::{ManifestError, RuleError, SelectError};
+pub(crate) use kind::WorkspaceKind;
+pub(crate) use policy::{CatalogSection, KeySource, Signatures, Source, TrustSection};
+pub(crate) use schema::manifest_schema;
+pub(crate) use wish::Wish;
+pub use workspace::Service;
+pub(crate) use workspace::{Endpoint, Login, Workspace};
 
 use super::reference::ParseReferenceError;
 use crate::{
@@ -340,7 +340,7 @@ impl ManifestText<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{uid::Uid, *};
     use crate::{
         diagnostic::{Chain, Diagnose},
         fleet::reference::SecretReference,

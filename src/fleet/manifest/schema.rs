@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Returns the JSON Schema (draft 2020-12) of a manifest.
-pub fn manifest_schema() -> Value {
+pub(crate) fn manifest_schema() -> Value {
     root_schema::<RawManifest>("plugport.toml")
 }
 

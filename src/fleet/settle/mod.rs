@@ -9,7 +9,8 @@ mod outcome;
 
 use std::time::Duration;
 
-pub use outcome::{Failure, Outcome, PluginState};
+pub(crate) use outcome::Failure;
+pub use outcome::{Outcome, PluginState};
 
 use crate::{model::Presence, net::NetSettings};
 

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// What can be done with a workspace. Folders and servers implement it.
-pub trait Executor: fmt::Debug + Send + Sync {
+pub(crate) trait Executor: fmt::Debug + Send + Sync {
     /// Reads everything that is installed. A folder that does not exist yet is empty if it `may_be_missing`.
     fn read(&self, may_be_missing: bool) -> BoxFuture<'_, Result<Snapshot, TargetError>>;
 

@@ -16,9 +16,9 @@ use std::{
 
 use tokio::sync::mpsc::UnboundedSender;
 
-pub use change::{ChangeError, ChangeReport, ChangeRequest, Expected, PackageSource, Refusal, UnmanagedFiles};
-pub use executor::{Executor, Obstacle};
-pub use snapshot::{InstalledPlugin, SignatureState, Snapshot, TargetError};
+pub(crate) use change::{ChangeError, ChangeReport, ChangeRequest, Expected, PackageSource, Refusal, UnmanagedFiles};
+pub(crate) use executor::{Executor, Obstacle};
+pub(crate) use snapshot::{InstalledPlugin, SignatureState, Snapshot, TargetError};
 
 use super::{
     Environment, Grafana, Workspace, access::AccessError, aws::AccountTokens, directory::DirectoryTarget,

@@ -23,7 +23,7 @@ use crate::{
 
 /// A manifest as text and as values.
 #[derive(Clone, Debug)]
-pub struct Draft {
+pub(crate) struct Draft {
     path: PathBuf,
     text: String,
     manifest: Manifest,
@@ -38,7 +38,7 @@ pub(super) struct Edit {
 
 impl Draft {
     /// Reads the manifest at `path`; it is empty if there is no file.
-    pub fn open(path: &Path) -> Result<Self, AdoptError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, AdoptError> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read.map_err(|source| AdoptError::Read { path: path.to_owned(), source })?,
@@ -53,22 +53,22 @@ impl Draft {
     }
 
     /// Returns the path of the file.
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
     /// Returns the text.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         &self.text
     }
 
     /// Returns the manifest as values.
-    pub fn manifest(&self) -> &Manifest {
+    pub(crate) fn manifest(&self) -> &Manifest {
         &self.manifest
     }
 
     /// Returns the name of the directory workspace at `folder`; if there is none, adds one with the name of the folder.
-    pub fn with_folder(&mut self, folder: &Path) -> Result<WorkspaceName, AdoptError> {
+    pub(crate) fn with_folder(&mut self, folder: &Path) -> Result<WorkspaceName, AdoptError> {
         let real = fs::canonicalize(folder).map_err(|source| AdoptError::Read { path: folder.to_owned(), source })?;
         let is_it = |place: &Endpoint| match place {
             Endpoint::Directory { path, .. } => fs::canonicalize(path).is_ok_and(|path| path == real),

@@ -12,7 +12,7 @@ use crate::{
 
 /// Workspaces cannot be adopted.
 #[derive(Debug, thiserror::Error)]
-pub enum AdoptError {
+pub(crate) enum AdoptError {
     /// The manifest is refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),

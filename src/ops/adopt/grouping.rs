@@ -14,7 +14,7 @@ use crate::{
 
 /// An entry of the manifest.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct EntryGroup {
+pub(crate) struct EntryGroup {
     /// The plugin.
     pub plugin: PluginId,
     /// The versions; `None` for any, also if no range can describe them.

@@ -35,7 +35,7 @@ pub(super) struct Claims {
 
 /// An entry of the manifest that contradicts the installed plugins.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct ManifestDifference {
+pub(crate) struct ManifestDifference {
     /// The plugin.
     pub plugin: PluginId,
     /// The workspace.

@@ -19,11 +19,11 @@ use std::{
 
 use serde::Serialize;
 
-pub use draft::Draft;
-pub use error::AdoptError;
-pub use grouping::EntryGroup;
-pub use merge::ManifestDifference;
-pub use survey::{Outlier, Spread, SurveyedWorkspace, SuspectPlugin, read_subjects};
+pub(crate) use draft::Draft;
+pub(crate) use error::AdoptError;
+pub(crate) use grouping::EntryGroup;
+pub(crate) use merge::ManifestDifference;
+pub(crate) use survey::{Outlier, Spread, SurveyedWorkspace, SuspectPlugin, read_subjects};
 
 use crate::{
     diagnostic::Kind,
@@ -41,7 +41,7 @@ use merge::Claims;
 
 /// How to adopt.
 #[derive(Clone, Debug, Default)]
-pub struct AdoptOptions {
+pub(crate) struct AdoptOptions {
     /// The manifest to write; `None` for the one that was read.
     pub out: Option<PathBuf>,
     /// Whether entries that contradict the installed plugins are replaced.
@@ -54,7 +54,7 @@ pub struct AdoptOptions {
 
 /// A workspace with its installed plugins.
 #[derive(Debug, Serialize)]
-pub struct AdoptedWorkspace {
+pub(crate) struct AdoptedWorkspace {
     /// The name.
     pub name: WorkspaceName,
     /// The plugins.
@@ -72,7 +72,7 @@ pub struct AdoptedWorkspace {
 
 /// An installed plugin.
 #[derive(Debug, Serialize)]
-pub struct AdoptedPlugin {
+pub(crate) struct AdoptedPlugin {
     /// The plugin.
     pub id: PluginId,
     /// The version; `None` if it cannot be read: then it is not locked.
@@ -83,7 +83,7 @@ pub struct AdoptedPlugin {
 
 /// The two new files as text.
 #[derive(Debug, Serialize)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// The manifest.
     pub manifest: String,
     /// The lock.
@@ -92,7 +92,7 @@ pub struct Contents {
 
 /// The result of an adoption.
 #[derive(Debug, Serialize)]
-pub struct AdoptOutcome {
+pub(crate) struct AdoptOutcome {
     /// The manifest.
     pub manifest: PathBuf,
     /// The lock.
@@ -128,12 +128,12 @@ pub struct AdoptOutcome {
 
 impl AdoptOutcome {
     /// Returns whether a workspace was read incompletely or not at all.
-    pub fn is_partial(&self) -> bool {
+    pub(crate) fn is_partial(&self) -> bool {
         self.workspaces.iter().any(|workspace| workspace.unread.is_some() || workspace.gap.is_some())
     }
 
     /// Returns the kind of failure: an incomplete result is one whether it was written or not; a refusal is a failure.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         let failed = self.workspaces.iter().filter_map(|workspace| Some(workspace.unread.as_ref()?.kind));
         if failed.clone().count() == self.workspaces.len() {
             return failed.into_iter().next();
@@ -143,7 +143,7 @@ impl AdoptOutcome {
 }
 
 /// Adopts workspaces that were read.
-pub fn adopt(
+pub(crate) fn adopt(
     index: &Index,
     draft: &Draft,
     subjects: &[SurveyedWorkspace],

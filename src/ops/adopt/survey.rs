@@ -17,7 +17,7 @@ const AT_ONCE: usize = 8;
 
 /// A workspace as it was read.
 #[derive(Debug)]
-pub struct SurveyedWorkspace {
+pub(crate) struct SurveyedWorkspace {
     pub(super) name: WorkspaceName,
     pub(super) target: Target,
     pub(super) state: Result<Snapshot, TargetError>,
@@ -28,7 +28,7 @@ pub struct SurveyedWorkspace {
 }
 
 /// Reads workspaces without changing them.
-pub async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<SurveyedWorkspace> {
+pub(crate) async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<SurveyedWorkspace> {
     let read = |(name, target): (WorkspaceName, Target)| async move {
         let (state, reach) = tokio::join!(target.read(false), target.reach());
         // Old servers do not tell whether the list is complete: what it has is all that can be adopted.
@@ -88,7 +88,7 @@ fn closure<'a>(state: &'a Snapshot, roots: &BTreeSet<&'a PluginId>) -> BTreeSet<
 
 /// A workspace that has another version of a plugin than most.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Outlier {
+pub(crate) struct Outlier {
     /// The plugin.
     pub plugin: PluginId,
     /// The workspace.
@@ -101,7 +101,7 @@ pub struct Outlier {
 
 /// A plugin and some of the workspaces that have it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Spread {
+pub(crate) struct Spread {
     /// The plugin.
     pub plugin: PluginId,
     /// The workspaces.
@@ -110,7 +110,7 @@ pub struct Spread {
 
 /// A plugin that a workspace does not trust or does not load.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct SuspectPlugin {
+pub(crate) struct SuspectPlugin {
     /// The plugin.
     pub plugin: PluginId,
     /// The workspace.

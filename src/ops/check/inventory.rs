@@ -21,7 +21,7 @@ const FORMAT: &str = "1.";
 
 /// Workspaces that were read earlier.
 #[derive(Debug, Deserialize)]
-pub struct SavedInventory {
+pub(crate) struct SavedInventory {
     format_version: String,
     workspaces: Vec<SavedWorkspace>,
 }
@@ -56,7 +56,7 @@ struct SavedPlugin {
 
 /// A file cannot be used as an inventory.
 #[derive(Debug, thiserror::Error)]
-pub enum InventoryError {
+pub(crate) enum InventoryError {
     /// The file cannot be read.
     #[error("the inventory `{}` cannot be read", path.display())]
     Read {
@@ -95,7 +95,7 @@ diagnose!(InventoryError => Kind::Usage, "`plugport list --on all --json > FILE`
 
 impl SavedInventory {
     /// Reads an inventory from a file.
-    pub fn read(path: &Path) -> Result<Self, InventoryError> {
+    pub(crate) fn read(path: &Path) -> Result<Self, InventoryError> {
         let shown = || path.to_path_buf();
         let bytes = std::fs::read(path).map_err(|source| InventoryError::Read { path: shown(), source })?;
         let value = json::parse(&bytes, Limits::CATALOG, KeyComparison::Exact)
@@ -109,7 +109,7 @@ impl SavedInventory {
     }
 
     /// Returns the workspaces for [`check`](super::check).
-    pub fn into_workspaces(self) -> Vec<ReadWorkspace> {
+    pub(crate) fn into_workspaces(self) -> Vec<ReadWorkspace> {
         self.workspaces.into_iter().map(SavedWorkspace::into_read).collect()
     }
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-pub use inventory::{InventoryError, SavedInventory};
+pub(crate) use inventory::SavedInventory;
 
 use crate::{
     diagnostic::{Chain, Kind},
@@ -34,7 +34,7 @@ const WORKSPACES: usize = 8;
 
 /// What to check for.
 #[derive(Clone, Debug)]
-pub struct CheckOptions {
+pub(crate) struct CheckOptions {
     /// The version of Grafana after the upgrade.
     pub grafana: GrafanaVersion,
     /// Plugin versions that were published later are not chosen.
@@ -45,7 +45,7 @@ pub struct CheckOptions {
 
 /// A workspace as it was read, from the workspace or from a saved inventory.
 #[derive(Debug)]
-pub struct ReadWorkspace {
+pub(crate) struct ReadWorkspace {
     name: String,
     platform: Platform,
     grafana: Option<GrafanaVersion>,
@@ -78,7 +78,7 @@ impl Used {
 
 /// A plugin and what the upgrade means for it.
 #[derive(Debug, Serialize)]
-pub struct CheckedPlugin {
+pub(crate) struct CheckedPlugin {
     /// Its id.
     pub id: PluginId,
     /// The installed version; `None` if it cannot be read.
@@ -98,7 +98,7 @@ pub struct CheckedPlugin {
 
 /// A plugin that is no longer part of the new Grafana, and must be in the mirror.
 #[derive(Debug, Serialize)]
-pub struct ToMirror {
+pub(crate) struct ToMirror {
     /// Its id.
     pub id: PluginId,
     /// Whether a package of it is in the store.
@@ -109,7 +109,7 @@ pub struct ToMirror {
 
 /// The result for one workspace.
 #[derive(Debug, Serialize)]
-pub struct CheckedWorkspace {
+pub(crate) struct CheckedWorkspace {
     /// Its name.
     pub name: String,
     /// The version of Grafana that runs now; `None` if it is not known.
@@ -134,7 +134,7 @@ pub struct CheckedWorkspace {
 
 /// The number of plugins of each class.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct CheckSummary {
+pub(crate) struct CheckSummary {
     /// [`UpgradeVerdict::Stays`]
     pub stays: usize,
     /// [`UpgradeVerdict::Before`]
@@ -149,7 +149,7 @@ pub struct CheckSummary {
 
 /// The result of a check.
 #[derive(Debug, Serialize)]
-pub struct CheckOutcome {
+pub(crate) struct CheckOutcome {
     /// The version of Grafana after the upgrade.
     pub grafana: GrafanaVersion,
     /// The workspaces, in the order in which they were read.
@@ -160,7 +160,7 @@ pub struct CheckOutcome {
 
 impl CheckOutcome {
     /// Returns the kind of failure: a blocked plugin counts most, then what could not be read.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         if self.summary.blocked > 0 {
             return Some(Kind::Findings);
         }
@@ -175,7 +175,7 @@ impl CheckOutcome {
 }
 
 /// Reads which plugins are installed, and what they are used for.
-pub async fn read_workspaces(context: &Context, targets: Vec<Target>) -> Vec<ReadWorkspace> {
+pub(crate) async fn read_workspaces(context: &Context, targets: Vec<Target>) -> Vec<ReadWorkspace> {
     stream::iter(targets).map(|target| read_workspace(context, target)).buffered(WORKSPACES).collect().await
 }
 
@@ -237,7 +237,11 @@ async fn usage_of(context: &Context, target: &Target) -> Option<Result<Workspace
 }
 
 /// Checks workspaces that were read.
-pub fn check(index: &Index, read: Vec<ReadWorkspace>, options: &CheckOptions) -> Result<CheckOutcome, IndexError> {
+pub(crate) fn check(
+    index: &Index,
+    read: Vec<ReadWorkspace>,
+    options: &CheckOptions,
+) -> Result<CheckOutcome, IndexError> {
     let mut summary = CheckSummary::default();
     let mut workspaces = Vec::new();
     for workspace in read {

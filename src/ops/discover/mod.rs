@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, path::Path};
 use futures_util::{StreamExt, future::join_all, stream};
 use serde::Serialize;
 
-pub use offers::{OfferedVersions, offers};
+pub(crate) use offers::{OfferedVersions, offers};
 
 use super::adopt::{AdoptError, Draft};
 use crate::{
@@ -32,7 +32,7 @@ const NOT_THERE: [&str; 4] = ["CREATING", "CREATION_FAILED", "DELETING", "FAILED
 
 /// What AWS has.
 #[derive(Debug, Default, Serialize)]
-pub struct Discovery {
+pub(crate) struct Discovery {
     /// The regions that were asked.
     pub regions: Vec<AskedRegion>,
     /// Their workspaces.
@@ -43,7 +43,7 @@ pub struct Discovery {
 
 /// A region that was asked.
 #[derive(Debug, Serialize)]
-pub struct AskedRegion {
+pub(crate) struct AskedRegion {
     /// Its name; nothing where none is configured.
     pub region: Option<String>,
     /// Why its workspaces are not known.
@@ -59,7 +59,7 @@ pub struct AskedRegion {
 
 /// A workspace that AWS has.
 #[derive(Debug, Serialize)]
-pub struct DiscoveredWorkspace {
+pub(crate) struct DiscoveredWorkspace {
     /// Its id.
     pub id: String,
     /// The name that people gave it.
@@ -126,7 +126,7 @@ fn told(error: Option<&AwsError>) -> (Option<String>, Option<String>) {
 
 impl Discovery {
     /// Returns what kind of failure it is, where it is one.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         let failed = self.regions.iter().find_map(|region| region.kind);
         let one_answered = self.regions.iter().any(|region| region.kind.is_none());
         let incomplete = self.workspaces.iter().any(|found| found.error.is_some());
@@ -138,7 +138,7 @@ impl Discovery {
     }
 
     /// Puts the workspaces that the manifest at `path` does not name into it.
-    pub async fn write(&mut self, path: &Path) -> Result<(), AdoptError> {
+    pub(crate) async fn write(&mut self, path: &Path) -> Result<(), AdoptError> {
         let draft = Draft::open(path)?;
         let (mut names, mut tables) = (names(draft.manifest()), Vec::new());
         for found in self.workspaces.iter_mut().filter(|found| found.manifest.is_none() && found.is_there()) {
@@ -162,7 +162,7 @@ fn names(manifest: &Manifest) -> BTreeSet<WorkspaceName> {
 }
 
 /// Asks AWS for the workspaces of these regions, of that of the environment where none is named.
-pub async fn discover(client: &Client, manifest: &Manifest, regions: &[Region]) -> Discovery {
+pub(crate) async fn discover(client: &Client, manifest: &Manifest, regions: &[Region]) -> Discovery {
     let mut wanted: Vec<Option<&Region>> = Vec::new();
     for region in regions {
         if !wanted.contains(&Some(region)) {

@@ -20,7 +20,7 @@ const LIMIT: Duration = Duration::from_secs(15);
 
 /// What AWS offers for a workspace.
 #[derive(Debug, Serialize)]
-pub struct OfferedVersions {
+pub(crate) struct OfferedVersions {
     /// The name of the workspace.
     pub workspace: String,
     /// The versions that it can be upgraded to, like `10.4`.
@@ -34,7 +34,7 @@ pub struct OfferedVersions {
 
 impl OfferedVersions {
     /// Returns a sentence where the version is not among what is offered.
-    pub fn remark(&self) -> Option<String> {
+    pub(crate) fn remark(&self) -> Option<String> {
         let others = match self.offered.as_slice() {
             [] => "no upgrade at all".to_owned(),
             [one] => format!("only {one}"),
@@ -49,7 +49,7 @@ impl OfferedVersions {
 ///
 /// Without credentials, without a network or without an answer in time nothing is known, and nothing is said; what else goes
 /// wrong is a remark.
-pub async fn offers(
+pub(crate) async fn offers(
     client: &Client,
     workspaces: Vec<(&Workspace, Option<&GrafanaVersion>)>,
     wanted: &GrafanaVersion,

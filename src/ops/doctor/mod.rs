@@ -19,7 +19,7 @@ use crate::{
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     /// What was looked at.
     pub name: &'static str,
     /// Whether it is in order now.
@@ -35,14 +35,14 @@ pub struct Check {
 
 /// What a look at the cache came to.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct DoctorOutcome {
+pub(crate) struct DoctorOutcome {
     /// One by one.
     pub checks: Vec<Check>,
 }
 
 impl DoctorOutcome {
     /// Returns the kind of failure where something is not in order.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         self.checks.iter().any(|check| !check.ok).then_some(Kind::Storage)
     }
 
@@ -83,7 +83,7 @@ impl DoctorOutcome {
 
 /// The cache could not be repaired.
 #[derive(Debug, thiserror::Error)]
-pub enum DoctorError {
+pub(crate) enum DoctorError {
     /// The lock cannot be had.
     #[error("nothing was repaired")]
     Home(#[from] HomeError),
@@ -92,7 +92,7 @@ pub enum DoctorError {
 crate::diagnostic::diagnose!(DoctorError { forward Home; });
 
 /// Checks the cache; with `sources`, repairs what can be repaired.
-pub async fn doctor(context: &Context, sources: Option<&Sources>) -> Result<DoctorOutcome, DoctorError> {
+pub(crate) async fn doctor(context: &Context, sources: Option<&Sources>) -> Result<DoctorOutcome, DoctorError> {
     let mut outcome = DoctorOutcome::default();
     let (this, repairs) = (context.clone(), sources.is_some());
     let is_usable = outcome.add(move |outcome| folder::check(&this, outcome)).await;

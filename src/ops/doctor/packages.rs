@@ -19,7 +19,7 @@ use crate::{
         sources::Sources,
     },
     resolver::Surroundings,
-    store::{self, PackageFault, StoreError, StrayFile},
+    store::{self, FolderStore, PackageFault, StoreError, StrayFile},
     upstream::PackageName,
     verifier::{Promise, Received, verify},
 };
@@ -61,9 +61,9 @@ pub(super) async fn check(context: &Context, sources: Option<&Sources>, outcome:
         Ok(found) => found,
         Err(error) => return outcome.failed(NAME, &error),
     };
-    let (this, found) = (context.clone(), Arc::new(found));
+    let found = Arc::new(found);
     let same = Arc::clone(&found);
-    outcome.add(move |outcome| report_access(&this, deep, &same, outcome)).await;
+    outcome.add(move |outcome| report_access(deep, &same, outcome)).await;
     report_unknown(context, deep, &found, outcome).await;
     report_broken(context, sources, &found, outcome).await;
 }
@@ -95,7 +95,7 @@ async fn inspect(context: &Context, blobs: Vec<Blob>, deep: bool) -> Result<Stor
     Ok(found)
 }
 
-fn report_access(context: &Context, repairs: bool, found: &StoreFindings, outcome: &mut DoctorOutcome) {
+fn report_access(repairs: bool, found: &StoreFindings, outcome: &mut DoctorOutcome) {
     let Some(first) = found.exposed.first() else { return };
     let detail = format!("{} may be written by other users, `{}` first", count(&found.exposed), first.display());
     let hint = "`plugport doctor --repair` reads all packages again and takes the permission away".to_owned();
@@ -103,7 +103,7 @@ fn report_access(context: &Context, repairs: bool, found: &StoreFindings, outcom
         return outcome.bad("permissions", detail, Some(hint));
     }
     // Their bytes were read in this run: what others changed is among the broken ones.
-    match context.folder_store().close(&found.exposed) {
+    match FolderStore::close(&found.exposed) {
         Ok(()) => outcome.repaired("permissions", format!("{detail}: no longer")),
         Err(error) => outcome.failed("permissions", &error),
     }
@@ -121,8 +121,8 @@ async fn report_unknown(context: &Context, repairs: bool, found: &StoreFindings,
         return outcome.fair("unknown files", detail, hint);
     }
     let taken = take_up(context, &found.unknown).await;
-    let (store, strays) = (context.folder_store(), found.strays.clone());
-    let strays = blocking(move || strays.iter().try_for_each(|stray| store.remove_stray(stray))).await;
+    let strays = found.strays.clone();
+    let strays = blocking(move || strays.iter().try_for_each(FolderStore::remove_stray)).await;
     match (taken, strays) {
         (Ok(taken), Ok(())) => {
             let left = found.unknown.len() - taken;

@@ -1,6 +1,6 @@
 //! The packages of versions that were chosen already: nothing is chosen again, and what was locked must hold.
 
-use super::{FetchError, FetchFailure, LockedPackages, package::PackageToFetch, selection::Selection};
+use super::{FetchError, FetchFailure, LockedPackages, selection::Selection, wanted::PackageToFetch};
 use crate::{
     index::{Index, IndexError, StoredPlugin, StoredRelease},
     lockfile::{Lock, PackageDigest},
@@ -11,7 +11,7 @@ use crate::{
 
 /// Returns the packages of a lock, each version once for each set of digests: for the platforms of the workspaces that have
 /// it, and for these.
-pub fn locked_packages(lock: &Lock, platforms: &[Platform]) -> Vec<LockedPackages> {
+pub(crate) fn locked_packages(lock: &Lock, platforms: &[Platform]) -> Vec<LockedPackages> {
     let mut found: Vec<LockedPackages> = Vec::new();
     for workspace in lock.workspaces.values() {
         for (plugin, locked) in &workspace.plugins {

@@ -8,6 +8,7 @@ mod locked;
 mod outcome;
 mod package;
 mod selection;
+mod wanted;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,14 +17,11 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 
-pub use locked::locked_packages;
-pub use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
+pub(crate) use locked::locked_packages;
+pub(crate) use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
 pub(super) use self::package::describe;
-use self::{
-    package::{PackageSink, PackageToFetch},
-    selection::Selection,
-};
+use self::{package::PackageSink, selection::Selection, wanted::PackageToFetch};
 use crate::{
     home::HomeError,
     index::{Index, IndexError, IndexWriter},
@@ -37,7 +35,7 @@ use crate::{
 
 /// What to fetch.
 #[derive(Clone, Debug)]
-pub enum FetchRequest {
+pub(crate) enum FetchRequest {
     /// These plugins.
     Plugins(Vec<PluginSpec>),
     /// The newest versions of every plugin.
@@ -51,7 +49,7 @@ pub enum FetchRequest {
 
 /// The packages of a version that was chosen already.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct LockedPackages {
+pub(crate) struct LockedPackages {
     /// The plugin.
     pub plugin: PluginId,
     /// The version.
@@ -64,7 +62,7 @@ pub struct LockedPackages {
 
 /// What to fetch, and for where.
 #[derive(Clone, Debug)]
-pub struct FetchOptions {
+pub(crate) struct FetchOptions {
     /// Which plugins.
     pub subject: FetchRequest,
     /// The platforms, at least one, and what else the versions must work with.
@@ -77,7 +75,7 @@ pub struct FetchOptions {
 
 /// A fetch did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchStartError {
+pub(crate) enum FetchStartError {
     /// The cache cannot be used.
     #[error("nothing was fetched")]
     Home(#[from] HomeError),
@@ -92,7 +90,7 @@ pub enum FetchStartError {
 crate::diagnostic::diagnose!(FetchStartError { forward Home, Index, Store; });
 
 /// Fetches packages and what they depend on; takes the lock of the cache.
-pub async fn fetch(
+pub(crate) async fn fetch(
     context: &Context,
     sources: &Sources,
     options: &FetchOptions,
@@ -103,7 +101,7 @@ pub async fn fetch(
 }
 
 /// Fetches under a lock that the caller holds, from an index that the caller has proven.
-pub async fn fetch_locked(
+pub(crate) async fn fetch_locked(
     context: &Context,
     sources: &Sources,
     options: &FetchOptions,

@@ -25,7 +25,7 @@ pub(super) struct Obtained {
 
 /// A package in the store.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Fetched {
+pub(crate) struct Fetched {
     /// The plugin.
     pub plugin: PluginId,
     /// The version.
@@ -51,7 +51,7 @@ impl From<Blob> for Fetched {
 
 /// A package was not fetched.
 #[derive(Debug, thiserror::Error)]
-pub enum FetchError {
+pub(crate) enum FetchError {
     /// There is no such plugin, or no such version.
     #[error(transparent)]
     Lookup(#[from] LookupError),
@@ -108,7 +108,7 @@ diagnose!(FetchError {
 
 /// What was not fetched, and why.
 #[derive(Debug, Serialize)]
-pub struct FetchFailure {
+pub(crate) struct FetchFailure {
     /// The plugin.
     pub plugin: PluginId,
     /// The version, where one was chosen.
@@ -141,7 +141,7 @@ impl FetchFailure {
 
 /// What a fetch did.
 #[derive(Debug, Default, Serialize)]
-pub struct FetchOutcome {
+pub(crate) struct FetchOutcome {
     /// Packages that came.
     pub fetched: Vec<Fetched>,
     /// Packages that were there.
@@ -156,7 +156,7 @@ pub struct FetchOutcome {
 
 impl FetchOutcome {
     /// Returns what a failure means for the whole: nothing, part, or what the first failure is.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         let first = self.failed.first()?;
         let some = !self.fetched.is_empty() || !self.present.is_empty();
         Some(if some { Kind::Partly } else { first.error.kind() })

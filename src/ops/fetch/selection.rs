@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::{FetchFailure, FetchOptions, FetchRequest, package::PackageToFetch};
+use super::{FetchFailure, FetchOptions, FetchRequest, wanted::PackageToFetch};
 use crate::{
     index::{Index, IndexError, StoredRelease},
     model::{Dependency, PluginId, PluginSpec},

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
     use crate::{
         fleet::target::Refusal,
-        ops::{changes::VersionChange, install::PackageError},
+        ops::{changes::VersionChange, install::packages::PackageError},
     };
 
     #[test]

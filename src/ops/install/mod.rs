@@ -5,6 +5,7 @@
 //! *Not for:* waves, gates and rollbacks: see [`crate::ops::rollout`].
 
 mod apply;
+mod error;
 mod packages;
 mod plan;
 mod repair;
@@ -12,7 +13,6 @@ mod versions;
 
 use futures_util::{StreamExt, stream};
 
-pub use packages::PackageError;
 pub(in crate::ops) use packages::Permits;
 
 use self::{
@@ -41,7 +41,7 @@ const MAX_ROUNDS: usize = 16;
 
 /// What to install, and how.
 #[derive(Clone, Debug)]
-pub struct InstallOptions {
+pub(crate) struct InstallOptions {
     /// The plugins.
     pub specs: Vec<PluginSpec>,
     /// Only say what would be done.
@@ -58,7 +58,7 @@ pub struct InstallOptions {
 
 /// An installation did not start.
 #[derive(Debug, thiserror::Error)]
-pub enum InstallStartError {
+pub(crate) enum InstallStartError {
     /// The cache cannot be used.
     #[error("nothing was installed")]
     Home(#[from] HomeError),
@@ -90,7 +90,7 @@ impl Ready {
 }
 
 /// Installs or upgrades plugins on every target.
-pub async fn install(
+pub(crate) async fn install(
     context: &Context,
     sources: &Sources,
     targets: Vec<Target>,

@@ -30,7 +30,7 @@ use crate::{
 
 /// A package must not be installed.
 #[derive(Debug, thiserror::Error)]
-pub enum PackageError {
+pub(crate) enum PackageError {
     /// The package is not in the store.
     #[error("the package of {0} is not in the store")]
     NoPackage(PackageName),

@@ -2,65 +2,21 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
 };
 
-use super::{Ready, versions::Versions};
+use super::{Ready, error::ChoiceError, versions::Versions};
 use crate::{
-    diagnostic::{Kind, diagnose},
     index::{Index, IndexError},
-    model::{Change, Dependency, PluginId, PluginSpec, PluginVersion, Presence, VersionRequest},
+    model::{Change, Dependency, PluginId, PluginSpec, PluginVersion, Presence, VersionRequest, topological_order},
     ops::{
-        candidates::{self, LookupError},
+        candidates,
         changes::VersionChange,
         server_warnings::WarningKind,
         target::{InstalledPlugin, Snapshot},
     },
-    resolver::Explanation,
-    signature::PolicyError,
     upstream::PackageName,
 };
-
-/// Why a plugin cannot be installed.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum ChoiceError {
-    /// No version is chosen.
-    #[error(transparent)]
-    Lookup(#[from] LookupError),
-    /// It does not work together with the other requested plugins.
-    #[error(transparent)]
-    Unsolvable(Box<Explanation>),
-    /// It, or a dependency, is unsigned according to the catalog, and packages are not verified here.
-    #[error("{explanation}")]
-    Unsigned {
-        /// The unsigned plugin.
-        plugin: PluginId,
-        /// Why no signed plugin will do.
-        explanation: Box<Explanation>,
-    },
-    /// A dependency is chosen in another version, for another reason.
-    #[error("it needs {plugin} `{wanted}`, and {chosen} was chosen because {}", reason(needed_by.as_ref()))]
-    Conflict {
-        /// The dependency.
-        plugin: PluginId,
-        /// The versions that it needs.
-        wanted: VersionRequest,
-        /// The version that was chosen.
-        chosen: PluginVersion,
-        /// The plugin that the version was chosen for; `None` if it is requested.
-        needed_by: Option<PluginId>,
-    },
-}
-
-fn reason(needed_by: Option<&PluginId>) -> String {
-    needed_by.map_or_else(|| "it is requested".to_owned(), |plugin| format!("{plugin} needs it"))
-}
-
-diagnose!(ChoiceError {
-    forward Lookup, Unsolvable;
-    Unsigned { plugin } => Kind::Integrity, PolicyError::Unsigned(plugin.clone()).hint();
-    Conflict { plugin } => Kind::Failed, format!("name a version of {plugin} that works with all: `{plugin}@VERSION`");
-});
 
 /// One plugin of an installation.
 #[derive(Debug)]
@@ -267,24 +223,13 @@ fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> VersionChan
 /// Puts dependencies before dependents; in a circle, the plugin that was requested first comes last. A dependency that the
 /// server installs with a dependent comes after that dependent, and before the other dependents.
 fn sort(mut steps: BTreeMap<PluginId, InstallStep>, order: Vec<PluginId>) -> Vec<InstallStep> {
-    let brought = |(id, step): (&PluginId, &InstallStep)| Some((id.clone(), step.brought_by.clone()?));
-    let brought: HashMap<PluginId, PluginId> = steps.iter().filter_map(brought).collect();
-    let mut waiting: Vec<PluginId> = order.into_iter().rev().collect();
-    let mut sorted = Vec::new();
-    while !waiting.is_empty() {
-        let open: HashSet<PluginId> = waiting.iter().cloned().collect();
-        let bringer = |need: &PluginId| brought.get(need).filter(|bringer| open.contains(*bringer));
-        let is_ready = |id: &PluginId| {
-            let waits = |need: &PluginId| {
-                need != id && (open.contains(need) || bringer(need).is_some_and(|bringer| bringer != id))
-            };
-            steps.get(id).is_none_or(|step| !step.needs.iter().any(waits))
-        };
-        let place = waiting.iter().position(is_ready).unwrap_or(0);
-        let id = waiting.remove(place);
-        sorted.extend(steps.remove(&id));
-    }
-    sorted
+    let bringer = |need: &PluginId| steps.get(need).and_then(|step| step.brought_by.clone());
+    let needs = |id: &PluginId| {
+        let needs = steps.get(id).into_iter().flat_map(|step| &step.needs).filter(|need| *need != id);
+        needs.flat_map(|need| [Some(need.clone()), bringer(need)]).flatten().collect()
+    };
+    let sorted = topological_order(order.into_iter().rev(), needs);
+    sorted.iter().filter_map(|id| steps.remove(id)).collect()
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Ready, plan::ChoiceError};
+use super::{Ready, error::ChoiceError};
 use crate::{
     index::{Index, IndexError},
     model::{PluginId, PluginSpec, PluginVersion},

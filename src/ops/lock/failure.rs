@@ -13,7 +13,7 @@ use crate::{
 
 /// Nothing can be locked.
 #[derive(Debug, thiserror::Error)]
-pub enum LockStartError {
+pub(crate) enum LockStartError {
     /// The catalog cannot be read.
     #[error("nothing was locked")]
     Index(#[from] IndexError),
@@ -44,7 +44,7 @@ diagnose!(LockStartError {
 
 /// Why a workspace cannot be locked.
 #[derive(Debug, thiserror::Error)]
-pub enum LockFault {
+pub(crate) enum LockFault {
     /// It cannot be read, and its version of Grafana is not known from the lock.
     #[error("it cannot be read, and the lock has no version of Grafana for it: {message}")]
     Unread {
@@ -109,7 +109,7 @@ fn needed(by: &[PluginId]) -> String {
 
 impl LockFault {
     /// Returns what kind of failure it is.
-    pub fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         match self {
             Self::Unread { kind, .. } => *kind,
             Self::Stopped { source, .. } => source.kind(),
@@ -120,7 +120,7 @@ impl LockFault {
     }
 
     /// Returns what to do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unread { hint, .. } => hint.clone(),
             Self::Hidden => None,
@@ -169,7 +169,7 @@ impl WorkspaceLockError {
 
 /// A workspace that cannot be locked.
 #[derive(Debug)]
-pub struct LockFailure {
+pub(crate) struct LockFailure {
     /// The workspace.
     pub workspace: WorkspaceName,
     /// Whether its previous entry stays in the lock.
@@ -180,7 +180,7 @@ pub struct LockFailure {
 
 impl LockFailure {
     /// Returns the reason as a sentence.
-    pub fn reason(&self) -> String {
+    pub(crate) fn reason(&self) -> String {
         Chain(&self.fault).to_string()
     }
 }

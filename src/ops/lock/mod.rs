@@ -18,8 +18,8 @@ use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
 use failure::WorkspaceLockError;
-pub use failure::{LockFailure, LockFault, LockStartError};
-pub use resolution::resolve_lock;
+pub(crate) use failure::{LockFailure, LockFault, LockStartError};
+pub(crate) use resolution::resolve_lock;
 
 use crate::{
     diagnostic::Kind,
@@ -35,11 +35,11 @@ use crate::{
 };
 
 /// A workspace as it was read, or why it was not.
-pub type WorkspaceState = (WorkspaceName, Result<Snapshot, TargetError>);
+pub(crate) type WorkspaceState = (WorkspaceName, Result<Snapshot, TargetError>);
 
 /// Which plugins may change their locked version.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum LockUpgrade {
+pub(crate) enum LockUpgrade {
     /// None: a locked version stays if it satisfies the manifest.
     #[default]
     Nothing,
@@ -51,7 +51,7 @@ pub enum LockUpgrade {
 
 /// How versions are chosen.
 #[derive(Clone, Debug, Default)]
-pub struct LockOptions {
+pub(crate) struct LockOptions {
     /// Which plugins may change their locked version.
     pub upgrade: LockUpgrade,
     /// Versions that were published later are not chosen, unless the manifest names them exactly or they are locked.
@@ -62,7 +62,7 @@ pub struct LockOptions {
 
 /// The input of a lock.
 #[derive(Clone, Copy, Debug)]
-pub struct LockRequest<'a> {
+pub(crate) struct LockRequest<'a> {
     /// The wanted plugins.
     pub manifest: &'a Manifest,
     /// The existing lock; an empty one if there is none.
@@ -75,7 +75,7 @@ pub struct LockRequest<'a> {
 
 /// The new lock. Nothing is written.
 #[derive(Debug, Default)]
-pub struct ResolvedLock {
+pub(crate) struct ResolvedLock {
     /// The lock; a workspace that failed has its previous entry.
     pub lock: Lock,
     /// The workspaces that failed, in the order of the manifest.
@@ -88,7 +88,7 @@ pub struct ResolvedLock {
 
 /// The result of a lock.
 #[derive(Debug, Serialize)]
-pub struct LockOutcome {
+pub(crate) struct LockOutcome {
     /// The lock.
     pub path: PathBuf,
     /// Whether it changed, or would change.
@@ -113,7 +113,7 @@ pub struct LockOutcome {
 
 impl LockOutcome {
     /// Returns the kind of failure: all or some workspaces failed, or a check found a difference.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         match self.failed.first() {
             Some(first) if self.failed.len() == self.considered => Some(first.fault.kind()),
             Some(_) => Some(Kind::Partly),
@@ -123,7 +123,7 @@ impl LockOutcome {
 }
 
 /// Reads workspaces at the same time, without changing them. The states are in the order of the targets.
-pub async fn read_states(targets: Vec<(WorkspaceName, Target)>, concurrency: usize) -> Vec<WorkspaceState> {
+pub(crate) async fn read_states(targets: Vec<(WorkspaceName, Target)>, concurrency: usize) -> Vec<WorkspaceState> {
     let read = |(name, target): (WorkspaceName, Target)| async move {
         let state = target.read(true).await;
         (name, state)
@@ -134,7 +134,7 @@ pub async fn read_states(targets: Vec<(WorkspaceName, Target)>, concurrency: usi
 /// Writes the lock beside the manifest at `path`, or with `check` only finds out whether it would change.
 ///
 /// If only some workspaces can be locked, the lock is written with the previous entries of the others.
-pub async fn lock(
+pub(crate) async fn lock(
     context: &Context,
     sources: &Sources,
     (manifest, path): (&Manifest, &Path),

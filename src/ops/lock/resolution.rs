@@ -33,7 +33,7 @@ type Unknown = (PluginId, String, Platform);
 ///
 /// Versions of the previous lock stay unless they are to be upgraded. Dependencies that the catalog does not have are read
 /// from the fetched package; offline, or if the fetch fails, they are left out and reported.
-pub async fn resolve_lock(
+pub(crate) async fn resolve_lock(
     context: &Context,
     sources: &Sources,
     request: &LockRequest<'_>,

@@ -12,7 +12,7 @@ use crate::{
 
 /// A version that is locked without a digest.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub struct Undigested {
+pub(crate) struct Undigested {
     /// The plugin.
     pub plugin: PluginId,
     /// The version.

@@ -13,7 +13,7 @@ use crate::{
 
 /// A lock cannot be read or written.
 #[derive(Debug, thiserror::Error)]
-pub enum LockFileError {
+pub(crate) enum LockFileError {
     /// The existing lock is refused.
     #[error("the lock `{}` is refused", path.display())]
     Refused {
@@ -47,19 +47,19 @@ diagnose!(LockFileError {
 });
 
 /// Returns the path of the lock of a manifest: beside it, `plugport.lock` for `plugport.toml`.
-pub fn lock_path(manifest: &Path) -> PathBuf {
+pub(crate) fn lock_path(manifest: &Path) -> PathBuf {
     manifest.with_extension("lock")
 }
 
 /// Reads a lock; `None` if there is no file.
-pub fn read_lock(path: &Path) -> Result<Option<Lock>, LockFileError> {
+pub(crate) fn read_lock(path: &Path) -> Result<Option<Lock>, LockFileError> {
     let text = read_text(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
     let lock = text.map(|text| Lock::parse(&text)).transpose();
     lock.map_err(|source| LockFileError::Refused { path: path.to_owned(), source })
 }
 
 /// Writes a lock if the file differs; returns whether it was written.
-pub fn write_lock(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
+pub(crate) fn write_lock(path: &Path, lock: &Lock) -> Result<bool, LockFileError> {
     let former = read_text(path).map_err(|source| LockFileError::Read { path: path.to_owned(), source })?;
     let text = lock.to_text();
     if former.as_deref() == Some(&text) {

@@ -7,6 +7,6 @@ mod catalog;
 mod file;
 
 pub(in crate::ops) use catalog::CatalogReader;
-pub use catalog::Undigested;
-pub use file::{LockFileError, lock_path, read_lock, write_lock};
+pub(crate) use catalog::Undigested;
+pub(crate) use file::{LockFileError, lock_path, read_lock, write_lock};
 pub(in crate::ops) use file::{put, read_text};

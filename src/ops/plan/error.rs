@@ -7,7 +7,7 @@ use crate::{
 
 /// No plan was made.
 #[derive(Debug, thiserror::Error)]
-pub enum PlanStartError {
+pub(crate) enum PlanStartError {
     /// The lock cannot be used.
     #[error("nothing was planned")]
     Lock(#[from] LockFileError),

@@ -21,9 +21,9 @@ use self::{
     catalog::CatalogFacts,
     survey::{Survey, survey},
 };
-pub use self::{
+pub(crate) use self::{
     error::PlanStartError,
-    save::{PlanSaveError, SavedPlanError, save, saved},
+    save::{save, saved},
 };
 use crate::{
     diagnostic::Kind,
@@ -53,7 +53,7 @@ const AMAZON_QUOTA: usize = 50;
 
 /// How to plan.
 #[derive(Clone, Debug, Default)]
-pub struct PlanOptions {
+pub(crate) struct PlanOptions {
     /// Versions that were published later are not chosen, unless they are requested by name.
     pub published_before: Option<Timestamp>,
     /// The versions that the last rollout left on each workspace.
@@ -62,7 +62,7 @@ pub struct PlanOptions {
 
 /// A plan, with the notes from making it.
 #[derive(Debug)]
-pub struct Planned {
+pub(crate) struct Planned {
     /// The plan.
     pub plan: Plan,
     /// Notes about workspaces, each starts with the name.
@@ -73,25 +73,25 @@ pub struct Planned {
 
 impl Planned {
     /// Returns the kind of failure: the first one if no workspace could be read.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         self.unread.first().filter(|_| self.plan.workspaces.is_empty()).map(|(_, unread)| unread.kind)
     }
 }
 
 /// Returns the digest by which a plan identifies a lock.
-pub fn lock_digest(lock: &Lock) -> Sha256Digest {
+pub(crate) fn lock_digest(lock: &Lock) -> Sha256Digest {
     Sha256Digest::from_bytes(Sha256::digest(lock.to_text()).into())
 }
 
 /// Returns the digest of the lock beside a manifest; `None` if there is none.
-pub fn current_lock(manifest_path: &Path) -> Result<Option<Sha256Digest>, PlanStartError> {
+pub(crate) fn current_lock(manifest_path: &Path) -> Result<Option<Sha256Digest>, PlanStartError> {
     Ok(read_lock(&lock_path(manifest_path))?.as_ref().map(lock_digest))
 }
 
 /// Makes a plan for workspaces, given in the order of the manifest.
 ///
 /// Without a lock, versions are chosen for this plan alone, and packages may be fetched to read their dependencies.
-pub async fn plan(
+pub(crate) async fn plan(
     context: &Context,
     sources: &Sources,
     (manifest, path): (&Manifest, &Path),

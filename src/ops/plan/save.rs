@@ -14,7 +14,7 @@ use crate::{
 /// A plan cannot be saved.
 #[derive(Debug, thiserror::Error)]
 #[error("the plan cannot be written to `{}`", path.display().to_string().escape_debug())]
-pub struct PlanSaveError {
+pub(crate) struct PlanSaveError {
     path: PathBuf,
     source: io::Error,
 }
@@ -26,7 +26,7 @@ const MAX_BYTES: u64 = 256 << 20;
 
 /// A saved plan cannot be used.
 #[derive(Debug, thiserror::Error)]
-pub enum SavedPlanError {
+pub(crate) enum SavedPlanError {
     /// It cannot be read.
     #[error("the plan `{}` cannot be read", path.display().to_string().escape_debug())]
     Read {
@@ -48,7 +48,7 @@ pub enum SavedPlanError {
 diagnose!(SavedPlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`, and apply it without editing it");
 
 /// Returns the plan that was saved at `path`.
-pub fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
+pub(crate) fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
     let unreadable = |source| SavedPlanError::Read { path: path.to_owned(), source };
     let bytes = disk::read_regular(path, MAX_BYTES).map_err(unreadable)?;
     let text = String::from_utf8(bytes).map_err(|error| unreadable(io::Error::other(error)))?;
@@ -56,7 +56,7 @@ pub fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
 }
 
 /// Writes the text of a plan to a file that only the owner may read, completely or not at all.
-pub fn save(path: &Path, text: &str) -> Result<(), PlanSaveError> {
+pub(crate) fn save(path: &Path, text: &str) -> Result<(), PlanSaveError> {
     let failed = |source| PlanSaveError { path: path.to_owned(), source };
     disk::write_atomic(path, text.as_bytes(), 0o600).map_err(failed)
 }

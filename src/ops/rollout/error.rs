@@ -11,7 +11,7 @@ use crate::{
 
 /// A rollout could not be started or resumed.
 #[derive(Debug, thiserror::Error)]
-pub enum RolloutError {
+pub(crate) enum RolloutError {
     /// The journal failed, or another process holds its lock.
     #[error(transparent)]
     Journal(#[from] JournalError),

@@ -12,7 +12,7 @@ use crate::{
 
 /// Everything that is known of one rollout.
 #[derive(Debug)]
-pub struct Story {
+pub(crate) struct Story {
     /// The rollout.
     pub listed: RolloutSummary,
     /// The plan.
@@ -26,7 +26,7 @@ pub struct Story {
 }
 
 /// Returns all rollouts, the newest first, and who carries one out.
-pub fn list(home: &Home) -> Result<(Vec<RolloutSummary>, Option<RolloutHolder>), JournalError> {
+pub(crate) fn list(home: &Home) -> Result<(Vec<RolloutSummary>, Option<RolloutHolder>), JournalError> {
     match Journal::open_existing(&home.journal_path())? {
         None => Ok((Vec::new(), None)),
         Some(journal) => Ok((journal.list()?, living(home, journal.holder()?))),
@@ -34,7 +34,7 @@ pub fn list(home: &Home) -> Result<(Vec<RolloutSummary>, Option<RolloutHolder>),
 }
 
 /// Returns the rollout whose name begins like this; without a name the unfinished one, or else the last.
-pub fn story(home: &Home, start: Option<&str>) -> Result<Story, RolloutError> {
+pub(crate) fn story(home: &Home, start: Option<&str>) -> Result<Story, RolloutError> {
     let journal = Journal::open_existing(&home.journal_path())?.ok_or(JournalError::Nothing)?;
     let listed = journal.find(start)?;
     let holder = living(home, journal.holder()?).filter(|holder| holder.rollout == listed.id);

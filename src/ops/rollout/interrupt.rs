@@ -11,7 +11,7 @@ use crate::journal::RolloutId;
 
 /// Whether the rollout shall end, and whether a running rollout reacts to that.
 #[derive(Debug)]
-pub struct Interrupt {
+pub(crate) struct Interrupt {
     wanted: watch::Sender<bool>,
     heeded: AtomicBool,
     left: OnceLock<RolloutId>,
@@ -25,22 +25,22 @@ impl Default for Interrupt {
 
 impl Interrupt {
     /// Requests the end.
-    pub fn want(&self) {
+    pub(crate) fn want(&self) {
         self.wanted.send_replace(true);
     }
 
     /// Returns whether a running rollout reacts, and ends soon after the request.
-    pub fn is_heeded(&self) -> bool {
+    pub(crate) fn is_heeded(&self) -> bool {
         self.heeded.load(Ordering::SeqCst)
     }
 
     /// Returns whether the end was requested.
-    pub fn is_wanted(&self) -> bool {
+    pub(crate) fn is_wanted(&self) -> bool {
         *self.wanted.borrow()
     }
 
     /// Returns the rollout that was left unfinished.
-    pub fn left(&self) -> Option<RolloutId> {
+    pub(crate) fn left(&self) -> Option<RolloutId> {
         self.left.get().cloned()
     }
 

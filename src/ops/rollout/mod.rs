@@ -4,7 +4,7 @@
 //! checked; after that, whatever happens, the journal has the state of the rollout, and another process can resume it.
 //! *Not for:* deciding what comes next: the engine does, from the journal alone.
 
-pub mod content;
+pub(crate) mod content;
 mod drift;
 mod driver;
 mod error;
@@ -19,12 +19,12 @@ mod tasks;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
-pub use self::{
+pub(crate) use self::{
     error::RolloutError,
     history::{Story, list, story},
     interrupt::Interrupt,
-    report::{Left, RolloutOutcome, WorkspaceFailure},
-    retained::{LastKnown, last_known},
+    report::{Left, RolloutOutcome},
+    retained::last_known,
 };
 pub(in crate::ops) use retained::needed;
 
@@ -46,7 +46,7 @@ const ASKED_AT_ONCE: usize = 32;
 
 /// A workspace of a rollout, connected.
 #[derive(Clone, Debug)]
-pub struct Member {
+pub(crate) struct Member {
     /// The connection.
     pub target: Target,
     /// The workspace in the manifest.
@@ -54,11 +54,11 @@ pub struct Member {
 }
 
 /// The workspaces of a rollout.
-pub type Members = BTreeMap<WorkspaceName, Member>;
+pub(crate) type Members = BTreeMap<WorkspaceName, Member>;
 
 /// How a rollout is carried out.
 #[derive(Clone, Debug)]
-pub struct RolloutOptions {
+pub(crate) struct RolloutOptions {
     /// Who carries it out.
     pub operator: Operator,
     /// The id of a lock that is taken over from another process.
@@ -76,14 +76,14 @@ pub struct RolloutOptions {
 }
 
 /// Receives the entries of a rollout as they are written.
-pub trait Observer: fmt::Debug + Send + Sync {
+pub(crate) trait Observer: fmt::Debug + Send + Sync {
     /// An entry was written.
     fn written(&self, rollout: &RolloutId, entry: &JournalEntry);
 }
 
 /// What a rollout is carried out with.
 #[derive(Clone, Copy, Debug)]
-pub struct Setting<'a> {
+pub(crate) struct Setting<'a> {
     /// The cache, the network and the clock.
     pub context: &'a Context,
     /// The upstreams that packages come from.
@@ -98,7 +98,7 @@ pub struct Setting<'a> {
 
 /// What is done with a rollout that was started.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Onward {
+pub(crate) enum Onward {
     /// It continues.
     Resume,
     /// It is rolled back.
@@ -108,7 +108,7 @@ pub enum Onward {
 }
 
 /// Carries out a plan.
-pub async fn apply(
+pub(crate) async fn apply(
     setting: Setting<'_>,
     plan: Plan,
     members: Members,
@@ -153,7 +153,7 @@ pub async fn apply(
 }
 
 /// Resumes a rollout, rolls it back, or ends it.
-pub async fn go_on(
+pub(crate) async fn go_on(
     setting: Setting<'_>,
     id: &RolloutId,
     members: Members,
@@ -208,6 +208,6 @@ fn refuse_useless(engine: &Engine, id: &RolloutId, way: Onward) -> Result<(), Ro
 
 /// Returns the time at which something was written, for people.
 #[must_use]
-pub fn clock_time(at: Timestamp) -> String {
+pub(crate) fn clock_time(at: Timestamp) -> String {
     at.to_string().get(11..19).unwrap_or_default().to_owned()
 }

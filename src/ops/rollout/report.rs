@@ -11,7 +11,7 @@ use crate::{
 
 /// How a rollout was left.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Left {
+pub(crate) enum Left {
     /// It is over.
     Finished(Ending),
     /// It cannot go on without somebody's help.
@@ -22,7 +22,7 @@ pub enum Left {
 
 /// What became of a rollout.
 #[derive(Clone, Debug, Serialize)]
-pub struct RolloutOutcome {
+pub(crate) struct RolloutOutcome {
     /// Its name.
     pub rollout: RolloutId,
     /// How it ended; nothing where it can still be resumed.
@@ -56,7 +56,7 @@ pub struct RolloutOutcome {
 
 /// Why a workspace failed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct WorkspaceFailure {
+pub(crate) struct WorkspaceFailure {
     /// The workspace.
     pub workspace: crate::model::WorkspaceName,
     /// Why.
@@ -106,7 +106,7 @@ impl RolloutOutcome {
     }
 
     /// Returns what it means for whoever wanted the plan to be carried out; nothing where all of it was.
-    pub fn kind(&self) -> Option<Kind> {
+    pub(crate) fn kind(&self) -> Option<Kind> {
         let some = self.summary.changed > 0;
         let partly = if some { Kind::Partly } else { Kind::Failed };
         match self.ending {
@@ -122,7 +122,7 @@ impl RolloutOutcome {
     }
 
     /// Returns what it means for whoever wanted it to be taken back, or left where it is.
-    pub fn kind_of_end(&self) -> Option<Kind> {
+    pub(crate) fn kind_of_end(&self) -> Option<Kind> {
         match self.ending {
             Some(Ending::Undone | Ending::RolledBack | Ending::Aborted) => None,
             _ => self.kind().or(Some(Kind::Failed)),

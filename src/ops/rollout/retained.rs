@@ -15,10 +15,10 @@ use crate::{
 const LOOKED_AT: usize = 20;
 
 /// The versions that rollouts left on workspaces, as far as they are known.
-pub type LastKnown = BTreeMap<WorkspaceName, BTreeMap<PluginId, PluginVersion>>;
+pub(crate) type LastKnown = BTreeMap<WorkspaceName, BTreeMap<PluginId, PluginVersion>>;
 
 /// Returns the versions that the last rollouts left: what is another one later was changed by somebody else.
-pub fn last_known(home: &Home) -> Result<LastKnown, RolloutError> {
+pub(crate) fn last_known(home: &Home) -> Result<LastKnown, RolloutError> {
     let mut left = LastKnown::new();
     let Some(journal) = Journal::open_existing(&home.journal_path())? else { return Ok(left) };
     let all = journal.list()?;

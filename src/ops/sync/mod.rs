@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
-pub use outcome::{Alert, PluginCounts, SyncOutcome, VersionCounts};
+pub(crate) use outcome::{Alert, SyncOutcome};
 
 use self::{
     select::{DetailRequest, SyncSelection, select},
@@ -38,7 +38,7 @@ const GIVE_UP_AFTER: usize = 5;
 
 /// What to sync, and how.
 #[derive(Clone, Debug)]
-pub struct SyncOptions {
+pub(crate) struct SyncOptions {
     /// Only these plugins, and what they depend on; empty for all.
     pub only: Vec<PluginId>,
     /// How many requests run at once: at least 2.
@@ -51,7 +51,7 @@ pub struct SyncOptions {
 
 /// A sync changed nothing, because it failed.
 #[derive(Debug, thiserror::Error)]
-pub enum SyncError {
+pub(crate) enum SyncError {
     /// The cache cannot be used.
     #[error("the sync did not start")]
     Home(#[from] HomeError),
@@ -84,7 +84,11 @@ diagnose!(SyncError {
 });
 
 /// Brings the index up to date; returns what changed and what was left out.
-pub async fn sync(context: &Context, upstream: &Upstream, options: &SyncOptions) -> Result<SyncOutcome, SyncError> {
+pub(crate) async fn sync(
+    context: &Context,
+    upstream: &Upstream,
+    options: &SyncOptions,
+) -> Result<SyncOutcome, SyncError> {
     let started = std::time::Instant::now();
     let _lock = context.lock().await?;
     let writer = context.index().create_writer().await?;

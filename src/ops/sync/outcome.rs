@@ -14,7 +14,7 @@ use crate::{
 
 /// How many plugins there are, and what became of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct PluginCounts {
+pub(crate) struct PluginCounts {
     /// Those that are listed now.
     pub total: u64,
     /// Those that are new.
@@ -29,7 +29,7 @@ pub struct PluginCounts {
 
 /// How many versions there are, and what became of them.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct VersionCounts {
+pub(crate) struct VersionCounts {
     /// Those that are listed now.
     pub total: u64,
     /// Those that are new.
@@ -42,7 +42,7 @@ pub struct VersionCounts {
 
 /// Something that someone must look at before it is believed.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Alert {
+pub(crate) struct Alert {
     /// What kind of change it is, `digest-changed`.
     pub kind: &'static str,
     /// The plugin.
@@ -70,7 +70,7 @@ impl From<CatalogChange> for Alert {
 
 impl Alert {
     /// Returns whether the alert is on the digest of a package, as against one on the plugin or one that is only told.
-    pub fn refuses(&self) -> bool {
+    pub(crate) fn refuses(&self) -> bool {
         self.kind.parse().is_ok_and(ChangeKind::is_of_digest)
     }
 }
@@ -96,7 +96,7 @@ impl fmt::Display for Alert {
 
 /// What a sync did, in the shape of its JSON.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct SyncOutcome {
+pub(crate) struct SyncOutcome {
     /// The upstream.
     pub source: String,
     /// What became of the plugins.

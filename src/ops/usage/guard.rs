@@ -22,7 +22,7 @@ const NAMED: usize = 5;
 
 /// Watches over one target, which is read when it is first asked for.
 #[derive(Debug)]
-pub struct Guard<'a> {
+pub(crate) struct Guard<'a> {
     context: &'a Context,
     target: &'a Target,
     read: OnceCell<Result<WorkspaceUsage, UsageError>>,
@@ -30,7 +30,7 @@ pub struct Guard<'a> {
 
 /// A plugin must not go.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-pub enum StillUsed {
+pub(crate) enum StillUsed {
     /// Something needs it.
     #[error("{plugin} is needed by {counts}: {}", .named.join(", "))]
     Needed {
@@ -60,7 +60,7 @@ diagnose!(StillUsed {
 
 impl<'a> Guard<'a> {
     /// Watches over a target.
-    pub fn new(context: &'a Context, target: &'a Target) -> Self {
+    pub(crate) fn new(context: &'a Context, target: &'a Target) -> Self {
         Self { context, target, read: OnceCell::new() }
     }
 
@@ -68,7 +68,7 @@ impl<'a> Guard<'a> {
     ///
     /// `installed` are the plugins of the target: what has an id like a part of an app is one, unless it is installed by
     /// itself.
-    pub async fn check(
+    pub(crate) async fn check(
         &self,
         plugin: &PluginId,
         installed: &BTreeMap<PluginId, InstalledPlugin>,

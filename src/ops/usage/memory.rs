@@ -71,7 +71,7 @@ fn folder(context: &Context) -> PathBuf {
 
 /// A file of the folder.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct MemoryFile {
+pub(crate) struct MemoryFile {
     /// Where it is.
     pub path: PathBuf,
     /// Its length in bytes.
@@ -82,13 +82,13 @@ pub struct MemoryFile {
 
 impl MemoryFile {
     /// Returns whether it can be read as what this program writes; one that cannot is of no harm, and of no use.
-    pub fn is_readable(&self) -> bool {
+    pub(crate) fn is_readable(&self) -> bool {
         fs::read(&self.path).is_ok_and(|bytes| serde_json::from_slice::<MemoryDocument>(&bytes).is_ok())
     }
 }
 
 /// Returns the files that the scans of dashboards are kept in, one for each organisation that was read, by name.
-pub fn memory_files(context: &Context) -> std::io::Result<Vec<MemoryFile>> {
+pub(crate) fn memory_files(context: &Context) -> std::io::Result<Vec<MemoryFile>> {
     let entries = match fs::read_dir(folder(context)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,

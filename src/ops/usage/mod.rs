@@ -8,9 +8,9 @@ mod guard;
 mod memory;
 mod read;
 
-pub use guard::{Guard, StillUsed};
-pub use memory::{MemoryFile, memory_files};
-pub use read::{read_one, read_usage};
+pub(crate) use guard::{Guard, StillUsed};
+pub(crate) use memory::memory_files;
+pub(crate) use read::{read_one, read_usage};
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -25,7 +25,7 @@ use crate::{
 
 /// A workspace could not be read at all.
 #[derive(Debug, thiserror::Error)]
-pub enum UsageError {
+pub(crate) enum UsageError {
     /// It is a folder.
     #[error("a folder of plugins has no dashboards: it is not known what uses them")]
     Folder,
@@ -53,7 +53,7 @@ diagnose!(UsageError {
 
 /// What plugins are needed for on one workspace.
 #[derive(Debug)]
-pub struct WorkspaceUsage {
+pub(crate) struct WorkspaceUsage {
     /// The name of the workspace.
     pub name: String,
     /// The organisations that could be seen.
@@ -62,7 +62,7 @@ pub struct WorkspaceUsage {
 
 /// What plugins are needed for in one organisation.
 #[derive(Debug)]
-pub struct OrganisationUsage {
+pub(crate) struct OrganisationUsage {
     /// The organisation.
     pub info: OrganisationInfo,
     /// What could not be read, in words; empty when all was.
@@ -74,7 +74,7 @@ pub struct OrganisationUsage {
 /// How much a plugin is needed on a workspace.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
-pub struct UsedBy {
+pub(crate) struct UsedBy {
     /// How many dashboards.
     pub dashboards: usize,
     /// How many data sources.
@@ -91,7 +91,7 @@ pub struct UsedBy {
 
 /// Where some dashboards lie, and whose they are.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
-pub struct DashboardGroup {
+pub(crate) struct DashboardGroup {
     /// The folders, outermost first.
     pub folder: String,
     /// Whoever made them, where that is told.
@@ -102,7 +102,7 @@ pub struct DashboardGroup {
 
 impl OrganisationUsage {
     /// Makes the graph; a dashboard that was not understood or not read to its end is a gap too.
-    pub fn new(info: OrganisationInfo, mut gaps: Vec<String>, graph: Graph) -> Self {
+    pub(crate) fn new(info: OrganisationInfo, mut gaps: Vec<String>, graph: Graph) -> Self {
         let unread = graph
             .unresolved
             .iter()
@@ -112,25 +112,25 @@ impl OrganisationUsage {
     }
 
     /// Returns whether everything could be read.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.gaps.is_empty()
     }
 }
 
 impl WorkspaceUsage {
     /// Returns whether everything could be read in at least one organisation and in every other.
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         !self.organisations.is_empty() && self.organisations.iter().all(OrganisationUsage::is_complete)
     }
 
     /// Returns what needs a plugin, organisation by organisation.
-    pub fn uses_of<'a>(&'a self, plugin: &PluginId) -> impl Iterator<Item = &'a PluginUses> {
+    pub(crate) fn uses_of<'a>(&'a self, plugin: &PluginId) -> impl Iterator<Item = &'a PluginUses> {
         let found: Vec<_> = self.organisations.iter().filter_map(|one| one.graph.uses_of(plugin)).collect();
         found.into_iter()
     }
 
     /// Returns how much a plugin is needed.
-    pub fn used_by(&self, plugin: &PluginId) -> UsedBy {
+    pub(crate) fn used_by(&self, plugin: &PluginId) -> UsedBy {
         let mut used = UsedBy { complete: self.is_complete(), ..UsedBy::default() };
         let mut places: BTreeMap<(String, Option<String>), usize> = BTreeMap::new();
         for uses in self.uses_of(plugin) {

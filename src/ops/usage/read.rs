@@ -18,7 +18,10 @@ use crate::{
 const WORKSPACES: usize = 4;
 
 /// Returns what plugins are needed for on every target.
-pub async fn read_usage(context: &Context, targets: Vec<Target>) -> Vec<(Target, Result<WorkspaceUsage, UsageError>)> {
+pub(crate) async fn read_usage(
+    context: &Context,
+    targets: Vec<Target>,
+) -> Vec<(Target, Result<WorkspaceUsage, UsageError>)> {
     stream::iter(targets)
         .map(|target| async move {
             let usage = read_one(context, &target).await;
@@ -30,7 +33,7 @@ pub async fn read_usage(context: &Context, targets: Vec<Target>) -> Vec<(Target,
 }
 
 /// Returns what plugins are needed for on one target.
-pub async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsage, UsageError> {
+pub(crate) async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsage, UsageError> {
     let grafana = target.as_server()?;
     let found = grafana.organisations().await?;
     let mut organisations = Vec::new();

@@ -16,8 +16,9 @@ mod tests;
 
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
-pub use error::EngineError;
-pub use report::{StepOutcome, StepResult, WaveState, WaveStatus};
+pub(crate) use error::EngineError;
+pub use report::{StepOutcome, StepResult};
+pub(crate) use report::{WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
 
 use super::{Ending, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};

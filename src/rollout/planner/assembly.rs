@@ -10,7 +10,7 @@ use crate::{
 
 /// A workspace with the decision about it.
 #[derive(Clone, Debug)]
-pub struct DecidedWorkspace {
+pub(crate) struct DecidedWorkspace {
     /// The name.
     pub name: WorkspaceName,
     /// The labels, by which waves select.
@@ -22,7 +22,7 @@ pub struct DecidedWorkspace {
 }
 
 /// Returns the plan for workspaces in the order of the manifest.
-pub fn assemble(
+pub(crate) fn assemble(
     base: Base,
     made_at: Timestamp,
     policy: Rollout,

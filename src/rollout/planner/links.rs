@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::PluginId;
+use crate::model::{PluginId, topological_order};
 
 /// The dependencies of each plugin.
 #[derive(Clone, Debug, Default)]
@@ -35,14 +35,6 @@ impl<'a> Links<'a> {
 
     /// Returns plugins with dependencies before dependents, otherwise by id. In a circle the first id comes first.
     pub(super) fn sorted(&self, plugins: impl IntoIterator<Item = &'a PluginId>) -> Vec<&'a PluginId> {
-        let mut waiting: BTreeSet<_> = plugins.into_iter().collect();
-        let mut sorted = Vec::new();
-        while !waiting.is_empty() {
-            let is_ready = |plugin: &&&PluginId| !self.needs(plugin).any(|needed| waiting.contains(needed));
-            let Some(next) = waiting.iter().find(is_ready).or_else(|| waiting.first()).copied() else { break };
-            waiting.remove(next);
-            sorted.push(next);
-        }
-        sorted
+        topological_order(plugins.into_iter().collect::<BTreeSet<_>>(), |plugin| self.needs(plugin).collect())
     }
 }

@@ -13,7 +13,7 @@ mod workspace_planner;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use assembly::{DecidedWorkspace, assemble};
+pub(crate) use assembly::{DecidedWorkspace, assemble};
 
 use super::{Blocked, PlannedChange, Unmanaged, Warning};
 use crate::{
@@ -22,11 +22,11 @@ use crate::{
 };
 
 /// The hint if the lock does not fit the manifest and the workspaces.
-pub const LOCK_HINT: &str = "run `plugport lock`";
+pub(crate) const LOCK_HINT: &str = "run `plugport lock`";
 
 /// A workspace with everything that the decision depends on.
 #[derive(Clone, Debug)]
-pub struct PlannerInput {
+pub(crate) struct PlannerInput {
     /// Its name.
     pub name: WorkspaceName,
     /// The platform of its packages.
@@ -51,7 +51,7 @@ pub struct PlannerInput {
 
 /// What the manifest requests for a plugin on a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Requested {
+pub(crate) enum Requested {
     /// It is installed, in a version that every range allows.
     Present(Vec<VersionRange>),
     /// It is absent.
@@ -62,7 +62,7 @@ pub enum Requested {
 
 /// A version, as the catalog has it.
 #[derive(Clone, Debug, Default)]
-pub struct KnownVersion {
+pub(crate) struct KnownVersion {
     /// The range of Grafana versions that it declares.
     pub grafana_dependency: Option<String>,
     /// The plugins that it depends on; `None` if they are not known.
@@ -73,7 +73,7 @@ pub struct KnownVersion {
 
 /// The present state of a workspace.
 #[derive(Clone, Debug, Default)]
-pub struct There {
+pub(crate) struct There {
     /// The version of Grafana; `None` if it is not known.
     pub grafana: Option<GrafanaVersion>,
     /// The installed plugins.
@@ -84,7 +84,7 @@ pub struct There {
 
 /// An installed plugin.
 #[derive(Clone, Debug, Default)]
-pub struct Present {
+pub(crate) struct Present {
     /// The version; `None` if it cannot be read.
     pub version: Option<PluginVersion>,
     /// Why it does not work.
@@ -95,7 +95,7 @@ pub struct Present {
 
 /// Why something cannot be done.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Obstacle {
+pub(crate) struct Obstacle {
     /// Why.
     pub reason: String,
     /// What to do about it.
@@ -104,19 +104,19 @@ pub struct Obstacle {
 
 impl Obstacle {
     /// Returns an obstacle without a hint.
-    pub fn new(reason: impl Into<String>) -> Self {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), hint: None }
     }
 
     /// Returns an obstacle that a new lock removes.
-    pub fn of_lock(reason: impl Into<String>) -> Self {
+    pub(crate) fn of_lock(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), hint: Some(LOCK_HINT.to_owned()) }
     }
 }
 
 /// What is decided about one workspace.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct WorkspaceDecision {
+pub(crate) struct WorkspaceDecision {
     /// The actions, in their order.
     pub actions: Vec<PlannedChange>,
     /// The plugins that cannot be changed.
@@ -128,7 +128,7 @@ pub struct WorkspaceDecision {
 }
 
 /// Decides what to do on a workspace.
-pub fn decide(subject: &PlannerInput) -> WorkspaceDecision {
+pub(crate) fn decide(subject: &PlannerInput) -> WorkspaceDecision {
     let wants = wants::Wants::new(subject);
     match &subject.there {
         Ok(there) => workspace_planner::WorkspacePlanner::new(subject, there, wants).decide(),

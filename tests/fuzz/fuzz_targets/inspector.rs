@@ -7,7 +7,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use plugport::{
+use plugport::exposed::{
     archive::{Archive, ArchiveLimits, EntryKind, file_digests, inspect, named_plugin},
     model::{PluginId, Sha256Digest},
 };

@@ -4,7 +4,7 @@
 use std::cmp::Ordering;
 
 use libfuzzer_sys::fuzz_target;
-use plugport::model::{GrafanaVersion, PluginVersion, VersionRange};
+use plugport::exposed::model::{GrafanaVersion, PluginVersion, VersionRange};
 
 /// More would cost the cube of their number.
 const MOST: usize = 6;

@@ -4,7 +4,7 @@
 use std::{cell::OnceCell, collections::HashSet};
 
 use libfuzzer_sys::fuzz_target;
-use plugport::{
+use plugport::exposed::{
     index::{Index, Matched, PluginRecord, SearchQuery, Sort},
     model::{Plugin, PluginStatus, PluginType, Signature, Timestamp},
 };

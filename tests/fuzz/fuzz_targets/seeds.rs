@@ -11,7 +11,7 @@ use std::{
 };
 
 use libfuzzer_sys::fuzz_target;
-use plugport::{
+use plugport::exposed::{
     archive::{ArchiveLimits, inspect},
     signature::{Keyring, read_manifest},
 };

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use plugport::{
+use plugport::exposed::{
     fleet::settle::{Bounds, Event as Answer, NextStep, PendingChange, PluginState},
     model::{Presence, Timestamp, WorkspaceName},
     rollout::{Cause, Gate, Observation, Probe, Record, Task, TaskResult},

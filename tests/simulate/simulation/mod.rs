@@ -5,7 +5,7 @@ mod carrying;
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use fastrand::Rng;
-use plugport::{
+use plugport::exposed::{
     model::Timestamp,
     rollout::{Ending, Engine, EngineCommand, JournalEntry, Observation, Record, Task},
 };

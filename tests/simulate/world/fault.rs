@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fastrand::Rng;
-use plugport::fleet::settle::Event;
+use plugport::exposed::fleet::settle::Event;
 
 use super::{Effect, Heard, LATEST_EFFECT, PATIENCE, SECOND, Sent, Time, Truth, Who, Workspace, World};
 

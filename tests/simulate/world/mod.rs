@@ -5,7 +5,7 @@ mod fault;
 use std::collections::BTreeMap;
 
 use fastrand::Rng;
-use plugport::{
+use plugport::exposed::{
     fleet::settle::{Event, PluginState},
     model::{Change, PluginId, PluginVersion, Presence},
     rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},

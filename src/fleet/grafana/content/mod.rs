@@ -15,8 +15,8 @@ use std::{
 
 use serde_json::Value;
 
-pub use organisations::{OrganisationSession, Organisations};
-pub use rights::{Reach, Rights};
+pub use rights::Reach;
+pub(crate) use rights::Rights;
 
 use super::{Grafana, WorkspaceError};
 use crate::{

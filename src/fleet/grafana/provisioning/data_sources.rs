@@ -132,12 +132,12 @@ fn identity(found: &Value) -> impl Iterator<Item = (String, Value)> {
 }
 
 /// Returns whether a data source has the settings that it is to have, without regard to secrets.
-pub fn has_settings(found: &Value, name: &str, settings: &Value) -> bool {
+pub(crate) fn has_settings(found: &Value, name: &str, settings: &Value) -> bool {
     found.get("name").is_some_and(|found| found == name) && is_as(found, settings)
 }
 
 /// Returns whether a data source is as it was, without regard to secrets.
-pub fn is_as_it_was(found: &Value, before: &Value) -> bool {
+pub(crate) fn is_as_it_was(found: &Value, before: &Value) -> bool {
     is_as(found, &comparable(before)) && is_as(before, &comparable(found))
 }
 

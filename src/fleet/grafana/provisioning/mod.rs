@@ -14,8 +14,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
-pub use dashboards::{BundledDashboard, Saved};
-pub use data_sources::{has_settings, is_as_it_was};
+pub(crate) use dashboards::{BundledDashboard, Saved};
+pub(crate) use data_sources::{has_settings, is_as_it_was};
 pub use error::ContentError;
 
 use super::{Grafana, WorkspaceError};

@@ -37,7 +37,7 @@ const MAX_KEPT: u64 = 256 << 20;
 
 /// A change of content failed, or its outcome is unknown.
 #[derive(Debug, thiserror::Error)]
-pub enum ContentFault {
+pub(crate) enum ContentFault {
     /// The workspace failed or refused.
     #[error(transparent)]
     Change(#[from] ContentError),
@@ -236,7 +236,7 @@ async fn change(
 }
 
 /// Reads whether everything is as a step would make it, apart from secrets, which cannot be read.
-pub async fn is_so(server: &Grafana, content: &Content) -> Result<bool, WorkspaceError> {
+pub(crate) async fn is_so(server: &Grafana, content: &Content) -> Result<bool, WorkspaceError> {
     match &content.item {
         ContentItem::Dashboards { folder_uid, folder_title } => {
             dashboards::is_done(server, &content.plugin, folder_uid, folder_title).await
