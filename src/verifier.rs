@@ -121,10 +121,10 @@ pub enum VerifyError {
         found: String,
     },
     /// The archive is not safe, or is not of this plugin.
-    #[error("the archive of {plugin}{} is refused", version.as_ref().map_or_else(String::new, |version| format!("@{version}")))]
+    #[error("the archive{} is refused", describe(plugin.as_ref(), version.as_ref()))]
     Archive {
-        /// The plugin.
-        plugin: PluginId,
+        /// The plugin, where one was asked for.
+        plugin: Option<PluginId>,
         /// The version, where one was asked for.
         version: Option<PluginVersion>,
         /// Why.
@@ -150,12 +150,18 @@ pub enum VerifyError {
     },
 }
 
+fn describe(plugin: Option<&PluginId>, version: Option<&PluginVersion>) -> String {
+    let version = version.map_or_else(String::new, |version| format!("@{version}"));
+    plugin.map_or_else(String::new, |plugin| format!(" of {plugin}{version}"))
+}
+
 diagnose!(VerifyError {
     forward Archive { source };
     Unproven => Kind::Integrity, "sync from a source that publishes digests, like `https://grafana.com/api`";
     Mismatch => Kind::Integrity,
         "the package or the catalog was changed upstream or on the way: compare with another source before you trust either";
-    OtherVersion => Kind::Integrity;
+    OtherVersion => Kind::Integrity,
+        "the catalog and the package disagree: compare with another source before you trust either";
     Read => Kind::Storage;
 });
 
@@ -171,7 +177,7 @@ pub(crate) fn verify(received: Received, promise: &Promise, limits: &ArchiveLimi
         let (plugin, version) = (plugin.clone(), version.clone());
         return Err(mismatch(plugin, version, *digests, found));
     }
-    verify_archive(received, plugin, Some(version), limits).map(|verified| Verified { weak, ..verified })
+    verify_archive(received, Some(plugin), Some(version), limits).map(|verified| Verified { weak, ..verified })
 }
 
 /// Names the digest that differs: the SHA-256 where it does, else the MD5.
@@ -182,17 +188,17 @@ fn mismatch(plugin: PluginId, version: PluginVersion, promised: Digests, found: 
     VerifyError::Mismatch { plugin, version, promised, found }
 }
 
-/// Checks a file without a catalog: is it a safe package of this plugin, and of this version where one is named?
+/// Checks a file without a catalog: is it a safe package, and of this plugin and this version where they are named?
 ///
 /// The result is marked as weak: no catalog promised these bytes.
 pub fn verify_archive(
     mut received: Received,
-    plugin: &PluginId,
+    plugin: Option<&PluginId>,
     version: Option<&PluginVersion>,
     limits: &ArchiveLimits,
 ) -> Result<Verified, VerifyError> {
     let archive = archive::inspect(&mut received.file, plugin, limits).map_err(|source| VerifyError::Archive {
-        plugin: plugin.clone(),
+        plugin: plugin.cloned(),
         version: version.cloned(),
         source,
     })?;
@@ -200,7 +206,8 @@ pub fn verify_archive(
     match version {
         // Catalogs write some versions with a leading `v` that plugin.json does not have.
         Some(version) if !version.same_release(found) => {
-            Err(VerifyError::OtherVersion { plugin: plugin.clone(), version: version.clone(), found: found.clone() })
+            let plugin = archive.plugin_json().id.clone();
+            Err(VerifyError::OtherVersion { plugin, version: version.clone(), found: found.clone() })
         }
         _ => Ok(Verified { received, archive, weak: true }),
     }

@@ -1,6 +1,6 @@
 //! The central directory: one record for each entry.
 //!
-//! *Invariant:* a [`Record`] is a file or a folder that Grafana could read, with a name that is UTF-8.
+//! *Invariant:* a [`CentralRecord`] is a file or a folder that Grafana could read, with a name that is UTF-8.
 //! *Not for:* whether the name is safe or the local header agrees.
 
 use std::io::Read;
@@ -102,10 +102,8 @@ fn check_header(header: &CentralHeader, name: &[u8], extra: &[u8]) -> Result<Cen
     if header.disk != 0 {
         return Err(Rule::Split);
     }
+    // Info-ZIP writes UTF-8 without bit 11; Grafana takes the bytes as they are.
     let text = str::from_utf8(name).map_err(|_| Rule::Encoding)?;
-    if header.flags & UTF8 == 0 && !text.is_ascii() {
-        return Err(Rule::Encoding);
-    }
     let sizes = Sizes {
         size: header.size.into(),
         compressed: header.compressed.into(),
@@ -202,14 +200,17 @@ mod tests {
     }
 
     #[test]
-    fn names_must_be_utf8_and_marked_so() {
+    fn names_must_be_utf8_marked_or_not() {
         let named = |name: &[u8], flags| {
             part().both(|fields| (fields.name, fields.flags) = ([b"acme-tides-panel/", name].concat(), flags))
         };
         assert!(Zip::plugin([named("ü".as_bytes(), 1 << 11)]).inspect().is_ok());
-        assert!(matches!(rule(named("ü".as_bytes(), 0)), Rule::Encoding));
-        for name in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"a\x81"] {
-            assert!(matches!(rule(named(name, 1 << 11)), Rule::Encoding), "{name:?}");
+        let unmarked = Zip::plugin([named("ü".as_bytes(), 0)]).inspect().expect("as Info-ZIP writes it");
+        assert_eq!(unmarked.entries()[1].path().as_str(), "ü");
+        for name in [&b"\xff"[..], b"\xc0\xaf", b"\xed\xa0\x80", b"a\x81", b"\x81bersicht.png"] {
+            for flags in [0, 1 << 11] {
+                assert!(matches!(rule(named(name, flags)), Rule::Encoding), "{name:?}");
+            }
         }
     }
 

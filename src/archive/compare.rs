@@ -156,7 +156,7 @@ pub(super) fn digest(mut file: &File) -> io::Result<Sha256Digest> {
     }
 }
 
-/// Returns the digest of each file of `archive`, which was read from the same open `file`, by its path below the top
+/// Returns the digest of each file of `archive`, which was read from the same open `file`, by its path below the root
 /// folder.
 pub fn file_digests(
     file: &mut (impl Read + Seek),

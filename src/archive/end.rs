@@ -6,7 +6,7 @@
 
 use std::io::{self, Read, Seek, SeekFrom};
 
-use super::{ArchiveError, ArchiveLimits, Rule, fields::ByteReader};
+use super::{ArchiveError, ArchiveLimits, Rule, fields::ByteReader, rule::FoundFormat};
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_SIZE: usize = 22;
@@ -50,13 +50,23 @@ pub(super) fn find_directory(
         return Err(Rule::PackageTooLarge(limits.package_bytes).into());
     }
     let tail = read_tail(file, length)?;
-    let at = find_end_record(&tail)?;
+    let at = match find_end_record(&tail) {
+        Err(Rule::NotAZip(_)) => return Err(Rule::NotAZip(read_format(file)?).into()),
+        found => found?,
+    };
     let plain = parse_end(&tail[at..]).ok_or(Rule::EndRecord)?;
     let (counts, end_records) = match tail[..at].last_chunk::<LOCATOR_SIZE>().and_then(parse_locator) {
         Some(wide_at) => read_wide_end(&tail[..at], length - tail.len() as u64, wide_at?, plain)?,
         None => (plain, length - (tail.len() - at) as u64),
     };
     check_counts(&counts, end_records, limits)
+}
+
+fn read_format(file: &mut (impl Read + Seek)) -> io::Result<FoundFormat> {
+    let mut head = Vec::new();
+    file.rewind()?;
+    file.take(512).read_to_end(&mut head)?;
+    Ok(FoundFormat::of(&head))
 }
 
 fn read_tail(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<u8>> {
@@ -86,7 +96,7 @@ fn find_end_record(tail: &[u8]) -> Result<usize, Rule> {
     };
     let mut fitting = found.iter().copied().filter(fits);
     match (fitting.next(), fitting.next(), found.last()) {
-        (None, _, None) => Err(Rule::NotAZip),
+        (None, _, None) => Err(Rule::NotAZip(FoundFormat::Other)),
         (None, ..) => Err(Rule::EndRecord),
         (Some(at), None, Some(last)) if at == *last => Ok(at),
         (Some(_), ..) => Err(Rule::SecondEndRecord),
@@ -183,7 +193,7 @@ mod tests {
         let whole = plain().build();
         let gzip: &[u8] = b"\x1f\x8b\x08\0\0\0\0\0\0\x03";
         for bytes in [&[][..], b"<!doctype html><title>Sign in</title>", gzip, &whole[..whole.len() / 2]] {
-            assert!(matches!(broken(bytes), Rule::NotAZip), "{bytes:?}");
+            assert!(matches!(broken(bytes), Rule::NotAZip(_)), "{bytes:?}");
         }
         assert!(matches!(broken(&whole[..whole.len() - 1]), Rule::EndRecord));
         assert!(matches!(Zip::default().broken(), Rule::Empty));
@@ -281,7 +291,7 @@ mod tests {
     fn a_package_over_the_limit_is_refused() {
         let bytes = plain().build();
         let limits = ArchiveLimits { package_bytes: bytes.len() as u64 - 1, ..ArchiveLimits::default() };
-        let refused = crate::archive::inspect(&mut std::io::Cursor::new(&bytes), &id(), &limits);
+        let refused = crate::archive::inspect(&mut std::io::Cursor::new(&bytes), Some(&id()), &limits);
         assert!(refused.is_err() && inspect_bytes(&bytes).is_ok() && !PLUGIN_JSON.is_empty());
     }
 }

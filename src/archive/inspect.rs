@@ -17,12 +17,12 @@ use super::{
     content::{BUFFER, Inflater},
     end::{Directory, find_directory},
     local::{self, check_descriptor, read_local},
-    names::{Names, check_name, names_executable},
+    names::{Names, names_executable},
     parse_plugin_json,
 };
 use crate::model::{PluginId, RelPath};
 
-/// A record of the central directory whose name was accepted; the path is missing for the top folder.
+/// A record of the central directory whose name was accepted; the path is missing for the root folder.
 struct ListedRecord {
     record: CentralRecord,
     path: Option<RelPath>,
@@ -33,70 +33,51 @@ struct ListedRecord {
 /// Files that are read while they pass, by their paths.
 type CapturedFiles = HashMap<String, Vec<u8>>;
 
-/// Returns the plugin that a zip is of, according to the folder of its first entry.
-///
-/// It is a guess, for [`inspect`] to confirm: nothing of the zip was checked yet.
-pub fn named_plugin(file: impl Read + Seek) -> Option<PluginId> {
-    let archive = zip::ZipArchive::new(file).ok()?;
-    archive.file_names().next()?.ok()?.split('/').next()?.parse().ok()
-}
-
 /// Reads a zip whole and accepts it, or tells the first rule that it breaks; nothing is written.
 ///
-/// The zip must hold the plugin `expected` in one folder of that name. Grafana would rename any other folder; here it is
-/// a sign that the package is not what was asked for.
+/// Everything must be in one root folder. Its name does not count, since Grafana renames it: plugin.json says which plugin
+/// it is, and that must be `expected` if one is given.
 pub fn inspect(
     file: &mut (impl Read + Seek),
-    expected: &PluginId,
+    expected: Option<&PluginId>,
     limits: &ArchiveLimits,
 ) -> Result<Archive, ArchiveError> {
     let length = file.seek(SeekFrom::End(0))?;
     let directory = find_directory(file, length, limits)?;
-    let listed = read_directory(file, &directory, expected, limits)?;
+    let (listed, root_folder) = read_directory(file, &directory, limits)?;
     check_sizes(&listed, limits, length)?;
     let mut in_order: Vec<_> = listed.iter().collect();
     in_order.sort_by_key(|entry| entry.record.sizes.start);
     check_layout(&in_order, directory.start)?;
     compare_with_zip_library(file, &listed)?;
     let (entries, texts) = read_entries(file, &in_order, directory.start)?;
-    let (plugin_json, plugin_folder) = choose_plugin_json(&texts, expected)?;
+    let (plugin_json, plugin_folder) = choose_plugin_json(&texts, &root_folder, expected)?;
     let manifest = texts.get(&inside(plugin_folder, "MANIFEST.txt")).cloned();
     let unpacked_size = entries.iter().map(Entry::size).sum();
-    let top_folder = expected.as_str().to_owned();
-    Ok(Archive { top_folder, entries, unpacked_size, plugin_json, plugin_folder: plugin_folder.to_owned(), manifest })
+    Ok(Archive { root_folder, entries, unpacked_size, plugin_json, plugin_folder: plugin_folder.to_owned(), manifest })
 }
 
 fn read_directory(
     file: &mut (impl Read + Seek),
     directory: &Directory,
-    expected: &PluginId,
     limits: &ArchiveLimits,
-) -> Result<Vec<ListedRecord>, ArchiveError> {
+) -> Result<(Vec<ListedRecord>, String), ArchiveError> {
     file.seek(SeekFrom::Start(directory.start))?;
     let mut bytes = BufReader::with_capacity(BUFFER, file.take(directory.size));
     let mut names = Names::default();
     let mut listed = Vec::new();
     for _ in 0..directory.records {
         let record = read_record(&mut bytes)?;
-        let (path, kept) = accept(&record, &mut names, expected, limits).map_err(|rule| refuse(&record, rule))?;
-        let repeated = path.is_none() && listed.iter().any(|entry: &ListedRecord| entry.path.is_none());
-        if repeated {
-            return Err(refuse(&record, Rule::Duplicate));
-        }
+        let (path, kept) = accept(&record, &mut names, limits).map_err(|rule| refuse(&record, rule))?;
         listed.push(ListedRecord { record, path, kept });
     }
     let mut rest = [0];
-    if bytes.read(&mut rest)? == 0 { Ok(listed) } else { Err(Rule::CentralDirectory.into()) }
+    let root_folder = names.root().unwrap_or_default().to_owned();
+    if bytes.read(&mut rest)? == 0 { Ok((listed, root_folder)) } else { Err(Rule::CentralDirectory.into()) }
 }
 
-fn accept(
-    record: &CentralRecord,
-    names: &mut Names,
-    expected: &PluginId,
-    limits: &ArchiveLimits,
-) -> Result<(Option<RelPath>, bool), Rule> {
-    let Some(path) = check_name(&record.name, record.kind, expected)? else { return Ok((None, false)) };
-    names.add(&path, record.kind)?;
+fn accept(record: &CentralRecord, names: &mut Names, limits: &ArchiveLimits) -> Result<(Option<RelPath>, bool), Rule> {
+    let Some(path) = names.add(&record.name, record.kind)? else { return Ok((None, false)) };
     let limit = kept_limit(&path, limits).filter(|_| record.kind == EntryKind::File);
     match limit {
         Some(most) if record.sizes.size > most => Err(Rule::FileTooLarge(most)),
@@ -223,15 +204,21 @@ fn read_entry(
     Ok(content)
 }
 
-fn choose_plugin_json(texts: &CapturedFiles, expected: &PluginId) -> Result<(PluginJson, &'static str), ArchiveError> {
+fn choose_plugin_json(
+    texts: &CapturedFiles,
+    root_folder: &str,
+    expected: Option<&PluginId>,
+) -> Result<(PluginJson, &'static str), ArchiveError> {
     let mut chosen: Option<(PluginJson, &'static str)> = None;
     for folder in PLUGIN_FOLDERS {
         let name = inside(folder, "plugin.json");
         let Some(text) = texts.get(&name) else { continue };
-        let refuse = |rule| ArchiveError::from(rule).with_entry(&format!("{expected}/{name}"));
+        let refuse = |rule| ArchiveError::from(rule).with_entry(&format!("{root_folder}/{name}"));
         let parsed = parse_plugin_json(text).map_err(|error| refuse(Rule::PluginJson(error)))?;
         match &chosen {
-            None if parsed.id != *expected => return Err(refuse(Rule::OtherPlugin(parsed.id))),
+            None if expected.is_some_and(|expected| *expected != parsed.id) => {
+                return Err(refuse(Rule::OtherPlugin(parsed.id)));
+            }
             None => chosen = Some((parsed, folder)),
             Some((first, _)) if first.id != parsed.id || first.version != parsed.version => {
                 return Err(refuse(Rule::SecondPluginJson));
@@ -254,7 +241,7 @@ mod tests {
     const JSON: &str = "acme-tides-panel/plugin.json";
 
     fn with_limits(zip: &Zip, limits: ArchiveLimits) -> Result<Archive, ArchiveError> {
-        inspect(&mut std::io::Cursor::new(zip.build()), &id(), &limits)
+        inspect(&mut std::io::Cursor::new(zip.build()), Some(&id()), &limits)
     }
 
     #[test]
@@ -275,7 +262,7 @@ mod tests {
         assert_eq!(executable, [false, false, false, false, true, true]);
         assert_eq!(archive.plugin_json().version.as_str(), "1.2.3");
         assert_eq!(archive.unpacked_size(), PLUGIN_JSON.len() as u64 + 6 + 6 + 4 + 2);
-        assert_eq!((archive.top_folder(), archive.plugin_folder()), ("acme-tides-panel", ""));
+        assert_eq!((archive.root_folder(), archive.plugin_folder()), ("acme-tides-panel", ""));
         assert_eq!(archive.manifest(), Some(&b"signed"[..]));
     }
 
@@ -381,6 +368,39 @@ mod tests {
         assert_eq!(Zip::from_parts([dist(PLUGIN_JSON)]).inspect().expect("valid").plugin_folder(), "dist");
         assert!(Zip::plugin([dist(PLUGIN_JSON)]).inspect().is_ok());
         assert!(matches!(Zip::plugin([dist(&newer)]).broken(), Rule::SecondPluginJson));
+    }
+
+    #[test]
+    fn an_archive_of_a_commit_is_the_plugin_that_its_plugin_json_names() {
+        let root = "owner-repo-5f249d5";
+        let named = |path: &str, bytes: &[u8]| deflated(&format!("{root}/{path}"), bytes);
+        let parts = [
+            stored("owner-repo-5f249d5/", b""),
+            named("README.md", b"read me"),
+            named("dist/plugin.json", PLUGIN_JSON.as_bytes()),
+            named("dist/MANIFEST.txt", b"signed"),
+            named("src/plugin.json", br#"{"id":"%ID%","type":"panel"}"#),
+        ];
+        let zip = Zip::from_parts(parts.clone());
+        let archive = zip.inspect().expect("a real package");
+        assert_eq!((archive.root_folder(), archive.plugin_folder()), (root, "dist"));
+        assert_eq!((archive.plugin_json().id.as_str(), archive.manifest()), ("acme-tides-panel", Some(&b"signed"[..])));
+        let paths: Vec<_> = archive.entries().iter().map(|entry| entry.path().as_str()).collect();
+        assert_eq!(paths, ["README.md", "dist/plugin.json", "dist/MANIFEST.txt", "src/plugin.json"]);
+        let of = |expected: Option<&PluginId>| {
+            inspect(&mut std::io::Cursor::new(zip.build()), expected, &ArchiveLimits::default())
+        };
+        assert_eq!(of(None).expect("no plugin is expected").plugin_json().id, id());
+        let other = "acme-harbour-app".parse().expect("an id");
+        let error = of(Some(&other)).expect_err("another plugin");
+        let line = crate::diagnostic::Chain(&error).to_string();
+        assert!(
+            line.contains("`owner-repo-5f249d5/dist/plugin.json`: it is the plugin.json of `acme-tides-panel`"),
+            "{line}"
+        );
+        let [folder, rest @ ..] = parts;
+        assert!(Zip::from_parts(rest.into_iter().chain([folder.clone()])).inspect().is_ok());
+        assert!(matches!(Zip::from_parts([folder.clone(), folder]).broken(), Rule::Duplicate));
     }
 
     #[test]

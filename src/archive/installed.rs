@@ -82,21 +82,26 @@ pub(crate) struct InstalledManifest {
     pub bytes: Vec<u8>,
 }
 
-/// Returns the MANIFEST.txt of an installed plugin's folder, up to 4 MiB of it; `None` if there is no such file.
+/// Returns the MANIFEST.txt beside the plugin.json that counts, up to 4 MiB of it; `None` if there is no such file.
 pub(crate) fn read_installed_manifest(folder: &Dir) -> io::Result<Option<InstalledManifest>> {
+    let missing = |error: &io::Error| matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
     for part in PLUGIN_FOLDERS {
-        let file = open_folder(folder, if part.is_empty() { "." } else { part })
-            .and_then(|parent| open_file(&parent, "MANIFEST.txt"));
-        match file {
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(error),
-            Ok(None) => {}
-            Ok(Some(file)) => {
-                let mut bytes = Vec::new();
-                file.take(ArchiveLimits::default().manifest_bytes).read_to_end(&mut bytes)?;
-                return Ok(Some(InstalledManifest { folder: part, bytes }));
-            }
+        let parent = match open_folder(folder, if part.is_empty() { "." } else { part }) {
+            Err(error) if missing(&error) => continue,
+            parent => parent?,
+        };
+        match open_file(&parent, "plugin.json") {
+            Err(error) if missing(&error) => continue,
+            file => drop(file?),
         }
+        let file = match open_file(&parent, "MANIFEST.txt") {
+            Err(error) if missing(&error) => return Ok(None),
+            file => file?,
+        };
+        let Some(file) = file else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(ArchiveLimits::default().manifest_bytes).read_to_end(&mut bytes)?;
+        return Ok(Some(InstalledManifest { folder: part, bytes }));
     }
     Ok(None)
 }
@@ -131,6 +136,21 @@ mod tests {
         assert_eq!(read_installed(&dir).expect("found").version.as_str(), "1.2.3");
         put(&place, "plugin.json", PLUGIN_JSON.replace("1.2.3", "2.0.0").as_bytes());
         assert_eq!(read_installed(&dir).expect("found").version.as_str(), "2.0.0");
+    }
+
+    #[test]
+    fn the_manifest_is_the_one_beside_the_plugin_json_that_counts() {
+        let (place, dir) = folder();
+        std::fs::create_dir(place.path().join("dist")).expect("made");
+        put(&place, "dist/plugin.json", PLUGIN_JSON.as_bytes());
+        put(&place, "MANIFEST.txt", b"of nothing");
+        assert_eq!(read_installed_manifest(&dir).expect("read"), None);
+        put(&place, "dist/MANIFEST.txt", b"of dist");
+        let of_dist = InstalledManifest { folder: "dist", bytes: b"of dist".to_vec() };
+        assert_eq!(read_installed_manifest(&dir).expect("read"), Some(of_dist));
+        put(&place, "plugin.json", PLUGIN_JSON.as_bytes());
+        let found = read_installed_manifest(&dir).expect("read").expect("there");
+        assert_eq!((found.folder, &found.bytes[..]), ("", &b"of nothing"[..]));
     }
 
     #[test]

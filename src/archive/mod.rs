@@ -1,7 +1,7 @@
 //! Packages: zips that are checked as a whole before one byte of them is written, then unpacked and compared.
 //!
 //! *Invariant:* an [`Archive`] is the proof that every reader of its file sees the same entries with the same bytes, that
-//! no path leaves its folder or meets another path, and that plugin.json names the expected plugin.
+//! no path leaves its folder or meets another path, and that plugin.json names the plugin, which is the expected one.
 //! *Not for:* digests of the zip itself and signatures, which other modules check against the same open file.
 
 mod central;
@@ -12,6 +12,7 @@ mod end;
 mod extra;
 mod fields;
 mod folder;
+mod hint;
 mod inspect;
 mod installed;
 mod local;
@@ -26,10 +27,10 @@ pub use compare::file_digests;
 pub(crate) use compare::{CompareError, FileDifference, compare};
 pub(crate) use digests::{InstalledFiles, installed_files};
 pub(crate) use folder::open_folder;
-pub use inspect::{inspect, named_plugin};
+pub use inspect::inspect;
 pub(crate) use installed::{InstalledError, InstalledManifest, read_installed, read_installed_manifest};
 pub(crate) use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};
-pub(crate) use rule::{ArchiveError, Rule};
+pub(crate) use rule::{ArchiveError, FoundFormat, Rule};
 pub(crate) use unpack::{UnpackError, unpack};
 
 use crate::model::RelPath;
@@ -113,7 +114,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Returns the path below the top folder.
+    /// Returns the path below the root folder.
     pub fn path(&self) -> &RelPath {
         &self.path
     }
@@ -138,7 +139,7 @@ impl Entry {
 /// A package that was inspected and accepted. It describes the open file that it was read from.
 #[derive(Clone, Debug)]
 pub struct Archive {
-    top_folder: String,
+    root_folder: String,
     entries: Vec<Entry>,
     unpacked_size: u64,
     plugin_json: PluginJson,
@@ -147,7 +148,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Returns the entries in the order of their bytes in the file; the top folder itself is not among them.
+    /// Returns the entries in the order of their bytes in the file; the root folder itself is not among them.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
@@ -157,7 +158,7 @@ impl Archive {
         &self.plugin_json
     }
 
-    /// Returns the folder of plugin.json below the top folder: empty or `dist`.
+    /// Returns the folder of plugin.json below the root folder: empty or `dist`.
     pub fn plugin_folder(&self) -> &str {
         &self.plugin_folder
     }
@@ -172,8 +173,9 @@ impl Archive {
         self.unpacked_size
     }
 
-    /// Returns the name of the one folder that holds everything.
-    pub fn top_folder(&self) -> &str {
-        &self.top_folder
+    /// Returns the name of the one folder that has everything in the zip. It is no part of any path here, and need not be
+    /// the plugin's id.
+    pub fn root_folder(&self) -> &str {
+        &self.root_folder
     }
 }

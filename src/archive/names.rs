@@ -1,34 +1,26 @@
-//! The names of the entries: each safe by itself, and no two of them one file on any file system.
+//! The names of the entries: each safe by itself, all in one folder, and no two of them one file on any file system.
 //!
 //! *Invariant:* all accepted paths can be created side by side with and without regard to case and Unicode form.
 //! *Not for:* repair: a name is taken as it is or refused.
 
 use std::collections::{HashMap, hash_map};
 
-use unicode_normalization::{UnicodeNormalization, is_nfc};
+use unicode_normalization::UnicodeNormalization;
 
 use super::{EntryKind, Rule};
-use crate::model::{PluginId, RelPath, is_device_name};
+use crate::model::{RelPath, is_device_name};
 
 /// Endings of names that Grafana makes executable (`pkg/plugins/storage/fs.go`).
 const EXECUTABLE_ENDINGS: &[&str] =
     &["_linux_amd64", "_linux_arm", "_linux_arm64", "_darwin_amd64", "_darwin_arm64", "_windows_amd64.exe"];
 
-/// Returns the path below the top folder, or nothing for the top folder itself.
-pub(super) fn check_name(name: &str, kind: EntryKind, expected: &PluginId) -> Result<Option<RelPath>, Rule> {
-    let path: RelPath = name.strip_suffix('/').unwrap_or(name).parse().map_err(Rule::Name)?;
-    if !is_nfc(name) {
-        return Err(Rule::NotNormal);
-    }
-    if path.parts().any(is_device_name) {
-        return Err(Rule::DeviceName);
-    }
-    let in_top = path.parts().next() == Some(expected.as_str());
-    match path.without_top() {
-        Some(below) if in_top => Ok(Some(below)),
-        None if in_top && kind == EntryKind::Folder => Ok(None),
-        _ => Err(Rule::TopFolder(expected.clone())),
-    }
+/// The folder in which the archiver of macOS puts what other systems cannot keep.
+const MAC_METADATA: &str = "__MACOSX";
+
+/// Returns whether a root folder may have this name; its characters are those that Grafana's extractor replaces.
+fn is_root_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+    !name.is_empty() && name.bytes().all(allowed) && !matches!(name, "." | "..")
 }
 
 /// Returns whether a file of this name is a backend, whatever its mode in the zip.
@@ -56,12 +48,54 @@ struct NameNode {
 /// The paths so far as a tree, so that long paths cost no more memory than their text.
 #[derive(Debug, Default)]
 pub(super) struct Names {
+    root: Option<Box<str>>,
+    /// Whether the root folder has an entry of its own.
+    root_is_listed: bool,
     nodes: HashMap<(u32, Box<str>), NameNode>,
 }
 
 impl Names {
-    /// Adds a path, unless it meets another.
-    pub(super) fn add(&mut self, path: &RelPath, kind: EntryKind) -> Result<(), Rule> {
+    /// Returns the name of the root folder; `None` before the first entry.
+    pub(super) fn root(&self) -> Option<&str> {
+        self.root.as_deref()
+    }
+
+    /// Adds the name of an entry and returns its path below the root folder, or `None` for the root folder itself.
+    ///
+    /// The first entry decides how the root folder is named.
+    pub(super) fn add(&mut self, name: &str, kind: EntryKind) -> Result<Option<RelPath>, Rule> {
+        let path: RelPath = name.strip_suffix('/').unwrap_or(name).parse().map_err(Rule::Name)?;
+        let root = path.parts().next().unwrap_or_default();
+        let below = path.without_top();
+        if below.is_none() && kind == EntryKind::File {
+            return Err(Rule::TopLevelFile);
+        }
+        self.enter_root(root)?;
+        let Some(below) = below else {
+            let repeated = std::mem::replace(&mut self.root_is_listed, true);
+            return if repeated { Err(Rule::Duplicate) } else { Ok(None) };
+        };
+        if below.parts().any(is_device_name) {
+            return Err(Rule::DeviceName);
+        }
+        self.add_below(&below, kind)?;
+        Ok(Some(below))
+    }
+
+    fn enter_root(&mut self, name: &str) -> Result<(), Rule> {
+        match self.root.as_deref() {
+            _ if name == MAC_METADATA => Err(Rule::MacMetadata),
+            Some(root) if root == name => Ok(()),
+            Some(root) => Err(Rule::SecondRoot(root.to_owned())),
+            None if is_root_name(name) => {
+                self.root = Some(name.into());
+                Ok(())
+            }
+            None => Err(Rule::RootName),
+        }
+    }
+
+    fn add_below(&mut self, path: &RelPath, kind: EntryKind) -> Result<(), Rule> {
         let (folders, name) = path.as_str().rsplit_once('/').unwrap_or(("", path.as_str()));
         let mut parent = 0;
         for part in folders.split('/').filter(|part| !part.is_empty()) {
@@ -102,17 +136,18 @@ fn join(known: Role, new: Role) -> Result<Role, Rule> {
     }
 }
 
-/// There and back, since some letters meet others only in lower case (`ẞ`) and some only in upper case (`ß`, `ſ`).
-/// Windows drops trailing dots and spaces.
+/// Decomposed first, so that marks do not hide the letter that they are on. There and back, since some letters meet others
+/// only in lower case (`ẞ`) and some only in upper case (`ß`, `ſ`). Windows drops trailing dots and spaces.
 fn fold(part: &str) -> Box<str> {
-    let folded: String = part.to_lowercase().to_uppercase().to_lowercase().nfc().collect();
+    let decomposed: String = part.nfd().collect();
+    let folded: String = decomposed.to_lowercase().to_uppercase().to_lowercase().nfc().collect();
     folded.trim_end_matches(['.', ' ']).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::archive::tests::zips::{Zip, id, stored};
+    use crate::archive::tests::zips::{Zip, stored};
 
     fn rule_of_path(path: &str) -> Rule {
         Zip::plugin([stored(path, b"")]).broken()
@@ -156,8 +191,20 @@ mod tests {
         {
             assert!(matches!(rule_of(&pair), Rule::Collision(_)), "{pair:?}");
         }
-        assert!(matches!(rule("u\u{308}"), Rule::NotNormal));
         assert!(matches!(rule("PLUGIN.JSON"), Rule::Collision(_)));
+    }
+
+    #[test]
+    fn a_name_in_another_form_is_kept_unless_it_meets_another() {
+        for (name, other) in
+            [("u\u{308}.svg", "ü.svg"), ("u\u{308}", "Ü"), ("\u{212b}", "å"), ("\u{1100}\u{1161}", "가")]
+        {
+            let alone = Zip::plugin([stored(&format!("acme-tides-panel/{name}"), b"")]).inspect().expect("alone");
+            assert_eq!(alone.entries()[1].path().as_str(), name, "its bytes are kept");
+            for pair in [[name, other], [other, name]] {
+                assert!(matches!(rule_of(&pair), Rule::Collision(_)), "{pair:?}");
+            }
+        }
     }
 
     #[test]
@@ -186,21 +233,36 @@ mod tests {
             assert!(matches!(rule(below), Rule::DeviceName), "{below:?}");
         }
         assert!(matches!(rule("module.js:stream"), Rule::Name(_)));
-        assert!(check_name("acme-tides-panel/console.js", EntryKind::File, &id()).is_ok());
+        assert!(Names::default().add("acme-tides-panel/console.js", EntryKind::File).is_ok());
     }
 
     #[test]
-    fn everything_is_in_one_folder_named_as_the_plugin() {
-        for path in [
-            "plugin.json",
-            "other/module.js",
-            "Acme-Tides-Panel/module.js",
-            "acme-tides-panel-2/module.js",
-            "acme-tides-pane/module.js",
-            "acme-tides-panel",
-            "__MACOSX/x",
-        ] {
-            assert!(matches!(rule_of_path(path), Rule::TopFolder(_)), "{path:?}");
+    fn everything_is_in_one_folder_of_any_safe_name() {
+        let with = |path: &str| Zip::plugin([stored(path, b"")]).broken();
+        for path in
+            ["other/module.js", "Acme-Tides-Panel/module.js", "acme-tides-panel-2/x", "acme-tides-pane/x", ".git/x"]
+        {
+            assert!(matches!(with(path), Rule::SecondRoot(_)), "{path:?}");
+        }
+        assert!(matches!(with("plugin.json"), Rule::TopLevelFile));
+        assert!(matches!(with("acme-tides-panel"), Rule::TopLevelFile));
+        assert!(matches!(with("__MACOSX/x"), Rule::MacMetadata));
+        assert!(matches!(Zip::from_parts([stored("__MACOSX/acme-tides-panel/._x", b"")]).broken(), Rule::MacMetadata));
+        for root in ["acme tides", "acmé", "a+b", "$x", "a@b"] {
+            assert!(
+                matches!(Zip::from_parts([stored(&format!("{root}/x"), b"")]).broken(), Rule::RootName),
+                "{root:?}"
+            );
+        }
+        for root in ["acme-tides-panel-5f249d5", "owner-repo-5f249d5", "Acme_Tides.1", "x", "-", "con"] {
+            let names = ["", "plugin.json", "dist/a/b"].map(|name| format!("{root}/{name}"));
+            let mut names_of = Names::default();
+            let below = names.map(|name| {
+                let kind = if name.ends_with('/') { EntryKind::Folder } else { EntryKind::File };
+                names_of.add(&name, kind).expect(root).map(|path| path.as_str().to_owned())
+            });
+            assert_eq!(below, [None, Some("plugin.json".to_owned()), Some("dist/a/b".to_owned())]);
+            assert_eq!(names_of.root(), Some(root));
         }
     }
 

@@ -5,19 +5,70 @@
 
 use std::io;
 
-use super::PluginJsonError;
+use super::{PluginJsonError, hint::hint};
 use crate::{
     diagnostic::{Kind, diagnose},
     model::{ParseRelPathError, PluginId},
 };
+
+/// What a file without an end record is, by its first bytes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FoundFormat {
+    /// A zip whose end is missing.
+    CutZip,
+    /// A web page.
+    WebPage,
+    /// A gzip file: mostly a `tar.gz`.
+    Gzip,
+    /// A tar archive.
+    Tar,
+    /// An archive or a compressed file of another well-known format: 7z, rar, xz, bzip2, zstd.
+    OtherArchive,
+    /// None of these.
+    Other,
+}
+
+impl FoundFormat {
+    /// Returns the format that a file begins like; `head` is its first 512 bytes.
+    pub(super) fn of(head: &[u8]) -> Self {
+        const ARCHIVES: [&[u8]; 5] = [b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd"];
+        let text = head.trim_ascii_start();
+        let begins_like =
+            |start: &&str| text.get(..start.len()).is_some_and(|text| text.eq_ignore_ascii_case(start.as_bytes()));
+        if head.starts_with(b"PK\x03\x04") {
+            Self::CutZip
+        } else if head.starts_with(b"\x1f\x8b") {
+            Self::Gzip
+        } else if head.get(257..262) == Some(b"ustar") {
+            Self::Tar
+        } else if ARCHIVES.iter().any(|start| head.starts_with(start)) {
+            Self::OtherArchive
+        } else if ["<!doctype html", "<html"].iter().any(begins_like) {
+            Self::WebPage
+        } else {
+            Self::Other
+        }
+    }
+
+    const fn describe(self) -> &'static str {
+        match self {
+            Self::CutZip => "its end is missing: it has no end record",
+            Self::WebPage => "it is a web page, not a zip archive",
+            Self::Gzip => "it is a gzip file, not a zip archive",
+            Self::Tar => "it is a tar archive, not a zip archive",
+            Self::OtherArchive => "it is an archive of another format, not a zip archive",
+            Self::Other => "it is not a zip archive: it has no end record",
+        }
+    }
+}
 
 /// A rule that an archive broke. The letters and numbers are those of the fault table, section 3; APPNOTE is PKWARE's
 /// description of the zip format.
 #[derive(Debug, thiserror::Error)]
 pub enum Rule {
     /// P21: there is no end record.
-    #[error("it is not a zip archive: it has no end record")]
-    NotAZip,
+    #[error("{}", .0.describe())]
+    NotAZip(FoundFormat),
     /// The zip is too long.
     #[error("it has more than {0} bytes")]
     PackageTooLarge(u64),
@@ -54,23 +105,20 @@ pub enum Rule {
     /// The flags ask for something that no package needs.
     #[error("its flags {0:#06x} are not supported")]
     Flags(u16),
-    /// P2: the name is not UTF-8 and marked so, nor ASCII.
-    #[error("its name is neither ASCII nor marked as UTF-8 and valid")]
+    /// P2: the name is not UTF-8.
+    #[error("its name is not UTF-8")]
     Encoding,
     /// P1, P2, P3, P5: the name is no safe path.
     #[error("its name is not safe")]
     Name(#[source] ParseRelPathError),
-    /// P4: the name has another spelling in bytes that looks the same.
-    #[error("its name is not in Unicode's normal form C")]
-    NotNormal,
     /// P5: a part of the name is a device on Windows.
     #[error("a part of its name is the name of a device")]
     DeviceName,
     /// P11: the name is there twice.
     #[error("duplicate name")]
     Duplicate,
-    /// P4: two names differ in nothing but case, or in trailing dots and spaces.
-    #[error("its name differs from `{}` in case only", .0.escape_debug())]
+    /// P4: two names differ in nothing but case, Unicode form, or trailing dots and spaces.
+    #[error("its name is the same as `{}` on some file systems", .0.escape_debug())]
     Collision(String),
     /// P4: a file is the folder of another entry.
     #[error("it is both a file and a folder")]
@@ -114,9 +162,18 @@ pub enum Rule {
     /// P16: bytes follow the end of its deflate stream.
     #[error("bytes follow the end of its compressed bytes")]
     DeflateTail,
-    /// P22: it is not below the one folder named as the plugin.
-    #[error("it is not in a folder `{0}`")]
-    TopFolder(PluginId),
+    /// P22: the file is not in a root folder.
+    #[error("it is in no folder, while all files of a package are in one")]
+    TopLevelFile,
+    /// P22: there is more than one root folder.
+    #[error("it is not in `{}`, the folder of the entries before it", .0.escape_debug())]
+    SecondRoot(String),
+    /// P22: the name of the root folder has other characters than Grafana would replace.
+    #[error("the name of its folder has other characters than letters, digits, `.`, `_` and `-`")]
+    RootName,
+    /// P22: it is one of the files that the archiver of macOS adds beside the folder.
+    #[error("it is metadata of macOS, which Grafana would install as part of the plugin")]
+    MacMetadata,
     /// P23: there is no plugin.json.
     #[error("it has neither `plugin.json` nor `dist/plugin.json`")]
     NoPluginJson,
@@ -159,7 +216,7 @@ fn at(entry: Option<&str>) -> String {
 }
 
 diagnose!(ArchiveError {
-    Refused => Kind::Integrity;
+    Refused { entry, rule } => Kind::Integrity, hint(rule, entry.as_deref());
     Io => Kind::Storage;
 });
 

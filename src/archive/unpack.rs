@@ -115,7 +115,7 @@ struct PendingFile {
 }
 
 /// Writes the entries of `archive`, which was read from the same open `file`, into the empty folder `into`, without the
-/// top folder.
+/// root folder.
 ///
 /// Folders get mode 0755, files 0755 where they are executable and 0644 elsewhere. `into` must be private to the caller.
 pub(crate) fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> Result<Unpacked, UnpackError> {

@@ -108,8 +108,19 @@ fn p4_no_spelling_of_a_letter_makes_a_second_file() {
             assert!(matches!(found, Rule::Collision(_)), "{one} {other}: {found:?}");
         }
     }
-    for other in ["e\u{301}", "\u{212a}", "\u{212b}", "a\u{340}", "\u{1100}\u{1161}", "\u{f900}"] {
-        assert!(matches!(rule_of_name(other), Rule::NotNormal), "{other:?}");
+    let forms = [
+        ("é", "e\u{301}"),
+        ("k", "\u{212a}"),
+        ("Å", "\u{212b}"),
+        ("à", "a\u{340}"),
+        ("가", "\u{1100}\u{1161}"),
+        ("豈", "\u{f900}"),
+    ];
+    for (composed, other) in forms {
+        let named = |name: &str| stored(&format!("acme-tides-panel/{name}/x"), b"");
+        let found = Zip::plugin([named(composed), named(other)]).broken();
+        assert!(matches!(found, Rule::Collision(_)), "{composed} {other:?}: {found:?}");
+        assert!(Zip::plugin([named(other)]).inspect().is_ok(), "{other:?} collides with nothing");
     }
 }
 

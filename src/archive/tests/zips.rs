@@ -320,7 +320,7 @@ pub(in crate::archive) fn id() -> PluginId {
 
 /// Inspects these bytes with the limits that users get.
 pub(in crate::archive) fn inspect_bytes(bytes: &[u8]) -> Result<Archive, ArchiveError> {
-    inspect(&mut Cursor::new(bytes), &id(), &ArchiveLimits::default())
+    inspect(&mut Cursor::new(bytes), Some(&id()), &ArchiveLimits::default())
 }
 
 pub(in crate::archive) fn broken(bytes: &[u8]) -> Rule {

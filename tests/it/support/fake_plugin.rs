@@ -37,6 +37,8 @@ pub struct FakePlugin {
     files: BTreeMap<String, Vec<u8>>,
     signer: Option<Signer>,
     root_urls: Vec<String>,
+    /// The root folder of the archive of a commit, with the built plugin in its `dist`.
+    commit_folder: Option<String>,
 }
 
 impl FakePlugin {
@@ -215,9 +217,25 @@ impl FakePlugin {
         document
     }
 
-    /// Returns the zip published for a platform, or for `any`: one root folder named by the id.
+    /// Packs it as the archive of a commit with this root folder: what Grafana installs is in `dist`, beside its sources.
+    pub fn archive_of_commit(mut self, root_folder: &str) -> Self {
+        self.commit_folder = Some(root_folder.to_owned());
+        self
+    }
+
+    /// Returns the zip published for a platform, or for `any`: one root folder, named by the id unless it is the archive of a
+    /// commit.
     pub fn zip(&self, platform: &str) -> Vec<u8> {
         let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+        let built_in = self.commit_folder.as_ref().map_or_else(|| self.id.clone(), |root| format!("{root}/dist"));
+        if let Some(root) = &self.commit_folder {
+            for (path, content) in
+                [("README.md", "# Sources\n"), ("src/plugin.json", "{\"info\":{\"version\":\"%VERSION%\"}}\n")]
+            {
+                archive.start_file(format!("{root}/{path}"), SimpleFileOptions::default()).expect("file names differ");
+                archive.write_all(content.as_bytes()).expect("memory takes every write");
+            }
+        }
         for (path, content) in self.packed_files(platform) {
             let executable = self.executables(platform).contains_key(&path);
             let method =
@@ -226,7 +244,7 @@ impl FakePlugin {
                 .compression_method(method)
                 .last_modified_time(zip::DateTime::default())
                 .unix_permissions(if executable { 0o755 } else { 0o644 });
-            archive.start_file(format!("{}/{path}", self.id), options).expect("file names differ");
+            archive.start_file(format!("{built_in}/{path}"), options).expect("file names differ");
             archive.write_all(&content).expect("memory takes every write");
         }
         archive.finish().expect("memory takes every write").into_inner()
