@@ -83,6 +83,11 @@ fn report(outcome: &FetchOutcome) -> Report {
         notes.push(format!("failed: {}{version}: {}", failure.plugin, failure.reason));
     }
     notes.extend(outcome.failed.first().and_then(|failure| failure.error.hint()).map(|hint| format!("hint: {hint}")));
+    for warning in &outcome.warnings {
+        let object = format!("{}@{} ({})", warning.plugin, warning.version, warning.platform);
+        notes.push(format!("warning: {object}: {}", warning.reason));
+        notes.extend(warning.hint.iter().map(|hint| format!("hint: {hint}")));
+    }
     let weak = outcome.fetched.iter().filter(|fetched| fetched.weak);
     notes.extend(weak.map(|fetched| {
         format!("weak: {}@{}: the catalog has only an MD5, which a forger can match", fetched.plugin, fetched.version)

@@ -1,12 +1,11 @@
 //! `plugport verify`.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
 use clap::Args;
 
 use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
-    diagnostic::Kind,
     model::PluginId,
     ops::{
         trust::Signed,
@@ -21,7 +20,8 @@ const FEW: usize = 3;
 /// Check the store, a zip, or installed plugins again
 ///
 /// Exits with 4 if a package is refused, and with 3 if an installed folder differs from its package or, if the store
-/// has no such package, from what was signed. `--all` also checks the provenance log.
+/// has no such package, from what was signed. What `trust.signatures` refuses fails too. `--all` also checks the
+/// provenance log.
 #[derive(Args, Debug)]
 pub(super) struct VerifyArgs {
     /// Check the packages of these plugins in the store
@@ -49,20 +49,12 @@ impl VerifyArgs {
         let mut notes = session.key_notes()?;
         notes.extend(outcome.remarks.iter().map(|remark| format!("note: {remark}")));
         notes.extend(outcome.failures.iter().map(|failure| format!("failed: {}: {}", failure.object, failure.reason)));
+        notes.extend(hints(&outcome));
         notes.extend(signatures(&outcome.signatures));
         let weak = outcome.weak.iter();
         notes.extend(
             weak.map(|object| format!("weak: {object}: only an MD5 stands behind it, which a forger can match")),
         );
-        if outcome.kind == Some(Kind::Integrity) && self.file.is_none() && self.dir.is_none() {
-            notes.push("hint: `plugport fetch ID` fetches a damaged package again".to_owned());
-        }
-        if outcome.kind == Some(Kind::Findings) && self.dir.is_some() {
-            notes.push(
-                "hint: `plugport uninstall ID` and `plugport install ID@VERSION` bring a plugin back as it was"
-                    .to_owned(),
-            );
-        }
         Ok(Report {
             document: to_document(&outcome),
             text: text(&outcome),
@@ -71,6 +63,14 @@ impl VerifyArgs {
             notes: Vec::new(),
         })
     }
+}
+
+/// Returns what to do about the failures, each advice once.
+fn hints(outcome: &VerifyOutcome) -> Vec<String> {
+    let mut hints: Vec<_> = outcome.failures.iter().filter_map(|failure| failure.hint.as_deref()).collect();
+    let mut seen = BTreeSet::new();
+    hints.retain(|hint| seen.insert(*hint));
+    hints.into_iter().map(|hint| format!("hint: {hint}")).collect()
 }
 
 /// Returns what the signatures say: of a few one by one, of many only what is not valid, and the count.

@@ -123,6 +123,8 @@ pub enum JudgeError {
     Files(#[from] CompareError),
 }
 
+diagnose!(JudgeError { forward Installed, Files; });
+
 impl Trust {
     /// Returns what the manifest says about signatures, with these keys.
     pub fn from_manifest(policy: &TrustSection, keyring: Keyring) -> Self {

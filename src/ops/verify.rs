@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 use crate::{
-    archive::{self, CompareError, InstalledError, PluginJson},
+    archive::{self, ArchiveError, CompareError, InstalledError, PluginJson},
     diagnostic::{Chain, Diagnose, Kind, diagnose},
     index::{Blob, ChainCheck, Index, IndexError},
     model::{Digests, PluginId, RelPath, Sha256Digest},
@@ -22,10 +22,13 @@ use crate::{
         trust::{InstalledVerdict, Signed},
     },
     progress::Unit,
-    signature::{Status, Verdict},
+    signature::{PolicyError, Status, Verdict},
     store::{self, PackageFault, StoreError},
     verifier::{Promise, Received, Verified, VerifyError, verify, verify_archive},
 };
+
+const FETCH_AGAIN: &str = "`plugport fetch ID` fetches a damaged package again";
+const INSTALL_AGAIN: &str = "`plugport uninstall ID` and `plugport install ID@VERSION` bring a plugin back as it was";
 
 /// Something that is not as it should be.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -34,6 +37,9 @@ pub(crate) struct Finding {
     pub object: String,
     /// Why.
     pub reason: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// What a verification came to.
@@ -120,11 +126,43 @@ impl VerifyOutcome {
     }
 
     /// Notes what a package's signature says; whether that is enough is not decided here.
-    fn sign(&mut self, context: &Context, object: &str, package: &mut Verified) {
-        match context.trust.judge(package, None) {
-            Ok(verdict) => self.signatures.push(Signed::from_verdict(object.to_owned(), &verdict)),
-            Err(error) => self.remarks.push(format!("{object}: its signature cannot be read: {}", Chain(&error))),
+    fn sign(&mut self, context: &Context, object: &str, package: &mut Verified) -> Result<Verdict, ArchiveError> {
+        let verdict = context.trust.judge(package, None)?;
+        self.signatures.push(Signed::from_verdict(object.to_owned(), &verdict));
+        Ok(verdict)
+    }
+
+    /// Returns why the policy refuses a plugin with this signature; a warning is noted.
+    fn refusal(
+        &mut self,
+        context: &Context,
+        object: &str,
+        plugin: &PluginId,
+        verdict: &Verdict,
+    ) -> Option<PolicyError> {
+        match context.trust.decide(verdict, plugin) {
+            Ok(warning) => {
+                self.remarks.extend(warning.map(|warning| format!("{object}: {}", Chain(&warning))));
+                None
+            }
+            Err(error) => Some(error),
         }
+    }
+
+    /// Notes the signature of a package, and returns whether the policy accepts it; if not, the package failed.
+    fn accepts(&mut self, context: &Context, object: &str, package: &mut Verified) -> bool {
+        let verdict = match self.sign(context, object, package) {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                self.refused(object.to_owned(), &error, error.kind());
+                return false;
+            }
+        };
+        let refusal = self.refusal(context, object, &package.archive().plugin_json().id, &verdict);
+        if let Some(error) = &refusal {
+            self.refused(object.to_owned(), error, Kind::Integrity);
+        }
+        refusal.is_none()
     }
 
     /// Notes what an installed plugin's signature says, and those of the plugins inside it.
@@ -135,9 +173,13 @@ impl VerifyOutcome {
         }
     }
 
-    fn bad(&mut self, object: String, reason: String, kind: Kind) {
+    fn refused(&mut self, object: String, error: &impl Diagnose, kind: Kind) {
+        self.bad(object, Chain(error).to_string(), kind, error.hint());
+    }
+
+    fn bad(&mut self, object: String, reason: String, kind: Kind, hint: Option<String>) {
         self.checked += 1;
-        self.failures.push(Finding { object, reason });
+        self.failures.push(Finding { object, reason, hint });
         // A refused package weighs more than a folder that differs.
         self.kind = if self.kind == Some(Kind::Integrity) { self.kind } else { Some(kind) };
     }
@@ -164,8 +206,8 @@ pub(crate) async fn verify_store(context: &Context, plugins: &[PluginId]) -> Res
         let object = format!("{}@{} ({}) sha256:{}", blob.plugin, blob.version, blob.platform, blob.sha256);
         let size = blob.size;
         match store::inspect(context.store(), blob.sha256, size).await {
-            Err(error) => outcome.bad(object, Chain(&error).to_string(), error.kind()),
-            Ok(Some(fault)) => outcome.bad(object, fault.to_string(), Kind::Integrity),
+            Err(error) => outcome.refused(object, &error, error.kind()),
+            Ok(Some(fault)) => outcome.bad(object, fault.to_string(), Kind::Integrity, Some(FETCH_AGAIN.to_owned())),
             Ok(None) => {
                 let this = context.clone();
                 outcome = blocking(move || {
@@ -184,13 +226,14 @@ pub(crate) async fn verify_store(context: &Context, plugins: &[PluginId]) -> Res
 fn verify_blob(context: &Context, blob: &Blob, object: String, outcome: &mut VerifyOutcome) {
     match read_verified(context, blob) {
         Ok(mut verified) => {
-            outcome.sign(context, &object, &mut verified);
-            outcome.good_by(blob, object);
+            if outcome.accepts(context, &object, &mut verified) {
+                outcome.good_by(blob, object);
+            }
         }
         Err(VerifyError::Mismatch { found, .. }) => {
-            outcome.bad(object, format!("its bytes hash to {found}"), Kind::Integrity);
+            outcome.bad(object, format!("its bytes hash to {found}"), Kind::Integrity, Some(FETCH_AGAIN.to_owned()));
         }
-        Err(error) => outcome.bad(object, Chain(&error).to_string(), error.kind()),
+        Err(error) => outcome.refused(object, &error, error.kind()),
     }
 }
 
@@ -200,7 +243,7 @@ fn verify_provenance(index: &Index, outcome: &mut VerifyOutcome) -> Result<(), I
     outcome.provenance =
         Some(ProvenanceOutcome { entries, head: head.map(|head| head.to_string()), ok: faults.is_empty() });
     for fault in faults {
-        outcome.bad("the provenance log".to_owned(), fault.to_string(), Kind::Integrity);
+        outcome.bad("the provenance log".to_owned(), fault.to_string(), Kind::Integrity, None);
     }
     Ok(())
 }
@@ -233,31 +276,30 @@ fn verify_zip(context: &Context, path: &Path) -> Result<VerifyOutcome, VerifySta
     let received = received.map_err(folder_error)?;
     let (mut outcome, object, sha256) = (VerifyOutcome::default(), path.display().to_string(), received.sha256);
     let found = Digests { sha256: Some(sha256), md5: Some(received.md5) };
-    match verify_archive(received, None, None, &context.limits) {
-        Err(error) => outcome.bad(object, Chain(&error).to_string(), Kind::Integrity),
-        Ok(mut verified) => {
-            outcome.sign(context, &object, &mut verified);
-            let PluginJson { id, version, .. } = verified.archive().plugin_json();
-            match promised(context, id, version, &found)? {
-                PromisedDigests::Same(platform) => {
-                    outcome.remarks.push(format!("it is {id}@{version} ({platform}), as the catalog has it"));
-                    outcome.good();
-                }
-                PromisedDigests::Other(digests) => {
-                    let reason = format!(
-                        "it says that it is {id}@{version}, of which the catalog has {digests}, not sha256:{sha256}"
-                    );
-                    outcome.bad(object, reason, Kind::Integrity);
-                }
-                PromisedDigests::Nothing => {
-                    let remark = format!(
-                        "it is a safe archive of {id}@{version}; the catalog does not know it, so nothing proves it"
-                    );
-                    outcome.remarks.push(remark);
-                    outcome.good();
-                }
-            }
+    let mut verified = match verify_archive(received, None, None, &context.limits) {
+        Err(error) => {
+            outcome.refused(object, &error, Kind::Integrity);
+            return Ok(outcome);
         }
+        Ok(verified) => verified,
+    };
+    let PluginJson { id, version, .. } = verified.archive().plugin_json();
+    let remark = match promised(context, id, version, &found)? {
+        PromisedDigests::Same(platform) => format!("it is {id}@{version} ({platform}), as the catalog has it"),
+        PromisedDigests::Other(digests) => {
+            let reason =
+                format!("it says that it is {id}@{version}, of which the catalog has {digests}, not sha256:{sha256}");
+            drop(outcome.sign(context, &object, &mut verified));
+            outcome.bad(object, reason, Kind::Integrity, None);
+            return Ok(outcome);
+        }
+        PromisedDigests::Nothing => {
+            format!("it is a safe archive of {id}@{version}; the catalog does not know it, so nothing proves it")
+        }
+    };
+    outcome.remarks.push(remark);
+    if outcome.accepts(context, &object, &mut verified) {
+        outcome.good();
     }
     Ok(outcome)
 }
@@ -318,7 +360,7 @@ fn verify_plugins(context: &Context, path: &Path) -> Result<VerifyOutcome, Verif
     for (folder, plugin_json) in folders {
         match plugin_json {
             Ok(plugin_json) => verify_installed(context, has_index, &folder, &plugin_json, &mut outcome)?,
-            Err(error) => outcome.bad(folder.display().to_string(), Chain(&error).to_string(), Kind::Findings),
+            Err(error) => outcome.refused(folder.display().to_string(), &error, Kind::Findings),
         }
         context.reporter.advance(1);
     }
@@ -364,15 +406,17 @@ fn verify_installed(
     let judged = match context.trust.judge_installed(&dir) {
         Ok(judged) => judged,
         Err(error) => {
-            outcome.bad(object, Chain(&error).to_string(), Kind::Findings);
+            outcome.refused(object, &error, Kind::Findings);
             return Ok(());
         }
     };
     outcome.sign_installed(&object, &judged);
+    // What counts for the plugins inside it is what counts for it, where they are not valid by themselves.
+    let refusal = outcome.refusal(context, &object, id, &judged.verdict);
     let blobs = if has_index { context.index().read_blocking(|index| index.blobs_of(id))? } else { Vec::new() };
     let blobs: Vec<_> = blobs.into_iter().filter(|blob| blob.version.same_release(version)).collect();
     if blobs.is_empty() {
-        by_signature(&judged.verdict, plugin_json, object, outcome);
+        by_signature(&judged.verdict, refusal, plugin_json, object, outcome);
         return Ok(());
     }
     let mut nearest: Option<Vec<String>> = None;
@@ -380,13 +424,17 @@ fn verify_installed(
         let files = match files_of(context, &blob) {
             Ok(files) => files,
             Err(error) => {
-                outcome.bad(object, format!("its package in the store is refused: {}", Chain(&error)), Kind::Integrity);
+                let reason = format!("its package in the store is refused: {}", Chain(&error));
+                outcome.bad(object, reason, Kind::Integrity, error.hint());
                 return Ok(());
             }
         };
         let differences: Vec<_> = archive::compare(&files, &dir)?.iter().map(ToString::to_string).collect();
         if differences.is_empty() {
-            outcome.good_by(&blob, object);
+            match refusal {
+                Some(error) => outcome.refused(object, &error, Kind::Findings),
+                None => outcome.good_by(&blob, object),
+            }
             return Ok(());
         }
         // Of packages for several platforms, the one that differs least is the one it came from.
@@ -394,13 +442,14 @@ fn verify_installed(
             nearest = Some(differences);
         }
     }
-    outcome.bad(object, nearest.unwrap_or_default().join("; "), Kind::Findings);
+    outcome.bad(object, nearest.unwrap_or_default().join("; "), Kind::Findings, Some(INSTALL_AGAIN.to_owned()));
     Ok(())
 }
 
-/// Judges an installed plugin of which the store has no package: a signature says as well what its files must be.
+/// Evaluates an installed plugin of which the store has no package: a signature says as well what its files must be.
 fn by_signature(
     verdict: &Verdict,
+    refusal: Option<PolicyError>,
     PluginJson { id, version, .. }: &PluginJson,
     object: String,
     outcome: &mut VerifyOutcome,
@@ -413,12 +462,15 @@ fn by_signature(
             outcome.good();
         }
         (Status::Modified, Some(reason)) => {
-            outcome.bad(object, format!("it is not what was signed: {}", Chain(reason.as_ref())), Kind::Findings);
+            let reason = format!("it is not what was signed: {}", Chain(reason.as_ref()));
+            outcome.bad(object, reason, Kind::Findings, Some(INSTALL_AGAIN.to_owned()));
         }
         _ => {
-            let reason =
-                format!("the store has no package of {id}@{version} to compare with: `plugport fetch {id}@{version}`");
-            outcome.bad(object, reason, Kind::Findings);
+            let refused = refusal.as_ref().map_or_else(String::new, |error| format!("{}; ", Chain(error)));
+            let reason = format!(
+                "{refused}the store has no package of {id}@{version} to compare with: `plugport fetch {id}@{version}`"
+            );
+            outcome.bad(object, reason, Kind::Findings, refusal.and_then(|error| error.hint()));
         }
     }
 }
@@ -429,7 +481,11 @@ pub(crate) fn stored_signatures(context: &Context, blobs: &[Blob]) -> (Vec<Signe
     for blob in blobs {
         let object = format!("{}@{} ({})", blob.plugin, blob.version, blob.platform);
         match read_verified(context, blob) {
-            Ok(mut verified) => outcome.sign(context, &object, &mut verified),
+            Ok(mut verified) => {
+                if let Err(error) = outcome.sign(context, &object, &mut verified) {
+                    outcome.remarks.push(format!("{object}: its signature cannot be read: {}", Chain(&error)));
+                }
+            }
             Err(error) => outcome.remarks.push(format!("{object}: the package is refused: {}", Chain(&error))),
         }
     }

@@ -94,6 +94,50 @@ fn verify_tells_what_signatures_say() {
     assert_eq!(document["signatures"][0]["signer"], "Publisher");
 }
 
+/// What the policy refuses fails every form of `verify`: 4 for packages, 3 for what is installed.
+#[test]
+fn verify_fails_what_the_policy_refuses() {
+    const KEY: [&str; 2] = ["--trusted-key", "trusted.asc"];
+    let run = |world: &World, arguments: &[&str], code| world.json(code, &[&KEY[..], arguments].concat());
+    let refused = |document: &serde_json::Value| {
+        let failures = document["failures"].as_array().expect("a list").clone();
+        failures.iter().map(|one| one["reason"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    let world = world("signatures = \"require\"");
+    let fetched = run(&world, &["fetch", SIGNED, UNSIGNED, CHANGED], 0);
+    let warned: Vec<_> =
+        fetched["warnings"].as_array().expect("a list").iter().map(|one| one["plugin"].clone()).collect();
+    assert_eq!(warned, [UNSIGNED, CHANGED], "{fetched}");
+    assert_eq!(run(&world, &["verify", SIGNED], 0)["ok"], 1);
+    let all = run(&world, &["verify", "--all"], 4);
+    assert_eq!((&all["checked"], &all["ok"]), (&3.into(), &1.into()), "{all}");
+    let reasons = refused(&all);
+    assert!(reasons[0].contains("`acme-gauge-panel` is unsigned") && reasons[1].contains("added.js"), "{reasons:?}");
+    assert!(all["failures"][0]["hint"].as_str().is_some_and(|hint| hint.contains("`trust.unsigned`")), "{all}");
+    assert_eq!(refused(&run(&world, &["verify", CHANGED], 4)).len(), 1);
+    let zip = FakePlugin::new("acme-new-panel", "1.0.0").unsigned().zip("any");
+    world.sandbox.write("new.zip", zip);
+    assert_eq!(refused(&run(&world, &["verify", "--file", "new.zip"], 4)).len(), 1);
+
+    world.sandbox.write("plugport.toml", "[trust]\nsignatures = \"off\"\n");
+    run(&world, &["install", UNSIGNED, CHANGED, "--dir", "plugins"], 0);
+    for (manifest, codes, notes) in [("off", [0, 0], 0), ("warn", [0, 0], 2), ("require", [4, 3], 0)] {
+        let manifest = format!("[trust]\nsignatures = \"{manifest}\"\n");
+        world.sandbox.write("plugport.toml", manifest);
+        assert_eq!(run(&world, &["verify", "--all"], codes[0])["remarks"].as_array().map(Vec::len), Some(notes));
+        let installed = run(&world, &["verify", "--dir", "plugins"], codes[1]);
+        assert_eq!(refused(&installed).len(), if codes[1] == 3 { 2 } else { 0 }, "{installed}");
+    }
+    let allowed = "[trust]\nunsigned = [\"acme-gauge-panel\", \"acme-tides-datasource\", \"acme-new-panel\"]\n";
+    world.sandbox.write("plugport.toml", allowed);
+    assert_eq!(refused(&run(&world, &["verify", "--dir", "plugins"], 3)).len(), 1, "what was changed is not unsigned");
+    run(&world, &["verify", UNSIGNED], 0);
+    run(&world, &["verify", "--file", "new.zip"], 0);
+    std::fs::remove_dir_all(world.path("cache")).expect("removed");
+    let alone = refused(&run(&world, &["verify", "--dir", "plugins"], 3));
+    assert!(alone.iter().any(|reason| reason.contains("it is not what was signed")), "{alone:?}");
+}
+
 /// Promise P24, without a manifest, with an empty one, and with one that says nothing of signatures.
 #[test]
 fn signatures_are_required_where_nothing_is_said() {
@@ -274,7 +318,7 @@ fn the_keys_of_the_upstream_count_where_they_are_asked_for() {
     world.run(&[&["--offline"], &place(SIGNED)[..]].concat()).expect_code(0);
     let flag = world.sandbox.write("other.asc", Signer::new(9).public_key());
     let flag = ["--trusted-key", flag.to_str().expect("a path"), "verify", SIGNED];
-    assert_eq!(world.json(0, &flag)["signatures"][0]["status"], "invalid", "the flag means its keys alone");
+    assert_eq!(world.json(4, &flag)["signatures"][0]["status"], "invalid", "the flag means its keys alone");
 
     let builtin = World::new(catalog()).without_trusted_key();
     builtin.run(&place(SIGNED)).expect_code(4).expect_stderr("which is not trusted");
@@ -294,9 +338,9 @@ fn keys_that_were_kept_for_another_source_do_not_count() {
         "plugport.toml",
         "[catalog]\nsource = \"https://elsewhere.example/api\"\n[trust]\nkeys = \"upstream\"\n",
     );
-    assert_eq!(world.json(0, &["--offline", "verify", SIGNED])["signatures"][0]["status"], "invalid");
+    assert_eq!(world.json(4, &["--offline", "verify", SIGNED])["signatures"][0]["status"], "invalid");
     world.sandbox.write("cache/keys.json", "rubbish");
-    world.run(&["--offline", "verify", SIGNED]).expect_code(0).expect_stderr("are damaged, and do not count");
+    world.run(&["--offline", "verify", SIGNED]).expect_code(4).expect_stderr("are damaged, and do not count");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn package(version: &str) -> Verified {
     let path = place.path().join("package.zip");
     fs::write(&path, tides(version).zip("any")).expect("written");
     let received = Received::read(fs::File::open(&path).expect("there"), path).expect("read");
-    verify_archive(received, &TIDES.parse().expect("an id"), None, &ArchiveLimits::default()).expect("a package")
+    verify_archive(received, Some(&TIDES.parse().expect("an id")), None, &ArchiveLimits::default()).expect("a package")
 }
 
 /// Returns every plugin.json that a Grafana would find that starts now (`getAbsPluginJSONPaths`).

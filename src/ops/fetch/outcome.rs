@@ -9,6 +9,7 @@ use crate::{
     index::{Blob, IndexError},
     model::{Md5Digest, Platform, PluginId, PluginSpec, PluginVersion, Sha256Digest},
     ops::{candidates::LookupError, sources::SourceError},
+    signature::PolicyError,
     store::StoreError,
     upstream::{PackageName, UpstreamError},
     verifier::VerifyError,
@@ -20,6 +21,8 @@ pub(super) struct Obtained {
     pub(super) fetched: Fetched,
     /// Whether it came from the upstream just now.
     pub(super) is_new: bool,
+    /// What the policy says against its signature, so that it cannot be installed as it is, or with a warning only.
+    pub(super) objection: Option<PolicyError>,
     pub(super) needs: Vec<PluginSpec>,
 }
 
@@ -139,6 +142,29 @@ impl FetchFailure {
     }
 }
 
+/// A package that was stored, and that the signature policy refuses or warns about.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(crate) struct FetchWarning {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The version.
+    pub version: PluginVersion,
+    /// The platform.
+    pub platform: Platform,
+    /// What the policy says, in a sentence.
+    pub reason: String,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}
+
+impl FetchWarning {
+    fn new(fetched: &Fetched, objection: &PolicyError) -> Self {
+        let Fetched { plugin, version, platform, .. } = fetched.clone();
+        Self { plugin, version, platform, reason: Chain(objection).to_string(), hint: objection.hint() }
+    }
+}
+
 /// What a fetch did.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct FetchOutcome {
@@ -148,6 +174,9 @@ pub(crate) struct FetchOutcome {
     pub present: Vec<Fetched>,
     /// Packages that did not come.
     pub failed: Vec<FetchFailure>,
+    /// What the signature policy says against packages that came.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) warnings: Vec<FetchWarning>,
     /// How many bytes came into the store.
     pub bytes: u64,
     /// How long it took.
@@ -169,7 +198,8 @@ impl FetchOutcome {
                 self.failed.push(failure);
                 Vec::new()
             }
-            Ok(Obtained { fetched, is_new, needs }) => {
+            Ok(Obtained { fetched, is_new, objection, needs }) => {
+                self.warnings.extend(objection.map(|objection| FetchWarning::new(&fetched, &objection)));
                 if is_new {
                     self.fetched.push(fetched);
                 } else {
@@ -184,6 +214,8 @@ impl FetchOutcome {
         let key = |fetched: &Fetched| (fetched.plugin.clone(), fetched.version.clone(), fetched.platform.clone());
         self.fetched.sort_by_key(key);
         self.present.sort_by_key(key);
+        let key = |of: &FetchWarning| (of.plugin.clone(), of.version.clone(), of.platform.clone());
+        self.warnings.sort_by_key(key);
         self.bytes = self.fetched.iter().map(|fetched| fetched.size).sum();
         self.elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
     }

@@ -15,7 +15,7 @@ use crate::{
     net::Sink,
     ops::{Context, blocking, sources::Sources},
     progress::Reporter,
-    signature::Verdict,
+    signature::{PolicyError, Verdict},
     store::{self, PartialFile},
     upstream::PackageName,
     verifier::{Promise, Received, Verified, VerifyError, verify},
@@ -31,6 +31,13 @@ pub(super) struct PackageSink {
     pub(super) reads_again: bool,
     /// One lock for each digest: packages of two platforms may be the same bytes, which come once.
     pub(super) under_way: Arc<Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// A package that was stored just now.
+struct StoredNow {
+    blob: Blob,
+    objection: Option<PolicyError>,
+    dependencies: Vec<Dependency>,
 }
 
 impl PackageSink {
@@ -50,11 +57,11 @@ impl PackageSink {
         {
             let dependencies = parse_plugin_json(blob.plugin_json.as_bytes()).map(|json| json.dependencies);
             let needs = self.needs(dependencies.unwrap_or_default()).await?;
-            return Ok(Obtained { fetched: blob.into(), is_new: false, needs });
+            return Ok(Obtained { fetched: blob.into(), is_new: false, objection: None, needs });
         }
         if let Some(received) = self.left_over(wanted).await {
-            let (blob, dependencies) = self.take_in(received, wanted).await?;
-            return Ok(Obtained { fetched: blob.into(), is_new: false, needs: self.needs(dependencies).await? });
+            let taken = self.take_in(received, wanted).await?;
+            return self.obtained(taken, false).await;
         }
         let (received, was_resumed) = self.download(sources, wanted).await?;
         let taken = match self.take_in(received, wanted).await {
@@ -65,8 +72,12 @@ impl PackageSink {
             }
             taken => taken,
         };
-        let (blob, dependencies) = taken?;
-        Ok(Obtained { fetched: blob.into(), is_new: true, needs: self.needs(dependencies).await? })
+        self.obtained(taken?, true).await
+    }
+
+    async fn obtained(&self, taken: StoredNow, is_new: bool) -> Result<Obtained, FetchError> {
+        let StoredNow { blob, objection, dependencies } = taken;
+        Ok(Obtained { fetched: blob.into(), is_new, objection, needs: self.needs(dependencies).await? })
     }
 
     /// Returns the dependencies that Grafana does not bring itself.
@@ -118,11 +129,7 @@ impl PackageSink {
     }
 
     /// Judges a package, puts it into the store, and only then speaks of it.
-    async fn take_in(
-        &self,
-        received: Received,
-        wanted: &PackageToFetch,
-    ) -> Result<(Blob, Vec<Dependency>), FetchError> {
+    async fn take_in(&self, received: Received, wanted: &PackageToFetch) -> Result<StoredNow, FetchError> {
         let PackageName { plugin, version, .. } = wanted.name.clone();
         let promise = Promise { plugin, version, digests: wanted.digests };
         let (path, limits) = (received.path.clone(), self.context.limits);
@@ -138,11 +145,18 @@ impl PackageSink {
         let mut verified = self.context.store().insert(verified).await?;
         let (blob, trust) = (describe(&wanted.name, &verified, &self.context), Arc::clone(&self.context.trust));
         let dependencies = verified.archive().plugin_json().dependencies.clone();
-        let signer =
-            blocking(move || trust.judge(&mut verified, None).ok().map(|verdict| proven_signer(&verdict))).await;
+        let plugin = wanted.name.plugin.clone();
+        let (signer, objection) = blocking(move || match trust.judge(&mut verified, None) {
+            Ok(verdict) => {
+                let objection = trust.decide(&verdict, &plugin).unwrap_or_else(Some);
+                (Some(proven_signer(&verdict)), objection)
+            }
+            Err(_) => (None, None),
+        })
+        .await;
         let (row, source) = (blob.clone(), wanted.source.clone());
         self.index.run(move |index| index.put_blob_from(&row, signer.as_deref(), Some(&source))).await?;
-        Ok((blob, dependencies))
+        Ok(StoredNow { blob, objection, dependencies })
     }
 }
 

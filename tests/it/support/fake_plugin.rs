@@ -66,6 +66,7 @@ impl FakePlugin {
             files: BTreeMap::new(),
             signer: Some(Signer::publisher().clone()),
             root_urls: Vec::new(),
+            commit_folder: None,
         }
     }
 
