@@ -88,7 +88,7 @@ mod verifier;
 #[expect(missing_docs, reason = "each module is described where it is defined")]
 pub mod exposed {
     pub mod archive {
-        pub use crate::archive::{Archive, ArchiveLimits, EntryKind, file_digests, inspect, named_plugin};
+        pub use crate::archive::{Archive, ArchiveLimits, EntryKind, file_digests, inspect};
     }
     pub mod diagnostic {
         pub use crate::diagnostic::Chain;

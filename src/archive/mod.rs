@@ -30,7 +30,7 @@ pub(crate) use folder::open_folder;
 pub use inspect::inspect;
 pub(crate) use installed::{InstalledError, InstalledManifest, read_installed, read_installed_manifest};
 pub(crate) use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};
-pub(crate) use rule::{ArchiveError, FoundFormat, Rule};
+pub(crate) use rule::{ArchiveError, Rule};
 pub(crate) use unpack::{UnpackError, unpack};
 
 use crate::model::RelPath;
