@@ -40,7 +40,7 @@ fn expect_stopped(world: &World, what: &[&str]) {
         for wish in what {
             let output = world.run(&[command, &[*wish]].concat()).expect_code(4);
             let output = output.expect_stderr("an alert stops it: acme-clock-panel").expect_stderr("since sync ");
-            output.expect_stderr("hint: look at `plugport diff --since ").expect_stderr("then `plugport accept ");
+            output.expect_stderr("hint: see `plugport diff --since ").expect_stderr("then `plugport accept ");
         }
     }
     assert!(!world.path("plugins").join(CLOCK).exists());
