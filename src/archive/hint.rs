@@ -118,7 +118,7 @@ mod tests {
         let with = |name: &str| Zip::plugin([stored(name, b"x")]).build();
         let mut tar = vec![0; 1024];
         tar[257..262].copy_from_slice(b"ustar");
-        let link = Zip::plugin([stored("acme-tides-panel/x", b"/etc").mode(0o120_777)]).build();
+        let linked = Zip::plugin([stored("acme-tides-panel/x", b"/etc").mode(0o120_777)]).build();
         let cut = Zip::plugin([]).build();
         let cp437 = stored("acme-tides-panel/?", b"")
             .both(|fields| fields.name = b"acme-tides-panel/\x81bersicht.png".to_vec());
@@ -133,7 +133,7 @@ mod tests {
             (&with("/etc/passwd"), "at `/etc/passwd`", "the name is absolute"),
             (&with("acme-tides-panel/../../x"), "at `acme-tides-panel/../../x`", "leads out of the folder"),
             (&with("other/a"), "at `other/a`: it is not in `acme-tides-panel`", "one folder with `plugin.json`"),
-            (&link, "at `acme-tides-panel/x`: it is a symbolic link", "packages have no links"),
+            (&linked, "at `acme-tides-panel/x`: it is a symbolic link", "packages have no links"),
             (&Zip::plugin([cp437]).build(), "its name is not UTF-8", "pack with a program that writes UTF-8"),
             (
                 &Zip::from_parts([stored("x/a", b"")]).build(),
