@@ -34,7 +34,7 @@
 //! time, and handed to the one thread that writes. `index` commits once: readers see the whole old catalog or the whole
 //! new one.
 //!
-//! **`fetch`: bytes become trusted.** [`ops::fetch`] reads the candidates from `index` and lets `resolver` choose.
+//! **`fetch`: bytes become trusted.** [`ops::fetching`] reads the candidates from `index` and lets `resolver` choose.
 //! `store` offers a place beside its packages; `upstream` streams into it while it is hashed. `verifier` compares the
 //! digests with what the catalog promised and lets `archive` judge the zip. Only then does `store` rename it into
 //! place, and only then does `index` speak of it. What the package depends on goes the same way.
@@ -50,7 +50,7 @@
 //!
 //! # Reading order
 //!
-//! `model/catalog.rs`, `verifier.rs`, `ops/fetch/package.rs` (the heart), `ops/sync/mod.rs`, `resolver/mod.rs`,
+//! `model/catalog.rs`, `verifier.rs`, `ops/fetching/package.rs` (the heart), `ops/sync/mod.rs`, `resolver/mod.rs`,
 //! `fleet/settle/mod.rs`, `rollout/engine/mod.rs`, `tests/it/architecture.rs`. Each begins with its invariant. The two
 //! rules to know by heart: *verified before stored, stored before listed*; *decisions are pure, and what carries them out
 //! makes none*.
@@ -132,12 +132,10 @@ pub mod exposed {
         pub mod candidates {
             pub use crate::ops::candidates::IndexProvider;
         }
-        pub mod rollout {
-            pub mod content {
-                pub use crate::ops::rollout::content::{
-                    Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback,
-                };
-            }
+        pub mod content {
+            pub use crate::ops::content::{
+                Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback,
+            };
         }
         pub mod target {
             pub use crate::ops::target::Target;

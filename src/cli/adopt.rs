@@ -7,7 +7,10 @@ use clap::Args;
 use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     model::{Selector, WorkspaceName},
-    ops::adopt::{AdoptOptions, AdoptOutcome, AdoptedWorkspace, Draft, Spread, adopt, read_subjects},
+    ops::{
+        adopt::{AdoptOptions, AdoptOutcome, AdoptedWorkspace, Spread, adopt, read_subjects},
+        manifest_draft::Draft,
+    },
 };
 
 /// Write the manifest and the lock from what is installed
@@ -98,7 +101,7 @@ fn text(outcome: &AdoptOutcome) -> String {
     let mut parts = Vec::new();
     if !outcome.groups.is_empty() {
         let version = |version: &Option<_>| version.as_ref().map_or("any".to_owned(), ToString::to_string);
-        let row = |group: &crate::ops::adopt::EntryGroup| {
+        let row = |group: &crate::ops::manifest_draft::EntryGroup| {
             vec![group.plugin.to_string(), version(&group.version), group.on.to_string()]
         };
         parts.push(ui::table(&["plugin", "version", "on"], outcome.groups.iter().map(row)));

@@ -125,7 +125,7 @@ fn used_by(plugin: &CheckedPlugin) -> String {
     if used.datasources > 0 {
         parts.push(ui::count(used.datasources as u64, "data source", "data sources"));
     }
-    let named = |place: &crate::ops::usage::DashboardGroup| match &place.owner {
+    let named = |place: &crate::ops::workspace_usage::DashboardGroup| match &place.owner {
         Some(owner) => format!("{} ({owner})", place.folder),
         None => place.folder.clone(),
     };

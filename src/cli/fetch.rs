@@ -8,7 +8,8 @@ use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     model::{GrafanaVersion, Platform, PluginSpec},
     ops::{
-        fetch::{FetchOptions, FetchOutcome, FetchRequest, Fetched, LockedPackages, fetch, locked_packages},
+        fetch::fetch,
+        fetching::{FetchOptions, FetchOutcome, FetchRequest, Fetched, LockedPackages, locked_packages},
         locking::{lock_path, read_lock},
     },
     resolver::Surroundings,

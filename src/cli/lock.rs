@@ -8,7 +8,10 @@ use super::{Failure, Report, Session, selection::select, setup::to_document, ui}
 use crate::{
     lockfile::{LockChange, LockDifference},
     model::{PluginId, Selector},
-    ops::lock::{LockFailure, LockOptions, LockOutcome, LockUpgrade, lock, read_states},
+    ops::{
+        lock::{LockOutcome, lock, read_states},
+        locking::{LockFailure, LockOptions, LockUpgrade},
+    },
 };
 
 /// Write the lock: the exact versions and digests of the wanted plugins of every workspace

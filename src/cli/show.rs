@@ -11,8 +11,8 @@ use crate::{
     model::{PluginId, PluginSpec, PluginStatus, VersionRequest},
     ops::{
         Context,
+        alerts::Alert,
         candidates::{candidates, find_plugin},
-        sync::Alert,
         trust::Signed,
         verify::stored_signatures,
     },

@@ -8,7 +8,10 @@ use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     diagnostic::Kind,
     model::PluginId,
-    ops::sync::{Alert, SyncOptions, SyncOutcome, sync},
+    ops::{
+        alerts::Alert,
+        sync::{SyncOptions, SyncOutcome, sync},
+    },
 };
 
 /// Update the index from a catalog

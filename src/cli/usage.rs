@@ -11,7 +11,8 @@ use crate::{
     model::PluginId,
     ops::{
         target::Target,
-        usage::{OrganisationUsage, UsageError, WorkspaceUsage, read_usage},
+        usage::read_usage,
+        workspace_usage::{OrganisationUsage, UsageError, WorkspaceUsage},
     },
     usage::PluginUses,
 };

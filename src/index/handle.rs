@@ -19,7 +19,7 @@ use std::{
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::{Index, IndexError, SealState};
-use crate::{blocking::run_blocking, model::Timestamp};
+use crate::{blocking::run_blocking, disk, model::Timestamp};
 
 /// How many idle connections are kept for the next reads.
 const IDLE_READERS: usize = 4;
@@ -161,6 +161,21 @@ impl IndexHandle {
         }));
         received(opened.await)?;
         Ok(IndexWriter { jobs })
+    }
+
+    /// Returns the names of the damaged files that were moved aside (`index.damaged-TIME…`), each with that time in
+    /// milliseconds. Blocks.
+    pub fn damaged_files(&self) -> Vec<(String, i64)> {
+        let Ok(entries) = fs::read_dir(disk::folder_of(&self.0.path)) else { return Vec::new() };
+        let mut found: Vec<_> = entries
+            .filter_map(|entry| {
+                let name = entry.ok()?.file_name().into_string().ok()?;
+                let time = name.strip_prefix("index.damaged-")?.split('-').next()?.parse().ok()?;
+                Some((name, time))
+            })
+            .collect();
+        found.sort();
+        found
     }
 
     /// Moves a damaged index aside and puts the newest intact copy in its place. The caller holds the lock of the cache.

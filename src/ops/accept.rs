@@ -13,8 +13,8 @@ use crate::{
     model::{PluginId, PluginVersion, Timestamp},
     ops::{
         Context,
+        alerts::Alert,
         candidates::{LookupError, find_plugin},
-        sync::Alert,
     },
 };
 

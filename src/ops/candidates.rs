@@ -18,7 +18,7 @@ use crate::{
         StoredRelease,
     },
     model::{Dependency, Platform, PluginId, PluginSpec, PluginStatus, PluginVersion, Release, VersionRequest},
-    ops::{sync::Alert, target::InstalledPlugin},
+    ops::{alerts::Alert, target::InstalledPlugin},
     resolver::{self, Candidate, NoVersion, PresentPlugin, Provider, SignatureRule, Surroundings},
     signature::Enforcement,
 };

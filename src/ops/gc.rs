@@ -13,7 +13,7 @@ use crate::{
     index::{Blob, Index, IndexError},
     journal::JournalError,
     model::{Platform, PluginId, PluginVersion, Sha256Digest},
-    ops::{Context, blocking, rollout, usage::memory_files},
+    ops::{Context, blocking, rollback_packages, workspace_usage::memory_files},
     store::{FolderStore, ListedPackage, StoreError},
 };
 
@@ -82,7 +82,7 @@ pub(crate) async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcom
     let _lock = context.lock().await?;
     let blobs = context.index().read(Index::blobs).await?;
     let this = context.clone();
-    let (old, needed) = blocking(move || (old_files(&this), rollout::needed(&this.home))).await;
+    let (old, needed) = blocking(move || (old_files(&this), rollback_packages::needed(&this.home))).await;
     let needed = needed?;
     let (mut superseded, mut kept) = split(blobs, options.keep);
     // A rollout that is unfinished, or may be rolled back, needs its packages however old they are.
@@ -118,21 +118,7 @@ pub(crate) async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcom
 
 fn old_files(context: &Context) -> Vec<String> {
     let long_ago = context.now().as_milliseconds().saturating_sub(REST_MS);
-    set_aside(context).into_iter().filter(|(_, since)| *since < long_ago).map(|(name, _)| name).collect()
-}
-
-/// Returns the damaged files that were moved out of the way (`index.damaged-TIME…`), with the time.
-pub(super) fn set_aside(context: &Context) -> Vec<(String, i64)> {
-    let Ok(entries) = std::fs::read_dir(context.home.root()) else { return Vec::new() };
-    let mut found: Vec<_> = entries
-        .filter_map(|entry| {
-            let name = entry.ok()?.file_name().into_string().ok()?;
-            let digits = name.strip_prefix("index.damaged-")?.split('-').next()?.parse().ok()?;
-            Some((name, digits))
-        })
-        .collect();
-    found.sort();
-    found
+    context.index().damaged_files().into_iter().filter(|(_, since)| *since < long_ago).map(|(name, _)| name).collect()
 }
 
 /// Removes what was scanned of dashboards and is no longer used; what cannot be removed harms nobody.

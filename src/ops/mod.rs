@@ -1,34 +1,69 @@
 //! What a user can ask for: each operation takes options and returns an outcome.
 //!
 //! *Invariant:* here, and only here, upstream, store and index meet, so the order of writes is visible in one layer: a
-//! package is verified before it is stored, and stored before the index speaks of it.
+//! package is verified before it is stored, and stored before the index speaks of it. A command knows the trunk and no
+//! other command; what two commands share is part of the trunk.
 //! *Not for:* arguments, terminals and exit codes; an operation never prints.
+//!
+//! # The trunk
+//!
+//! - [`context`]: what every operation works with; [`settings`] makes it of the manifest and the configuration, [`sources`]
+//!   opens the upstreams, [`trust`] has the trusted keys and the policy for signatures, [`keys`] updates those keys.
+//! - [`target`]: the workspace that an operation talks to, and [`changes`]: the results of changes of plugins.
+//! - [`alerts`]: an alert as people get it. [`candidates`]: the index as the catalog of the resolver, and the choice of one
+//!   version. [`server_warnings`]: what a server will do by itself.
+//! - [`fetching`]: the way of a package into the store. [`stored_packages`]: a package of the store, read and verified again.
+//!   [`unmanaged_files`]: files in a plugin's folder that the plugin did not bring. [`permits`]: which packages may be
+//!   installed.
+//! - [`locking`]: the versions of a lock, and its file. [`manifest_draft`]: the text of a manifest while it is edited.
+//! - [`workspace_usage`]: what plugins are needed for on a workspace. [`content`]: dashboards and data sources that a
+//!   rollout changes. [`rollback_packages`]: the packages that must stay for rollouts.
+//!
+//! # The commands
+//!
+//! - [`accept`]: accepts what an alert is about. [`adopt`]: makes manifest and lock of what is installed. [`check`]: what an
+//!   upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
+//! - [`fetch`]: brings packages into the store. [`gc`]: removes from the cache what nothing needs. [`install`] and
+//!   [`remove`]: change the plugins of workspaces.
+//! - [`lock`]: writes the lock. [`outdated`]: which installed versions have a newer one. [`plan`]: what a rollout would do.
+//!   [`rollout`]: carries plans out, resumes them, rolls them back.
+//! - [`sync`]: updates the catalog. [`usage`]: what plugins are needed for. [`verify`]: checks packages and installed files
+//!   again. [`why`]: why a version is, or is not, chosen.
+
+pub(crate) mod alerts;
+pub(crate) mod candidates;
+pub(crate) mod changes;
+pub(crate) mod content;
+pub(crate) mod context;
+pub(crate) mod fetching;
+pub(crate) mod keys;
+pub(crate) mod locking;
+pub(crate) mod manifest_draft;
+pub(crate) mod permits;
+pub(crate) mod rollback_packages;
+pub(crate) mod server_warnings;
+pub(crate) mod settings;
+pub(crate) mod sources;
+pub(crate) mod stored_packages;
+pub(crate) mod target;
+pub(crate) mod trust;
+pub(crate) mod unmanaged_files;
+pub(crate) mod workspace_usage;
 
 pub(crate) mod accept;
 pub(crate) mod adopt;
-pub(crate) mod candidates;
-pub(crate) mod changes;
 pub(crate) mod check;
-pub(crate) mod context;
 pub(crate) mod discover;
 pub(crate) mod doctor;
 pub(crate) mod fetch;
 pub(crate) mod gc;
 pub(crate) mod install;
-pub(crate) mod keys;
 pub(crate) mod lock;
-pub(crate) mod locking;
 pub(crate) mod outdated;
 pub(crate) mod plan;
 pub(crate) mod remove;
 pub(crate) mod rollout;
-pub(crate) mod server_warnings;
-pub(crate) mod settings;
-pub(crate) mod sources;
 pub(crate) mod sync;
-pub(crate) mod target;
-pub(crate) mod trust;
-pub(crate) mod unmanaged_files;
 pub(crate) mod usage;
 pub(crate) mod verify;
 pub(crate) mod why;

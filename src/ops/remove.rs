@@ -14,9 +14,9 @@ use crate::{
     ops::{
         Context,
         changes::{ChangeOutcome, ChangeResult, Changes, VersionChange},
-        install::Permits,
+        permits::Permits,
         target::{Snapshot, Target},
-        usage::{Guard, StillUsed},
+        workspace_usage::{Guard, StillUsed},
     },
 };
 

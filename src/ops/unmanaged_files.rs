@@ -17,7 +17,7 @@ use crate::{
     },
     index::{Index, IndexError},
     model::{PluginId, PluginVersion, RelPath, Sha256Digest},
-    ops::{Context, verify::files_of},
+    ops::{Context, stored_packages::files_of},
     signature::{MANIFEST_NAME, read_manifest},
     verifier::VerifyError,
 };

@@ -5,25 +5,25 @@
 
 mod outcome;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use cap_std::{ambient_authority, fs::Dir};
-use tokio::runtime::Handle;
 
 pub(crate) use self::outcome::{ProvenanceOutcome, VerifyOutcome};
 use crate::{
     archive::{self, CompareError, InstalledError, PluginJson},
     diagnostic::{Chain, Diagnose, Kind, diagnose},
     index::{Blob, ChainCheck, Index, IndexError},
-    model::{Digests, PluginId, RelPath, Sha256Digest},
-    ops::{Context, blocking, trust::Signed},
+    model::{Digests, PluginId},
+    ops::{
+        Context, blocking,
+        stored_packages::{files_of, read_verified},
+        trust::Signed,
+    },
     progress::Unit,
     signature::{PolicyError, Status, Verdict},
-    store::{self, PackageFault, StoreError},
-    verifier::{Promise, Received, Verified, VerifyError, verify, verify_archive},
+    store::{self, StoreError},
+    verifier::{Received, Verified, VerifyError, verify_archive},
 };
 
 const FETCH_AGAIN: &str = "`plugport fetch ID` fetches a damaged package again";
@@ -126,22 +126,6 @@ fn verify_provenance(index: &Index, outcome: &mut VerifyOutcome) -> Result<(), I
         outcome.bad("the provenance log".to_owned(), fault.to_string(), Kind::Integrity, None);
     }
     Ok(())
-}
-
-/// Reads a package of the store and verifies it. Runs on a thread that may block.
-pub(in crate::ops) fn read_verified(context: &Context, blob: &Blob) -> Result<Verified, VerifyError> {
-    let failed = |source| VerifyError::Read { path: PathBuf::from(format!("sha256:{}", blob.sha256)), source };
-    let opened = async {
-        match context.store().open(blob.sha256).await {
-            Ok(Some(package)) => package.receive().await,
-            Ok(None) => Err(std::io::Error::new(std::io::ErrorKind::NotFound, PackageFault::Missing)),
-            Err(error) => Err(std::io::Error::other(error)),
-        }
-    };
-    let received = Handle::current().block_on(opened).map_err(failed)?;
-    let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
-    let promise = Promise { plugin: blob.plugin.clone(), version: blob.version.clone(), digests };
-    verify(received, &promise, &context.limits)
 }
 
 /// Verifies one zip: is its archive safe, and is it a package that the catalog knows?
@@ -370,15 +354,4 @@ pub(crate) fn stored_signatures(context: &Context, blobs: &[Blob]) -> (Vec<Signe
         }
     }
     (outcome.signatures, outcome.remarks)
-}
-
-/// Returns the digest of each file of a package of the store, having verified it.
-pub(in crate::ops) fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
-    let mut verified = read_verified(context, blob)?;
-    let (file, archive) = verified.file();
-    archive::file_digests(file, archive).map_err(|source| VerifyError::Archive {
-        plugin: Some(blob.plugin.clone()),
-        version: Some(blob.version.clone()),
-        source,
-    })
 }

@@ -51,6 +51,65 @@ const MAP: &[(&str, &[&str])] = &[
         "resolver", "rollout", "signature", "upgrade", "upstream", "usage"]),
 ];
 
+/// One floor down: the files and folders within these modules, each with those that it uses. A row may name only rows above
+/// it. What the `mod.rs` of a module defines is for all of its rows, and no edge.
+#[rustfmt::skip]
+const INNER: &[(&str, &[(&str, &[&str])])] = &[
+    ("rollout", &[
+        ("policy", &[]),
+        ("previous", &[]),
+        ("gate", &["policy"]),
+        ("plan", &["policy"]),
+        ("record", &["gate", "previous"]),
+        ("waves", &["plan", "policy"]),
+        ("engine", &["gate", "plan", "policy", "previous", "record"]),
+        ("planner", &["plan", "policy", "waves"]),
+    ]),
+    ("ops", &[
+        ("trust", &[]),
+        ("sources", &[]),
+        ("context", &["trust"]),
+        ("keys", &["context", "sources"]),
+        ("settings", &["context", "keys", "sources", "trust"]),
+        ("target", &["trust"]),
+        ("changes", &[]),
+        ("alerts", &[]),
+        ("candidates", &["alerts", "target", "trust"]),
+        ("server_warnings", &[]),
+        ("fetching", &["candidates", "context", "sources"]),
+        ("stored_packages", &["context"]),
+        ("unmanaged_files", &["context", "stored_packages"]),
+        ("permits", &["context", "stored_packages", "unmanaged_files"]),
+        ("locking", &["candidates", "context", "fetching", "sources", "target"]),
+        ("manifest_draft", &["locking"]),
+        ("workspace_usage", &["context", "target"]),
+        ("content", &["context", "target", "workspace_usage"]),
+        ("rollback_packages", &[]),
+
+        ("accept", &["alerts", "candidates", "context"]),
+        ("adopt", &["locking", "manifest_draft", "target"]),
+        ("check", &["candidates", "context", "target", "workspace_usage"]),
+        ("discover", &["manifest_draft"]),
+        ("doctor", &["context", "fetching", "sources", "workspace_usage"]),
+        ("fetch", &["context", "fetching", "sources"]),
+        ("gc", &["context", "rollback_packages", "workspace_usage"]),
+        ("install", &["candidates", "changes", "context", "fetching", "permits", "server_warnings", "sources",
+            "stored_packages", "target"]),
+        ("lock", &["context", "locking", "sources", "target"]),
+        ("outdated", &["candidates", "target"]),
+        ("plan", &["candidates", "content", "context", "locking", "server_warnings", "sources", "target"]),
+        ("remove", &["changes", "context", "permits", "target", "workspace_usage"]),
+        ("rollout", &["changes", "content", "context", "fetching", "permits", "sources", "target"]),
+        ("sync", &["alerts", "context"]),
+        ("usage", &["context", "target", "workspace_usage"]),
+        ("verify", &["context", "stored_packages", "trust"]),
+        ("why", &["candidates", "target"]),
+    ]),
+];
+
+/// The rows of `ops` that are commands: none knows another, and no row above the first of them knows any.
+const FIRST_COMMAND: &str = "accept";
+
 /// These stand side by side: only `ops` brings them together, so that the order of writes is visible in one place.
 const STRANGERS: &[&str] = &["upstream", "store", "index"];
 
@@ -141,6 +200,47 @@ fn the_code_follows_the_map_and_the_map_the_code() {
         .filter(|edge| !edges.contains_key(edge))
         .collect();
     assert!(stale.is_empty(), "on the map, but not in the code: {stale:?}");
+}
+
+#[test]
+fn within_a_module_a_row_names_only_rows_above_it() {
+    for (module, rows) in INNER {
+        for (row, (name, uses)) in rows.iter().enumerate() {
+            for used in *uses {
+                let is_above = rows[..row].iter().any(|(above, _)| above == used);
+                assert!(is_above, "`{module}::{name}` names `{used}`, which is not above it");
+            }
+        }
+    }
+}
+
+#[test]
+fn within_a_module_the_code_follows_the_map_and_the_map_the_code() {
+    let files = Files::new(sources().into_iter().filter(|source| !source.is_test));
+    for (module, rows) in INNER {
+        let mapped: BTreeMap<String, BTreeSet<String>> = rows
+            .iter()
+            .map(|(row, uses)| ((*row).to_owned(), uses.iter().map(|used| (*used).to_owned()).collect()))
+            .collect();
+        assert_eq!(mapped.len(), rows.len(), "a part of `{module}` has two rows");
+        let found = files.within(module);
+        let names = |map: &BTreeMap<String, BTreeSet<String>>| map.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&found), names(&mapped), "the parts of `{module}`");
+        for (row, uses) in &found {
+            assert_eq!(uses, &mapped[row], "what `{module}::{row}` uses, in the code and on the map");
+        }
+    }
+}
+
+#[test]
+fn no_command_knows_another() {
+    let (_, rows) = INNER.iter().find(|(module, _)| *module == "ops").expect("it is on the map");
+    let first = rows.iter().position(|(row, _)| *row == FIRST_COMMAND).expect("it is on the map");
+    let commands: Vec<_> = rows[first..].iter().map(|(row, _)| row).collect();
+    for (row, uses) in *rows {
+        let known: Vec<_> = uses.iter().filter(|used| commands.contains(used)).collect();
+        assert!(known.is_empty(), "`{row}` knows the commands {known:?}");
+    }
 }
 
 #[test]
@@ -358,6 +458,31 @@ impl Files {
         let mut found: Vec<_> = ways.filter(|(module, next)| leads_to(next, module)).collect();
         found.dedup_by_key(|(module, _)| *module);
         found.into_iter().map(|(module, next)| (module.clone(), next.clone())).collect()
+    }
+
+    /// Returns the parts of a module, each with the others that it names.
+    fn within(&self, module: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let below = format!("{module}::");
+        let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (file, (imports, tokens)) in &self.modules {
+            let Some(part) = file.strip_prefix(&below).and_then(|inside| inside.split("::").next()) else { continue };
+            let named = imports.iter().map(|import| import.path.clone()).chain(paths(tokens));
+            let named = named.filter_map(|path| self.absolute(file, &path));
+            let used = named.filter_map(|path| self.part_of(module, &path)).filter(|used| used != part);
+            found.entry(part.to_owned()).or_default().extend(used);
+        }
+        found
+    }
+
+    /// Returns the part of a module that a path leads to, also by a name that the `mod.rs` passes on.
+    fn part_of(&self, module: &str, path: &[String]) -> Option<String> {
+        let inside = path.strip_prefix(&[module.to_owned()][..])?;
+        let part = inside.first()?;
+        if self.modules.contains_key(&format!("{module}::{part}")) {
+            return Some(part.clone());
+        }
+        let import = self.modules[module].0.iter().find(|import| import.name == *part)?;
+        self.absolute(module, &import.path)?.strip_prefix(&[module.to_owned()][..])?.first().cloned()
     }
 
     /// Returns the files that define what a file names, without itself and those below it.

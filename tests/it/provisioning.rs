@@ -12,7 +12,7 @@ use plugport::exposed::{
     net::{Client, NetSettings, Site},
     ops::{
         Context, ContextParts,
-        rollout::content::{Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback},
+        content::{Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback},
         target::Target,
         trust::Trust,
     },

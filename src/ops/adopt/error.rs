@@ -4,18 +4,16 @@ use std::{io, path::PathBuf};
 
 use crate::{
     diagnostic::{Kind, diagnose},
-    fleet::manifest::ManifestError,
     index::IndexError,
-    model::WorkspaceName,
-    ops::locking::LockFileError,
+    ops::{locking::LockFileError, manifest_draft::DraftError},
 };
 
 /// Workspaces cannot be adopted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AdoptError {
-    /// The manifest is refused.
+    /// The manifest cannot be read or edited.
     #[error(transparent)]
-    Manifest(#[from] ManifestError),
+    Draft(#[from] DraftError),
     /// The index cannot be read.
     #[error("the catalog cannot be read")]
     Index(#[from] IndexError),
@@ -48,39 +46,11 @@ pub(crate) enum AdoptError {
         /// Why.
         source: io::Error,
     },
-    /// The text of the manifest cannot be edited.
-    #[error("the manifest `{}` cannot be edited", path.display())]
-    Edit {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: toml_edit::TomlError,
-    },
-    /// The manifest has `plugin` or `workspace` as a list in one line.
-    #[error("`{key}` of the manifest is not written as `[[{key}]]`")]
-    Inline {
-        /// The key.
-        key: &'static str,
-    },
     /// The edited manifest would have another meaning than intended.
     #[error("the manifest in `{}` would have another meaning", path.display())]
     Meaning {
         /// The file.
         path: PathBuf,
-    },
-    /// The name of a folder cannot be that of a workspace.
-    #[error("the folder `{}` has a name that is invalid for a workspace", path.display())]
-    FolderName {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// Another workspace has the name of a folder.
-    #[error("the folder `{}` cannot be the workspace `{name}`, which is another place", path.display())]
-    NameTaken {
-        /// The folder.
-        path: PathBuf,
-        /// The name.
-        name: WorkspaceName,
     },
     /// The file to write exists and is not the manifest.
     #[error("`{}` exists and would be overwritten", path.display())]
@@ -97,14 +67,11 @@ pub(crate) enum AdoptError {
 }
 
 diagnose!(AdoptError {
-    forward Manifest, Index, Lock;
-    Inline { key } => Kind::Usage, format!("write every entry under a `[[{key}]]` of its own");
-    FolderName | NameTaken => Kind::Usage,
-        "add a `[[workspace]]` of kind `directory` with this `path` to the manifest, and `--on` its name";
+    forward Draft, Index, Lock;
     Exists => Kind::Usage, "`--force` replaces it";
     Meaning => Kind::Usage, "relative paths start at the folder of the manifest: name a file in that folder";
     OnePlace => Kind::Usage, "name a file that ends in `.toml`";
     Half => Kind::Storage, "adopt again when the manifest can be written";
     Write => Kind::Storage;
-    Read | Edit => Kind::Usage;
+    Read => Kind::Usage;
 });

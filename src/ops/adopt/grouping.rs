@@ -5,26 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Serialize;
-
 use crate::{
     fleet::{Workspace, manifest::Ensure},
     model::{PluginId, PluginVersion, Selector, VersionRange, WorkspaceName},
+    ops::manifest_draft::EntryGroup,
 };
-
-/// An entry of the manifest.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(crate) struct EntryGroup {
-    /// The plugin.
-    pub plugin: PluginId,
-    /// The versions; `None` for any, also if no range can describe them.
-    pub version: Option<VersionRange>,
-    /// The workspaces.
-    pub on: Selector,
-    /// Whether the plugin is installed.
-    #[serde(skip)]
-    pub(super) ensure: Ensure,
-}
 
 /// Returns the entries for a plugin that is installed in these versions.
 pub(super) fn groups(

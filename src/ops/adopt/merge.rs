@@ -10,16 +10,14 @@ use std::{
 
 use serde::{Serialize, Serializer};
 
-use super::{
-    draft::Edit,
-    grouping::{entries, groups},
-};
+use super::grouping::{entries, groups};
 use crate::{
     fleet::{
         Manifest,
         manifest::{Ensure, Wish},
     },
     model::{PluginId, PluginVersion, WorkspaceName},
+    ops::manifest_draft::Edit,
 };
 
 /// The installed plugins of the workspaces that are adopted.

@@ -4,7 +4,6 @@
 //! only on request.
 //! *Not for:* choosing versions: the lock gets the installed ones.
 
-mod draft;
 mod error;
 mod files;
 mod grouping;
@@ -19,9 +18,7 @@ use std::{
 
 use serde::Serialize;
 
-pub(crate) use draft::Draft;
 pub(crate) use error::AdoptError;
-pub(crate) use grouping::EntryGroup;
 pub(crate) use merge::ManifestDifference;
 pub(crate) use survey::{Outlier, Spread, SurveyedWorkspace, SuspectPlugin, read_subjects};
 
@@ -33,6 +30,7 @@ use crate::{
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{
         locking::{CatalogReader, Undigested, lock_path, read_lock},
+        manifest_draft::{Draft, EntryGroup},
         target::Unread,
     },
 };

@@ -12,7 +12,7 @@ use crate::{
     diagnostic::{Kind, diagnose},
     json::{self, JsonError, KeyComparison, Limits},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion},
-    ops::{target::Unread, usage::UsedBy},
+    ops::{target::Unread, workspace_usage::UsedBy},
     upgrade::PluginBefore,
 };
 

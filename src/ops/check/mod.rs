@@ -20,7 +20,7 @@ use crate::{
     ops::{
         Context, candidates,
         target::{Snapshot, Target, Unread},
-        usage::{UsedBy, WorkspaceUsage, read_one},
+        workspace_usage::{UsedBy, WorkspaceUsage, read_one},
     },
     resolver::SignatureRule,
     upgrade::{

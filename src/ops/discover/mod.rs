@@ -13,7 +13,6 @@ use serde::Serialize;
 
 pub(crate) use offers::{OfferedVersions, offers};
 
-use super::adopt::{AdoptError, Draft};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     fleet::{
@@ -23,6 +22,7 @@ use crate::{
     },
     model::WorkspaceName,
     net::Client,
+    ops::manifest_draft::{Draft, DraftError},
 };
 
 /// How many workspaces of a region are described at a time.
@@ -138,7 +138,7 @@ impl Discovery {
     }
 
     /// Puts the workspaces that the manifest at `path` does not name into it.
-    pub(crate) async fn write(&mut self, path: &Path) -> Result<(), AdoptError> {
+    pub(crate) async fn write(&mut self, path: &Path) -> Result<(), DraftError> {
         let draft = Draft::open(path)?;
         let (mut names, mut tables) = (names(draft.manifest()), Vec::new());
         for found in self.workspaces.iter_mut().filter(|found| found.manifest.is_none() && found.is_there()) {

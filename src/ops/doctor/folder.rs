@@ -8,7 +8,7 @@ use crate::{
     home::Locking,
     index::SyncRecord,
     model::Timestamp,
-    ops::{Context, gc, usage::memory_files},
+    ops::{Context, workspace_usage::memory_files},
 };
 
 /// How far ahead of the clock the index may be: clocks of two machines differ a little.
@@ -117,7 +117,7 @@ pub(super) fn check_leftovers(context: &Context, repairs: bool, outcome: &mut Do
         Ok(incomplete) => incomplete,
         Err(error) => return outcome.failed("leftovers", &error),
     };
-    let aside = gc::set_aside(context).len();
+    let aside = context.index().damaged_files().len();
     let detail = format!(
         "{} temporary files, {incomplete} incomplete downloads, {aside} files that were moved out of the way",
         temporary.len()

@@ -15,7 +15,7 @@ use crate::{
     model::{PluginSpec, Sha256Digest, VersionRequest},
     ops::{
         Context, blocking,
-        fetch::{FetchOptions, FetchRequest, describe, fetch_locked},
+        fetching::{FetchOptions, FetchRequest, describe, fetch_locked},
         sources::Sources,
     },
     resolver::Surroundings,

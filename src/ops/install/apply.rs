@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
-use super::{packages::Permits, plan::InstallStep};
+use super::plan::InstallStep;
 use crate::{
     diagnostic::Chain,
     fleet::{
@@ -12,7 +12,8 @@ use crate::{
     model::{PluginId, Presence},
     ops::{
         changes::{ChangeOutcome, ChangeResult},
-        fetch::FetchFailure,
+        fetching::FetchFailure,
+        permits::Permits,
         target::Target,
     },
 };
@@ -167,7 +168,7 @@ mod tests {
     use super::*;
     use crate::{
         fleet::target::Refusal,
-        ops::{changes::VersionChange, install::packages::PackageError},
+        ops::{changes::VersionChange, permits::PackageError},
     };
 
     #[test]

@@ -6,14 +6,11 @@
 
 mod apply;
 mod error;
-mod packages;
 mod plan;
 mod repair;
 mod versions;
 
 use futures_util::{StreamExt, stream};
-
-pub(in crate::ops) use packages::Permits;
 
 use self::{
     apply::{StepRunner, apply},
@@ -27,7 +24,8 @@ use crate::{
         Context, blocking,
         candidates::signature_rule,
         changes::{ChangeOutcome, ChangeResult, Changes},
-        fetch::{self, FetchFailure, FetchOptions, FetchRequest, FetchStartError},
+        fetching::{FetchFailure, FetchOptions, FetchRequest, FetchStartError, fetch_locked},
+        permits::Permits,
         server_warnings::WarningKind,
         sources::Sources,
         target::{Snapshot, Target, TargetError},
@@ -246,7 +244,7 @@ async fn fetch_for(
                 dependencies: false,
                 concurrency: options.concurrency,
             };
-            failures.extend(fetch::fetch_locked(context, sources, &wanted).await?.failed);
+            failures.extend(fetch_locked(context, sources, &wanted).await?.failed);
         }
         if !progress {
             break;

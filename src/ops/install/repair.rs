@@ -11,7 +11,7 @@ use crate::{
     diagnostic::Chain,
     fleet::directory::PluginsFolder,
     index::Index,
-    ops::{Context, changes::VersionChange, verify::files_of},
+    ops::{Context, changes::VersionChange, stored_packages::files_of},
 };
 
 /// Turns steps that leave a version as it is into reinstallations if its folder differs from the package in the store;

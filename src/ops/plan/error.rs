@@ -2,7 +2,7 @@
 
 use crate::{
     index::IndexError,
-    ops::{lock::LockStartError, locking::LockFileError},
+    ops::locking::{LockFileError, LockStartError},
 };
 
 /// No plan was made.

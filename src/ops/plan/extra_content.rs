@@ -10,7 +10,7 @@ use super::survey::Survey;
 use crate::{
     fleet::{Manifest, Workspace},
     model::PluginId,
-    ops::rollout::content,
+    ops::content,
     rollout::{Content, planner::WorkspaceDecision},
 };
 

@@ -36,8 +36,7 @@ use crate::{
     model::{PluginId, PluginVersion, Sha256Digest, Timestamp, VersionRange, WorkspaceName},
     ops::{
         Context, blocking,
-        lock::{LockOptions, LockRequest, resolve_lock},
-        locking::{lock_path, read_lock},
+        locking::{LockOptions, LockRequest, lock_path, read_lock, resolve_lock},
         sources::Sources,
         target::{Target, Unread},
     },

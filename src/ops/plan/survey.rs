@@ -7,7 +7,7 @@ use crate::{
     fleet::{Grafana, grafana::Reach},
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{
-        lock::WorkspaceState,
+        locking::WorkspaceState,
         target::{InstalledPlugin, Snapshot, Target, TargetError, Unread},
     },
     rollout::planner::{Obstacle, Present, There},

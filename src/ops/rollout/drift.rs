@@ -6,12 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 
-use super::{Member, Members, content};
+use super::{Member, Members};
 use crate::{
     diagnostic::Chain,
     fleet::Manifest,
     model::{PluginId, PluginVersion, Sha256Digest, WorkspaceName},
-    ops::target::Snapshot,
+    ops::{content, target::Snapshot},
     rollout::{Content, Plan, PlannedWorkspace},
 };
 

@@ -5,7 +5,7 @@ use crate::{
     home::HomeError,
     journal::JournalError,
     model::WorkspaceName,
-    ops::fetch::FetchStartError,
+    ops::fetching::FetchStartError,
     rollout::EngineError,
 };
 

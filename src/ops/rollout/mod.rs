@@ -4,7 +4,6 @@
 //! checked; after that, whatever happens, the journal has the state of the rollout, and another process can resume it.
 //! *Not for:* deciding what comes next: the engine does, from the journal alone.
 
-pub(crate) mod content;
 mod drift;
 mod driver;
 mod error;
@@ -19,19 +18,17 @@ mod tasks;
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+use self::{
+    driver::Driver,
+    lock_guard::LockGuard,
+    packages::{PackageCache, PackageNeeds},
+};
 pub(crate) use self::{
     error::RolloutError,
     history::{Story, list, story},
     interrupt::Interrupt,
     report::{Left, RolloutOutcome},
     retained::last_known,
-};
-pub(in crate::ops) use retained::needed;
-
-use self::{
-    driver::Driver,
-    lock_guard::LockGuard,
-    packages::{PackageCache, PackageNeeds},
 };
 use crate::{
     fleet::{Manifest, Workspace},

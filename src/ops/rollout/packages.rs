@@ -17,8 +17,8 @@ use crate::{
     model::{Platform, PluginId, PluginSpec, PluginVersion, VersionRequest, WorkspaceName},
     ops::{
         Context,
-        fetch::{self, FetchOptions, FetchRequest, FetchStartError},
-        install::Permits,
+        fetching::{FetchOptions, FetchRequest, FetchStartError, fetch_locked},
+        permits::Permits,
         sources::Sources,
     },
     resolver::Surroundings,
@@ -94,7 +94,7 @@ impl PackageNeeds {
                 concurrency: 8,
             };
             context.index().prove().await?;
-            for failure in fetch::fetch_locked(context, sources, &options).await?.failed {
+            for failure in fetch_locked(context, sources, &options).await?.failed {
                 let same = |(plugin, version, _): &&&NeededPackage| {
                     *plugin == failure.plugin && failure.version.as_ref().is_none_or(|failed| failed == version)
                 };

@@ -1,14 +1,14 @@
-//! What later commands need of earlier rollouts: the packages that a rollback needs, and the versions that they left.
+//! The versions that earlier rollouts left, for the plans after them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{RolloutError, history};
 use crate::{
     diagnostic::Chain,
     home::Home,
-    journal::{Journal, JournalError, StoredRollout},
-    model::{PluginId, PluginVersion, Presence, WorkspaceName},
-    rollout::{Record, Step, StepOutcome, TaskResult},
+    journal::Journal,
+    model::{PluginId, PluginVersion, WorkspaceName},
+    rollout::StepOutcome,
 };
 
 /// How many of the last rollouts are read for what they left.
@@ -45,29 +45,4 @@ pub(crate) fn last_known(home: &Home) -> Result<LastKnown, RolloutError> {
         }
     }
     Ok(left)
-}
-
-/// Returns the versions that must stay in the store.
-pub(in crate::ops) fn needed(home: &Home) -> Result<BTreeSet<(PluginId, PluginVersion)>, JournalError> {
-    let mut needed = BTreeSet::new();
-    let Some(journal) = Journal::open_existing(&home.journal_path())? else { return Ok(needed) };
-    let all = journal.list()?;
-    let last = all.iter().find(|listed| listed.ending.is_some());
-    for listed in all.iter().filter(|listed| listed.ending.is_none()).chain(last) {
-        let StoredRollout { plan, entries } = journal.load(&listed.id)?;
-        for action in &plan.actions {
-            let versions = [&action.from, &action.to].into_iter().flatten();
-            needed.extend(versions.map(|version| (action.plugin.clone(), version.clone())));
-        }
-        for entry in &entries {
-            let Record::Ended { workspace, task, result: TaskResult::Done { before, .. } } = &entry.record else {
-                continue;
-            };
-            let step = task.step().and_then(|step| plan.steps(workspace).nth(step));
-            if let (Some(Step::Plugin(action)), Some(version)) = (step, before.presence().and_then(Presence::version)) {
-                needed.insert((action.plugin.clone(), version.clone()));
-            }
-        }
-    }
-    Ok(needed)
 }

@@ -16,7 +16,7 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
-pub(crate) use outcome::{Alert, SyncOutcome};
+pub(crate) use outcome::SyncOutcome;
 
 use self::{
     select::{DetailRequest, SyncSelection, select},

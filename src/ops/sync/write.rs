@@ -7,12 +7,13 @@ use tokio::sync::mpsc::Receiver;
 use super::{
     compare::{Comparison, compare},
     known::{KnownPlugin, change},
-    outcome::{Alert, WriteCounts},
+    outcome::WriteCounts,
     select::DetailRequest,
 };
 use crate::{
     index::{CatalogChange, ChangeKind, Index, IndexError, OpenAlert, PluginRecord, SyncWriter},
     model::{Plugin, PluginId, Timestamp},
+    ops::alerts::Alert,
     upstream::{Details, SkippedItem},
 };
 

@@ -12,12 +12,12 @@ mod plugin;
 use std::{path::Path, sync::Arc, time::Duration};
 
 use self::fault::{FaultCause as _, fault};
-use super::{Member, content, packages::PackageCache};
+use super::{Member, packages::PackageCache};
 use crate::{
     fleet::{Manifest, target::NoServer},
     journal::RolloutId,
     model::{Change, Presence, WorkspaceName},
-    ops::Context,
+    ops::{Context, content},
     rollout::{
         Cause, Content, ContentItem, Fault, Gate, Observation, Plan, PlannedChange, PlannedWorkspace, PreviousState,
         Rollback, Step, Task, TaskResult,

@@ -1,6 +1,4 @@
-//! Reads workspaces, organisation by organisation.
-
-use futures_util::{StreamExt, stream};
+//! Reads a workspace, organisation by organisation.
 
 use super::{OrganisationUsage, UsageError, WorkspaceUsage, dashboards::read_dashboards, memory::Memory};
 use crate::{
@@ -13,24 +11,6 @@ use crate::{
     ops::{Context, target::Target},
     usage::{Graph, OrganisationContent},
 };
-
-/// How many workspaces are read side by side.
-const WORKSPACES: usize = 4;
-
-/// Returns what plugins are needed for on every target.
-pub(crate) async fn read_usage(
-    context: &Context,
-    targets: Vec<Target>,
-) -> Vec<(Target, Result<WorkspaceUsage, UsageError>)> {
-    stream::iter(targets)
-        .map(|target| async move {
-            let usage = read_one(context, &target).await;
-            (target, usage)
-        })
-        .buffered(WORKSPACES)
-        .collect()
-        .await
-}
 
 /// Returns what plugins are needed for on one target.
 pub(crate) async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsage, UsageError> {

@@ -2,12 +2,13 @@
 
 use serde::{Serialize, Serializer, ser::SerializeStruct as _};
 
+use super::LockFileError;
 use crate::{
     diagnostic::{Chain, Diagnose, Kind, diagnose},
     home::HomeError,
     index::IndexError,
     model::{Platform, PluginId, PluginVersion, WorkspaceName},
-    ops::{candidates::LookupError, fetch::FetchStartError, locking::LockFileError},
+    ops::{candidates::LookupError, fetching::FetchStartError},
     resolver::Explanation,
 };
 

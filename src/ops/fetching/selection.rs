@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use super::{FetchFailure, FetchOptions, FetchRequest, wanted::PackageToFetch};
 use crate::{
     index::{Index, IndexError, StoredRelease},
-    model::{Dependency, PluginId, PluginSpec},
+    model::{PluginId, PluginSpec},
     ops::candidates,
     resolver::{self, Candidate, Surroundings},
     verifier::VerifyError,
@@ -85,15 +85,4 @@ impl Selection {
         }
         Ok(())
     }
-}
-
-/// Returns the dependencies that Grafana does not bring itself.
-pub(super) fn needs(index: &Index, dependencies: Vec<Dependency>) -> Result<Vec<PluginSpec>, IndexError> {
-    let mut specs = Vec::new();
-    for Dependency { id, range } in dependencies {
-        if !candidates::is_core(index, &id)? {
-            specs.push(PluginSpec { id, version: range.into() });
-        }
-    }
-    Ok(specs)
 }

@@ -16,7 +16,7 @@ use crate::{
     ops::{
         Context, blocking,
         candidates::{self, IndexProvider},
-        fetch::{self, FetchOptions, FetchRequest, LockedPackages},
+        fetching::{FetchFailure, FetchOptions, FetchRequest, LockedPackages, fetch_locked},
         sources::Sources,
     },
     progress::Unit,
@@ -175,9 +175,9 @@ async fn fetch_all(
         dependencies: false,
         concurrency: options.concurrency,
     };
-    let failed = fetch::fetch_locked(context, sources, &wanted).await?.failed;
+    let failed = fetch_locked(context, sources, &wanted).await?.failed;
     let reason = |(plugin, version, _): &Unknown| {
-        let is_it = |failure: &&fetch::FetchFailure| {
+        let is_it = |failure: &&FetchFailure| {
             failure.plugin == *plugin && failure.version.as_ref().is_some_and(|failed| failed.as_str() == version)
         };
         let reason = failed.iter().find(is_it).map(|failure| failure.reason.clone());

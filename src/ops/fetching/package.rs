@@ -7,13 +7,13 @@ use std::{
 
 use futures_util::future::BoxFuture;
 
-use super::{FetchError, FetchFailure, outcome::Obtained, selection, wanted::PackageToFetch};
+use super::{FetchError, FetchFailure, outcome::Obtained, wanted::PackageToFetch};
 use crate::{
     archive::parse_plugin_json,
-    index::{Blob, IndexError, IndexWriter},
+    index::{Blob, Index, IndexError, IndexWriter},
     model::{Dependency, Digests, PluginSpec},
     net::Sink,
-    ops::{Context, blocking, sources::Sources},
+    ops::{Context, blocking, candidates, sources::Sources},
     progress::Reporter,
     signature::{PolicyError, Verdict},
     store::{self, PartialFile},
@@ -85,7 +85,7 @@ impl PackageSink {
         if dependencies.is_empty() {
             return Ok(Vec::new());
         }
-        self.index.run(move |index| selection::needs(index, dependencies)).await
+        self.index.run(move |index| needs(index, dependencies)).await
     }
 
     fn turn(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
@@ -158,6 +158,17 @@ impl PackageSink {
         self.index.run(move |index| index.put_blob_from(&row, signer.as_deref(), Some(&source))).await?;
         Ok(StoredNow { blob, objection, dependencies })
     }
+}
+
+/// Returns the dependencies that Grafana does not bring itself.
+fn needs(index: &Index, dependencies: Vec<Dependency>) -> Result<Vec<PluginSpec>, IndexError> {
+    let mut specs = Vec::new();
+    for Dependency { id, range } in dependencies {
+        if !candidates::is_core(index, &id)? {
+            specs.push(PluginSpec { id, version: range.into() });
+        }
+    }
+    Ok(specs)
 }
 
 /// Returns in words who signed a package according to its own manifest, as far as that was proven.

@@ -1,13 +1,7 @@
 //! Writes the lock: for every workspace the versions that the manifest requests, with all their dependencies.
 //!
-//! *Invariant:* the same manifest, workspaces, catalog, store and previous lock give the same bytes, whatever the order of the
-//! answers. A locked version stays if it satisfies the manifest; a workspace that cannot be locked keeps its entry.
-//! *Not for:* changing a workspace, or planning the changes.
-
-mod assembly;
-mod failure;
-mod resolution;
-mod workspace_problem;
+//! *Invariant:* a lock that would be the same is not written, and a workspace that cannot be locked keeps its entry.
+//! *Not for:* choosing the versions, which [`super::locking`] does, or planning the changes.
 
 use std::{
     collections::BTreeSet,
@@ -17,74 +11,21 @@ use std::{
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
 
-use failure::WorkspaceLockError;
-pub(crate) use failure::{LockFailure, LockFault, LockStartError};
-pub(crate) use resolution::resolve_lock;
-
 use crate::{
     diagnostic::Kind,
     fleet::Manifest,
-    lockfile::{Lock, LockDifference},
-    model::{PluginId, Timestamp, WorkspaceName},
+    lockfile::LockDifference,
+    model::WorkspaceName,
     ops::{
         Context,
-        locking::{Undigested, lock_path, read_lock, write_lock},
+        locking::{
+            LockFailure, LockOptions, LockRequest, LockStartError, Undigested, WorkspaceState, lock_path, read_lock,
+            resolve_lock, write_lock,
+        },
         sources::Sources,
-        target::{Snapshot, Target, TargetError},
+        target::Target,
     },
 };
-
-/// A workspace as it was read, or why it was not.
-pub(crate) type WorkspaceState = (WorkspaceName, Result<Snapshot, TargetError>);
-
-/// Which plugins may change their locked version.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) enum LockUpgrade {
-    /// None: a locked version stays if it satisfies the manifest.
-    #[default]
-    Nothing,
-    /// These and their dependencies.
-    Only(BTreeSet<PluginId>),
-    /// All.
-    All,
-}
-
-/// How versions are chosen.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct LockOptions {
-    /// Which plugins may change their locked version.
-    pub upgrade: LockUpgrade,
-    /// Versions that were published later are not chosen, unless the manifest names them exactly or they are locked.
-    pub published_before: Option<Timestamp>,
-    /// How many packages are downloaded at once to read their dependencies.
-    pub concurrency: usize,
-}
-
-/// The input of a lock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LockRequest<'a> {
-    /// The wanted plugins.
-    pub manifest: &'a Manifest,
-    /// The existing lock; an empty one if there is none.
-    pub former: &'a Lock,
-    /// The workspaces to lock, as they were read; the others of the manifest keep their entries.
-    pub states: &'a [WorkspaceState],
-    /// How versions are chosen.
-    pub options: &'a LockOptions,
-}
-
-/// The new lock. Nothing is written.
-#[derive(Debug, Default)]
-pub(crate) struct ResolvedLock {
-    /// The lock; a workspace that failed has its previous entry.
-    pub lock: Lock,
-    /// The workspaces that failed, in the order of the manifest.
-    pub failures: Vec<LockFailure>,
-    /// Notes, a sentence each.
-    pub remarks: Vec<String>,
-    /// Versions that are locked without a digest, because the catalog has none.
-    pub undigested: BTreeSet<Undigested>,
-}
 
 /// The result of a lock.
 #[derive(Debug, Serialize)]

@@ -21,7 +21,7 @@ use crate::{
     },
     index::IndexError,
     model::{PluginId, RelPath, Sha256Digest},
-    ops::{Context, blocking, unmanaged_files, verify::read_verified},
+    ops::{Context, blocking, stored_packages::read_verified, unmanaged_files},
     signature::{Enforcement, PolicyError},
     store::StoreError,
     upstream::PackageName,

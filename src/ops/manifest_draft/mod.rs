@@ -1,25 +1,43 @@
 //! The text of a manifest while entries are added to it.
 //!
 //! *Invariant:* comments, tables and their order stay; only entries that conflict with new ones are removed.
-//! *Not for:* writing it to the disk.
+//! *Not for:* deciding which entries are added.
+
+mod error;
 
 use std::{
     fs, io,
     path::{Path, PathBuf, absolute},
 };
 
+use serde::Serialize;
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table, Value};
 
-use super::{AdoptError, grouping::EntryGroup};
+pub(crate) use error::DraftError;
+
 use crate::{
     disk,
     fleet::{
         Manifest,
         manifest::{Endpoint, Ensure},
     },
-    model::{Selector, WorkspaceName},
+    model::{PluginId, Selector, VersionRange, WorkspaceName},
     ops::locking::put,
 };
+
+/// An entry of the manifest.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub(crate) struct EntryGroup {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The versions; `None` for any, also if no range can describe them.
+    pub version: Option<VersionRange>,
+    /// The workspaces.
+    pub on: Selector,
+    /// Whether the plugin is installed.
+    #[serde(skip)]
+    pub(in crate::ops) ensure: Ensure,
+}
 
 /// A manifest as text and as values.
 #[derive(Clone, Debug)]
@@ -31,23 +49,23 @@ pub(crate) struct Draft {
 
 /// A change of the entries of one plugin.
 #[derive(Debug, Default)]
-pub(super) struct Edit {
-    pub(super) removed: Vec<usize>,
-    pub(super) added: Vec<EntryGroup>,
+pub(in crate::ops) struct Edit {
+    pub(in crate::ops) removed: Vec<usize>,
+    pub(in crate::ops) added: Vec<EntryGroup>,
 }
 
 impl Draft {
     /// Reads the manifest at `path`; it is empty if there is no file.
-    pub(crate) fn open(path: &Path) -> Result<Self, AdoptError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, DraftError> {
         let text = match fs::read_to_string(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read.map_err(|source| AdoptError::Read { path: path.to_owned(), source })?,
+            read => read.map_err(|source| DraftError::Read { path: path.to_owned(), source })?,
         };
         Self::of(path, text)
     }
 
-    pub(super) fn of(path: &Path, text: String) -> Result<Self, AdoptError> {
-        let whole = absolute(path).map_err(|source| AdoptError::Read { path: path.to_owned(), source })?;
+    pub(in crate::ops) fn of(path: &Path, text: String) -> Result<Self, DraftError> {
+        let whole = absolute(path).map_err(|source| DraftError::Read { path: path.to_owned(), source })?;
         let manifest = Manifest::parse(&text, &whole)?;
         Ok(Self { path: path.to_owned(), text, manifest })
     }
@@ -68,8 +86,8 @@ impl Draft {
     }
 
     /// Returns the name of the directory workspace at `folder`; if there is none, adds one with the name of the folder.
-    pub(crate) fn with_folder(&mut self, folder: &Path) -> Result<WorkspaceName, AdoptError> {
-        let real = fs::canonicalize(folder).map_err(|source| AdoptError::Read { path: folder.to_owned(), source })?;
+    pub(crate) fn with_folder(&mut self, folder: &Path) -> Result<WorkspaceName, DraftError> {
+        let real = fs::canonicalize(folder).map_err(|source| DraftError::Read { path: folder.to_owned(), source })?;
         let is_it = |place: &Endpoint| match place {
             Endpoint::Directory { path, .. } => fs::canonicalize(path).is_ok_and(|path| path == real),
             Endpoint::Server { .. } => false,
@@ -77,14 +95,14 @@ impl Draft {
         if let Some(known) = self.manifest.workspaces().iter().find(|workspace| is_it(workspace.place())) {
             return Ok(known.name().clone());
         }
-        let unnamed = || AdoptError::FolderName { path: folder.to_owned() };
+        let unnamed = || DraftError::FolderName { path: folder.to_owned() };
         let own = real.file_name().and_then(|name| name.to_str()).ok_or_else(unnamed)?;
         let name: WorkspaceName = own.parse().ok().filter(|_| own != "all").ok_or_else(unnamed)?;
         if self.manifest.workspace(&name).is_ok() {
-            return Err(AdoptError::NameTaken { path: folder.to_owned(), name });
+            return Err(DraftError::NameTaken { path: folder.to_owned(), name });
         }
         let home = disk::folder_of(&self.path);
-        let home = fs::canonicalize(home).map_err(|source| AdoptError::Read { path: home.to_owned(), source })?;
+        let home = fs::canonicalize(home).map_err(|source| DraftError::Read { path: home.to_owned(), source })?;
         let path = match real.strip_prefix(&home) {
             Ok(inner) if inner.as_os_str().is_empty() => Path::new("."),
             Ok(inner) => inner,
@@ -99,7 +117,7 @@ impl Draft {
     }
 
     /// Returns the draft with these `[[workspace]]` tables after the others.
-    pub(in crate::ops) fn with_workspaces(&self, added: Vec<Table>) -> Result<Self, AdoptError> {
+    pub(in crate::ops) fn with_workspaces(&self, added: Vec<Table>) -> Result<Self, DraftError> {
         let mut document = self.document()?;
         let entries = tables(&mut document, "workspace")?;
         for table in added {
@@ -109,12 +127,12 @@ impl Draft {
     }
 
     /// Writes the manifest.
-    pub(in crate::ops) fn save(&self) -> Result<(), AdoptError> {
-        put(&self.path, &self.text).map_err(|source| AdoptError::Write { path: self.path.clone(), source })
+    pub(in crate::ops) fn save(&self) -> Result<(), DraftError> {
+        put(&self.path, &self.text).map_err(|source| DraftError::Write { path: self.path.clone(), source })
     }
 
     /// Returns the draft with these changes to the entries of plugins.
-    pub(super) fn with(&self, edits: Vec<Edit>) -> Result<Self, AdoptError> {
+    pub(in crate::ops) fn with(&self, edits: Vec<Edit>) -> Result<Self, DraftError> {
         if edits.iter().all(|edit| edit.removed.is_empty() && edit.added.is_empty()) {
             return Ok(self.clone());
         }
@@ -134,8 +152,8 @@ impl Draft {
         Self::of(&self.path, self.finish(&document))
     }
 
-    fn document(&self) -> Result<DocumentMut, AdoptError> {
-        self.text.parse().map_err(|source| AdoptError::Edit { path: self.path.clone(), source })
+    fn document(&self) -> Result<DocumentMut, DraftError> {
+        self.text.parse().map_err(|source| DraftError::Edit { path: self.path.clone(), source })
     }
 
     fn finish(&self, document: &DocumentMut) -> String {
@@ -145,9 +163,9 @@ impl Draft {
 }
 
 /// Returns the `[[key]]` tables of a document, an empty list if there are none.
-fn tables<'a>(document: &'a mut DocumentMut, key: &'static str) -> Result<&'a mut ArrayOfTables, AdoptError> {
+fn tables<'a>(document: &'a mut DocumentMut, key: &'static str) -> Result<&'a mut ArrayOfTables, DraftError> {
     let item = document.as_table_mut().entry(key).or_insert(Item::ArrayOfTables(ArrayOfTables::new()));
-    item.as_array_of_tables_mut().ok_or(AdoptError::Inline { key })
+    item.as_array_of_tables_mut().ok_or(DraftError::Inline { key })
 }
 
 /// Writes added entries over removed ones, so that comments stay; returns the places of the remaining removed entries.
@@ -250,6 +268,6 @@ mod tests {
     fn a_list_in_one_line_is_not_edited() {
         let inline = Draft::of(Path::new("plugport.toml"), "plugin = []\n".to_owned()).expect("a manifest");
         let edit = Edit { removed: Vec::new(), added: vec![group("acme-sea-app", "^1.0.0")] };
-        assert!(matches!(inline.with(vec![edit]), Err(AdoptError::Inline { key: "plugin" })));
+        assert!(matches!(inline.with(vec![edit]), Err(DraftError::Inline { key: "plugin" })));
     }
 }

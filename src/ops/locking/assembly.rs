@@ -2,15 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{LockFault, WorkspaceLockError, workspace_problem::WorkspaceProblem};
+use super::{CatalogReader, LockFault, WorkspaceLockError, workspace_problem::WorkspaceProblem};
 use crate::{
     index::{Index, IndexError, OpenAlert},
     lockfile::{LockReason, LockedPlugin, LockedWorkspace},
     model::{PluginId, PluginSpec, VersionRequest},
-    ops::{
-        candidates::{self, LookupError},
-        locking::CatalogReader,
-    },
+    ops::candidates::{self, LookupError},
     resolver::{RequiredBy, Resolved, Solution},
 };
 

@@ -1,8 +1,8 @@
-//! Brings packages into the store, with what they depend on.
+//! The way of packages into the store, with what they depend on: for every command that needs packages.
 //!
 //! *Invariant:* a package is verified before it is stored and stored before the index speaks of it; a crash in between
 //! leaves a blob that nobody speaks of, which the next fetch takes up. One package that fails stops no other.
-//! *Not for:* installing.
+//! *Not for:* taking the lock of the cache, which the caller holds, or installing.
 
 mod locked;
 mod outcome;
@@ -88,17 +88,6 @@ pub(crate) enum FetchStartError {
 }
 
 crate::diagnostic::diagnose!(FetchStartError { forward Home, Index, Store; });
-
-/// Fetches packages and what they depend on; takes the lock of the cache.
-pub(crate) async fn fetch(
-    context: &Context,
-    sources: &Sources,
-    options: &FetchOptions,
-) -> Result<FetchOutcome, FetchStartError> {
-    let _lock = context.home.lock(&context.command, context.now())?;
-    context.index().prove().await?;
-    fetch_locked(context, sources, options).await
-}
 
 /// Fetches under a lock that the caller holds, from an index that the caller has proven.
 pub(crate) async fn fetch_locked(

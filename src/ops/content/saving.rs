@@ -15,7 +15,7 @@ use crate::{
     ops::{
         Context,
         target::Target,
-        usage::{OrganisationUsage, read_one},
+        workspace_usage::{OrganisationUsage, read_one},
     },
 };
 

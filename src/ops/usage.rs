@@ -1,0 +1,30 @@
+//! Returns what plugins are needed for on workspaces.
+//!
+//! *Invariant:* a workspace that cannot be read hides no other.
+//! *Not for:* reading one workspace: see [`super::workspace_usage`].
+
+use futures_util::{StreamExt, stream};
+
+use crate::ops::{
+    Context,
+    target::Target,
+    workspace_usage::{UsageError, WorkspaceUsage, read_one},
+};
+
+/// How many workspaces are read side by side.
+const WORKSPACES: usize = 4;
+
+/// Returns what plugins are needed for on every target.
+pub(crate) async fn read_usage(
+    context: &Context,
+    targets: Vec<Target>,
+) -> Vec<(Target, Result<WorkspaceUsage, UsageError>)> {
+    stream::iter(targets)
+        .map(|target| async move {
+            let usage = read_one(context, &target).await;
+            (target, usage)
+        })
+        .buffered(WORKSPACES)
+        .collect()
+        .await
+}
