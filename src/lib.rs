@@ -3,7 +3,7 @@
 //! # The layers
 //!
 //! A module uses only modules of layers above its own in this list, and of its own only those that are named before it;
-//! `tests/it/architecture.rs` holds the exact table and checks it.
+//! `tests/it/architecture.rs` holds the exact table and checks it, and one floor down the order within `ops` and `rollout`.
 //!
 //! 1. **Words.** [`diagnostic`] says what an error tells besides its own sentence. [`model`] has the nouns of the
 //!    field: [`PluginId`](model::PluginId), [`VersionRange`](model::VersionRange), [`Digests`](model::Digests) and the
@@ -20,7 +20,8 @@
 //!    upgrade of Grafana means, [`rollout`] makes plans and says what a rollout does next; all of them are pure.
 //!    [`lockfile`] is what was chosen, written down. [`fleet`] knows workspaces: what the manifest says of them, how they
 //!    are changed, and what became of a change.
-//! 6. **Operations.** [`ops`] is what a user can ask for. Here, and only here, upstream, store and index meet.
+//! 6. **Operations.** [`ops`] is what a user can ask for. Here, and only here, upstream, store and index meet. It is a
+//!    trunk, and a file or folder for each command beside it: no command knows another.
 //! 7. **The edge.** [`cli`] turns arguments into options and outcomes into text or JSON. Nothing else prints.
 //!
 //! Data enters, and is parsed, in `upstream`, `net`, `archive`, `fleet`, `index` (our own rows are checked again) and
