@@ -52,7 +52,7 @@ impl LockArgs {
         };
         let (context, remarks) = session.with_fresh_keys().await?;
         let files = (session.manifest()?, session.manifest_path.as_path());
-        let outcome = lock(&context, &services.sources, files, (&states, &options), self.check).await?;
+        let outcome = lock(&context, &services.sources, files, (states, options), self.check).await?;
         let mut report = report(&outcome);
         report.problems.splice(..0, remarks);
         Ok(report)

@@ -17,7 +17,7 @@ use crate::{
     lockfile::LockDifference,
     model::WorkspaceName,
     ops::{
-        Context,
+        Context, blocking,
         locking::{
             LockFailure, LockOptions, LockRequest, LockStartError, Undigested, WorkspaceState, lock_path, read_lock,
             resolve_lock, write_lock,
@@ -79,26 +79,36 @@ pub(crate) async fn lock(
     context: &Context,
     sources: &Sources,
     (manifest, path): (&Manifest, &Path),
-    (states, options): (&[WorkspaceState], &LockOptions),
+    (states, options): (Vec<WorkspaceState>, LockOptions),
     check: bool,
 ) -> Result<LockOutcome, LockStartError> {
     let path = lock_path(path);
-    let there = read_lock(&path)?;
+    let there = blocking({
+        let path = path.clone();
+        move || read_lock(&path)
+    });
+    let there = there.await?;
     let is_missing = there.is_none();
     let former = there.unwrap_or_default();
-    let resolved = resolve_lock(context, sources, &LockRequest { manifest, former: &former, states, options }).await?;
-    let none_resolved = !states.is_empty() && resolved.failures.len() == states.len();
+    let considered = states.len();
+    let request = LockRequest { manifest: manifest.clone(), former: former.clone(), states, options };
+    let resolved = resolve_lock(context, sources, request).await?;
+    let none_resolved = considered > 0 && resolved.failures.len() == considered;
     let changed = !none_resolved && (is_missing || former != resolved.lock);
-    let written = !check && changed && write_lock(&path, &resolved.lock)?;
+    let differences = if changed { former.differences(&resolved.lock) } else { Vec::new() };
+    let written = !check && changed && {
+        let (path, lock) = (path.clone(), resolved.lock);
+        blocking(move || write_lock(&path, &lock)).await?
+    };
     Ok(LockOutcome {
         path,
         changed,
         written,
-        differences: if changed { former.differences(&resolved.lock) } else { Vec::new() },
+        differences,
         failed: resolved.failures,
         undigested: resolved.undigested,
         remarks: resolved.remarks,
-        considered: states.len(),
+        considered,
         check,
     })
 }

@@ -15,7 +15,7 @@ use crate::{
         directory::{DirectoryError, FolderLock, Keep},
         target::UnmanagedFiles,
     },
-    index::{Index, IndexError},
+    index::IndexError,
     model::{PluginId, PluginVersion, RelPath, Sha256Digest},
     ops::{Context, stored_packages::files_of},
     signature::{MANIFEST_NAME, read_manifest},
@@ -117,12 +117,12 @@ fn stored(
     plugin: &PluginId,
     version: &PluginVersion,
 ) -> Result<Vec<FileDigests>, UnmanagedFilesError> {
-    let index = match Index::open_existing(&context.home.index_path()) {
+    let blobs = match context.index().read_blocking(|index| index.blobs_of(plugin)) {
         Err(IndexError::Missing { .. }) => return Ok(Vec::new()),
-        index => index?,
+        blobs => blobs?,
     };
     let mut known = Vec::new();
-    for blob in index.blobs_of(plugin)?.iter().filter(|blob| blob.version.same_release(version)) {
+    for blob in blobs.iter().filter(|blob| blob.version.same_release(version)) {
         match files_of(context, blob) {
             Ok(files) => known.push(files),
             Err(error) if is_failure(&error) => return Err(error.into()),

@@ -10,6 +10,8 @@ mod plan;
 mod repair;
 mod versions;
 
+use std::sync::Arc;
+
 use futures_util::{StreamExt, stream};
 
 use self::{
@@ -18,7 +20,7 @@ use self::{
 };
 use crate::{
     home::HomeError,
-    index::{Index, IndexError},
+    index::IndexError,
     model::{Change, GrafanaVersion, PluginSpec, Timestamp, VersionRequest},
     ops::{
         Context, blocking,
@@ -94,28 +96,28 @@ pub(crate) async fn install(
     targets: Vec<Target>,
     options: &InstallOptions,
 ) -> Result<Changes, InstallStartError> {
-    let path = context.home.index_path();
-    let index = blocking(move || Index::open_proven(&path)).await?;
+    context.index().prove().await?;
     if !options.dry_run {
         for target in &targets {
             target.recover().await;
         }
     }
     let (ready, mut results, mut remarks) = read_all(context, targets, options).await;
+    let specs: Arc<[PluginSpec]> = options.specs.as_slice().into();
     if options.dry_run {
         for one in &ready {
-            let steps = repaired(context, one, plan(&index, one, &options.specs)?, &mut remarks).await;
+            let steps = repaired(context, one, plan_for(context, one, &specs).await?, &mut remarks).await;
             results.extend(steps.iter().map(|step| planned(&one.target, step)));
         }
         return Ok(Changes::new(results, remarks));
     }
-    let _lock = context.home.lock(&context.command, context.now())?;
-    let failures = fetch_for(context, sources, &index, &ready, options).await?;
+    let _lock = context.lock().await?;
+    let failures = fetch_for(context, sources, &ready, &specs, options.concurrency).await?;
     let mut work = Vec::new();
     for one in ready {
-        let steps = repaired(context, &one, plan(&index, &one, &options.specs)?, &mut remarks).await;
+        let steps = repaired(context, &one, plan_for(context, &one, &specs).await?, &mut remarks).await;
         announce(context, &steps);
-        work.push((one.target, steps));
+        work.push((one.target.clone(), steps));
     }
     context.reporter.begin("installing", Some(work.len() as u64), Unit::Items);
     let failures = &failures;
@@ -138,7 +140,7 @@ async fn read_all(
     context: &Context,
     targets: Vec<Target>,
     options: &InstallOptions,
-) -> (Vec<Ready>, Vec<ChangeResult>, Vec<String>) {
+) -> (Vec<Arc<Ready>>, Vec<ChangeResult>, Vec<String>) {
     let states: Vec<(Target, Result<Snapshot, TargetError>)> = stream::iter(targets)
         .map(|target| async move { (target.read(true).await, target) })
         .buffered(options.concurrency.max(1))
@@ -165,7 +167,7 @@ async fn read_all(
                     published_before: options.published_before,
                 };
                 let signatures = signature_rule(&context.trust);
-                ready.push(Ready { target, state, surroundings, signatures, is_checked });
+                ready.push(Arc::new(Ready { target, state, surroundings, signatures, is_checked }));
             }
             Err(error) => {
                 let refused = |spec: &PluginSpec| ChangeResult::refused(&target.name, &spec.id, "install", &error);
@@ -174,6 +176,12 @@ async fn read_all(
         }
     }
     (ready, results, remarks)
+}
+
+/// Returns the steps on a target, by the catalog as it is now.
+async fn plan_for(context: &Context, ready: &Arc<Ready>, specs: &Arc<[PluginSpec]>) -> Result<InstallPlan, IndexError> {
+    let (ready, specs) = (Arc::clone(ready), Arc::clone(specs));
+    context.index().read(move |index| plan(index, &ready, &specs)).await
 }
 
 /// Says which calls will be refused by the server, before they are made.
@@ -215,9 +223,9 @@ fn planned(target: &Target, step: &InstallStep) -> ChangeResult {
 async fn fetch_for(
     context: &Context,
     sources: &Sources,
-    index: &Index,
-    ready: &[Ready],
-    options: &InstallOptions,
+    ready: &[Arc<Ready>],
+    specs: &Arc<[PluginSpec]>,
+    concurrency: usize,
 ) -> Result<Vec<FetchFailure>, InstallStartError> {
     let mut failures = Vec::new();
     let mut asked = std::collections::HashSet::new();
@@ -227,7 +235,7 @@ async fn fetch_for(
             if !one.is_checked {
                 continue;
             }
-            let steps = plan(index, one, &options.specs)?.steps;
+            let steps = plan_for(context, one, specs).await?.steps;
             let new = steps.iter().filter(|step| is_change(step)).filter_map(|step| step.package.clone());
             let new: Vec<_> = new.filter(|name| asked.insert(name.clone())).collect();
             if new.is_empty() {
@@ -242,7 +250,7 @@ async fn fetch_for(
                 subject: FetchRequest::Plugins(new.iter().map(exact).collect()),
                 surroundings: Surroundings { platforms: vec![one.target.platform.clone()], ..Surroundings::default() },
                 dependencies: false,
-                concurrency: options.concurrency,
+                concurrency,
             };
             failures.extend(fetch_locked(context, sources, &wanted).await?.failed);
         }

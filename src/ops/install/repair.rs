@@ -10,7 +10,6 @@ use crate::{
     archive,
     diagnostic::Chain,
     fleet::directory::PluginsFolder,
-    index::Index,
     ops::{Context, changes::VersionChange, stored_packages::files_of},
 };
 
@@ -32,8 +31,8 @@ pub(super) fn repair(context: &Context, path: &Path, steps: &mut [InstallStep]) 
 
 fn differs(context: &Context, path: &Path, step: &InstallStep) -> Result<bool, String> {
     let Some(name) = &step.package else { return Ok(false) };
-    let index = Index::open_existing(&context.home.index_path()).map_err(|error| Chain(&error).to_string())?;
-    let blob = index.blob(&name.plugin, &name.version, &name.platform).map_err(|error| Chain(&error).to_string())?;
+    let blob = context.index().read_blocking(|index| index.blob(&name.plugin, &name.version, &name.platform));
+    let blob = blob.map_err(|error| Chain(&error).to_string())?;
     let Some(blob) = blob else { return Ok(false) };
     let folder = PluginsFolder::open(path).and_then(|folder| folder.plugin_folder(&step.plugin));
     let Some(folder) = folder.map_err(|error| Chain(&error).to_string())? else { return Ok(false) };

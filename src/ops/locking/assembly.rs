@@ -26,7 +26,7 @@ impl<'a> Assembly<'a> {
     /// Returns the entry of a workspace.
     pub(super) fn entry(
         &mut self,
-        case: &WorkspaceProblem<'_>,
+        case: &WorkspaceProblem,
         solution: &Solution,
     ) -> Result<LockedWorkspace, WorkspaceLockError> {
         let mut plugins = BTreeMap::new();
@@ -43,7 +43,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Checks that a version which works with the others may be locked.
-    fn check(&self, case: &WorkspaceProblem<'_>, resolved: &Resolved) -> Result<(), WorkspaceLockError> {
+    fn check(&self, case: &WorkspaceProblem, resolved: &Resolved) -> Result<(), WorkspaceLockError> {
         let (plugin, version) = (&resolved.plugin, &resolved.version);
         if case.unwanted.contains(plugin) {
             let needed_by = if is_requested(resolved) { Vec::new() } else { dependents(resolved) };
@@ -67,7 +67,7 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn plugin(&mut self, case: &WorkspaceProblem<'_>, resolved: &Resolved) -> Result<LockedPlugin, WorkspaceLockError> {
+    fn plugin(&mut self, case: &WorkspaceProblem, resolved: &Resolved) -> Result<LockedPlugin, WorkspaceLockError> {
         let mut locked = self.catalog.lock(&resolved.plugin, &resolved.version, reason(case, resolved))?;
         let same = |former: &&LockedPlugin| former.version.same_release(&resolved.version);
         let Some(former) = case.former_of(&resolved.plugin).filter(same) else { return Ok(locked) };
@@ -92,15 +92,15 @@ impl<'a> Assembly<'a> {
 }
 
 /// Keeps the plugins that the catalog does not have, with their dependencies.
-fn keep(case: &WorkspaceProblem<'_>, plugins: &mut BTreeMap<PluginId, LockedPlugin>) {
-    plugins.extend(case.kept.iter().map(|(id, locked)| (id.clone(), LockedPlugin::clone(locked))));
+fn keep(case: &WorkspaceProblem, plugins: &mut BTreeMap<PluginId, LockedPlugin>) {
+    plugins.extend(case.kept.iter().map(|(id, locked)| (id.clone(), locked.clone())));
     let mut kept: BTreeSet<PluginId> = case.kept.keys().cloned().collect();
     loop {
         let is_needed = |plugin: &LockedPlugin| match &plugin.reason {
             LockReason::NeededBy(others) => others.iter().any(|other| kept.contains(other)),
             LockReason::AskedFor | LockReason::Adopted => false,
         };
-        let entries = case.former.into_iter().flat_map(|former| &former.plugins);
+        let entries = case.former.iter().flat_map(|former| &former.plugins);
         let more = entries.filter(|(id, plugin)| !plugins.contains_key(*id) && is_needed(plugin));
         let more: Vec<_> = more.map(|(id, plugin)| (id.clone(), plugin.clone())).collect();
         if more.is_empty() {
@@ -133,11 +133,11 @@ fn first_request(resolved: &Resolved) -> VersionRequest {
     }
 }
 
-fn reason(case: &WorkspaceProblem<'_>, resolved: &Resolved) -> LockReason {
+fn reason(case: &WorkspaceProblem, resolved: &Resolved) -> LockReason {
     if !is_requested(resolved) {
         return LockReason::NeededBy(dependents(resolved));
     }
-    let former = case.former.and_then(|former| former.plugins.get(&resolved.plugin));
+    let former = case.former.as_ref().and_then(|former| former.plugins.get(&resolved.plugin));
     // An adopted plugin stays adopted until its version changes: nobody chose this version.
     let is_adopted =
         |former: &LockedPlugin| former.reason == LockReason::Adopted && former.version.same_release(&resolved.version);

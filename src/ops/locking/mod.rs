@@ -56,16 +56,16 @@ pub(crate) struct LockOptions {
 }
 
 /// The input of a lock.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct LockRequest<'a> {
+#[derive(Debug)]
+pub(crate) struct LockRequest {
     /// The wanted plugins.
-    pub manifest: &'a Manifest,
+    pub manifest: Manifest,
     /// The existing lock; an empty one if there is none.
-    pub former: &'a Lock,
+    pub former: Lock,
     /// The workspaces to lock, as they were read; the others of the manifest keep their entries.
-    pub states: &'a [WorkspaceState],
+    pub states: Vec<WorkspaceState>,
     /// How versions are chosen.
-    pub options: &'a LockOptions,
+    pub options: LockOptions,
 }
 
 /// The new lock. Nothing is written.

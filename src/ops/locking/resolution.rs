@@ -1,9 +1,12 @@
 //! Chooses the versions of all workspaces, and fetches packages whose dependencies are not known until all are known.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
-    LockFailure, LockFault, LockOptions, LockRequest, LockStartError, LockUpgrade, ResolvedLock,
+    LockFailure, LockFault, LockRequest, LockStartError, LockUpgrade, ResolvedLock,
     assembly::Assembly,
     workspace_problem::{WorkspaceProblem, considered},
 };
@@ -11,16 +14,16 @@ use crate::{
     diagnostic::nearest,
     fleet::Workspace,
     index::{Index, IndexError},
-    lockfile::LockedWorkspace,
+    lockfile::{LockedPlugin, LockedWorkspace},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, WorkspaceName},
     ops::{
-        Context, blocking,
+        Context,
         candidates::{self, IndexProvider},
         fetching::{FetchFailure, FetchOptions, FetchRequest, LockedPackages, fetch_locked},
         sources::Sources,
     },
-    progress::Unit,
-    resolver::{Problem, SolveOutcome, Surroundings, solve},
+    progress::{Reporter, Unit},
+    resolver::{Problem, SignatureRule, SolveOutcome, Surroundings, solve},
 };
 
 /// After this many rounds of fetching, the remaining unknown dependencies are only reported.
@@ -36,39 +39,78 @@ type Unknown = (PluginId, String, Platform);
 pub(crate) async fn resolve_lock(
     context: &Context,
     sources: &Sources,
-    request: &LockRequest<'_>,
+    request: LockRequest,
 ) -> Result<ResolvedLock, LockStartError> {
-    check_upgrade(request)?;
-    let path = context.home.index_path();
-    let index = blocking(move || Index::open_proven(&path)).await?;
-    let mut resolved = ResolvedLock::default();
-    let mut cases = Vec::new();
+    check_upgrade(&request)?;
+    let concurrency = request.options.concurrency;
     let signatures = candidates::signature_rule(&context.trust);
-    for workspace in considered(request) {
-        match WorkspaceProblem::new(&index, request, workspace, &signatures, &mut resolved.remarks) {
-            Ok(case) => cases.push(case),
-            Err(error) => resolved.failures.push(failure(request, workspace, error.into_fault()?)),
+    let reporter = Arc::clone(&context.reporter);
+    let read = move |index: &Index| Resolution::read(index, request, &signatures, reporter);
+    let mut resolution = context.index().proven(read).await?;
+    let mut round = 0;
+    loop {
+        let is_last = round == MAX_ROUNDS || context.client.is_offline();
+        match context.index().read(move |index| resolution.solve(index, is_last)).await? {
+            Round::Resolved(resolved) => return Ok(*resolved),
+            Round::Unknown(rest, new) => {
+                resolution = *rest;
+                resolution.asked.extend(fetch_all(context, sources, new, concurrency).await?);
+            }
         }
+        round += 1;
     }
-    let mut asked: BTreeMap<Unknown, String> = BTreeMap::new();
-    for round in 0.. {
-        let snapshot = index.snapshot()?;
-        let outcomes = solve_all(context, &index, &cases)?;
-        let unknown = unknown(&cases, &outcomes);
-        let new: Vec<_> = unknown.iter().filter(|one| !asked.contains_key(*one)).cloned().collect();
-        if new.is_empty() || round == MAX_ROUNDS || context.client.is_offline() {
-            report_unknown(&unknown, &asked, &mut resolved.remarks);
-            assemble(&index, request, (cases, outcomes), &mut resolved)?;
-            break;
+}
+
+/// A lock that is being made.
+struct Resolution {
+    request: LockRequest,
+    reporter: Arc<dyn Reporter>,
+    cases: Vec<WorkspaceProblem>,
+    /// Packages that were fetched for their dependencies, each with why these are still not known.
+    asked: BTreeMap<Unknown, String>,
+    resolved: ResolvedLock,
+}
+
+/// What came of one round.
+enum Round {
+    Resolved(Box<ResolvedLock>),
+    /// The dependencies of these packages are not known, and were not asked for before.
+    Unknown(Box<Resolution>, Vec<Unknown>),
+}
+
+impl Resolution {
+    fn read(
+        index: &Index,
+        request: LockRequest,
+        signatures: &SignatureRule,
+        reporter: Arc<dyn Reporter>,
+    ) -> Result<Self, IndexError> {
+        let (mut resolved, mut cases) = (ResolvedLock::default(), Vec::new());
+        for workspace in considered(&request) {
+            match WorkspaceProblem::new(index, &request, workspace, signatures, &mut resolved.remarks) {
+                Ok(case) => cases.push(case),
+                Err(error) => resolved.failures.push(failure(&request, workspace, error.into_fault()?)),
+            }
         }
-        drop(snapshot);
-        asked.extend(fetch_all(context, sources, new, request.options).await?);
+        Ok(Self { request, reporter, cases, asked: BTreeMap::new(), resolved })
     }
-    Ok(resolved)
+
+    /// Chooses versions by what is known now; the last round is done with that.
+    fn solve(mut self, index: &Index, is_last: bool) -> Result<Round, IndexError> {
+        let outcomes = solve_all(self.reporter.as_ref(), index, &self.cases)?;
+        let unknown = unknown(&self.cases, &outcomes);
+        let new: Vec<_> = unknown.iter().filter(|one| !self.asked.contains_key(*one)).cloned().collect();
+        if !new.is_empty() && !is_last {
+            return Ok(Round::Unknown(Box::new(self), new));
+        }
+        report_unknown(&unknown, &self.asked, &mut self.resolved.remarks);
+        assemble(index, &self.request, (self.cases, outcomes), &mut self.resolved)?;
+        Ok(Round::Resolved(Box::new(self.resolved)))
+    }
 }
 
 /// Refuses a plugin to upgrade that is neither requested nor locked: a typing error.
-fn check_upgrade(request: &LockRequest<'_>) -> Result<(), LockStartError> {
+fn check_upgrade(request: &LockRequest) -> Result<(), LockStartError> {
     let LockUpgrade::Only(plugins) = &request.options.upgrade else { return Ok(()) };
     let asked = request.manifest.plugins().iter().map(|wish| &wish.id);
     let locked = request.former.workspaces.values().flat_map(|workspace| workspace.plugins.keys());
@@ -83,7 +125,7 @@ fn check_upgrade(request: &LockRequest<'_>) -> Result<(), LockStartError> {
     }
 }
 
-fn failure(request: &LockRequest<'_>, workspace: &Workspace, fault: LockFault) -> LockFailure {
+fn failure(request: &LockRequest, workspace: &Workspace, fault: LockFault) -> LockFailure {
     let kept = request.former.workspace(workspace.name()).is_some();
     LockFailure { workspace: workspace.name().clone(), kept, fault }
 }
@@ -110,13 +152,13 @@ impl ProblemKey {
 
 /// Returns the outcome for each workspace, in order; equal problems are solved once.
 fn solve_all(
-    context: &Context,
+    reporter: &dyn Reporter,
     index: &Index,
-    cases: &[WorkspaceProblem<'_>],
+    cases: &[WorkspaceProblem],
 ) -> Result<Vec<SolveOutcome>, IndexError> {
     let mut solved: HashMap<ProblemKey, SolveOutcome> = HashMap::new();
     let mut outcomes = Vec::with_capacity(cases.len());
-    context.reporter.begin("resolving", Some(cases.len() as u64), Unit::Items);
+    reporter.begin("resolving", Some(cases.len() as u64), Unit::Items);
     for case in cases {
         let question = ProblemKey::new(&case.problem);
         let outcome = match solved.get(&question) {
@@ -125,13 +167,13 @@ fn solve_all(
         };
         solved.entry(question).or_insert_with(|| outcome.clone());
         outcomes.push(outcome);
-        context.reporter.advance(1);
+        reporter.advance(1);
     }
-    context.reporter.end();
+    reporter.end();
     Ok(outcomes)
 }
 
-fn unknown(cases: &[WorkspaceProblem<'_>], outcomes: &[SolveOutcome]) -> BTreeSet<Unknown> {
+fn unknown(cases: &[WorkspaceProblem], outcomes: &[SolveOutcome]) -> BTreeSet<Unknown> {
     let mut unknown = BTreeSet::new();
     for (case, outcome) in cases.iter().zip(outcomes) {
         let SolveOutcome::Solved(solution) = outcome else { continue };
@@ -161,9 +203,9 @@ async fn fetch_all(
     context: &Context,
     sources: &Sources,
     new: Vec<Unknown>,
-    options: &LockOptions,
+    concurrency: usize,
 ) -> Result<Vec<(Unknown, String)>, LockStartError> {
-    let _lock = context.home.lock(&context.command, context.now())?;
+    let _lock = context.lock().await?;
     let package = |(plugin, version, platform): &Unknown| {
         let version: PluginVersion = version.parse().ok()?;
         let (plugin, platforms) = (plugin.clone(), vec![platform.clone()]);
@@ -173,7 +215,7 @@ async fn fetch_all(
         subject: FetchRequest::Locked(new.iter().filter_map(package).collect()),
         surroundings: Surroundings::default(),
         dependencies: false,
-        concurrency: options.concurrency,
+        concurrency,
     };
     let failed = fetch_locked(context, sources, &wanted).await?.failed;
     let reason = |(plugin, version, _): &Unknown| {
@@ -189,8 +231,8 @@ async fn fetch_all(
 /// Puts the lock together.
 fn assemble(
     index: &Index,
-    request: &LockRequest<'_>,
-    (cases, outcomes): (Vec<WorkspaceProblem<'_>>, Vec<SolveOutcome>),
+    request: &LockRequest,
+    (cases, outcomes): (Vec<WorkspaceProblem>, Vec<SolveOutcome>),
     resolved: &mut ResolvedLock,
 ) -> Result<(), IndexError> {
     let mut assembly = Assembly::new(index)?;
@@ -203,14 +245,14 @@ fn assemble(
         };
         match entry {
             Ok(entry) => {
-                let kept = |(id, locked): (&PluginId, &&crate::lockfile::LockedPlugin)| {
+                let kept = |(id, locked): (&PluginId, &LockedPlugin)| {
                     let (name, version) = (case.workspace.name(), &locked.version);
                     format!("{name}: {id} {version} is not in the catalog and stays as it is locked")
                 };
                 resolved.remarks.extend(case.kept.iter().map(kept));
                 entries.insert(case.workspace.name().clone(), entry);
             }
-            Err(error) => resolved.failures.push(failure(request, case.workspace, error.into_fault()?)),
+            Err(error) => resolved.failures.push(failure(request, &case.workspace, error.into_fault()?)),
         }
     }
     for workspace in request.manifest.workspaces() {

@@ -18,24 +18,24 @@ use crate::{
 
 /// The problem of one workspace.
 #[derive(Debug)]
-pub(super) struct WorkspaceProblem<'a> {
-    pub(super) workspace: &'a Workspace,
-    pub(super) former: Option<&'a LockedWorkspace>,
+pub(super) struct WorkspaceProblem {
+    pub(super) workspace: Workspace,
+    pub(super) former: Option<LockedWorkspace>,
     pub(super) problem: Problem,
     /// The requested plugins that the catalog does not have, with their locked versions.
-    pub(super) kept: BTreeMap<PluginId, &'a LockedPlugin>,
+    pub(super) kept: BTreeMap<PluginId, LockedPlugin>,
     /// The plugins that the manifest removes.
     pub(super) unwanted: BTreeSet<PluginId>,
     /// The plugins that may change their locked version; `None` if all may.
     pub(super) upgraded: Option<BTreeSet<PluginId>>,
 }
 
-impl<'a> WorkspaceProblem<'a> {
+impl WorkspaceProblem {
     /// Returns the problem of a workspace. What was assumed goes into `remarks`.
     pub(super) fn new(
         index: &Index,
-        request: &LockRequest<'a>,
-        workspace: &'a Workspace,
+        request: &LockRequest,
+        workspace: &Workspace,
         signatures: &SignatureRule,
         remarks: &mut Vec<String>,
     ) -> Result<Self, WorkspaceLockError> {
@@ -61,13 +61,13 @@ impl<'a> WorkspaceProblem<'a> {
         let problem =
             Problem { wishes, surroundings, signatures: signatures.clone(), locked, installed: BTreeMap::new() };
         let unwanted = absent.into_iter().map(|wish| wish.id.clone()).collect();
-        Ok(Self { workspace, former, problem, kept, unwanted, upgraded })
+        Ok(Self { workspace: workspace.clone(), former: former.cloned(), problem, kept, unwanted, upgraded })
     }
 
     /// Returns the entry of the previous lock for a plugin that is to stay as it is.
-    pub(super) fn former_of(&self, plugin: &PluginId) -> Option<&'a LockedPlugin> {
+    pub(super) fn former_of(&self, plugin: &PluginId) -> Option<&LockedPlugin> {
         let stays = self.upgraded.as_ref().is_some_and(|upgraded| !upgraded.contains(plugin));
-        self.former.filter(|_| stays)?.plugins.get(plugin)
+        self.former.as_ref().filter(|_| stays)?.plugins.get(plugin)
     }
 }
 
@@ -114,20 +114,16 @@ fn unread(error: &TargetError) -> LockFault {
 }
 
 /// The wishes, and the plugins that stay as they are locked.
-type ResolverInput<'a> = (Vec<PluginSpec>, BTreeMap<PluginId, &'a LockedPlugin>);
+type ResolverInput = (Vec<PluginSpec>, BTreeMap<PluginId, LockedPlugin>);
 
-fn wishes<'a>(
-    index: &Index,
-    present: &[&Wish],
-    former: Option<&'a LockedWorkspace>,
-) -> Result<ResolverInput<'a>, IndexError> {
+fn wishes(index: &Index, present: &[&Wish], former: Option<&LockedWorkspace>) -> Result<ResolverInput, IndexError> {
     let (mut wishes, mut kept) = (Vec::new(), BTreeMap::new());
     for wish in present {
         let spec = PluginSpec { id: wish.id.clone(), version: request_of(wish) };
         let locked = former.and_then(|former| former.plugins.get(&wish.id));
         // An adopted plugin may be missing from the catalog.
         match locked.filter(|locked| spec.version.allows(&locked.version)) {
-            Some(locked) if index.plugin(&wish.id)?.is_none() => drop(kept.insert(wish.id.clone(), locked)),
+            Some(locked) if index.plugin(&wish.id)?.is_none() => drop(kept.insert(wish.id.clone(), locked.clone())),
             _ => wishes.push(spec),
         }
     }
@@ -186,7 +182,7 @@ fn locked(
 }
 
 /// Returns the workspaces to lock, in the order of the manifest.
-pub(super) fn considered<'a>(request: &LockRequest<'a>) -> impl Iterator<Item = &'a Workspace> {
+pub(super) fn considered(request: &LockRequest) -> impl Iterator<Item = &Workspace> {
     let states: BTreeSet<_> = request.states.iter().map(|(name, _): &WorkspaceState| name).collect();
     request.manifest.workspaces().iter().filter(move |workspace| states.contains(workspace.name()))
 }

@@ -9,10 +9,7 @@ mod extra_content;
 mod save;
 mod survey;
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, path::Path};
 
 use futures_util::{StreamExt, stream};
 use sha2::{Digest as _, Sha256};
@@ -97,14 +94,10 @@ pub(crate) async fn plan(
     targets: Vec<(WorkspaceName, Target)>,
     options: PlanOptions,
 ) -> Result<Planned, PlanStartError> {
-    let former = read_lock(&lock_path(path))?;
-    let index_path = context.home.index_path();
+    let lock = lock_path(path);
+    let former = blocking(move || read_lock(&lock)).await?;
     // Checked before the first request.
-    let index = blocking({
-        let index_path = index_path.clone();
-        move || Index::open_existing(&index_path)
-    });
-    drop(index.await?);
+    context.index().check_exists().await?;
     let surveys = read(context, manifest, targets).await;
     let unread = surveys.iter().filter_map(Survey::unread).collect();
     let mut remarks: Vec<_> = surveys.iter().flat_map(Survey::told).collect();
@@ -116,8 +109,8 @@ pub(crate) async fn plan(
         chosen
     };
     let current = extra_content::already_so(manifest, &surveys).await;
-    let inputs = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), index_path, current };
-    let plan = blocking(move || inputs.plan(&surveys)).await?;
+    let inputs = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), current };
+    let plan = context.index().read(move |index| inputs.plan(index, &surveys)).await?;
     Ok(Planned { plan, remarks, unread })
 }
 
@@ -138,11 +131,11 @@ async fn choose(
     surveys: &[Survey],
     published_before: Option<Timestamp>,
 ) -> Result<(ChosenVersions, Vec<String>), PlanStartError> {
-    let states: Vec<_> = surveys.iter().filter_map(Survey::read).collect();
+    let states = surveys.iter().filter_map(Survey::read).collect();
     let concurrency = manifest.rollout().max_concurrent.get();
     let options = LockOptions { published_before, concurrency, ..LockOptions::default() };
-    let request = LockRequest { manifest, former: &Lock::default(), states: &states, options: &options };
-    let resolved = resolve_lock(context, sources, &request).await?;
+    let request = LockRequest { manifest: manifest.clone(), former: Lock::default(), states, options };
+    let resolved = resolve_lock(context, sources, request).await?;
     let failed = resolved.failures.into_iter().map(|failure| {
         let obstacle = Obstacle { reason: failure.reason(), hint: failure.fault.hint() };
         (failure.workspace, obstacle)
@@ -171,16 +164,13 @@ struct PlanInputs {
     chosen: ChosenVersions,
     options: PlanOptions,
     now: Timestamp,
-    index_path: PathBuf,
     /// Content that is up to date already.
     current: Vec<Content>,
 }
 
 impl PlanInputs {
-    fn plan(&self, surveys: &[Survey]) -> Result<Plan, IndexError> {
-        let index = Index::open_existing(&self.index_path)?;
-        let _snapshot = index.snapshot()?;
-        let mut facts = CatalogFacts::new(&index);
+    fn plan(&self, index: &Index, surveys: &[Survey]) -> Result<Plan, IndexError> {
+        let mut facts = CatalogFacts::new(index);
         let (mut places, mut content) = (Vec::new(), Vec::new());
         for survey in surveys {
             let Ok(workspace) = self.manifest.workspace(&survey.name) else { continue };

@@ -13,10 +13,10 @@ use super::Members;
 use crate::{
     archive::parse_plugin_json,
     diagnostic::Chain,
-    index::{Index, IndexError},
+    index::{Blob, Index, IndexError},
     model::{Platform, PluginId, PluginSpec, PluginVersion, VersionRequest, WorkspaceName},
     ops::{
-        Context,
+        Context, blocking,
         fetching::{FetchOptions, FetchRequest, FetchStartError, fetch_locked},
         permits::Permits,
         sources::Sources,
@@ -72,12 +72,11 @@ impl PackageNeeds {
     }
 
     /// Fetches everything into the store, and returns what is missing. Takes the lock of the cache for that time.
-    pub(super) async fn fetch(&self, context: &Context, sources: &Sources) -> Result<MissingPackages, FetchStartError> {
-        let mut missing = MissingPackages::default();
+    pub(super) async fn fetch(self, context: &Context, sources: &Sources) -> Result<MissingPackages, FetchStartError> {
         if self.targets.is_empty() && self.rollback.is_empty() {
-            return Ok(missing);
+            return Ok(MissingPackages::default());
         }
-        let _lock = context.home.lock(&context.command, context.now())?;
+        let _lock = context.lock().await?;
         let mut failures: BTreeMap<NeededPackage, String> = BTreeMap::new();
         let all: BTreeSet<&NeededPackage> = self.targets.keys().chain(self.rollback.keys()).collect();
         let platforms: BTreeSet<&Platform> = all.iter().map(|(_, _, platform)| platform).collect();
@@ -106,20 +105,20 @@ impl PackageNeeds {
                 }
             }
         }
-        self.sort_failures(context, &failures, &mut missing)?;
-        Ok(missing)
+        Ok(context.index().read(move |index| self.missing(index, &failures)).await?)
     }
 
-    fn sort_failures(
+    /// Returns what is missing, given why packages could not be fetched.
+    fn missing(
         &self,
-        context: &Context,
+        index: &Index,
         failures: &BTreeMap<NeededPackage, String>,
-        missing: &mut MissingPackages,
-    ) -> Result<(), IndexError> {
+    ) -> Result<MissingPackages, IndexError> {
+        let mut missing = MissingPackages::default();
         for (wanted, asked) in &self.targets {
             let reason = match failures.get(wanted) {
                 Some(reason) => Some(reason.clone()),
-                None => mismatch(context, wanted, asked)?,
+                None => mismatch(index, wanted, asked)?,
             };
             if let Some(reason) = reason {
                 let names = names(asked.iter().map(|(name, _)| name));
@@ -127,12 +126,12 @@ impl PackageNeeds {
             }
         }
         for (wanted, asked) in &self.rollback {
-            let gone = failures.get(wanted).cloned().or(not_listed(context, wanted)?);
+            let gone = failures.get(wanted).cloned().or(not_listed(index, wanted)?);
             if let Some(reason) = gone {
                 missing.rollback.push(format!("{}@{} for {}: {reason}", wanted.0, wanted.1, names(asked.iter())));
             }
         }
-        Ok(())
+        Ok(missing)
     }
 }
 
@@ -160,9 +159,16 @@ impl PackageCache {
         if let Some(name) = names().get(&wanted) {
             return Some(name.clone());
         }
-        let name = name_of(context, plugin, version, platform)?;
+        let found = context.index().read_blocking(|index| name_of(index, &wanted));
+        let name = found.ok().flatten()?;
         names().insert(wanted, name.clone());
         Some(name)
+    }
+
+    /// Does the same as [`PackageCache::name_of`] for asynchronous code.
+    async fn find(&self, context: &Context, wanted: NeededPackage) -> Option<PackageName> {
+        let (this, context) = (self.clone(), context.clone());
+        blocking(move || this.name_of(&context, (&wanted.0, &wanted.1, &wanted.2))).await
     }
 
     /// Returns whether a version brings a program of its own that answers for its health, by the plugin.json of its
@@ -177,7 +183,8 @@ impl PackageCache {
         if let Some(known) = backends().get(&key) {
             return *known;
         }
-        let found = self.name_of(context, wanted).and_then(|name| has_backend(context, &name));
+        let found =
+            context.index().read_blocking(|index| blob_of(index, &key)).ok().flatten().as_ref().and_then(has_backend);
         backends().insert(key, found);
         found
     }
@@ -196,7 +203,8 @@ pub(super) async fn check_for_servers(
         let Some(workspace) = plan.workspaces.get(name) else { continue };
         for action in actions(plan, name) {
             let Some(to) = &action.to else { continue };
-            let package = packages.name_of(context, (&action.plugin, to, &workspace.platform));
+            let wanted = (action.plugin.clone(), to.clone(), workspace.platform.clone());
+            let package = packages.find(context, wanted).await;
             match packages.permits.check(server.site().base(), &action.plugin, package.as_ref()).await {
                 Ok(None) => {}
                 Ok(Some(warning)) => drop(warnings.insert(warning)),
@@ -207,32 +215,36 @@ pub(super) async fn check_for_servers(
     missing.remarks.extend(warnings);
 }
 
-fn name_of(context: &Context, plugin: &PluginId, version: &PluginVersion, platform: &Platform) -> Option<PackageName> {
-    let index = Index::open_existing(&context.home.index_path()).ok()?;
+fn name_of(index: &Index, (plugin, version, platform): &NeededPackage) -> Result<Option<PackageName>, IndexError> {
     let named = |version: &PluginVersion, platform: &Platform| PackageName {
         plugin: plugin.clone(),
         version: version.clone(),
         platform: platform.clone(),
     };
-    let releases = index.releases(plugin).ok()?;
+    let releases = index.releases(plugin)?;
     let listed = releases.iter().find(|stored| stored.release.version.same_release(version));
     if let Some(stored) = listed
         && let Some(key) = platform.choose(stored.release.packages.keys())
-        && index.blob(plugin, &stored.release.version, key).ok()?.is_some()
+        && index.blob(plugin, &stored.release.version, key)?.is_some()
     {
-        return Some(named(&stored.release.version, key));
+        return Ok(Some(named(&stored.release.version, key)));
     }
     // What is no longer listed may still be in the store.
-    let blobs = index.blobs_of(plugin).ok()?;
+    let blobs = index.blobs_of(plugin)?;
     let same: Vec<_> = blobs.iter().filter(|blob| blob.version.same_release(version)).collect();
-    let key = platform.choose(same.iter().map(|blob| &blob.platform))?;
-    let found = same.iter().find(|blob| blob.platform == *key)?;
-    Some(named(&found.version, &found.platform))
+    let key = platform.choose(same.iter().map(|blob| &blob.platform));
+    let found = key.and_then(|key| same.iter().find(|blob| blob.platform == *key));
+    Ok(found.map(|found| named(&found.version, &found.platform)))
 }
 
-fn has_backend(context: &Context, name: &PackageName) -> Option<bool> {
-    let index = Index::open_existing(&context.home.index_path()).ok()?;
-    let blob = index.blob(&name.plugin, &name.version, &name.platform).ok()??;
+fn blob_of(index: &Index, wanted: &NeededPackage) -> Result<Option<Blob>, IndexError> {
+    match name_of(index, wanted)? {
+        Some(name) => index.blob(&name.plugin, &name.version, &name.platform),
+        None => Ok(None),
+    }
+}
+
+fn has_backend(blob: &Blob) -> Option<bool> {
     let plugin_json = parse_plugin_json(blob.plugin_json.as_bytes()).ok()?;
     // Grafana starts what says `backend`; with a program and without that word it is not known what it does.
     match (plugin_json.backend, plugin_json.executable) {
@@ -256,26 +268,20 @@ fn names<'a>(all: impl ExactSizeIterator<Item = &'a WorkspaceName>) -> String {
     format!("{}{more}", first.join(", "))
 }
 
-async fn is_stored(context: &Context, (plugin, version, platform): &NeededPackage) -> Option<bool> {
-    let name = name_of(context, plugin, version, platform)?;
-    let index = Index::open_existing(&context.home.index_path()).ok()?;
-    let blob = index.blob(&name.plugin, &name.version, &name.platform).ok()??;
+async fn is_stored(context: &Context, wanted: &NeededPackage) -> Option<bool> {
+    let wanted = wanted.clone();
+    let blob = context.index().read(move |index| blob_of(index, &wanted)).await.ok()??;
     let fault = store::inspect(context.store(), blob.sha256, blob.size).await.ok()?;
     Some(fault.is_none())
 }
 
 /// Returns why the package in the store is not the one that the plan names.
 fn mismatch(
-    context: &Context,
-    (plugin, version, platform): &NeededPackage,
+    index: &Index,
+    wanted: &NeededPackage,
     asked: &[(WorkspaceName, Option<String>)],
 ) -> Result<Option<String>, IndexError> {
-    let index = Index::open_existing(&context.home.index_path())?;
-    let blob = match name_of(context, plugin, version, platform) {
-        Some(name) => index.blob(&name.plugin, &name.version, &name.platform)?,
-        None => None,
-    };
-    let Some(blob) = blob else { return Ok(Some("its package is not in the store".to_owned())) };
+    let Some(blob) = blob_of(index, wanted)? else { return Ok(Some("its package is not in the store".to_owned())) };
     let sha256 = format!("sha256:{}", blob.sha256);
     let md5 = blob.md5.map(|md5| format!("md5:{md5}"));
     let differs = |digest: &&String| **digest != sha256 && Some(*digest) != md5.as_ref();
@@ -284,8 +290,7 @@ fn mismatch(
 }
 
 /// Returns why a former version cannot be had from upstream again.
-fn not_listed(context: &Context, (plugin, version, _): &NeededPackage) -> Result<Option<String>, IndexError> {
-    let index = Index::open_existing(&context.home.index_path())?;
+fn not_listed(index: &Index, (plugin, version, _): &NeededPackage) -> Result<Option<String>, IndexError> {
     let gone = index.plugin(plugin)?.is_none_or(|stored| stored.withdrawn_at.is_some());
     let releases = index.releases(plugin)?;
     let listed =
