@@ -168,6 +168,19 @@ fn a_row_names_only_rows_above_it() {
 }
 
 #[test]
+fn the_index_is_opened_by_its_handle_alone() {
+    for source in sources().iter().filter(|source| !source.is_test && source.module != "index") {
+        let tokens = without_tests(&source.tokens);
+        let opens = tokens.windows(3).find(|words| {
+            words[0] == "Index"
+                && words[1] == "::"
+                && ["open", "open_existing", "open_proven"].contains(&words[2].as_str())
+        });
+        assert_eq!(opens, None, "in {}", source.path.display());
+    }
+}
+
+#[test]
 fn upstream_store_and_index_do_not_know_each_other() {
     for (module, uses) in MAP.iter().filter(|(module, _)| STRANGERS.contains(module)) {
         let known: Vec<_> = uses.iter().filter(|used| STRANGERS.contains(used)).collect();
