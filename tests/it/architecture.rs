@@ -51,10 +51,13 @@ const MAP: &[(&str, &[&str])] = &[
         "resolver", "rollout", "signature", "upgrade", "upstream", "usage"]),
 ];
 
+/// Parts with those that each uses.
+type Rows = &'static [(&'static str, &'static [&'static str])];
+
 /// One floor down: the files and folders within these modules, each with those that it uses. A row may name only rows above
 /// it. What the `mod.rs` of a module defines is for all of its rows, and no edge.
 #[rustfmt::skip]
-const INNER: &[(&str, &[(&str, &[&str])])] = &[
+const INNER: &[(&str, Rows)] = &[
     ("rollout", &[
         ("policy", &[]),
         ("previous", &[]),
