@@ -23,7 +23,7 @@ use crate::{
     progress::Unit,
     signature::{PolicyError, Status, Verdict},
     store::{self, StoreError},
-    verifier::{Received, Verified, VerifyError, verify_archive},
+    verifier::{Received, VerifyError, verify_archive},
 };
 
 const FETCH_AGAIN: &str = "`plugport fetch ID` fetches a damaged package again";
