@@ -60,7 +60,7 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
     if !options.dry_run {
         target.recover().await;
     }
-    let (state, reach) = tokio::join!(target.read(false), target.reach());
+    let (state, reach) = tokio::join!(target.read_for_change(false), target.reach());
     let state = match state {
         Ok(state) => state,
         Err(error) => {

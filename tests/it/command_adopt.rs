@@ -261,7 +261,7 @@ fn another_file_is_written_beside_and_not_over_what_is_there() {
 fn a_lock_that_was_edited_is_refused_and_kept() {
     let (world, _workspaces) = fleet();
     world.sandbox.write("plugport.lock", "format = 1\nwaves = 3\n");
-    world.run(&["adopt", "--on", "all"]).expect_code(2).expect_stderr("line 2: unknown key `waves`");
+    world.run(&["adopt", "--on", "all"]).expect_code(2).expect_stderr("line 2 has the unknown key `waves`");
     assert_eq!(read(&world, "plugport.lock"), "format = 1\nwaves = 3\n");
 }
 

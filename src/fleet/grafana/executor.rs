@@ -6,7 +6,7 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Grafana, MayInstall, Settled, WorkspaceError, confirm};
+use super::{Grafana, InstallObstacle, MayInstall, Settled, WorkspaceError, confirm};
 use crate::{
     diagnostic::Chain,
     fleet::{
@@ -109,6 +109,9 @@ impl Grafana {
     /// Sends a change if its package is permitted and the server shows what is expected; an error means that nothing was
     /// sent.
     async fn change_as_requested(&self, request: &ChangeRequest) -> Result<Settled, ChangeError> {
+        if let Some(version) = self.version.get().filter(|version| !version.has_install_route()) {
+            return Err(ChangeError::NoInstallRoute(version.clone()));
+        }
         if request.wanted != Presence::Absent {
             request.source.permit(self.site.base()).await?;
         }
@@ -124,6 +127,10 @@ impl Grafana {
         let identity = self.identity().await.map_err(|error| Obstacle::from(&error))?;
         let obstacle = |message: String, hint: &str| Err(Obstacle { message, hint: Some(hint.to_owned()) });
         match identity.may_install {
+            MayInstall::No(InstallObstacle::NoInstallRoute) => {
+                let hint = "name the plugins folder of that server as a workspace of kind `directory`";
+                return obstacle(identity.may_install.to_string(), hint);
+            }
             MayInstall::No(_) => {
                 let hint = "the token needs the permission `plugins:install`, and plugin management must be on: enable it in \
                             the console of AMG, elsewhere with `plugin_admin_enabled`";

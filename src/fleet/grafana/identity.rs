@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use super::wire;
 use crate::fleet::manifest::Service;
 
 /// Who we are to a workspace.
@@ -37,6 +38,8 @@ pub enum MayInstall {
 /// Why a token may not install plugins.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum InstallObstacle {
+    /// Grafana before 8.0 has no route for it.
+    NoInstallRoute,
     /// Plugin management is off.
     ManagementOff,
     /// Plugins are managed from outside (`plugin_admin_external_manage_enabled`).
@@ -54,6 +57,7 @@ impl fmt::Display for MayInstall {
         formatter.pad(match self {
             Self::Yes => "it may install plugins",
             Self::Unknown => "the workspace does not tell whether it may install plugins",
+            Self::No(InstallObstacle::NoInstallRoute) => "Grafana before 8.0 cannot change plugins over HTTP",
             Self::No(InstallObstacle::ManagementOff) => "plugin management is off",
             Self::No(InstallObstacle::ManagedElsewhere) => "plugins are managed from outside",
             Self::No(InstallObstacle::NoPermission) => "it lacks the permission `plugins:install`",
@@ -111,6 +115,10 @@ impl IdentityAnswers {
     }
 
     fn may_install(&self, service: Service) -> MayInstall {
+        let version = self.settings.as_ref().and_then(wire::settings_version);
+        if version.is_some_and(|version| !version.has_install_route()) {
+            return MayInstall::No(InstallObstacle::NoInstallRoute);
+        }
         if self.setting("pluginAdminEnabled") == Some(false) {
             return MayInstall::No(InstallObstacle::ManagementOff);
         }

@@ -14,7 +14,11 @@ mod probes;
 mod provisioning;
 mod wire;
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 use tokio::{
@@ -25,7 +29,7 @@ use tokio::{
 pub use content::Reach;
 pub(crate) use content::{ListedDashboard, Rights};
 pub use error::WorkspaceError;
-pub(crate) use identity::{Identity, MayInstall};
+pub(crate) use identity::{Identity, InstallObstacle, MayInstall};
 pub use probes::{ProbeHints, ProbeTargets};
 pub use provisioning::ContentError;
 pub(crate) use provisioning::{BundledDashboard, Changed, Saved, has_settings, is_as_it_was};
@@ -48,6 +52,8 @@ pub struct Grafana {
     site: Site,
     service: Service,
     changing: Arc<Mutex<()>>,
+    /// The version, once it was read.
+    version: Arc<OnceLock<GrafanaVersion>>,
     /// Under which name, and where to, answers with 429 are reported.
     throttled: Option<(String, UnboundedSender<(String, Duration)>)>,
 }
@@ -67,7 +73,7 @@ struct Settled {
 impl Grafana {
     /// Returns the Grafana at `site`.
     pub fn new(site: Site, service: Service) -> Self {
-        Self { site, service, changing: Arc::default(), throttled: None }
+        Self { site, service, changing: Arc::default(), version: Arc::default(), throttled: None }
     }
 
     /// Returns this server, which sends `name` and the pause to `throttled` whenever it answers a change with 429.
@@ -88,6 +94,11 @@ impl Grafana {
 
     /// Returns the version of the server, from its frontend settings, or from its health page.
     pub async fn grafana_version(&self) -> Result<GrafanaVersion, WorkspaceError> {
+        let version = self.read_version().await?;
+        Ok(self.version.get_or_init(|| version.clone()).clone())
+    }
+
+    async fn read_version(&self) -> Result<GrafanaVersion, WorkspaceError> {
         let refusal = match self.get("frontend settings", &["api", "frontend", "settings"], &[]).await {
             Ok(settings) => match wire::settings_version(&settings) {
                 Some(version) => return Ok(version),

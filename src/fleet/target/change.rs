@@ -15,7 +15,7 @@ use crate::{
         directory::{DirectoryError, FolderLock, Keep},
         settle::{Failure, Outcome, PluginState},
     },
-    model::{PluginId, Presence, RelPath, Sha256Digest},
+    model::{GrafanaVersion, PluginId, Presence, RelPath, Sha256Digest},
     verifier::Verified,
 };
 
@@ -148,6 +148,10 @@ impl Diagnose for Refusal {
     }
 }
 
+/// What to do about a Grafana before 8.0.
+pub(super) const NO_INSTALL_ROUTE_HINT: &str =
+    "name the plugins folder of that server as a workspace of kind `directory`, or use `grafana-cli` there";
+
 /// Why a change failed, or why its outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -177,6 +181,9 @@ pub enum ChangeError {
         /// What is there.
         found: Presence,
     },
+    /// The server cannot change plugins over HTTP; nothing was sent.
+    #[error("Grafana {0} cannot change plugins over HTTP: that came with Grafana 8.0")]
+    NoInstallRoute(GrafanaVersion),
     /// The version to restore is unknown.
     #[error("the version that was there before is unknown, so it cannot be restored")]
     UnknownVersion,
@@ -188,6 +195,7 @@ pub enum ChangeError {
 diagnose!(ChangeError {
     forward Refused, Folder, Server, Access, Failed, Overtaken;
     Drifted => Kind::Failed, "nothing was changed; find out who changes plugins there, then plan again";
+    NoInstallRoute => Kind::Failed, NO_INSTALL_ROUTE_HINT;
     UnknownVersion | Lost => Kind::Failed;
 });
 

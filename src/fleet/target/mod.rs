@@ -133,6 +133,17 @@ impl Target {
         self
     }
 
+    /// Reads everything that is installed, for a change: fails if plugins cannot be changed there at all.
+    pub async fn read_for_change(&self, may_be_missing: bool) -> Result<Snapshot, TargetError> {
+        let snapshot = self.read(may_be_missing).await?;
+        match (&self.connection, &snapshot.grafana) {
+            (Connection::Server(_), Some(version)) if !version.has_install_route() => {
+                Err(TargetError::NoInstallRoute(version.clone()))
+            }
+            _ => Ok(snapshot),
+        }
+    }
+
     /// Reads everything that is installed; see [`Executor::read`].
     pub async fn read(&self, may_be_missing: bool) -> Result<Snapshot, TargetError> {
         self.executor()?.read(may_be_missing).await

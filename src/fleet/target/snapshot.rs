@@ -90,9 +90,13 @@ pub enum TargetError {
     /// The server took too long.
     #[error("the workspace could not be read within {} s", .0.as_secs_f32())]
     Slow(Duration),
+    /// The server cannot change plugins over HTTP.
+    #[error("Grafana {0} cannot change plugins over HTTP: that came with Grafana 8.0")]
+    NoInstallRoute(GrafanaVersion),
 }
 
 diagnose!(TargetError {
     forward Folder, Server, Access;
+    NoInstallRoute => Kind::Failed, super::change::NO_INSTALL_ROUTE_HINT;
     Slow => Kind::Network, "`change-timeout` under `[network]` limits how long a workspace is read";
 });

@@ -45,6 +45,12 @@ impl GrafanaVersion {
         self.semver.major
     }
 
+    /// Returns whether this Grafana changes plugins over HTTP: before 8.0 it has no route for that, also for a server
+    /// admin (seen on 7.5.5: 404).
+    pub(crate) const fn has_install_route(&self) -> bool {
+        self.semver.major >= 8
+    }
+
     /// Compares by precedence: prereleases before their release, build metadata ignored (semver.org 2.0.0, 11).
     pub fn cmp_precedence(&self, other: &Self) -> Ordering {
         self.semver.cmp_precedence(&other.semver)

@@ -142,7 +142,7 @@ async fn read_all(
     options: &InstallOptions,
 ) -> (Vec<Arc<Ready>>, Vec<ChangeResult>, Vec<String>) {
     let states: Vec<(Target, Result<Snapshot, TargetError>)> = stream::iter(targets)
-        .map(|target| async move { (target.read(true).await, target) })
+        .map(|target| async move { (target.read_for_change(true).await, target) })
         .buffered(options.concurrency.max(1))
         .map(|(state, target)| (target, state))
         .collect()

@@ -72,6 +72,9 @@ impl<'a> WorkspacePlanner<'a> {
 
     /// Returns why a version cannot be installed.
     fn obstacle(&self, id: &PluginId, locked: &LockedPlugin) -> Option<Obstacle> {
+        if let Some(obstacle) = self.no_install_route() {
+            return Some(obstacle);
+        }
         if let Some(stopped) = self.known(id).and_then(|known| known.stopped.clone()) {
             return Some(stopped);
         }
@@ -80,6 +83,15 @@ impl<'a> WorkspacePlanner<'a> {
             return Some(pinned_hint(text));
         }
         self.other_platform(locked).or_else(|| self.other_grafana(id, locked))
+    }
+
+    fn no_install_route(&self) -> Option<Obstacle> {
+        let grafana = self.there.grafana.as_ref().filter(|_| self.subject.is_server)?;
+        let hint = "name the plugins folder of that server as a workspace of kind `directory`";
+        (!grafana.has_install_route()).then(|| Obstacle {
+            reason: format!("Grafana {grafana} cannot change plugins over HTTP: that came with Grafana 8.0"),
+            hint: Some(hint.to_owned()),
+        })
     }
 
     fn other_platform(&self, locked: &LockedPlugin) -> Option<Obstacle> {
@@ -139,6 +151,9 @@ impl<'a> WorkspacePlanner<'a> {
         let (pinned, removed): (Vec<_>, Vec<_>) =
             self.wants.absent.iter().filter(installed).copied().partition(is_pinned);
         self.removed = removed.into_iter().collect();
+        if let Some(obstacle) = self.no_install_route() {
+            self.blocked.extend(std::mem::take(&mut self.removed).into_iter().map(|id| (id, obstacle.clone())));
+        }
         for id in pinned {
             let reason = "the configuration of Grafana preinstalls it in this version, and refuses to remove it";
             self.blocked.insert(id, pinned_hint(reason.to_owned()));

@@ -51,6 +51,7 @@ impl FaultCause for ChangeError {
             Self::Access(_) => Cause::Token,
             Self::Failed(error) => error.fault_cause(),
             Self::Drifted { .. } | Self::Overtaken(_) => Cause::Drift,
+            Self::NoInstallRoute(_) => Cause::Refused,
             Self::UnknownVersion | Self::Lost(_) => Cause::Other,
         }
     }
@@ -61,6 +62,7 @@ impl FaultCause for TargetError {
         match self {
             Self::Server(error) => error.fault_cause(),
             Self::Access(_) => Cause::Token,
+            Self::NoInstallRoute(_) => Cause::Refused,
             Self::Slow(_) => Cause::Network,
             Self::Folder(_) => Cause::Other,
         }
