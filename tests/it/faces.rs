@@ -46,16 +46,6 @@ enum Operation {
 
 /// What fails with the program of today. Whoever mends one deletes its line.
 const KNOWN_FAILURES: &[(Face, Operation, &str)] = &[
-    (Face::V7_5, Operation::Install, NO_ROUTE),
-    (Face::V7_5, Operation::InstallDependency, NO_ROUTE),
-    (Face::V7_5, Operation::Apply, NO_ROUTE),
-    (Face::V7_5, Operation::ApplyDependency, NO_ROUTE),
-    (Face::V7_5, Operation::Rollback, NO_ROUTE),
-    (Face::V7_5, Operation::RollbackDependency, NO_ROUTE),
-    (Face::V7_5, Operation::Resume, NO_ROUTE),
-    (Face::V7_5, Operation::ResumeDependency, NO_ROUTE),
-    (Face::V7_5, Operation::Undo, NO_ROUTE),
-    (Face::V7_5, Operation::UndoDependency, NO_ROUTE),
     (Face::V8_5, Operation::Uninstall, RIGHTS),
     (Face::V8_5, Operation::InstallDependency, DISK),
     (Face::V8_5, Operation::ApplyDependency, DISK),
@@ -79,7 +69,6 @@ const KNOWN_FAILURES: &[(Face, Operation, &str)] = &[
     (Face::Amazon, Operation::UndoDependency, KEPT_BACK),
 ];
 
-const NO_ROUTE: &str = "an install is sent, and answered 404";
 const DISK: &str = "reported as planned, and the written version of the dependency is on disk";
 const KEPT_BACK: &str = "given up: /api/plugins/errors is kept back by the gateway";
 const MOVED: &str = "rolled back: the app moves the dependency to the written version";
