@@ -103,7 +103,7 @@ impl<E: Diagnose> Diagnose for Arc<E> {
 
 /// Implements [`Diagnose`] for an error enum by a table that has only what the enum itself decides.
 ///
-/// ```ignore
+/// ```text
 /// diagnose!(FetchError {
 ///     forward Lookup, Store, Upstream { source };
 ///     NoPackage => Kind::Failed;

@@ -261,7 +261,7 @@ impl Index {
     /// Reads every byte and compares it with the seal: where they differ, [`IndexError::Damaged`].
     ///
     /// Takes about a hundredth of a second for ten megabytes, and as much memory as the file is long. It speaks of what is
-    /// in the index now: not for an index that holds a [`super::Snapshot`], which may be older than the seal.
+    /// in the index now: not for an index that holds a [`super::ReadTransaction`], which may be older than the seal.
     pub fn prove(&self) -> Result<SealState, IndexError> {
         let read = || SealFile::read(&self.path).map_err(|source| self.seal_fault(source));
         for _ in 0..TRIES {

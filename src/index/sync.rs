@@ -22,9 +22,9 @@ use crate::model::{Digests, Package, Platform, Plugin, PluginId, PluginVersion, 
 pub struct PluginRecord {
     /// The parsed fields.
     pub plugin: Plugin,
-    /// What the caller compares the next time, see [`super::Known`].
+    /// What the caller compares the next time, see [`super::SyncedPlugin`].
     pub fingerprint: String,
-    /// What the caller compares the next time, see [`super::Known`].
+    /// What the caller compares the next time, see [`super::SyncedPlugin`].
     pub list_digest: String,
     /// The JSON object of the list.
     pub list_raw: String,

@@ -16,15 +16,15 @@ const MAX_LENGTH: usize = 128;
 /// differ only in case exist in the wild; they are different ids, and [`PluginId::fold`] tells when two would collide.
 ///
 /// ```
-/// # use plugport::model::PluginId;
+/// # use plugport::exposed::model::PluginId;
 /// let id: PluginId = "grafana-clock-panel".parse()?;
 /// assert_eq!(id.as_str(), "grafana-clock-panel");
 /// assert!("../etc".parse::<PluginId>().is_err());
-/// # Ok::<(), plugport::model::ParsePluginIdError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// ```compile_fail
-/// # use plugport::model::PluginId;
+/// ```compile_fail,E0277
+/// # use plugport::exposed::model::PluginId;
 /// let id: PluginId = String::from("grafana-clock-panel").into();
 /// ```
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]

@@ -7,8 +7,8 @@ use secrecy::{ExposeSecret, SecretString};
 
 /// A token or a password: it cannot be printed or serialised, and it is wiped when dropped.
 ///
-/// ```compile_fail
-/// # use plugport::model::Secret;
+/// ```compile_fail,E0277
+/// # use plugport::exposed::model::Secret;
 /// println!("{}", Secret::new(String::from("canary")));
 /// ```
 #[derive(Clone)]

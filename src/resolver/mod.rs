@@ -1,6 +1,6 @@
 //! Which version is right: the newest that is requested and works, and why no other. Pure.
 //!
-//! [`choose`] looks at one plugin alone; [`solve()`] at plugins with all their dependencies; [`settle`] finds out which
+//! [`choose()`] looks at one plugin alone; [`solve()`] at plugins with all their dependencies; [`settle()`] finds out which
 //! wishes can be fulfilled together; [`deviations`] predicts what a Grafana server does with a dependency.
 //!
 //! *Invariant:* the answer depends only on the arguments. Withdrawn and deleted versions are never chosen, unless

@@ -1,6 +1,6 @@
 //! What a signed manifest says.
 //!
-//! *Invariant:* a [`Manifest`] comes from a text that a trusted key signed, and from nothing else: no text is read as
+//! *Invariant:* a [`SignedManifest`] comes from a text that a trusted key signed, and from nothing else: no text is read as
 //! JSON before its signature is verified.
 //! *Not for:* whether the plugin's files are those it lists.
 

@@ -1,6 +1,6 @@
 //! Where a catalog comes from: an HTTP API, or a folder of JSON files.
 //!
-//! *Invariant:* what leaves this module is parsed: an item that does not parse is reported as [`Skipped`] and spoils no
+//! *Invariant:* what leaves this module is parsed: an item that does not parse is reported as [`SkippedItem`] and spoils no
 //! other; a document that does not parse is an error, never a smaller catalog. Package addresses are made of id and
 //! version; an address inside a catalog is never followed.
 //! *Not for:* deciding what changed, or whether bytes are the promised ones.

@@ -29,7 +29,7 @@ const MAX_LENGTH: usize = 1024;
 /// lowest prerelease: `>=10.4` has `10.4.0-1`, `>=10.4.0` has not.
 ///
 /// ```
-/// # use plugport::model::VersionRange;
+/// # use plugport::exposed::model::VersionRange;
 /// let range: VersionRange = ">=10.4.0 <12".parse()?;
 /// assert!(range.allows_grafana(&"11.2.0".parse()?) && !range.allows_grafana(&"12.0.0-pre".parse()?));
 /// assert!(">=8.0.0, <9.0.0".parse::<VersionRange>().is_err());

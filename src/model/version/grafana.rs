@@ -16,11 +16,11 @@ use super::{ParseVersionError, npm};
 /// Equality is that of the texts; versions are ordered by [`GrafanaVersion::cmp_precedence`].
 ///
 /// ```
-/// # use plugport::model::GrafanaVersion;
+/// # use plugport::exposed::model::GrafanaVersion;
 /// let version: GrafanaVersion = "v12.1.0-3212123".parse()?;
 /// assert_eq!((version.major(), version.as_str()), (12, "v12.1.0-3212123"));
 /// assert!("10.4".parse::<GrafanaVersion>().is_err());
-/// # Ok::<(), plugport::model::ParseVersionError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]

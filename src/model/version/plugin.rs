@@ -18,11 +18,11 @@ const MAX_LENGTH: usize = 128;
 /// Versions of one rank are ordered by their text, so the order agrees with equality.
 ///
 /// ```
-/// # use plugport::model::PluginVersion;
+/// # use plugport::exposed::model::PluginVersion;
 /// let version = |text: &str| text.parse::<PluginVersion>();
 /// assert!(version("3.0.0-beta1")? < version("3.0.0")? && version("3.5.0")? < version("3.5.0.1")?);
 /// assert!(version("%VERSION%").is_err());
-/// # Ok::<(), plugport::model::ParseVersionError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]

@@ -9,7 +9,7 @@ use crate::{
 impl Engine {
     /// Returns what to do next. The same state and time give the same commands; nothing is returned while tasks are under
     /// way of which the end must be awaited, and before [`Record::Started`]. A decision stands alone; a
-    /// [`Command::Wait`] comes last.
+    /// [`EngineCommand::Wait`] comes last.
     pub fn next(&self, now: Timestamp) -> Vec<EngineCommand> {
         match self.decision(now) {
             Some(command) => vec![command],
