@@ -3,7 +3,8 @@
 //! # The layers
 //!
 //! A module uses only modules of layers above its own in this list, and of its own only those that are named before it;
-//! `tests/it/architecture.rs` holds the exact table and checks it, and one floor down the order within `ops` and `rollout`.
+//! `tests/it/architecture.rs` holds the exact table and checks it, and one floor down the order within `ops`, `rollout`
+//! and `index`.
 //!
 //! 1. **Words.** [`diagnostic`] says what an error tells besides its own sentence. [`model`] has the nouns of the
 //!    field: [`PluginId`](model::PluginId), [`VersionRange`](model::VersionRange), [`Digests`](model::Digests) and the

@@ -7,10 +7,12 @@ use std::{
 
 use rusqlite::ffi;
 
-use super::seal;
+use super::{
+    damage::{self, IndexDamage},
+    refusal,
+};
 use crate::{
     diagnostic::{Kind, diagnose},
-    model::Sha256Digest,
     sqlite::{self, SqliteFault},
 };
 
@@ -102,22 +104,6 @@ pub enum IndexError {
     },
 }
 
-/// What shows that an index is damaged.
-#[derive(Debug, thiserror::Error)]
-pub enum IndexDamage {
-    /// SQLite found it.
-    #[error(transparent)]
-    Pages(#[from] rusqlite::Error),
-    /// Some byte is other than when the last writer was done.
-    #[error("it hashes to {found}, and was sealed as {sealed}")]
-    Seal {
-        /// What it hashed to.
-        sealed: Sha256Digest,
-        /// What it hashes to now.
-        found: Sha256Digest,
-    },
-}
-
 impl IndexError {
     /// Returns the error that a failure of SQLite amounts to.
     pub(super) fn from_sqlite(path: &Path, doing: &'static str, source: rusqlite::Error) -> Self {
@@ -125,9 +111,12 @@ impl IndexError {
         if matches!(&source, Sql::SqliteFailure(error, _) if error.extended_code == ffi::SQLITE_CONSTRAINT_COMMITHOOK) {
             // The seal stood in the way of a commit: it contradicts the file, or it cannot be removed.
             let path = path.to_owned();
-            return match seal::take_refusal() {
+            return match refusal::take() {
                 Some(source) => Self::Seal { path, source },
-                None => seal::contradiction(&path).unwrap_or(Self::NotWritable { path, source }),
+                None => match damage::contradiction(&path) {
+                    Some(source) => Self::Damaged { path, source },
+                    None => Self::NotWritable { path, source },
+                },
             };
         }
         let path = path.to_owned();

@@ -233,6 +233,12 @@ enum Job {
     Close(oneshot::Sender<()>),
 }
 
+/// How the work of a call ended.
+enum Ended<T> {
+    Returned(T),
+    Panicked(Box<dyn Any + Send>),
+}
+
 impl fmt::Debug for IndexWriter {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("IndexWriter").finish_non_exhaustive()
@@ -246,15 +252,18 @@ impl IndexWriter {
         T: Send + 'static,
         E: Send + 'static,
     {
-        let (sender, result) = oneshot::channel::<Result<Result<T, E>, Box<dyn Any + Send>>>();
+        let (sender, ended) = oneshot::channel();
         let call = move |index: &mut Index| {
             // Transactions that the panic left open were rolled back when they were dropped.
             let ended = catch_unwind(AssertUnwindSafe(|| work(index)));
-            drop(sender.send(ended));
+            drop(sender.send(ended.map_or_else(Ended::Panicked, Ended::Returned)));
         };
         // The answer shows whether anybody took the job.
         drop(self.jobs.send(Job::Call(Box::new(call))));
-        received(result.await).unwrap_or_else(|panic| resume_unwind(panic))
+        match received(ended.await) {
+            Ended::Returned(result) => result,
+            Ended::Panicked(panic) => resume_unwind(panic),
+        }
     }
 
     /// Seals and closes the index. A failure to seal is no error: the next writer checks all pages first.

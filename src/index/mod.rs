@@ -10,12 +10,15 @@ mod alerts;
 mod blobs;
 mod catalog;
 mod changes;
+mod damage;
 mod error;
 mod handle;
 mod listing;
 mod migrations;
 mod provenance;
+mod refusal;
 mod seal;
+mod seal_file;
 mod search;
 mod session;
 mod snapshot;
@@ -30,7 +33,7 @@ pub(crate) use self::{
     alerts::OpenAlert,
     catalog::{IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
     changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},
-    error::IndexDamage,
+    damage::IndexDamage,
     handle::{IndexHandle, IndexWriter, RestoredIndex},
     listing::{ListedPlugin, ListedRelease, Relations},
     provenance::{ChainCheck, claimed_signer},
@@ -208,7 +211,10 @@ impl Index {
 fn explained(path: &Path, error: IndexError) -> IndexError {
     match error {
         error @ (IndexError::Busy | IndexError::Full | IndexError::Damaged { .. } | IndexError::Lost { .. }) => error,
-        error => seal::contradiction(path).unwrap_or(error),
+        error => match damage::contradiction(path) {
+            Some(source) => IndexError::Damaged { path: path.to_owned(), source },
+            None => error,
+        },
     }
 }
 

@@ -20,41 +20,27 @@
 //! Corrupt An SQLite Database File", 2.2).
 
 use std::{
-    cell::Cell,
-    fs, io,
-    path::{Path, PathBuf},
+    io,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior, serialize::Data};
-use sha2::{Digest as _, Sha256};
+use rusqlite::{Connection, Transaction, TransactionBehavior, serialize::Data};
 
-use super::{Index, IndexError, connect, error::IndexDamage, snapshot};
-use crate::{disk, model::Sha256Digest, sqlite::BUSY_TIMEOUT};
+use super::{
+    Index, IndexError,
+    damage::{self, IndexDamage},
+    refusal,
+    seal_file::{Seal, SealFile, remove},
+    snapshot,
+};
+use crate::sqlite::BUSY_TIMEOUT;
 
 /// How long sealing waits for another writer, who will seal instead.
 const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// How often a file is read again that somebody wrote in the meantime.
 const TRIES: usize = 5;
-
-const MAGIC: &str = "plugport-index-seal 1";
-
-/// The length and the digest of a whole index.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) struct Seal {
-    pub(super) length: u64,
-    pub(super) sha256: Sha256Digest,
-}
-
-/// What lies in the place of the seal.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum SealFile {
-    None,
-    /// It is not as it was written.
-    Unreadable,
-    Found(Seal),
-}
 
 /// How an index stands that is not damaged as far as can be told.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -94,102 +80,15 @@ enum Commits {
     Doubtful,
 }
 
-thread_local! {
-    /// Why the disk refused the last commit on this thread: SQLite's hook, which is called within the commit, tells only
-    /// yes or no.
-    static REFUSED: Cell<Option<io::Error>> = const { Cell::new(None) };
-}
-
-/// Takes what kept the seal from being removed before the commit that was refused last on this thread.
-pub(super) fn take_refusal() -> Option<io::Error> {
-    REFUSED.take()
-}
-
-impl Seal {
-    pub(super) fn from_image(image: &[u8]) -> Self {
-        Self { length: image.len() as u64, sha256: Sha256Digest::from_bytes(Sha256::digest(image).into()) }
-    }
-
-    fn body(&self) -> String {
-        format!("{MAGIC} {} {}", self.length, self.sha256)
-    }
-
-    fn text(&self) -> String {
-        let body = self.body();
-        format!("{body} {}\n", check(&body))
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        let (body, sum) = text.strip_suffix('\n')?.rsplit_once(' ')?;
-        let (length, sha256) = body.strip_prefix(MAGIC)?.strip_prefix(' ')?.split_once(' ')?;
-        let seal = Self { length: length.parse().ok()?, sha256: sha256.parse().ok()? };
-        (sum == check(body) && body == seal.body()).then_some(seal)
-    }
-
-    /// Writes the seal of the index at `path`; the caller keeps other writers out.
-    pub(super) fn write(&self, path: &Path) -> io::Result<()> {
-        disk::write_atomic(&seal_path(path), self.text().as_bytes(), 0o644)
-    }
-}
-
-impl SealFile {
-    pub(super) fn read(path: &Path) -> io::Result<Self> {
-        match disk::read_regular(&seal_path(path), 4096) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::None),
-            Err(error) => Err(error),
-            Ok(bytes) => {
-                let seal = std::str::from_utf8(&bytes).ok().and_then(Seal::parse);
-                Ok(seal.map_or(Self::Unreadable, Self::Found))
-            }
-        }
-    }
-}
-
-/// Returns where the seal of an index lies.
-pub(super) fn seal_path(path: &Path) -> PathBuf {
-    path.with_extension("seal")
-}
-
-fn check(body: &str) -> String {
-    let digest = Sha256Digest::from_bytes(Sha256::digest(body.as_bytes()).into()).to_string();
-    digest[..16].to_owned()
-}
-
-/// Removes the seal so that it stays removed, also after a power cut.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let seal = seal_path(path);
-    match fs::remove_file(&seal) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => disk::sync_dir(disk::folder_of(&seal)),
-    }
-}
-
 /// Returns what is in the index, as one state: the bytes that the file has or will have.
 fn image<'a>(connection: &'a Connection, path: &Path) -> Result<Data<'a>, IndexError> {
-    let doing = "reading the index from end to end";
-    connection.serialize("main").map_err(|unsaid| {
-        // It says nothing but that there is no memory, whatever stood in the way: what it begins with says more.
-        let begun = connection.query_row("PRAGMA main.page_count", [], |row| row.get::<_, i64>(0));
-        match IndexError::from_sqlite(path, doing, begun.err().unwrap_or(unsaid)) {
-            IndexError::Sql { source, .. } if source.sqlite_error_code() != Some(ErrorCode::OutOfMemory) => {
-                IndexError::Damaged { path: path.to_owned(), source: IndexDamage::Pages(source) }
-            }
-            other => other,
+    damage::image(connection).map_err(|source| {
+        if damage::is_shown_by(&source) {
+            IndexError::Damaged { path: path.to_owned(), source: IndexDamage::Pages(source) }
+        } else {
+            IndexError::from_sqlite(path, "reading the index from end to end", source)
         }
     })
-}
-
-/// Returns why a file is not what its seal says, where it has one and is not; a second connection looks.
-pub(super) fn contradiction(path: &Path) -> Option<IndexError> {
-    let SealFile::Found(seal) = SealFile::read(path).ok()? else { return None };
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
-    let found = match image(&connection, path) {
-        Ok(image) => Seal::from_image(&image),
-        Err(error @ IndexError::Damaged { .. }) => return Some(error),
-        Err(_) => return None,
-    };
-    (found != seal && SealFile::read(path).ok()? == SealFile::Found(seal)).then(|| broken(path, seal, found))
 }
 
 fn broken(path: &Path, seal: Seal, found: Seal) -> IndexError {
@@ -212,7 +111,7 @@ impl Ledger {
         let may_commit = move || {
             let judged = ledger.before_commit(&path);
             let may = matches!(judged, Ok(true));
-            REFUSED.set(judged.err());
+            refusal::set(judged.err());
             may
         };
         connection.commit_hook(Some(move || !may_commit()))?;
@@ -238,7 +137,7 @@ impl Ledger {
                 entries.proven = false;
             }
             SealFile::Found(seal) => {
-                if entries.checked != Some(seal) && contradiction(path).is_some() {
+                if entries.checked != Some(seal) && damage::contradiction(path).is_some() {
                     return Ok(false);
                 }
                 remove(path)?;

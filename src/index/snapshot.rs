@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     Index, IndexError,
-    seal::{self, Seal},
+    seal_file::{self, Seal},
 };
 use crate::{
     disk,
@@ -93,7 +93,7 @@ impl Index {
     ///
     /// What is in it may still be read by hand.
     pub fn set_aside(path: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
-        seal::remove(path)?;
+        seal_file::remove(path)?;
         let aside = path.with_extension(format!("damaged-{}", now.as_milliseconds()));
         // The log goes first: it must never be taken for that of the file that comes next.
         rename(&beside(path, "-wal"), &beside(&aside, "-wal"))?;

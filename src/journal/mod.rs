@@ -152,7 +152,9 @@ impl Journal {
         let path = self.path.clone();
         let fault = |source| JournalError::from_sqlite(&path, "writing down the rollout", source);
         let transaction = self.connection.transaction().map_err(fault)?;
-        fence.check(&transaction).map_err(fault)??;
+        if !fence.is_held(&transaction).map_err(fault)? {
+            return Err(fence.taken());
+        }
         if let Some(unfinished) = unfinished(&transaction, &path)? {
             return Err(JournalError::Unfinished(unfinished));
         }
@@ -182,7 +184,9 @@ impl Journal {
         let entries = self.stop.as_ref().map_or(entries, |stop| stop.up_to(entries));
         let fault = |source| JournalError::from_sqlite(&path, "writing to the journal", source);
         let transaction = self.connection.transaction().map_err(fault)?;
-        fence.check(&transaction).map_err(fault)??;
+        if !fence.is_held(&transaction).map_err(fault)? {
+            return Err(fence.taken());
+        }
         let tail = transaction
             .prepare_cached("SELECT number, entries, head FROM rollout WHERE id = ?1")
             .and_then(|mut statement| {

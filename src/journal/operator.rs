@@ -45,14 +45,18 @@ pub(crate) struct Fence {
 }
 
 impl Fence {
-    /// Checks within a transaction that the lock is still held by this process.
-    pub(super) fn check(&self, transaction: &Transaction<'_>) -> Result<Result<(), JournalError>, rusqlite::Error> {
+    /// Returns within a transaction whether the lock is still held by this process.
+    pub(super) fn is_held(&self, transaction: &Transaction<'_>) -> rusqlite::Result<bool> {
         let last: Option<(i64, Option<i64>)> = transaction
             .prepare_cached("SELECT number, given_back_at FROM operator ORDER BY number DESC LIMIT 1")?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        let held = last == Some((self.number, None));
-        Ok(if held { Ok(()) } else { Err(JournalError::Taken { lock: self.lock.clone() }) })
+        Ok(last == Some((self.number, None)))
+    }
+
+    /// Returns the error of a lock that is no longer held.
+    pub(super) fn taken(&self) -> JournalError {
+        JournalError::Taken { lock: self.lock.clone() }
     }
 }
 

@@ -124,7 +124,7 @@ fn a_killed_rollout_is_taken_back_or_left_where_it_is() {
 #[test]
 fn a_second_operator_is_refused_with_who_has_the_lock_and_its_id() {
     let fleet = Fleet::new("");
-    fleet.servers[0].install_delay(1500);
+    fleet.servers[0].hold_installs();
     let child = spawn(&fleet.world, &["--json", "apply", "--yes"]);
     wait_until("the first change is sent", || fleet.changes(0) > 0);
     for arguments in [&["apply", "--yes"][..], &["rollout", "resume"], &["rollout", "undo"], &["rollout", "abort"]] {
@@ -134,6 +134,7 @@ fn a_second_operator_is_refused_with_who_has_the_lock_and_its_id() {
         output.expect_stderr("--take-lock 1-");
     }
     fleet.world.run(&["rollout", "list"]).expect_code(0).expect_stdout("at work");
+    fleet.servers[0].release_installs();
     let (code, stdout, stderr) = finish(child);
     assert_eq!(code, 0, "{stdout}\n{stderr}");
     fleet.expect_new();
@@ -142,12 +143,13 @@ fn a_second_operator_is_refused_with_who_has_the_lock_and_its_id() {
 #[test]
 fn a_lock_that_is_taken_fences_off_whoever_held_it() {
     let fleet = Fleet::new("");
-    fleet.servers[0].install_delay(1500);
+    fleet.servers[0].hold_installs();
     let child = spawn(&fleet.world, &["apply", "--yes"]);
     wait_until("the first change is sent", || fleet.changes(0) > 0);
     let lock = fleet.world.json(0, &["rollout", "list"])["rollouts"][0]["lock"].as_str().expect("a lock").to_owned();
     fleet.world.run(&["rollout", "abort", "--take-lock", "1-zzzz"]).expect_code(2).expect_stderr("no lock `1-zzzz`");
     fleet.world.run(&["rollout", "abort", "--take-lock", &lock]);
+    fleet.servers[0].release_installs();
     let (code, stdout, stderr) = finish(child);
     assert_eq!(code, 7, "{stdout}\n{stderr}");
     assert!(stderr.contains("was taken by somebody else"), "{stderr}");

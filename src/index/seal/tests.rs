@@ -5,7 +5,12 @@ use std::{fs, thread};
 use super::*;
 use crate::{
     diagnostic::{Diagnose as _, Kind},
-    index::tests::support::{Scratch, id, plugin_called, put, record, release, time},
+    disk,
+    index::{
+        seal_file::seal_path,
+        tests::support::{Scratch, id, plugin_called, put, record, release, time},
+    },
+    model::Sha256Digest,
 };
 
 fn filled() -> Scratch {

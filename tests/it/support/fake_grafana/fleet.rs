@@ -163,6 +163,16 @@ impl FakeWorkspace {
         self.workspace.state().rejected_at_load.insert(id.to_owned(), code.to_owned());
     }
 
+    /// Holds every installation before it takes effect, until [`FakeWorkspace::release_installs`].
+    pub fn hold_installs(&self) {
+        self.workspace.state().are_installs_held = true;
+    }
+
+    /// Lets held installations go on.
+    pub fn release_installs(&self) {
+        self.workspace.state().are_installs_held = false;
+    }
+
     /// Makes every install and uninstall take this many milliseconds.
     pub fn install_delay(&self, milliseconds: u64) {
         self.workspace.state().install_delay = Duration::from_millis(milliseconds);

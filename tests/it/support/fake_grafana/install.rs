@@ -5,6 +5,7 @@
 //! *Not for:* what versions do differently; their `face` says so.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -325,6 +326,9 @@ impl<'a> Running<'a> {
     async fn wait(&self) {
         let delay = self.workspace.state().install_delay;
         sleep(delay).await;
+        while self.workspace.state().are_installs_held {
+            sleep(Duration::from_millis(5)).await;
+        }
     }
 }
 

@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) rejected_at_load: BTreeMap<String, String>,
     pub(super) errors: BTreeMap<String, String>,
     pub(super) install_delay: Duration,
+    /// Whether installations wait until they are released.
+    pub(super) are_installs_held: bool,
     pub(super) running: Vec<String>,
     pub(super) most_running: usize,
     pub(super) foreign_tokens: usize,
@@ -107,6 +109,7 @@ impl State {
             rejected_at_load: BTreeMap::new(),
             errors: BTreeMap::new(),
             install_delay: Duration::ZERO,
+            are_installs_held: false,
             running: Vec::new(),
             most_running: 0,
             foreign_tokens: 0,
