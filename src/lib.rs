@@ -2,60 +2,60 @@
 //!
 //! # The layers
 //!
-//! A module uses only modules of layers above its own in this list, and of its own only those that are named before it;
-//! `tests/it/architecture.rs` holds the exact table and checks it, and one floor down the order within `ops`, `rollout`
-//! and `index`.
+//! A module uses modules of the layers before its own, and in its own layer only those that the table in
+//! `tests/it/architecture.rs` lists before it. That test holds the exact table and checks it, also for the order within
+//! `ops`, `rollout` and `index`.
 //!
-//! 1. **Words.** [`diagnostic`] says what an error tells besides its own sentence. [`model`] has the nouns of the
-//!    field: [`PluginId`](model::PluginId), [`VersionRange`](model::VersionRange), [`Digests`](model::Digests) and the
-//!    catalog as values. [`duration`] and [`progress`] are small vocabularies, and [`json`] reads JSON that is not
-//!    believed.
-//! 2. **Tools.** [`disk`] writes files that appear whole. [`net`] sends requests to servers that were named, and
-//!    nowhere else. [`home`] is the cache folder and its lock. [`process`] runs programs of the user's within bounds.
-//! 3. **Bytes.** [`archive`] judges a zip before one byte of it is unpacked. [`verifier`] decides whether bytes are
-//!    what was promised: only it makes a [`Verified`](verifier::Verified). [`signature`] says who signed a plugin.
-//! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs,
-//!    [`store`] keeps verified packages, [`index`] is the SQLite copy of the catalog with full-text search. [`journal`]
-//!    keeps rollouts.
-//! 5. **Judgement.** [`resolver`] chooses versions, [`usage`] finds what plugins are needed for, [`upgrade`] says what an
-//!    upgrade of Grafana means, [`rollout`] makes plans and says what a rollout does next; all of them are pure.
-//!    [`lockfile`] is what was chosen, written down. [`fleet`] knows workspaces: what the manifest says of them, how they
-//!    are changed, and what became of a change.
-//! 6. **Operations.** [`ops`] is what a user can ask for. Here, and only here, upstream, store and index meet. It is a
-//!    trunk, and a file or folder for each command beside it: no command knows another.
+//! 1. **Words.** [`diagnostic`]: kind and hint of an error. [`model`]: the nouns of the field, like
+//!    [`PluginId`](model::PluginId), [`VersionRange`](model::VersionRange), [`Digests`](model::Digests), and the catalog as
+//!    values. [`duration`] and [`progress`] are small vocabularies; [`json`] parses JSON from outside within limits.
+//! 2. **Tools.** [`disk`] writes files that appear whole. [`net`] sends requests to the servers that were named and to no
+//!    others. [`home`] is the cache folder and its lock. [`process`] runs programs of the user within limits.
+//! 3. **Bytes.** [`archive`] inspects a zip before anything is unpacked. [`verifier`] compares bytes with what was
+//!    promised: only it makes a [`Verified`](verifier::Verified). [`signature`] evaluates who signed a plugin.
+//! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs, [`store`]
+//!    keeps verified packages, [`index`] is the SQLite copy of the catalog with full-text search.
+//! 5. **Decisions.** [`resolver`] chooses versions, [`usage`] finds what plugins are used by, [`upgrade`] classifies what an
+//!    upgrade of Grafana means for a plugin, [`rollout`] makes plans and decides what a rollout does next; all of them are
+//!    pure. [`lockfile`] is the chosen versions as a file. [`fleet`] knows workspaces: what the manifest says of them, how
+//!    they are changed, and what came of a change. [`journal`] keeps rollouts.
+//! 6. **Operations.** [`ops`] has what a user can ask for. Only here upstream, store and index meet. It is a trunk, and a
+//!    file or folder for each command beside it: no command knows another.
 //! 7. **The edge.** [`cli`] turns arguments into options and outcomes into text or JSON. Nothing else prints.
 //!
-//! Data enters, and is parsed, in `upstream`, `net`, `archive`, `fleet`, `index` (our own rows are checked again) and
+//! Data enters, and is parsed, in `upstream`, `net`, `archive`, `fleet`, `index` (its own rows are checked again) and
 //! `cli`. It leaves through `store`, `index`, `fleet` and `cli`.
+//!
+//! # Where to change what
+//!
+//! `src/docs/architecture.md` (`plugport help architecture`) has a table from a task to its files.
 //!
 //! # Four journeys
 //!
-//! **`sync`: the catalog comes in.** `cli` turns arguments into [`SyncOptions`](ops::sync::SyncOptions) and opens
-//! `home`. [`ops::sync`] takes the lock and asks `upstream` for the list, which answers with parsed entries and with
-//! those it had to skip. A pure comparison picks the plugins that changed; their details are asked for, a few at a
-//! time, and handed to the one thread that writes. `index` commits once: readers see the whole old catalog or the whole
-//! new one.
+//! **`sync`: the catalog comes in.** `cli` turns arguments into [`SyncOptions`](ops::sync::SyncOptions) and opens `home`.
+//! [`ops::sync`] takes the lock and requests the list from `upstream`, which returns parsed entries and the ones it
+//! skipped. A pure comparison selects the plugins that changed; their details are requested, a few at a time, and handed
+//! to the one thread that writes. `index` commits once: readers see the whole old catalog or the whole new one.
 //!
 //! **`fetch`: bytes become trusted.** [`ops::fetching`] reads the candidates from `index` and lets `resolver` choose.
-//! `store` offers a place beside its packages; `upstream` streams into it while it is hashed. `verifier` compares the
-//! digests with what the catalog promised and lets `archive` judge the zip. Only then does `store` rename it into
-//! place, and only then does `index` speak of it. What the package depends on goes the same way.
+//! `upstream` streams the package into a file beside the store while it is hashed. `verifier` compares the digests with
+//! what the catalog promised and lets `archive` inspect the zip. Only then `store` renames the file into place, and only
+//! then `index` lists it. Its dependencies go the same way.
 //!
-//! **`install`: a workspace changes.** The packages are fetched as above. [`fleet::directory`] unpacks beside the
-//! plugin's folder, reads it back, and swaps the two by rename. [`fleet::grafana`] asks a Grafana to install, and
-//! [`fleet::settle`] reads back what came of it: done, failed, or unknown, but never guessed.
+//! **`install`: a workspace changes.** The packages are fetched as above. Every change goes through
+//! [`fleet::target::Executor`]: [`fleet::directory`] unpacks beside the plugin's folder, reads it back, and swaps the two by
+//! rename; [`fleet::grafana`] sends the request, and [`fleet::settle`] reads back what came of it: changed, failed, or
+//! unknown, but never guessed.
 //!
 //! **`apply`: a fleet changes.** [`ops::plan`] reads every workspace and compares it with the lock: a plan is data.
-//! [`rollout::Engine`] says what comes next, from nothing but the entries of the journal and the time; [`ops::rollout`]
-//! writes down what it is about to do, does it, and writes down what came of it. Whoever reads the journal goes on where
-//! it ends.
+//! [`rollout::Engine`] decides what is next, from the entries of the journal and the time alone; [`ops::rollout`] writes
+//! down what it is about to do, does it, and writes down what came of it. Any process that reads the journal can go on.
 //!
 //! # Reading order
 //!
 //! `model/catalog.rs`, `verifier.rs`, `ops/fetching/package.rs` (the heart), `ops/sync/mod.rs`, `resolver/mod.rs`,
-//! `fleet/settle/mod.rs`, `rollout/engine/mod.rs`, `tests/it/architecture.rs`. Each begins with its invariant. The two
-//! rules to know by heart: *verified before stored, stored before listed*; *decisions are pure, and what carries them out
-//! makes none*.
+//! `fleet/settle/mod.rs`, `rollout/engine/mod.rs`, `tests/it/architecture.rs`. Each begins with its invariant. Two rules:
+//! *verified before stored, stored before listed*; *decisions are pure, and the code that carries them out decides nothing*.
 
 mod archive;
 mod blocking;

@@ -67,7 +67,7 @@ fn kind(outcome: &SyncOutcome) -> Option<Kind> {
     if !outcome.skipped.is_empty() {
         return Some(Kind::Partly);
     }
-    outcome.alerts.iter().any(Alert::refuses).then_some(Kind::Integrity)
+    outcome.alerts.iter().any(Alert::concerns_digest).then_some(Kind::Integrity)
 }
 
 fn text(outcome: &SyncOutcome) -> String {
@@ -103,6 +103,6 @@ fn problems(outcome: &SyncOutcome) -> Vec<String> {
 }
 
 fn describe(alert: &Alert) -> String {
-    let kept = if alert.refuses() { "; the first one seen stays" } else { "" };
+    let kept = if alert.concerns_digest() { "; the first one seen stays" } else { "" };
     format!("{alert}{kept}")
 }

@@ -42,8 +42,8 @@ impl From<CatalogChange> for Alert {
 }
 
 impl Alert {
-    /// Returns whether the alert is on the digest of a package, as against one on the plugin or one that is only told.
-    pub(crate) fn refuses(&self) -> bool {
+    /// Returns whether the alert is about the digest of a package, and so stops that package.
+    pub(crate) fn concerns_digest(&self) -> bool {
         self.kind.parse().is_ok_and(ChangeKind::is_of_digest)
     }
 }

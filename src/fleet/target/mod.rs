@@ -1,7 +1,8 @@
 //! Workspaces that an operation talks to, whatever their kind.
 //!
-//! *Invariant:* only this module tells folders from servers; everything else asks a [`Target`]. A workspace that cannot be
-//! asked at all, for want of its token say, fails here, in one place, and is no reason not to ask the others.
+//! *Invariant:* changes go through [`Executor`] whatever the kind; code that needs what only one kind has asks
+//! [`Target::as_server`] or [`Target::as_folder`]. A workspace that cannot be asked at all, because its token is missing for
+//! example, fails here, in one place, and does not stop the others.
 //! *Not for:* deciding what is changed, or whether a package is trusted: see [`PackageSource`].
 
 mod change;
