@@ -66,6 +66,12 @@ pub enum JsonError {
     Syntax(#[source] serde_json::Error),
 }
 
+/// Returns a document without the byte order mark that some editors and servers put before it. JSON forbids it (RFC 8259,
+/// 8.1), and Grafana refuses a plugin.json with one, so only documents of sources are read like this.
+pub(crate) fn without_mark(document: &[u8]) -> &[u8] {
+    document.strip_prefix("\u{feff}".as_bytes()).unwrap_or(document)
+}
+
 /// Returns the text of a document after checking its size, its encoding and its depth.
 pub(crate) fn check(document: &[u8], limits: Limits) -> Result<&str, JsonError> {
     if document.len() > limits.bytes {

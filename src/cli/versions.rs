@@ -7,7 +7,7 @@ use super::{Failure, Report, Session, ui};
 use crate::{
     index::{Index, StoredRelease},
     model::{GrafanaVersion, Platform, PluginId},
-    ops::candidates::find_plugin,
+    ops::{alerts::Alert, candidates::find_plugin},
     resolver::works_with,
 };
 
@@ -28,8 +28,11 @@ pub(super) struct VersionsArgs {
 impl VersionsArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let plugin = self.plugin.clone();
-        let read = move |index: &Index| Ok::<_, Failure>((find_plugin(index, &plugin)?, index.releases(&plugin)?));
-        let (stored, mut releases) = session.index()?.read(read).await?;
+        let read = move |index: &Index| {
+            Ok::<_, Failure>((find_plugin(index, &plugin)?, index.releases(&plugin)?, index.open_alerts(&plugin)?))
+        };
+        let (stored, mut releases, open) = session.index()?.read(read).await?;
+        let alerts: Vec<_> = open.into_iter().map(|alert| Alert::from(alert.change)).collect();
         // With a plugin its versions are gone, though nobody said so of each.
         for release in &mut releases {
             release.withdrawn_at = release.withdrawn_at.or(stored.withdrawn_at);
@@ -42,9 +45,14 @@ impl VersionsArgs {
         if releases.is_empty() {
             notes.push(format!("the catalog lists no such versions of {}", self.plugin));
         }
+        let mut document = json!({ "plugin": self.plugin, "versions": documents });
+        if !alerts.is_empty() {
+            document["alerts"] = json!(alerts);
+        }
         Ok(Report {
             text: text(&releases, self.grafana.as_ref()),
-            document: json!({ "plugin": self.plugin, "versions": documents }),
+            document,
+            problems: alerts.iter().map(|alert| format!("alert: {alert}; `plugport accept` takes it")).collect(),
             notes,
             ..Report::default()
         })

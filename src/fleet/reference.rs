@@ -113,7 +113,7 @@ impl SecretReference {
             return Err(refuse(Flaw::TooLong));
         }
         let text = String::from_utf8(bytes).map_err(|_| refuse(Flaw::Encoding))?;
-        let text = text.trim_end_matches(['\r', '\n']);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text).trim_end_matches(['\r', '\n']);
         if text.trim().is_empty() {
             return Err(refuse(Flaw::Empty));
         }

@@ -33,6 +33,9 @@ enum About {
     Owner,
     Signature,
     Identity,
+    /// A platform for which a version is no longer offered.
+    Platform,
+    Version,
 }
 
 impl ChangeKind {
@@ -62,6 +65,8 @@ impl About {
             ChangeKind::OwnerChanged => Some(Self::Owner),
             ChangeKind::SignatureChanged => Some(Self::Signature),
             ChangeKind::IdentityChanged => Some(Self::Identity),
+            ChangeKind::PackageWithdrawn => Some(Self::Platform),
+            ChangeKind::VersionJumped => Some(Self::Version),
             _ => None,
         }
     }
@@ -104,7 +109,7 @@ fn still_open(changes: Vec<RecordedChange>) -> HashMap<PluginId, Vec<OpenAlert>>
             |alert: &OpenAlert| (&alert.change.version, &alert.change.platform) == (&change.version, &change.platform);
         if change.kind == ChangeKind::AlertAccepted {
             alerts.retain(|alert| !is_there(alert));
-        } else if change.kind.stops() {
+        } else if change.alert && change.kind.stops() {
             let earlier = alerts.iter_mut().find(|alert| is_there(alert) && change.kind.supersedes(alert.change.kind));
             match earlier {
                 // What was believed is what was before the first of them.

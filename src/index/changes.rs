@@ -71,6 +71,8 @@ change_kinds! {
     PackageAdded = "package-added",
     /// A version is no longer offered for a platform.
     PackageWithdrawn = "package-withdrawn",
+    /// A version is so much higher than those before that nothing could ever follow it.
+    VersionJumped = "version-jumped",
     /// An alert was accepted by name.
     AlertAccepted = "alert-accepted",
 }

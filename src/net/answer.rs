@@ -1,7 +1,8 @@
 //! What comes back: bodies read within their bounds.
 
-use std::time::Duration;
+use std::{io::Write as _, time::Duration};
 
+use flate2::write::GzDecoder;
 use reqwest::{Response, StatusCode, header};
 use tokio::time::{Instant, timeout_at};
 use url::Url;
@@ -72,22 +73,28 @@ pub(super) struct Body<'a> {
     total: u64,
     in_window: u64,
     window_end: Instant,
+    /// For gzip that the HTTP library did not take for gzip.
+    unpacker: Option<GzDecoder<Vec<u8>>>,
 }
 
 impl<'a> Body<'a> {
     /// Begins to read a body of at most `limit` bytes.
     pub(super) fn new(response: Response, url: Url, limit: u64, settings: &'a NetSettings) -> Result<Self, NetError> {
         // What `reqwest` can decode it has decoded, and taken the header away.
-        match response.headers().get(header::CONTENT_ENCODING) {
-            Some(coding) if coding != "identity" => {
-                let coding = String::from_utf8_lossy(coding.as_bytes()).chars().take(40).collect();
-                Err(NetError::Encoding { url, coding })
+        let mut codings = response.headers().get_all(header::CONTENT_ENCODING).iter();
+        let coding = codings.next().map(|coding| String::from_utf8_lossy(coding.as_bytes()).trim().to_owned());
+        let unpacker = match coding.as_deref().map(str::to_ascii_lowercase).as_deref() {
+            _ if codings.next().is_some() => return Err(NetError::Encoding { url, coding: "several".to_owned() }),
+            None | Some("" | "identity") => None,
+            // RFC 9110, 8.4.1: names of codings have no case, and `x-gzip` is `gzip`.
+            Some("gzip" | "x-gzip") => Some(GzDecoder::new(Vec::new())),
+            Some(_) => {
+                let coding = coding.unwrap_or_default().chars().take(40).collect();
+                return Err(NetError::Encoding { url, coding });
             }
-            _ => {
-                let window_end = Instant::now() + settings.slow_window;
-                Ok(Self { response, url, settings, limit, total: 0, in_window: 0, window_end })
-            }
-        }
+        };
+        let window_end = Instant::now() + settings.slow_window;
+        Ok(Self { response, url, settings, limit, total: 0, in_window: 0, window_end, unpacker })
     }
 
     /// Returns how many bytes were read.
@@ -107,19 +114,37 @@ impl<'a> Body<'a> {
             }
             let chunk = match next {
                 Err(_) => continue,
-                Ok(Ok(None)) => return Ok(None),
+                Ok(Ok(None)) => {
+                    self.finish()?;
+                    return Ok(None);
+                }
                 Ok(Err(source)) => {
                     return Err(NetError::Broken { url: self.url.clone(), source: source.without_url() });
                 }
                 Ok(Ok(Some(chunk))) => chunk,
             };
-            self.total += chunk.len() as u64;
             self.in_window += chunk.len() as u64;
+            let chunk = self.unpack(chunk.into())?;
+            self.total += chunk.len() as u64;
             if self.total > self.limit {
                 return Err(NetError::TooLong { url: self.url.clone(), limit: self.limit });
             }
-            return Ok(Some(chunk.into()));
+            return Ok(Some(chunk));
         }
+    }
+
+    /// One chunk becomes at most about a thousand times as long, so the limit is checked before the next one is read.
+    fn unpack(&mut self, chunk: Vec<u8>) -> Result<Vec<u8>, NetError> {
+        let Some(unpacker) = &mut self.unpacker else { return Ok(chunk) };
+        let unpacked = unpacker.write_all(&chunk).and_then(|()| unpacker.flush());
+        unpacked.map_err(|source| NetError::Packed { url: self.url.clone(), source })?;
+        Ok(std::mem::take(unpacker.get_mut()))
+    }
+
+    /// Checks that what was packed came whole.
+    fn finish(&mut self) -> Result<(), NetError> {
+        let Some(unpacker) = &mut self.unpacker else { return Ok(()) };
+        unpacker.try_finish().map_err(|source| NetError::Packed { url: self.url.clone(), source })
     }
 
     fn end_window(&mut self) -> Result<(), NetError> {

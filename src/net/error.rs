@@ -68,6 +68,14 @@ pub enum NetError {
         /// The `Content-Encoding`.
         coding: String,
     },
+    /// The answer says that it is packed, and is damaged or cut.
+    #[error("the answer of `{url}` cannot be unpacked")]
+    Packed {
+        /// What was asked.
+        url: Url,
+        /// Why.
+        source: std::io::Error,
+    },
     /// A web page came where a package was asked for: a login page or a proxy's.
     #[error("`{url}` answered with a web page instead of a package")]
     WebPage {

@@ -103,12 +103,28 @@ impl Permits {
             return Ok(warning);
         }
         let (source, root_url) = (self.package(plugin, package.cloned()), root_url.to_owned());
-        let permit = blocking(move || source.evaluate_for_server(&root_url)).await?;
+        let permit = blocking(move || source.evaluate_for(Some(&root_url))).await?;
         let warning = permit.warning.map(|warning| Chain(&warning).to_string());
         if let Some(package) = package.filter(|_| permit.is_for_all) {
             known().insert(package.clone(), warning.clone());
         }
         Ok(warning)
+    }
+
+    /// Returns the warning about a package that is in the store, or why it must not be installed; `Ok(None)` for one that is
+    /// not there yet, of which nothing is known. Folders have no root URL.
+    pub(in crate::ops) async fn preview(
+        &self,
+        root_url: Option<&str>,
+        plugin: &PluginId,
+        package: Option<&PackageName>,
+    ) -> Result<Option<String>, PackageError> {
+        let (source, root_url) = (self.package(plugin, package.cloned()), root_url.map(str::to_owned));
+        match blocking(move || source.evaluate_for(root_url.as_deref())).await {
+            Ok(Permit { warning, .. }) => Ok(warning.map(|warning| Chain(&warning).to_string())),
+            Err(PackageError::NoPackage(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns the source of the package for one change.
@@ -140,8 +156,9 @@ impl StoredPackage {
         Ok(read_verified(context, &blob)?)
     }
 
-    fn evaluate_for_server(&self, root_url: &str) -> Result<Permit, PackageError> {
-        if !self.permits.preflight {
+    /// Evaluates the package for the server at `root_url`, or for a folder, whose packages are always checked here.
+    fn evaluate_for(&self, root_url: Option<&str>) -> Result<Permit, PackageError> {
+        if !self.permits.preflight && root_url.is_some() {
             return Ok(Permit { warning: self.evaluate_by_catalog()?, is_for_all: true });
         }
         let mut verified = self.verified()?;
@@ -150,7 +167,7 @@ impl StoredPackage {
         if trust.enforcement == Enforcement::Off {
             return Ok(Permit { warning: None, is_for_all: true });
         }
-        let verdict = trust.judge(&mut verified, Some(root_url))?;
+        let verdict = trust.judge(&mut verified, root_url)?;
         let is_for_some = verdict.manifest.as_ref().is_some_and(|manifest| !manifest.root_urls.is_empty());
         Ok(Permit { warning: trust.decide(&verdict, &self.plugin)?, is_for_all: !is_for_some })
     }

@@ -9,7 +9,11 @@ use super::manifest::{SignatureType, SignedManifest};
 const NOT_UNDERSTOOD: &[char] = &['[', ']', '{', '}', '\\'];
 
 /// Returns whether a manifest is for the server at a root URL.
+///
+/// The root URL that Grafana compares always ends in `/`, which it adds to its setting. So a pattern that ends in none fits no
+/// server, while addresses without a pattern are equal with and without it.
 pub(super) fn fits(manifest: &SignedManifest, root_url: &str) -> bool {
+    let root_url = &if root_url.ends_with('/') { root_url.to_owned() } else { format!("{root_url}/") };
     let glob = manifest.signature_type == SignatureType::PrivateGlob;
     manifest.root_urls.is_empty()
         || manifest

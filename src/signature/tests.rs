@@ -381,6 +381,16 @@ fn patterns_of_root_urls_are_for_their_type_only() {
     assert_eq!(case.verdict().status, Status::Invalid);
     case.manifest["signatureType"] = json!("private-glob");
     assert_eq!(case.verdict().status, Status::Valid);
+    // Grafana's own root URL always ends in a slash, however it is written here.
+    let mut case = SignedFixture::with("rootUrls", json!(["http://*.0.0.1:3000/"]));
+    case.manifest["signatureType"] = json!("private-glob");
+    for root_url in ["http://127.0.0.1:3000", "http://127.0.0.1:3000/"] {
+        case.root_url = Some(root_url);
+        assert_eq!(case.verdict().status, Status::Valid, "{root_url}");
+        case.manifest["rootUrls"] = json!(["http://*.0.0.1:3000"]);
+        assert_eq!(case.verdict().status, Status::Invalid, "{root_url}");
+        case.manifest["rootUrls"] = json!(["http://*.0.0.1:3000/"]);
+    }
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) struct VersionList {
 
 /// Reads `{"items": [plugin, …]}`.
 pub(super) fn read_plugins(document: &[u8]) -> Result<Plugins, DocumentError> {
-    let text = json::check(document, Limits::CATALOG)?;
+    let text = json::check(json::without_mark(document), Limits::CATALOG)?;
     Ok(read_plugin_items(list(text, "items")?))
 }
 
@@ -50,14 +50,14 @@ pub(super) fn read_plugin_items<'a>(items: impl IntoIterator<Item = &'a str>) ->
 
 /// Reads the detail page of the plugin `id`.
 pub(super) fn read_detail(document: &[u8], id: &PluginId) -> Result<PluginEntry, DocumentError> {
-    let text = json::check(document, Limits::CATALOG)?;
+    let text = json::check(json::without_mark(document), Limits::CATALOG)?;
     let entry = item::read_plugin(text).map_err(DocumentError::Item)?;
     if entry.plugin.id == *id { Ok(entry) } else { Err(DocumentError::OtherPlugin(entry.plugin.id.to_string())) }
 }
 
 /// Reads `{"items": [version, …]}` of the plugin `id`.
 pub(super) fn read_versions(document: &[u8], id: &PluginId) -> Result<VersionList, DocumentError> {
-    let text = json::check(document, Limits::CATALOG)?;
+    let text = json::check(json::without_mark(document), Limits::CATALOG)?;
     Ok(read_version_items(list(text, "items")?, id))
 }
 
@@ -126,7 +126,7 @@ pub(super) enum Shape {
 
 /// Reads a document of any shape that catalogs come in; what is none is an error.
 pub(super) fn read_any(document: &[u8]) -> Result<Shape, DocumentError> {
-    let text = json::check(document, Limits::CATALOG)?;
+    let text = json::check(json::without_mark(document), Limits::CATALOG)?;
     if text.trim_start().starts_with('[') {
         return Ok(read_items(json::elements(text)?.into_iter().map(serde_json::value::RawValue::get).collect()));
     }
@@ -235,6 +235,15 @@ mod tests {
             assert!(read_plugins(document.as_bytes()).is_err(), "{document}");
         }
         assert_eq!(read_plugins(br#"{"items": []}"#).expect("a list").entries.len(), 0);
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_a_document_is_skipped() {
+        let id = "a-panel".parse().expect("an id");
+        let document = "\u{feff}{\"items\": []}";
+        assert!(read_plugins(document.as_bytes()).is_ok() && read_versions(document.as_bytes(), &id).is_ok());
+        assert!(read_any(document.as_bytes()).is_ok());
+        assert!(read_plugins("\u{feff}\u{feff}{\"items\": []}".as_bytes()).is_err(), "one of them");
     }
 
     #[test]

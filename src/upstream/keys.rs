@@ -36,7 +36,7 @@ pub struct PublishedKeys {
 
 /// Reads `{"items": [{"keyId", "public", "since"}, …]}`.
 pub(super) fn read_keys(document: &[u8]) -> Result<PublishedKeys, DocumentError> {
-    let value = json::parse(document, LIMITS, KeyComparison::Folded)?;
+    let value = json::parse(json::without_mark(document), LIMITS, KeyComparison::Folded)?;
     let items = field(&value, "items").and_then(Value::as_array).ok_or(DocumentError::NoList("items"))?;
     let mut published = PublishedKeys::default();
     for item in items {

@@ -94,6 +94,52 @@ fn a_server_is_not_asked_to_install_what_an_alert_stops() {
     }
 }
 
+/// A version that nothing can follow, and a platform that vanishes: open until they are accepted, and never out of sight.
+#[test]
+fn a_jump_of_the_version_is_stopped_and_stays_visible_until_it_is_accepted() {
+    const JUMPED: &str = "acme-clock-panel@4294967295.0.0";
+    let world = world();
+    world.upstream.catalog(|catalog| catalog.add(clock("4294967295.0.0")));
+    assert_eq!(kinds(&world.json(0, &["sync"]), "alerts"), ["version-jumped"]);
+    expect_stopped(&world, &[CLOCK, JUMPED]);
+    for command in [&["sync"][..], &["sync", "--full"], &["show", CLOCK], &["versions", CLOCK]] {
+        let document = world.json(0, command);
+        assert_eq!(kinds(&document, "alerts"), ["version-jumped"], "{command:?}: {document}");
+        world
+            .run(command)
+            .expect_code(0)
+            .expect_stderr("alert: acme-clock-panel@4294967295.0.0: version jumped: was 2.0.0");
+    }
+    let told = |code| world.json(code, &["doctor"])["checks"].to_string().contains("version jumped");
+    assert!(told(0));
+    world.run(&["accept", JUMPED]).expect_code(0);
+    assert_eq!(kinds(&world.json(0, &["sync"]), "alerts"), [""; 0]);
+    assert!(!told(0));
+    world.run(&["install", CLOCK, "--dir", "plugins"]).expect_code(0);
+}
+
+#[test]
+fn a_platform_that_vanishes_from_a_version_is_stopped_and_stays_visible() {
+    let both = |platforms: &[&str]| {
+        let plugin = FakePlugin::new(CLOCK, "1.0.0");
+        if platforms.len() == 2 {
+            plugin.platforms(["linux-amd64", "linux-arm64"])
+        } else {
+            plugin.platforms(["linux-arm64"])
+        }
+    };
+    let world = World::new(FakeCatalog::new().publish(both(&["linux-amd64", "linux-arm64"])));
+    world.upstream.catalog(|catalog| catalog.add(both(&["linux-arm64"])));
+    let document = world.json(0, &["sync", "--full"]);
+    assert_eq!(kinds(&document, "alerts"), ["package-withdrawn"], "{document}");
+    assert_eq!(document["alerts"][0]["platform"], "linux-amd64");
+    let stopped = world.run(&["fetch", "acme-clock-panel@1.0.0", "--platform", "linux-arm64"]).expect_code(4);
+    stopped.expect_stderr("an alert stops it");
+    assert_eq!(kinds(&world.json(0, &["sync"]), "alerts"), ["package-withdrawn"]);
+    world.run(&["accept", "acme-clock-panel@1.0.0"]).expect_code(0);
+    world.run(&["fetch", "acme-clock-panel@1.0.0", "--platform", "linux-arm64"]).expect_code(0);
+}
+
 /// Faults C31 and C32.
 #[test]
 fn another_owner_or_signer_stops_every_version_until_one_is_named() {

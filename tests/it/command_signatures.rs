@@ -1,7 +1,11 @@
 //! Signatures, where the manifest says that they count: what is installed, what is refused, and what is told.
 
 use crate::{
-    support::{fake_grafana::catalog::FakeCatalog, fake_plugin::FakePlugin, signing::Signer},
+    support::{
+        fake_grafana::{catalog::FakeCatalog, fault::Fault},
+        fake_plugin::FakePlugin,
+        signing::Signer,
+    },
     world::World,
 };
 
@@ -92,6 +96,22 @@ fn verify_tells_what_signatures_say() {
         document["signatures"].as_array().expect("a list").iter().map(|one| &one["status"]).collect();
     assert_eq!(statuses, ["valid", "unsigned"]);
     assert_eq!(document["signatures"][0]["signer"], "Publisher");
+}
+
+/// What the preflight would refuse is refused by a rehearsal too, as far as the package is here.
+#[test]
+fn a_dry_run_shows_what_the_preflight_refuses() {
+    let (world, workspace) = world("signatures = \"require\"").workspace("prod", "12.0.0");
+    world.run(&["--trusted-key", "trusted.asc", "fetch", SIGNED, CHANGED]).expect_code(0);
+    for place in [["--dir", "plugins"], ["--on", "prod"]] {
+        let rehearse = |plugin: &str, code| {
+            let arguments = ["--trusted-key", "trusted.asc", "install", plugin, "--dry-run"];
+            world.run(&[&arguments[..], &place].concat()).expect_code(code)
+        };
+        rehearse(SIGNED, 0);
+        rehearse(CHANGED, 4).expect_stderr("was changed after signing").expect_stderr("added.js");
+    }
+    assert!(workspace.installed().is_empty() && !world.path("plugins").join(CHANGED).exists());
 }
 
 /// What the policy refuses fails every form of `verify`: 4 for packages, 3 for what is installed.
@@ -217,12 +237,19 @@ fn what_the_catalog_calls_unsigned_and_is_signed_is_installed_where_it_is_checke
 fn a_private_plugin_is_for_the_workspaces_it_names() {
     let (world, here) = World::new(FakeCatalog::new()).workspace("here", "12.0.0");
     let (world, there) = world.workspace("there", "12.0.0");
-    world
-        .upstream
-        .catalog(|catalog| catalog.add(FakePlugin::new(SIGNED, "1.0.0").private_for(&format!("{}/", here.url()))));
+    // The servers are reached at an inner address, and report their own.
+    world.upstream.catalog(|catalog| {
+        catalog.add(FakePlugin::new(SIGNED, "1.0.0").private_for("https://here.example/"));
+        catalog.add(FakePlugin::new(UNSIGNED, "1.0.0").private_for(&format!("{}/", here.url())));
+    });
     world.run(&["sync"]).expect_code(0);
-    world.run(&["install", SIGNED, "--on", "all"]).expect_code(8).expect_stderr("have it signed for the root URL");
+    let refused = world.run(&["install", SIGNED, "--on", "all"]).expect_code(8);
+    refused.expect_stderr("have it signed for the root URL").expect_stderr("not for `https://there.example/`");
     assert!(here.installed().contains_key(SIGNED) && there.installed().is_empty());
+    let inner = world.run(&["install", UNSIGNED, "--on", "here"]).expect_code(4);
+    inner.expect_stderr("not for `https://here.example/`");
+    here.fault(Fault::on("GET", "/api/frontend/settings").status(404));
+    world.run(&["install", UNSIGNED, "--on", "here", "--grafana", "12.0.0"]).expect_code(0);
 }
 
 #[test]

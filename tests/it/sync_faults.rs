@@ -215,6 +215,8 @@ fn n22_n23_what_is_packed_in_an_unknown_way_is_refused() {
         list_fault().encoding("br"),
         list_fault().encoding("zstd"),
         list_fault().encoding("gzip"),
+        list_fault().encoding("x-gzip"),
+        list_fault().encoding("GZIP"),
     ] {
         server.clear_faults();
         server.fault(fault.clone());
@@ -225,6 +227,27 @@ fn n22_n23_what_is_packed_in_an_unknown_way_is_refused() {
     server.clear_faults();
     server.fault(list_fault().gzip());
     sync(&sandbox, &server).expect_code(0).expect_stdout("4 plugins (1 new");
+}
+
+/// RFC 9110, 8.4.1: `x-gzip` is `gzip`, in any case; an empty header says nothing.
+#[test]
+fn gzip_by_its_other_names_and_an_empty_coding_are_read() {
+    for fault in [
+        list_fault().gzip().encoding("x-gzip"),
+        list_fault().gzip().encoding("GZIP"),
+        list_fault().gzip().encoding("X-GZip"),
+        list_fault().encoding(""),
+        list_fault().encoding("Identity"),
+    ] {
+        let (sandbox, server) = changed();
+        server.fault(fault.clone());
+        let output = sync(&sandbox, &server);
+        assert_eq!(output.code, 0, "{fault:?}: {output:?}");
+        output.expect_stdout("4 plugins (1 new");
+    }
+    let (sandbox, server) = changed();
+    server.fault(list_fault().gzip_bomb(2100).encoding("x-gzip"));
+    sync(&sandbox, &server).expect_code(5).expect_stderr("has more than 67108864 bytes");
 }
 
 #[test]
@@ -678,7 +701,7 @@ fn c31_c32_c33_what_moves_loses_its_signature_or_leaps_is_reported() {
     let (code, document) = sync_json(&sandbox, &server.url(), &[]);
     let kinds: Vec<_> =
         document["alerts"].as_array().into_iter().flatten().filter_map(|alert| alert["kind"].as_str()).collect();
-    assert_eq!((code, kinds), (0, vec!["owner-changed", "signature-changed"]), "{document}");
+    assert_eq!((code, kinds), (0, vec!["owner-changed", "signature-changed", "version-jumped"]), "{document}");
     assert_eq!(known_versions(&sandbox), ["4294967295.0.0", "2.0.0", "1.0.0"]);
     sandbox.run(&["diff"]).expect_code(0).expect_stdout("4294967295.0.0");
 }

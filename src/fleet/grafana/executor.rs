@@ -113,7 +113,7 @@ impl Grafana {
             return Err(ChangeError::NoInstallRoute(version.clone()));
         }
         if request.wanted != Presence::Absent {
-            request.source.permit(self.site.base()).await?;
+            request.source.permit(&self.root_url().await).await?;
         }
         let _only_one = self.changing.lock().await;
         let before = self.state(&request.plugin).await?;

@@ -22,7 +22,7 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    sync::{Mutex, mpsc::UnboundedSender},
+    sync::{Mutex, OnceCell, mpsc::UnboundedSender},
     time::Instant,
 };
 
@@ -54,6 +54,8 @@ pub struct Grafana {
     changing: Arc<Mutex<()>>,
     /// The version, once it was read.
     version: Arc<OnceLock<GrafanaVersion>>,
+    /// The root URL that the server reports, once it was read.
+    root_url: Arc<OnceCell<String>>,
     /// Under which name, and where to, answers with 429 are reported.
     throttled: Option<(String, UnboundedSender<(String, Duration)>)>,
 }
@@ -73,7 +75,14 @@ struct Settled {
 impl Grafana {
     /// Returns the Grafana at `site`.
     pub fn new(site: Site, service: Service) -> Self {
-        Self { site, service, changing: Arc::default(), version: Arc::default(), throttled: None }
+        Self {
+            site,
+            service,
+            changing: Arc::default(),
+            version: Arc::default(),
+            root_url: Arc::default(),
+            throttled: None,
+        }
     }
 
     /// Returns this server, which sends `name` and the pause to `throttled` whenever it answers a change with 429.
@@ -85,6 +94,17 @@ impl Grafana {
     /// Returns the site, for other requests and for the traffic so far.
     pub fn site(&self) -> &Site {
         &self.site
+    }
+
+    /// Returns the root URL for which a private plugin must be signed: the one that the server reports (`appUrl`), else the
+    /// address at which it is reached. A server that could not be asked is asked again next time.
+    pub async fn root_url(&self) -> String {
+        let read = || async {
+            let settings = self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?;
+            let reported = settings.as_ref().and_then(wire::root_url);
+            Ok::<_, WorkspaceError>(reported.unwrap_or_else(|| self.site.base().to_owned()))
+        };
+        self.root_url.get_or_try_init(read).await.map_or_else(|_| self.site.base().to_owned(), Clone::clone)
     }
 
     /// Returns the service that runs it.
@@ -100,10 +120,13 @@ impl Grafana {
 
     async fn read_version(&self) -> Result<GrafanaVersion, WorkspaceError> {
         let refusal = match self.get("frontend settings", &["api", "frontend", "settings"], &[]).await {
-            Ok(settings) => match wire::settings_version(&settings) {
-                Some(version) => return Ok(version),
-                None => WorkspaceError::Shape { what: "frontend settings", lacks: "version" },
-            },
+            Ok(settings) => {
+                drop(self.root_url.set(wire::root_url(&settings).unwrap_or_else(|| self.site.base().to_owned())));
+                match wire::settings_version(&settings) {
+                    Some(version) => return Ok(version),
+                    None => WorkspaceError::Shape { what: "frontend settings", lacks: "version" },
+                }
+            }
             Err(error @ WorkspaceError::NotReached(_)) if error.status().is_none() => return Err(error),
             Err(error) => error,
         };

@@ -193,6 +193,13 @@ pub(super) fn health_version(health: &Value) -> Option<GrafanaVersion> {
     text(health, "version").filter(|version| !version.is_empty())?.parse().ok()
 }
 
+/// Returns the root URL of a server by its frontend settings, if it is an address of the web.
+pub(super) fn root_url(settings: &Value) -> Option<String> {
+    let url = settings.get("appUrl")?.as_str()?;
+    let parsed = url.parse::<url::Url>().ok()?;
+    (matches!(parsed.scheme(), "http" | "https") && parsed.has_host()).then(|| url.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,10 +7,11 @@ use super::DoctorOutcome;
 use crate::{
     diagnostic::{Chain, Diagnose as _},
     index::{Index, IndexError, RestoredIndex, SealState},
-    ops::Context,
+    ops::{Context, alerts::Alert},
 };
 
 const NAME: &str = "index";
+const ALERTS: &str = "alerts";
 
 /// Returns whether the index can be read, restored if it may be repaired.
 pub(super) async fn check(context: &Context, repairs: bool, outcome: &mut DoctorOutcome) -> bool {
@@ -31,6 +32,21 @@ pub(super) async fn check(context: &Context, repairs: bool, outcome: &mut Doctor
             outcome.failed(NAME, &error);
             false
         }
+    }
+}
+
+/// Reports the alerts that nobody accepted yet. They say nothing against the cache, so it stays in order.
+pub(super) async fn report_alerts(context: &Context, outcome: &mut DoctorOutcome) {
+    let open = match context.index().read(Index::all_open_alerts).await {
+        Ok(open) => open,
+        Err(error) => return outcome.failed(ALERTS, &error),
+    };
+    let mut alerts: Vec<_> =
+        open.into_values().flatten().map(|open| (open.sync, Alert::from(open.change).to_string())).collect();
+    alerts.sort();
+    for (_, alert) in alerts {
+        let hint = "look at `plugport diff`, ask the publisher, then `plugport accept ID@VERSION`";
+        outcome.fair(ALERTS, alert, hint);
     }
 }
 

@@ -101,6 +101,9 @@ pub(crate) async fn doctor(context: &Context, sources: Option<&Sources>) -> Resu
     }
     let _lock = if repairs { Some(context.lock().await?) } else { None };
     let has_index = catalog::check(context, repairs, &mut outcome).await;
+    if has_index {
+        catalog::report_alerts(context, &mut outcome).await;
+    }
     let syncs = if has_index { context.index().read(Index::syncs).await.unwrap_or_default() } else { Vec::new() };
     let this = context.clone();
     let looking = outcome.add(move |outcome| {

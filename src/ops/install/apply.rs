@@ -118,7 +118,7 @@ impl StepRunner<'_> {
             return Decision::Ended(result.with_error(&failure.error));
         }
         let Ok(server) = self.target.as_server() else { return Decision::Ready(result) };
-        match self.permits.check(server.site().base(), &step.plugin, step.package.as_ref()).await {
+        match self.permits.check(&server.root_url().await, &step.plugin, step.package.as_ref()).await {
             Ok(warning) => Decision::Ready(result.with_note(warning)),
             Err(error) => Decision::Ended(result.with_error(&error)),
         }

@@ -107,7 +107,9 @@ pub(crate) async fn install(
     if options.dry_run {
         for one in &ready {
             let steps = repaired(context, one, plan_for(context, one, &specs).await?, &mut remarks).await;
-            results.extend(steps.iter().map(|step| planned(&one.target, step)));
+            for step in &steps {
+                results.push(previewed(context, options, &one.target, step).await);
+            }
         }
         return Ok(Changes::new(results, remarks));
     }
@@ -205,6 +207,23 @@ async fn repaired(context: &Context, one: &Ready, plan: InstallPlan, remarks: &m
     .await;
     remarks.extend(more.into_iter().map(|remark| format!("{}: {remark}", one.target.name)));
     steps
+}
+
+/// Returns the planned change, or why the preflight would refuse it as far as its package is in the store.
+async fn previewed(context: &Context, options: &InstallOptions, target: &Target, step: &InstallStep) -> ChangeResult {
+    let result = planned(target, step);
+    if !is_change(step) || (step.package.is_none() && target.as_folder().is_some()) {
+        return result;
+    }
+    let root_url = match target.as_server() {
+        Ok(server) => Some(server.root_url().await),
+        Err(_) => None,
+    };
+    let permits = Permits::new(context, options.preflight);
+    match permits.preview(root_url.as_deref(), &step.plugin, step.package.as_ref()).await {
+        Ok(warning) => result.with_note(warning),
+        Err(error) => result.with_error(&error),
+    }
 }
 
 fn planned(target: &Target, step: &InstallStep) -> ChangeResult {

@@ -201,11 +201,12 @@ pub(super) async fn check_for_servers(
     for (name, member) in members {
         let Ok(server) = member.target.as_server() else { continue };
         let Some(workspace) = plan.workspaces.get(name) else { continue };
+        let root_url = server.root_url().await;
         for action in actions(plan, name) {
             let Some(to) = &action.to else { continue };
             let wanted = (action.plugin.clone(), to.clone(), workspace.platform.clone());
             let package = packages.find(context, wanted).await;
-            match packages.permits.check(server.site().base(), &action.plugin, package.as_ref()).await {
+            match packages.permits.check(&root_url, &action.plugin, package.as_ref()).await {
                 Ok(None) => {}
                 Ok(Some(warning)) => drop(warnings.insert(warning)),
                 Err(error) => missing.targets.push(format!("{}@{to} for {name}: {}", action.plugin, Chain(&error))),

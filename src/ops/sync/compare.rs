@@ -42,6 +42,7 @@ pub(super) fn compare(before: &KnownPlugin, now: &Details) -> Comparison {
                 result.added += 1;
                 if before.plugin.is_some() {
                     result.changes.push(change_of_release(plugin, release, ChangeKind::VersionAdded));
+                    result.changes.extend(jumped(before, plugin, release));
                 }
                 result.put.push(release.clone());
             }
@@ -156,9 +157,38 @@ fn compare_packages(plugin: &Plugin, known: &StoredRelease, now: &Release) -> Ve
     }
     if !now.packages.is_empty() {
         let gone = listed.keys().filter(|platform| !now.packages.contains_key(platform));
-        changes.extend(gone.map(|platform| of(platform, ChangeKind::PackageWithdrawn)));
+        // A published version does not lose a platform by itself: someone may be leading its users to another package.
+        changes
+            .extend(gone.map(|platform| CatalogChange { alert: true, ..of(platform, ChangeKind::PackageWithdrawn) }));
     }
     changes
+}
+
+/// How much higher the first number of a new version may be than that of the newest one before.
+const HIGHEST_STEP: u64 = 50;
+/// First numbers that are years are no jump: publishers change to versions by date.
+const YEARS: std::ops::RangeInclusive<u64> = 2000..=2099;
+
+/// Returns an alert for a new version after which no other could ever be newer: one first number too high for its history.
+fn jumped(before: &KnownPlugin, plugin: &Plugin, now: &Release) -> Option<CatalogChange> {
+    let is_settled = |known: &&StoredRelease| {
+        let version = &known.release.version;
+        known.withdrawn_at.is_none() && before.open_alert(ChangeKind::VersionJumped, Some(version), None).is_none()
+    };
+    let newest = before.releases.iter().filter(is_settled).map(|known| &known.release.version).max()?;
+    let first = first_number(&now.version);
+    let is_jump = first > first_number(newest).saturating_add(HIGHEST_STEP) && !YEARS.contains(&first);
+    is_jump.then(|| CatalogChange {
+        version: Some(now.version.clone()),
+        alert: true,
+        ..from_to(&plugin.id, ChangeKind::VersionJumped, newest.as_str(), now.version.as_str())
+    })
+}
+
+/// Returns the first number of a version, the greatest there is if it is too long for one.
+fn first_number(version: &PluginVersion) -> u64 {
+    let digits: String = version.as_str().chars().skip_while(|&c| c == 'v').take_while(char::is_ascii_digit).collect();
+    if digits.is_empty() { 0 } else { digits.parse().unwrap_or(u64::MAX) }
 }
 
 /// Returns whether what is listed of a release must be written: a release that names no package leaves those of before.
@@ -311,7 +341,7 @@ mod tests {
         other.packages.insert("linux-amd64".parse().expect("a platform"), package);
         other.raw.push('x');
         let delisted = compare(&known, &details(plugin("a", ""), std::slice::from_ref(&other)));
-        assert_eq!(kinds(&delisted), [(ChangeKind::PackageAdded, false), (ChangeKind::PackageWithdrawn, false)]);
+        assert_eq!(kinds(&delisted), [(ChangeKind::PackageAdded, false), (ChangeKind::PackageWithdrawn, true)]);
         known.releases[0].release = other.clone();
         let returned = compare(&known, &details(plugin("a", ""), &[release("1.0.0", 2)]));
         let expected = [ChangeKind::PackageAdded, ChangeKind::PackageWithdrawn, ChangeKind::DigestChanged];
@@ -319,6 +349,31 @@ mod tests {
         other.packages.clear();
         let silent = compare(&known, &details(plugin("a", ""), &[other]));
         assert_eq!(kinds(&silent), []);
+    }
+
+    #[test]
+    fn a_version_that_jumps_out_of_its_history_is_an_alert() {
+        let of = |old: &str, new: &str| {
+            let (old, new) = (release(old, 1), release(new, 2));
+            let now = details(plugin("a", ""), &[old.clone(), new]);
+            kinds(&compare(&before(plugin("a", ""), &[old]), &now))
+        };
+        let jump = [(ChangeKind::VersionAdded, false), (ChangeKind::VersionJumped, true)];
+        for (old, new) in [
+            ("2.1.0", "4294967295.0.0"),
+            ("2.1.0", "99999999999999999999.0.0"),
+            ("2.1.0", "53.0.0"),
+            ("2.1.0", "9999.0.0"),
+            ("2.1.0", "v9999.0.0"),
+            ("2026.1.0", "20260101.0.0"),
+        ] {
+            assert_eq!(of(old, new), jump, "{old} {new}");
+        }
+        for (old, new) in [("2.1.0", "3.0.0"), ("2.1.0", "52.0.0"), ("2.1.0", "2026.1.0"), ("9999.0.0", "10000.0.0")] {
+            assert_eq!(of(old, new), jump[..1], "{old} {new}");
+        }
+        let first = details(plugin("a", ""), &[release("1.0.0", 1), release("4294967295.0.0", 2)]);
+        assert_eq!(kinds(&compare(&KnownPlugin::default(), &first)), [(ChangeKind::PluginAdded, false)]);
     }
 
     /// Returns what is open after these changes were recorded.

@@ -117,7 +117,11 @@ async fn sync_with(
     // A partial sync needs the list itself.
     let asked = source_etag.as_deref().filter(|_| options.only.is_empty() && !options.full);
     let list = match upstream.list(asked).await.map_err(failed)? {
-        PluginList::Unchanged => return Ok(SyncOutcome::unchanged(&writer.run(|index| index.counts()).await?)),
+        PluginList::Unchanged => {
+            let mut outcome = SyncOutcome::unchanged(&writer.run(|index| index.counts()).await?);
+            outcome.add_open(writer.run(|index| index.all_open_alerts()).await?);
+            return Ok(outcome);
+        }
         PluginList::Listed(list) => list,
     };
     let known = match source {
@@ -130,7 +134,9 @@ async fn sync_with(
     refuse_mass_removal(&location, &selection, known.values().filter(|known| !known.withdrawn).count(), options)?;
     // A partial sync must not make a whole one assume that nothing is new.
     let now = if options.only.is_empty() { selection.etag.clone() } else { source_etag.clone() };
-    run(context, upstream, writer, selection, ListEtag { before: source_etag, now }).await
+    let mut outcome = run(context, upstream, writer, selection, ListEtag { before: source_etag, now }).await?;
+    outcome.add_open(writer.run(|index| index.all_open_alerts()).await?);
+    Ok(outcome)
 }
 
 /// A catalog that loses more than one plugin in twenty at once is more likely broken than smaller.

@@ -1,11 +1,14 @@
 //! What a sync did.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::select::{DetailRequest, SyncSelection};
 use crate::{
     diagnostic::Chain,
-    index::IndexCounts,
+    index::{IndexCounts, OpenAlert},
+    model::PluginId,
     ops::alerts::Alert,
     upstream::{Reports, SkippedItem, UpstreamError},
 };
@@ -99,6 +102,21 @@ impl SyncOutcome {
         outcome.totals(counts);
         outcome.plugins.unchanged = counts.plugins;
         outcome
+    }
+
+    /// Adds the alerts that nobody accepted yet, but for those that this sync reports anyway.
+    pub(super) fn add_open(&mut self, open: HashMap<PluginId, Vec<OpenAlert>>) {
+        let mut open: Vec<_> = open.into_values().flatten().collect();
+        open.sort_by(|left, right| (left.sync, &left.change.plugin).cmp(&(right.sync, &right.change.plugin)));
+        for alert in open.into_iter().map(|open| Alert::from(open.change)) {
+            let is_same = |known: &Alert| {
+                (known.kind, &known.plugin, &known.version, &known.platform)
+                    == (alert.kind, &alert.plugin, &alert.version, &alert.platform)
+            };
+            if !self.alerts.iter().any(is_same) {
+                self.alerts.push(alert);
+            }
+        }
     }
 
     pub(super) fn from_selection(selection: &SyncSelection) -> Self {
