@@ -113,7 +113,7 @@ const INNER: &[(&str, Rows)] = &[
         ("adopt", &["locking", "manifest_draft", "target"]),
         ("check", &["candidates", "context", "target", "workspace_usage"]),
         ("discover", &["manifest_draft"]),
-        ("doctor", &["context", "fetching", "sources", "workspace_usage"]),
+        ("doctor", &["alerts", "context", "fetching", "sources", "workspace_usage"]),
         ("fetch", &["context", "fetching", "sources"]),
         ("gc", &["context", "rollback_packages", "workspace_usage"]),
         ("install", &["candidates", "changes", "context", "fetching", "permits", "server_warnings", "sources",
