@@ -136,8 +136,8 @@ impl<'a> Body<'a> {
     /// One chunk becomes at most about a thousand times as long, so the limit is checked before the next one is read.
     fn unpack(&mut self, chunk: Vec<u8>) -> Result<Vec<u8>, NetError> {
         let Some(unpacker) = &mut self.unpacker else { return Ok(chunk) };
-        let unpacked = unpacker.write_all(&chunk).and_then(|()| unpacker.flush());
-        unpacked.map_err(|source| NetError::Packed { url: self.url.clone(), source })?;
+        let written = unpacker.write_all(&chunk).and_then(|()| unpacker.flush());
+        written.map_err(|source| NetError::Packed { url: self.url.clone(), source })?;
         Ok(std::mem::take(unpacker.get_mut()))
     }
 
