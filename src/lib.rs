@@ -4,7 +4,7 @@
 //!
 //! A module uses modules of the layers before its own, and in its own layer only those that the table in
 //! `tests/it/architecture.rs` lists before it. That test holds the exact table and checks it, also for the order within
-//! `ops`, `rollout` and `index`.
+//! `index`, `rollout`, `fleet` and `ops`.
 //!
 //! 1. **Words.** [`diagnostic`]: kind and hint of an error. [`model`]: the nouns of the field, like
 //!    [`PluginId`](model::PluginId), [`VersionRange`](model::VersionRange), [`Digests`](model::Digests), and the catalog as

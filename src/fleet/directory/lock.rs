@@ -169,7 +169,7 @@ impl<'a> FolderLock<'a> {
     }
 
     /// Refuses if the plugin is in a folder of another name: with two copies Grafana loads either of them.
-    pub(super) fn refuse_copy(&self, plugin: &PluginId) -> Result<(), DirectoryError> {
+    pub(in crate::fleet) fn refuse_copy(&self, plugin: &PluginId) -> Result<(), DirectoryError> {
         if self.folder.installed()?.plugins.values().any(|found| found.id == *plugin) {
             return Err(DirectoryError::OtherName { folder: self.folder.path.clone(), plugin: plugin.clone() });
         }

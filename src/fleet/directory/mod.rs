@@ -27,7 +27,6 @@
 //! [`FolderLock::put`] the caller evaluates the signature over the digests of what was written.
 
 mod error;
-mod executor;
 mod handle;
 mod lock;
 mod retained;
@@ -49,7 +48,6 @@ use rustix::{
 pub use self::error::DirectoryError;
 use self::{error::io_error, handle::NamedEntry};
 pub(crate) use self::{
-    executor::DirectoryTarget,
     lock::{FolderLock, Removal},
     retained::Keep,
 };

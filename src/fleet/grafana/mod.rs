@@ -4,10 +4,8 @@
 //! change means is decided by [`PendingChange`] alone.
 //! *Not for:* deciding what should be installed, or talking to a catalog.
 
-mod confirm;
 mod content;
 mod error;
-mod executor;
 mod identity;
 mod preinstalled;
 mod probes;
@@ -51,9 +49,9 @@ use identity::IdentityAnswers;
 pub struct Grafana {
     site: Site,
     service: Service,
-    changing: Arc<Mutex<()>>,
+    pub(in crate::fleet) changing: Arc<Mutex<()>>,
     /// The version, once it was read.
-    version: Arc<OnceLock<GrafanaVersion>>,
+    pub(in crate::fleet) version: Arc<OnceLock<GrafanaVersion>>,
     /// The root URL that the server reports, once it was read.
     root_url: Arc<OnceCell<String>>,
     /// Under which name, and where to, answers with 429 are reported.
@@ -62,14 +60,14 @@ pub struct Grafana {
 
 /// A change whose outcome is known.
 #[derive(Debug)]
-struct Settled {
-    outcome: Outcome,
+pub(in crate::fleet) struct Settled {
+    pub(in crate::fleet) outcome: Outcome,
     /// What the server showed before.
-    before: PluginState,
+    pub(in crate::fleet) before: PluginState,
     /// What the last reading showed; `None` if it failed. After a failed upgrade the old version may be gone.
-    after: Option<PluginState>,
+    pub(in crate::fleet) after: Option<PluginState>,
     /// The last error of a request.
-    last_error: Option<WorkspaceError>,
+    pub(in crate::fleet) last_error: Option<WorkspaceError>,
 }
 
 impl Grafana {
@@ -207,7 +205,7 @@ impl Grafana {
     }
 
     /// Sends a change and reads it back until its outcome is known. The caller holds the lock on changes.
-    async fn settle(&self, id: &PluginId, wanted: &Presence, before: PluginState) -> Settled {
+    pub(in crate::fleet) async fn settle(&self, id: &PluginId, wanted: &Presence, before: PluginState) -> Settled {
         let bounds = Bounds::from(self.site.client().settings());
         let (mut change, mut step) = PendingChange::begin(wanted.clone(), before.clone(), bounds);
         let mut last_error = None;

@@ -6,7 +6,10 @@
 //! *Not for:* deciding what is changed, or whether a package is trusted: see [`PackageSource`].
 
 mod change;
+mod confirm;
 mod executor;
+mod folder;
+mod server;
 mod snapshot;
 
 use std::{
@@ -21,9 +24,10 @@ pub(crate) use change::{ChangeError, ChangeReport, ChangeRequest, Expected, Pack
 pub(crate) use executor::{Executor, Obstacle};
 pub(crate) use snapshot::{InstalledPlugin, SignatureState, Snapshot, TargetError};
 
+use self::folder::DirectoryTarget;
 use super::{
-    Environment, Grafana, Workspace, access::AccessError, aws::AccountTokens, directory::DirectoryTarget,
-    grafana::Reach, manifest::Endpoint, settle::Outcome,
+    Environment, Grafana, Workspace, access::AccessError, aws::AccountTokens, grafana::Reach, manifest::Endpoint,
+    settle::Outcome,
 };
 use crate::{
     diagnostic::{Chain, Kind, diagnose},

@@ -6,15 +6,15 @@
 
 use futures_util::future::BoxFuture;
 
-use super::{Grafana, InstallObstacle, MayInstall, Settled, WorkspaceError, confirm};
+use super::{
+    ChangeError, ChangeReport, ChangeRequest, Executor, InstalledPlugin, Obstacle, SignatureState, Snapshot,
+    TargetError, confirm,
+};
 use crate::{
     diagnostic::Chain,
     fleet::{
+        grafana::{Grafana, InstallObstacle, MayInstall, Settled, WorkspaceError},
         settle::Outcome,
-        target::{
-            ChangeError, ChangeReport, ChangeRequest, Executor, InstalledPlugin, Obstacle, SignatureState, Snapshot,
-            TargetError,
-        },
     },
     model::{PluginId, Presence},
 };
@@ -62,7 +62,7 @@ impl Executor for Grafana {
 impl Grafana {
     /// Returns the longest that all requests of one reading may take.
     fn read_limit(&self) -> std::time::Duration {
-        let settings = self.site.client().settings();
+        let settings = self.site().client().settings();
         settings.change_timeout.max(settings.header_timeout)
     }
 

@@ -9,17 +9,16 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 
-use super::{DirectoryError, FolderLock, PluginsFolder, Removal};
+use super::{
+    ChangeError, ChangeReport, ChangeRequest, Executor, Expected, InstalledPlugin, Obstacle, Snapshot, TargetError,
+};
 use crate::{
     archive::PluginJson,
     blocking::run_blocking,
     diagnostic::Chain,
     fleet::{
+        directory::{DirectoryError, FolderLock, PluginsFolder, Removal},
         settle::Outcome,
-        target::{
-            ChangeError, ChangeReport, ChangeRequest, Executor, Expected, InstalledPlugin, Obstacle, Snapshot,
-            TargetError,
-        },
     },
     model::{GrafanaVersion, PluginId, Presence},
 };

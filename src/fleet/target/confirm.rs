@@ -5,11 +5,11 @@
 
 use tokio::time::{Instant, sleep};
 
-use super::{Grafana, WorkspaceError};
+use super::{ChangeError, ChangeReport, ChangeRequest, Expected};
 use crate::{
     fleet::{
+        Grafana, WorkspaceError,
         settle::{Failure, Outcome, PluginState},
-        target::{ChangeError, ChangeReport, ChangeRequest, Expected},
     },
     model::Presence,
 };
