@@ -105,7 +105,7 @@ fn sentence(plan: &Plan, record: &Record) -> Option<String> {
         }
         Record::Stopped { reason } => format!("stopped: {reason}"),
         Record::Paused { reason } => format!("paused: {reason}"),
-        Record::GoingBack { reason } => format!("going back: {reason}"),
+        Record::RollingBack { reason } => format!("rolling back: {reason}"),
         Record::Aborted { by } => format!("ended by {by}, where it was"),
         Record::Finished { ending } => format!("over: {}", how(*ending)),
     })
@@ -117,8 +117,8 @@ fn ended(plan: &Plan, workspace: &WorkspaceName, task: Task, result: &TaskResult
     let word = match task {
         Task::Prepare | Task::Gate | Task::Forward { .. } => "",
         Task::Settle { .. } => ", which was in doubt,",
-        Task::Back { .. } => ", on the way back,",
-        Task::SettleBack { .. } => ", whose way back was in doubt,",
+        Task::Back { .. } => ", during the rollback,",
+        Task::SettleBack { .. } => ", whose rollback was in doubt,",
     };
     Some(match (task, result) {
         (Task::Prepare, TaskResult::Ready { notes, .. }) if notes.is_empty() => return None,
@@ -131,7 +131,7 @@ fn ended(plan: &Plan, workspace: &WorkspaceName, task: Task, result: &TaskResult
             format!("{workspace}: not healthy, or not yet: {}", reasons.join("; "))
         }
         (Task::Back { .. } | Task::SettleBack { .. }, TaskResult::Done { note, .. }) => {
-            format!("{workspace}: {what} taken back{}", noted(note.as_deref()))
+            format!("{workspace}: {what} rolled back{}", noted(note.as_deref()))
         }
         (_, TaskResult::Done { note, .. }) => format!("{workspace}: {what} done{}", noted(note.as_deref())),
         (_, TaskResult::Unchanged) => format!("{workspace}: {what}{word} was so already"),
@@ -173,7 +173,7 @@ pub(super) fn how(ending: Ending) -> &'static str {
         Ending::RollbackFailed => "rolled back, but something is not as it was before",
         Ending::Unknown => "what became of some workspace is not known",
         Ending::Aborted => "ended by somebody where it was",
-        Ending::Undone => "taken back; everything is as it was before",
+        Ending::Undone => "undone; everything is as it was before",
     }
 }
 

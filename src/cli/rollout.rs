@@ -218,7 +218,7 @@ fn next(story: &Story) -> Vec<String> {
             paused.into_iter().chain([ways]).collect()
         }
         (_, Some(ending)) if render::can_be_undone(ending) => {
-            vec![format!("`plugport rollout undo {id}` takes it back")]
+            vec![format!("`plugport rollout undo {id}` rolls it back")]
         }
         _ => Vec::new(),
     }

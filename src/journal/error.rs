@@ -136,7 +136,7 @@ impl JournalError {
 diagnose!(JournalError {
     Newer => Kind::Storage, "use the newer program, or another cache folder with `--cache`";
     Damaged => Kind::Storage,
-        "move the file out of the way to begin anew; what it told of earlier rollouts, and the way back from them, is lost \
+        "move the file out of the way to begin anew; what it told of earlier rollouts, and how to roll them back, is lost \
          with it";
     NotWritable => Kind::Storage, "check the permissions of the cache folder, or name another one with `--cache`";
     Full => Kind::Storage, "free some space; then `plugport rollout resume` continues";
@@ -148,7 +148,7 @@ diagnose!(JournalError {
     Taken => Kind::Locked, "`plugport rollout list` tells who goes on with it";
     NoSuchLock => Kind::Usage, "leave `--take-lock` out: who holds the lock is told where somebody does";
     Unfinished(id) => Kind::Failed, format!(
-        "`plugport rollout resume {id}` goes on with it, `plugport rollout undo {id}` takes it back, \
+        "`plugport rollout resume {id}` goes on with it, `plugport rollout undo {id}` rolls it back, \
          `plugport rollout abort {id}` leaves everything as it is"
     );
     NoSuchRollout | Ambiguous => Kind::Usage, "`plugport rollout list` lists them";

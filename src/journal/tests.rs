@@ -113,7 +113,7 @@ fn a_rollout_is_finished_where_its_last_entry_says_so() {
     assert!(matches!(&error, JournalError::Unfinished(unfinished) if *unfinished == id(1)), "{error}");
     journal.append(&id(1), &fence, &[finished()]).expect("appended");
     assert_eq!(journal.find(None).expect("there").ending, Some(Ending::Done));
-    journal.append(&id(1), &fence, &[entry(Record::GoingBack { reason: "undo".to_owned() })]).expect("appended");
+    journal.append(&id(1), &fence, &[entry(Record::RollingBack { reason: "undo".to_owned() })]).expect("appended");
     assert_eq!(journal.find(None).expect("there").ending, None);
 }
 

@@ -74,9 +74,11 @@ pub struct DataSourceSeen {
 #[serde(rename_all = "kebab-case", tag = "is", content = "because")]
 pub enum Probe {
     /// Healthy.
-    Well,
+    #[serde(rename = "well")]
+    Healthy,
     /// Unhealthy, with the reported reason.
-    Ill(String),
+    #[serde(rename = "ill")]
+    Unhealthy(String),
     /// It has no such check, which is no failure.
     Unsupported,
     /// The workspace, or a gateway in front of it, does not offer the check; with its answer.
@@ -119,7 +121,7 @@ impl Gate<'_> {
             problems.extend(self.data_source_problems(seen));
         }
         for probe in &seen.commands {
-            if *probe != Probe::Well {
+            if *probe != Probe::Healthy {
                 let reason = probe.problem().unwrap_or("it could not be run");
                 problems.push(format!("a command of the gate failed: {}", printable(reason)));
             }
@@ -191,7 +193,7 @@ impl Gate<'_> {
 /// not offer now.
 fn evaluate_grafana(before: Option<&Probe>, now: Option<&Probe>) -> Option<String> {
     let reason = match now? {
-        Probe::NotOffered(answer) if before == Some(&Probe::Well) => answer,
+        Probe::NotOffered(answer) if before == Some(&Probe::Healthy) => answer,
         now => now.problem()?,
     };
     Some(format!("the workspace is unhealthy: {}", printable(reason)))
@@ -233,8 +235,8 @@ fn refused(plugin: Option<&PluginSeen>) -> String {
 
 fn evaluate_data_source(before: &DataSourceSeen, now: Option<&DataSourceSeen>) -> Option<String> {
     let (name, plugin) = (printable(&before.name), &before.plugin);
-    let was_healthy = before.health == Probe::Well;
-    let worked = before.smoke == Some(Probe::Well);
+    let was_healthy = before.health == Probe::Healthy;
+    let worked = before.smoke == Some(Probe::Healthy);
     let Some(now) = now else {
         return (was_healthy || worked)
             .then(|| format!("the data source {name} of {plugin} was healthy and is missing now"));
@@ -265,13 +267,13 @@ fn evaluate_new_data_source(now: &DataSourceSeen) -> Option<String> {
 
 impl PluginSeen {
     fn is_well(&self) -> bool {
-        self.installed && self.health == Some(Probe::Well)
+        self.installed && self.health == Some(Probe::Healthy)
     }
 
     /// Returns whether what was seen before excuses an unhealthy plugin now: it was as ill, and not only for want of a
     /// backend that the version of now has.
     fn excuses(&self, now: &Self) -> bool {
-        let was_ill = self.installed && matches!(self.health, Some(Probe::Ill(_)));
+        let was_ill = self.installed && matches!(self.health, Some(Probe::Unhealthy(_)));
         was_ill && (self.has_backend == Some(true) || now.has_backend != Some(true))
     }
 }
@@ -280,8 +282,8 @@ impl Probe {
     /// Returns why it is unhealthy: the reported reason, or that there was no answer.
     fn problem(&self) -> Option<&str> {
         match self {
-            Self::Ill(reason) | Self::NoAnswer(reason) => Some(reason),
-            Self::Well | Self::Unsupported | Self::NotOffered(_) | Self::Forbidden => None,
+            Self::Unhealthy(reason) | Self::NoAnswer(reason) => Some(reason),
+            Self::Healthy | Self::Unsupported | Self::NotOffered(_) | Self::Forbidden => None,
         }
     }
 }
@@ -311,7 +313,7 @@ mod tests {
     }
 
     fn ill() -> Probe {
-        Probe::Ill("it hurts".to_owned())
+        Probe::Unhealthy("it hurts".to_owned())
     }
 
     fn gate(baseline: &Observation, seen: &Observation, wanted: &BTreeMap<PluginId, Option<PluginVersion>>) -> usize {
@@ -345,13 +347,13 @@ mod tests {
     #[test]
     fn w15_the_plugin_must_be_loaded_in_its_version() {
         let before = Observation::default();
-        assert_eq!(problems_of_version(&before, &with_plugin(seen("v1.1.0", Probe::Well)), Some("1.1.0")), 0);
-        assert_eq!(problems_of_version(&before, &with_plugin(seen("1.0.0", Probe::Well)), Some("1.1.0")), 1);
-        let broken = PluginSeen { error: Some("signatureInvalid".to_owned()), ..seen("1.1.0", Probe::Well) };
+        assert_eq!(problems_of_version(&before, &with_plugin(seen("v1.1.0", Probe::Healthy)), Some("1.1.0")), 0);
+        assert_eq!(problems_of_version(&before, &with_plugin(seen("1.0.0", Probe::Healthy)), Some("1.1.0")), 1);
+        let broken = PluginSeen { error: Some("signatureInvalid".to_owned()), ..seen("1.1.0", Probe::Healthy) };
         assert_eq!(problems_of_version(&before, &with_plugin(broken), Some("1.1.0")), 1);
         assert_eq!(problems_of_version(&before, &before, Some("1.1.0")), 1);
         assert_eq!(problems_of_version(&before, &before, None), 0);
-        assert_eq!(problems_of_version(&before, &with_plugin(seen("1.1.0", Probe::Well)), None), 1);
+        assert_eq!(problems_of_version(&before, &with_plugin(seen("1.1.0", Probe::Healthy)), None), 1);
     }
 
     #[test]
@@ -365,14 +367,14 @@ mod tests {
         assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", ill())), &now, Some("1.1.0")), 0);
         for cannot_tell in [Probe::Unsupported, Probe::Forbidden] {
             let now = with_plugin(seen("1.1.0", cannot_tell));
-            assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", Probe::Well)), &now, Some("1.1.0")), 0);
+            assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", Probe::Healthy)), &now, Some("1.1.0")), 0);
         }
     }
 
     #[test]
     fn an_unhealthy_plugin_fails_where_the_old_version_had_no_check() {
         let now = with_plugin(seen("1.1.0", ill()));
-        for before in [Probe::Well, Probe::Unsupported, Probe::Forbidden, not_offered()] {
+        for before in [Probe::Healthy, Probe::Unsupported, Probe::Forbidden, not_offered()] {
             assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", before)), &now, Some("1.1.0")), 1);
         }
     }
@@ -393,9 +395,9 @@ mod tests {
     fn what_a_gateway_keeps_back_is_held_against_the_time_before() {
         let now = with_plugin(seen("1.1.0", not_offered()));
         assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", not_offered())), &now, Some("1.1.0")), 0);
-        assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", Probe::Well)), &now, Some("1.1.0")), 1);
+        assert_eq!(problems_of_version(&with_plugin(seen("1.0.0", Probe::Healthy)), &now, Some("1.1.0")), 1);
         assert_eq!(problems_alone(&with_grafana(not_offered()), &with_grafana(not_offered())), 0);
-        assert_eq!(problems_alone(&with_grafana(Probe::Well), &with_grafana(not_offered())), 1);
+        assert_eq!(problems_alone(&with_grafana(Probe::Healthy), &with_grafana(not_offered())), 1);
         let notes = Gate::not_checked(&Observation { plugins: now.plugins, ..with_grafana(not_offered()) });
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert!(notes[0].contains("does not offer it (400)"), "{notes:?}");
@@ -407,7 +409,7 @@ mod tests {
         assert_eq!(obstacles(&with_grafana(no_answer())), 1);
         assert_eq!(obstacles(&with_plugin(seen("1.0.0", no_answer()))), 1);
         assert_eq!(obstacles(&with_source(no_answer(), Some(no_answer()))), 2);
-        for baseline in [Probe::Well, Probe::Unsupported, not_offered(), Probe::Forbidden] {
+        for baseline in [Probe::Healthy, Probe::Unsupported, not_offered(), Probe::Forbidden] {
             let all = Observation { grafana: Some(baseline.clone()), ..with_plugin(seen("1.0.0", baseline)) };
             assert_eq!(obstacles(&all), 0);
         }
@@ -416,7 +418,7 @@ mod tests {
 
     #[test]
     fn a_data_source_that_was_healthy_must_stay_so_and_its_query_too() {
-        let well = with_source(Probe::Well, Some(Probe::Well));
+        let well = with_source(Probe::Healthy, Some(Probe::Healthy));
         assert_eq!(problems_alone(&well, &well), 0);
         assert_eq!(problems_alone(&well, &with_source(ill(), None)), 1);
         assert_eq!(problems_alone(&well, &with_source(Probe::Unsupported, Some(ill()))), 1);
@@ -432,7 +434,7 @@ mod tests {
             let made = BTreeSet::from([uid.to_owned()]);
             let gate = Gate { baseline: &baseline, wanted: &wanted, made: &made, checks: ALL };
             assert_eq!(gate.problems(&with_source(ill(), None)).len(), problems, "{uid}");
-            assert_eq!(gate.problems(&with_source(Probe::Well, None)).len(), 0);
+            assert_eq!(gate.problems(&with_source(Probe::Healthy, None)).len(), 0);
         }
     }
 
@@ -443,7 +445,7 @@ mod tests {
             assert_eq!(problems_alone(&before, &with_grafana(grafana)), 1);
         }
         for command in [ill(), Probe::Unsupported] {
-            let seen = Observation { commands: vec![Probe::Well, command], ..Observation::default() };
+            let seen = Observation { commands: vec![Probe::Healthy, command], ..Observation::default() };
             assert_eq!(problems_alone(&before, &seen), 1);
         }
     }

@@ -78,7 +78,8 @@ pub enum Record {
         reason: String,
     },
     /// Every changed workspace is rolled back to its previous versions. Stored as `going-back`.
-    GoingBack {
+    #[serde(rename = "going-back")]
+    RollingBack {
         /// Why.
         reason: String,
     },

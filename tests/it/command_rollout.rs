@@ -29,7 +29,7 @@ fn the_story_tells_waves_steps_and_what_to_do_next() {
     let output = fleet.world.run(&["rollout", "show", &id[..14]]).expect_code(0);
     let output =
         output.expect_stdout("wave 1 of 2 (canary): 1 workspace").expect_stdout("east: acme-map-panel 3.0.0 done");
-    output.expect_stdout(&format!("`plugport rollout undo {id}` takes it back"));
+    output.expect_stdout(&format!("`plugport rollout undo {id}` rolls it back"));
     fleet.world.run(&["rollout", "show", "1999"]).expect_code(2).expect_stderr("no rollout `1999`");
     fleet.world.run(&["rollout", "resume"]).expect_code(2).expect_stderr("is over");
     fleet.world.run(&["rollout", "abort"]).expect_code(2).expect_stderr("is over");

@@ -84,14 +84,14 @@ async fn a_workspace_that_is_well_is_seen_so_in_every_version() {
     ] {
         let workspace = workspace(version);
         let seen = observe(&workspace).await;
-        assert_eq!(seen.grafana, Some(Probe::Well), "{version}");
+        assert_eq!(seen.grafana, Some(Probe::Healthy), "{version}");
         let plugin = &seen.plugins[&id(PLUGIN)];
         assert_eq!((plugin.installed, plugin.error.as_deref()), (true, None));
         assert_eq!(plugin.version, Some("1.0.0".parse().expect("a version")));
-        assert_eq!(plugin.health, Some(Probe::Well));
+        assert_eq!(plugin.health, Some(Probe::Healthy));
         assert_eq!(seen.data_sources.keys().collect::<Vec<_>>(), ["1/sales"], "{version}");
         let source = &seen.data_sources["1/sales"];
-        assert_eq!((&source.health, source.smoke.as_ref()), (&Probe::Well, Some(&Probe::Well)), "{version}");
+        assert_eq!((&source.health, source.smoke.as_ref()), (&Probe::Healthy, Some(&Probe::Healthy)), "{version}");
         let paths = paths(&workspace);
         assert!(paths.iter().any(|path| path == health) && paths.iter().any(|path| path == query), "{paths:?}");
         let posts: Vec<_> = paths.iter().filter(|path| path.starts_with("POST") && !path.ends_with("query")).collect();
@@ -107,13 +107,17 @@ async fn w15_what_is_ill_says_so_in_its_words_cut_and_escaped() {
         workspace.ill_data_source("sales", &"x".repeat(5000));
         workspace.failing_queries("sales", "no such table");
         let seen = observe(&workspace).await;
-        let Some(Probe::Ill(why)) = &seen.plugins[&id(PLUGIN)].health else { panic!("{version} {seen:?}") };
+        let Some(Probe::Unhealthy(why)) = &seen.plugins[&id(PLUGIN)].health else { panic!("{version} {seen:?}") };
         assert_eq!(why, "backend\\u{1b}[31m exited");
         let source = &seen.data_sources["1/sales"];
-        assert!(matches!(&source.health, Probe::Ill(why) if why.len() == 300), "{version} {:?}", source.health);
-        assert!(matches!(&source.smoke, Some(Probe::Ill(why)) if why.contains("no such table")), "{:?}", source.smoke);
+        assert!(matches!(&source.health, Probe::Unhealthy(why) if why.len() == 300), "{version} {:?}", source.health);
+        assert!(
+            matches!(&source.smoke, Some(Probe::Unhealthy(why)) if why.contains("no such table")),
+            "{:?}",
+            source.smoke
+        );
         workspace.heal();
-        assert_eq!(observe(&workspace).await.data_sources["1/sales"].health, Probe::Well);
+        assert_eq!(observe(&workspace).await.data_sources["1/sales"].health, Probe::Healthy);
     }
 }
 
@@ -172,8 +176,8 @@ async fn w14_a_restarting_workspace_is_one_that_does_not_answer_and_stops_nothin
     workspace.clear_faults();
     workspace.fault(Fault::on("GET", "/api/health").status(503).body(r#"{"database":"failing","version":"12.1.0"}"#));
     let seen = observe(&workspace).await;
-    assert_eq!(seen.grafana, Some(Probe::Ill("its database is `failing`".to_owned())));
-    assert_eq!(seen.plugins[&id(PLUGIN)].health, Some(Probe::Well));
+    assert_eq!(seen.grafana, Some(Probe::Unhealthy("its database is `failing`".to_owned())));
+    assert_eq!(seen.plugins[&id(PLUGIN)].health, Some(Probe::Healthy));
 }
 
 #[tokio::test]
@@ -205,7 +209,7 @@ async fn w27_w28_a_login_page_and_a_flood_are_no_health() {
     workspace.fault(Fault::on("GET", "/api/datasources/uid/sales/health").gzip_bomb(40));
     workspace.fault(Fault::on("POST", "/api/ds/query").redirect("https://login.example/?state=x", 302));
     let seen = observe(&workspace).await;
-    assert_eq!(seen.grafana, Some(Probe::Well), "the settings are there");
+    assert_eq!(seen.grafana, Some(Probe::Healthy), "the settings are there");
     assert!(matches!(seen.plugins[&id(PLUGIN)].health, Some(Probe::NotOffered(_))), "{seen:?}");
     let source = &seen.data_sources["1/sales"];
     assert!(matches!(source.health, Probe::NoAnswer(_)), "{source:?}");
@@ -223,7 +227,7 @@ async fn a_gateway_that_keeps_the_health_page_back_is_judged_by_its_settings() {
     {
         let workspace = workspace("9.4.7");
         workspace.fault(Fault::on("GET", "/api/health").status(status).body(body));
-        assert_eq!(observe(&workspace).await.grafana, Some(Probe::Well), "{status} {body}");
+        assert_eq!(observe(&workspace).await.grafana, Some(Probe::Healthy), "{status} {body}");
         workspace.fault(Fault::on("GET", "/api/frontend/settings").status(502));
         let seen = observe(&workspace).await;
         assert!(matches!(seen.grafana, Some(Probe::NoAnswer(_))), "{status} {body}: {seen:?}");

@@ -83,7 +83,7 @@ impl Check {
                 self.wave_done_at[*wave] = Some(entry.at.as_milliseconds());
                 Ok(())
             }
-            Record::Stopped { .. } | Record::GoingBack { .. } | Record::Aborted { .. } => {
+            Record::Stopped { .. } | Record::RollingBack { .. } | Record::Aborted { .. } => {
                 self.is_turned = true;
                 Ok(())
             }
@@ -279,9 +279,9 @@ impl Check {
                     results
                         .any(|result| result.outcome == StepOutcome::Changed && result.action != Change::Repin.as_str())
                 };
-                let goes_back = scene.plan.policy.on_failure == OnFailure::Rollback;
+                let rolls_back_all = scene.plan.policy.on_failure == OnFailure::Rollback;
                 let left =
-                    engine.faults().find(|(site, _)| goes_back && stays(site) && !self.is_given_up(engine, site));
+                    engine.faults().find(|(site, _)| rolls_back_all && stays(site) && !self.is_given_up(engine, site));
                 ensure(left.is_none(), || format!("{left:?} failed and was not taken back"))
             }
             _ => Ok(()),

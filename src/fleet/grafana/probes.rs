@@ -181,8 +181,8 @@ impl Prober<'_> {
         };
         self.version = wire::health_version(&document);
         match document.get("database").and_then(Value::as_str) {
-            Some("ok") if status < 300 => Ok(Probe::Well),
-            Some(state) => Ok(Probe::Ill(format!("its database is `{}`", escaped(state)))),
+            Some("ok") if status < 300 => Ok(Probe::Healthy),
+            Some(state) => Ok(Probe::Unhealthy(format!("its database is `{}`", escaped(state)))),
             None if status >= 500 => Ok(Probe::NoAnswer(describe_status(status, message.as_deref()))),
             None => self.own_settings(&describe_status(status, message.as_deref())).await,
         }
@@ -195,7 +195,7 @@ impl Prober<'_> {
         Ok(match self.request(self.grafana, &path, None).await? {
             HealthAnswer::Json(status, settings, _) if status < 300 && settings.get("buildInfo").is_some() => {
                 self.version = wire::settings_version(&settings);
-                Probe::Well
+                Probe::Healthy
             }
             HealthAnswer::Json(status, _, message) if status >= 500 => {
                 Probe::NoAnswer(describe_status(status, message.as_deref()))
@@ -383,14 +383,14 @@ impl Grafana {
         };
         let state = document.get("status").and_then(Value::as_str).unwrap_or_default();
         match status {
-            200..=299 if state.is_empty() || state.eq_ignore_ascii_case("ok") => Probe::Well,
+            200..=299 if state.is_empty() || state.eq_ignore_ascii_case("ok") => Probe::Healthy,
             404 => Probe::Unsupported,
             408 | 429 | 502 | 504 => Probe::NoAnswer(describe_status(status, message.as_deref())),
             200..=299 => {
                 let told = document.get("message").and_then(Value::as_str).unwrap_or(state);
-                Probe::Ill(escaped(&self.site.mask(told, &[])))
+                Probe::Unhealthy(escaped(&self.site.mask(told, &[])))
             }
-            _ => Probe::Ill(message.as_deref().map_or_else(|| describe_status(status, None), escaped)),
+            _ => Probe::Unhealthy(message.as_deref().map_or_else(|| describe_status(status, None), escaped)),
         }
     }
 
@@ -408,11 +408,11 @@ impl Grafana {
             .flat_map(|results| results.values())
             .find_map(|result| result.get("error").and_then(Value::as_str).filter(|error| !error.is_empty()));
         match (error, status) {
-            (Some(error), _) => Probe::Ill(escaped(&self.site.mask(error, &[]))),
-            (None, 200..=299) if results.is_some() => Probe::Well,
-            (None, 200..=299) => Probe::Ill("the answer has no results".to_owned()),
+            (Some(error), _) => Probe::Unhealthy(escaped(&self.site.mask(error, &[]))),
+            (None, 200..=299) if results.is_some() => Probe::Healthy,
+            (None, 200..=299) => Probe::Unhealthy("the answer has no results".to_owned()),
             (None, 408 | 429 | 502 | 504) => Probe::NoAnswer(describe_status(status, message.as_deref())),
-            (None, _) => Probe::Ill(describe_status(status, message.as_deref())),
+            (None, _) => Probe::Unhealthy(describe_status(status, message.as_deref())),
         }
     }
 }

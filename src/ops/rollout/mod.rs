@@ -186,8 +186,8 @@ pub(crate) async fn go_on(
     match way {
         Onward::Resume => {}
         // It is being rolled back already.
-        Onward::Undo if driver.engine().is_going_back() => {}
-        Onward::Undo => driver.note(Record::GoingBack { reason: format!("{by} takes it back") })?,
+        Onward::Undo if driver.engine().is_rolling_back() => {}
+        Onward::Undo => driver.note(Record::RollingBack { reason: format!("{by} rolls it back") })?,
         Onward::Abort => driver.note(Record::Aborted { by })?,
     }
     let left = driver.drive().await?;

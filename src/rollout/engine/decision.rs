@@ -27,8 +27,8 @@ impl Engine {
         }
         let record = match self.phase {
             Phase::Running => self.failed_too_often().or_else(|| self.pausing()).or_else(|| self.wave_turn(now)),
-            Phase::Stopped => self.turning_back(),
-            Phase::GoingBack(_) if self.under_way == 0 && !self.has_returning(false) => self.pausing(),
+            Phase::Stopped => self.next_rollback_turn(),
+            Phase::RollingBack(_) if self.under_way == 0 && !self.has_rolling_back(false) => self.pausing(),
             _ => None,
         };
         let record = record.or_else(|| self.reached_ending().map(|ending| Record::Finished { ending }));
@@ -52,7 +52,7 @@ impl Engine {
 
     fn pausing(&self) -> Option<Record> {
         let is_stuck = |site: &&SiteState| match self.phase {
-            Phase::GoingBack(_) => site.stage == Stage::Returning,
+            Phase::RollingBack(_) => site.stage == Stage::RollingBack,
             _ => true,
         };
         let mut stuck = self.sites.iter().filter(is_stuck);
@@ -69,12 +69,12 @@ impl Engine {
         Some(Record::WaveOpened { wave })
     }
 
-    fn turning_back(&self) -> Option<Record> {
+    fn next_rollback_turn(&self) -> Option<Record> {
         let is_open = self.under_way > 0 || self.sites.iter().any(|site| doubt_of(site).is_some());
         if is_open || self.plan.policy.on_failure == OnFailure::Stop {
             return None;
         }
-        Some(Record::GoingBack { reason: "too many workspaces failed".to_owned() })
+        Some(Record::RollingBack { reason: "too many workspaces failed".to_owned() })
     }
 
     /// Returns the open wave, if every workspace of it has come to a rest.
@@ -124,9 +124,9 @@ impl Engine {
             Phase::Running => Ending::Done,
             Phase::Stopped => Ending::Stopped,
             Phase::Aborted => Ending::Aborted,
-            Phase::GoingBack(_) if self.steps().any(|step| step.state.is_left_changed()) => Ending::RollbackFailed,
-            Phase::GoingBack(RollbackKind::Rollback) => Ending::RolledBack,
-            Phase::GoingBack(RollbackKind::Undo) => Ending::Undone,
+            Phase::RollingBack(_) if self.steps().any(|step| step.state.is_left_changed()) => Ending::RollbackFailed,
+            Phase::RollingBack(RollbackKind::Rollback) => Ending::RolledBack,
+            Phase::RollingBack(RollbackKind::Undo) => Ending::Undone,
         };
         Some(ending)
     }
@@ -142,15 +142,15 @@ impl Engine {
                 let has_doubt = self.sites.iter().any(|site| doubt_of(site).is_some());
                 self.plan.policy.on_failure == OnFailure::Stop && !has_doubt
             }
-            Phase::GoingBack(_) => !self.has_returning(true),
+            Phase::RollingBack(_) => !self.has_rolling_back(true),
             Phase::Aborted => true,
         }
     }
 
     /// Returns whether workspaces are on their way back; those that are locked out count or not.
-    fn has_returning(&self, with_locked_out: bool) -> bool {
+    fn has_rolling_back(&self, with_locked_out: bool) -> bool {
         let counts = |site: &SiteState| with_locked_out || site.locked_out.is_none();
-        self.sites.iter().any(|site| site.stage == Stage::Returning && counts(site))
+        self.sites.iter().any(|site| site.stage == Stage::RollingBack && counts(site))
     }
 
     pub(super) fn steps(&self) -> impl Iterator<Item = &super::step::StepProgress> {
@@ -188,7 +188,7 @@ impl Engine {
     fn scope(&self) -> std::ops::Range<usize> {
         match (self.phase, self.current) {
             (Phase::Running, Some(wave)) => self.waves[wave].sites.clone(),
-            (Phase::Stopped | Phase::GoingBack(_), _) => 0..self.sites.len(),
+            (Phase::Stopped | Phase::RollingBack(_), _) => 0..self.sites.len(),
             _ => 0..0,
         }
     }
@@ -207,7 +207,7 @@ impl Engine {
         match self.phase {
             Phase::Running if self.current == Some(site.wave) => self.expected_forward(site),
             Phase::Stopped => at_once(site.next_in_doubt()),
-            Phase::GoingBack(_) if site.stage == Stage::Returning => at_once(site.next_back()),
+            Phase::RollingBack(_) if site.stage == Stage::RollingBack => at_once(site.next_rollback()),
             _ => None,
         }
     }
@@ -218,8 +218,8 @@ impl Engine {
             Stage::Stepping => site.next_forward().map(|task| (task, None)),
             Stage::Gating(looks) | Stage::Rechecking(looks) => Some((Task::Gate, Some(looks.due))),
             Stage::Passed if self.is_rechecking() => Some((Task::Gate, self.soak_end())),
-            Stage::Returning => site.next_back().map(|task| (task, None)),
-            Stage::Passed | Stage::Sound | Stage::Failed | Stage::Returned => None,
+            Stage::RollingBack => site.next_rollback().map(|task| (task, None)),
+            Stage::Passed | Stage::Sound | Stage::Failed | Stage::RolledBack => None,
         }
     }
 }

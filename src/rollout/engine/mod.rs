@@ -74,7 +74,7 @@ enum Phase {
     Created,
     Running,
     Stopped,
-    GoingBack(RollbackKind),
+    RollingBack(RollbackKind),
     Aborted,
     Over(Ending),
 }
@@ -158,7 +158,7 @@ impl Engine {
             Record::Throttled { workspace, until } => self.throttle(workspace, *until),
             Record::Stopped { .. } => self.stop(),
             Record::Paused { reason } => self.pause(reason),
-            Record::GoingBack { .. } => self.go_back(),
+            Record::RollingBack { .. } => self.roll_back(),
             Record::Aborted { .. } => self.abort(),
             Record::Finished { ending } => self.finish(*ending),
         }
@@ -183,8 +183,8 @@ impl Engine {
     }
 
     /// Returns whether its workspaces are on their way back.
-    pub fn is_going_back(&self) -> bool {
-        matches!(self.phase, Phase::GoingBack(_))
+    pub fn is_rolling_back(&self) -> bool {
+        matches!(self.phase, Phase::RollingBack(_))
     }
 
     /// Returns what [`Task::Prepare`] found healthy on a workspace.
@@ -225,8 +225,8 @@ impl Engine {
             timeout: policy.gate_timeout,
             pause: policy.gate_pause,
             passes: policy.gate_passes.get(),
-            turns_back: self.phase == Phase::Running && policy.on_failure == OnFailure::Rollback,
-            goes_back: matches!(self.phase, Phase::GoingBack(_)),
+            rolls_back_alone: self.phase == Phase::Running && policy.on_failure == OnFailure::Rollback,
+            rolls_back_all: matches!(self.phase, Phase::RollingBack(_)),
         }
     }
 
@@ -320,25 +320,25 @@ impl Engine {
     }
 
     fn pause(&mut self, reason: &str) -> Result<(), EngineError> {
-        if !matches!(self.phase, Phase::Running | Phase::Stopped | Phase::GoingBack(_)) {
+        if !matches!(self.phase, Phase::Running | Phase::Stopped | Phase::RollingBack(_)) {
             return Err(EngineError::OutOfPlace { event: "paused" });
         }
         self.paused = Some(reason.to_owned());
         Ok(())
     }
 
-    fn go_back(&mut self) -> Result<(), EngineError> {
+    fn roll_back(&mut self) -> Result<(), EngineError> {
         let way = match self.phase {
             Phase::Stopped if self.plan.policy.on_failure == OnFailure::Rollback => RollbackKind::Rollback,
             Phase::Running | Phase::Stopped | Phase::Aborted | Phase::Over(_) => RollbackKind::Undo,
-            Phase::Created | Phase::GoingBack(_) => {
+            Phase::Created | Phase::RollingBack(_) => {
                 return Err(EngineError::OutOfPlace { event: "going-back" });
             }
         };
-        self.phase = Phase::GoingBack(way);
+        self.phase = Phase::RollingBack(way);
         self.paused = None;
         for site in &mut self.sites {
-            site.go_back();
+            site.roll_back();
         }
         Ok(())
     }
@@ -369,5 +369,5 @@ fn after(at: Timestamp, pause: Duration) -> Timestamp {
 
 /// Returns whether a site stands still until somebody takes it up again.
 fn is_at_rest(site: &SiteState) -> bool {
-    matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::Returned)
+    matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::RolledBack)
 }

@@ -53,11 +53,11 @@ pub enum StepOutcome {
     Changed,
     /// It was so already.
     Unchanged,
-    /// It failed, or could not be taken back.
+    /// It failed, or could not be rolled back.
     Failed,
     /// Nobody knows.
     Unknown,
-    /// It was taken back.
+    /// It was rolled back.
     RolledBack,
     /// It was not tried.
     Skipped,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     after,
-    step::{StepProgress, StepRef, StepState, way_back},
+    step::{StepProgress, StepRef, StepState, rollback_order},
 };
 use crate::{
     model::{Change, PluginId, Timestamp, WorkspaceName},
@@ -28,7 +28,7 @@ pub(super) struct SiteState {
     pub(super) baseline: Option<Arc<Observation>>,
     pub(super) notes: Vec<String>,
     account: Option<String>,
-    /// The order in which its steps are taken back.
+    /// The order in which its steps are rolled back.
     back: Vec<usize>,
 }
 
@@ -42,24 +42,24 @@ pub(super) enum Stage {
     /// Its steps are carried out.
     Stepping,
     /// Its gate is looked at.
-    Gating(Looks),
+    Gating(GateProgress),
     /// It is through its gate.
     Passed,
     /// Its gate is looked at once more, after the pause of its wave.
-    Rechecking(Looks),
+    Rechecking(GateProgress),
     /// It is through that too.
     Sound,
     /// It failed, and there is nothing to take back, or it stays as it is.
     Failed,
-    /// What was done is taken back.
-    Returning,
-    /// What could be taken back is.
-    Returned,
+    /// What was done is rolled back.
+    RollingBack,
+    /// What could be rolled back is.
+    RolledBack,
 }
 
 /// The looks at a gate.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Looks {
+pub(super) struct GateProgress {
     began: Timestamp,
     /// How many in a row were well.
     passes: usize,
@@ -75,9 +75,9 @@ pub(super) struct Rules {
     pub(super) pause: Duration,
     pub(super) passes: usize,
     /// Whether a workspace that fails goes back at once.
-    pub(super) turns_back: bool,
+    pub(super) rolls_back_alone: bool,
     /// Whether all workspaces go back.
-    pub(super) goes_back: bool,
+    pub(super) rolls_back_all: bool,
 }
 
 /// Returns whether such a result can come of a task.
@@ -113,7 +113,7 @@ impl SiteState {
             baseline: None,
             notes: Vec::new(),
             account: plan.workspaces.get(name).and_then(|ground| ground.account.clone()),
-            back: way_back(steps),
+            back: rollback_order(steps),
         }
     }
 
@@ -124,8 +124,8 @@ impl SiteState {
 
     /// Returns whether work on it has begun and not come to a rest.
     pub(super) fn is_active(&self) -> bool {
-        use Stage::{Gating, Preparing, Rechecking, Returning, Stepping};
-        matches!(self.stage, Preparing | Stepping | Gating(_) | Rechecking(_) | Returning)
+        use Stage::{Gating, Preparing, Rechecking, RollingBack, Stepping};
+        matches!(self.stage, Preparing | Stepping | Gating(_) | Rechecking(_) | RollingBack)
     }
 
     /// Returns the step that comes next on the way forward, or the one in doubt.
@@ -144,17 +144,17 @@ impl SiteState {
     }
 
     /// Returns what comes next on the way back: what nobody knows is read first.
-    pub(super) fn next_back(&self) -> Option<Task> {
+    pub(super) fn next_rollback(&self) -> Option<Task> {
         let settling = self.back.iter().find_map(|&step| match &self.steps[step].state {
             StepState::InDoubt | StepState::Unknown { asked: false, .. } => Some(Task::Settle { step }),
             StepState::BackInDoubt(_) => Some(Task::SettleBack { step }),
             _ => None,
         });
-        let is_back = |step: &&usize| self.is_to_go_back(**step);
+        let is_back = |step: &&usize| self.needs_rollback(**step);
         settling.or_else(|| self.back.iter().find(is_back).map(|&step| Task::Back { step }))
     }
 
-    fn is_to_go_back(&self, step: usize) -> bool {
+    fn needs_rollback(&self, step: usize) -> bool {
         match self.steps[step].state {
             StepState::Changed(_) => !self.is_without_use(step),
             StepState::Planned | StepState::Unchanged | StepState::Failed(_) => {
@@ -175,7 +175,7 @@ impl SiteState {
             && self.steps[..hold].iter().any(|earlier| earlier.first != first && earlier.state.may_have_moved_others())
     }
 
-    /// Returns whether a step is a hold, and what it holds was taken back already.
+    /// Returns whether a step is a hold, and what it holds was rolled back already.
     fn is_without_use(&self, hold: usize) -> bool {
         let first = self.steps[hold].first;
         let is_own =
@@ -186,7 +186,7 @@ impl SiteState {
     pub(super) fn begin(&mut self, task: Task, at: Timestamp) {
         match self.stage {
             Stage::Waiting => self.stage = Stage::Preparing,
-            Stage::Passed => self.stage = Stage::Rechecking(Looks::begin(at)),
+            Stage::Passed => self.stage = Stage::Rechecking(GateProgress::begin(at)),
             _ => {}
         }
         if let Task::Forward { step } | Task::Back { step } = task {
@@ -204,25 +204,25 @@ impl SiteState {
             self.steps[step].state.doubt(task);
         }
         if let Stage::Gating(looks) | Stage::Rechecking(looks) = &mut self.stage {
-            *looks = Looks::begin(at);
+            *looks = GateProgress::begin(at);
         }
     }
 
     /// Everything goes back; what is under way ends first.
-    pub(super) fn go_back(&mut self) {
+    pub(super) fn roll_back(&mut self) {
         self.locked_out = None;
         for step in 0..self.steps.len() {
             self.steps[step].state.renew();
             self.renew_hold(step);
         }
-        if self.task.is_none() && self.can_go_back() {
-            self.stage = Stage::Returning;
+        if self.task.is_none() && self.can_roll_back() {
+            self.stage = Stage::RollingBack;
         }
     }
 
     /// What is held is held once more after others go back now, but not after its own way back.
     fn renew_hold(&mut self, step: usize) {
-        let is_moved = (0..step).any(|earlier| self.is_to_go_back(earlier) || self.steps[earlier].state.is_unknown());
+        let is_moved = (0..step).any(|earlier| self.needs_rollback(earlier) || self.steps[earlier].state.is_unknown());
         let is_without_use = self.is_without_use(step);
         let is_hold = self.is_hold(step);
         let state = &mut self.steps[step].state;
@@ -245,9 +245,9 @@ impl SiteState {
         } else {
             self.take_in(task, result, at, rules);
         }
-        let is_on_its_way = matches!(self.stage, Stage::Returning | Stage::Returned);
-        if rules.goes_back && !is_on_its_way && self.can_go_back() {
-            self.stage = Stage::Returning;
+        let is_on_its_way = matches!(self.stage, Stage::RollingBack | Stage::RolledBack);
+        if rules.rolls_back_all && !is_on_its_way && self.can_roll_back() {
+            self.stage = Stage::RollingBack;
         }
     }
 
@@ -264,7 +264,7 @@ impl SiteState {
             Task::Prepare => self.prepared(result, at, rules),
             Task::Forward { step } => self.stepped(step, result, false, (at, rules)),
             Task::Settle { step } => self.stepped(step, result, true, (at, rules)),
-            Task::Gate => self.looked(result, at, rules),
+            Task::Gate => self.after_gate(result, at, rules),
             Task::Back { step } => self.stepped_back(step, result, false),
             Task::SettleBack { step } => self.stepped_back(step, result, true),
         }
@@ -289,7 +289,7 @@ impl SiteState {
         if let TaskResult::Done { note: Some(note), .. } = result {
             progress.note = Some(note.clone());
         }
-        if self.stage == Stage::Returning {
+        if self.stage == Stage::RollingBack {
             self.return_on();
             return;
         }
@@ -308,17 +308,17 @@ impl SiteState {
     }
 
     fn return_on(&mut self) {
-        if !self.can_go_back() {
-            self.stage = Stage::Returned;
+        if !self.can_roll_back() {
+            self.stage = Stage::RolledBack;
         }
     }
 
-    /// Returns whether something is to be taken back, and can be: what nobody knows, though it was asked, ends the way
+    /// Returns whether something is to be rolled back, and can be: what nobody knows, though it was asked, ends the way
     /// back, for that workspace cannot be read.
-    fn can_go_back(&self) -> bool {
+    fn can_roll_back(&self) -> bool {
         let gives_up =
             |state: &StepState| matches!(state, StepState::Unknown { asked: true, .. } | StepState::BackUnknown(..));
-        self.next_back().is_some() && !self.steps.iter().any(|step| gives_up(&step.state))
+        self.next_rollback().is_some() && !self.steps.iter().any(|step| gives_up(&step.state))
     }
 
     /// Goes on to the gate after the last step.
@@ -326,10 +326,10 @@ impl SiteState {
         if self.stage != Stage::Stepping || self.next_forward().is_some() {
             return;
         }
-        self.stage = if rules.is_gated { Stage::Gating(Looks::begin(at)) } else { Stage::Passed };
+        self.stage = if rules.is_gated { Stage::Gating(GateProgress::begin(at)) } else { Stage::Passed };
     }
 
-    fn looked(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
+    fn after_gate(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
         let (looks, passed) = match &mut self.stage {
             Stage::Gating(looks) => (looks, Stage::Passed),
             Stage::Rechecking(looks) => (looks, Stage::Sound),
@@ -351,12 +351,12 @@ impl SiteState {
 
     fn fail(&mut self, fault: Fault, rules: &Rules) {
         self.failure.get_or_insert(fault);
-        let goes_back = rules.turns_back && self.can_go_back();
-        self.stage = if goes_back { Stage::Returning } else { Stage::Failed };
+        let rolls_back_all = rules.rolls_back_alone && self.can_roll_back();
+        self.stage = if rolls_back_all { Stage::RollingBack } else { Stage::Failed };
     }
 }
 
-impl Looks {
+impl GateProgress {
     fn begin(at: Timestamp) -> Self {
         Self { began: at, passes: 0, due: at }
     }
@@ -379,6 +379,6 @@ fn gate_fault(result: &TaskResult) -> Fault {
     match result {
         TaskResult::Failed(fault) | TaskResult::Unknown(fault) => fault.clone(),
         TaskResult::Unhealthy { reasons } => Fault { cause: Cause::Unhealthy, message: reasons.join("; "), hint: None },
-        _ => Fault { cause: Cause::Other, message: "it is not well".to_owned(), hint: None },
+        _ => Fault { cause: Cause::Other, message: "it is unhealthy".to_owned(), hint: None },
     }
 }

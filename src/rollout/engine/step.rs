@@ -13,7 +13,7 @@ pub(super) struct StepProgress {
     pub(super) first: usize,
     pub(super) state: StepState,
     pub(super) note: Option<String>,
-    /// When it was last begun to be carried out or taken back.
+    /// When it was last begun to be carried out or rolled back.
     pub(super) begun_at: Option<Timestamp>,
 }
 
@@ -45,11 +45,11 @@ pub(super) enum StepState {
     Overtaken(Fault),
     /// Taking it back was under way when the rollout was left.
     BackInDoubt(Effect),
-    /// It could not be taken back.
+    /// It could not be rolled back.
     BackFailed(Effect, Fault),
-    /// Nobody knows whether it was taken back.
+    /// Nobody knows whether it was rolled back.
     BackUnknown(Effect, Fault),
-    /// It was taken back.
+    /// It was rolled back.
     RolledBack(Effect),
 }
 
@@ -60,7 +60,7 @@ pub(super) struct Effect {
     pub(super) before: PreviousState,
     /// What is there now, where it is not what the plan says.
     pub(super) left: Option<PreviousState>,
-    /// Why it is not what the plan says, or could not be taken back the last time.
+    /// Why it is not what the plan says, or could not be rolled back the last time.
     pub(super) fault: Option<Fault>,
 }
 
@@ -145,7 +145,7 @@ impl StepState {
         };
     }
 
-    /// Takes in what came of [`Task::Back`] or [`Task::SettleBack`]; `change` is what is taken back.
+    /// Takes in what came of [`Task::Back`] or [`Task::SettleBack`]; `change` is what is rolled back.
     pub(super) fn back(&mut self, result: &TaskResult, mut change: Effect, is_settling: bool) {
         *self = match result {
             TaskResult::Done { .. } | TaskResult::Unchanged => Self::RolledBack(change),
@@ -165,9 +165,9 @@ impl StepState {
     }
 }
 
-/// Returns the order in which steps are taken back: the reverse, but what is held is held again after all that may have
+/// Returns the order in which steps are rolled back: the reverse, but what is held is held again after all that may have
 /// moved it, and before what changed it on purpose.
-pub(super) fn way_back(steps: &[(StepRef, &PluginId)]) -> Vec<usize> {
+pub(super) fn rollback_order(steps: &[(StepRef, &PluginId)]) -> Vec<usize> {
     let mut order = Vec::with_capacity(steps.len());
     let mut held: Vec<usize> = Vec::new();
     for (step, (place, plugin)) in steps.iter().enumerate().rev() {

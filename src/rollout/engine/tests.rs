@@ -384,7 +384,7 @@ fn what_is_held_goes_back_after_what_moves_it_and_before_what_changed_it() {
     hand.change("a");
     hand.carry_out("a", Task::Forward { step: 2 }, TaskResult::Unchanged);
     hand.ask();
-    hand.write(Record::GoingBack { reason: "I want it".to_owned() });
+    hand.write(Record::RollingBack { reason: "I want it".to_owned() });
     for step in [1, 2, 0] {
         hand.carry_out("a", Task::Back { step }, done(absent()));
     }
@@ -398,11 +398,11 @@ fn undo_tries_once_more_what_could_not_be_taken_back() {
     let mut hand = plan(&[&["a"]], |_| {});
     hand.change("a");
     hand.ask();
-    hand.write(Record::GoingBack { reason: "I want it".to_owned() });
+    hand.write(Record::RollingBack { reason: "I want it".to_owned() });
     hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
     hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
-    hand.write(Record::GoingBack { reason: "again".to_owned() });
+    hand.write(Record::RollingBack { reason: "again".to_owned() });
     hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }

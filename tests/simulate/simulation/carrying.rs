@@ -143,7 +143,7 @@ impl Simulation {
         let is_throttled = matches!(&heard, Some(Heard::Answer(Answer::Answered { status: 429, .. })));
         let now = self.now;
         let result = match (running.doing, heard) {
-            (Doing::Look, Some(heard)) => Some(self.looked(site, running.task, heard)?),
+            (Doing::Look, Some(heard)) => Some(self.after_gate(site, running.task, heard)?),
             (Doing::FirstRead, Some(heard)) => running.first_read(heard, now),
             (Doing::Send | Doing::ReadBack, Some(heard)) => running.go_on(heard, now),
             (_, None) => return Err(Violation("an answer to nothing".to_owned())),
@@ -167,7 +167,7 @@ impl Simulation {
         self.write(Record::Ended { workspace: name(site).clone(), task, result })
     }
 
-    fn looked(&mut self, site: usize, task: Task, heard: Heard) -> Result<TaskResult, Violation> {
+    fn after_gate(&mut self, site: usize, task: Task, heard: Heard) -> Result<TaskResult, Violation> {
         let seen = match heard {
             Heard::Observation(seen) => seen,
             Heard::TokenRefused => return Ok(TaskResult::Failed(fault(Cause::Token))),
@@ -198,7 +198,7 @@ impl Simulation {
         let (wanted, made) = (wanted_of(scene), BTreeSet::new());
         let reasons = Gate { baseline: &baseline, wanted: &wanted, made: &made, checks }.problems(&seen);
         let is_well = if checks.is_empty() {
-            seen.commands.iter().all(|probe| *probe == Probe::Well)
+            seen.commands.iter().all(|probe| *probe == Probe::Healthy)
         } else {
             self.world.is_well(site, scene, &seen, checks)
         };

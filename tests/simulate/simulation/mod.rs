@@ -281,7 +281,7 @@ impl Simulation {
         let mut records = vec![Record::Resumed { by: "me@there".to_owned() }];
         match self.rng.u8(..16) {
             0 => records.push(Record::Aborted { by: "me@there".to_owned() }),
-            1 if self.can_go_back() => records.push(Record::GoingBack { reason: "I want it".to_owned() }),
+            1 if self.can_roll_back() => records.push(Record::RollingBack { reason: "I want it".to_owned() }),
             _ => {}
         }
         for record in records {
@@ -292,13 +292,13 @@ impl Simulation {
         Ok(())
     }
 
-    fn can_go_back(&self) -> bool {
+    fn can_roll_back(&self) -> bool {
         let is_aborted = self.journal.iter().rev().find_map(|entry| match entry.record {
             Record::Aborted { .. } => Some(true),
-            Record::GoingBack { .. } => Some(false),
+            Record::RollingBack { .. } => Some(false),
             _ => None,
         });
-        !self.engine.is_going_back() && is_aborted != Some(true)
+        !self.engine.is_rolling_back() && is_aborted != Some(true)
     }
 
     fn replay(&mut self) -> Result<(), Violation> {
@@ -327,7 +327,7 @@ impl Simulation {
         let choice = if self.pauses > 3 { 9 } else { self.rng.u8(..10) };
         match choice {
             0 => return self.write(Record::Aborted { by: "me@here".to_owned() }),
-            1 if self.can_go_back() => return self.write(Record::GoingBack { reason: "I want it".to_owned() }),
+            1 if self.can_roll_back() => return self.write(Record::RollingBack { reason: "I want it".to_owned() }),
             2 => {}
             _ => self.world.renew_tokens(),
         }
@@ -348,6 +348,6 @@ impl Simulation {
         if self.rng.bool() {
             self.world.renew_tokens();
         }
-        self.write(Record::GoingBack { reason: "I want it".to_owned() }).map(Some)
+        self.write(Record::RollingBack { reason: "I want it".to_owned() }).map(Some)
     }
 }

@@ -236,7 +236,7 @@ impl World {
     fn observe(&mut self, site: usize, scene: &SiteScene, has_command: bool, now: Time) -> Observation {
         let is_flapping = self.is_flapping(site, now);
         let workspace = &self.sites[site];
-        let grafana = Some(if is_flapping { Probe::Ill("database".to_owned()) } else { Probe::Well });
+        let grafana = Some(if is_flapping { Probe::Unhealthy("database".to_owned()) } else { Probe::Healthy });
         let mut seen = Observation { grafana, ..Observation::default() };
         for step in &scene.steps {
             let cell = workspace.cells[step.plugin];
@@ -244,14 +244,14 @@ impl World {
             seen.plugins.insert(id.clone(), cell.seen());
             if step.verb == Change::Upgrade {
                 let is_well = matches!(cell.truth, Truth::Loaded(_)) && !cell.is_ill;
-                let health = if is_well { Probe::Well } else { Probe::Ill("no plugin".to_owned()) };
+                let health = if is_well { Probe::Healthy } else { Probe::Unhealthy("no plugin".to_owned()) };
                 let name = "metrics".to_owned();
                 let source = DataSourceSeen { plugin: id.clone(), name, health, smoke: None };
                 seen.data_sources.insert(format!("1/{}", step.plugin), source);
             }
         }
         if has_command {
-            seen.commands.push(if is_flapping { Probe::Ill("exit 1".to_owned()) } else { Probe::Well });
+            seen.commands.push(if is_flapping { Probe::Unhealthy("exit 1".to_owned()) } else { Probe::Healthy });
         }
         seen
     }
@@ -303,7 +303,7 @@ impl World {
 
     /// Returns whether a gate must be well, from what is true.
     pub(crate) fn is_well(&self, site: usize, scene: &SiteScene, seen: &Observation, checks: &[HealthCheck]) -> bool {
-        let answers = seen.grafana == Some(Probe::Well);
+        let answers = seen.grafana == Some(Probe::Healthy);
         if !answers {
             return false;
         }
@@ -329,7 +329,7 @@ impl Cell {
     fn seen(self) -> PluginSeen {
         let told: Option<PluginVersion> = self.truth.version().map(|place| version(place).clone());
         let error = matches!(self.truth, Truth::Broken(_)).then(|| "signatureInvalid".to_owned());
-        let health = Some(if self.is_ill { Probe::Ill("ill".to_owned()) } else { Probe::Well });
+        let health = Some(if self.is_ill { Probe::Unhealthy("ill".to_owned()) } else { Probe::Healthy });
         PluginSeen { installed: self.truth != Truth::Absent, version: told, error, has_backend: Some(true), health }
     }
 }

@@ -52,19 +52,23 @@ impl TaskRunner {
         };
         let Finished { status, stderr, .. } = match program.run().await {
             Ok(finished) => finished,
-            Err(ProcessError::Start(error)) => return Probe::Ill(format!("`{shown}` could not be started: {error}")),
-            Err(ProcessError::Wait(error)) => return Probe::Ill(format!("`{shown}` could not be waited for: {error}")),
+            Err(ProcessError::Start(error)) => {
+                return Probe::Unhealthy(format!("`{shown}` could not be started: {error}"));
+            }
+            Err(ProcessError::Wait(error)) => {
+                return Probe::Unhealthy(format!("`{shown}` could not be waited for: {error}"));
+            }
             Err(ProcessError::Slow) => {
-                return Probe::Ill(format!("`{shown}` took longer than {} s", time_limit.as_secs()));
+                return Probe::Unhealthy(format!("`{shown}` took longer than {} s", time_limit.as_secs()));
             }
         };
         if status.success() {
-            return Probe::Well;
+            return Probe::Healthy;
         }
         let message = match String::from_utf8_lossy(&stderr).trim() {
             "" => String::new(),
             text => format!(": {}", printable(text)),
         };
-        Probe::Ill(format!("`{shown}` ended with {}{message}", status.code().unwrap_or(-1)))
+        Probe::Unhealthy(format!("`{shown}` ended with {}{message}", status.code().unwrap_or(-1)))
     }
 }
