@@ -38,10 +38,14 @@ pub(super) enum DependencyChoice {
 /// What a server does if a dependency is installed already.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum InstalledDependency {
-    /// The installation of the dependent plugin fails.
-    Refused,
-    /// The installed version stays.
-    Kept,
+    /// The version that the server finds is unpacked over it: its files are the new ones, and the server runs and shows the
+    /// old version until it is restarted.
+    Overwritten,
+    /// The version that the server finds replaces it, also if it is older; if it is the same, the installation of the
+    /// dependent plugin fails.
+    ReplacedUnlessSame,
+    /// The version that the server finds replaces it, also if it is older.
+    Replaced,
     /// The server upgrades it if it finds a newer version.
     Upgraded,
 }
@@ -49,8 +53,8 @@ pub(super) enum InstalledDependency {
 /// What servers of a range of versions do when they install a plugin.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Behaviour {
-    /// The first version of the range, as major and minor version; the range ends where the next one begins.
-    since: (u64, u64),
+    /// The first version of the range; the range ends where the next one begins.
+    since: (u64, u64, u64),
     pub(super) choice: DependencyChoice,
     /// Whether versions that the catalog calls incompatible with this Grafana are left out.
     pub(super) checks_compatibility: bool,
@@ -61,33 +65,50 @@ pub(super) struct Behaviour {
 }
 
 /// From the oldest to the newest (protocol pages 2.6 and 8; `grafana-by-version` has the sources).
-const BEHAVIOURS: [Behaviour; 5] = [
+const BEHAVIOURS: [Behaviour; 7] = [
     Behaviour {
-        since: (0, 0),
+        since: (0, 0, 0),
         choice: DependencyChoice::AsWritten,
         checks_compatibility: false,
-        installed: InstalledDependency::Refused,
+        installed: InstalledDependency::Overwritten,
         refuses_core: false,
         angular: AngularSupport::Enabled,
     },
     Behaviour {
-        since: (11, 0),
+        since: (11, 0, 0),
         choice: DependencyChoice::AsWritten,
         checks_compatibility: false,
-        installed: InstalledDependency::Refused,
+        installed: InstalledDependency::Overwritten,
         refuses_core: false,
         angular: AngularSupport::OffByDefault,
     },
     Behaviour {
-        since: (11, 3),
+        since: (11, 2, 0),
+        choice: DependencyChoice::AsWritten,
+        checks_compatibility: false,
+        installed: InstalledDependency::ReplacedUnlessSame,
+        refuses_core: false,
+        angular: AngularSupport::OffByDefault,
+    },
+    // The first release after grafana/grafana#94717 of October 2024.
+    Behaviour {
+        since: (11, 2, 3),
+        choice: DependencyChoice::AsWritten,
+        checks_compatibility: false,
+        installed: InstalledDependency::Replaced,
+        refuses_core: false,
+        angular: AngularSupport::OffByDefault,
+    },
+    Behaviour {
+        since: (11, 3, 0),
         choice: DependencyChoice::AsWritten,
         checks_compatibility: true,
-        installed: InstalledDependency::Kept,
+        installed: InstalledDependency::Replaced,
         refuses_core: false,
         angular: AngularSupport::OffByDefault,
     },
     Behaviour {
-        since: (ANGULAR_REMOVED_IN, 0),
+        since: (ANGULAR_REMOVED_IN, 0, 0),
         choice: DependencyChoice::Newest,
         checks_compatibility: true,
         installed: InstalledDependency::Upgraded,
@@ -95,7 +116,7 @@ const BEHAVIOURS: [Behaviour; 5] = [
         angular: AngularSupport::Removed,
     },
     Behaviour {
-        since: (13, 0),
+        since: (13, 0, 0),
         choice: DependencyChoice::Newest,
         checks_compatibility: true,
         installed: InstalledDependency::Upgraded,
@@ -106,10 +127,25 @@ const BEHAVIOURS: [Behaviour; 5] = [
 
 impl Behaviour {
     pub(super) fn of_server(grafana: &GrafanaVersion) -> &'static Self {
-        let version = (grafana.major(), grafana.semver().minor);
+        let semver = grafana.semver();
+        let version = (semver.major, semver.minor, semver.patch);
         let row = BEHAVIOURS.iter().rev().find(|row| row.since <= version);
         row.unwrap_or(&BEHAVIOURS[0])
     }
+}
+
+/// Returns whether a server of this version gets plugins before their dependencies.
+///
+/// Before 12 a server takes the version of a dependency that the dependent plugin names, also over the installed one. The
+/// chosen version is installed after all dependents, and once: it ends right on disk and in the server's list.
+pub(crate) fn dependents_first(grafana: &GrafanaVersion) -> bool {
+    Behaviour::of_server(grafana).choice == DependencyChoice::AsWritten
+}
+
+/// Returns whether the files of a plugin may be those of another version than the server shows, because it was unpacked over
+/// the installed one as a dependency (before 11.2).
+pub(crate) fn overwrites_dependencies(grafana: &GrafanaVersion) -> bool {
+    Behaviour::of_server(grafana).installed == InstalledDependency::Overwritten
 }
 
 #[cfg(test)]
@@ -120,15 +156,17 @@ mod tests {
     fn a_row_holds_from_its_version_up_to_the_next() {
         assert!(BEHAVIOURS.windows(2).all(|rows| rows[0].since < rows[1].since));
         for (grafana, since) in [
-            ("7.5.0", (0, 0)),
-            ("10.4.9", (0, 0)),
-            ("11.0.0", (11, 0)),
-            ("11.2.9", (11, 0)),
-            ("11.3.0", (11, 3)),
-            ("11.6.1", (11, 3)),
-            ("12.0.0", (12, 0)),
-            ("13.0.0", (13, 0)),
-            ("14.1.0", (13, 0)),
+            ("7.5.0", (0, 0, 0)),
+            ("10.4.9", (0, 0, 0)),
+            ("11.0.0", (11, 0, 0)),
+            ("11.1.9", (11, 0, 0)),
+            ("11.2.2", (11, 2, 0)),
+            ("11.2.9", (11, 2, 3)),
+            ("11.3.0", (11, 3, 0)),
+            ("11.6.1", (11, 3, 0)),
+            ("12.0.0", (12, 0, 0)),
+            ("13.0.0", (13, 0, 0)),
+            ("14.1.0", (13, 0, 0)),
         ] {
             assert_eq!(Behaviour::of_server(&grafana.parse().expect("a version")).since, since, "{grafana}");
         }

@@ -33,10 +33,10 @@ pub(crate) use self::{
     candidate::{refusals, works_with},
     choose::{choose, newest},
     explanation::{Explanation, Fact, FactKind},
-    grafana::{ANGULAR_REMOVED_IN, AngularSupport},
+    grafana::{ANGULAR_REMOVED_IN, AngularSupport, dependents_first, overwrites_dependencies},
     problem::{PresentPlugin, SignatureRule},
     refusal::{NoVersion, Refusal},
-    server::{ServerChoice, ServerDeviation, deviations, installed_by_server, is_installed, upgrades_dependencies},
+    server::{ServerChoice, ServerDeviation, deviations, installed_with_dependents, is_installed},
     settle::{Settled, UnsignedFallback, WishRefusal, settle},
     solve::{RequiredBy, Resolved, Solution},
 };

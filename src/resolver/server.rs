@@ -3,12 +3,12 @@
 //! *Invariant:* pure; what differs between versions of Grafana comes from the table in `grafana`.
 //! *Not for:* choosing versions: this tells where the server will deviate from the choice.
 
-use std::{collections::BTreeMap, iter, slice};
+use std::{collections::BTreeMap, slice};
 
 use super::{
     Candidate, Problem, Provider, RequiredBy, Resolved, Solution,
     candidate::missing_platform,
-    grafana::{Behaviour, DependencyChoice, InstalledDependency},
+    grafana::{Behaviour, DependencyChoice, InstalledDependency, dependents_first, overwrites_dependencies},
     works_with,
 };
 use crate::model::{Dependency, GrafanaVersion, PluginId, PluginVersion};
@@ -29,7 +29,7 @@ pub(crate) struct DependencyState<'a> {
 /// What a server does with a dependency.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum ServerChoice {
-    /// It installs this version, and replaces an older one.
+    /// It installs this version, in place of the installed one or over its files.
     Installs(PluginVersion),
     /// It keeps this installed version.
     Keeps(PluginVersion),
@@ -37,7 +37,7 @@ pub(crate) enum ServerChoice {
     Includes,
     /// The installation fails because the dependency is part of Grafana.
     RefusesCore,
-    /// The installation fails because the dependency is installed already.
+    /// The installation fails because the dependency is installed already in the version that the server finds.
     RefusesInstalled(PluginVersion),
     /// The installation fails because no version matches this text.
     FindsNone(String),
@@ -49,30 +49,19 @@ pub(crate) fn predict(grafana: &GrafanaVersion, dependency: &Dependency, state: 
     if state.is_core {
         return if behaviour.refuses_core { ServerChoice::RefusesCore } else { ServerChoice::Includes };
     }
-    match (state.installed, behaviour.installed) {
-        (Some(installed), InstalledDependency::Refused) => return ServerChoice::RefusesInstalled(installed.clone()),
-        (Some(installed), InstalledDependency::Kept) => return ServerChoice::Keeps(installed.clone()),
-        (Some(_), InstalledDependency::Upgraded) | (None, _) => {}
-    }
     let name = match behaviour.choice {
         DependencyChoice::AsWritten => written(dependency),
         DependencyChoice::Newest => String::new(),
     };
     let Some(found) = find(grafana, &name, state) else { return ServerChoice::FindsNone(name) };
-    match state.installed {
-        Some(installed) if installed.cmp_precedence(found).is_ge() => ServerChoice::Keeps(installed.clone()),
+    let Some(installed) = state.installed else { return ServerChoice::Installs(found.clone()) };
+    let (is_same, is_newer) = (installed.same_release(found), installed.cmp_precedence(found).is_ge());
+    match behaviour.installed {
+        InstalledDependency::ReplacedUnlessSame if is_same => ServerChoice::RefusesInstalled(installed.clone()),
+        InstalledDependency::Upgraded if is_newer => ServerChoice::Keeps(installed.clone()),
+        _ if is_same => ServerChoice::Keeps(installed.clone()),
         _ => ServerChoice::Installs(found.clone()),
     }
-}
-
-/// Returns whether a server of this version fails to install a plugin if one of its dependencies is installed already.
-fn refuses_installed(grafana: &GrafanaVersion) -> bool {
-    Behaviour::of_server(grafana).installed == InstalledDependency::Refused
-}
-
-/// Returns whether a server of this version upgrades installed dependencies of a plugin that it installs (since 12).
-pub(crate) fn upgrades_dependencies(grafana: &GrafanaVersion) -> bool {
-    Behaviour::of_server(grafana).installed == InstalledDependency::Upgraded
 }
 
 /// Returns the name of a version that [`DependencyChoice::AsWritten`] looks for.
@@ -189,34 +178,17 @@ fn new_dependents<'a>(
     })
 }
 
-/// Returns the plugins of a solution that the server installs as dependencies, each with the dependent that must be
-/// installed before it for that.
-///
-/// A server before 11.3 refuses a plugin if one of its dependencies is installed already (protocol page 8). The only way
-/// to get both is to install the dependent while the dependency is missing, if the server finds any version of it; the
-/// right version of the dependency is installed afterwards. Nothing can be done if the dependency is installed already,
-/// or if the server finds no version of it. Newer servers check what is installed, and the result is empty.
-pub(crate) fn installed_by_server<P: Provider>(
-    provider: &P,
-    problem: &Problem,
-    solution: &Solution,
-) -> Result<BTreeMap<PluginId, PluginId>, P::Error> {
-    let mut installed: BTreeMap<PluginId, PluginId> = BTreeMap::new();
-    let Some(grafana) = problem.surroundings.grafana.as_ref().filter(|grafana| refuses_installed(grafana)) else {
-        return Ok(installed);
-    };
-    for resolved in &solution.plugins {
-        let dependent = new_dependents(problem, resolved).next();
-        let missing = !problem.installed.contains_key(&resolved.plugin);
-        let Some((needed_by, dependency)) = dependent.filter(|_| missing) else { continue };
-        let choice = predict_for(provider, problem, (grafana, &dependency), None)?;
-        // In a circle of dependencies one plugin must be installed directly.
-        let mut circle = iter::successors(Some(needed_by), |plugin| installed.get(*plugin));
-        if matches!(choice, ServerChoice::Installs(_)) && !circle.any(|plugin| *plugin == resolved.plugin) {
-            installed.insert(resolved.plugin.clone(), needed_by.clone());
-        }
+/// Returns the plugins of a solution that are installed after all their dependents, each with one of these: the server
+/// changes them along with their dependents, whatever is installed (see [`dependents_first`]). Empty for other servers.
+pub(crate) fn installed_with_dependents(problem: &Problem, solution: &Solution) -> BTreeMap<PluginId, PluginId> {
+    if !problem.surroundings.grafana.as_ref().is_some_and(dependents_first) {
+        return BTreeMap::new();
     }
-    Ok(installed)
+    let dependent = |resolved: &Resolved| {
+        let (needed_by, _) = new_dependents(problem, resolved).next()?;
+        Some((resolved.plugin.clone(), needed_by.clone()))
+    };
+    solution.plugins.iter().filter_map(dependent).collect()
 }
 
 fn predict_for<P: Provider>(
@@ -238,24 +210,31 @@ fn deviations_for<P: Provider>(
     resolved: &Resolved,
 ) -> Result<Vec<ServerDeviation>, P::Error> {
     let before = problem.installed.get(&resolved.plugin).map(|installed| &installed.version);
-    // Dependencies are installed first, so the server finds the dependency and does the same for every dependent. If it
-    // refuses that, the dependency is missing until the server has installed it for the first dependent.
+    // Where dependencies come first, the server finds the chosen version, and does the same for every dependent.
+    let comes_last = dependents_first(grafana);
     let (mut installed, dependents) =
-        if refuses_installed(grafana) { (before, usize::MAX) } else { (Some(&resolved.version), 1) };
-    let mut found = Vec::new();
+        if comes_last { (before.cloned(), usize::MAX) } else { (Some(resolved.version.clone()), 1) };
+    let shows_former = before.is_some() && overwrites_dependencies(grafana);
+    let (mut found, mut used) = (Vec::new(), Vec::new());
     for (needed_by, dependency) in new_dependents(problem, resolved).take(dependents) {
-        let choice = predict_for(provider, problem, (grafana, &dependency), installed)?;
+        let choice = predict_for(provider, problem, (grafana, &dependency), installed.as_ref())?;
+        if let ServerChoice::Installs(version) | ServerChoice::Keeps(version) = &choice {
+            // One sentence is enough for dependents that name the same version.
+            if version.same_release(&resolved.version) || used.contains(version) {
+                continue;
+            }
+            used.push(version.clone());
+            installed = if shows_former { installed } else { Some(version.clone()) };
+        }
         let agrees = match &choice {
-            ServerChoice::Installs(version) | ServerChoice::Keeps(version) => version.same_release(&resolved.version),
             ServerChoice::Includes => true,
-            // If it finds no version, it leaves the installed one.
-            ServerChoice::FindsNone(_) => resolved.stays,
-            ServerChoice::RefusesCore | ServerChoice::RefusesInstalled(_) => false,
+            // Since 12 the server leaves the installed version if it finds none.
+            ServerChoice::FindsNone(_) => resolved.stays && !comes_last,
+            _ => false,
         };
         let (plugin, chosen) = (resolved.plugin.clone(), Some(resolved.version.clone()));
         let (needed_by, grafana) = (needed_by.clone(), grafana.clone());
         found.extend((!agrees).then_some(ServerDeviation { plugin, needed_by, chosen, grafana, choice }));
-        installed = installed.or(Some(&resolved.version));
     }
     Ok(found)
 }
@@ -329,9 +308,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_installed_already_fails_before_11_3_and_stays_before_12() {
-        assert_eq!(choice("11.2.0", None, Some("1.0.0"), false), ServerChoice::RefusesInstalled(version("1.0.0")));
-        assert_eq!(choice("11.3.0", None, Some("1.0.0"), false), ServerChoice::Keeps(version("1.0.0")));
+    fn servers_before_12_take_what_is_written_over_what_is_installed_also_downwards() {
+        for grafana in ["8.5.0", "9.4.0", "10.4.0", "11.1.0", "11.2.0", "11.2.3", "11.6.0"] {
+            assert_eq!(choice(grafana, Some("^1.0.0"), Some("3.0.0"), false), ServerChoice::Installs(version("1.0.0")));
+            let same = choice(grafana, Some("^1.0.0"), Some("1.0.0"), false);
+            if grafana == "11.2.0" {
+                assert_eq!(same, ServerChoice::RefusesInstalled(version("1.0.0")));
+            } else {
+                assert_eq!(same, ServerChoice::Keeps(version("1.0.0")), "{grafana}");
+            }
+        }
     }
 
     #[test]

@@ -13,7 +13,9 @@ use sha2::{Digest as _, Sha256};
 use super::policy::Rollout;
 use crate::{
     diagnostic::{Kind, diagnose},
-    model::{Change, GrafanaVersion, Platform, PluginId, PluginVersion, Sha256Digest, Timestamp, WorkspaceName},
+    model::{
+        Change, GrafanaVersion, Platform, PluginId, PluginVersion, Presence, Sha256Digest, Timestamp, WorkspaceName,
+    },
 };
 
 /// Everything that a rollout does. Its JSON is what `plan --json` prints and `plan --out` saves.
@@ -121,9 +123,21 @@ pub struct PlannedChange {
     /// The package that is verified before; `None` if none is needed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub package: Option<PlannedPackage>,
+    /// The plugins with which a server installs another version of it: they are changed before it, on the way back too.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub brought_by: Vec<PluginId>,
 }
 
 impl PlannedChange {
+    /// Returns what the plan expects before the change.
+    pub fn former(&self) -> Presence {
+        match (&self.from, self.action) {
+            (Some(version), _) => Presence::Version(version.clone()),
+            (None, Change::Install | Change::Repin) => Presence::Absent,
+            (None, _) => Presence::Unknown,
+        }
+    }
+
     /// Returns whether the plugin stays as it is.
     pub fn is_nothing(&self) -> bool {
         self.action == Change::None
@@ -362,6 +376,7 @@ mod tests {
             to: Some("1.1.0".parse().expect("a version")),
             reason: "locked".to_owned(),
             drift: false,
+            brought_by: Vec::new(),
             package: None,
         };
         let ground = PlannedWorkspace {

@@ -47,31 +47,10 @@ enum Operation {
 /// What fails with the program of today. Whoever mends one deletes its line.
 const KNOWN_FAILURES: &[(Face, Operation, &str)] = &[
     (Face::V8_5, Operation::Uninstall, RIGHTS),
-    (Face::V8_5, Operation::InstallDependency, DISK),
-    (Face::V8_5, Operation::ApplyDependency, DISK),
-    (Face::V8_5, Operation::ResumeDependency, DISK),
-    (Face::V8_5, Operation::UndoDependency, DISK),
-    (Face::V9_4, Operation::InstallDependency, DISK),
-    (Face::V9_4, Operation::ApplyDependency, DISK),
-    (Face::V9_4, Operation::ResumeDependency, DISK),
-    (Face::V9_4, Operation::UndoDependency, DISK),
-    (Face::V10_4, Operation::InstallDependency, DISK),
-    (Face::V10_4, Operation::ApplyDependency, DISK),
-    (Face::V10_4, Operation::ResumeDependency, DISK),
-    (Face::V10_4, Operation::UndoDependency, DISK),
-    (Face::V11_2, Operation::ApplyDependency, MOVED),
-    (Face::V11_2, Operation::ResumeDependency, MOVED),
-    (Face::V11_2, Operation::UndoDependency, MOVED),
-    (Face::Amazon, Operation::InstallDependency, KEPT_BACK),
     (Face::Amazon, Operation::Uninstall, KEPT_BACK),
-    (Face::Amazon, Operation::ApplyDependency, KEPT_BACK),
-    (Face::Amazon, Operation::ResumeDependency, KEPT_BACK),
-    (Face::Amazon, Operation::UndoDependency, KEPT_BACK),
 ];
 
-const DISK: &str = "reported as planned, and the written version of the dependency is on disk";
 const KEPT_BACK: &str = "given up: /api/plugins/errors is kept back by the gateway";
-const MOVED: &str = "rolled back: the app moves the dependency to the written version";
 const RIGHTS: &str = "refused: before 9 nothing tells what the token may read";
 
 fn plugin(id: &str, version: &str) -> FakePlugin {

@@ -153,6 +153,7 @@ impl SiteScene {
                 to: step.to.map(|place| version(place).clone()),
                 reason: String::new(),
                 drift: false,
+                brought_by: Vec::new(),
                 package: None,
             });
         }

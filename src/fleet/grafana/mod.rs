@@ -6,6 +6,7 @@
 
 mod content;
 mod error;
+mod files;
 mod identity;
 mod preinstalled;
 mod probes;

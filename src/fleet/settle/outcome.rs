@@ -119,6 +119,12 @@ pub enum Failure {
         /// Why, in Grafana's words.
         code: String,
     },
+    /// The workspace shows the wanted version, and its files are those of another one.
+    #[error("the workspace shows the plugin as wanted, but its files are those of `{}`", found.as_str().escape_debug())]
+    OtherFiles {
+        /// The version of the files.
+        found: PluginVersion,
+    },
     /// The change was never sent: no connection could be made.
     #[error("the workspace could not be reached")]
     NotReached,
@@ -158,5 +164,6 @@ diagnose!(Failure {
     Broken => Kind::Failed, "see the log of the workspace for the reason, or install another version";
     NotReached => Kind::Network;
     Unreadable => Kind::Unknown, "read the workspace again once it responds, before anything else is changed there";
+    OtherFiles => Kind::Failed, "remove the plugin there and install it again; a restart would load the other version";
     Refused | NotDone => Kind::Failed;
 });

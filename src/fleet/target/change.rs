@@ -35,6 +35,9 @@ pub struct ChangeRequest {
     /// Whether an earlier attempt of the same change may still have an effect. Servers remove the old version first
     /// (protocol page 5.1), so then nothing may be there; and what it did counts as done by this attempt.
     pub is_retry: bool,
+    /// Whether the files of a server are compared with the version that it shows. A server before 11.2 unpacks the
+    /// dependencies of a plugin over installed ones without loading them.
+    pub compares_files: bool,
     /// Where the package comes from.
     pub source: Arc<dyn PackageSource>,
 }
@@ -46,6 +49,8 @@ pub enum Expected {
     Before,
     /// Or this.
     BeforeOr(Presence),
+    /// Or this, or an older version than either: a server may have installed it with a dependent.
+    BeforeOrOlder(Presence),
     /// Anything.
     Anything,
 }
@@ -60,6 +65,7 @@ impl ChangeRequest {
             wanted,
             replaces_same: true,
             is_retry: false,
+            compares_files: false,
             source,
         }
     }
@@ -69,7 +75,7 @@ impl ChangeRequest {
         let other = match &self.expected {
             Expected::Anything => return true,
             Expected::Before => false,
-            Expected::BeforeOr(other) => is_it(other),
+            Expected::BeforeOr(other) | Expected::BeforeOrOlder(other) => is_it(other),
         };
         other || is_it(&self.before)
     }
@@ -77,7 +83,17 @@ impl ChangeRequest {
     /// Returns whether a server may be changed that shows this state.
     pub(in crate::fleet) fn accepts_state(&self, state: &PluginState) -> bool {
         let was_removed_first = self.is_retry && *state == PluginState::Absent;
-        was_removed_first || state.satisfies(&self.wanted) || self.accepts(|expected| state.may_be(expected))
+        was_removed_first
+            || state.satisfies(&self.wanted)
+            || self.accepts(|expected| state.may_be(expected))
+            || self.may_be_brought(state)
+    }
+
+    /// Returns whether a server may have installed this together with a dependent.
+    pub(in crate::fleet) fn may_be_brought(&self, state: &PluginState) -> bool {
+        let (Expected::BeforeOrOlder(other), found) = (&self.expected, state.presence()) else { return false };
+        let expected = [&self.before, other].map(Presence::version);
+        found.version().is_some_and(|found| expected.into_iter().flatten().any(|one| found.cmp_precedence(one).is_lt()))
     }
 
     /// Returns the error for something that is neither expected nor wanted.

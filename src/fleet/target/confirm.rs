@@ -38,6 +38,8 @@ pub(super) async fn confirm(server: &Grafana, request: &ChangeRequest) -> Change
         Ok(Finding::Other(PluginState::Broken { code, .. })) => {
             (Outcome::Failed(Failure::Broken { code }.into()), Some(request.wanted.clone()))
         }
+        // What a server brought along is changed once more.
+        Ok(Finding::Other(state)) if request.may_be_brought(&state) => (Outcome::Unchanged, None),
         // What a server upgrades together with another plugin may be in any version.
         Ok(Finding::Other(_)) if request.expected == Expected::Anything => (Outcome::Unchanged, None),
         Ok(Finding::Other(state)) => (Outcome::Failed(request.drifted(state.presence())), None),
@@ -58,7 +60,9 @@ async fn read_until_clear(server: &Grafana, request: &ChangeRequest) -> Result<F
             Ok(state) => {
                 agreeing = if last.as_ref() == Some(&state) { agreeing + 1 } else { 1 };
                 if is_wanted(&state, request) {
-                    return Ok(Finding::Wanted);
+                    // What is shown as wanted and has other files is changed once more.
+                    let is_other = has_other_files(server, request).await;
+                    return Ok(if is_other { Finding::Before } else { Finding::Wanted });
                 }
                 let is_before = state.presence().is_same(&request.before);
                 if agreeing >= AGREEING && is_before {
@@ -73,6 +77,13 @@ async fn read_until_clear(server: &Grafana, request: &ChangeRequest) -> Result<F
             Err(_) => agreeing = 0,
         }
         sleep(settings.settle_pause).await;
+    }
+}
+
+async fn has_other_files(server: &Grafana, request: &ChangeRequest) -> bool {
+    match request.wanted.version().filter(|_| request.compares_files) {
+        Some(version) => server.other_files(&request.plugin, version).await.is_some(),
+        None => false,
     }
 }
 

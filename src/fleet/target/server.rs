@@ -120,7 +120,8 @@ impl Grafana {
         if !request.accepts_state(&before) {
             return Err(request.drifted(before.presence()));
         }
-        Ok(self.settle(&request.plugin, &request.wanted, before).await)
+        let settled = self.settle(&request.plugin, &request.wanted, before).await;
+        Ok(self.settle_files(request, settled).await)
     }
 
     async fn access(&self) -> Result<Option<String>, Obstacle> {

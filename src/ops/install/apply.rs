@@ -1,6 +1,9 @@
 //! Carries out the steps of a plan on one target, one after another.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use super::plan::InstallStep;
 use crate::{
@@ -23,6 +26,8 @@ pub(super) struct StepRunner<'a> {
     pub(super) target: &'a Target,
     pub(super) permits: &'a Permits,
     pub(super) failed_fetches: &'a [FetchFailure],
+    /// Whether the target unpacks dependencies over installed plugins.
+    pub(super) overwrites: bool,
 }
 
 /// Whether a step is carried out.
@@ -35,31 +40,28 @@ enum Decision {
 
 /// Carries out all steps; what depends on something that failed is not tried.
 ///
-/// What a server installs together with another plugin is checked in its turn, before the server is asked for the other, and
-/// requested itself right after it (see `resolver::brought_along`).
+/// What a server changes along with other plugins is checked in its turn, before the server is asked for the others, and
+/// installed after the last of them (see `resolver::dependents_first`).
 pub(super) async fn apply(runner: &StepRunner<'_>, steps: Vec<InstallStep>) -> Vec<ChangeResult> {
     let mut results = Results::default();
     let mut waiting: Vec<(InstallStep, ChangeResult)> = Vec::new();
-    for step in steps {
-        let ready = match runner.decide(&step, &results.failed).await {
-            Decision::Ended(result) => {
+    let mut steps = VecDeque::from(steps);
+    while let Some(step) = steps.pop_front() {
+        match runner.decide(&step, &results.failed).await {
+            Decision::Ended(result) => results.add(step, result),
+            Decision::Ready(ready) if step.brought_by.is_some() => waiting.push((step, ready)),
+            Decision::Ready(ready) => {
+                let result = runner.carry_out(&step, ready).await;
                 results.add(step, result);
-                continue;
             }
-            Decision::Ready(result) => result,
-        };
-        if step.brought_by.is_some() {
-            waiting.push((step, ready));
-            continue;
         }
-        let mut next = vec![(step, ready)];
-        while let Some((step, ready)) = next.pop() {
+        while let Some(due) = due(&waiting, &steps) {
+            let (step, ready) = waiting.remove(due);
             let result = runner.carry_out(&step, ready).await;
-            next.extend(waiting.extract_if(.., |(waits, _)| waits.brought_by.as_ref() == Some(&step.plugin)));
             results.add(step, result);
         }
     }
-    // The plugins that should have brought these were not requested.
+    // These need each other.
     for (step, ready) in waiting {
         let result = runner.carry_out(&step, ready).await;
         results.add(step, result);
@@ -68,6 +70,15 @@ pub(super) async fn apply(runner: &StepRunner<'_>, steps: Vec<InstallStep>) -> V
         runner.repin(&mut results).await;
     }
     results.list.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Returns the place of a waiting step that nothing needs any more of what comes.
+fn due(waiting: &[(InstallStep, ChangeResult)], coming: &VecDeque<InstallStep>) -> Option<usize> {
+    let is_due = |(waits, _): &(InstallStep, ChangeResult)| {
+        let mut others = waiting.iter().map(|(step, _)| step).chain(coming);
+        !others.any(|other| other.plugin != waits.plugin && other.needs.contains(&waits.plugin))
+    };
+    waiting.iter().position(is_due)
 }
 
 /// What came of the steps so far.
@@ -127,7 +138,8 @@ impl StepRunner<'_> {
     fn request(&self, step: &InstallStep, result: &ChangeResult) -> Option<ChangeRequest> {
         let wanted = Presence::Version(result.to.clone()?);
         let source = self.permits.package(&step.plugin, step.package.clone());
-        Some(ChangeRequest::unconditional(&step.plugin, wanted, Arc::new(source)))
+        let compares_files = self.overwrites && step.brought_by.is_some();
+        Some(ChangeRequest { compares_files, ..ChangeRequest::unconditional(&step.plugin, wanted, Arc::new(source)) })
     }
 
     /// Makes a change.

@@ -33,7 +33,7 @@ use crate::{
         target::{Snapshot, Target, TargetError},
     },
     progress::Unit,
-    resolver::{SignatureRule, Surroundings},
+    resolver::{SignatureRule, Surroundings, overwrites_dependencies},
 };
 
 /// After this many rounds of finding out what packages need, the rest is left to fail by name.
@@ -119,14 +119,15 @@ pub(crate) async fn install(
     for one in ready {
         let steps = repaired(context, &one, plan_for(context, &one, &specs).await?, &mut remarks).await;
         announce(context, &steps);
-        work.push((one.target.clone(), steps));
+        let overwrites = one.is_server() && one.state.grafana.as_ref().is_some_and(overwrites_dependencies);
+        work.push((one.target.clone(), overwrites, steps));
     }
     context.reporter.begin("installing", Some(work.len() as u64), Unit::Items);
     let failures = &failures;
     let permits = &Permits::new(context, options.preflight);
     let mut applied = stream::iter(work)
-        .map(|(target, steps)| async move {
-            apply(&StepRunner { target: &target, permits, failed_fetches: failures }, steps).await
+        .map(|(target, overwrites, steps)| async move {
+            apply(&StepRunner { target: &target, permits, failed_fetches: failures, overwrites }, steps).await
         })
         .buffered(options.concurrency.max(1));
     while let Some(more) = applied.next().await {
@@ -281,6 +282,7 @@ async fn fetch_for(
 }
 
 fn is_change(step: &InstallStep) -> bool {
-    let is_change = |change| matches!(change, Change::Install | Change::Upgrade | Change::Downgrade);
+    let is_change =
+        |change| matches!(change, Change::Install | Change::Upgrade | Change::Downgrade | Change::Reinstall);
     step.action.as_ref().is_ok_and(|action| is_change(action.change))
 }

@@ -29,7 +29,7 @@ pub(super) struct InstallStep {
     pub(super) needs: Vec<PluginId>,
     /// The plugin that depends on it; `None` if it is requested.
     pub(super) needed_by: Option<PluginId>,
-    /// The dependent with which the server installs it: its own installation comes after that.
+    /// A dependent with which the server changes it: its own installation comes after all its dependents.
     pub(super) brought_by: Option<PluginId>,
     /// The warnings to show before the step.
     pub(super) warnings: Vec<(WarningKind, String)>,
@@ -75,7 +75,7 @@ impl Versions {
     /// Adds warnings and what the server installs itself to the steps; returns the warnings that belong to no step.
     fn annotate(self, steps: &mut BTreeMap<PluginId, InstallStep>) -> Vec<String> {
         let is_change = |step: &InstallStep| step.action.as_ref().is_ok_and(|action| !action.is_nothing());
-        for (plugin, by) in self.installed_by_server {
+        for (plugin, by) in self.installed_with_dependents {
             if steps.get(&by).is_some_and(is_change)
                 && let Some(step) = steps.get_mut(&plugin).filter(|step| is_change(step))
             {
@@ -128,6 +128,9 @@ pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result
             continue;
         }
         if is_settled(index, &ready.state, &wish)? {
+            let step = if versions.is_put_right(&id) { reinstallation(index, ready, wish)? } else { None };
+            order.extend(step.as_ref().map(|_| id.clone()));
+            steps.extend(step.map(|step| (id, step)));
             continue;
         }
         if let Some(step) = versions.refuse(&wish) {
@@ -171,6 +174,16 @@ fn is_settled(index: &Index, state: &Snapshot, wish: &InstallWish) -> Result<boo
         return Ok(true);
     }
     candidates::is_core(index, &wish.spec.id)
+}
+
+/// Returns the step that installs a dependency once more in its version, if the catalog has that version.
+fn reinstallation(index: &Index, ready: &Ready, wish: InstallWish) -> Result<Option<InstallStep>, IndexError> {
+    let (mut step, _) = plan_one(index, ready, wish)?;
+    let there = ready.state.plugins.get(&step.plugin).and_then(|installed| installed.version.as_ref());
+    let Some(version) = step.package.as_ref().and(there) else { return Ok(None) };
+    let stays = step.action.as_ref().is_ok_and(|action| action.is_nothing());
+    step.action = Ok(VersionChange::reinstall(version.clone()));
+    Ok(stays.then_some(step))
 }
 
 fn plan_one(index: &Index, ready: &Ready, wish: InstallWish) -> Result<(InstallStep, Vec<Dependency>), IndexError> {
@@ -220,14 +233,9 @@ fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> VersionChan
     }
 }
 
-/// Puts dependencies before dependents; in a circle, the plugin that was requested first comes last. A dependency that the
-/// server installs with a dependent comes after that dependent, and before the other dependents.
+/// Puts dependencies before dependents; in a circle, the plugin that was requested first comes last.
 fn sort(mut steps: BTreeMap<PluginId, InstallStep>, order: Vec<PluginId>) -> Vec<InstallStep> {
-    let bringer = |need: &PluginId| steps.get(need).and_then(|step| step.brought_by.clone());
-    let needs = |id: &PluginId| {
-        let needs = steps.get(id).into_iter().flat_map(|step| &step.needs).filter(|need| *need != id);
-        needs.flat_map(|need| [Some(need.clone()), bringer(need)]).flatten().collect()
-    };
+    let needs = |id: &PluginId| steps.get(id).map_or_else(Vec::new, |step| step.needs.clone());
     let sorted = topological_order(order.into_iter().rev(), needs);
     sorted.iter().filter_map(|id| steps.remove(id)).collect()
 }
@@ -250,13 +258,6 @@ mod tests {
     #[test]
     fn what_is_needed_comes_first() {
         assert_eq!(sorted([step("a", &["b", "core"]), step("b", &["c"]), step("c", &[])]), ["c", "b", "a"]);
-    }
-
-    #[test]
-    fn of_those_that_need_what_a_server_brings_the_one_it_comes_with_is_first() {
-        let (source, mut brought) = step("source", &[]);
-        brought.brought_by = Some("a".parse().expect("an id"));
-        assert_eq!(sorted([step("a", &["source"]), step("b", &["source"]), (source, brought)]), ["source", "a", "b"]);
     }
 
     #[test]

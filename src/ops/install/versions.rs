@@ -12,9 +12,9 @@ use crate::{
     model::{PluginId, PluginSpec, PluginVersion},
     ops::{
         candidates::{self, IndexProvider},
-        server_warnings::{ServerWarning, server_warnings, version_warnings},
+        server_warnings::{ServerWarning, WarningKind, server_warnings, version_warnings},
     },
-    resolver::{Problem, UnsignedFallback, WishRefusal, installed_by_server, settle},
+    resolver::{Problem, UnsignedFallback, WishRefusal, installed_with_dependents, settle},
 };
 
 /// The versions that work together.
@@ -24,11 +24,18 @@ pub(super) struct Versions {
     /// Wishes that do not work together with earlier ones, or that only unsigned plugins fulfil.
     pub(super) refused: HashMap<PluginId, ChoiceError>,
     pub(super) warnings: Vec<ServerWarning>,
-    /// The plugins that the server installs as dependencies, each with the dependent.
-    pub(super) installed_by_server: BTreeMap<PluginId, PluginId>,
+    /// The plugins that the server gets after their dependents, each with one of these.
+    pub(super) installed_with_dependents: BTreeMap<PluginId, PluginId>,
 }
 
 impl Versions {
+    /// Returns whether the server installs another version of a plugin that stays, which is put right after that.
+    pub(super) fn is_put_right(&self, plugin: &PluginId) -> bool {
+        let is_about_it =
+            |warning: &ServerWarning| warning.kind == WarningKind::ServerTakesAnother && warning.plugin == *plugin;
+        self.installed_with_dependents.contains_key(plugin) && self.warnings.iter().any(is_about_it)
+    }
+
     /// Chooses versions for as many wishes as work together, the first wishes first.
     ///
     /// A wish that has no solution even alone gets no version: the walk over its dependencies finds the plugin that has
@@ -44,17 +51,17 @@ impl Versions {
         let fallback = if ready.is_checked { UnsignedFallback::Verified } else { UnsignedFallback::Installed };
         let settled = settle(&provider, problem, specs.to_vec(), fallback)?;
         let (problem, solution, name) = (&settled.problem, settled.solution, &ready.target.name);
-        let (mut warnings, mut by_server) = (Vec::new(), BTreeMap::new());
+        let (mut warnings, mut with_dependents) = (Vec::new(), BTreeMap::new());
         if ready.is_server() {
             warnings = server_warnings(&provider, problem, &solution, name)?;
-            by_server = installed_by_server(&provider, problem, &solution)?;
+            with_dependents = installed_with_dependents(problem, &solution);
         }
         warnings.extend(version_warnings(problem, &solution, name));
         Ok(Self {
             chosen: solution.plugins.into_iter().map(|resolved| (resolved.plugin, resolved.version)).collect(),
             refused: settled.refused.into_iter().filter_map(choice_error).collect(),
             warnings,
-            installed_by_server: by_server,
+            installed_with_dependents: with_dependents,
         })
     }
 }

@@ -9,11 +9,11 @@ use crate::{
     model::{Change, Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange},
     ops::{
         candidates::{self, IndexProvider, LookupError},
-        server_warnings::{ServerWarning, server_warnings, version_warnings},
+        server_warnings::{ServerWarning, WarningKind, server_warnings, version_warnings},
     },
     resolver::{Problem, Resolved, Solution, Surroundings},
     rollout::{
-        Warning,
+        PlannedChange, Warning,
         planner::{KnownVersion, Obstacle, PlannerInput, WorkspaceDecision},
     },
 };
@@ -117,10 +117,10 @@ impl<'a> CatalogFacts<'a> {
         let provider = IndexProvider::new(self.index, &problem.surroundings);
         let mut found = server_warnings(&provider, &problem, &solution, name)?;
         found.extend(version_warnings(&problem, &solution, name));
-        let warning = |ServerWarning { text, plugin, .. }| Warning {
+        let warning = |warning: ServerWarning| Warning {
             workspace: subject.name.clone(),
-            text,
-            plugin: Some(plugin),
+            text: with_remedy(&warning, decision),
+            plugin: Some(warning.plugin),
         };
         Ok(found.into_iter().map(warning).collect())
     }
@@ -145,6 +145,18 @@ impl<'a> CatalogFacts<'a> {
             Err(LookupError::Index(error)) => Err(error),
             Err(error) => Ok(Some(obstacle(&error))),
         }
+    }
+}
+
+/// Returns the text of a warning, with the step that puts right what the server does.
+fn with_remedy(warning: &ServerWarning, decision: &WorkspaceDecision) -> String {
+    let is_remedy = |action: &&PlannedChange| {
+        action.plugin == warning.plugin && (action.action == Change::Repin || !action.brought_by.is_empty())
+    };
+    let remedy = decision.actions.iter().rev().find(is_remedy).and_then(|action| action.to.as_ref());
+    match remedy.filter(|_| warning.kind == WarningKind::ServerTakesAnother) {
+        Some(version) => format!("{}; {version} is installed after that", warning.text),
+        None => warning.text.clone(),
     }
 }
 

@@ -162,6 +162,7 @@ impl<'a> Driver<'a> {
         TaskInput {
             is_retry: step.is_some_and(|step| self.in_doubt.contains(&(workspace.clone(), step))),
             rollback: step.and_then(|step| self.engine.rollback(workspace, step)),
+            former: step.and_then(|step| self.engine.former(workspace, step)),
             baseline: self.engine.baseline(workspace).filter(|_| task == Task::Gate).cloned(),
         }
     }

@@ -22,7 +22,7 @@ pub(crate) use report::{WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
 
 use super::{Ending, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};
-use crate::model::{Change, Presence, Timestamp, WorkspaceName};
+use crate::model::{Change, PluginVersion, Presence, Timestamp, WorkspaceName};
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -200,8 +200,24 @@ impl Engine {
             let target = Presence::from(self.plan.actions[place].to.as_ref()).into();
             return Some(Rollback { target, left: None, accepts_anything: true });
         }
-        let effect = progress.state.effect()?;
-        Some(Rollback { target: effect.before.clone(), left: effect.left.clone(), accepts_anything: false })
+        let effect = progress.state.effect();
+        let former = self.former(workspace, step).map(PreviousState::from);
+        let target = former.or_else(|| Some(effect?.before.clone()))?;
+        Some(Rollback { target, left: effect.and_then(|effect| effect.left.clone()), accepts_anything: false })
+    }
+
+    /// Returns what was there before all steps, for a step whose plugin earlier steps may have changed along with theirs:
+    /// what its own change finds is not what was there before. `None` for other steps.
+    pub fn former(&self, workspace: &WorkspaceName, step: usize) -> Option<Presence> {
+        let site = self.site(workspace)?;
+        let progress = site.steps.get(step).filter(|step| !step.brought_by.is_empty())?;
+        let step::StepRef::Plugin(place, _) = progress.place else { return None };
+        let action = &self.plan.actions[place];
+        let seen = site.baseline.as_deref().and_then(|seen| seen.plugins.get(&action.plugin));
+        let version = seen.filter(|seen| seen.installed).and_then(|seen| seen.version.as_ref());
+        // Somebody else may have installed the planned version before the rollout began.
+        let is_planned = |version: &&PluginVersion| action.to.as_ref().is_some_and(|to| to.same_release(version));
+        Some(version.filter(is_planned).map_or_else(|| action.former(), |version| Presence::Version(version.clone())))
     }
 
     /// Returns when the last change of a step was begun. After a kill, what was sent then may still take effect for as long

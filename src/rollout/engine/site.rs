@@ -95,17 +95,16 @@ pub(super) fn can_come_of(task: Task, result: &TaskResult) -> bool {
 impl SiteState {
     pub(super) fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(StepRef, &PluginId)]) -> Self {
         let first = |plugin: &PluginId| steps.iter().position(|(_, other)| *other == plugin).unwrap_or_default();
-        let progress = |(place, plugin): &(StepRef, &PluginId)| StepProgress {
-            place: *place,
-            first: first(plugin),
-            state: StepState::Planned,
-            note: None,
-            begun_at: None,
+        let progress = |(step, (place, plugin)): (usize, &(StepRef, &PluginId))| {
+            let (first, brought_by) = (first(plugin), brought_by(plan, &steps[..step], *place));
+            StepProgress { place: *place, first, brought_by, state: StepState::Planned, note: None, begun_at: None }
         };
+        let progress: Vec<_> = steps.iter().enumerate().map(progress).collect();
+        let back = rollback_order(steps, |step| &progress[step].brought_by);
         Self {
             name: name.clone(),
             wave,
-            steps: steps.iter().map(progress).collect(),
+            steps: progress,
             stage: Stage::Waiting,
             task: None,
             failure: None,
@@ -113,7 +112,7 @@ impl SiteState {
             baseline: None,
             notes: Vec::new(),
             account: plan.workspaces.get(name).and_then(|ground| ground.account.clone()),
-            back: rollback_order(steps),
+            back,
         }
     }
 
@@ -168,11 +167,15 @@ impl SiteState {
         matches!(self.steps[step].place, StepRef::Plugin(_, Change::Repin))
     }
 
-    /// Returns whether a step is a hold, and steps before it may have changed its plugin along with theirs.
-    fn was_moved(&self, hold: usize) -> bool {
-        let first = self.steps[hold].first;
-        self.is_hold(hold)
-            && self.steps[..hold].iter().any(|earlier| earlier.first != first && earlier.state.may_have_moved_others())
+    /// Returns whether steps before one may have changed its plugin along with theirs: any of another plugin before a hold,
+    /// and those that bring its plugin.
+    fn was_moved(&self, step: usize) -> bool {
+        let StepProgress { first, brought_by, .. } = &self.steps[step];
+        let may_have = |earlier: &StepProgress| earlier.state.may_have_moved_others();
+        if self.is_hold(step) {
+            return self.steps[..step].iter().any(|earlier| earlier.first != *first && may_have(earlier));
+        }
+        brought_by.iter().any(|by| may_have(&self.steps[*by]))
     }
 
     /// Returns whether a step is a hold, and what it holds was rolled back already.
@@ -213,22 +216,25 @@ impl SiteState {
         self.locked_out = None;
         for step in 0..self.steps.len() {
             self.steps[step].state.renew();
-            self.renew_hold(step);
+            self.renew_moved(step);
         }
         if self.task.is_none() && self.can_roll_back() {
             self.stage = Stage::RollingBack;
         }
     }
 
-    /// What is held is held once more after others go back now, but not after its own way back.
-    fn renew_hold(&mut self, step: usize) {
-        let is_moved = (0..step).any(|earlier| self.needs_rollback(earlier) || self.steps[earlier].state.is_unknown());
-        let is_without_use = self.is_without_use(step);
-        let is_hold = self.is_hold(step);
+    /// What is held, or comes along with others, is corrected once more after these are rolled back now, but not what is held
+    /// after its own rollback.
+    fn renew_moved(&mut self, step: usize) {
+        let is_rolled_back = |earlier: usize| self.needs_rollback(earlier) || self.steps[earlier].state.is_unknown();
+        let (is_hold, is_without_use) = (self.is_hold(step), self.is_without_use(step));
+        let brought_by = &self.steps[step].brought_by;
+        let is_moved =
+            if is_hold { (0..step).any(is_rolled_back) } else { brought_by.iter().any(|earlier| is_rolled_back(*earlier)) };
         let state = &mut self.steps[step].state;
         match state {
             StepState::Changed(change) if is_without_use => *state = StepState::RolledBack(std::mem::take(change)),
-            StepState::RolledBack(change) if is_hold && is_moved && !is_without_use => {
+            StepState::RolledBack(change) if is_moved && !is_without_use => {
                 *state = StepState::Changed(std::mem::take(change));
             }
             _ => {}
@@ -372,6 +378,16 @@ impl Task {
             }
         }
     }
+}
+
+/// Returns the earlier steps with which a server installs another version of the plugin of a step.
+fn brought_by(plan: &Plan, earlier: &[(StepRef, &PluginId)], place: StepRef) -> Vec<usize> {
+    let StepRef::Plugin(place, _) = place else { return Vec::new() };
+    let action = &plan.actions[place];
+    let brings = |(step, plugin): (StepRef, &PluginId)| {
+        matches!(step, StepRef::Plugin(_, change) if change != Change::Repin) && action.brought_by.contains(plugin)
+    };
+    (0..earlier.len()).filter(|step| brings(earlier[*step])).collect()
 }
 
 /// Returns why a workspace does not get through its gate.

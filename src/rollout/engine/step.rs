@@ -1,7 +1,7 @@
 //! One step on one workspace: what is known of it.
 
 use crate::{
-    model::{Change, PluginId, Timestamp},
+    model::{Change, PluginId, Timestamp, topological_order},
     rollout::{Cause, Fault, PreviousState, Task, TaskResult},
 };
 
@@ -11,6 +11,8 @@ pub(super) struct StepProgress {
     pub(super) place: StepRef,
     /// The first step of its workspace that is about the same plugin.
     pub(super) first: usize,
+    /// The earlier steps with which a server installs another version of its plugin.
+    pub(super) brought_by: Vec<usize>,
     pub(super) state: StepState,
     pub(super) note: Option<String>,
     /// When it was last begun to be carried out or rolled back.
@@ -165,9 +167,13 @@ impl StepState {
     }
 }
 
-/// Returns the order in which steps are rolled back: the reverse, but what is held is held again after all that may have
-/// moved it, and before what changed it on purpose.
-pub(super) fn rollback_order(steps: &[(StepRef, &PluginId)]) -> Vec<usize> {
+/// Returns the order in which steps are rolled back: the reverse, but what a server brings along comes after what brings it,
+/// and what is held is held again after all that may have moved it, and before what changed it on purpose.
+pub(super) fn rollback_order<'a>(steps: &[(StepRef, &PluginId)], brought_by: impl Fn(usize) -> &'a [usize]) -> Vec<usize> {
+    topological_order(reverse(steps), |step| brought_by(*step).to_vec())
+}
+
+fn reverse(steps: &[(StepRef, &PluginId)]) -> Vec<usize> {
     let mut order = Vec::with_capacity(steps.len());
     let mut held: Vec<usize> = Vec::new();
     for (step, (place, plugin)) in steps.iter().enumerate().rev() {

@@ -27,6 +27,7 @@ fn action(workspace: &str, plugin: &str, action: Change) -> PlannedChange {
         to: version("1.1.0"),
         reason: String::new(),
         drift: false,
+        brought_by: Vec::new(),
         package: None,
     }
 }

@@ -33,6 +33,18 @@ impl<'a> Links<'a> {
         found
     }
 
+    /// Returns plugins with dependents before dependencies, otherwise by id. In a circle the first id comes first.
+    pub(super) fn dependents_first(&self, plugins: impl IntoIterator<Item = &'a PluginId>) -> Vec<&'a PluginId> {
+        let plugins: BTreeSet<_> = plugins.into_iter().collect();
+        let mut dependents: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for plugin in &plugins {
+            for need in self.needs(plugin) {
+                dependents.entry(need).or_default().push(*plugin);
+            }
+        }
+        topological_order(plugins, |plugin| dependents.get(plugin).cloned().unwrap_or_default())
+    }
+
     /// Returns plugins with dependencies before dependents, otherwise by id. In a circle the first id comes first.
     pub(super) fn sorted(&self, plugins: impl IntoIterator<Item = &'a PluginId>) -> Vec<&'a PluginId> {
         topological_order(plugins.into_iter().collect::<BTreeSet<_>>(), |plugin| self.needs(plugin).collect())

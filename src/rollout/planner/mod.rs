@@ -1,7 +1,8 @@
 //! From the wanted and the present state to the actions, one workspace at a time.
 //!
 //! *Invariant:* pure: the same values give the same plan. A plugin is removed only if the manifest says `absent`;
-//! dependencies come before dependents, and removals come last. What depends on a blocked plugin is blocked too.
+//! dependencies come before dependents, except on servers that change them along (`resolver::dependents_first`), and
+//! removals come last. What depends on a blocked plugin is blocked too.
 //! *Not for:* choosing versions, which the lock does, or reading anything.
 
 mod assembly;

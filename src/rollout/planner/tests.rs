@@ -378,11 +378,42 @@ fn servers_are_held_to_what_they_may_bring_along_and_what_needs_others_is_held_f
     let hold = &decide(&subject).actions[4];
     assert_eq!((hold.from.clone(), hold.action), (hold.to.clone(), Change::Repin));
     assert!(hold.package.is_some() && hold.reason.starts_with("app is changed"), "{hold:?}");
-    let mut old = subject.clone();
-    old.there().grafana = Some("11.6.0".parse().expect("a version"));
-    assert!(old.done().iter().all(|step| !step.starts_with("hold")), "it keeps what is there");
+    let mut unknown = subject.clone();
+    unknown.there().grafana = None;
+    assert_eq!(unknown.done(), subject.done());
     let folder = PlannerInput { is_server: false, ..subject.clone() };
     assert!(folder.done().iter().all(|step| !step.starts_with("hold")));
     let still = subject.has("app", "2.0.0", &[]);
     assert!(still.done().iter().all(|step| step.starts_with("unchanged")), "{:?}", still.done());
+}
+
+#[test]
+fn servers_before_12_get_dependents_first_and_are_held_only_to_what_is_not_changed() {
+    let subject = subject()
+        .wants("app", "2.0.0")
+        .needs("source", "2.0.0", &["app", "other"])
+        .needs("base", "1.0.0", &["source"])
+        .wants("other", "2.0.0")
+        .has("app", "1.0.0", &["source"])
+        .has("source", "1.0.0", &[])
+        .has("base", "1.0.0", &[]);
+    for grafana in ["8.5.0", "10.4.0", "11.2.0", "11.6.0"] {
+        let mut old = subject.clone();
+        old.there().grafana = Some(grafana.parse().expect("a version"));
+        assert_eq!(
+            old.done(),
+            ["upgrade app", "install other", "upgrade source", "unchanged base", "hold base"],
+            "{grafana}"
+        );
+        let brought: Vec<_> = decide(&old).actions.iter().map(|action| action.brought_by.clone()).collect();
+        assert_eq!(brought, [vec![], vec![], vec![id("app"), id("other")], vec![], vec![]]);
+        let folder = PlannerInput { is_server: false, ..old.clone() };
+        assert_eq!(folder.done(), ["unchanged base", "upgrade source", "upgrade app", "install other"]);
+        assert!(decide(&folder).actions.iter().all(|action| action.brought_by.is_empty()));
+    }
+    let circle =
+        super::tests::subject().wants("a", "1.0.0").needs("b", "1.0.0", &["a", "c"]).needs("c", "1.0.0", &["b"]);
+    let mut circle = circle;
+    circle.there().grafana = Some("10.4.0".parse().expect("a version"));
+    assert_eq!(circle.done(), ["install a", "install b", "install c"]);
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     lockfile::{LockReason, LockedPlugin},
     model::{Change, PluginId, PluginVersion},
-    resolver::{upgrades_dependencies, works_with},
+    resolver::{dependents_first, works_with},
     rollout::{PlannedChange, PlannedPackage, Unmanaged, Warning},
 };
 
@@ -202,12 +202,31 @@ impl<'a> WorkspacePlanner<'a> {
 
     fn actions(&self) -> Vec<PlannedChange> {
         let open = self.verbs.keys().copied().filter(|id| !self.blocked.contains_key(id));
-        let order = self.links.sorted(open);
+        let is_reversed = self.has_dependents_first();
+        let order = if is_reversed { self.links.dependents_first(open) } else { self.links.sorted(open) };
         let mut actions: Vec<_> = order.iter().map(|id| self.action(id)).collect();
+        if is_reversed {
+            self.mark_brought(&mut actions);
+        }
         actions.extend(self.holds(&order));
         let going = self.links.sorted(self.removed.iter().copied());
         actions.extend(going.into_iter().rev().map(|id| self.removal(id)));
         actions
+    }
+
+    /// Returns whether dependents are changed before their dependencies (see [`dependents_first`]).
+    fn has_dependents_first(&self) -> bool {
+        self.subject.is_server && self.there.grafana.as_ref().is_some_and(dependents_first)
+    }
+
+    /// Writes down for every change which changes before it bring its plugin along.
+    fn mark_brought(&self, actions: &mut [PlannedChange]) {
+        let mut changed: Vec<&'a PluginId> = Vec::new();
+        for action in actions.iter_mut().filter(|action| !action.is_nothing()) {
+            let brings = |id: &&&'a PluginId| self.links.all_needs([**id]).contains(&action.plugin);
+            action.brought_by = changed.iter().filter(brings).map(|id| (*id).clone()).collect();
+            changed.extend(self.verbs.get_key_value(&action.plugin).map(|(id, _)| *id));
+        }
     }
 
     fn action(&self, id: &PluginId) -> PlannedChange {
@@ -232,6 +251,7 @@ impl<'a> WorkspacePlanner<'a> {
             reason,
             drift: drift.is_some(),
             package: (verb != Change::None).then(|| self.package(locked)),
+            brought_by: Vec::new(),
         }
     }
 
@@ -258,20 +278,30 @@ impl<'a> WorkspacePlanner<'a> {
             reason,
             drift: drift.is_some(),
             package: None,
+            brought_by: Vec::new(),
         }
     }
 
-    /// Returns the re-pins of dependencies that a server may upgrade, dependents first: re-pinning a dependent may upgrade
-    /// its dependencies again.
+    /// Returns the re-pins of dependencies that a server may change with their dependents, dependents first: re-pinning a
+    /// dependent may change its dependencies again. What is changed after its dependents anyway needs none.
     fn holds(&self, order: &[&'a PluginId]) -> Vec<PlannedChange> {
-        let brings = self.there.grafana.as_ref().is_none_or(upgrades_dependencies);
-        if !self.subject.is_server || !brings {
+        if !self.subject.is_server {
             return Vec::new();
         }
         let changed: Vec<_> = order.iter().copied().filter(|id| self.is_change(id)).collect();
         let brought = self.links.all_needs(changed.iter().copied());
-        let held = order.iter().rev().filter(|id| brought.contains(*id));
-        held.map(|id| self.hold(id, &changed)).collect()
+        let is_held = |id: &&'a PluginId| brought.contains(id);
+        if self.has_dependents_first() {
+            let is_unchanged = |id: &&'a PluginId| !self.is_change(id);
+            return order
+                .iter()
+                .copied()
+                .filter(is_held)
+                .filter(is_unchanged)
+                .map(|id| self.hold(id, &changed))
+                .collect();
+        }
+        order.iter().rev().copied().filter(is_held).map(|id| self.hold(id, &changed)).collect()
     }
 
     fn hold(&self, id: &'a PluginId, changed: &[&'a PluginId]) -> PlannedChange {
@@ -287,6 +317,7 @@ impl<'a> WorkspacePlanner<'a> {
             reason: format!("{by} is changed, and the server may install another version with it"),
             drift: false,
             package: Some(self.package(locked)),
+            brought_by: Vec::new(),
         }
     }
 

@@ -53,6 +53,8 @@ pub(super) struct TaskInput {
     pub(super) is_retry: bool,
     /// How the step is rolled back.
     pub(super) rollback: Option<Rollback>,
+    /// What was there before all steps, if earlier steps may have changed the plugin along with theirs.
+    pub(super) former: Option<Presence>,
     /// What was healthy before.
     pub(super) baseline: Option<Observation>,
 }
@@ -86,7 +88,7 @@ impl TaskRunner {
         };
         for action in self.actions() {
             let found = snapshot.presence(&action.plugin);
-            let expected = plugin::before(action);
+            let expected = action.former();
             // What is re-pinned may be changed by a step of its own before.
             let moves =
                 is_repin(action) && self.actions().any(|other| other.plugin == action.plugin && !is_repin(other));

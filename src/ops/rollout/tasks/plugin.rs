@@ -16,6 +16,7 @@ use crate::{
     },
     model::{Change, Presence},
     ops::blocking,
+    resolver::overwrites_dependencies,
     rollout::{Cause, Fault, PlannedChange, Task, TaskResult},
 };
 
@@ -32,14 +33,20 @@ impl TaskRunner {
         };
         let target = &self.member.target;
         match task {
-            Task::Forward { .. } | Task::Back { .. } => changed(target.change(&request).await),
+            Task::Forward { .. } => changed(with_former(target.change(&request).await, input, planned)),
+            Task::Back { .. } => changed(target.change(&request).await),
             _ => confirmed(target.confirm(&request).await, task, planned),
         }
     }
 
     async fn request(&self, planned: &PlannedChange, input: &TaskInput) -> ChangeRequest {
-        let expected = if planned.action == Change::Repin { Expected::Anything } else { Expected::Before };
-        let request = self.prepare_request(planned, Presence::from(planned.to.as_ref())).await;
+        let wanted = Presence::from(planned.to.as_ref());
+        let expected = match planned.action {
+            Change::Repin => Expected::Anything,
+            _ if input.former.is_some() => Expected::BeforeOrOlder(wanted.clone()),
+            _ => Expected::Before,
+        };
+        let request = self.prepare_request(planned, wanted).await;
         ChangeRequest {
             expected,
             replaces_same: planned.action == Change::Reinstall,
@@ -54,10 +61,13 @@ impl TaskRunner {
         let wanted = rollback.target.presence().ok_or_else(unreadable)?;
         let after_step = Presence::from(planned.to.as_ref());
         let request = self.prepare_request(planned, wanted.clone()).await;
-        let (before, expected) = match &rollback.left {
+        let left = rollback.left.as_ref().map(|left| left.presence().ok_or_else(unreadable)).transpose()?;
+        let (before, expected) = match left {
             _ if rollback.accepts_anything => (after_step, Expected::Anything),
+            Some(left) if input.former.is_some() => (left.clone(), Expected::BeforeOrOlder(after_step)),
+            None if input.former.is_some() => (after_step, Expected::BeforeOrOlder(wanted.clone())),
             None => (after_step, Expected::Before),
-            Some(left) => (left.presence().ok_or_else(unreadable)?.clone(), Expected::BeforeOr(after_step)),
+            Some(left) => (left.clone(), Expected::BeforeOr(after_step)),
         };
         Ok(ChangeRequest { before, expected, ..request })
     }
@@ -74,9 +84,10 @@ impl TaskRunner {
             }
         };
         ChangeRequest {
-            before: before(planned),
+            before: planned.former(),
             expected: Expected::Before,
             replaces_same: false,
+            compares_files: self.may_have_other_files(planned),
             ..ChangeRequest::unconditional(
                 &planned.plugin,
                 wanted,
@@ -84,15 +95,24 @@ impl TaskRunner {
             )
         }
     }
+
+    /// Returns whether the server may have unpacked another version of a plugin over the installed one.
+    fn may_have_other_files(&self, planned: &PlannedChange) -> bool {
+        let is_moved = planned.action == Change::Repin || !planned.brought_by.is_empty();
+        is_moved && self.planned_workspace().grafana.as_ref().is_some_and(overwrites_dependencies)
+    }
 }
 
-/// Returns what the plan expects before a change.
-pub(super) fn before(planned: &PlannedChange) -> Presence {
-    match (&planned.from, planned.action) {
-        (Some(version), _) => Presence::Version(version.clone()),
-        (None, Change::Install | Change::Repin) => Presence::Absent,
-        (None, _) => Presence::Unknown,
-    }
+/// Returns the report of a step whose plugin earlier steps may have changed along with theirs: what they made of it counts
+/// as done by this step, and what they found is what was there before.
+fn with_former(report: ChangeReport, input: &TaskInput, planned: &PlannedChange) -> ChangeReport {
+    let Some(former) = &input.former else { return report };
+    let is_other = !former.is_same(&Presence::from(planned.to.as_ref()));
+    let outcome = match report.outcome {
+        Outcome::Unchanged if is_other => Outcome::Changed,
+        outcome => outcome,
+    };
+    ChangeReport { outcome, before: former.clone(), ..report }
 }
 
 /// Returns the entry for a change that was made.

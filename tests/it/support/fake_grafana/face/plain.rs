@@ -1,6 +1,7 @@
 //! Workspaces without a face: simpler than a real Grafana, for tests that are about something else.
 //!
-//! *Invariant:* what is on disk is what is loaded, and every credential is a person's.
+//! *Invariant:* what is on disk is what is loaded, except dependencies that were unpacked over installed plugins (before
+//! 11.2), and every credential is a person's.
 
 use super::super::range;
 use super::{
@@ -15,6 +16,7 @@ pub(in super::super) fn plain(grafana: &str) -> &'static Behaviour {
         (13.., _) => &SINCE_13,
         (12, _) => &SINCE_12,
         (11, 3..) => &SINCE_11_3,
+        (11, 2) => &SINCE_11_2,
         (10.., _) => &SINCE_10,
         (9, _) => &SINCE_9,
         (8, _) => &SINCE_8,
@@ -40,8 +42,8 @@ const OLDEST: Behaviour = Behaviour {
     wrong_digest: simple(Refusal::errutil(422, "plugin.checksumMismatch", "Plugin archive checksum does not match")),
     newest_dependencies: simple(false),
     deep_dependencies: simple(true),
-    over_other_version: simple(Over::Refused),
-    over_same_version: simple(Over::Refused),
+    over_other_version: simple(Over::Extracted),
+    over_same_version: simple(Over::Extracted),
     loads_dependency_first: simple(true),
     core_dependency: simple(None),
     may_leave_files: simple(false),
@@ -88,19 +90,20 @@ const SINCE_9: Behaviour = Behaviour {
 
 const SINCE_10: Behaviour = Behaviour { ill_plugin: simple(400), ill_data_source: simple(400), ..SINCE_9 };
 
+const SINCE_11_2: Behaviour =
+    Behaviour { over_other_version: simple(Over::Moved), over_same_version: simple(Over::Refused), ..SINCE_10 };
+
 const SINCE_11_3: Behaviour = Behaviour {
     nothing_compatible: simple(Some(Refusal::errutil(
         404,
         "plugin.grafanaVersionNotCompatible",
         "No version of this plugin works with this Grafana",
     ))),
-    over_other_version: simple(Over::Kept),
     over_same_version: simple(Over::Kept),
-    ..SINCE_10
+    ..SINCE_11_2
 };
 
-const SINCE_12: Behaviour =
-    Behaviour { newest_dependencies: simple(true), over_other_version: simple(Over::Moved), ..SINCE_11_3 };
+const SINCE_12: Behaviour = Behaviour { newest_dependencies: simple(true), ..SINCE_11_3 };
 
 const SINCE_13: Behaviour = Behaviour {
     core_dependency: simple(Some(Refusal::plain(403, "Cannot install or change a Core plugin"))),
