@@ -3,7 +3,7 @@
 //! *Invariant:* pure; what differs between versions of Grafana comes from the table in `grafana`.
 //! *Not for:* choosing versions: this tells where the server will deviate from the choice.
 
-use std::{collections::BTreeMap, slice};
+use std::{collections::BTreeMap, iter, slice};
 
 use super::{
     Candidate, Problem, Provider, RequiredBy, Resolved, Solution,
@@ -181,14 +181,19 @@ fn new_dependents<'a>(
 /// Returns the plugins of a solution that are installed after all their dependents, each with one of these: the server
 /// changes them along with their dependents, whatever is installed (see [`dependents_first`]). Empty for other servers.
 pub(crate) fn installed_with_dependents(problem: &Problem, solution: &Solution) -> BTreeMap<PluginId, PluginId> {
+    let mut after: BTreeMap<PluginId, PluginId> = BTreeMap::new();
     if !problem.surroundings.grafana.as_ref().is_some_and(dependents_first) {
-        return BTreeMap::new();
+        return after;
     }
-    let dependent = |resolved: &Resolved| {
-        let (needed_by, _) = new_dependents(problem, resolved).next()?;
-        Some((resolved.plugin.clone(), needed_by.clone()))
-    };
-    solution.plugins.iter().filter_map(dependent).collect()
+    for resolved in &solution.plugins {
+        let Some((needed_by, _)) = new_dependents(problem, resolved).next() else { continue };
+        // In a circle of dependencies one plugin must be installed first.
+        let mut circle = iter::successors(Some(needed_by), |plugin| after.get(*plugin));
+        if !circle.any(|plugin| *plugin == resolved.plugin) {
+            after.insert(resolved.plugin.clone(), needed_by.clone());
+        }
+    }
+    after
 }
 
 fn predict_for<P: Provider>(
@@ -219,12 +224,12 @@ fn deviations_for<P: Provider>(
     for (needed_by, dependency) in new_dependents(problem, resolved).take(dependents) {
         let choice = predict_for(provider, problem, (grafana, &dependency), installed.as_ref())?;
         if let ServerChoice::Installs(version) | ServerChoice::Keeps(version) = &choice {
+            installed = if shows_former { installed } else { Some(version.clone()) };
             // One sentence is enough for dependents that name the same version.
             if version.same_release(&resolved.version) || used.contains(version) {
                 continue;
             }
             used.push(version.clone());
-            installed = if shows_former { installed } else { Some(version.clone()) };
         }
         let agrees = match &choice {
             ServerChoice::Includes => true,

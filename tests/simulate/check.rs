@@ -156,8 +156,9 @@ impl Check {
         ensure(red <= most, || format!("wave {wave} is begun after {red} failures"))
     }
 
-    /// Checks that a change is about to be sent over what may be changed, and goes back to what was there.
-    pub(crate) fn sends(&self, site: usize, aim: &Aim, world: &World) -> Result<(), Violation> {
+    /// Checks that a change is about to be sent over what may be changed, and goes back to what was there: at the `start`, if
+    /// nothing was sent before.
+    pub(crate) fn sends(&self, site: usize, aim: &Aim, world: &World, start: Truth) -> Result<(), Violation> {
         let Aim { step, wanted, is_back, rollback, .. } = aim;
         let expects_planned =
             rollback.as_ref().is_none_or(|rollback| rollback.left.is_none() && !rollback.accepts_anything);
@@ -165,6 +166,7 @@ impl Check {
         let (first, last) = self.sites[site].reads[step.plugin];
         let is_seen = match cell.truth {
             Truth::Loaded(THEIRS) => cell.theirs_at <= last,
+            Truth::Absent if step.brought_by.is_some() => false,
             Truth::Absent => cell.theirs_at <= first && (!*is_back || expects_planned),
             _ => false,
         };
@@ -174,7 +176,8 @@ impl Check {
             return Ok(());
         }
         let wanted = wanted.version().and_then(place_of);
-        let right = if step.verb == Change::Repin { Some(step.to) } else { cell.former.map(Truth::version) };
+        let right =
+            if step.verb == Change::Repin { Some(step.to) } else { Some(cell.former.unwrap_or(start).version()) };
         ensure(right == Some(wanted), || format!("{} goes back to {wanted:?}, and it was {right:?}", name(site)))
     }
 
@@ -198,7 +201,9 @@ impl Check {
         let step = scene.sites[site].steps[step];
         let cell = &world.sites[site].cells[step.plugin];
         let is_back = matches!(task, Task::Back { .. } | Task::SettleBack { .. }) && step.verb != Change::Repin;
-        let right = if is_back { cell.former.and_then(Truth::version) } else { step.to };
+        // What may have come along, and did not, is as it was at the start.
+        let untouched = step.brought_by.map(|_| scene.sites[site].start[step.plugin]);
+        let right = if is_back { cell.former.or(untouched).and_then(Truth::version) } else { step.to };
         ensure(cell.by == Who::Them || same(right, cell.truth), || {
             format!("{task:?} on {} is said to be {result:?}, and it is {:?}", name(site), cell.truth)
         })

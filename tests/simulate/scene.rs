@@ -21,13 +21,17 @@ use crate::world::Truth;
 pub(crate) const PLUGINS: usize = 6;
 /// The version that somebody else installs.
 pub(crate) const THEIRS: u8 = 3;
-/// The version that comes along with another plugin.
+/// The version that comes along with another plugin: the newest, on servers since 12.
 pub(crate) const ALONG: u8 = 4;
+/// The version that comes along with another plugin: the one it names, on servers before 12.
+pub(crate) const WRITTEN: u8 = 6;
+/// From this seed on there are servers before 12; seeds below it are drawn as they were before these were simulated.
+const FIRST_WITH_OLD_SERVERS: u64 = 6_000;
 /// The same release as the first version, told in another way.
 const SAME_AS_FIRST: u8 = 5;
 
 static VERSIONS: LazyLock<Vec<PluginVersion>> = LazyLock::new(|| {
-    let texts = ["1.0.0", "1.1.0", "2.0.0", "7.7.7", "9.9.9", "v1.0.0"];
+    let texts = ["1.0.0", "1.1.0", "2.0.0", "7.7.7", "9.9.9", "v1.0.0", "0.9.0"];
     texts.iter().map(|text| text.parse().expect("a version")).collect()
 });
 static IDS: LazyLock<Vec<PluginId>> =
@@ -73,10 +77,18 @@ pub(crate) struct Scene {
 pub(crate) struct SiteScene {
     pub(crate) start: [Truth; PLUGINS],
     pub(crate) steps: Vec<StepScene>,
-    /// Whoever installs the first changes the second along with it.
-    pub(crate) brings: Option<(usize, usize)>,
+    pub(crate) brings: Option<Brings>,
     pub(crate) account: Option<usize>,
     pub(crate) wave: usize,
+}
+
+/// Whoever installs one plugin changes another along with it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Brings {
+    pub(crate) bringer: usize,
+    pub(crate) brought: usize,
+    /// The version that the other one gets.
+    pub(crate) version: u8,
 }
 
 /// A step of the plan.
@@ -85,13 +97,16 @@ pub(crate) struct StepScene {
     pub(crate) plugin: usize,
     pub(crate) to: Option<u8>,
     pub(crate) verb: Change,
+    /// The plugin that brings it along, if it is changed after that.
+    pub(crate) brought_by: Option<usize>,
 }
 
 impl Scene {
     /// Draws a scene.
-    pub(crate) fn draw(rng: &mut Rng) -> Self {
+    pub(crate) fn draw(rng: &mut Rng, seed: u64) -> Self {
+        let has_old_servers = seed >= FIRST_WITH_OLD_SERVERS;
         let count = if rng.u8(..8) == 0 { rng.usize(1..=30) } else { rng.usize(1..=10) };
-        let mut sites: Vec<SiteScene> = (0..count).map(|_| SiteScene::draw(rng)).collect();
+        let mut sites: Vec<SiteScene> = (0..count).map(|_| SiteScene::draw(rng, has_old_servers)).collect();
         let waves = draw_waves(rng, &mut sites);
         let mut plan = Plan {
             plan_id: PlanId::default(),
@@ -115,7 +130,7 @@ impl Scene {
 }
 
 impl SiteScene {
-    fn draw(rng: &mut Rng) -> Self {
+    fn draw(rng: &mut Rng, may_be_old: bool) -> Self {
         let mut places: [usize; PLUGINS] = std::array::from_fn(|place| place);
         rng.shuffle(&mut places);
         let mut start = [Truth::Absent; PLUGINS];
@@ -123,9 +138,14 @@ impl SiteScene {
         for &plugin in places.iter().take(rng.usize(1..=4)) {
             let (verb, before, to) = draw_step(rng);
             start[plugin] = before;
-            steps.push(StepScene { plugin, to, verb });
+            steps.push(StepScene { plugin, to, verb, brought_by: None });
         }
-        let brings = if rng.u8(..6) == 0 { hold(rng, &mut start, &mut steps, places[PLUGINS - 1]) } else { None };
+        let last = places[PLUGINS - 1];
+        let brings = match rng.u8(..6) {
+            0 => hold(rng, &mut start, &mut steps, last),
+            1 | 2 if may_be_old => follow(rng, &mut start, &mut steps, last),
+            _ => None,
+        };
         let account = (rng.u8(..3) == 0).then(|| rng.usize(..2));
         Self { start, steps, brings, account, wave: 0 }
     }
@@ -153,7 +173,7 @@ impl SiteScene {
                 to: step.to.map(|place| version(place).clone()),
                 reason: String::new(),
                 drift: false,
-                brought_by: Vec::new(),
+                brought_by: step.brought_by.map(|by| plugin(by).clone()).into_iter().collect(),
                 package: None,
             });
         }
@@ -176,23 +196,33 @@ fn draw_step(rng: &mut Rng) -> (Change, Truth, Option<u8>) {
 }
 
 /// A plugin that comes along with the first one that is installed, and is held where it should be (W32).
-fn hold(
-    rng: &mut Rng,
-    start: &mut [Truth; PLUGINS],
-    steps: &mut Vec<StepScene>,
-    held: usize,
-) -> Option<(usize, usize)> {
+fn hold(rng: &mut Rng, start: &mut [Truth; PLUGINS], steps: &mut Vec<StepScene>, held: usize) -> Option<Brings> {
     let bringing = steps.iter().position(|step| step.to.is_some())?;
     let bringer = steps[bringing].plugin;
     start[held] = Truth::Loaded(0);
     let to = if rng.bool() {
-        steps.insert(0, StepScene { plugin: held, to: Some(1), verb: Change::Upgrade });
+        steps.insert(0, StepScene { plugin: held, to: Some(1), verb: Change::Upgrade, brought_by: None });
         1
     } else {
         0
     };
-    steps.push(StepScene { plugin: held, to: Some(to), verb: Change::Repin });
-    Some((bringer, held))
+    steps.push(StepScene { plugin: held, to: Some(to), verb: Change::Repin, brought_by: None });
+    Some(Brings { bringer, brought: held, version: ALONG })
+}
+
+/// A plugin that comes along with one that is installed, and is changed after it.
+fn follow(rng: &mut Rng, start: &mut [Truth; PLUGINS], steps: &mut Vec<StepScene>, brought: usize) -> Option<Brings> {
+    let bringing = steps.iter().position(|step| step.to.is_some())?;
+    let bringer = steps[bringing].plugin;
+    let (verb, before, to) = match rng.u8(..3) {
+        0 => (Change::Install, Truth::Absent, rng.u8(..3)),
+        1 => (Change::Upgrade, Truth::Loaded(0), rng.u8(1..3)),
+        _ => (Change::Downgrade, Truth::Loaded(2), rng.u8(..2)),
+    };
+    start[brought] = before;
+    let place = rng.usize(bringing + 1..=steps.len());
+    steps.insert(place, StepScene { plugin: brought, to: Some(to), verb, brought_by: Some(bringer) });
+    Some(Brings { bringer, brought, version: WRITTEN })
 }
 
 fn draw_waves(rng: &mut Rng, sites: &mut [SiteScene]) -> Vec<WavePlan> {

@@ -9,7 +9,7 @@ use plugport::exposed::{
 };
 
 use crate::{
-    scene::{StepScene, version},
+    scene::{StepScene, WRITTEN, version},
     world::{Heard, Time},
 };
 
@@ -51,6 +51,8 @@ pub(crate) struct Aim {
     pub(crate) is_settling: bool,
     /// What it is compared with: what was there when the workspace was prepared, or what is to be taken back.
     pub(crate) first: PluginState,
+    /// What was there when the workspace was prepared.
+    pub(crate) former: PluginState,
     /// How it is rolled back, if it is.
     pub(crate) rollback: Option<Rollback>,
 }
@@ -65,7 +67,9 @@ impl Running {
         };
         let aim = self.aim.as_mut()?;
         if state.satisfies(&aim.wanted) {
-            return Some(TaskResult::Unchanged);
+            let was_brought = aim.step.brought_by.is_some() && !aim.is_back && !aim.former.satisfies(&aim.wanted);
+            let before = presence_of(&aim.former).into();
+            return Some(if was_brought { TaskResult::Done { before, note: None } } else { TaskResult::Unchanged });
         }
         if !aim.may_be_there(&state) {
             return Some(TaskResult::Failed(fault(Cause::Drift)));
@@ -119,7 +123,8 @@ impl Running {
     fn result(&self, outcome: &Outcome) -> TaskResult {
         let Some(aim) = &self.aim else { return TaskResult::Failed(fault(Cause::Other)) };
         let cause = if self.is_token_refused { Cause::Token } else { Cause::Refused };
-        let before = presence_of(&aim.first);
+        let is_brought = aim.step.brought_by.is_some() && !aim.is_back;
+        let before = presence_of(if is_brought { &aim.former } else { &aim.first });
         match outcome {
             Outcome::Changed if aim.is_settling && aim.first.satisfies(&aim.wanted) && !aim.is_back => {
                 TaskResult::Unchanged
@@ -129,11 +134,11 @@ impl Running {
             Outcome::Unknown(_) => TaskResult::Unknown(fault(cause)),
             Outcome::Failed(_) => {
                 let seen = self.settling.as_ref().and_then(PendingChange::seen).unwrap_or(&aim.first);
-                let is_there = presence_of(seen) == before && is_broken(seen) == is_broken(&aim.first);
+                let is_there = presence_of(seen) == presence_of(&aim.first) && is_broken(seen) == is_broken(&aim.first);
                 match (is_there, aim.is_settling) {
                     (true, true) => TaskResult::NotDone,
                     (true, false) => TaskResult::Failed(fault(cause)),
-                    (false, true) if aim.step.verb == Change::Repin => TaskResult::NotDone,
+                    (false, true) if aim.step.verb == Change::Repin || aim.was_brought(seen) => TaskResult::NotDone,
                     (false, true) if aim.is_back && aim.may_be_there(seen) => TaskResult::NotDone,
                     (false, _) => TaskResult::Damaged {
                         before: before.into(),
@@ -152,6 +157,9 @@ impl Aim {
         if self.step.verb == Change::Repin || self.rollback.as_ref().is_some_and(|rollback| rollback.accepts_anything) {
             return true;
         }
+        if self.was_brought(state) {
+            return true;
+        }
         if !self.is_back {
             return presence_of(state) == presence_of(&self.first);
         }
@@ -165,7 +173,13 @@ impl Aim {
         let is_known = |presence: &Presence| presence_of(state) == *presence;
         let left = self.left().is_some_and(is_known);
         let is_other = matches!(state, PluginState::Loaded { .. }) && !state.satisfies(&self.wanted) && !left;
-        is_other && self.step.verb != Change::Repin && !is_known(&presence_of(&self.first))
+        is_other && self.step.verb != Change::Repin && !self.was_brought(state) && !is_known(&presence_of(&self.first))
+    }
+
+    /// Returns whether another step may have brought this along.
+    fn was_brought(&self, state: &PluginState) -> bool {
+        let written = Presence::Version(version(WRITTEN).clone());
+        self.step.brought_by.is_some() && presence_of(state) == written
     }
 
     /// What a step that failed half-way left.

@@ -522,6 +522,62 @@ mod tests {
         assert_eq!(posts(&heard).len(), 1);
     }
 
+    /// A server whose registry shows 1.2.0 and that unpacked `files` over it; `shows` says whether it tells what its files are.
+    async fn overwritten(files: &'static str, shows: bool) -> (Grafana, RecordedRequests) {
+        let state = Lock::new((true, files));
+        let answer = move |line: &str, _: &str| {
+            let mut state = state.lock().expect("the state");
+            match line {
+                "POST /sub/api/plugins/a-panel/install" => {
+                    *state = (true, "1.2.0");
+                    (200, String::new())
+                }
+                "POST /sub/api/plugins/a-panel/uninstall" => {
+                    state.0 = false;
+                    (200, String::new())
+                }
+                "GET /sub/api/plugins/a-panel/settings" if state.0 => settings("1.2.0"),
+                "GET /sub/api/plugins/a-panel/settings" => not_installed(),
+                "GET /sub/public/plugins/a-panel/plugin.json" if shows => settings(state.1),
+                "GET /sub/public/plugins/a-panel/plugin.json" => (400, "Bad Request: Not allowed.".to_owned()),
+                _ => (200, "[]".to_owned()),
+            }
+        };
+        serve(Box::new(answer)).await
+    }
+
+    #[tokio::test]
+    async fn a_plugin_with_the_files_of_another_version_is_installed_anew() {
+        let compared = || ChangeRequest { compares_files: true, ..request(Presence::Version(version())) };
+        let (grafana, heard) = overwritten("1.0.0", true).await;
+        let report = grafana.confirm(&ChangeRequest { before: Presence::Absent, ..compared() }).await;
+        assert!(matches!(report.outcome, Outcome::Unchanged), "it is not as wanted: {report:?}");
+        assert!(posts(&heard).is_empty());
+        let report = grafana.change(&compared()).await;
+        assert!(matches!(report.outcome, Outcome::Changed), "{report:?}");
+        let lines: Vec<_> = posts(&heard).into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, ["uninstall", "install"].map(|verb| format!("POST /sub/api/plugins/a-panel/{verb}")));
+        for (files, shows) in [("1.2.0", true), ("1.0.0", false)] {
+            let (grafana, heard) = overwritten(files, shows).await;
+            let report = grafana.change(&compared()).await;
+            assert!(matches!(report.outcome, Outcome::Unchanged), "{report:?}");
+            assert!(posts(&heard).is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_may_have_come_along_is_older_than_what_is_expected() {
+        let version_of = |text: &str| Presence::Version(text.parse().expect("a version"));
+        let brought = ChangeRequest {
+            before: version_of("1.0.0"),
+            expected: Expected::BeforeOrOlder(version_of("1.2.0")),
+            ..request(version_of("1.2.0"))
+        };
+        let accepted = |text: &str| brought.accepts_state(&PluginState::Loaded { version: text.parse().ok() });
+        assert!(["0.9.0", "1.0.0", "1.1.0", "1.2.0"].into_iter().all(accepted));
+        assert!(!accepted("1.3.0") && !brought.accepts_state(&PluginState::Absent));
+    }
+
     #[tokio::test]
     async fn w27_a_login_page_is_no_success() {
         let answer = |line: &str, _: &str| match line {

@@ -52,7 +52,7 @@ fn servers_before_12_get_dependents_first_and_then_what_they_brought_along() {
         (brought.join(", "), found.iter().map(sentence).collect::<Vec<_>>().join("; "))
     };
     for grafana in ["8.5.0", "10.4.0", "11.6.0"] {
-        assert_eq!(asked(grafana, &[]), ("a by y, x by a, y by a".to_owned(), String::new()), "{grafana}");
+        assert_eq!(asked(grafana, &[]), ("x by a, y by x".to_owned(), String::new()), "{grafana}");
         let (brought, found) = asked(grafana, &["x 2.0.0", "y 1.0.0"]);
         assert_eq!((brought.as_str(), found.as_str()), ("x by a, y by a", ""), "{grafana}");
     }

@@ -22,7 +22,7 @@ pub(crate) use report::{WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
 
 use super::{Ending, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};
-use crate::model::{Change, PluginVersion, Presence, Timestamp, WorkspaceName};
+use crate::model::{Change, Presence, Timestamp, WorkspaceName};
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,9 +215,8 @@ impl Engine {
         let action = &self.plan.actions[place];
         let seen = site.baseline.as_deref().and_then(|seen| seen.plugins.get(&action.plugin));
         let version = seen.filter(|seen| seen.installed).and_then(|seen| seen.version.as_ref());
-        // Somebody else may have installed the planned version before the rollout began.
-        let is_planned = |version: &&PluginVersion| action.to.as_ref().is_some_and(|to| to.same_release(version));
-        Some(version.filter(is_planned).map_or_else(|| action.former(), |version| Presence::Version(version.clone())))
+        // The plan may not know it, and somebody else may have installed the planned version before the rollout began.
+        Some(version.map_or_else(|| action.former(), |version| Presence::Version(version.clone())))
     }
 
     /// Returns when the last change of a step was begun. After a kill, what was sent then may still take effect for as long

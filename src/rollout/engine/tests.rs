@@ -395,6 +395,26 @@ fn what_is_held_goes_back_after_what_moves_it_and_before_what_changed_it() {
 }
 
 #[test]
+fn what_a_server_brings_along_goes_back_after_what_brings_it_to_what_was_there_before_both() {
+    let brought = |plan: &mut Plan| plan.actions[1].brought_by = vec!["acme-clock-panel".parse().expect("an id")];
+    let mut hand = plan(&[&["a"]], brought);
+    hand.change("a");
+    hand.ask();
+    hand.write(Record::GoingBack { reason: "I want it".to_owned() });
+    hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
+    // Its own change found what came along, which is not what was there before.
+    let rollback = hand.engine.rollback(&name("a"), 1).expect("a way back");
+    assert_eq!(rollback, Rollback { target: absent(), left: None, accepts_anything: false });
+    hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
+    // It is taken back too if only the step that brings it was carried out.
+    let mut hand = plan(&[&["a"]], brought);
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, TaskResult::Failed(fault(Cause::Refused)));
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 1 })]);
+}
+
+#[test]
 fn undo_tries_once_more_what_could_not_be_taken_back() {
     let mut hand = plan(&[&["a"]], |_| {});
     hand.change("a");

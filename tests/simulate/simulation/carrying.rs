@@ -66,7 +66,8 @@ impl Simulation {
         if let Task::Forward { .. } | Task::Settle { .. } = task {
             let wanted = Presence::from(step.to.map(version));
             let first = self.at_first(site, step)?;
-            return Ok(Some(Aim { step, wanted, is_back: false, is_settling, first, rollback: None }));
+            let former = first.clone();
+            return Ok(Some(Aim { step, wanted, is_back: false, is_settling, first, former, rollback: None }));
         }
         let Some(rollback) = self.engine.rollback(workspace, place) else {
             return Err(Violation(format!("there is no rollback for {task:?} on {workspace}")));
@@ -75,7 +76,8 @@ impl Simulation {
             return Err(Violation(format!("it is rolled back to {:?}", rollback.target)));
         };
         let first = step.to.map_or(PluginState::Absent, |to| crate::world::Truth::Loaded(to).state());
-        Ok(Some(Aim { step, wanted, is_back: true, is_settling, first, rollback: Some(rollback) }))
+        let former = first.clone();
+        Ok(Some(Aim { step, wanted, is_back: true, is_settling, first, former, rollback: Some(rollback) }))
     }
 
     /// Returns what was there when the workspace was prepared.
@@ -117,7 +119,7 @@ impl Simulation {
             }
             Doing::Send => {
                 let Some(aim) = &running.aim else { return Ok(()) };
-                self.check.sends(site, aim, &self.world)?;
+                self.check.sends(site, aim, &self.world, self.scene.sites[site].start[plugin])?;
                 let sent = self.world.send((site, plugin), &aim.wanted, aim.is_back, self.now);
                 if let Some((delay, effect)) = sent.effect {
                     self.schedule(self.now + delay, Event::Effect { site, effect });

@@ -81,7 +81,7 @@ impl Simulation {
     /// Draws a run from a seed.
     pub(crate) fn draw(seed: u64, has_history: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let scene = Scene::draw(&mut rng);
+        let scene = Scene::draw(&mut rng, seed);
         let (world, drifts) = World::draw(&scene, rng.fork());
         let count = scene.sites.len();
         let engine = Engine::new(scene.plan.clone());

@@ -13,7 +13,7 @@ use plugport::exposed::{
 
 use fault::{Trick, answer};
 
-use crate::scene::{ALONG, PLUGINS, Scene, SiteScene, THEIRS, plugin, version};
+use crate::scene::{Brings, PLUGINS, Scene, SiteScene, THEIRS, WRITTEN, plugin, version};
 
 /// Milliseconds since the rollout began.
 pub(crate) type Time = i64;
@@ -60,6 +60,15 @@ impl Truth {
         }
     }
 
+    /// Returns whether a server replaces it with a version that comes along: what is missing only before 12.
+    fn is_replaced_by(self, version: u8) -> bool {
+        match self {
+            Self::Absent => version == WRITTEN,
+            Self::Loaded(found) => found != version,
+            Self::Broken(_) => false,
+        }
+    }
+
     fn of(wanted: &Presence) -> Self {
         match wanted.version() {
             None => Self::Absent,
@@ -98,7 +107,7 @@ pub(crate) struct Effect {
 pub(crate) struct Workspace {
     pub(crate) cells: [Cell; PLUGINS],
     tricks: Vec<Trick>,
-    brings: Option<(usize, usize)>,
+    brings: Option<Brings>,
     account: Option<usize>,
     busy_until: Time,
     unreadable_until: Time,
@@ -173,15 +182,19 @@ impl World {
         }
         (cell.truth, cell.by) = (effect.truth, effect.by);
         cell.is_ill = effect.is_ill;
-        let brings = workspace.brings.filter(|(bringer, _)| *bringer == effect.plugin && effect.truth != Truth::Absent);
-        if let Some((_, brought)) = brings
+        let brings = workspace.brings.filter(|one| one.bringer == effect.plugin && effect.truth != Truth::Absent);
+        if let Some(Brings { brought, version, .. }) = brings
             && workspace.cells[brought].by != Who::Them
-            && matches!(workspace.cells[brought].truth, Truth::Loaded(found) if found != ALONG)
+            && workspace.cells[brought].truth.is_replaced_by(version)
         {
             self.rows[32] += 1;
-            workspace.cells[brought].truth = Truth::Loaded(ALONG);
-            workspace.cells[brought].by = if effect.by == Who::Them { Who::Them } else { Who::Along };
-            workspace.cells[brought].theirs_at = now;
+            let cell = &mut workspace.cells[brought];
+            if version == WRITTEN {
+                cell.former = cell.former.or(Some(cell.truth));
+            }
+            cell.truth = Truth::Loaded(version);
+            cell.by = if effect.by == Who::Them { Who::Them } else { Who::Along };
+            cell.theirs_at = now;
         }
     }
 

@@ -18,6 +18,7 @@ use crate::{
     journal::RolloutId,
     model::{Change, Presence, WorkspaceName},
     ops::{Context, content},
+    resolver::overwrites_dependencies,
     rollout::{
         Cause, Content, ContentItem, Fault, Gate, Observation, Plan, PlannedChange, PlannedWorkspace, PreviousState,
         Rollback, Step, Task, TaskResult,
@@ -186,6 +187,11 @@ impl TaskRunner {
         &self.plan.workspaces[&self.workspace]
     }
 
+    /// Returns whether the server unpacks dependencies over installed plugins.
+    fn overwrites_dependencies(&self) -> bool {
+        self.planned_workspace().grafana.as_ref().is_some_and(overwrites_dependencies)
+    }
+
     /// Returns the changes of plugins of this workspace.
     fn actions(&self) -> impl Iterator<Item = &PlannedChange> {
         self.plan.steps(&self.workspace).filter_map(|step| match step {
@@ -204,7 +210,11 @@ impl TaskRunner {
             Task::Prepare => reading.saturating_mul(6),
             Task::Gate => reading.saturating_add(self.plan.policy.gate_timeout),
             Task::Settle { .. } | Task::SettleBack { .. } => reading.saturating_add(settings.settle_timeout),
-            Task::Forward { .. } | Task::Back { .. } => changing.saturating_add(settings.retry_after),
+            // A plugin whose files are those of another version is removed and installed besides.
+            Task::Forward { .. } | Task::Back { .. } => {
+                let times = if self.overwrites_dependencies() { 3 } else { 1 };
+                changing.saturating_mul(times).saturating_add(settings.retry_after)
+            }
         };
         limit.saturating_add(MARGIN)
     }

@@ -16,7 +16,6 @@ use crate::{
     },
     model::{Change, Presence},
     ops::blocking,
-    resolver::overwrites_dependencies,
     rollout::{Cause, Fault, PlannedChange, Task, TaskResult},
 };
 
@@ -99,7 +98,7 @@ impl TaskRunner {
     /// Returns whether the server may have unpacked another version of a plugin over the installed one.
     fn may_have_other_files(&self, planned: &PlannedChange) -> bool {
         let is_moved = planned.action == Change::Repin || !planned.brought_by.is_empty();
-        is_moved && self.planned_workspace().grafana.as_ref().is_some_and(overwrites_dependencies)
+        is_moved && self.overwrites_dependencies()
     }
 }
 
