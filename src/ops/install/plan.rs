@@ -181,7 +181,7 @@ fn reinstallation(index: &Index, ready: &Ready, wish: InstallWish) -> Result<Opt
     let (mut step, _) = plan_one(index, ready, wish)?;
     let there = ready.state.plugins.get(&step.plugin).and_then(|installed| installed.version.as_ref());
     let Some(version) = step.package.as_ref().and(there) else { return Ok(None) };
-    let stays = step.action.as_ref().is_ok_and(|action| action.is_nothing());
+    let stays = step.action.as_ref().is_ok_and(VersionChange::is_nothing);
     step.action = Ok(VersionChange::reinstall(version.clone()));
     Ok(stays.then_some(step))
 }
