@@ -221,7 +221,7 @@ fn a_plugin_that_needs_a_core_plugin_is_announced_to_fail_since_13() {
     assert_eq!(world.run(&["install", "acme-text-app", "--on", "prod"]).expect_code(0).stderr, "");
 }
 
-/// Grafana before 11.3 refuses a plugin where something that it needs is there already (protocol page 8).
+/// Before Grafana 12 a plugin comes before what it needs, which the server brings along (`grafana-by-version`, section 2).
 #[test]
 fn an_old_server_brings_what_is_needed_with_what_needs_it() {
     let (world, workspace) = World::new(catalog()).workspace("prod", "11.2.0");

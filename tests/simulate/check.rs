@@ -201,9 +201,9 @@ impl Check {
         let step = scene.sites[site].steps[step];
         let cell = &world.sites[site].cells[step.plugin];
         let is_back = matches!(task, Task::Back { .. } | Task::SettleBack { .. }) && step.verb != Change::Repin;
-        // What may have come along, and did not, is as it was at the start.
-        let untouched = step.brought_by.map(|_| scene.sites[site].start[step.plugin]);
-        let right = if is_back { cell.former.or(untouched).and_then(Truth::version) } else { step.to };
+        // Where nothing was sent before the way back, it is as it was at the start.
+        let start = scene.sites[site].start[step.plugin];
+        let right = if is_back { cell.former.unwrap_or(start).version() } else { step.to };
         ensure(cell.by == Who::Them || same(right, cell.truth), || {
             format!("{task:?} on {} is said to be {result:?}, and it is {:?}", name(site), cell.truth)
         })

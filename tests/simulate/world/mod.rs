@@ -281,7 +281,7 @@ impl World {
             return Sent { heard, latency, effect: None };
         }
         let cell = &mut self.sites[site].cells[plugin];
-        if cell.former.is_none() {
+        if cell.former.is_none() && !is_back {
             cell.former = Some(cell.read);
         }
         let tricks = &mut self.sites[site].tricks;
