@@ -5,17 +5,14 @@
 
 use super::{Grafana, Settled, wire};
 use crate::{
-    fleet::{
-        settle::{Failure, Outcome, PluginState},
-        target::ChangeRequest,
-    },
+    fleet::settle::{Failure, Outcome, PluginState},
     model::{PluginId, PluginVersion, Presence},
 };
 
 impl Grafana {
     /// Returns the version of a plugin's files if it is not the one that the server shows; `None` also if the server does
     /// not tell.
-    pub(super) async fn other_files(&self, id: &PluginId, shown: &PluginVersion) -> Option<PluginVersion> {
+    pub(in crate::fleet) async fn other_files(&self, id: &PluginId, shown: &PluginVersion) -> Option<PluginVersion> {
         let plugin_json = self.get("a plugin's files", &["public", "plugins", id.as_str(), "plugin.json"], &[]).await;
         let found = plugin_json.ok().as_ref().and_then(wire::version)?;
         (!found.same_release(shown)).then_some(found)
@@ -23,18 +20,23 @@ impl Grafana {
 
     /// Installs a plugin anew if its files are those of another version than the wanted one, which the server shows: an
     /// installation alone is answered with 409.
-    pub(super) async fn settle_files(&self, request: &ChangeRequest, settled: Settled) -> Settled {
-        let Some(version) = request.wanted.version().filter(|_| request.compares_files) else { return settled };
-        let is_reached = matches!(settled.outcome, Outcome::Changed | Outcome::Unchanged);
-        if !is_reached || self.other_files(&request.plugin, version).await.is_none() {
+    pub(in crate::fleet) async fn settle_files(
+        &self,
+        id: &PluginId,
+        wanted: &PluginVersion,
+        settled: Settled,
+    ) -> Settled {
+        let is_reached = |settled: &Settled| matches!(settled.outcome, Outcome::Changed | Outcome::Unchanged);
+        if !is_reached(&settled) || self.other_files(id, wanted).await.is_none() {
             return settled;
         }
-        let shown = PluginState::Loaded { version: Some(version.clone()) };
-        let mut again = self.settle(&request.plugin, &Presence::Absent, shown).await;
-        if matches!(again.outcome, Outcome::Changed | Outcome::Unchanged) {
-            again = self.settle(&request.plugin, &request.wanted, PluginState::Absent).await;
-            let is_reached = matches!(again.outcome, Outcome::Changed | Outcome::Unchanged);
-            if is_reached && let Some(found) = self.other_files(&request.plugin, version).await {
+        let shown = PluginState::Loaded { version: Some(wanted.clone()) };
+        let mut again = self.settle(id, &Presence::Absent, shown).await;
+        if is_reached(&again) {
+            again = self.settle(id, &Presence::Version(wanted.clone()), PluginState::Absent).await;
+            if is_reached(&again)
+                && let Some(found) = self.other_files(id, wanted).await
+            {
                 again.outcome = Outcome::Failed(Failure::OtherFiles { found });
             }
         }

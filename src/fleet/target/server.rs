@@ -121,7 +121,10 @@ impl Grafana {
             return Err(request.drifted(before.presence()));
         }
         let settled = self.settle(&request.plugin, &request.wanted, before).await;
-        Ok(self.settle_files(request, settled).await)
+        match request.wanted.version().filter(|_| request.compares_files) {
+            Some(version) => Ok(self.settle_files(&request.plugin, version, settled).await),
+            None => Ok(settled),
+        }
     }
 
     async fn access(&self) -> Result<Option<String>, Obstacle> {

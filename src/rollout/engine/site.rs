@@ -229,8 +229,11 @@ impl SiteState {
         let is_rolled_back = |earlier: usize| self.needs_rollback(earlier) || self.steps[earlier].state.is_unknown();
         let (is_hold, is_without_use) = (self.is_hold(step), self.is_without_use(step));
         let brought_by = &self.steps[step].brought_by;
-        let is_moved =
-            if is_hold { (0..step).any(is_rolled_back) } else { brought_by.iter().any(|earlier| is_rolled_back(*earlier)) };
+        let is_moved = if is_hold {
+            (0..step).any(is_rolled_back)
+        } else {
+            brought_by.iter().any(|earlier| is_rolled_back(*earlier))
+        };
         let state = &mut self.steps[step].state;
         match state {
             StepState::Changed(change) if is_without_use => *state = StepState::RolledBack(std::mem::take(change)),

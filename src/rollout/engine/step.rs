@@ -169,7 +169,10 @@ impl StepState {
 
 /// Returns the order in which steps are rolled back: the reverse, but what a server brings along comes after what brings it,
 /// and what is held is held again after all that may have moved it, and before what changed it on purpose.
-pub(super) fn rollback_order<'a>(steps: &[(StepRef, &PluginId)], brought_by: impl Fn(usize) -> &'a [usize]) -> Vec<usize> {
+pub(super) fn rollback_order<'a>(
+    steps: &[(StepRef, &PluginId)],
+    brought_by: impl Fn(usize) -> &'a [usize],
+) -> Vec<usize> {
     topological_order(reverse(steps), |step| brought_by(*step).to_vec())
 }
 

@@ -400,7 +400,7 @@ fn what_a_server_brings_along_goes_back_after_what_brings_it_to_what_was_there_b
     let mut hand = plan(&[&["a"]], brought);
     hand.change("a");
     hand.ask();
-    hand.write(Record::GoingBack { reason: "I want it".to_owned() });
+    hand.write(Record::RollingBack { reason: "I want it".to_owned() });
     hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
     // Its own change found what came along, which is not what was there before.
     let rollback = hand.engine.rollback(&name("a"), 1).expect("a way back");
