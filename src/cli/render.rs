@@ -126,7 +126,10 @@ fn ended(plan: &Plan, workspace: &WorkspaceName, task: Task, result: &TaskResult
         (Task::Prepare, TaskResult::Failed(fault) | TaskResult::Unknown(fault)) => {
             format!("failed: {workspace}: {}", fault.message)
         }
-        (Task::Gate, TaskResult::Healthy) => format!("{workspace}: healthy"),
+        (Task::Gate, TaskResult::Healthy { notes }) if notes.is_empty() => format!("{workspace}: healthy"),
+        (Task::Gate, TaskResult::Healthy { notes }) => {
+            format!("{workspace}: healthy as far as it was checked: {}", notes.join("; "))
+        }
         (Task::Gate, TaskResult::Unhealthy { reasons }) => {
             format!("{workspace}: not healthy, or not yet: {}", reasons.join("; "))
         }
@@ -140,7 +143,7 @@ fn ended(plan: &Plan, workspace: &WorkspaceName, task: Task, result: &TaskResult
             format!("failed: {workspace}: {what}{word} {}", fault.message)
         }
         (_, TaskResult::Unknown(fault)) => format!("unknown: {workspace}: {what}{word} {}", fault.message),
-        (_, TaskResult::Ready { .. } | TaskResult::Healthy | TaskResult::Unhealthy { .. }) => return None,
+        (_, TaskResult::Ready { .. } | TaskResult::Healthy { .. } | TaskResult::Unhealthy { .. }) => return None,
     })
 }
 

@@ -1,21 +1,28 @@
 //! Whether a site accepts the password that is sent with every request.
 //!
-//! *Invariant:* until the first answer came only one request is under way, and after a 401 none is sent any more: Grafana
-//! locks an account after five wrong passwords within five minutes, also for its owner.
+//! *Invariant:* until the first answer came only one request is under way, and a 401 as the first answer ends all requests:
+//! Grafana locks an account after five wrong passwords within five minutes, also for its owner. A password that was
+//! accepted may be refused by a single route; only several refusals in a row end the requests then.
 //! *Not for:* tokens, which lock nobody out and which older servers refuse for single questions.
 
 use std::{
     future::Future,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use tokio::sync::Mutex;
 
-/// What the first answer said.
+/// So many refusals in a row end the requests with a password that was accepted before.
+const MAX_REFUSALS: u32 = 3;
+
+/// What the answers so far said.
 #[derive(Debug, Default)]
 pub(super) struct Login {
-    is_accepted: AtomicBool,
+    /// Whether the first request is over, and was not refused.
+    is_open: AtomicBool,
     is_refused: AtomicBool,
+    /// Refusals in a row.
+    refusals: AtomicU32,
     /// Held while the first request is under way.
     first: Mutex<()>,
 }
@@ -27,20 +34,31 @@ impl Login {
         request: impl Future<Output = T>,
         status: impl Fn(&T) -> Option<u16>,
     ) -> Option<T> {
-        let first = if self.is_accepted.load(Ordering::Acquire) { None } else { Some(self.first.lock().await) };
+        let first = if self.is_open.load(Ordering::Acquire) { None } else { Some(self.first.lock().await) };
         if self.is_refused.load(Ordering::Acquire) {
             return None;
         }
         // What waited for the first answer need not make the others wait.
-        let first = first.filter(|_| !self.is_accepted.load(Ordering::Acquire));
+        let first = first.filter(|_| !self.is_open.load(Ordering::Acquire));
         let answer = request.await;
-        match status(&answer) {
-            Some(401) => self.is_refused.store(true, Ordering::Release),
-            Some(_) => self.is_accepted.store(true, Ordering::Release),
-            None => {}
-        }
+        self.note(status(&answer), first.is_some());
         drop(first);
         Some(answer)
+    }
+
+    fn note(&self, status: Option<u16>, is_first: bool) {
+        if status != Some(401) {
+            // A server that gives no answer must not make all other requests wait for one another.
+            self.is_open.store(true, Ordering::Release);
+            if status.is_some() {
+                self.refusals.store(0, Ordering::Release);
+            }
+            return;
+        }
+        let refusals = self.refusals.fetch_add(1, Ordering::AcqRel) + 1;
+        if is_first || refusals >= MAX_REFUSALS {
+            self.is_refused.store(true, Ordering::Release);
+        }
     }
 }
 
@@ -74,9 +92,14 @@ mod tests {
         let (login, sent) = (Login::default(), AtomicUsize::new(0));
         assert_eq!(ask(&login, &sent, 404).await, Some(404));
         assert!(join_all((0..10).map(|_| ask(&login, &sent, 200))).await.iter().all(Option::is_some));
+        // One route may refuse a password that all others accept.
         assert_eq!(ask(&login, &sent, 401).await, Some(401));
+        assert_eq!(ask(&login, &sent, 200).await, Some(200));
+        for _ in 0..3 {
+            assert_eq!(ask(&login, &sent, 401).await, Some(401));
+        }
         assert_eq!(ask(&login, &sent, 200).await, None);
-        assert_eq!(sent.load(Ordering::SeqCst), 12);
+        assert_eq!(sent.load(Ordering::SeqCst), 16);
     }
 
     #[tokio::test]

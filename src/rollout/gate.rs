@@ -89,6 +89,9 @@ pub enum Probe {
     Forbidden,
 }
 
+/// What is said of a plugin whose check is gone.
+const NO_CHECK: &str = "it was checked before, and answers now as if it had no backend";
+
 /// What a gate compares with what it sees.
 #[derive(Clone, Copy, Debug)]
 pub struct Gate<'a> {
@@ -132,8 +135,12 @@ impl Gate<'_> {
     fn data_source_problems(&self, seen: &Observation) -> Vec<String> {
         let stays = |before: &&DataSourceSeen| self.wanted.get(&before.plugin) != Some(&None);
         let known = self.baseline.data_sources.iter().filter(|(_, before)| stays(before));
-        let mut problems: Vec<_> =
-            known.filter_map(|(key, before)| evaluate_data_source(before, seen.data_sources.get(key))).collect();
+        let mut problems: Vec<_> = known
+            .filter_map(|(key, before)| {
+                let has_backend = seen.plugins.get(&before.plugin).and_then(|plugin| plugin.has_backend);
+                evaluate_data_source(before, seen.data_sources.get(key), has_backend)
+            })
+            .collect();
         let is_made = |key: &str| {
             let uid = key.rsplit('/').next().unwrap_or(key);
             !self.baseline.data_sources.contains_key(key) && (self.made.contains(key) || self.made.contains(uid))
@@ -223,6 +230,8 @@ fn evaluate_plugin(
     }
     let reason = match now.health.as_ref()? {
         Probe::NotOffered(answer) if before.is_some_and(PluginSeen::is_well) => answer,
+        // Grafana answers 404 for a backend that it does not know, as for one without a check.
+        Probe::Unsupported if now.has_backend == Some(true) && before.is_some_and(PluginSeen::is_well) => NO_CHECK,
         health => health.problem()?,
     };
     (!before.is_some_and(|before| before.excuses(now))).then(|| format!("{id} is unhealthy: {}", printable(reason)))
@@ -233,7 +242,11 @@ fn refused(plugin: Option<&PluginSeen>) -> String {
     error.map_or_else(String::new, |error| format!(", and it was not loaded: {}", printable(error)))
 }
 
-fn evaluate_data_source(before: &DataSourceSeen, now: Option<&DataSourceSeen>) -> Option<String> {
+fn evaluate_data_source(
+    before: &DataSourceSeen,
+    now: Option<&DataSourceSeen>,
+    has_backend: Option<bool>,
+) -> Option<String> {
     let (name, plugin) = (printable(&before.name), &before.plugin);
     let was_healthy = before.health == Probe::Healthy;
     let worked = before.smoke == Some(Probe::Healthy);
@@ -243,11 +256,12 @@ fn evaluate_data_source(before: &DataSourceSeen, now: Option<&DataSourceSeen>) -
     };
     let lost = match &now.health {
         Probe::NotOffered(answer) if was_healthy => Some(answer.as_str()),
-        health => health.problem().filter(|_| was_healthy || before.health == Probe::Unsupported),
+        Probe::Unsupported if was_healthy && has_backend == Some(true) => Some(NO_CHECK),
+        health => health.problem().filter(|_| !matches!(before.health, Probe::Unhealthy(_) | Probe::NoAnswer(_))),
     };
     if let Some(reason) = lost {
         return Some(format!(
-            "the data source {name} of {plugin} was healthy and is not any more: {}",
+            "the data source {name} of {plugin} is unhealthy, and was not before: {}",
             printable(reason)
         ));
     }
@@ -273,7 +287,9 @@ impl PluginSeen {
     /// Returns whether what was seen before excuses an unhealthy plugin now: it was as ill, and not only for want of a
     /// backend that the version of now has.
     fn excuses(&self, now: &Self) -> bool {
-        let was_ill = self.installed && matches!(self.health, Some(Probe::Unhealthy(_)));
+        let was_ill = self.installed
+            && matches!(self.health, Some(Probe::Unhealthy(_)))
+            && matches!(now.health, Some(Probe::Unhealthy(_)));
         was_ill && (self.has_backend == Some(true) || now.has_backend != Some(true))
     }
 }

@@ -190,7 +190,11 @@ pub enum TaskResult {
     /// The outcome is unknown.
     Unknown(Fault),
     /// Of [`Task::Gate`]: healthy.
-    Healthy,
+    Healthy {
+        /// What could not be checked.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
+    },
     /// Of [`Task::Gate`]: unhealthy, or not healthy yet.
     Unhealthy {
         /// What is wrong, one sentence each.

@@ -124,7 +124,7 @@ impl Check {
         let mine = &mut self.sites[site];
         mine.task = None;
         if task == Task::Gate {
-            if *result == TaskResult::Healthy { mine.streak.push(at) } else { mine.streak.clear() }
+            if matches!(result, TaskResult::Healthy { .. }) { mine.streak.push(at) } else { mine.streak.clear() }
         }
         let Some(step) = task.step() else { return };
         let is_back = matches!(task, Task::Back { .. } | Task::SettleBack { .. });

@@ -57,7 +57,7 @@ impl WorkspaceError {
     }
 
     /// Returns whether this answer to an optional question means that the workspace does not offer it: any 4xx but those
-    /// that ask for another try, a redirect, or something that is no JSON.
+    /// that ask for another try, a redirect, or a web page.
     ///
     /// A gateway answers what it keeps back with 400, 403 or 404, a proxy with its page (Amazon:
     /// amazon-managed-grafana-roadmap#41, terraform-provider-grafana#1454).
@@ -67,8 +67,8 @@ impl WorkspaceError {
             Self::NotReached(_) | Self::Refused { .. } => {
                 matches!(self.status(), Some(300..=407 | 409..=428 | 430..=499))
             }
-            Self::NotGrafana { .. } | Self::Answer { .. } => true,
-            Self::Shape { .. } => false,
+            Self::NotGrafana { .. } => true,
+            Self::Answer { .. } | Self::Shape { .. } => false,
         }
     }
 }
@@ -78,7 +78,7 @@ diagnose!(WorkspaceError {
     NotReached(error) => error.kind(), CHECK_ADDRESS;
     NotGrafana => Kind::Network, CHECK_ADDRESS;
     Shape => Kind::Failed, CHECK_ADDRESS;
-    Refused { status: 401 } => Kind::Failed, "the token of this workspace is wrong or expired";
+    Refused { status: 401 } => Kind::Failed, "the token, or the user and the password, of this workspace is wrong or expired";
     Refused => Kind::Failed, "the token of this workspace lacks a permission: it needs the Admin role";
     Answer => Kind::Failed;
 });

@@ -26,6 +26,8 @@ const MAX_SILENT: u32 = 2;
 const MAX_SILENT_IN_ALL: u32 = 3;
 /// How much of what a workspace says is kept, in characters.
 const SHOWN: usize = 300;
+/// What is said of a success that is not Grafana's.
+const OTHER_PAGE: &str = "the answer is not Grafana's";
 /// The greatest answer to a query, in bytes.
 const QUERY_BYTES: u64 = 16 << 20;
 /// Data sources are asked by uid, and queries go to `/api/ds/query`, from this version on.
@@ -96,6 +98,8 @@ enum HealthAnswer {
     /// The workspace, or a gateway in front of it, does not offer the question: a 4xx without JSON, a redirect or a web
     /// page.
     NotOffered(String),
+    /// A success that is not Grafana's: a login page, or that of a proxy in front of a server that is down.
+    OtherPage,
     /// No usable answer; or none at all.
     Nothing(String),
 }
@@ -153,7 +157,7 @@ impl Prober<'_> {
             403 => Ok(HealthAnswer::Forbidden),
             status => Ok(match json::parse(&bytes, Limits::CATALOG, KeyComparison::Exact) {
                 Ok(document) => HealthAnswer::Json(status, document, reply.message),
-                Err(_) if status < 300 => HealthAnswer::NotOffered("the answer is not Grafana's".to_owned()),
+                Err(_) if status < 300 => HealthAnswer::OtherPage,
                 Err(_) if status < 500 && !matches!(status, 408 | 429) => {
                     HealthAnswer::NotOffered(describe_status(status, reply.message.as_deref()))
                 }
@@ -178,11 +182,15 @@ impl Prober<'_> {
             HealthAnswer::Nothing(why) => return Ok(Probe::NoAnswer(why)),
             HealthAnswer::Forbidden => return self.own_settings("it may not be requested").await,
             HealthAnswer::NotOffered(why) => return self.own_settings(&why).await,
+            HealthAnswer::OtherPage => return self.own_settings(OTHER_PAGE).await,
         };
         self.version = wire::health_version(&document);
         match document.get("database").and_then(Value::as_str) {
             Some("ok") if status < 300 => Ok(Probe::Healthy),
-            Some(state) => Ok(Probe::Unhealthy(format!("its database is `{}`", escaped(state)))),
+            Some(state) => {
+                let state = self.grafana.site.mask(state, &[]);
+                Ok(Probe::Unhealthy(format!("its database is `{}`", escaped(&state))))
+            }
             None if status >= 500 => Ok(Probe::NoAnswer(describe_status(status, message.as_deref()))),
             None => self.own_settings(&describe_status(status, message.as_deref())).await,
         }
@@ -197,10 +205,11 @@ impl Prober<'_> {
                 self.version = wire::settings_version(&settings);
                 Probe::Healthy
             }
-            HealthAnswer::Json(status, _, message) if status >= 500 => {
+            HealthAnswer::Json(status, _, message) if status >= 500 || matches!(status, 408 | 429) => {
                 Probe::NoAnswer(describe_status(status, message.as_deref()))
             }
             HealthAnswer::Nothing(why) => Probe::NoAnswer(why),
+            HealthAnswer::OtherPage => Probe::NoAnswer(OTHER_PAGE.to_owned()),
             _ => Probe::NotOffered(why.to_owned()),
         })
     }
@@ -209,7 +218,7 @@ impl Prober<'_> {
         let (version, error) = match self.state(id).await? {
             Ok(PluginState::Absent) => return Ok(PluginSeen::default()),
             Ok(PluginState::Loaded { version }) => (version, None),
-            Ok(PluginState::Broken { code, version }) => (version, Some(escaped(&code))),
+            Ok(PluginState::Broken { code, version }) => (version, Some(escaped(&self.grafana.site.mask(&code, &[])))),
             // Neither there nor away: whichever is wanted, this is not it.
             Err(why) => {
                 let error = Some(format!("it could not be read: {why}"));
@@ -379,11 +388,13 @@ impl Grafana {
             HealthAnswer::Json(status, document, message) => (status, document, message),
             HealthAnswer::Forbidden => return Probe::Forbidden,
             HealthAnswer::NotOffered(why) => return Probe::NotOffered(why),
+            HealthAnswer::OtherPage => return Probe::NoAnswer(OTHER_PAGE.to_owned()),
             HealthAnswer::Nothing(why) => return Probe::NoAnswer(why),
         };
         let state = document.get("status").and_then(Value::as_str).unwrap_or_default();
         match status {
-            200..=299 if state.is_empty() || state.eq_ignore_ascii_case("ok") => Probe::Healthy,
+            200..=299 if state.eq_ignore_ascii_case("ok") => Probe::Healthy,
+            200..=299 if state.is_empty() => Probe::NoAnswer("the answer has no status".to_owned()),
             404 => Probe::Unsupported,
             408 | 429 | 502 | 504 => Probe::NoAnswer(describe_status(status, message.as_deref())),
             200..=299 => {
@@ -400,6 +411,7 @@ impl Grafana {
             HealthAnswer::Json(status, document, message) => (status, document, message),
             HealthAnswer::Forbidden => return Probe::Forbidden,
             HealthAnswer::NotOffered(why) => return Probe::NotOffered(why),
+            HealthAnswer::OtherPage => return Probe::NoAnswer(OTHER_PAGE.to_owned()),
             HealthAnswer::Nothing(why) => return Probe::NoAnswer(why),
         };
         let results = document.get("results").and_then(Value::as_object);
@@ -422,7 +434,11 @@ fn unread(look: &ProbeTargets, organisation: i64, error: &WorkspaceError) -> Vec
     let asked = look.plugins.iter().filter(|(_, known)| known.is_data_source != Some(false));
     let line = |(id, _): (&PluginId, &ProbeHints)| {
         let message = escaped(&Chain(error).to_string());
-        let health = if error.is_not_offered() { Probe::NotOffered(message) } else { Probe::NoAnswer(message) };
+        let health = if error.is_not_offered() && error.status().is_some() {
+            Probe::NotOffered(message)
+        } else {
+            Probe::NoAnswer(message)
+        };
         let name = "the list of data sources".to_owned();
         (format!("{organisation}/*{id}"), DataSourceSeen { plugin: id.clone(), name, health, smoke: None })
     };

@@ -147,7 +147,7 @@ fn describe(seen: &PluginState) -> String {
 }
 
 diagnose!(Failure {
-    Refused { status: 401 } => Kind::Failed, "the token of this workspace is wrong or expired";
+    Refused { status: 401 } => Kind::Failed, "the token, or the user and the password, of this workspace is wrong or expired";
     Refused { status: 403 } => Kind::Failed,
         "the token needs the permission `plugins:install`: the Admin role on AMG, a server admin elsewhere; core plugins \
          cannot be changed";

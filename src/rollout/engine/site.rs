@@ -86,7 +86,7 @@ pub(super) fn can_come_of(task: Task, result: &TaskResult) -> bool {
     match result {
         Failed(_) | Unknown(_) => true,
         Ready { .. } => task == Task::Prepare,
-        Healthy | Unhealthy { .. } => task == Task::Gate,
+        Healthy { .. } | Unhealthy { .. } => task == Task::Gate,
         NotDone => matches!(task, Task::Settle { .. } | Task::SettleBack { .. }),
         Done { .. } | Unchanged | Damaged { .. } => !matches!(task, Task::Prepare | Task::Gate),
     }
@@ -345,7 +345,9 @@ impl SiteState {
             _ => return,
         };
         looks.due = after(at, rules.pause);
-        if *result == TaskResult::Healthy {
+        if let TaskResult::Healthy { notes } = result {
+            let new: Vec<_> = notes.iter().filter(|note| !self.notes.contains(note)).cloned().collect();
+            self.notes.extend(new);
             looks.passes += 1;
             if looks.passes >= rules.passes {
                 self.stage = passed;

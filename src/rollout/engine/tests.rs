@@ -208,14 +208,14 @@ fn a_gate_wants_its_looks_in_a_row() {
         plan.policy.gate_passes = NonZeroUsize::MIN.saturating_add(1);
     });
     hand.change("a");
-    for result in [TaskResult::Healthy, ill(), TaskResult::Healthy] {
+    for result in [TaskResult::Healthy { notes: Vec::new() }, ill(), TaskResult::Healthy { notes: Vec::new() }] {
         hand.carry_out("a", Task::Gate, result);
         assert!(
             matches!(hand.ask()[..], [EngineCommand::Wait { until }] if until == after(hand.at(), Duration::from_secs(5)))
         );
         hand.now += 5;
     }
-    hand.carry_out("a", Task::Gate, TaskResult::Healthy);
+    hand.carry_out("a", Task::Gate, TaskResult::Healthy { notes: Vec::new() });
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
 }
 
@@ -242,11 +242,11 @@ fn a_gate_is_looked_at_once_more_after_the_pause_of_its_wave() {
         plan.policy.soak = Duration::from_mins(1);
     });
     hand.change("a");
-    hand.carry_out("a", Task::Gate, TaskResult::Healthy);
+    hand.carry_out("a", Task::Gate, TaskResult::Healthy { notes: Vec::new() });
     assert_eq!(hand.ask(), [EngineCommand::Wait { until: Timestamp::from_milliseconds(60_000) }]);
     hand.now = 60;
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Gate)]);
-    hand.carry_out("a", Task::Gate, TaskResult::Healthy);
+    hand.carry_out("a", Task::Gate, TaskResult::Healthy { notes: Vec::new() });
     assert_eq!(hand.tasks(), [("b".to_owned(), Task::Prepare)]);
 }
 
@@ -451,8 +451,8 @@ fn an_entry_that_cannot_follow_is_refused_and_changes_nothing() {
         Record::WaveDone { wave: 0 },
         Record::Finished { ending: Ending::Done },
         Record::Intent { workspace: name("z"), task: Task::Prepare },
-        ended("a", Task::Gate, TaskResult::Healthy),
-        ended("a", Task::Prepare, TaskResult::Healthy),
+        ended("a", Task::Gate, TaskResult::Healthy { notes: Vec::new() }),
+        ended("a", Task::Prepare, TaskResult::Healthy { notes: Vec::new() }),
     ];
     for record in odd {
         assert!(hand.try_write(record.clone()).is_err(), "{record:?}");

@@ -208,7 +208,11 @@ impl Simulation {
         ensure(!is_fresh || is_well == reasons.is_empty(), || {
             format!("the gate of {} says {reasons:?}, and it is well: {is_well}", name(site))
         })?;
-        Ok(if reasons.is_empty() { TaskResult::Healthy } else { TaskResult::Unhealthy { reasons } })
+        Ok(if reasons.is_empty() {
+            TaskResult::Healthy { notes: Vec::new() }
+        } else {
+            TaskResult::Unhealthy { reasons }
+        })
     }
 
     /// Compares what is there with the plan's ground, for the plugins that are changed.

@@ -220,6 +220,7 @@ impl Grafana {
         let group = match self.get("an API group", &["apis", name], &[]).await {
             Ok(group) => group,
             // Older servers have no groups, and some answer with their web page.
+            Err(WorkspaceError::Answer { .. }) => return Ok(None),
             Err(error) if error.is_not_offered() => return Ok(None),
             Err(error) => return Err(error),
         };

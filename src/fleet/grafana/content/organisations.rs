@@ -77,8 +77,12 @@ impl Grafana {
 
     /// Returns the server, asked about another organisation without a trace, where it can be asked so.
     pub async fn look_into(&self, organisation: &OrganisationInfo) -> Result<Option<Self>, WorkspaceError> {
-        if self.current_organisation().await? == organisation.id {
-            return Ok(Some(self.clone()));
+        match self.current_organisation().await {
+            Ok(current) if current == organisation.id => return Ok(Some(self.clone())),
+            Ok(_) => {}
+            // The one that [`Self::organisations`] names where the server tells none: nothing is switched for it.
+            Err(error) if organisation.name.is_empty() && error.is_not_offered() => return Ok(Some(self.clone())),
+            Err(error) => return Err(error),
         }
         let site = self.site.for_organisation(organisation.id);
         let grafana = Self { site, ..self.clone() };
@@ -99,10 +103,7 @@ impl Grafana {
     }
 
     async fn current_organisation(&self) -> Result<i64, WorkspaceError> {
-        let answer = match self.get("organisation", &["api", "org"], &[]).await {
-            Err(error) if error.status() != Some(401) && error.is_not_offered() => return Ok(FIRST),
-            answer => answer?,
-        };
+        let answer = self.get("organisation", &["api", "org"], &[]).await?;
         let id = answer.get("id").and_then(Value::as_i64);
         id.ok_or(WorkspaceError::Shape { what: "organisation", lacks: "id" })
     }

@@ -89,7 +89,7 @@ impl ContentError {
 
 diagnose!(ContentError {
     forward Workspace, NotSent { source };
-    Refused { status: 401 } => Kind::Failed, "the token of this workspace is wrong or expired";
+    Refused { status: 401 } => Kind::Failed, "the token, or the user and the password, of this workspace is wrong or expired";
     Refused { status: 403 } => Kind::Failed,
         "the token needs the right to change folders, dashboards and data sources: the Admin role";
     Refused { status: 409 | 412 } => Kind::Failed,

@@ -172,7 +172,11 @@ impl TaskRunner {
         seen.commands = self.run_commands().await;
         let (wanted, made, checks) = (self.wanted(), self.made_data_sources(), &self.plan.policy.health);
         let reasons = Gate { baseline: &baseline, wanted: &wanted, made: &made, checks }.problems(&seen);
-        if reasons.is_empty() { TaskResult::Healthy } else { TaskResult::Unhealthy { reasons } }
+        if reasons.is_empty() {
+            TaskResult::Healthy { notes: Gate::not_checked(&seen) }
+        } else {
+            TaskResult::Unhealthy { reasons }
+        }
     }
 
     fn removes_data_source(&self, removed: &str) -> bool {
