@@ -420,6 +420,27 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_is_gone_fails_a_plugin_with_a_backend() {
+        let gone = |has_backend| PluginSeen { has_backend, ..seen("1.1.0", Probe::Unsupported) };
+        let before = with_plugin(seen("1.0.0", Probe::Healthy));
+        for (has_backend, problems) in [(Some(true), 1), (Some(false), 0), (None, 0)] {
+            assert_eq!(problems_of_version(&before, &with_plugin(gone(has_backend)), Some("1.1.0")), problems);
+        }
+        let sources = with_source(Probe::Unsupported, None).data_sources;
+        let now = Observation { data_sources: sources, ..with_plugin(gone(Some(true))) };
+        assert_eq!(problems_alone(&with_source(Probe::Healthy, None), &now), 1);
+    }
+
+    #[test]
+    fn ill_before_excuses_no_missing_answer_and_forbidden_before_no_ill_data_source() {
+        let before = with_plugin(seen("1.0.0", ill()));
+        assert_eq!(problems_of_version(&before, &with_plugin(seen("1.1.0", no_answer())), Some("1.1.0")), 1);
+        for unknown in [Probe::Forbidden, not_offered(), Probe::Unsupported] {
+            assert_eq!(problems_alone(&with_source(unknown, None), &with_source(ill(), None)), 1);
+        }
+    }
+
+    #[test]
     fn nothing_begins_without_a_baseline_or_on_an_unhealthy_workspace() {
         assert_eq!(obstacles(&with_grafana(ill())), 1);
         assert_eq!(obstacles(&with_grafana(no_answer())), 1);

@@ -210,13 +210,13 @@ async fn w27_w28_a_login_page_and_a_flood_are_no_health() {
     workspace.fault(Fault::on("POST", "/api/ds/query").redirect("https://login.example/?state=x", 302));
     let seen = observe(&workspace).await;
     assert_eq!(seen.grafana, Some(Probe::Healthy), "the settings are there");
-    assert!(matches!(seen.plugins[&id(PLUGIN)].health, Some(Probe::NotOffered(_))), "{seen:?}");
+    assert!(matches!(seen.plugins[&id(PLUGIN)].health, Some(Probe::NoAnswer(_))), "{seen:?}");
     let source = &seen.data_sources["1/sales"];
     assert!(matches!(source.health, Probe::NoAnswer(_)), "{source:?}");
     assert!(matches!(source.smoke, Some(Probe::NotOffered(_))), "{source:?}");
     workspace.fault(Fault::on("GET", "/api/frontend/settings").body(page()).content_type("text/html"));
     let seen = observe(&workspace).await;
-    assert!(matches!(seen.grafana, Some(Probe::NotOffered(_))), "{seen:?}");
+    assert!(matches!(seen.grafana, Some(Probe::NoAnswer(_))), "{seen:?}");
 }
 
 /// Amazon's gateway: amazon-managed-grafana-roadmap#41.

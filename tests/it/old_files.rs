@@ -188,7 +188,7 @@ fn an_old_index_answers_everything_it_is_asked() {
 #[test]
 fn an_old_index_is_synced_and_its_alert_is_accepted() {
     let fleet = left("killed");
-    let synced = fleet.world.json(0, &["sync"]);
+    let synced = fleet.world.json(4, &["sync"]);
     assert_eq!((&synced["plugins"]["updated"], &synced["versions"]["updated"]), (&json!(0), &json!(0)), "{synced:#}");
     fleet.world.run(&["accept", &format!("{TIDES}@1.1.0")]).expect_code(0);
     fleet.world.run(&["sync"]).expect_code(0);
