@@ -45,7 +45,7 @@ pub use secret::{Credential, Secret};
 pub use spec::PluginSpec;
 pub(crate) use spec::VersionRequest;
 pub use time::Timestamp;
-pub(crate) use version::ParseVersionError;
 pub use version::{GrafanaVersion, PluginVersion};
+pub(crate) use version::{NoInstallRoute, ParseVersionError};
 pub use workspace::WorkspaceName;
 pub(crate) use workspace::{ParseSelectorError, ParseWorkspaceNameError, Selector};

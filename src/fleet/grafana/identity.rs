@@ -116,7 +116,7 @@ impl IdentityAnswers {
 
     fn may_install(&self, service: Service) -> MayInstall {
         let version = self.settings.as_ref().and_then(wire::settings_version);
-        if version.is_some_and(|version| !version.has_install_route()) {
+        if version.is_some_and(|version| version.check_install_route().is_err()) {
             return MayInstall::No(InstallObstacle::NoInstallRoute);
         }
         if self.setting("pluginAdminEnabled") == Some(false) {

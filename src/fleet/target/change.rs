@@ -15,7 +15,7 @@ use crate::{
         directory::{DirectoryError, FolderLock, Keep},
         settle::{Failure, Outcome, PluginState},
     },
-    model::{GrafanaVersion, PluginId, Presence, RelPath, Sha256Digest},
+    model::{NoInstallRoute, PluginId, Presence, RelPath, Sha256Digest},
     verifier::Verified,
 };
 
@@ -164,10 +164,6 @@ impl Diagnose for Refusal {
     }
 }
 
-/// What to do about a Grafana before 8.0.
-pub(super) const NO_INSTALL_ROUTE_HINT: &str =
-    "name the plugins folder of that server as a workspace of kind `directory`, or use `grafana-cli` there";
-
 /// Why a change failed, or why its outcome is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeError {
@@ -198,8 +194,8 @@ pub enum ChangeError {
         found: Presence,
     },
     /// The server cannot change plugins over HTTP; nothing was sent.
-    #[error("Grafana {0} cannot change plugins over HTTP: that came with Grafana 8.0")]
-    NoInstallRoute(GrafanaVersion),
+    #[error(transparent)]
+    NoInstallRoute(#[from] NoInstallRoute),
     /// The version to restore is unknown.
     #[error("the version that was there before is unknown, so it cannot be restored")]
     UnknownVersion,
@@ -209,9 +205,8 @@ pub enum ChangeError {
 }
 
 diagnose!(ChangeError {
-    forward Refused, Folder, Server, Access, Failed, Overtaken;
+    forward Refused, Folder, Server, Access, Failed, Overtaken, NoInstallRoute;
     Drifted => Kind::Failed, "nothing was changed; find out who changes plugins there, then plan again";
-    NoInstallRoute => Kind::Failed, NO_INSTALL_ROUTE_HINT;
     UnknownVersion | Lost => Kind::Failed;
 });
 

@@ -141,12 +141,10 @@ impl Target {
     /// Reads everything that is installed, for a change: fails if plugins cannot be changed there at all.
     pub async fn read_for_change(&self, may_be_missing: bool) -> Result<Snapshot, TargetError> {
         let snapshot = self.read(may_be_missing).await?;
-        match (&self.connection, &snapshot.grafana) {
-            (Connection::Server(_), Some(version)) if !version.has_install_route() => {
-                Err(TargetError::NoInstallRoute(version.clone()))
-            }
-            _ => Ok(snapshot),
+        if let (Connection::Server(_), Some(version)) = (&self.connection, &snapshot.grafana) {
+            version.check_install_route()?;
         }
+        Ok(snapshot)
     }
 
     /// Reads everything that is installed; see [`Executor::read`].

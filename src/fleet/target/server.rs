@@ -109,8 +109,8 @@ impl Grafana {
     /// Sends a change if its package is permitted and the server shows what is expected; an error means that nothing was
     /// sent.
     async fn change_as_requested(&self, request: &ChangeRequest) -> Result<Settled, ChangeError> {
-        if let Some(version) = self.version.get().filter(|version| !version.has_install_route()) {
-            return Err(ChangeError::NoInstallRoute(version.clone()));
+        if let Some(version) = self.version.get() {
+            version.check_install_route()?;
         }
         if request.wanted != Presence::Absent {
             request.source.permit(&self.root_url().await).await?;

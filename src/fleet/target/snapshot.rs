@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, sync::Arc, time::Duration};
 use crate::{
     diagnostic::{Kind, diagnose},
     fleet::{WorkspaceError, access::AccessError, directory::DirectoryError},
-    model::{Dependency, GrafanaVersion, PluginId, PluginType, PluginVersion, Presence},
+    model::{Dependency, GrafanaVersion, NoInstallRoute, PluginId, PluginType, PluginVersion, Presence},
 };
 
 /// A plugin that is installed.
@@ -91,12 +91,11 @@ pub enum TargetError {
     #[error("the workspace could not be read within {} s", .0.as_secs_f32())]
     Slow(Duration),
     /// The server cannot change plugins over HTTP.
-    #[error("Grafana {0} cannot change plugins over HTTP: that came with Grafana 8.0")]
-    NoInstallRoute(GrafanaVersion),
+    #[error(transparent)]
+    NoInstallRoute(#[from] NoInstallRoute),
 }
 
 diagnose!(TargetError {
-    forward Folder, Server, Access;
-    NoInstallRoute => Kind::Failed, super::change::NO_INSTALL_ROUTE_HINT;
+    forward Folder, Server, Access, NoInstallRoute;
     Slow => Kind::Network, "`change-timeout` under `[network]` limits how long a workspace is read";
 });

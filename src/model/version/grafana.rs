@@ -6,6 +6,7 @@ use semver::Version;
 use serde::{Deserialize, Serialize};
 
 use super::{ParseVersionError, npm};
+use crate::diagnostic::{Kind, diagnose};
 
 /// The version of a Grafana server, `12.1.0` or `12.1.0-3212123`, with three parts.
 ///
@@ -29,6 +30,14 @@ pub struct GrafanaVersion {
     semver: Version,
 }
 
+/// A Grafana cannot change plugins over HTTP.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("Grafana {0} cannot change plugins over HTTP: that came with Grafana 8.0")]
+pub struct NoInstallRoute(GrafanaVersion);
+
+diagnose!(NoInstallRoute => Kind::Failed,
+    "name the plugins folder of that server as a workspace of kind `directory`, or use `grafana-cli` there");
+
 impl GrafanaVersion {
     /// Returns the version as it was written.
     pub fn as_str(&self) -> &str {
@@ -45,10 +54,10 @@ impl GrafanaVersion {
         self.semver.major
     }
 
-    /// Returns whether this Grafana changes plugins over HTTP: before 8.0 it has no route for that, also for a server
-    /// admin (seen on 7.5.5: 404).
-    pub(crate) const fn has_install_route(&self) -> bool {
-        self.semver.major >= 8
+    /// Checks that this Grafana changes plugins over HTTP: before 8.0 it has no route for that, also for a server admin
+    /// (seen on 7.5.5: 404).
+    pub(crate) fn check_install_route(&self) -> Result<(), NoInstallRoute> {
+        if self.semver.major >= 8 { Ok(()) } else { Err(NoInstallRoute(self.clone())) }
     }
 
     /// Compares by precedence: prereleases before their release, build metadata ignored (semver.org 2.0.0, 11).

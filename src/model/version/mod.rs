@@ -9,6 +9,7 @@ mod npm;
 mod plugin;
 
 pub use grafana::GrafanaVersion;
+pub(crate) use grafana::NoInstallRoute;
 pub(super) use lenient::Lenient;
 pub(super) use npm::{is_space, parse_trimmed};
 pub use plugin::PluginVersion;

@@ -9,6 +9,7 @@ use super::{
     KnownVersion, Obstacle, PlannerInput, Present, There, WorkspaceDecision, blocked, links::Links, wants::Wants,
 };
 use crate::{
+    diagnostic::Diagnose as _,
     lockfile::{LockReason, LockedPlugin},
     model::{Change, PluginId, PluginVersion},
     resolver::{dependents_first, works_with},
@@ -87,11 +88,8 @@ impl<'a> WorkspacePlanner<'a> {
 
     fn no_install_route(&self) -> Option<Obstacle> {
         let grafana = self.there.grafana.as_ref().filter(|_| self.subject.is_server)?;
-        let hint = "name the plugins folder of that server as a workspace of kind `directory`";
-        (!grafana.has_install_route()).then(|| Obstacle {
-            reason: format!("Grafana {grafana} cannot change plugins over HTTP: that came with Grafana 8.0"),
-            hint: Some(hint.to_owned()),
-        })
+        let error = grafana.check_install_route().err()?;
+        Some(Obstacle { reason: error.to_string(), hint: error.hint() })
     }
 
     fn other_platform(&self, locked: &LockedPlugin) -> Option<Obstacle> {
