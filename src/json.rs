@@ -223,8 +223,8 @@ impl<'de, const COUNT: usize> Visitor<'de> for TextVisitor<'_, COUNT> {
         let mut found = [const { None }; COUNT];
         while let Some(key) = access.next_key::<String>()? {
             let value: &RawValue = access.next_value()?;
-            if let Some(place) = self.0.iter().position(|wanted| *wanted == key) {
-                found[place] = serde_json::from_str(value.get()).ok();
+            if let Some(index) = self.0.iter().position(|wanted| *wanted == key) {
+                found[index] = serde_json::from_str(value.get()).ok();
             }
         }
         Ok(found)

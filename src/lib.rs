@@ -107,7 +107,7 @@ pub mod exposed {
             pub use crate::fleet::manifest::Service;
         }
         pub mod settle {
-            pub use crate::fleet::settle::{Bounds, Event, NextStep, Outcome, PendingChange, PluginState};
+            pub use crate::fleet::settle::{Bounds, Event, NextStep, Outcome, PendingChange, ServerPluginState};
         }
     }
     pub mod home {

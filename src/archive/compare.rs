@@ -36,7 +36,7 @@ pub(crate) enum FileDifference {
     Modified(RelPath),
     /// The file should not be there, or is in a folder deeper than 32.
     Extra(PathBuf),
-    /// Where a file may be there is a link, a special file, or a folder in the place of a file.
+    /// A path holds a link, a special file, or a folder instead of a file.
     NotAFile(PathBuf),
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for FileDifference {
 pub struct CompareError {
     /// The path below the folder; empty for the folder itself.
     pub path: PathBuf,
-    /// What the system said.
+    /// The I/O error.
     #[source]
     pub source: io::Error,
 }

@@ -22,7 +22,7 @@ pub(super) struct Inflater {
 /// What went wrong between an entry and its sink.
 #[derive(Debug)]
 pub(super) enum ExtractError {
-    /// The entry is not what it says.
+    /// The entry does not match its header.
     Refused(Rule),
     /// The zip could not be read.
     Read(io::Error),
@@ -45,7 +45,7 @@ impl From<ExtractError> for ArchiveError {
     }
 }
 
-/// Where inflated bytes go.
+/// Receives inflated bytes.
 pub(super) type ByteSink<'a> = dyn FnMut(&[u8]) -> io::Result<()> + 'a;
 
 /// Counts and sums what passes, and stops what is too much.
@@ -80,7 +80,7 @@ impl Inflater {
         Self { stream: Decompress::new(false), output: vec![0; BUFFER] }
     }
 
-    /// Pours the entry whose bytes in the zip come next in `file` into `sink`.
+    /// Inflates the entry whose bytes are next in `file` into `sink`.
     pub(super) fn pour(
         &mut self,
         file: &mut impl BufRead,
@@ -145,7 +145,7 @@ fn next(file: &mut impl BufRead, left: u64) -> Result<&[u8], ExtractError> {
     Ok(&bytes[..count])
 }
 
-/// The bytes of a whole zip, of which entries are poured in the order of the file.
+/// The bytes of a whole zip; its entries are inflated in the order of the file.
 pub(super) struct ZipBytes<F> {
     bytes: BufReader<F>,
     position: u64,

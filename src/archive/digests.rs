@@ -1,6 +1,6 @@
 //! The files of a plugin that is installed in a folder, as a signature speaks of them (protocol page 6.4).
 //!
-//! *Invariant:* no link is followed below the folder, and everything that lies there is either hashed or named as foreign.
+//! *Invariant:* no link is followed below the folder, and everything in it is either hashed or listed as foreign.
 //! *Not for:* what the files should be.
 
 use std::{
@@ -21,14 +21,14 @@ use crate::model::{RelPath, Sha256Digest};
 /// The manifest of a signed plugin.
 const MANIFEST: &str = "MANIFEST.txt";
 
-/// What lies in the folder that holds a plugin.json.
+/// The content of the folder that holds a plugin.json.
 #[derive(Debug, Default)]
 pub(crate) struct InstalledFiles {
     /// The regular files by their path below that folder; the manifest itself is among them.
     pub files: BTreeMap<RelPath, Sha256Digest>,
     /// What is no regular file, or has a name that no file of a package may have.
     pub foreign: Vec<PathBuf>,
-    /// The first 4 MiB and one byte of the manifest, where there is one.
+    /// The first 4 MiB and one byte of the manifest, if there is one.
     pub manifest: Option<Vec<u8>>,
     /// The folder of plugin.json itself.
     pub folder: Option<Dir>,

@@ -1,4 +1,4 @@
-//! The end of a zip: the end record, and the zip64 end record and its locator where they are.
+//! The end of a zip: the end record, and the zip64 end record and its locator if present.
 //!
 //! *Invariant:* a [`Directory`] was found in the only way there is, and no byte of the file follows or precedes the end
 //! records unaccounted for.
@@ -14,7 +14,7 @@ const LOCATOR: u32 = u32::from_le_bytes(*b"PK\x06\x07");
 const LOCATOR_SIZE: usize = 20;
 const WIDE_END: u32 = u32::from_le_bytes(*b"PK\x06\x06");
 const WIDE_END_SIZE: usize = 56;
-/// What the zip64 end record says of its own size when it has no extensible data.
+/// The size that a zip64 end record without extensible data gives for itself.
 const WIDE_END_REST: u64 = 44;
 const LONGEST_COMMENT: usize = u16::MAX as usize;
 
@@ -66,7 +66,7 @@ fn read_format(file: &mut (impl Read + Seek)) -> io::Result<FoundFormat> {
     let mut head = Vec::new();
     file.rewind()?;
     file.take(512).read_to_end(&mut head)?;
-    Ok(FoundFormat::of(&head))
+    Ok(FoundFormat::detect(&head))
 }
 
 fn read_tail(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<u8>> {
@@ -80,7 +80,7 @@ fn read_tail(file: &mut (impl Read + Seek), length: u64) -> io::Result<Vec<u8>> 
 /// Returns the position of the one end record whose comment reaches the end of the file exactly.
 ///
 /// Readers search in different ways, so a second one that would fit, or one inside the comment, makes two archives of
-/// one file. The same four bytes earlier, in the data of a stored zip, mislead nobody.
+/// one file. The same four bytes earlier, in the data of a stored zip, do no harm.
 fn find_end_record(tail: &[u8]) -> Result<usize, Rule> {
     let first = tail.len().saturating_sub(END_SIZE + LONGEST_COMMENT);
     let found: Vec<_> = tail
@@ -128,7 +128,7 @@ fn parse_locator(bytes: &[u8; LOCATOR_SIZE]) -> Option<Result<u64, Rule>> {
 
 /// Returns the zip64 counts and the position of their record, which must end where its locator starts.
 ///
-/// Info-ZIP writes the record when it reads from a pipe, needed or not; it may stand as long as both records agree.
+/// Info-ZIP writes the record when it reads from a pipe, needed or not; it is accepted if both records agree.
 fn read_wide_end(before: &[u8], offset: u64, stated: u64, plain: EndCounts) -> Result<(EndCounts, u64), Rule> {
     let at = before.len().checked_sub(LOCATOR_SIZE + WIDE_END_SIZE).ok_or(Rule::Zip64)?;
     let wide = parse_wide_end(&before[at..]).ok_or(Rule::Zip64)?;

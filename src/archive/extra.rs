@@ -1,6 +1,6 @@
 //! The extra fields of an entry, as far as they can change its meaning.
 //!
-//! *Invariant:* each such field is there at most once, and says nothing that the header does not.
+//! *Invariant:* each such field occurs at most once, and does not contradict the header.
 //! *Not for:* times and owners, which are skipped.
 
 use super::{Rule, fields::ByteReader};
@@ -61,7 +61,7 @@ fn asi_mode(body: &[u8]) -> Option<u16> {
     fields.u16()
 }
 
-/// A zip64 field has exactly the numbers whose place in the header holds the sentinel, no more and no fewer.
+/// A zip64 field has exactly the numbers that the header replaces by the sentinel, no more and no fewer.
 fn widen(mut sizes: Sizes, zip64: Option<&[u8]>) -> Result<Sizes, Rule> {
     sizes.wide = sizes.size == SENTINEL || sizes.compressed == SENTINEL;
     if !sizes.wide && sizes.start != SENTINEL {

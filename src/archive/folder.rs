@@ -22,7 +22,7 @@ pub(crate) fn open_folder(parent: &Dir, name: impl AsRef<Path>) -> io::Result<Di
 
 /// Returns a handle of a regular file, or `None` if it is something else.
 pub(super) fn open_file(parent: &Dir, name: &str) -> io::Result<Option<File>> {
-    // A pipe that nobody writes to must not stop us.
+    // Opening a pipe without a writer must not block.
     match openat(parent, name, READ | OFlags::NONBLOCK, Mode::empty()) {
         Ok(handle) => {
             let file = File::from(handle);
@@ -55,7 +55,7 @@ impl FolderCursor {
         Self { base, open: Vec::new(), made: Vec::new() }
     }
 
-    /// Returns the folder at `path`, made with mode 0755 where it is missing; the empty path is the base.
+    /// Returns the folder at `path`, created with mode 0755 if it is missing; the empty path is the base.
     pub(super) fn enter(&mut self, path: &str) -> io::Result<&Dir> {
         let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
         let shared = self.open.iter().zip(&parts).take_while(|((name, _), part)| name == *part).count();

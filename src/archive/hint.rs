@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* there is a hint for every rule: how to pack the archive right if its packer can be at fault, and whom to ask
 //! otherwise.
-//! *Not for:* what is wrong, which the rule itself says.
+//! *Not for:* what is wrong: the text of the rule.
 
 use super::{Rule, rule::FoundFormat};
 
@@ -77,7 +77,7 @@ fn hint_of_format(found: FoundFormat) -> &'static str {
     match found {
         FoundFormat::CutZip => "its end is missing: download it again",
         FoundFormat::WebPage => {
-            "a web page was saved in the place of the package, often one that asks to sign in: look at it and at the address"
+            "a web page was saved instead of the package, often one that asks to sign in: look at it and at the address"
         }
         FoundFormat::Other => "Grafana installs zip archives only: pack one folder with `zip -r PACKAGE.zip FOLDER`",
         _ => "Grafana installs zip archives only: unpack it, and pack its folder with `zip -r PACKAGE.zip FOLDER`",

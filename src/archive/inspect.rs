@@ -33,9 +33,9 @@ struct ListedRecord {
 /// Files that are read while they pass, by their paths.
 type CapturedFiles = HashMap<String, Vec<u8>>;
 
-/// Reads a zip whole and accepts it, or tells the first rule that it breaks; nothing is written.
+/// Reads a whole zip and accepts it, or returns the first rule that it breaks; writes nothing.
 ///
-/// Everything must be in one root folder. Its name does not count, since Grafana renames it: plugin.json says which plugin
+/// Everything must be in one root folder. Its name does not count, since Grafana renames it: plugin.json names the plugin
 /// it is, and that must be `expected` if one is given.
 pub fn inspect(
     file: &mut (impl Read + Seek),
@@ -122,7 +122,7 @@ fn check_layout(listed: &[&ListedRecord], end: u64) -> Result<(), ArchiveError> 
         if free == 0 && start != 0 {
             return Err(refuse(record, Rule::Gap));
         }
-        // The extra fields come on top; the local header tells how long they are.
+        // Plus the extra fields; the local header has their length.
         let least = (local::FIXED_SIZE + record.name.len()) as u64;
         let stop = start.checked_add(least).and_then(|data| data.checked_add(record.sizes.compressed));
         free = stop.filter(|stop| *stop <= end).ok_or_else(|| refuse(record, Rule::Overlap))?;

@@ -40,7 +40,7 @@ pub enum InstalledError {
     Io {
         /// The path below the plugin's folder.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
@@ -52,7 +52,7 @@ diagnose!(InstalledError {
     Io => Kind::Storage;
 });
 
-/// Returns what the plugin.json of an installed plugin's folder says: `plugin.json`, else `dist/plugin.json`.
+/// Parses the plugin.json of an installed plugin's folder: `plugin.json`, else `dist/plugin.json`.
 pub(crate) fn read_installed(folder: &Dir) -> Result<PluginJson, InstalledError> {
     for part in PLUGIN_FOLDERS {
         let path = if part.is_empty() { "plugin.json".to_owned() } else { format!("{part}/plugin.json") };

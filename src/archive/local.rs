@@ -1,4 +1,4 @@
-//! What stands in front of an entry's bytes and behind them: the local header and the data descriptor.
+//! The parts before and after the bytes of an entry: the local header and the data descriptor.
 //!
 //! *Invariant:* a reader that goes from front to back and never sees the central directory reads the same entries.
 //! *Not for:* the bytes between.
@@ -92,7 +92,7 @@ fn agree(header: &LocalHeader, sizes: &Sizes, record: &CentralRecord) -> Result<
 
 /// Checks the `room` bytes between an entry's data and the next entry: nothing, or its data descriptor (APPNOTE 4.3.9).
 ///
-/// Signature and width are optional, but the room tells which: 12, 16, 20 or 24 bytes.
+/// Signature and width are optional; the available space decides: 12, 16, 20 or 24 bytes.
 pub(super) fn check_descriptor(
     file: &mut impl Read,
     record: &CentralRecord,

@@ -29,7 +29,7 @@ pub(super) fn names_executable(path: &RelPath) -> bool {
     file_name.starts_with("gpx_") || EXECUTABLE_ENDINGS.iter().any(|ending| file_name.ends_with(ending))
 }
 
-/// What is known of a path so far.
+/// What was recorded of a path so far.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Role {
     File,

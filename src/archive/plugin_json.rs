@@ -1,8 +1,8 @@
-//! plugin.json: what a plugin says of itself.
+//! plugin.json: the metadata that a plugin declares.
 //!
 //! *Invariant:* a [`PluginJson`] has an id, a type and a version, read as Grafana's decoder would read them: the case of
 //! keys does not count, and no key is there twice.
-//! *Not for:* whether what it says is true; fields that only Grafana's pages show stay in the raw text.
+//! *Not for:* checking that it is true; fields that only Grafana's pages show stay in the raw text.
 
 use serde_json::Value;
 
@@ -18,7 +18,7 @@ pub struct PluginJson {
     pub id: PluginId,
     /// `info.version`.
     pub version: PluginVersion,
-    /// `name`, or the id where there is none.
+    /// `name`, or the id if there is none.
     pub name: String,
     /// `type`.
     pub plugin_type: PluginType,
@@ -54,7 +54,7 @@ pub enum PluginJsonError {
     Version(#[source] ParseVersionError),
 }
 
-/// Returns what a plugin.json says.
+/// Parses a plugin.json.
 ///
 /// It is lenient about what real files have, except that a missing `info.version` is an error: Grafana's command line
 /// takes such a plugin for version 0.0.0, which would make a package that fits no release fit one.

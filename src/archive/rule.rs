@@ -1,6 +1,6 @@
 //! What an archive must keep to, and which rule a refused one broke.
 //!
-//! *Invariant:* one variant per rule, so that a test and a reader can tell which check spoke.
+//! *Invariant:* one variant per rule, so that a test and a reader see which check failed.
 //! *Not for:* faults while writing, which are the unpacker's.
 
 use super::PluginJsonError;
@@ -25,7 +25,7 @@ pub enum FoundFormat {
 
 impl FoundFormat {
     /// Returns the format that a file begins like; `head` is its first 512 bytes.
-    pub(super) fn of(head: &[u8]) -> Self {
+    pub(super) fn detect(head: &[u8]) -> Self {
         const ARCHIVES: [&[u8]; 5] = [b"7z\xbc\xaf\x27\x1c", b"Rar!", b"\xfd7zXZ", b"BZh", b"\x28\xb5\x2f\xfd"];
         let text = head.trim_ascii_start();
         let begins_like =
@@ -85,7 +85,7 @@ pub enum Rule {
     /// P21: there are no entries.
     #[error("it is empty")]
     Empty,
-    /// P11, P12: the central directory is not where or what the end record says.
+    /// P11, P12: the position or size of the central directory differs from the end record.
     #[error("its central directory does not agree with its end record")]
     CentralDirectory,
     /// P18: the entries are too large together.
@@ -130,7 +130,7 @@ pub enum Rule {
     /// P14: an extra field gives the entry another name.
     #[error("an extra field gives it another name")]
     UnicodePath,
-    /// The extra fields cannot be told apart.
+    /// The extra fields cannot be separated.
     #[error("its extra fields are malformed")]
     Extra,
     /// P11, P12: there are bytes that belong to no entry.
@@ -139,13 +139,13 @@ pub enum Rule {
     /// P11, P18: two entries share bytes.
     #[error("it shares bytes with another entry or with the central directory")]
     Overlap,
-    /// P10: the local header says something else than the central directory.
+    /// P10: the local header differs from the central directory.
     #[error("its local header and the central directory disagree on its {0}")]
     LocalHeader(&'static str),
     /// P15: the data descriptor is wrong, missing or ambiguous.
     #[error("its data descriptor is wrong, missing or ambiguous")]
     DataDescriptor,
-    /// P16, P18: it inflates to another length than it says.
+    /// P16, P18: it inflates to another length than the header has.
     #[error("its length is not the one it states")]
     Size,
     /// Its bytes do not have the stated CRC-32.

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* when [`unpack`] returns, every byte of every file and every name is on the disk, the digests are of the
 //! bytes that were written, and modes do not depend on the umask.
-//! *Not for:* putting the folder in its place, and cleaning up after an error: both are the caller's.
+//! *Not for:* moving the folder to its final name, and cleaning up after an error: the caller does both.
 
 use std::{
     collections::BTreeMap,
@@ -41,7 +41,7 @@ const SYNC_QUEUE: usize = 64;
 /// From so many files on, the whole file system is brought to the disk at once: each file costs a journal's write by
 /// itself, while the rest of the file system costs what others have written lately.
 const MANY_FILES: usize = 256;
-/// The file systems where that is known to hold: ext4, XFS, btrfs (linux/magic.h).
+/// The file systems that are known to do that: ext4, XFS, btrfs (linux/magic.h).
 const WHOLE_SYNC: [i128; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 
 /// What was written.
@@ -65,7 +65,7 @@ pub enum UnpackError {
     Write {
         /// The path below the folder; empty for the folder itself.
         path: String,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
@@ -74,7 +74,7 @@ pub enum UnpackError {
     Read {
         /// The entry.
         path: RelPath,
-        /// What the system said.
+        /// The I/O error.
         #[source]
         source: io::Error,
     },
@@ -117,7 +117,7 @@ struct PendingFile {
 /// Writes the entries of `archive`, which was read from the same open `file`, into the empty folder `into`, without the
 /// root folder.
 ///
-/// Folders get mode 0755, files 0755 where they are executable and 0644 elsewhere. `into` must be private to the caller.
+/// Folders get mode 0755, executable files 0755 and other files 0644. `into` must be private to the caller.
 pub(crate) fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> Result<Unpacked, UnpackError> {
     let base = open_folder(into, ".").map_err(UnpackError::Folder)?;
     if base.entries().map_err(UnpackError::Folder)?.next().is_some() {
@@ -191,7 +191,7 @@ fn write_entries(
         let (file, digest) = write_file(source, entry, folders)?;
         unpacked.files.insert(path.clone(), digest);
         if !hand_on(PendingFile { path: path.clone(), file }) {
-            // Every thread has failed, and the first tells why.
+            // Every thread has failed; the first has the cause.
             break;
         }
     }

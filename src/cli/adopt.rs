@@ -8,7 +8,7 @@ use super::{Failure, Report, Session, setup::to_document, ui};
 use crate::{
     model::{Selector, WorkspaceName},
     ops::{
-        adopt::{AdoptOptions, AdoptOutcome, AdoptedWorkspace, Spread, adopt, read_subjects},
+        adopt::{AdoptOptions, AdoptOutcome, AdoptedWorkspace, Spread, adopt, read_workspaces},
         manifest_draft::Draft,
     },
 };
@@ -54,7 +54,7 @@ impl AdoptArgs {
         for workspace in draft.manifest().select(&selector)? {
             targets.push((workspace.name().clone(), services.connect(workspace).await));
         }
-        let subjects = read_subjects(targets).await;
+        let subjects = read_workspaces(targets).await;
         let options =
             AdoptOptions { out: self.out.clone(), force: self.force, partial: self.partial, dry_run: self.dry_run };
         let outcome = services.context.index().read(move |index| adopt(index, &draft, &subjects, &options)).await?;

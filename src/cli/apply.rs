@@ -13,7 +13,7 @@ use crate::{
     model::{Selector, WorkspaceName},
     ops::{
         plan::{current_lock, saved},
-        rollout::{self, Member, Members, RolloutOptions, Setting},
+        rollout::{self, Member, Members, RolloutContext, RolloutOptions},
     },
     rollout::Plan,
 };
@@ -69,19 +69,19 @@ impl ApplyArgs {
         if self.plan.is_none() {
             self.confirm(session, &plan).await?;
         }
-        let crew = crew(session, &plan).await?;
+        let members = members(session, &plan).await?;
         let lock = current_lock(&session.manifest_path)?;
         let (context, remarks) = session.with_fresh_keys().await?;
         let options = self.carrying.options(session, self.no_way_back)?;
-        let told = RolloutPrinter::new(session.ui, &plan);
-        let setting = Setting {
+        let printer = RolloutPrinter::new(session.ui, &plan);
+        let rollout_context = RolloutContext {
             context: &context,
             sources: session.sources()?,
             options: &options,
             interrupt: &session.interrupt,
-            observer: &told,
+            observer: &printer,
         };
-        let outcome = rollout::apply(setting, plan, crew, lock).await?;
+        let outcome = rollout::apply(rollout_context, plan, members, lock).await?;
         let kind = outcome.kind();
         let mut report = render::report(&outcome, kind);
         problems.extend(remarks);
@@ -120,17 +120,17 @@ impl Carrying {
 }
 
 /// Connects the workspaces that a plan changes, as far as the manifest has them.
-pub(super) async fn crew(session: &Session, plan: &Plan) -> Result<Members, Failure> {
+pub(super) async fn members(session: &Session, plan: &Plan) -> Result<Members, Failure> {
     let (manifest, services) = (session.manifest()?, session.services()?);
-    let mut crew = Members::new();
+    let mut members = Members::new();
     let names: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
     for name in names {
         if let Ok(workspace) = manifest.workspace(name) {
             let target = services.connect(workspace).await;
-            crew.insert(name.clone(), Member { target, workspace: workspace.clone() });
+            members.insert(name.clone(), Member { target, workspace: workspace.clone() });
         }
     }
-    Ok(crew)
+    Ok(members)
 }
 
 /// Returns what there is to say of a plan that changes nothing.

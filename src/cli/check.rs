@@ -125,13 +125,13 @@ fn used_by(plugin: &CheckedPlugin) -> String {
     if used.datasources > 0 {
         parts.push(ui::count(used.datasources as u64, "data source", "data sources"));
     }
-    let named = |place: &crate::ops::workspace_usage::DashboardGroup| match &place.owner {
-        Some(owner) => format!("{} ({owner})", place.folder),
-        None => place.folder.clone(),
+    let named = |group: &crate::ops::workspace_usage::DashboardGroup| match &group.owner {
+        Some(owner) => format!("{} ({owner})", group.folder),
+        None => group.folder.clone(),
     };
-    let places: Vec<_> = used.places.iter().take(3).map(named).collect();
-    if !places.is_empty() {
-        parts.push(format!("in {}", places.join(", ")));
+    let groups: Vec<_> = used.places.iter().take(3).map(named).collect();
+    if !groups.is_empty() {
+        parts.push(format!("in {}", groups.join(", ")));
     }
     match (parts.is_empty(), used.complete) {
         (true, true) => "nothing".to_owned(),

@@ -96,11 +96,11 @@ fn failed(failure: &LockFailure) -> Vec<String> {
 /// Returns what changed, a line each, and what became of the file. Another version has other digests: those are left out.
 fn text(outcome: &LockOutcome) -> String {
     let mut text = String::new();
-    let place = |one: &LockDifference| (one.workspace.clone(), one.plugin.clone());
+    let key = |one: &LockDifference| (one.workspace.clone(), one.plugin.clone());
     let is_moved = |one: &&LockDifference| matches!(one.change, LockChange::Field { name: "version", .. });
-    let moved: BTreeSet<_> = outcome.differences.iter().filter(is_moved).map(place).collect();
+    let moved: BTreeSet<_> = outcome.differences.iter().filter(is_moved).map(key).collect();
     let is_news =
-        |one: &&LockDifference| !matches!(one.change, LockChange::Digest { .. }) || !moved.contains(&place(one));
+        |one: &&LockDifference| !matches!(one.change, LockChange::Digest { .. }) || !moved.contains(&key(one));
     for difference in outcome.differences.iter().filter(is_news) {
         text.push_str(&ui::clean(&difference.to_string()));
         text.push('\n');

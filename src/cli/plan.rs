@@ -76,7 +76,7 @@ pub(super) async fn make(session: &Session, on: Option<&Selector>) -> Result<Pla
 pub(super) fn text(plan: &Plan, verbose: bool) -> String {
     let mut parts = Vec::new();
     let everything = verbose || (plan.is_empty() && plan.blocked.is_empty());
-    let shown: Vec<_> = plan.actions.iter().filter(|action| everything || !action.is_nothing()).collect();
+    let shown: Vec<_> = plan.changes.iter().filter(|action| everything || !action.is_nothing()).collect();
     if !shown.is_empty() {
         let header = ["workspace", "plugin", "action", "from", "to", "why"];
         parts.push(ui::table(&header, shown.into_iter().map(row)));
@@ -108,7 +108,7 @@ fn row(action: &PlannedChange) -> Vec<String> {
     vec![
         action.workspace.to_string(),
         action.plugin.to_string(),
-        action.action.as_str().to_owned(),
+        action.kind.as_str().to_owned(),
         version(&action.from),
         version(&action.to),
         action.reason.clone(),
@@ -132,7 +132,7 @@ fn remarks(plan: &Plan) -> String {
         lines.push(format!("warning: {}: {plugin}{}", warning.workspace, warning.text));
     }
     let drifted: BTreeSet<_> =
-        plan.actions.iter().filter(|action| action.drift).map(|action| (&action.workspace, &action.plugin)).collect();
+        plan.changes.iter().filter(|action| action.drift).map(|action| (&action.workspace, &action.plugin)).collect();
     if !drifted.is_empty() {
         let count = ui::count(drifted.len() as u64, "plugin is", "plugins are");
         lines.push(format!("drift: {count} not as the lock or the last rollout left it"));
@@ -159,7 +159,7 @@ fn waves(waves: &[WavePlan]) -> String {
 
 fn summary(plan: &Plan) -> String {
     let counts = plan.summary;
-    let said = [
+    let parts = [
         (counts.install, "to install"),
         (counts.upgrade, "to upgrade"),
         (counts.downgrade, "to downgrade"),
@@ -168,10 +168,10 @@ fn summary(plan: &Plan) -> String {
         (counts.unchanged, "unchanged"),
         (counts.blocked, "blocked"),
     ];
-    let said: Vec<_> =
-        said.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    let said = if said.is_empty() { "nothing is wanted".to_owned() } else { said.join(", ") };
-    format!("plan {}: {said}\n", plan.plan_id)
+    let parts: Vec<_> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    let parts = if parts.is_empty() { "nothing is wanted".to_owned() } else { parts.join(", ") };
+    format!("plan {}: {parts}\n", plan.plan_id)
 }
 
 /// Returns what could not be read, what was noticed, and what helps; each hint once.

@@ -21,7 +21,7 @@ use crate::{
     model::WorkspaceName,
     ops::{
         changes::OutcomeCounts,
-        rollout::{Left, Observer, RolloutOutcome, clock_time},
+        rollout::{Observer, RolloutOutcome, StopReason, clock_time},
     },
     rollout::{Ending, JournalEntry, Plan, Record, Step, StepOutcome, StepResult, Task, TaskResult, WavePlan},
 };
@@ -218,7 +218,7 @@ pub(super) fn report(outcome: &RolloutOutcome, kind: Option<Kind>) -> Report {
     let blocked = |one: &crate::rollout::Blocked| format!("skipped: {}: {}: {}", one.workspace, one.plugin, one.reason);
     problems.extend(outcome.blocked.iter().map(blocked));
     hints.extend(outcome.blocked.iter().filter_map(|one| one.hint.clone()));
-    if let Left::Paused(reason) = &outcome.left {
+    if let StopReason::Paused(reason) = &outcome.stopped {
         problems.push(format!("failed: paused: {reason}"));
         hints.insert(format!("once that is set right, {}", next_steps(id)));
     }
@@ -244,10 +244,10 @@ fn text(outcome: &RolloutOutcome) -> String {
         text.push_str(&ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
         text.push('\n');
     }
-    let ending = match &outcome.left {
-        Left::Finished(ending) => how(*ending).to_owned(),
-        Left::Paused(reason) => format!("paused: {reason}"),
-        Left::Interrupted => "interrupted".to_owned(),
+    let ending = match &outcome.stopped {
+        StopReason::Finished(ending) => how(*ending).to_owned(),
+        StopReason::Paused(reason) => format!("paused: {reason}"),
+        StopReason::Interrupted => "interrupted".to_owned(),
     };
     let counts = counts(outcome.summary, outcome.planned);
     let _ = writeln!(text, "rollout {}: {ending} ({counts})", outcome.rollout);
@@ -274,7 +274,7 @@ pub(super) fn row(result: &StepResult) -> Vec<String> {
 
 /// Returns how many results came to what.
 pub(super) fn counts(summary: OutcomeCounts, planned: usize) -> String {
-    let said = [
+    let parts = [
         (summary.changed, "changed"),
         (summary.unchanged, "unchanged"),
         (summary.failed, "failed"),
@@ -283,20 +283,20 @@ pub(super) fn counts(summary: OutcomeCounts, planned: usize) -> String {
         (summary.skipped, "skipped"),
         (planned, "to come"),
     ];
-    let said: Vec<_> =
-        said.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
-    if said.is_empty() { "nothing to do".to_owned() } else { said.join(", ") }
+    let parts: Vec<_> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();
+    if parts.is_empty() { "nothing to do".to_owned() } else { parts.join(", ") }
 }
 
 /// Returns the document of a plan that changes nothing.
 pub(super) fn empty(plan: &Plan) -> Value {
     let unchanged = |action: &crate::rollout::PlannedChange| {
         json!({
-            "workspace": action.workspace, "plugin": action.plugin, "action": action.action.as_str(),
+            "workspace": action.workspace, "plugin": action.plugin, "action": action.kind.as_str(),
             "from": action.from, "to": action.to, "outcome": "unchanged",
         })
     };
-    let results: Vec<_> = plan.actions.iter().map(unchanged).collect();
+    let results: Vec<_> = plan.changes.iter().map(unchanged).collect();
     let summary = OutcomeCounts { unchanged: results.len(), ..OutcomeCounts::default() };
     json!({ "rollout": null, "results": results, "summary": summary, "blocked": plan.blocked })
 }

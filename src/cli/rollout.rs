@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Failure, Report, Session,
-    apply::{Carrying, crew},
+    apply::{Carrying, members},
     render::{self, RolloutPrinter},
     setup::to_document,
     ui,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     blocking::run_blocking,
     journal::{RolloutHolder, RolloutSummary},
-    ops::rollout::{self, Members, Onward, Setting, Story},
+    ops::rollout::{self, Members, RolloutContext, RolloutHistory, RolloutRequest},
     rollout::{WaveState, WaveStatus},
 };
 
@@ -81,37 +81,43 @@ impl RolloutArgs {
         match &self.command {
             RolloutCommand::List => list(session).await,
             RolloutCommand::Show { which } => show(session, which).await,
-            RolloutCommand::Resume { which, carrying } => go_on(session, which, carrying, Onward::Resume).await,
-            RolloutCommand::Abort { which, carrying } => go_on(session, which, carrying, Onward::Abort).await,
-            RolloutCommand::Undo { which, carrying } => go_on(session, which, carrying, Onward::Undo).await,
+            RolloutCommand::Resume { which, carrying } => go_on(session, which, carrying, RolloutRequest::Resume).await,
+            RolloutCommand::Abort { which, carrying } => go_on(session, which, carrying, RolloutRequest::Abort).await,
+            RolloutCommand::Undo { which, carrying } => go_on(session, which, carrying, RolloutRequest::Undo).await,
         }
     }
 }
 
-async fn go_on(session: &Session, which: &Which, carrying: &Carrying, way: Onward) -> Result<Report, Failure> {
-    let story = story(session, which).await?;
-    let crew = if way == Onward::Abort { Members::new() } else { crew(session, &story.plan).await? };
+async fn go_on(
+    session: &Session,
+    which: &Which,
+    carrying: &Carrying,
+    request: RolloutRequest,
+) -> Result<Report, Failure> {
+    let history = history(session, which).await?;
+    let members =
+        if request == RolloutRequest::Abort { Members::new() } else { members(session, &history.plan).await? };
     let (context, remarks) = session.with_fresh_keys().await?;
     let options = carrying.options(session, true)?;
-    let told = RolloutPrinter::new(session.ui, &story.plan);
-    let setting = Setting {
+    let printer = RolloutPrinter::new(session.ui, &history.plan);
+    let rollout_context = RolloutContext {
         context: &context,
         sources: session.sources()?,
         options: &options,
         interrupt: &session.interrupt,
-        observer: &told,
+        observer: &printer,
     };
-    let outcome = rollout::go_on(setting, &story.listed.id, crew, way).await?;
-    let kind = if way == Onward::Resume { outcome.kind() } else { outcome.kind_of_end() };
+    let outcome = rollout::go_on(rollout_context, &history.listed.id, members, request).await?;
+    let kind = if request == RolloutRequest::Resume { outcome.kind() } else { outcome.kind_of_end() };
     let mut report = render::report(&outcome, kind);
     report.problems.splice(..0, remarks);
     Ok(report)
 }
 
 /// Reads the rollout that is meant, which needs the cache and nothing else.
-async fn story(session: &Session, which: &Which) -> Result<Story, Failure> {
+async fn history(session: &Session, which: &Which) -> Result<RolloutHistory, Failure> {
     let (home, id) = (session.home()?.clone(), which.id.clone());
-    Ok(run_blocking(move || rollout::story(&home, id.as_deref())).await?)
+    Ok(run_blocking(move || rollout::find(&home, id.as_deref())).await?)
 }
 
 async fn list(session: &Session) -> Result<Report, Failure> {
@@ -141,28 +147,28 @@ fn document(listed: &RolloutSummary, holder: Option<&RolloutHolder>) -> serde_js
 }
 
 async fn show(session: &Session, which: &Which) -> Result<Report, Failure> {
-    let story = story(session, which).await?;
-    let mut whole = document(&story.listed, story.holder.as_ref());
-    whole["plan_id"] = json!(story.plan.plan_id);
-    whole["paused"] = json!(story.engine.paused());
-    whole["waves"] = to_document(&story.engine.waves());
-    whole["results"] = to_document(&story.engine.results());
+    let history = history(session, which).await?;
+    let mut whole = document(&history.listed, history.holder.as_ref());
+    whole["plan_id"] = json!(history.plan.plan_id);
+    whole["paused"] = json!(history.engine.paused());
+    whole["waves"] = to_document(&history.engine.waves());
+    whole["results"] = to_document(&history.engine.results());
     whole["notes"] =
-        story.engine.notes().map(|(workspace, note)| json!({ "workspace": workspace, "note": note })).collect();
-    whole["entries"] = to_document(&story.entries);
-    whole["next"] = json!(next(&story));
-    Ok(Report { document: whole, text: text(&story), ..Report::default() })
+        history.engine.notes().map(|(workspace, note)| json!({ "workspace": workspace, "note": note })).collect();
+    whole["entries"] = to_document(&history.entries);
+    whole["next"] = json!(next(&history));
+    Ok(Report { document: whole, text: text(&history), ..Report::default() })
 }
 
-fn text(story: &Story) -> String {
-    let Story { listed, plan, entries, engine, .. } = story;
+fn text(history: &RolloutHistory) -> String {
+    let RolloutHistory { listed, plan, entries, engine, .. } = history;
     let mut text = String::new();
     let begun = listed.begun_at.to_string();
     let _ = writeln!(text, "rollout {}: {}", listed.id, render::ending_word(listed.ending));
     let _ = writeln!(text, "plan {}, begun {begun} by {}\n", plan.plan_id, ui::clean(&listed.begun_by));
     text.push_str(&ui::table(
         &["wave", "of", "state", "workspaces", "passed", "failed"],
-        engine.waves().iter().enumerate().map(|(place, wave)| wave_row(place, wave)),
+        engine.waves().iter().enumerate().map(|(index, wave)| wave_row(index, wave)),
     ));
     text.push('\n');
     let (mut day, mut narration) = (String::new(), render::Narration::default());
@@ -181,13 +187,13 @@ fn text(story: &Story) -> String {
         text.push('\n');
         text.push_str(&ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
     }
-    for line in next(story) {
+    for line in next(history) {
         let _ = writeln!(text, "\n{}", ui::clean(&line));
     }
     text
 }
 
-fn wave_row(place: usize, wave: &WaveState) -> Vec<String> {
+fn wave_row(index: usize, wave: &WaveState) -> Vec<String> {
     let state = match wave.status {
         WaveStatus::Waiting => "waiting".to_owned(),
         WaveStatus::Open => "open".to_owned(),
@@ -195,7 +201,7 @@ fn wave_row(place: usize, wave: &WaveState) -> Vec<String> {
         WaveStatus::Done => "done".to_owned(),
     };
     vec![
-        (place + 1).to_string(),
+        (index + 1).to_string(),
         wave.name.clone(),
         state,
         wave.workspaces.to_string(),
@@ -205,12 +211,12 @@ fn wave_row(place: usize, wave: &WaveState) -> Vec<String> {
 }
 
 /// Returns what can be done next.
-fn next(story: &Story) -> Vec<String> {
-    let id = &story.listed.id;
-    match (&story.holder, story.listed.ending) {
+fn next(history: &RolloutHistory) -> Vec<String> {
+    let id = &history.listed.id;
+    match (&history.holder, history.listed.ending) {
         (Some(holder), None) => vec![holder.to_string()],
         (_, None) => {
-            let paused = story.engine.paused().map(|reason| format!("it is paused: {reason}"));
+            let paused = history.engine.paused().map(|reason| format!("it is paused: {reason}"));
             let ways = format!(
                 "`plugport rollout resume {id}` goes on, `plugport rollout undo {id}` takes everything back, \
                  `plugport rollout abort {id}` leaves everything as it is"

@@ -298,12 +298,12 @@ impl Session {
 }
 
 /// Returns what is in `place`, made now if nothing is.
-fn once<T>(place: &OnceLock<T>, make: impl FnOnce() -> Result<T, Failure>) -> Result<&T, Failure> {
-    if let Some(value) = place.get() {
+fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, Failure>) -> Result<&T, Failure> {
+    if let Some(value) = cell.get() {
         return Ok(value);
     }
     let value = make()?;
-    Ok(place.get_or_init(|| value))
+    Ok(cell.get_or_init(|| value))
 }
 
 /// Looks up a variable that a secret is in.

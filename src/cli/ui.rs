@@ -270,10 +270,10 @@ pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
         table.add_row(row.iter().map(|cell| clean(cell)));
     }
     let last = header.len().saturating_sub(1);
-    for (place, (column, title)) in table.column_iter_mut().zip(header).enumerate() {
+    for (index, (column, title)) in table.column_iter_mut().zip(header).enumerate() {
         column.set_padding((0, 2));
         // Ids and versions that are broken in two cannot be copied; what comes last may be.
-        if place < last {
+        if index < last {
             column.set_constraint(ColumnConstraint::ContentWidth);
         }
         if matches!(*title, "downloads" | "size" | "versions") {

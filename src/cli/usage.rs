@@ -94,7 +94,7 @@ impl UsageArgs {
 
     fn folders_table(&self, usages: &[&WorkspaceUsage]) -> String {
         let mut rows = Vec::new();
-        for (place, one) in organisations(usages) {
+        for (name, one) in organisations(usages) {
             let mut folders: BTreeMap<_, OwnedFolder<'_>> = BTreeMap::new();
             for (id, uses) in self.chosen(one).into_iter().filter_map(|(id, uses)| Some((id, uses?))) {
                 for dashboard in &uses.dashboards {
@@ -108,11 +108,11 @@ impl UsageArgs {
             rows.extend(folders.into_iter().map(|((folder, owner), found)| {
                 let owner = owner.clone().unwrap_or_else(|| "-".to_owned());
                 let (dashboards, panels) = (found.dashboards.len().to_string(), found.panels.len().to_string());
-                vec![place.clone(), folder.clone(), owner, dashboards, panels, names(&found.plugins)]
+                vec![name.clone(), folder.clone(), owner, dashboards, panels, names(&found.plugins)]
             }));
             let cell = |text: &str| text.to_owned();
             rows.extend(one.gaps.iter().map(|gap| {
-                vec![place.clone(), cell("?"), cell("?"), cell("?"), cell("?"), format!("incomplete: {gap}")]
+                vec![name.clone(), cell("?"), cell("?"), cell("?"), cell("?"), format!("incomplete: {gap}")]
             }));
         }
         table(&["workspace", "folder", "owner", "dashboards", "panels", "plugins"], rows)
@@ -120,7 +120,7 @@ impl UsageArgs {
 
     fn plugins_table(&self, usages: &[&WorkspaceUsage]) -> String {
         let mut rows = Vec::new();
-        for (place, one) in organisations(usages) {
+        for (name, one) in organisations(usages) {
             for (id, uses) in self.chosen(one) {
                 let none = PluginUses::default();
                 let uses = uses.unwrap_or(&none);
@@ -129,7 +129,7 @@ impl UsageArgs {
                 // Where something could not be read, what was read is the least that there is.
                 let more = if one.is_complete() { "" } else { "+" };
                 let counts = counts.map(|count| format!("{count}{more}"));
-                rows.push([place.clone(), id.to_string()].into_iter().chain(counts).collect());
+                rows.push([name.clone(), id.to_string()].into_iter().chain(counts).collect());
             }
         }
         let header = ["workspace", "plugin", "dashboards", "panels", "data sources", "alert rules", "library panels"];
@@ -139,12 +139,12 @@ impl UsageArgs {
     /// Names the dashboards, where somebody asks for some plugins.
     fn dashboards_table(&self, usages: &[&WorkspaceUsage]) -> String {
         let mut rows = Vec::new();
-        for (place, one) in organisations(usages).into_iter().filter(|_| !self.plugins.is_empty()) {
+        for (name, one) in organisations(usages).into_iter().filter(|_| !self.plugins.is_empty()) {
             for (id, uses) in self.chosen(one).into_iter().filter_map(|(id, uses)| Some((id, uses?))) {
                 rows.extend(uses.dashboards.iter().map(|dashboard| {
                     let cells = [id.as_str(), &dashboard.folder, &dashboard.title, &dashboard.uid];
                     let cells = cells.into_iter().map(|cell| ui::shorten(cell, 60));
-                    [place.clone()].into_iter().chain(cells).chain([dashboard.panels().to_string()]).collect()
+                    [name.clone()].into_iter().chain(cells).chain([dashboard.panels().to_string()]).collect()
                 }));
             }
         }
@@ -153,9 +153,9 @@ impl UsageArgs {
 
     fn notes(&self, usages: &[&WorkspaceUsage]) -> Vec<String> {
         let mut notes = Vec::new();
-        for (place, one) in organisations(usages).into_iter().filter(|(_, one)| one.is_complete()) {
+        for (name, one) in organisations(usages).into_iter().filter(|(_, one)| one.is_complete()) {
             let unused = self.chosen(one).into_iter().filter(|(_, uses)| uses.is_none());
-            notes.extend(unused.map(|(id, _)| format!("nothing in {place} needs {id}")));
+            notes.extend(unused.map(|(id, _)| format!("nothing in {name} needs {id}")));
         }
         notes
     }
@@ -175,8 +175,8 @@ fn organisations<'a>(usages: &[&'a WorkspaceUsage]) -> Vec<(String, &'a Organisa
     for usage in usages {
         for one in &usage.organisations {
             let alone = usage.organisations.len() == 1;
-            let place = if alone { usage.name.clone() } else { format!("{}/{}", usage.name, one.info.name) };
-            found.push((place, one));
+            let name = if alone { usage.name.clone() } else { format!("{}/{}", usage.name, one.info.name) };
+            found.push((name, one));
         }
     }
     found
@@ -207,9 +207,9 @@ fn problems(read: &[TargetUsage]) -> Vec<String> {
     for (target, usage) in read {
         match usage {
             Ok(usage) => {
-                for (place, one) in organisations(&[usage]) {
-                    problems.extend(one.gaps.iter().map(|gap| format!("note: {place} is incomplete: {gap}")));
-                    problems.extend(unresolved(&place, one));
+                for (name, one) in organisations(&[usage]) {
+                    problems.extend(one.gaps.iter().map(|gap| format!("note: {name} is incomplete: {gap}")));
+                    problems.extend(unresolved(&name, one));
                 }
             }
             Err(UsageError::Folder) => problems.push(format!("note: {}: {}", target.name, UsageError::Folder)),
@@ -222,22 +222,20 @@ fn problems(read: &[TargetUsage]) -> Vec<String> {
     problems
 }
 
-fn unresolved(place: &str, one: &OrganisationUsage) -> Vec<String> {
+fn unresolved(name: &str, one: &OrganisationUsage) -> Vec<String> {
     let all = &one.graph.unresolved;
     let mut lines: Vec<_> = all
         .iter()
         .take(SHOWN)
         .map(|one| {
-            let within = one.place.as_ref().map_or_else(String::new, |place| format!(", {}", ui::shorten(place, 40)));
+            let within = one.place.as_ref().map_or_else(String::new, |name| format!(", {}", ui::shorten(name, 40)));
             let (title, reference) = (ui::shorten(&one.title, 40), ui::shorten(&one.reference, 60));
-            format!("note: {place}: `{reference}` in {title}{within}: {}", one.reason)
+            format!("note: {name}: `{reference}` in {title}{within}: {}", one.reason)
         })
         .collect();
     if all.len() > SHOWN {
-        lines.push(format!(
-            "note: {place}: and {} more that cannot be resolved; `--json` lists them",
-            all.len() - SHOWN
-        ));
+        lines
+            .push(format!("note: {name}: and {} more that cannot be resolved; `--json` lists them", all.len() - SHOWN));
     }
     lines
 }

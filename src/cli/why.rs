@@ -64,11 +64,11 @@ impl WhyArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.context()?.index();
         index.check_exists().await?;
-        let (places, read) = self.scope.places(session).await?;
+        let (views, read) = self.scope.views(session).await?;
         let (policy, plugin) = (policy(session)?, self.plugin.clone());
         let answer = move |index: &Index| {
-            find(index, &places, &plugin)?;
-            let answers = places.iter().map(|place| why(index, place, &plugin, &policy));
+            find(index, &views, &plugin)?;
+            let answers = views.iter().map(|view| why(index, view, &plugin, &policy));
             Ok::<_, Failure>(answers.collect::<Result<Vec<_>, _>>()?)
         };
         Ok(report(&self.plugin, None, &index.read(answer).await?, &read))
@@ -83,11 +83,11 @@ impl WhyNotArgs {
         };
         let index = session.context()?.index();
         index.check_exists().await?;
-        let (places, read) = self.scope.places(session).await?;
+        let (views, read) = self.scope.views(session).await?;
         let (policy, plugin, wanted) = (policy(session)?, self.plugin.id.clone(), version.clone());
         let answer = move |index: &Index| {
-            find(index, &places, &plugin)?;
-            let answers = places.iter().map(|place| why_not(index, place, (&plugin, &wanted), &policy));
+            find(index, &views, &plugin)?;
+            let answers = views.iter().map(|view| why_not(index, view, (&plugin, &wanted), &policy));
             Ok::<_, Failure>(answers.collect::<Result<Vec<_>, _>>()?)
         };
         Ok(report(&self.plugin.id, Some(version), &index.read(answer).await?, &read))
@@ -96,14 +96,14 @@ impl WhyNotArgs {
 
 impl Scope {
     /// Returns the workspaces that could be read, and all that were tried.
-    async fn places(&self, session: &Session) -> Result<(Vec<WorkspaceView>, Vec<TargetListing>), Failure> {
+    async fn views(&self, session: &Session) -> Result<(Vec<WorkspaceView>, Vec<TargetListing>), Failure> {
         let manifest = session.manifest()?;
         if self.selection.is_empty() && manifest.workspaces().is_empty() {
             return Ok((vec![self.nowhere()], Vec::new()));
         }
         let read = read_all(self.selection.or_all(session).await?).await;
         let there = read.iter().filter_map(TargetListing::there);
-        Ok((there.map(|(target, state)| self.place(manifest, target, state)).collect(), read))
+        Ok((there.map(|(target, state)| self.view(manifest, target, state)).collect(), read))
     }
 
     /// Returns what stands for a workspace where there is none: a machine like this one with the Grafana that was named.
@@ -113,7 +113,7 @@ impl Scope {
         WorkspaceView { name, grafana: self.grafana.clone(), platform, ..WorkspaceView::default() }
     }
 
-    fn place(&self, manifest: &Manifest, target: &Target, state: &Snapshot) -> WorkspaceView {
+    fn view(&self, manifest: &Manifest, target: &Target, state: &Snapshot) -> WorkspaceView {
         WorkspaceView {
             name: target.name.clone(),
             grafana: state.grafana.clone().or_else(|| self.grafana.clone()),
@@ -167,8 +167,8 @@ fn text(plugin: &PluginId, answer: &WorkspaceReasons) -> String {
     let mut text = format!("{}\n", ui::clean(&heading));
     for reason in &answer.reasons {
         let lines = reason.explanation.as_ref().map_or_else(|| vec![reason.text.clone()], Explanation::lines);
-        for (place, line) in lines.iter().enumerate() {
-            let _ = writeln!(text, "{}{}", if place == 0 { "  - " } else { "      " }, ui::clean(line));
+        for (view, line) in lines.iter().enumerate() {
+            let _ = writeln!(text, "{}{}", if view == 0 { "  - " } else { "      " }, ui::clean(line));
         }
     }
     text

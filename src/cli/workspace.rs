@@ -56,7 +56,7 @@ fn list(session: &Session) -> Result<Report, Failure> {
         vec![
             workspace.name().to_string(),
             workspace.kind().as_str().to_owned(),
-            workspace.place_text(),
+            workspace.endpoint_text(),
             labels(workspace),
             workspace.platform().to_string(),
         ]
@@ -67,7 +67,7 @@ fn list(session: &Session) -> Result<Report, Failure> {
             json!({
                 "name": workspace.name(),
                 "kind": workspace.kind().as_str(),
-                "place": workspace.place_text(),
+                "place": workspace.endpoint_text(),
                 "labels": workspace.labels(),
                 "platform": workspace.platform(),
             })

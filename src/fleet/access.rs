@@ -1,6 +1,6 @@
 //! From a reference in the manifest to a connection: the moment at which a secret becomes one.
 //!
-//! *Invariant:* a workspace's secret goes into the connection to that workspace and nowhere else.
+//! *Invariant:* a workspace's secret is used only for the connection to that workspace.
 
 use super::{
     Environment, ReferenceError,
@@ -18,7 +18,7 @@ pub enum AccessError {
     /// No token can be made for its service account.
     #[error("no token can be made for the service account of the workspace")]
     Account(#[from] AwsError),
-    /// Its address is none that we go to.
+    /// Its address is refused.
     #[error("the address of the workspace cannot be used")]
     Site(#[from] SiteError),
 }

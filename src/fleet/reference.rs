@@ -27,7 +27,7 @@ use crate::{
 const MAX_BYTES: u64 = 64 << 10;
 /// How long a command may take to print a secret.
 const COMMAND_LIMIT: Duration = Duration::from_secs(30);
-/// How much of what a failed command says is shown, in characters.
+/// The longest output of a failed command that is shown, in characters.
 const SHOWN: usize = 300;
 
 /// Looks up a variable of the environment; handed in, so that tests have their own.
@@ -44,7 +44,7 @@ pub enum SecretReference {
     Command(CommandLine),
 }
 
-/// Who we are by a token: where it is, or the service account that one is made for.
+/// A token: a reference to it, or the service account that it is created for.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum TokenReference {
     /// A token that is there already.
@@ -70,7 +70,7 @@ impl CommandLine {
 }
 
 impl SecretReference {
-    /// Returns the variable that the secret is in, where it is in one.
+    /// Returns the variable that has the secret; `None` if it is elsewhere.
     pub fn variable(&self) -> Option<&str> {
         match self {
             Self::Env(name) => Some(name),
@@ -78,7 +78,7 @@ impl SecretReference {
         }
     }
 
-    /// Keeps variables that hold other secrets from the command, where it is one.
+    /// Hides variables that hold other secrets from the command, if it is one.
     pub fn withhold(&mut self, variables: &BTreeSet<String>) {
         if let Self::Command(line) = self {
             line.withheld.clone_from(variables);
@@ -178,7 +178,7 @@ fn words(value: toml::Value) -> Result<Vec<String>, ParseReferenceError> {
     words.filter(|words| words.first().is_some_and(|first| !first.is_empty())).ok_or(ParseReferenceError::Command)
 }
 
-/// What stands here is repeated in errors, so a secret that was put here by mistake must not pass.
+/// A reference is repeated in errors, so a secret in its place must be refused.
 fn is_variable_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
         && text.chars().all(|character| character.is_ascii_alphanumeric() || character == '_')
@@ -191,7 +191,7 @@ fn program(words: &[String]) -> &str {
 fn read_file(path: &Path) -> Result<Vec<u8>, ReferenceError> {
     let fail = |source| ReferenceError::File { path: path.to_owned(), source };
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-    // Without waiting, since a pipe that nobody writes to would never open.
+    // Without waiting: a pipe without a writer would never open.
     let file = std::fs::OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(fail)?;
     // Asked of the open file: what is checked is what is read.
     let metadata = file.metadata().map_err(fail)?;
@@ -230,7 +230,7 @@ async fn run(line: &CommandLine, time_limit: Duration) -> Result<Vec<u8>, Refere
     Ok(stdout)
 }
 
-/// What stands for a secret is no reference. The text itself is never repeated: it may be the secret.
+/// The text is no reference to a secret. It is never repeated: it may be the secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum ParseReferenceError {
     /// The secret itself, or something else that is no table.
@@ -258,7 +258,7 @@ impl ParseReferenceError {
     }
 }
 
-/// What is wrong with what was found in place of a secret.
+/// What is wrong with the value of a secret.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum Flaw {
     /// Nothing is there.

@@ -109,9 +109,9 @@ impl Ledger {
         let (ledger, path) = (self.clone(), path.to_owned());
         // `true` turns the commit into a rollback; `IndexError::from_sqlite` finds out why.
         let may_commit = move || {
-            let judged = ledger.before_commit(&path);
-            let may = matches!(judged, Ok(true));
-            refusal::set(judged.err());
+            let verdict = ledger.before_commit(&path);
+            let may = matches!(verdict, Ok(true));
+            refusal::set(verdict.err());
             may
         };
         connection.commit_hook(Some(move || !may_commit()))?;

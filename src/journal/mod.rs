@@ -227,13 +227,13 @@ impl Journal {
         let mut rows = statement.query([number]).map_err(fault)?;
         while let Some(row) = rows.next().map_err(fault)? {
             let values = || Ok((row.get(0)?, row.get(1)?, row.get(2)?));
-            let (place, text, digest): (u32, String, [u8; 32]) = values().map_err(fault)?;
+            let (position, text, digest): (u32, String, [u8; 32]) = values().map_err(fault)?;
             last = chained(&last, &text);
-            if place != read || digest != last {
+            if position != read || digest != last {
                 return Err(damaged(&self.path, JournalDamage::Entries(id.clone())));
             }
             entries.push(serde_json::from_str(&text).map_err(|source| {
-                let (rollout, number) = (id.clone(), place);
+                let (rollout, number) = (id.clone(), position);
                 damaged(&self.path, JournalDamage::Entry { rollout, number, source })
             })?);
             read += 1;

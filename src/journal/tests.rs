@@ -14,7 +14,7 @@ fn plan() -> Plan {
         plan_id: PlanId::default(),
         made_at: NOW,
         base: Base::default(),
-        actions: Vec::new(),
+        changes: Vec::new(),
         blocked: Vec::new(),
         summary: PlanSummary::default(),
         content: Vec::new(),

@@ -52,7 +52,7 @@ impl fmt::Display for LockDifference {
             (Some(workspace), None) => write!(formatter, "{workspace}")?,
             _ => formatter.write_str("the lock")?,
         }
-        let said = |text: &Option<String>| {
+        let text_or_none = |text: &Option<String>| {
             text.as_ref().map_or_else(|| "nothing".to_owned(), |text| format!("`{}`", text.escape_debug()))
         };
         match &self.change {
@@ -61,10 +61,15 @@ impl fmt::Display for LockDifference {
             LockChange::Added(version) => write!(formatter, " {version} is new"),
             LockChange::Removed(version) => write!(formatter, " {version} is gone"),
             LockChange::Field { name, before, after } => {
-                write!(formatter, ": {name} was {} and is {}", said(before), said(after))
+                write!(formatter, ": {name} was {} and is {}", text_or_none(before), text_or_none(after))
             }
             LockChange::Digest { platform, before, after } => {
-                write!(formatter, ": the digest for {platform} was {} and is {}", said(before), said(after))
+                write!(
+                    formatter,
+                    ": the digest for {platform} was {} and is {}",
+                    text_or_none(before),
+                    text_or_none(after)
+                )
             }
         }
     }
@@ -84,7 +89,7 @@ impl Serialize for LockDifference {
                 ("digest", None, Some(platform.as_str()), before.as_ref(), after.as_ref())
             }
         };
-        let said = [
+        let columns = [
             ("workspace", self.workspace.as_ref().map(WorkspaceName::as_str)),
             ("plugin", self.plugin.as_ref().map(PluginId::as_str)),
             ("change", Some(change)),
@@ -93,8 +98,8 @@ impl Serialize for LockDifference {
             ("before", before.map(String::as_str)),
             ("after", after.map(String::as_str)),
         ];
-        let mut fields = serializer.serialize_struct("LockDifference", said.len() + 1)?;
-        for (key, value) in said {
+        let mut fields = serializer.serialize_struct("LockDifference", columns.len() + 1)?;
+        for (key, value) in columns {
             if let Some(value) = value {
                 fields.serialize_field(key, value)?;
             }
@@ -128,7 +133,7 @@ pub(super) fn between(first: &Lock, second: &Lock) -> Vec<LockDifference> {
     for (name, before, after) in pairs(&first.workspaces, &second.workspaces) {
         let about = |change| LockDifference { workspace: Some(name.clone()), plugin: None, change };
         match (before, after) {
-            (Some(before), Some(after)) => of_workspaces(name, before, after, &mut found),
+            (Some(before), Some(after)) => compare_workspaces(name, before, after, &mut found),
             (None, _) => found.push(about(LockChange::Added(String::new()))),
             (_, None) => found.push(about(LockChange::Removed(String::new()))),
         }
@@ -136,7 +141,7 @@ pub(super) fn between(first: &Lock, second: &Lock) -> Vec<LockDifference> {
     found
 }
 
-fn of_workspaces(
+fn compare_workspaces(
     name: &WorkspaceName,
     first: &LockedWorkspace,
     second: &LockedWorkspace,
@@ -154,7 +159,7 @@ fn of_workspaces(
     found.extend(fields.into_iter().flatten().map(|change| about(None, change)));
     for (id, before, after) in pairs(&first.plugins, &second.plugins) {
         let changes = match (before, after) {
-            (Some(before), Some(after)) => of_plugins(before, after),
+            (Some(before), Some(after)) => compare_plugins(before, after),
             (Some(before), None) => vec![LockChange::Removed(before.version.to_string())],
             (None, after) => after.map(|after| LockChange::Added(after.version.to_string())).into_iter().collect(),
         };
@@ -162,7 +167,7 @@ fn of_workspaces(
     }
 }
 
-fn of_plugins(first: &LockedPlugin, second: &LockedPlugin) -> Vec<LockChange> {
+fn compare_plugins(first: &LockedPlugin, second: &LockedPlugin) -> Vec<LockChange> {
     let version = |plugin: &LockedPlugin| Some(plugin.version.to_string());
     let reason = |plugin: &LockedPlugin| Some(plugin.reason.to_string());
     let signer = |plugin: &LockedPlugin| {

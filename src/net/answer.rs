@@ -228,14 +228,14 @@ pub(super) async fn refuse(
 /// Returns what an error's body says, secrets masked before anything is cut.
 fn message(bytes: &[u8], mask: &(dyn Fn(&str) -> String + Sync)) -> Option<String> {
     let text = mask(&String::from_utf8_lossy(bytes));
-    let said = match serde_json::from_str::<serde_json::Value>(&text) {
+    let message = match serde_json::from_str::<serde_json::Value>(&text) {
         // JSON may spell a secret with escapes, which only reading undoes.
         Ok(value) => value.get("message").and_then(|message| message.as_str()).map(mask),
         Err(_) if text.trim_start().starts_with('<') => Some("a web page".to_owned()),
         Err(_) => Some(text),
     }?;
-    let said: String = said.trim().chars().take(ERROR_CHARACTERS).collect();
-    (!said.is_empty()).then_some(said)
+    let message: String = message.trim().chars().take(ERROR_CHARACTERS).collect();
+    (!message.is_empty()).then_some(message)
 }
 
 /// Returns whether a status is a redirect that names an address.
@@ -251,11 +251,11 @@ mod tests {
     #[test]
     fn a_message_is_cut_and_masked() {
         let credential = Credential::Bearer(Secret::new("canary".to_owned()));
-        let said = |body: &str| message(body.as_bytes(), &|text| credential.mask(text));
-        assert_eq!(said(r#"{"message":"token canary is bad","code":"X"}"#), Some("token **** is bad".to_owned()));
-        assert_eq!(said(r#"{"message":"token can\u0061ry is bad"}"#), Some("token **** is bad".to_owned()));
-        assert_eq!(said("<html>canary</html>"), Some("a web page".to_owned()));
-        assert_eq!(said(""), None);
-        assert_eq!(said(&"x".repeat(1000)).map(|text| text.len()), Some(300));
+        let message = |body: &str| message(body.as_bytes(), &|text| credential.mask(text));
+        assert_eq!(message(r#"{"message":"token canary is bad","code":"X"}"#), Some("token **** is bad".to_owned()));
+        assert_eq!(message(r#"{"message":"token can\u0061ry is bad"}"#), Some("token **** is bad".to_owned()));
+        assert_eq!(message("<html>canary</html>"), Some("a web page".to_owned()));
+        assert_eq!(message(""), None);
+        assert_eq!(message(&"x".repeat(1000)).map(|text| text.len()), Some(300));
     }
 }

@@ -152,10 +152,10 @@ impl Shared {
     /// Sets a client up when it is first used: it reads every CA certificate of the system, which most commands do not need.
     fn ready<'a>(
         &self,
-        place: &'a OnceLock<reqwest::Client>,
+        cell: &'a OnceLock<reqwest::Client>,
         shape: impl FnOnce(ClientBuilder) -> ClientBuilder,
     ) -> Result<&'a reqwest::Client, NetError> {
-        if let Some(client) = place.get() {
+        if let Some(client) = cell.get() {
             return Ok(client);
         }
         let builder = reqwest::Client::builder()
@@ -168,6 +168,6 @@ impl Shared {
             .pool_idle_timeout(Duration::from_secs(10))
             .tls_certs_merge(self.certificates.clone());
         let client = shape(builder).build().map_err(NetError::Setup)?;
-        Ok(place.get_or_init(|| client))
+        Ok(cell.get_or_init(|| client))
     }
 }

@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct VersionChange {
     /// What is done.
-    pub change: Change,
+    pub kind: Change,
     /// The version before; `None` if the plugin is not there, or its version is unknown.
     pub from: Option<PluginVersion>,
     /// The version afterwards; `None` if the plugin is not there then.
@@ -24,7 +24,7 @@ pub(crate) struct VersionChange {
 impl VersionChange {
     /// Returns that nothing is done to what is there.
     pub(crate) fn none(at: Option<PluginVersion>) -> Self {
-        Self { change: Change::None, from: at.clone(), to: at }
+        Self { kind: Change::None, from: at.clone(), to: at }
     }
 
     /// Returns that a version is installed over what is there. The same version is an upgrade, since it is installed again.
@@ -33,22 +33,22 @@ impl VersionChange {
             Change::None => Change::Upgrade,
             change => change,
         };
-        Self { change, from: from.version().cloned(), to: Some(to) }
+        Self { kind: change, from: from.version().cloned(), to: Some(to) }
     }
 
     /// Returns that the version that is there is put in place once more.
     pub(crate) fn reinstall(version: PluginVersion) -> Self {
-        Self { change: Change::Reinstall, from: Some(version.clone()), to: Some(version) }
+        Self { kind: Change::Reinstall, from: Some(version.clone()), to: Some(version) }
     }
 
     /// Returns that what is there is removed.
     pub(crate) fn uninstall(from: &Presence) -> Self {
-        Self { change: Change::Uninstall, from: from.version().cloned(), to: None }
+        Self { kind: Change::Uninstall, from: from.version().cloned(), to: None }
     }
 
     /// Returns whether there is nothing to do.
     pub(crate) fn is_nothing(&self) -> bool {
-        self.change == Change::None
+        self.kind == Change::None
     }
 }
 
@@ -113,7 +113,7 @@ impl ChangeResult {
         Self {
             workspace: workspace.to_owned(),
             plugin: plugin.clone(),
-            action: change.change.as_str(),
+            action: change.kind.as_str(),
             from: change.from.clone(),
             to: change.to.clone(),
             outcome,
@@ -246,7 +246,7 @@ mod tests {
     fn a_step_down_is_a_downgrade() {
         let replace = |from: &str, to: &str| {
             let from = Presence::Version(version(from));
-            VersionChange::to_version(&from, version(to)).change.as_str()
+            VersionChange::to_version(&from, version(to)).kind.as_str()
         };
         assert_eq!(replace("2.0.0", "10.0.0"), "upgrade");
         assert_eq!(replace("2.0.0", "1.9.0"), "downgrade");

@@ -167,7 +167,7 @@ impl StoredPackage {
         if trust.enforcement == Enforcement::Off {
             return Ok(Permit { warning: None, is_for_all: true });
         }
-        let verdict = trust.judge(&mut verified, root_url)?;
+        let verdict = trust.evaluate(&mut verified, root_url)?;
         let is_for_some = verdict.manifest.as_ref().is_some_and(|manifest| !manifest.root_urls.is_empty());
         Ok(Permit { warning: trust.decide(&verdict, &self.plugin)?, is_for_all: !is_for_some })
     }
@@ -203,7 +203,7 @@ impl PackageSource for StoredPackage {
         if trust.enforcement == Enforcement::Off {
             return Ok(None);
         }
-        let verdict = trust.judge_unpacked(package.archive(), files, None);
+        let verdict = trust.evaluate_unpacked(package.archive(), files, None);
         let warning = trust.decide(&verdict, &self.plugin).map_err(Refusal::new)?;
         Ok(warning.map(|warning| Chain(&warning).to_string()))
     }

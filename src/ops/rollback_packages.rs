@@ -20,7 +20,7 @@ pub(in crate::ops) fn needed(home: &Home) -> Result<BTreeSet<(PluginId, PluginVe
     let last = all.iter().find(|listed| listed.ending.is_some());
     for listed in all.iter().filter(|listed| listed.ending.is_none()).chain(last) {
         let StoredRollout { plan, entries } = journal.load(&listed.id)?;
-        for action in &plan.actions {
+        for action in &plan.changes {
             let versions = [&action.from, &action.to].into_iter().flatten();
             needed.extend(versions.map(|version| (action.plugin.clone(), version.clone())));
         }

@@ -117,7 +117,7 @@ impl Sources {
 /// Returns the address or the path of a source.
 pub(crate) fn location(manifest: &Manifest, source: &Source) -> Result<String, SelectError> {
     Ok(match source {
-        Source::Workspace(name) => catalog_of(&manifest.workspace(name)?.place_text()),
+        Source::Workspace(name) => catalog_of(&manifest.workspace(name)?.endpoint_text()),
         Source::Url(address) => address.clone(),
         Source::Path(path) => path.display().to_string(),
     })
@@ -139,9 +139,9 @@ pub(crate) fn known_sources(manifest: &Manifest) -> Vec<KnownSource> {
         }),
         _ => None,
     };
-    let of_workspaces = manifest.workspaces().iter().filter_map(|workspace| match workspace.place() {
+    let of_workspaces = manifest.workspaces().iter().filter_map(|workspace| match workspace.endpoint() {
         Endpoint::Server { allow_http, login, .. } => Some(KnownSource {
-            location: catalog_of(&workspace.place_text()),
+            location: catalog_of(&workspace.endpoint_text()),
             login: Some(login.clone()),
             allow_http: *allow_http,
         }),

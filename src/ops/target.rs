@@ -13,7 +13,7 @@ use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     ops::{
         blocking,
-        trust::{JudgeError, Trust},
+        trust::{EvaluateError, Trust},
     },
     signature::Verdict,
 };
@@ -64,8 +64,8 @@ impl Snapshot {
             for (id, path) in &self.folders {
                 let verified = Dir::open_ambient_dir(path, ambient_authority())
                     .map_err(|source| CompareError { path: PathBuf::new(), source })
-                    .map_err(JudgeError::from)
-                    .and_then(|dir| trust.judge_installed(&dir));
+                    .map_err(EvaluateError::from)
+                    .and_then(|dir| trust.evaluate_installed(&dir));
                 match (verified, self.plugins.get_mut(id)) {
                     (Ok(verified), Some(plugin)) => plugin.signature = Some(SignatureState::from(&verified.verdict)),
                     (Err(error), _) => {

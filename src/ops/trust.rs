@@ -114,7 +114,7 @@ pub struct InstalledVerdict {
 
 /// An installed folder cannot be judged.
 #[derive(Debug, thiserror::Error)]
-pub enum JudgeError {
+pub enum EvaluateError {
     /// Its plugin.json cannot be read.
     #[error(transparent)]
     Installed(#[from] InstalledError),
@@ -123,7 +123,7 @@ pub enum JudgeError {
     Files(#[from] CompareError),
 }
 
-diagnose!(JudgeError { forward Installed, Files; });
+diagnose!(EvaluateError { forward Installed, Files; });
 
 impl Trust {
     /// Returns what the manifest says about signatures, with these keys.
@@ -143,20 +143,20 @@ impl Trust {
     }
 
     /// Returns what is to be said of a package's signature; `root_url` is that of the server it is for, where it is known.
-    pub fn judge(&self, package: &mut Verified, root_url: Option<&str>) -> Result<Verdict, ArchiveError> {
+    pub fn evaluate(&self, package: &mut Verified, root_url: Option<&str>) -> Result<Verdict, ArchiveError> {
         let (file, archive) = package.file();
         let digests = archive::file_digests(file, archive)?;
-        Ok(self.judge_unpacked(archive, &digests, root_url))
+        Ok(self.evaluate_unpacked(archive, &digests, root_url))
     }
 
     /// Returns what is to be said of the signature over the files of a package, of which these are the digests.
-    pub fn judge_unpacked(&self, archive: &Archive, digests: &SignedFiles, root_url: Option<&str>) -> Verdict {
+    pub fn evaluate_unpacked(&self, archive: &Archive, digests: &SignedFiles, root_url: Option<&str>) -> Verdict {
         let files = below(digests, archive.plugin_folder());
-        self.judge_files(archive.manifest(), archive.plugin_json(), &files, root_url)
+        self.evaluate_files(archive.manifest(), archive.plugin_json(), &files, root_url)
     }
 
     /// Returns what is to be said of files by their path below the folder that holds plugin.json and, maybe, a manifest.
-    pub fn judge_files(
+    pub fn evaluate_files(
         &self,
         manifest: Option<&[u8]>,
         plugin_json: &PluginJson,
@@ -168,8 +168,8 @@ impl Trust {
     }
 
     /// Returns what the files say that lie in an installed plugin's folder now.
-    pub fn judge_installed(&self, folder: &Dir) -> Result<InstalledVerdict, JudgeError> {
-        let (verdict, found) = self.judge_one(folder)?;
+    pub fn evaluate_installed(&self, folder: &Dir) -> Result<InstalledVerdict, EvaluateError> {
+        let (verdict, found) = self.evaluate_folder(folder)?;
         let mut nested = Vec::new();
         let children = signature::nested(&found.files).into_iter().filter(signature::Nested::has_manifest);
         for child in children {
@@ -177,16 +177,16 @@ impl Trust {
                 continue;
             };
             // What cannot be judged by itself is what its parent is.
-            let own = self.judge_one(&inner).map_or_else(|_| verdict.clone(), |(own, _)| own);
+            let own = self.evaluate_folder(&inner).map_or_else(|_| verdict.clone(), |(own, _)| own);
             nested.push((child.folder, signature::inherit(own, &verdict)));
         }
         Ok(InstalledVerdict { verdict, nested })
     }
 
-    fn judge_one(&self, folder: &Dir) -> Result<(Verdict, InstalledFiles), JudgeError> {
+    fn evaluate_folder(&self, folder: &Dir) -> Result<(Verdict, InstalledFiles), EvaluateError> {
         let plugin_json = archive::read_installed(folder)?;
         let found = archive::installed_files(folder)?;
-        let verdict = self.judge_files(found.manifest.as_deref(), &plugin_json, &found.files, None);
+        let verdict = self.evaluate_files(found.manifest.as_deref(), &plugin_json, &found.files, None);
         let verdict = match found.foreign.first() {
             Some(path) => verdict.with_foreign(path.to_string_lossy().into_owned()),
             None => verdict,

@@ -267,7 +267,7 @@ fn verify_installed(
     let object = format!("{id}@{version} in {}", folder.display());
     let dir = Dir::open_ambient_dir(folder, ambient_authority())
         .map_err(|source| VerifyStartError::Folder { path: folder.to_path_buf(), source })?;
-    let judged = match context.trust.judge_installed(&dir) {
+    let judged = match context.trust.evaluate_installed(&dir) {
         Ok(judged) => judged,
         Err(error) => {
             outcome.refused(object, &error, Kind::Findings);

@@ -14,12 +14,12 @@ use pubgrub::{DerivationTree, External};
 
 use super::{
     Explanation, Fact, FactKind, Provider,
-    places::Places,
     universe::{PluginNode, SolverNode, Universe},
+    version_indices::VersionIndices,
 };
 use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
 
-type ProofTree = DerivationTree<SolverNode, Places, Infallible>;
+type ProofTree = DerivationTree<SolverNode, VersionIndices, Infallible>;
 
 /// How many intervals of versions, and how many single versions, a sentence names.
 const NAMED: usize = 3;
@@ -36,7 +36,7 @@ pub(super) fn dismantle(tree: ProofTree) {
 }
 
 /// Returns the leaves of a proof, each once.
-fn leaves(tree: &ProofTree) -> Vec<&External<SolverNode, Places, Infallible>> {
+fn leaves(tree: &ProofTree) -> Vec<&External<SolverNode, VersionIndices, Infallible>> {
     let (mut open, mut seen, mut leaves) = (vec![tree], HashSet::new(), Vec::new());
     while let Some(tree) = open.pop() {
         match tree {
@@ -78,7 +78,7 @@ impl ProofBasis {
     fn take<P: Provider>(
         &mut self,
         universe: &Universe<'_, P>,
-        leaf: &External<SolverNode, Places, Infallible>,
+        leaf: &External<SolverNode, VersionIndices, Infallible>,
     ) -> Option<()> {
         match leaf {
             External::NotRoot(..) => {}
@@ -87,15 +87,15 @@ impl ProofBasis {
                 let number = self.number(universe, *node)?;
                 self.requested.insert(number);
             }
-            External::FromDependencyOf(from, places, to, _) => {
+            External::FromDependencyOf(from, indices, to, _) => {
                 let (from, to) = (self.number(universe, *from)?, self.number(universe, *to)?);
                 let length = self.members[from].entries.len();
-                self.dependencies.entry((from, to)).or_default().extend(places.last_first(length));
+                self.dependencies.entry((from, to)).or_default().extend(indices.last_first(length));
             }
-            External::NoVersions(node, places) => {
+            External::NoVersions(node, indices) => {
                 let number = self.number(universe, *node)?;
                 let length = self.members[number].entries.len();
-                self.refused.entry(number).or_default().extend(places.last_first(length));
+                self.refused.entry(number).or_default().extend(indices.last_first(length));
             }
         }
         Some(())
@@ -171,19 +171,19 @@ fn refusals<P: Provider>(universe: &Universe<'_, P>, basis: &ProofBasis, number:
     }
     let mut groups: Vec<(String, &'static str, Vec<usize>)> = Vec::new();
     let grafana = universe.problem.surroundings.grafana.as_ref();
-    for place in basis.refused.get(&number).into_iter().flatten().rev() {
-        let Some(refusal) = universe.refusal(member, &member.entries[*place]) else { continue };
+    for index in basis.refused.get(&number).into_iter().flatten().rev() {
+        let Some(refusal) = universe.refusal(member, &member.entries[*index]) else { continue };
         let same = refusal.message("", false, grafana);
         match groups.iter_mut().find(|(text, ..)| *text == same) {
-            Some((_, _, places)) => places.push(*place),
-            None => groups.push((same, refusal.kind(), vec![*place])),
+            Some((_, _, indices)) => indices.push(*index),
+            None => groups.push((same, refusal.kind(), vec![*index])),
         }
     }
-    let describe = |(_, reason, places): (String, &'static str, Vec<usize>)| {
-        let refusal = universe.refusal(member, &member.entries[places[0]])?;
-        let text = refusal.message(&name(member, &places), places.len() > 1, grafana);
+    let describe = |(_, reason, indices): (String, &'static str, Vec<usize>)| {
+        let refusal = universe.refusal(member, &member.entries[indices[0]])?;
+        let text = refusal.message(&name(member, &indices), indices.len() > 1, grafana);
         let reason = Some(reason);
-        Some(Fact { versions: list(member, &places), reason, text, ..fact(FactKind::Refused, member) })
+        Some(Fact { versions: list(member, &indices), reason, text, ..fact(FactKind::Refused, member) })
     };
     groups.into_iter().filter_map(describe).collect()
 }
@@ -191,26 +191,26 @@ fn refusals<P: Provider>(universe: &Universe<'_, P>, basis: &ProofBasis, number:
 fn dependencies<P: Provider>(universe: &Universe<'_, P>, basis: &ProofBasis, pair: (usize, usize)) -> Vec<Fact> {
     let (member, needed) = (&basis.members[pair.0], &basis.members[pair.1]);
     let mut groups: Vec<(&Dependency, Vec<usize>)> = Vec::new();
-    for place in basis.dependencies.get(&pair).into_iter().flatten().rev() {
-        let Ok(dependencies) = universe.dependencies(member, &member.entries[*place]) else { continue };
+    for index in basis.dependencies.get(&pair).into_iter().flatten().rev() {
+        let Ok(dependencies) = universe.dependencies(member, &member.entries[*index]) else { continue };
         let found = dependencies.plugins.iter().find(|(_, dependency)| dependency.id == needed.id);
         let Some((_, dependency)) = found else { continue };
         match groups.iter_mut().find(|(known, _)| *known == dependency) {
-            Some((_, places)) => places.push(*place),
-            None => groups.push((dependency, vec![*place])),
+            Some((_, indices)) => indices.push(*index),
+            None => groups.push((dependency, vec![*index])),
         }
     }
-    let describe = |(dependency, places): (&Dependency, Vec<usize>)| {
+    let describe = |(dependency, indices): (&Dependency, Vec<usize>)| {
         let range = dependency.range.as_ref();
         let which = range.map_or_else(String::new, |range| format!(" `{}`", range.as_str().escape_debug()));
         let none = universe.in_range(needed, range).count(needed.entries.len()) == 0;
-        let verb = if places.len() > 1 { "need" } else { "needs" };
+        let verb = if indices.len() > 1 { "need" } else { "needs" };
         let end = if none && needed.is_known { no_match(needed) } else { String::new() };
         Fact {
-            versions: list(member, &places),
+            versions: list(member, &indices),
             needs: Some(needed.id.clone()),
             range: range.map(VersionRange::to_string),
-            text: format!("{} {verb} {}{which}{end}", name(member, &places), needed.id),
+            text: format!("{} {verb} {}{which}{end}", name(member, &indices), needed.id),
             ..fact(FactKind::Needs, member)
         }
     };
@@ -238,8 +238,8 @@ fn versions(contested: &HashSet<PluginId>, member: &PluginNode) -> Option<Fact> 
     if !contested.contains(&member.id) || member.entries.is_empty() {
         return None;
     }
-    let places: Vec<_> = (0..member.entries.len()).rev().collect();
-    let versions = list(member, &places);
+    let indices: Vec<_> = (0..member.entries.len()).rev().collect();
+    let versions = list(member, &indices);
     let mut named: Vec<_> = versions.iter().take(2 * NAMED).map(ToString::to_string).collect();
     let older = versions.len() - named.len();
     if older > 0 {
@@ -265,17 +265,17 @@ fn no_match(member: &PluginNode) -> String {
     }
 }
 
-fn list(member: &PluginNode, places: &[usize]) -> Vec<PluginVersion> {
-    places.iter().map(|place| member.entries[*place].version().clone()).collect()
+fn list(member: &PluginNode, indices: &[usize]) -> Vec<PluginVersion> {
+    indices.iter().map(|index| member.entries[*index].version().clone()).collect()
 }
 
 /// Returns the plugin with these of its versions, given newest first, as intervals.
-fn name(member: &PluginNode, places: &[usize]) -> String {
-    let version = |place: usize| member.entries[place].version().as_str();
-    if places.len() == member.entries.len() && places.len() > 1 {
-        return format!("all {} versions of {}", places.len(), member.id);
+fn name(member: &PluginNode, indices: &[usize]) -> String {
+    let version = |index: usize| member.entries[index].version().as_str();
+    if indices.len() == member.entries.len() && indices.len() > 1 {
+        return format!("all {} versions of {}", indices.len(), member.id);
     }
-    let intervals: Vec<_> = places.chunk_by(|newer, older| *newer == older + 1).collect();
+    let intervals: Vec<_> = indices.chunk_by(|newer, older| *newer == older + 1).collect();
     let mut named: Vec<String> = Vec::new();
     for interval in intervals.iter().take(NAMED).rev() {
         named.push(match interval {

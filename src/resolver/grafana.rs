@@ -22,7 +22,7 @@ pub(crate) enum AngularSupport {
 impl AngularSupport {
     /// Returns what a version of Grafana does with plugins that use AngularJS.
     pub(crate) fn in_grafana(grafana: &GrafanaVersion) -> Self {
-        Behaviour::of_server(grafana).angular
+        Behaviour::for_server(grafana).angular
     }
 }
 
@@ -126,7 +126,7 @@ const BEHAVIOURS: [Behaviour; 7] = [
 ];
 
 impl Behaviour {
-    pub(super) fn of_server(grafana: &GrafanaVersion) -> &'static Self {
+    pub(super) fn for_server(grafana: &GrafanaVersion) -> &'static Self {
         let semver = grafana.semver();
         let version = (semver.major, semver.minor, semver.patch);
         let row = BEHAVIOURS.iter().rev().find(|row| row.since <= version);
@@ -139,13 +139,13 @@ impl Behaviour {
 /// Before 12 a server takes the version of a dependency that the dependent plugin names, also over the installed one. The
 /// chosen version is installed after all dependents, and once: it ends right on disk and in the server's list.
 pub(crate) fn dependents_first(grafana: &GrafanaVersion) -> bool {
-    Behaviour::of_server(grafana).choice == DependencyChoice::AsWritten
+    Behaviour::for_server(grafana).choice == DependencyChoice::AsWritten
 }
 
 /// Returns whether the files of a plugin may be those of another version than the server shows, because it was unpacked over
 /// the installed one as a dependency (before 11.2).
 pub(crate) fn overwrites_dependencies(grafana: &GrafanaVersion) -> bool {
-    Behaviour::of_server(grafana).installed == InstalledDependency::Overwritten
+    Behaviour::for_server(grafana).installed == InstalledDependency::Overwritten
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
             ("13.0.0", (13, 0, 0)),
             ("14.1.0", (13, 0, 0)),
         ] {
-            assert_eq!(Behaviour::of_server(&grafana.parse().expect("a version")).since, since, "{grafana}");
+            assert_eq!(Behaviour::for_server(&grafana.parse().expect("a version")).since, since, "{grafana}");
         }
     }
 }

@@ -12,7 +12,6 @@ mod choose;
 mod derivation;
 mod explanation;
 mod grafana;
-mod places;
 mod problem;
 mod refusal;
 mod server;
@@ -21,6 +20,7 @@ mod solve;
 #[cfg(test)]
 mod tests;
 mod universe;
+mod version_indices;
 
 #[cfg(test)]
 use self::tests::catalog as test_catalogs;

@@ -45,7 +45,7 @@ pub(crate) enum ServerChoice {
 
 /// Returns what a server of this version does with a dependency of a plugin that it installs.
 pub(crate) fn predict(grafana: &GrafanaVersion, dependency: &Dependency, state: &DependencyState<'_>) -> ServerChoice {
-    let behaviour = Behaviour::of_server(grafana);
+    let behaviour = Behaviour::for_server(grafana);
     if state.is_core {
         return if behaviour.refuses_core { ServerChoice::RefusesCore } else { ServerChoice::Includes };
     }
@@ -73,7 +73,7 @@ fn written(dependency: &Dependency) -> String {
 
 /// Returns the version that a server finds by name, or the newest one for an empty name.
 fn find<'a>(grafana: &GrafanaVersion, name: &str, state: &DependencyState<'a>) -> Option<&'a PluginVersion> {
-    let checks_compatibility = Behaviour::of_server(grafana).checks_compatibility;
+    let checks_compatibility = Behaviour::for_server(grafana).checks_compatibility;
     let is_offered = |candidate: &&Candidate| {
         let works = !checks_compatibility || works_with(candidate.grafana_dependency.as_deref(), grafana);
         works && !candidate.withdrawn
@@ -141,7 +141,7 @@ pub(crate) fn deviations<P: Provider>(
 ) -> Result<Vec<ServerDeviation>, P::Error> {
     let Some(grafana) = &problem.surroundings.grafana else { return Ok(Vec::new()) };
     let mut found = Vec::new();
-    let refuses_core = Behaviour::of_server(grafana).refuses_core;
+    let refuses_core = Behaviour::for_server(grafana).refuses_core;
     for resolved in solution.plugins.iter().filter(|_| refuses_core) {
         if is_installed(problem, &resolved.plugin, &resolved.version) {
             continue;

@@ -13,8 +13,8 @@ use pubgrub::{DerivationTree, PubGrubError, resolve};
 use super::{
     Explanation, Problem, Provider,
     derivation::{dismantle, explain},
-    places::Places,
     universe::{SearchFault, SolverNode, Universe},
+    version_indices::VersionIndices,
 };
 use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
 
@@ -92,7 +92,7 @@ pub enum SolveOutcome {
     GivenUp,
 }
 
-type Tree = DerivationTree<SolverNode, Places, std::convert::Infallible>;
+type Tree = DerivationTree<SolverNode, VersionIndices, std::convert::Infallible>;
 
 /// Searches versions of all requested plugins and of all their dependencies.
 ///
@@ -135,7 +135,7 @@ fn attempt<P: Provider>(universe: &Universe<'_, P>) -> Result<SearchOutcome, P::
     }
     match outcome {
         Ok(chosen) => {
-            Ok(SearchOutcome::Found(chosen.into_iter().map(|(node, place)| (node, place as usize)).collect()))
+            Ok(SearchOutcome::Found(chosen.into_iter().map(|(node, index)| (node, index as usize)).collect()))
         }
         Err(PubGrubError::NoSolution(tree)) => Ok(SearchOutcome::Unsolvable(tree)),
         Err(
@@ -193,8 +193,8 @@ impl<P: Provider> SolutionWalk<'_, P> {
 
     /// Visits the next dependency of a plugin, or gives the plugin its place if there is none left.
     fn advance(&mut self, node: SolverNode, seen: usize) -> Result<(), P::Error> {
-        let Some((member, place)) = self.universe.member(node).zip(self.chosen.get(&node)) else { return Ok(()) };
-        let entry = &member.entries[*place];
+        let Some((member, index)) = self.universe.member(node).zip(self.chosen.get(&node)) else { return Ok(()) };
+        let entry = &member.entries[*index];
         let dependencies = self.universe.dependencies(&member, entry)?;
         if let Some((next, dependency)) = dependencies.plugins.get(seen) {
             let (plugin, version) = (member.id.clone(), entry.version().clone());
@@ -219,8 +219,8 @@ impl<P: Provider> SolutionWalk<'_, P> {
 
     fn finish(mut self) -> Vec<Resolved> {
         for (node, reason) in self.required {
-            if let Some(Some(place)) = self.visited.get(&node) {
-                self.order[*place].required_by.push(reason);
+            if let Some(Some(index)) = self.visited.get(&node) {
+                self.order[*index].required_by.push(reason);
             }
         }
         self.order

@@ -19,7 +19,7 @@ use pubgrub::{Dependencies, DependencyProvider, PackageResolutionStatistics, Ver
 use super::{
     Candidate, Problem, Provider, Refusal,
     candidate::{Exemptions, missing_platform, refusals_by_catalog},
-    places::{Places, number},
+    version_indices::{VersionIndices, number},
     works_with,
 };
 use crate::model::{Dependency, PluginId, PluginVersion, VersionRange, VersionRequest};
@@ -35,11 +35,11 @@ impl SolverNode {
     /// Depends on everything that is requested.
     pub(super) const ROOT: Self = Self(0);
 
-    fn from_place(place: usize) -> Self {
-        Self(number(place).saturating_add(1))
+    fn from_index(index: usize) -> Self {
+        Self(number(index).saturating_add(1))
     }
 
-    fn place(self) -> Option<usize> {
+    fn index(self) -> Option<usize> {
         (self.0 as usize).checked_sub(1)
     }
 }
@@ -71,7 +71,7 @@ pub(super) struct PluginNode {
     pub(super) wishes: Vec<VersionRequest>,
     /// The place of the first wish for it.
     rank: Option<usize>,
-    sets: RefCell<HashMap<(bool, String), Places>>,
+    sets: RefCell<HashMap<(bool, String), VersionIndices>>,
 }
 
 /// A version of a plugin.
@@ -95,7 +95,7 @@ enum VersionOrigin {
 impl VersionOrigin {
     fn version(&self) -> &PluginVersion {
         match self {
-            Self::Listed(listed, place) => &listed[*place].version,
+            Self::Listed(listed, index) => &listed[*index].version,
             Self::Installed(version) => version,
         }
     }
@@ -116,7 +116,7 @@ impl VersionNode {
     /// Returns the version as the catalog has it; `None` if it is only installed.
     pub(super) fn candidate(&self) -> Option<&Candidate> {
         match &self.source {
-            VersionOrigin::Listed(listed, place) => Some(&listed[*place]),
+            VersionOrigin::Listed(listed, index) => Some(&listed[*index]),
             VersionOrigin::Installed(_) => None,
         }
     }
@@ -182,7 +182,7 @@ impl<'a, P: Provider> Universe<'a, P> {
 
     /// Returns the plugin of a node; `None` for the root.
     pub(super) fn member(&self, node: SolverNode) -> Option<Rc<PluginNode>> {
-        self.members.borrow().list.get(node.place()?).cloned()
+        self.members.borrow().list.get(node.index()?).cloned()
     }
 
     /// Returns the node of a plugin, and loads it the first time.
@@ -192,7 +192,7 @@ impl<'a, P: Provider> Universe<'a, P> {
         }
         let member = Rc::new(self.load(id)?);
         let mut members = self.members.borrow_mut();
-        let node = SolverNode::from_place(members.list.len());
+        let node = SolverNode::from_index(members.list.len());
         members.list.push(member);
         members.nodes.insert(id.clone(), node);
         Ok(node)
@@ -209,7 +209,7 @@ impl<'a, P: Provider> Universe<'a, P> {
             |version: &PluginVersion| listed.iter().any(|candidate| candidate.version.same_release(version));
         let alone = there.filter(|version| !is_listed(version)).cloned();
         let locked = problem.locked.get(id);
-        let sources = (0..listed.len()).map(|place| VersionOrigin::Listed(Rc::clone(&listed), place));
+        let sources = (0..listed.len()).map(|index| VersionOrigin::Listed(Rc::clone(&listed), index));
         let sources = sources.chain(alone.map(|version| VersionOrigin::Installed(Box::new(version))));
         let mut entries: Vec<_> = sources.map(|source| VersionNode::new(source, there, locked)).collect();
         entries.sort_by(|left, right| left.version().cmp(right.version()));
@@ -323,22 +323,22 @@ impl<'a, P: Provider> Universe<'a, P> {
     }
 
     /// Returns the versions that satisfy a dependency.
-    pub(super) fn in_range(&self, member: &PluginNode, range: Option<&VersionRange>) -> Places {
+    pub(super) fn in_range(&self, member: &PluginNode, range: Option<&VersionRange>) -> VersionIndices {
         let takes_prereleases = self.takes_prereleases.get();
         let key = (takes_prereleases, range.map_or("*", VersionRange::as_str).to_owned());
-        if let Some(places) = member.sets.borrow().get(&key) {
-            return places.clone();
+        if let Some(indices) = member.sets.borrow().get(&key) {
+            return indices.clone();
         }
         let has = |entry: &VersionNode| range.is_none_or(|range| range.allows(entry.version()));
         let requested = range.is_some_and(VersionRange::mentions_prerelease)
             || member.wishes.iter().any(VersionRequest::mentions_prerelease);
-        let places = self.without_prereleases(member, requested, has);
-        member.sets.borrow_mut().insert(key, places.clone());
-        places
+        let indices = self.without_prereleases(member, requested, has);
+        member.sets.borrow_mut().insert(key, indices.clone());
+        indices
     }
 
     /// Returns the versions that satisfy all wishes for a plugin.
-    pub(super) fn wished(&self, member: &PluginNode) -> Places {
+    pub(super) fn wished(&self, member: &PluginNode) -> VersionIndices {
         let one = |wanted: &VersionRequest| {
             // `3` is a range, and the name of a version if there is one with that name.
             let named = member.entries.iter().any(|entry| wanted.names(entry.version()));
@@ -347,17 +347,22 @@ impl<'a, P: Provider> Universe<'a, P> {
             };
             self.without_prereleases(member, named || wanted.mentions_prerelease(), has)
         };
-        member.wishes.iter().map(one).fold(Places::full(), |all, one| all.intersection(&one))
+        member.wishes.iter().map(one).fold(VersionIndices::full(), |all, one| all.intersection(&one))
     }
 
     /// Leaves prereleases out, unless they are requested or nothing else works.
-    fn without_prereleases(&self, member: &PluginNode, requested: bool, has: impl Fn(&VersionNode) -> bool) -> Places {
+    fn without_prereleases(
+        &self,
+        member: &PluginNode,
+        requested: bool,
+        has: impl Fn(&VersionNode) -> bool,
+    ) -> VersionIndices {
         let has: Vec<_> = member.entries.iter().map(has).collect();
         let release = |(entry, has): (&VersionNode, &bool)| {
             *has && !entry.version().is_prerelease() && self.refusal(member, entry).is_none()
         };
         if requested || self.takes_prereleases.get() || !member.entries.iter().zip(&has).rev().any(release) {
-            return Places::from_flags(has.into_iter());
+            return VersionIndices::from_flags(has.into_iter());
         }
         let stays = |entry: &VersionNode| !entry.version().is_prerelease() || entry.is_locked || entry.stays;
         let left = |(entry, has): (&VersionNode, bool)| {
@@ -366,32 +371,32 @@ impl<'a, P: Provider> Universe<'a, P> {
             }
             has && stays(entry)
         };
-        Places::from_flags(member.entries.iter().zip(has).map(left))
+        VersionIndices::from_flags(member.entries.iter().zip(has).map(left))
     }
 
     /// Returns the place of the version that is best among these.
-    fn best(&self, member: &PluginNode, places: &Places) -> Option<usize> {
+    fn best(&self, member: &PluginNode, indices: &VersionIndices) -> Option<usize> {
         let entries = &member.entries;
-        let works = |place: &usize| self.refusal(member, &entries[*place]).is_none();
+        let works = |index: &usize| self.refusal(member, &entries[*index]).is_none();
         let find = |wanted: fn(&VersionNode) -> bool| {
-            let place = entries.iter().position(wanted).filter(|place| places.has(*place));
-            place.filter(works)
+            let index = entries.iter().position(wanted).filter(|index| indices.has(*index));
+            index.filter(works)
         };
-        if let Some(place) = find(|entry| entry.is_locked).or_else(|| find(|entry| entry.stays)) {
-            return Some(place);
+        if let Some(index) = find(|entry| entry.is_locked).or_else(|| find(|entry| entry.stays)) {
+            return Some(index);
         }
         let requested = member.wishes.iter().any(VersionRequest::mentions_prerelease);
         let prereleases_last = self.takes_prereleases.get() && !requested;
-        let mut newest = places.last_first(entries.len()).filter(works);
+        let mut newest = indices.last_first(entries.len()).filter(works);
         if !prereleases_last {
             return newest.next();
         }
-        let mut rest = places.last_first(entries.len()).filter(works);
-        newest.find(|place| !entries[*place].version().is_prerelease()).or_else(|| rest.next())
+        let mut rest = indices.last_first(entries.len()).filter(works);
+        newest.find(|index| !entries[*index].version().is_prerelease()).or_else(|| rest.next())
     }
 
-    fn wishes(&self) -> Result<Vec<(SolverNode, Places)>, P::Error> {
-        let mut wishes: Vec<(SolverNode, Places)> = Vec::new();
+    fn wishes(&self) -> Result<Vec<(SolverNode, VersionIndices)>, P::Error> {
+        let mut wishes: Vec<(SolverNode, VersionIndices)> = Vec::new();
         for (rank, wish) in self.problem.wishes.iter().enumerate() {
             let node = self.node(&wish.id)?;
             if let Some(member) = self.member(node).filter(|member| member.rank == Some(rank)) {
@@ -405,7 +410,7 @@ impl<'a, P: Provider> Universe<'a, P> {
 impl<P: Provider> DependencyProvider for Universe<'_, P> {
     type P = SolverNode;
     type V = u32;
-    type VS = Places;
+    type VS = VersionIndices;
     /// Wishes in their order, then the plugins with the most conflicts, then those with the fewest versions left.
     type Priority = (Reverse<usize>, u32, Reverse<usize>);
     type M = Infallible;
@@ -414,34 +419,34 @@ impl<P: Provider> DependencyProvider for Universe<'_, P> {
     fn prioritize(
         &self,
         node: &SolverNode,
-        places: &Places,
+        indices: &VersionIndices,
         conflicts: &PackageResolutionStatistics,
     ) -> Self::Priority {
         let Some(member) = self.member(*node) else { return (Reverse(0), 0, Reverse(0)) };
         let rank = member.rank.map_or(usize::MAX, |rank| rank + 1);
-        (Reverse(rank), conflicts.conflict_count(), Reverse(places.count(member.entries.len())))
+        (Reverse(rank), conflicts.conflict_count(), Reverse(indices.count(member.entries.len())))
     }
 
-    fn choose_version(&self, node: &SolverNode, places: &Places) -> Result<Option<u32>, Self::Err> {
+    fn choose_version(&self, node: &SolverNode, indices: &VersionIndices) -> Result<Option<u32>, Self::Err> {
         let Some(member) = self.member(*node) else { return Ok(Some(0)) };
-        Ok(self.best(&member, places).map(number))
+        Ok(self.best(&member, indices).map(number))
     }
 
     fn get_dependencies(
         &self,
         node: &SolverNode,
-        place: &u32,
-    ) -> Result<Dependencies<SolverNode, Places, Infallible>, Self::Err> {
+        index: &u32,
+    ) -> Result<Dependencies<SolverNode, VersionIndices, Infallible>, Self::Err> {
         let Some(member) = self.member(*node) else {
             let wishes = self.wishes().map_err(SearchFault::Provider)?;
             return Ok(Dependencies::Available(wishes.into_iter().collect()));
         };
-        let entry = &member.entries[*place as usize];
+        let entry = &member.entries[*index as usize];
         let dependencies = self.dependencies(&member, entry).map_err(SearchFault::Provider)?;
-        let places = |(node, dependency): &(SolverNode, Dependency)| {
+        let indices = |(node, dependency): &(SolverNode, Dependency)| {
             Some((*node, self.in_range(&*self.member(*node)?, dependency.range.as_ref())))
         };
-        Ok(Dependencies::Available(dependencies.plugins.iter().filter_map(places).collect()))
+        Ok(Dependencies::Available(dependencies.plugins.iter().filter_map(indices).collect()))
     }
 
     fn should_cancel(&self) -> Result<(), Self::Err> {

@@ -29,7 +29,8 @@ pub struct Plan {
     /// The lock and the catalog it was made from.
     pub base: Base,
     /// In the order in which they are made on each workspace, with the plugins that stay.
-    pub actions: Vec<PlannedChange>,
+    #[serde(rename = "actions")]
+    pub changes: Vec<PlannedChange>,
     /// The plugins that cannot be changed, and why.
     pub blocked: Vec<Blocked>,
     /// How many actions of each kind.
@@ -108,7 +109,8 @@ pub struct PlannedChange {
     /// The plugin.
     pub plugin: PluginId,
     /// What is done.
-    pub action: Change,
+    #[serde(rename = "action")]
+    pub kind: Change,
     /// The version before; `None` if the plugin must be absent, or its version cannot be read.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub from: Option<PluginVersion>,
@@ -131,7 +133,7 @@ pub struct PlannedChange {
 impl PlannedChange {
     /// Returns what the plan expects before the change.
     pub fn former(&self) -> Presence {
-        match (&self.from, self.action) {
+        match (&self.from, self.kind) {
             (Some(version), _) => Presence::Version(version.clone()),
             (None, Change::Install | Change::Repin) => Presence::Absent,
             (None, _) => Presence::Unknown,
@@ -140,7 +142,7 @@ impl PlannedChange {
 
     /// Returns whether the plugin stays as it is.
     pub fn is_nothing(&self) -> bool {
-        self.action == Change::None
+        self.kind == Change::None
     }
 }
 
@@ -320,18 +322,18 @@ impl Plan {
     /// Returns the steps on a workspace: first actions that change something, then content. Tasks of the journal refer to
     /// steps by their place here.
     pub fn steps<'a>(&'a self, workspace: &'a WorkspaceName) -> impl Iterator<Item = Step<'a>> {
-        let actions = self.actions.iter().filter(|action| !action.is_nothing() && action.workspace == *workspace);
+        let actions = self.changes.iter().filter(|action| !action.is_nothing() && action.workspace == *workspace);
         let content = self.content.iter().filter(|content| content.workspace == *workspace);
         actions.map(Step::Plugin).chain(content.map(Step::Content))
     }
 
     /// Returns whether it changes anything.
     pub fn is_empty(&self) -> bool {
-        self.content.is_empty() && self.actions.iter().all(PlannedChange::is_nothing)
+        self.content.is_empty() && self.changes.iter().all(PlannedChange::is_nothing)
     }
 
     fn count(&self) -> PlanSummary {
-        let count = |verb| self.actions.iter().filter(|action| action.action == verb).count();
+        let count = |verb| self.changes.iter().filter(|action| action.kind == verb).count();
         PlanSummary {
             install: count(Change::Install),
             upgrade: count(Change::Upgrade),
@@ -354,7 +356,7 @@ impl Plan {
         for name in self.waves.iter().flat_map(|wave| &wave.workspaces) {
             *in_waves.entry(name).or_default() += 1;
         }
-        let acted_on = self.actions.iter().filter(|action| !action.is_nothing()).map(|action| &action.workspace);
+        let acted_on = self.changes.iter().filter(|action| !action.is_nothing()).map(|action| &action.workspace);
         let named =
             acted_on.chain(self.content.iter().map(|content| &content.workspace)).chain(in_waves.keys().copied());
         let is_odd = |name: &&WorkspaceName| !self.workspaces.contains_key(*name) || in_waves.get(*name) != Some(&1);
@@ -371,7 +373,7 @@ mod tests {
         let action = PlannedChange {
             workspace: name.clone(),
             plugin: "acme-clock-panel".parse().expect("an id"),
-            action: Change::Upgrade,
+            kind: Change::Upgrade,
             from: Some("1.0.0".parse().expect("a version")),
             to: Some("1.1.0".parse().expect("a version")),
             reason: "locked".to_owned(),
@@ -390,7 +392,7 @@ mod tests {
             plan_id: PlanId::default(),
             made_at: Timestamp::from_milliseconds(1),
             base: Base::default(),
-            actions: vec![action],
+            changes: vec![action],
             blocked: Vec::new(),
             summary: PlanSummary::default(),
             content: Vec::new(),

@@ -64,7 +64,7 @@ pub(super) fn read_versions(document: &[u8], id: &PluginId) -> Result<VersionLis
 /// Reads versions; of a version that is there twice with two contents, none is taken.
 pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, id: &PluginId) -> VersionList {
     let mut versions = VersionList::default();
-    let mut places: HashMap<PluginVersion, usize> = HashMap::new();
+    let mut indices: HashMap<PluginVersion, usize> = HashMap::new();
     let mut contradicted = HashSet::new();
     for text in items {
         let release = match item::read_release(text, id) {
@@ -75,12 +75,12 @@ pub(super) fn read_version_items<'a>(items: impl IntoIterator<Item = &'a str>, i
             }
         };
         let report = |reason: &str| SkippedItem::version(id.as_str(), release.version.as_str(), reason);
-        match places.get(&release.version) {
+        match indices.get(&release.version) {
             None => {
-                places.insert(release.version.clone(), versions.releases.len());
+                indices.insert(release.version.clone(), versions.releases.len());
                 versions.releases.push(release);
             }
-            Some(&place) if versions.releases[place].packages == release.packages => {
+            Some(&index) if versions.releases[index].packages == release.packages => {
                 versions.skipped.push(report("duplicate"));
             }
             Some(_) => {

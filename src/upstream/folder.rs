@@ -92,11 +92,11 @@ pub enum FolderError {
 
 /// Says what is wrong with the first files.
 fn join_reasons(reports: &[SkippedItem]) -> String {
-    let said = reports
+    let texts = reports
         .iter()
         .take(MAX_REASONS)
         .map(|report| format!("; {}: {}", report.plugin.as_deref().unwrap_or("an item without a name"), report.reason));
-    said.collect()
+    texts.collect()
 }
 
 diagnose!(FolderError {

@@ -37,8 +37,8 @@ impl Reports {
 
     /// Keeps the first of equal reports: several files may say the same.
     pub(crate) fn say_once(&mut self) {
-        let mut said = std::collections::HashSet::new();
-        self.kept.retain(|report| said.insert(report.clone()));
+        let mut seen = std::collections::HashSet::new();
+        self.kept.retain(|report| seen.insert(report.clone()));
     }
 
     /// Returns the reports that were kept, and one on those that were not.

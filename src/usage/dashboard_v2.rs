@@ -49,7 +49,7 @@ fn panel(element: &Value) -> Panel {
 
 /// Returns the plugin that something is of: its `group`, or its `kind` where that is not the name of the kind.
 fn plugin<'a>(value: &'a Value, kind: &str) -> Option<&'a str> {
-    text(value, "group").or_else(|| text(value, "kind").filter(|said| *said != kind))
+    text(value, "group").or_else(|| text(value, "kind").filter(|group| *group != kind))
 }
 
 /// Returns what is asked by something that has a `query`, and beside it, in alpha, a `datasource`.

@@ -112,7 +112,7 @@ impl Scene {
             plan_id: PlanId::default(),
             made_at: Timestamp::from_milliseconds(0),
             base: Base::default(),
-            actions: Vec::new(),
+            changes: Vec::new(),
             blocked: Vec::new(),
             summary: PlanSummary::default(),
             content: Vec::new(),
@@ -165,10 +165,10 @@ impl SiteScene {
             if is_told_otherwise {
                 from = if rng.bool() { Some(0).filter(|_| from == Some(SAME_AS_FIRST)) } else { None };
             }
-            plan.actions.push(PlannedChange {
+            plan.changes.push(PlannedChange {
                 workspace: name.clone(),
                 plugin: plugin(step.plugin).clone(),
-                action: step.verb,
+                kind: step.verb,
                 from: from.map(|place| version(place).clone()),
                 to: step.to.map(|place| version(place).clone()),
                 reason: String::new(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use plugport::exposed::{
-    fleet::settle::{Bounds, Event as Answer, NextStep, Outcome, PendingChange, PluginState},
+    fleet::settle::{Bounds, Event as Answer, NextStep, Outcome, PendingChange, ServerPluginState},
     model::{Change, Presence},
     rollout::{Cause, Fault, Rollback, Task, TaskResult},
 };
@@ -50,9 +50,9 @@ pub(crate) struct Aim {
     pub(crate) is_back: bool,
     pub(crate) is_settling: bool,
     /// What it is compared with: what was there when the workspace was prepared, or what is to be taken back.
-    pub(crate) first: PluginState,
+    pub(crate) first: ServerPluginState,
     /// What was there when the workspace was prepared.
-    pub(crate) former: PluginState,
+    pub(crate) former: ServerPluginState,
     /// How it is rolled back, if it is.
     pub(crate) rollback: Option<Rollback>,
 }
@@ -153,7 +153,7 @@ impl Running {
 
 impl Aim {
     /// Returns whether what is there before is what it may be.
-    fn may_be_there(&self, state: &PluginState) -> bool {
+    fn may_be_there(&self, state: &ServerPluginState) -> bool {
         if self.step.verb == Change::Repin || self.rollback.as_ref().is_some_and(|rollback| rollback.accepts_anything) {
             return true;
         }
@@ -169,15 +169,15 @@ impl Aim {
     }
 
     /// Returns whether somebody else's version is there: neither the former nor the wanted one.
-    fn is_overtaken(&self, state: &PluginState) -> bool {
+    fn is_overtaken(&self, state: &ServerPluginState) -> bool {
         let is_known = |presence: &Presence| presence_of(state) == *presence;
         let left = self.left().is_some_and(is_known);
-        let is_other = matches!(state, PluginState::Loaded { .. }) && !state.satisfies(&self.wanted) && !left;
+        let is_other = matches!(state, ServerPluginState::Loaded { .. }) && !state.satisfies(&self.wanted) && !left;
         is_other && self.step.verb != Change::Repin && !self.was_brought(state) && !is_known(&presence_of(&self.first))
     }
 
     /// Returns whether another step may have brought this along.
-    fn was_brought(&self, state: &PluginState) -> bool {
+    fn was_brought(&self, state: &ServerPluginState) -> bool {
         let written = Presence::Version(version(WRITTEN).clone());
         self.step.brought_by.is_some() && presence_of(state) == written
     }
@@ -189,16 +189,16 @@ impl Aim {
 }
 
 /// Returns a state that no plugin is in: what was under way may have changed it or not.
-pub(crate) fn in_doubt() -> PluginState {
-    PluginState::Broken { code: "in doubt".to_owned(), version: None }
+pub(crate) fn in_doubt() -> ServerPluginState {
+    ServerPluginState::Broken { code: "in doubt".to_owned(), version: None }
 }
 
-fn is_broken(state: &PluginState) -> bool {
-    matches!(state, PluginState::Broken { .. })
+fn is_broken(state: &ServerPluginState) -> bool {
+    matches!(state, ServerPluginState::Broken { .. })
 }
 
 /// What is there; a plugin in an unknown version counts as absent.
-fn presence_of(state: &PluginState) -> Presence {
+fn presence_of(state: &ServerPluginState) -> Presence {
     match state.presence() {
         Presence::Unknown => Presence::Absent,
         presence => presence,

@@ -15,7 +15,7 @@ const USUAL_LIFE: Duration = Duration::from_hours(1);
 const LIFE: std::ops::RangeInclusive<Duration> = Duration::from_mins(1)..=Duration::from_hours(30 * 24);
 
 /// A service account of a workspace, which short-lived tokens are made for:
-/// `{ aws-service-account = "ID" }`, with `ttl`, and with `workspace` and `region` where the address does not tell them.
+/// `{ aws-service-account = "ID" }`, with `ttl`, and with `workspace` and `region` unless the address has them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ServiceAccount {
     id: String,

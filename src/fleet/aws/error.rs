@@ -1,4 +1,4 @@
-//! What can go wrong between us and AWS.
+//! Errors of requests to AWS.
 
 use std::error::Error;
 
@@ -17,10 +17,10 @@ pub enum AwsError {
     /// This program was built without it.
     #[error("this program is built without the feature `aws`")]
     LeftOut,
-    /// The program was told to open no socket.
+    /// The network is switched off (`--offline`).
     #[error("no request to AWS: `--offline` is on")]
     Offline,
-    /// It is not told which region is meant.
+    /// No region is given.
     #[error("no AWS region is set")]
     NoRegion,
     /// There are no credentials anywhere.
@@ -36,7 +36,7 @@ pub enum AwsError {
         region: Region,
         /// What AWS calls it.
         code: String,
-        /// What AWS says, secrets masked.
+        /// The message of AWS, secrets masked.
         message: Option<String>,
     },
     /// The credentials are good, and this is not allowed to them.
@@ -46,10 +46,10 @@ pub enum AwsError {
         action: &'static str,
         /// The region that was asked.
         region: Region,
-        /// What AWS says, secrets masked.
+        /// The message of AWS, secrets masked.
         message: Option<String>,
     },
-    /// AWS said no for another reason.
+    /// AWS refused for another reason.
     #[error("AWS refuses `{action}` in {region}: {}{}", printable(code), message_suffix(message.as_deref()))]
     Refused {
         /// The action, as policies name it.
@@ -58,7 +58,7 @@ pub enum AwsError {
         region: Region,
         /// What AWS calls it.
         code: String,
-        /// What AWS says, secrets masked.
+        /// The message of AWS, secrets masked.
         message: Option<String>,
     },
     /// AWS could not be reached.
@@ -81,7 +81,7 @@ pub enum AwsError {
         /// Why.
         source: SdkError,
     },
-    /// A service account is used whose workspace nobody named.
+    /// A service account is used without its workspace.
     #[error("the workspace of the service account is not known")]
     NoWorkspace,
     /// A token that was asked for twice is there already, under a name that only this program uses.

@@ -1,4 +1,4 @@
-//! What stands in place of the API of AWS in a program that is built without it.
+//! Replaces the API of AWS in a program that is built without it.
 #![expect(clippy::unused_async, reason = "the signatures are those of the real one")]
 
 use std::{convert::Infallible, time::Duration};
@@ -28,7 +28,7 @@ impl ManagedGrafana {
         match self.0 {}
     }
 
-    /// Returns what else is known of a workspace.
+    /// Reads the details of a workspace.
     pub async fn describe(&self, _workspace: &AwsWorkspace) -> Result<Description, AwsError> {
         match self.0 {}
     }

@@ -42,7 +42,7 @@ pub(crate) struct ManagedGrafana {
 impl ManagedGrafana {
     /// Returns the service in a region, or where none is named in that of the environment or the profile.
     ///
-    /// Credentials are looked for as AWS's own tools do it: environment, profile, web identity, container, instance.
+    /// Credentials are searched in the order of AWS's own tools: environment, profile, web identity, container, instance.
     pub(crate) async fn open(client: &Client, region: Option<&Region>) -> Result<Self, AwsError> {
         if client.is_offline() {
             return Err(AwsError::Offline);
@@ -86,7 +86,7 @@ impl ManagedGrafana {
         })
     }
 
-    /// Returns what else is known of a workspace.
+    /// Reads the details of a workspace.
     pub(crate) async fn describe(&self, workspace: &AwsWorkspace) -> Result<Description, AwsError> {
         let described = self.sdk.describe_workspace().workspace_id(workspace.id()).send().await;
         let described = described.map_err(|error| self.explain("grafana:DescribeWorkspace", error))?;
@@ -108,11 +108,11 @@ impl ManagedGrafana {
         let accounts = self.sdk.list_workspace_service_accounts().workspace_id(workspace.id());
         let listed = accounts.into_paginator().items().send().try_collect().await;
         let listed = listed.map_err(|error| self.explain("grafana:ListWorkspaceServiceAccounts", error))?;
-        let told = |account: ServiceAccountSummary| ListedAccount {
+        let listed_account = |account: ServiceAccountSummary| ListedAccount {
             may_install: account.grafana_role == Role::Admin && account.is_disabled != "true",
             id: account.id,
         };
-        Ok(listed.into_iter().map(told).collect())
+        Ok(listed.into_iter().map(listed_account).collect())
     }
 
     /// Makes a token that expires by itself after `life`.
@@ -151,7 +151,7 @@ impl ManagedGrafana {
         }
     }
 
-    /// Returns the id of the token of this name, where there is one.
+    /// Returns the id of the token of this name; `None` if there is none.
     pub(crate) async fn find_token(&self, account: &ServiceAccount, name: &str) -> Result<Option<String>, AwsError> {
         let workspace = account.workspace().ok_or(AwsError::NoWorkspace)?;
         let request = self.sdk.list_workspace_service_account_tokens();
@@ -195,7 +195,7 @@ fn is_absence(error: &CredentialsError) -> bool {
     matches!(error, CredentialsError::CredentialsNotLoaded(_))
 }
 
-/// Returns whether an error or a cause of it is one of those that are looked for.
+/// Returns whether an error or one of its causes matches.
 fn holds<E: Error + 'static>(error: &(dyn Error + 'static), wanted: fn(&E) -> bool) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
@@ -213,7 +213,7 @@ fn parse_account_id(role: &str) -> Option<&str> {
     (account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit())).then_some(account)
 }
 
-/// Returns what the configuration of a workspace says of plugins; off where it says nothing.
+/// Returns whether the configuration of a workspace turns plugin management on; off by default.
 fn manages_plugins(configuration: &str) -> bool {
     let configuration: Value = serde_json::from_str(configuration).unwrap_or_default();
     configuration.pointer("/plugins/pluginAdminEnabled").and_then(Value::as_bool).unwrap_or(false)

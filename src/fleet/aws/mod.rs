@@ -4,7 +4,7 @@
 //! `net`, within its bounds. Nothing of a credential or a token is in an error or a log.
 //! *Not for:* plugins, which a workspace is asked for itself.
 //!
-//! Without the feature `aws` all types are there and [`ManagedGrafana::open`] says that it is left out.
+//! Without the feature `aws` all types exist and [`ManagedGrafana::open`] fails with an error that names it.
 
 mod account;
 mod error;
@@ -37,14 +37,14 @@ pub(crate) struct ListedWorkspace {
     pub endpoint: String,
     /// The version of Grafana, like `10.4`.
     pub grafana: String,
-    /// What AWS says of it: `ACTIVE`, `UPDATING`, ...
+    /// Its status in AWS: `ACTIVE`, `UPDATING`, ...
     pub status: String,
 }
 
-/// What AWS knows of one workspace besides the list.
+/// The details of one workspace, which the list of AWS lacks.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Description {
-    /// The account it is in, where it can be told: that of the role which it acts as.
+    /// The account of the role that the workspace assumes; `None` if it is not known.
     pub account: Option<String>,
     /// Whether plugins may be installed by its own API (protocol page 5.4); off by default.
     pub plugin_management: bool,

@@ -1,7 +1,7 @@
 //! The tokens that a run makes for service accounts, from their first use until they are deleted.
 //!
-//! *Invariant:* a token is known here before AWS is asked for it, so that [`AccountTokens::delete_all`] finds it also when the
-//! answer was lost or nobody waited for it. One that stays because the program was killed expires by itself.
+//! *Invariant:* a token is recorded here before AWS is asked for it, so that [`AccountTokens::delete_all`] finds it even if the
+//! answer was lost or the request was cancelled. One that stays because the program was killed expires by itself.
 
 use std::{
     collections::BTreeMap,
@@ -39,10 +39,10 @@ struct CreatedToken {
 
 #[derive(Clone, Debug)]
 enum TokenState {
-    /// Whether it came about is not known.
+    /// It was requested; whether it was created is not known.
     Asked,
-    /// It is there.
-    There { id: String, key: Secret, made: Timestamp },
+    /// It was created.
+    Created { id: String, key: Secret, made: Timestamp },
 }
 
 /// A token that could not be deleted.
@@ -97,7 +97,7 @@ impl AccountTokens {
         let now = (self.clock)().as_milliseconds();
         let life = i64::try_from(account.life().as_millis()).unwrap_or(i64::MAX);
         self.made().iter().filter(|one| one.account == *account).find_map(|one| match &one.state {
-            TokenState::There { key, made, .. } if now - made.as_milliseconds() < life / 5 * 4 => Some(key.clone()),
+            TokenState::Created { key, made, .. } if now - made.as_milliseconds() < life / 5 * 4 => Some(key.clone()),
             _ => None,
         })
     }
@@ -119,7 +119,7 @@ impl AccountTokens {
         let name = self.enter(account, asked);
         match managed.create_token(account, &name, account.life()).await {
             Ok(token) => {
-                let there = TokenState::There { id: token.id, key: token.key.clone(), made: asked };
+                let there = TokenState::Created { id: token.id, key: token.key.clone(), made: asked };
                 if let Some(entry) = self.made().iter_mut().find(|made| made.name == name) {
                     entry.state = there;
                 }
@@ -146,7 +146,7 @@ impl AccountTokens {
     async fn delete(&self, made: &CreatedToken) -> Result<(), AwsError> {
         let managed = self.region(&made.account).await?;
         let id = match &made.state {
-            TokenState::There { id, .. } => Some(id.clone()),
+            TokenState::Created { id, .. } => Some(id.clone()),
             TokenState::Asked => managed.find_token(&made.account, &made.name).await?,
         };
         match id {

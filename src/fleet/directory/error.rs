@@ -51,7 +51,7 @@ pub enum DirectoryError {
         /// The plugin it should be.
         plugin: PluginId,
     },
-    /// The plugin lies in a folder of another name.
+    /// The plugin is in a folder of another name.
     #[error("{plugin} is in `{}` under another name", folder.display())]
     OtherName {
         /// The plugins folder.
@@ -65,7 +65,7 @@ pub enum DirectoryError {
     /// The plugin's folder cannot be moved within its file system.
     #[error("`{}` cannot be moved as a whole: it is of another file system, or of a lower layer of an overlay", .0.display())]
     OtherFileSystem(PathBuf),
-    /// The folder was exchanged by somebody else at the same moment.
+    /// Another process replaced the folder at the same moment.
     #[error("`{}` was changed by somebody else at the same moment; it is as they left it", .0.display())]
     Raced(PathBuf),
 }
@@ -99,7 +99,7 @@ impl DirectoryError {
     }
 }
 
-/// Returns whether the disk failed, rather than that something else stands where a folder should.
+/// Returns whether the disk failed; `false` if a file or link is there instead of a folder.
 fn is_failure(error: &io::Error) -> bool {
     let code = error.raw_os_error().map(Errno::from_raw_os_error);
     !matches!(code, Some(Errno::NOTDIR | Errno::LOOP | Errno::NOENT))

@@ -1,6 +1,6 @@
-//! Names in an open folder: looked at, made and removed without a path that somebody could lead elsewhere meanwhile.
+//! Reads, creates and removes names in an open folder, without paths that another process could redirect.
 //!
-//! *Invariant:* no link is followed, whatever is put in the place of a name at whatever moment.
+//! *Invariant:* no link is followed, even if a name is replaced by one at any moment.
 //! *Not for:* what the names mean.
 
 use std::{
@@ -31,7 +31,7 @@ pub(super) struct FileIdentity {
     pub(super) inode: u64,
 }
 
-/// What stands under a name.
+/// The kind of an entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct NamedEntry {
     pub(super) identity: FileIdentity,
@@ -45,7 +45,7 @@ impl From<Stat> for NamedEntry {
     }
 }
 
-/// Returns what stands under a name; a link is a link.
+/// Returns the kind of the entry with this name; links are not followed.
 pub(super) fn look(folder: &Dir, name: impl AsRef<Path>) -> io::Result<Option<NamedEntry>> {
     match statat(folder, name.as_ref(), AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => Ok(Some(stat.into())),
@@ -59,7 +59,7 @@ pub(super) fn identify(folder: impl AsFd) -> io::Result<FileIdentity> {
     Ok(NamedEntry::from(fstat(folder)?).identity)
 }
 
-/// Returns the folder of this name, made with this mode, whatever the umask, where it is missing.
+/// Returns the folder of this name; creates it with this mode, whatever the umask, if it is missing.
 pub(super) fn open_or_make(parent: &Dir, name: &str, mode: u32) -> io::Result<Dir> {
     match mkdirat(parent, name, Mode::RWXU) {
         Ok(()) => {
@@ -78,7 +78,7 @@ pub(super) fn sync(folder: &Dir) -> io::Result<()> {
     Ok(fsync(folder)?)
 }
 
-/// Removes what stands under a name with everything in it, whatever the modes of folders in it; nothing there is fine.
+/// Removes an entry with everything in it, whatever the modes of folders in it; does nothing if it is missing.
 pub(super) fn remove(parent: &Dir, name: impl AsRef<Path>) -> io::Result<()> {
     let name = name.as_ref();
     let Some(found) = look(parent, name)? else { return Ok(()) };
@@ -95,14 +95,14 @@ pub(super) fn remove(parent: &Dir, name: impl AsRef<Path>) -> io::Result<()> {
     removed.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
 
-/// Lets the owner change a folder and those in it, where that can be had.
+/// Makes a folder and those in it writable for the owner, if possible.
 pub(super) fn make_writable(parent: &Dir, name: &Path) {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Ok(handle) = openat(parent, name, flags, Mode::empty()).map(File::from) else { return };
-    // One that nobody may read cannot be opened to change its mode, only named by a handle like this one (proc(5)).
-    let place = format!("/proc/self/fd/{}", handle.as_raw_fd());
+    // An unreadable folder cannot be opened to change its mode, only named by a handle like this one (proc(5)).
+    let path = format!("/proc/self/fd/{}", handle.as_raw_fd());
     let Ok(metadata) = handle.metadata() else { return };
-    drop(fs::set_permissions(place, fs::Permissions::from_mode(metadata.permissions().mode() | 0o700)));
+    drop(fs::set_permissions(path, fs::Permissions::from_mode(metadata.permissions().mode() | 0o700)));
     let Ok(folder) = open_folder(parent, name) else { return };
     for entry in folder.entries().into_iter().flatten().flatten() {
         make_writable(&folder, Path::new(&entry.file_name()));
@@ -118,24 +118,24 @@ mod tests {
     use super::*;
 
     fn folder() -> (tempfile::TempDir, Dir) {
-        let place = tempfile::tempdir().expect("a folder");
-        let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("there");
-        (place, dir)
+        let path = tempfile::tempdir().expect("a folder");
+        let dir = Dir::open_ambient_dir(path.path(), ambient_authority()).expect("there");
+        (path, dir)
     }
 
     #[test]
     fn folders_that_nobody_may_write_to_are_made_writable_before_they_are_removed() {
-        let (place, dir) = folder();
-        let deep = place.path().join("a/b");
+        let (path, dir) = folder();
+        let deep = path.path().join("a/b");
         fs::create_dir_all(&deep).expect("made");
         symlink("/", deep.join("link")).expect("linked");
-        for (path, mode) in [(&deep, 0o555), (&place.path().join("a"), 0o000)] {
+        for (path, mode) in [(&deep, 0o555), (&path.path().join("a"), 0o000)] {
             fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
         }
         make_writable(&dir, Path::new("a"));
         assert_eq!(fs::metadata(&deep).expect("there").permissions().mode() & 0o777, 0o755);
         remove(&dir, "a").expect("removed");
-        assert!(!place.path().join("a").exists());
+        assert!(!path.path().join("a").exists());
         remove(&dir, "a").expect("nothing there");
     }
 
@@ -143,22 +143,22 @@ mod tests {
     fn a_link_is_removed_and_what_it_leads_to_stays() {
         let (outside, _) = folder();
         fs::create_dir(outside.path().join("kept")).expect("made");
-        let (place, dir) = folder();
-        fs::create_dir(place.path().join("a")).expect("made");
-        symlink(outside.path(), place.path().join("a/link")).expect("linked");
-        symlink(outside.path(), place.path().join("link")).expect("linked");
+        let (path, dir) = folder();
+        fs::create_dir(path.path().join("a")).expect("made");
+        symlink(outside.path(), path.path().join("a/link")).expect("linked");
+        symlink(outside.path(), path.path().join("link")).expect("linked");
         for name in ["a", "link"] {
             remove(&dir, name).expect("removed");
         }
         assert!(outside.path().join("kept").is_dir());
-        assert_eq!(fs::read_dir(place.path()).expect("read").count(), 0);
+        assert_eq!(fs::read_dir(path.path()).expect("read").count(), 0);
     }
 
     #[test]
     fn a_link_in_the_place_of_a_folder_is_no_folder() {
         let (outside, _) = folder();
-        let (place, dir) = folder();
-        symlink(outside.path(), place.path().join("a")).expect("linked");
+        let (path, dir) = folder();
+        symlink(outside.path(), path.path().join("a")).expect("linked");
         assert!(open_or_make(&dir, "a", 0o755).is_err());
         assert_eq!(look(&dir, "a").expect("looked").expect("there").file_type, FileType::Symlink);
     }

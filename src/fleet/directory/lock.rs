@@ -1,6 +1,6 @@
 //! The changes of a plugins folder, which only the holder of its lock makes.
 //!
-//! *Invariant:* what is moved or removed is what was checked before: a folder that somebody exchanged in between is moved back.
+//! *Invariant:* only what was checked is moved or removed: a folder that was replaced in between is moved back.
 //! *Not for:* knowing which files are unmanaged, or whether a package is trusted.
 
 use std::{
@@ -35,7 +35,7 @@ pub struct FolderLock<'a> {
     _file: File,
 }
 
-/// A package unpacked beside its place, complete and synced to the disk; removed when it is dropped.
+/// A package unpacked in the staging folder, complete and synced to the disk; removed when it is dropped.
 #[derive(Debug)]
 pub struct Staged {
     plugin: PluginId,
@@ -77,7 +77,7 @@ impl<'a> FolderLock<'a> {
         self.folder
     }
 
-    /// Unpacks a package beside its place without touching what is installed there. Refuses if something else is under the
+    /// Unpacks a package in the staging folder without touching what is installed. Refuses if something else is under the
     /// plugin's name.
     pub fn stage(&self, package: &mut Verified) -> Result<Staged, DirectoryError> {
         let plugin = package.archive().plugin_json().id.clone();
@@ -100,7 +100,7 @@ impl<'a> FolderLock<'a> {
         let keep = match (found, keep) {
             (Predecessor::Folder(predecessor), Some(keep)) => {
                 // Once the successor is in place, only a rename is left to do.
-                retained::place(self.dir(), &self.folder.path, &plugin)?;
+                retained::open_retained(self.dir(), &self.folder.path, &plugin)?;
                 staging.mark(predecessor, keep.name())?;
                 Some((predecessor, keep))
             }

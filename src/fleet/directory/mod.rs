@@ -6,7 +6,7 @@
 //! ├── .plugport-ID.XXXXXX/           ours, while something is changed
 //! │   └── node_modules/
 //! │       ├── new/                   the successor, until it is whole; after the exchange the predecessor
-//! │       ├── old/                   the predecessor, where the file system cannot exchange two names at once
+//! │       ├── old/                   the predecessor, if the file system cannot exchange two names at once
 //! │       ├── keep.INODE.NAME/       the predecessor is the folder with this inode, and has foreign files
 //! │       └── gone/                  what is being removed
 //! └── .plugport-kept/
@@ -144,7 +144,7 @@ impl PluginsFolder {
         }
     }
 
-    /// Returns the plugin under its own name; an error says why what is there is not the plugin.
+    /// Returns the plugin under its own name; an error if that folder is not the plugin.
     pub fn recognise(&self, id: &PluginId) -> Result<PluginJson, DirectoryError> {
         let path = self.path.join(id.as_str());
         match self.plugin(id)? {

@@ -1,6 +1,6 @@
-//! Files that somebody else put into a plugin's folder, kept when that is replaced or removed.
+//! Unmanaged files in a plugin's folder, kept when the folder is replaced or removed.
 //!
-//! *Invariant:* what is foreign is never lost: the folder goes to its place among the kept ones by one rename, and only then
+//! *Invariant:* unmanaged files are never lost: the folder is moved to the kept ones by one rename, and only then
 //! is removed from it what the plugin itself had brought, byte for byte. Nothing here ever removes a kept folder.
 //! *Not for:* knowing what a plugin brought.
 
@@ -24,10 +24,10 @@ use crate::{
 
 /// The folder of kept files, in the plugins folder.
 pub(super) const KEPT: &str = ".plugport-kept";
-/// How long the part of a name may be that comes from a version.
+/// The longest part of a name that is taken from a version.
 const LONGEST: usize = 100;
 
-/// That a plugin's folder has files which are not the plugin's, and where they go.
+/// A plugin's folder has unmanaged files, and where they are kept.
 #[derive(Clone, Debug)]
 pub struct Keep {
     name: String,
@@ -43,7 +43,7 @@ impl Keep {
         Self { name: format!("{version}-{time}"), brought }
     }
 
-    /// Returns the name of the folder, where it is free.
+    /// Returns the name of the folder, unless it is taken.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -53,8 +53,8 @@ fn is_plain(character: char) -> bool {
     character.is_ascii_alphanumeric() || matches!(character, '.' | '-' | '+' | '_')
 }
 
-/// Returns the folder for what is kept of a plugin, made where it is missing, and its path below the plugins folder.
-pub(super) fn place(root: &Dir, path: &Path, plugin: &PluginId) -> Result<(Dir, PathBuf), DirectoryError> {
+/// Returns the folder for the kept files of a plugin, created if it is missing, and its path below the plugins folder.
+pub(super) fn open_retained(root: &Dir, path: &Path, plugin: &PluginId) -> Result<(Dir, PathBuf), DirectoryError> {
     let mut below = PathBuf::new();
     let mut folder = root.try_clone().map_err(io_error(path, "opened"))?;
     for name in [KEPT, UNSEEN, plugin.as_str()] {
@@ -64,8 +64,8 @@ pub(super) fn place(root: &Dir, path: &Path, plugin: &PluginId) -> Result<(Dir, 
     Ok((folder, below))
 }
 
-/// Moves the folder that stands in `from.0` under the name `from.1` to those that are kept; returns where it is below the
-/// plugins folder `root`, which lies at `path`. The caller syncs where it came from.
+/// Moves the folder `from.1` in `from.0` to the kept ones; returns its path below the
+/// plugins folder `root` at `path`. The caller syncs `from.0`.
 pub(super) fn keep(
     root: &Dir,
     path: &Path,
@@ -73,26 +73,26 @@ pub(super) fn keep(
     plugin: &PluginId,
     name: &str,
 ) -> Result<PathBuf, DirectoryError> {
-    let (place, below) = place(root, path, plugin)?;
+    let (kept, below) = open_retained(root, path, plugin)?;
     let target = path.join(&below);
-    let name = free_name(&place, name).map_err(io_error(&target, "read"))?;
-    renameat(from.0, from.1, &place, &name).map_err(move_error(path.join(plugin.as_str()), "kept aside"))?;
-    handle::sync(&place).map_err(io_error(&target, "written to the disk"))?;
+    let name = free_name(&kept, name).map_err(io_error(&target, "read"))?;
+    renameat(from.0, from.1, &kept, &name).map_err(move_error(path.join(plugin.as_str()), "kept aside"))?;
+    handle::sync(&kept).map_err(io_error(&target, "written to the disk"))?;
     Ok(below.join(name))
 }
 
 /// Nobody else takes a name meanwhile: the plugins folder is locked.
-fn free_name(place: &Dir, wanted: &str) -> io::Result<String> {
+fn free_name(kept: &Dir, wanted: &str) -> io::Result<String> {
     let mut name = wanted.to_owned();
     let mut number = 1;
-    while look(place, &name)?.is_some() {
+    while look(kept, &name)?.is_some() {
         number += 1;
         name = format!("{wanted}.{number}");
     }
     Ok(name)
 }
 
-/// Removes from a kept folder what the plugin had brought; as far as that goes, since too much is no loss.
+/// Removes the plugin's own files from a kept folder, as far as possible: extra files do no harm.
 pub(super) fn prune(root: &Dir, path: &Path, below: &Path, keep: &Keep) {
     let folder = below
         .iter()
@@ -146,11 +146,11 @@ mod tests {
 
     #[test]
     fn a_name_that_is_taken_is_numbered() {
-        let place = tempfile::tempdir().expect("a folder");
-        let dir = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("there");
+        let kept = tempfile::tempdir().expect("a folder");
+        let dir = Dir::open_ambient_dir(kept.path(), ambient_authority()).expect("there");
         for expected in ["a", "a.2", "a.3"] {
             assert_eq!(free_name(&dir, "a").expect("read"), expected);
-            fs::create_dir(place.path().join(expected)).expect("made");
+            fs::create_dir(kept.path().join(expected)).expect("made");
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A private folder beside the plugins while one of them changes, and what a killed run left of it.
+//! A private folder beside the plugins while one of them changes, and its recovery after a killed run.
 //!
-//! *Invariant:* at any moment the plugins folder alone tells how to go on: a predecessor that was moved aside comes back
-//! where its name is free, one with foreign files goes to those that are kept, and the rest is removed.
+//! *Invariant:* at any moment the plugins folder alone decides how to continue: a predecessor that was moved aside is restored
+//! if its name is free, one with unmanaged files is moved to the kept ones, and the rest is removed.
 //! *Not for:* when what is moved.
 
 use std::path::{Path, PathBuf};
@@ -27,13 +27,13 @@ pub(super) const NEW: &str = "new";
 pub(super) const OLD: &str = "old";
 /// What is being removed.
 pub(super) const GONE: &str = "gone";
-/// How the name begins that tells of a predecessor with foreign files: `keep.INODE.NAME`.
+/// The prefix of the file that marks a predecessor with unmanaged files: `keep.INODE.NAME`.
 const MARK: &str = "keep.";
 
-/// How many names are tried for a folder that nobody else has.
+/// How many names are tried for a new folder.
 const TRIES: usize = 100;
 
-/// A private folder beside the plugins; cleared away when it is dropped, unless it was left to the next run.
+/// A private folder beside the plugins; removed when it is dropped, unless it is left to the next run.
 #[derive(Debug)]
 pub(super) struct Staging {
     root: Dir,
@@ -44,7 +44,7 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Makes one for a plugin in the plugins folder `root`, which lies at `path`.
+    /// Creates one for a plugin in the plugins folder `root` at `path`.
     pub(super) fn make(root: &Dir, path: &Path, plugin: &PluginId) -> Result<Self, DirectoryError> {
         let root = root.try_clone().map_err(io_error(path, "opened"))?;
         for _ in 0..TRIES {
@@ -73,7 +73,7 @@ impl Staging {
         Ok(folder)
     }
 
-    /// Notes, on the disk, that the predecessor has foreign files, which go to the kept folder `name`.
+    /// Records on the disk that the predecessor has unmanaged files, which are kept in the folder `name`.
     pub(super) fn mark(&self, predecessor: FileIdentity, name: &str) -> Result<(), DirectoryError> {
         let mark = format!("{MARK}{}.{name}", predecessor.inode);
         let made = mkdirat(&self.slots, &mark, Mode::RWXU).map_err(std::io::Error::from);
@@ -89,7 +89,7 @@ impl Staging {
         self.left = true;
     }
 
-    /// Undoes what was begun; where that fails too, the next run tries it again.
+    /// Undoes what was begun; if that fails too, the next run tries it again.
     pub(super) fn undo(mut self, plugin: &PluginId) {
         if restore(&self.root, &self.path, &self.slots, plugin).is_err() {
             self.leave();
@@ -105,7 +105,7 @@ impl Drop for Staging {
     }
 }
 
-/// Puts right what killed runs left in the plugins folder `root`, which lies at `path`.
+/// Repairs what killed runs left in the plugins folder `root` at `path`.
 pub(super) fn sweep(root: &Dir, path: &Path) -> Result<(), DirectoryError> {
     let mut leftovers = Vec::new();
     for entry in root.entries().map_err(io_error(path, "read"))? {
@@ -124,7 +124,7 @@ pub(super) fn sweep(root: &Dir, path: &Path) -> Result<(), DirectoryError> {
             }
         }
     }
-    // What lies there may be the only version that is on the disk.
+    // It may be the only version on the disk.
     if !leftovers.is_empty() && handle::sync(root).is_ok() {
         for name in &leftovers {
             clear(root, &path.join(name), name);
@@ -159,7 +159,7 @@ fn restore(root: &Dir, path: &Path, slots: &Dir, plugin: &PluginId) -> Result<()
     Ok(())
 }
 
-/// Keeps a predecessor of which it was noted that it has foreign files, unless it is still in its place.
+/// Keeps a predecessor that is marked to have unmanaged files, unless it is still installed.
 ///
 /// Where nothing proves which of two folders it is, the likelier one is kept: too much is kept rather than too little.
 fn keep_what_was_marked(root: &Dir, path: &Path, slots: &Dir, plugin: &PluginId) -> Result<(), DirectoryError> {
@@ -193,15 +193,15 @@ fn read_mark(slots: &Dir) -> std::io::Result<Option<(u64, String)>> {
     Ok(None)
 }
 
-/// Removes one of our folders as far as that goes: what is left bothers nobody, and the next run tries again.
+/// Removes one of our folders as far as possible: the rest does no harm, and the next run tries again.
 fn clear(root: &Dir, path: &Path, name: &str) {
     if let Err(error) = give_up(root, name).and_then(|()| handle::remove(root, name)) {
         tracing::warn!(folder = %path.display(), %error, "what was replaced or removed could not be cleared away wholly");
     }
 }
 
-/// Gives what was moved aside a name by which it is not restored: half removed it must not come back, should its plugin be
-/// uninstalled before the rest goes.
+/// Renames what was moved aside so that it is not restored: half removed, it must not be restored if its plugin is
+/// uninstalled before the rest is removed.
 fn give_up(root: &Dir, name: &str) -> std::io::Result<()> {
     let staging = open_folder(root, name)?;
     let slots = open_folder(&staging, UNSEEN).ok();

@@ -1,4 +1,4 @@
-//! What can go wrong when a workspace is asked something.
+//! Errors of requests that read a workspace.
 
 use crate::{
     diagnostic::{Kind, diagnose},
@@ -6,10 +6,10 @@ use crate::{
     net::NetError,
 };
 
-/// A workspace did not tell what it was asked.
+/// A request that reads a workspace failed.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkspaceError {
-    /// No usable answer came.
+    /// There was no usable answer.
     #[error("the workspace gave no answer")]
     NotReached(#[source] Box<NetError>),
     /// The workspace does not let us ask.
@@ -19,7 +19,7 @@ pub enum WorkspaceError {
         url: String,
         /// The HTTP status, 401 or 403.
         status: u16,
-        /// What it said, cut short, secrets masked.
+        /// Its message, cut short, secrets masked.
         message: Option<String>,
     },
     /// Something else than Grafana answers there: a login page or a proxy.
@@ -41,13 +41,13 @@ pub enum WorkspaceError {
     Shape {
         /// What was asked for.
         what: &'static str,
-        /// What was looked for in vain.
+        /// What was not found.
         lacks: &'static str,
     },
 }
 
 impl WorkspaceError {
-    /// Returns the HTTP status, where the workspace gave one.
+    /// Returns the HTTP status, if the workspace answered with one.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::NotReached(error) => error.status(),

@@ -5,7 +5,7 @@
 
 use super::{Grafana, Settled, wire};
 use crate::{
-    fleet::settle::{Failure, Outcome, PluginState},
+    fleet::settle::{Failure, Outcome, ServerPluginState},
     model::{PluginId, PluginVersion, Presence},
 };
 
@@ -30,10 +30,10 @@ impl Grafana {
         if !is_reached(&settled) || self.other_files(id, wanted).await.is_none() {
             return settled;
         }
-        let shown = PluginState::Loaded { version: Some(wanted.clone()) };
+        let shown = ServerPluginState::Loaded { version: Some(wanted.clone()) };
         let mut again = self.settle(id, &Presence::Absent, shown).await;
         if is_reached(&again) {
-            again = self.settle(id, &Presence::Version(wanted.clone()), PluginState::Absent).await;
+            again = self.settle(id, &Presence::Version(wanted.clone()), ServerPluginState::Absent).await;
             if is_reached(&again)
                 && let Some(found) = self.other_files(id, wanted).await
             {

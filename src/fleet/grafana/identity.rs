@@ -18,20 +18,20 @@ pub struct Identity {
     pub organisation: Option<String>,
     /// The role in that organisation: `Viewer`, `Editor` or `Admin`.
     pub role: Option<String>,
-    /// Whether it is a server admin, if the server says so.
+    /// Whether it is a server admin, if known.
     pub is_server_admin: Option<bool>,
     /// Whether it may install plugins.
     pub may_install: MayInstall,
 }
 
-/// Whether a token may install plugins, as far as the workspace tells beforehand.
+/// Whether a token may install plugins, as far as it can be determined beforehand.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum MayInstall {
     /// It may.
     Yes,
     /// It may not.
     No(InstallObstacle),
-    /// The workspace does not tell.
+    /// It cannot be determined.
     Unknown,
 }
 
@@ -67,7 +67,7 @@ impl fmt::Display for MayInstall {
     }
 }
 
-/// What a workspace tells about us; each part may be missing.
+/// The answers of a workspace about the token's identity; each may be missing.
 #[derive(Debug, Default)]
 pub(super) struct IdentityAnswers {
     /// `/api/user`.
@@ -83,7 +83,7 @@ pub(super) struct IdentityAnswers {
 }
 
 impl IdentityAnswers {
-    /// Returns who we are, as far as it was told.
+    /// Returns the identity, as far as the answers have it.
     pub(super) fn identity(&self, service: Service) -> Identity {
         let text = |value: Option<&Value>, key: &str| {
             value?.get(key)?.as_str().filter(|text| !text.is_empty()).map(str::to_owned)

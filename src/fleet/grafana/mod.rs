@@ -36,7 +36,7 @@ pub(crate) use wire::ServerInventory;
 
 use super::{
     manifest::Service,
-    settle::{Bounds, Event, NextStep, Outcome, PendingChange, PluginState},
+    settle::{Bounds, Event, NextStep, Outcome, PendingChange, ServerPluginState},
 };
 use crate::{
     json::{self, JsonError, KeyComparison, Limits},
@@ -64,9 +64,9 @@ pub struct Grafana {
 pub(in crate::fleet) struct Settled {
     pub(in crate::fleet) outcome: Outcome,
     /// What the server showed before.
-    pub(in crate::fleet) before: PluginState,
+    pub(in crate::fleet) before: ServerPluginState,
     /// What the last reading showed; `None` if it failed. After a failed upgrade the old version may be gone.
-    pub(in crate::fleet) after: Option<PluginState>,
+    pub(in crate::fleet) after: Option<ServerPluginState>,
     /// The last error of a request.
     pub(in crate::fleet) last_error: Option<WorkspaceError>,
 }
@@ -175,23 +175,23 @@ impl Grafana {
     }
 
     /// Returns what the server shows of one plugin.
-    pub async fn state(&self, id: &PluginId) -> Result<PluginState, WorkspaceError> {
+    pub async fn state(&self, id: &PluginId) -> Result<ServerPluginState, WorkspaceError> {
         let settings = self.get("a plugin", &["api", "plugins", id.as_str(), "settings"], &[]).await;
         if let Err(WorkspaceError::NotReached(error)) = &settings
             && error.status().is_none()
         {
-            return settings.map(|_| PluginState::Absent);
+            return settings.map(|_| ServerPluginState::Absent);
         }
         // Read afterwards, so that an error while the plugin loads is not missed.
         let code = self.errors().await?.remove(id.as_str());
         match (settings, code) {
-            (Ok(settings), Some(code)) => Ok(PluginState::Broken { code, version: wire::version(&settings) }),
-            (Err(_), Some(code)) => Ok(PluginState::Broken { code, version: None }),
+            (Ok(settings), Some(code)) => Ok(ServerPluginState::Broken { code, version: wire::version(&settings) }),
+            (Err(_), Some(code)) => Ok(ServerPluginState::Broken { code, version: None }),
             (Ok(settings), None) if settings.get("id").is_none_or(|found| found == id.as_str()) => {
-                Ok(PluginState::Loaded { version: wire::version(&settings) })
+                Ok(ServerPluginState::Loaded { version: wire::version(&settings) })
             }
             (Ok(_), None) => Err(WorkspaceError::Shape { what: "a plugin", lacks: "id that was asked for" }),
-            (Err(error), None) if is_not_installed(&error) => Ok(PluginState::Absent),
+            (Err(error), None) if is_not_installed(&error) => Ok(ServerPluginState::Absent),
             // A gateway keeps the route back (400), and an old server does not have it. A 403 is about this plugin, and the
             // list leaves out the same ones.
             (Err(error), None) if matches!(error.status(), Some(400 | 404)) => self.listed(id).await,
@@ -199,16 +199,21 @@ impl Grafana {
         }
     }
 
-    /// Returns what the list of plugins shows of one: a second check of a 404 that may come from a proxy.
-    async fn listed(&self, id: &PluginId) -> Result<PluginState, WorkspaceError> {
+    /// Returns the state of a plugin in the list of plugins: a second check of a 404 that may be from a proxy.
+    async fn listed(&self, id: &PluginId) -> Result<ServerPluginState, WorkspaceError> {
         let list = self.get("plugins", &["api", "plugins"], &[("embedded", "0")]).await?;
         let inventory = wire::inventory(&list, BTreeMap::new())?;
         let found = inventory.plugins.into_iter().find(|plugin| plugin.id == *id);
-        Ok(found.map_or(PluginState::Absent, |plugin| PluginState::Loaded { version: plugin.version }))
+        Ok(found.map_or(ServerPluginState::Absent, |plugin| ServerPluginState::Loaded { version: plugin.version }))
     }
 
     /// Sends a change and reads it back until its outcome is known. The caller holds the lock on changes.
-    pub(in crate::fleet) async fn settle(&self, id: &PluginId, wanted: &Presence, before: PluginState) -> Settled {
+    pub(in crate::fleet) async fn settle(
+        &self,
+        id: &PluginId,
+        wanted: &Presence,
+        before: ServerPluginState,
+    ) -> Settled {
         let bounds = Bounds::from(self.site.client().settings());
         let (mut change, mut step) = PendingChange::begin(wanted.clone(), before.clone(), bounds);
         let mut last_error = None;
@@ -575,9 +580,9 @@ mod tests {
             expected: Expected::BeforeOrOlder(version_of("1.2.0")),
             ..request(version_of("1.2.0"))
         };
-        let accepted = |text: &str| brought.accepts_state(&PluginState::Loaded { version: text.parse().ok() });
+        let accepted = |text: &str| brought.accepts_state(&ServerPluginState::Loaded { version: text.parse().ok() });
         assert!(["0.9.0", "1.0.0", "1.1.0", "1.2.0"].into_iter().all(accepted));
-        assert!(!accepted("1.3.0") && !brought.accepts_state(&PluginState::Absent));
+        assert!(!accepted("1.3.0") && !brought.accepts_state(&ServerPluginState::Absent));
     }
 
     #[tokio::test]
@@ -591,7 +596,7 @@ mod tests {
         let report = install(&grafana).await;
         let failure = Failure::NoEffect {
             status: 200,
-            seen: PluginState::Loaded { version: Some("1.0.0".parse().expect("a version")) },
+            seen: ServerPluginState::Loaded { version: Some("1.0.0".parse().expect("a version")) },
         };
         assert!(
             matches!(&report.outcome, Outcome::Failed(ChangeError::Failed(found)) if *found == failure),
@@ -622,9 +627,12 @@ mod tests {
             _ => not_installed(),
         };
         let (grafana, _) = serve(Box::new(answer)).await;
-        let wanted = PluginState::Broken { code: "signatureInvalid".into(), version: None };
+        let wanted = ServerPluginState::Broken { code: "signatureInvalid".into(), version: None };
         assert_eq!(grafana.state(&id()).await.expect("a state"), wanted);
-        assert_eq!(grafana.state(&"b-panel".parse().expect("an id")).await.expect("a state"), PluginState::Absent);
+        assert_eq!(
+            grafana.state(&"b-panel".parse().expect("an id")).await.expect("a state"),
+            ServerPluginState::Absent
+        );
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! The plugins that the configuration of a Grafana installs at every start (protocol page 1, `[plugins] preinstall`).
 //!
-//! *Invariant:* what is not told is not there: old servers and weak tokens give a shorter list, never a failure.
+//! *Invariant:* old servers and weak tokens give a shorter list, never a failure.
 //! *Not for:* what is installed now.
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ impl Grafana {
     /// Returns the plugins that are installed at every start, with the versions that are pinned: those it refuses to change.
     ///
     /// Source: `pluginCatalogPreinstalledPlugins` of `/api/frontend/settings` (Grafana 11 and newer), and `[plugins]` of
-    /// `/api/admin/settings` where that may be read.
+    /// `/api/admin/settings`, if the token may read it.
     pub async fn preinstalled(&self) -> Result<BTreeMap<PluginId, Option<PluginVersion>>, WorkspaceError> {
         let settings = self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?;
         let configuration = self.get_optional("settings", &["api", "admin", "settings"]).await?;
@@ -22,7 +22,7 @@ impl Grafana {
     }
 }
 
-/// Returns what both tell; a version that one of them pins is pinned.
+/// Merges both; a version that one of them pins is pinned.
 fn preinstalled(settings: Option<&Value>, configuration: Option<&Value>) -> BTreeMap<PluginId, Option<PluginVersion>> {
     let mut found: BTreeMap<PluginId, Option<PluginVersion>> = BTreeMap::new();
     for (id, version) in listed(settings).chain(configured(configuration)) {

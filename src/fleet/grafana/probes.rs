@@ -1,7 +1,7 @@
 //! What gates ask a workspace: its own health, that of plugins and of data sources, and a query that must succeed.
 //!
-//! *Invariant:* it only reads; one question at a time, each asked once, all of them bounded. A question that comes to
-//! nothing is a [`Probe`] that says so; as a whole it fails only for a token that is refused.
+//! *Invariant:* it only reads; one request at a time, each sent once, all of them bounded. A request that fails
+//! becomes a [`Probe`] with the reason; as a whole it fails only if the token is refused.
 //! *Not for:* judging what was seen: see [`crate::rollout::gate`].
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,40 +11,40 @@ use serde_json::{Value, json};
 use super::{Grafana, WorkspaceError, wire};
 use crate::{
     diagnostic::{Chain, printable},
-    fleet::settle::PluginState,
+    fleet::settle::ServerPluginState,
     json::{self, KeyComparison, Limits},
     model::{DataSourceInfo, GrafanaVersion, OrganisationInfo, PluginId, PluginVersion},
     net::{FullReply, Method, SingleRequest},
     rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},
 };
 
-/// How many data sources are looked at on one workspace.
+/// How many data sources of a workspace are checked.
 const MAX_SOURCES: usize = 500;
 /// After so many questions in a row without any answer the others are not asked.
 const MAX_SILENT: u32 = 2;
 /// Nor after so many altogether: a look must end within a few times the longest answer (fault W30).
 const MAX_SILENT_IN_ALL: u32 = 3;
-/// How much of what a workspace says is kept, in characters.
+/// The longest message of a workspace that is kept, in characters.
 const SHOWN: usize = 300;
-/// What is said of a success that is not Grafana's.
+/// The reason for a success that is not Grafana's.
 const OTHER_PAGE: &str = "the answer is not Grafana's";
 /// The greatest answer to a query, in bytes.
 const QUERY_BYTES: u64 = 16 << 20;
 /// Data sources are asked by uid, and queries go to `/api/ds/query`, from this version on.
 const BY_UID: u64 = 9;
 
-/// What is to be looked at.
+/// What is observed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProbeTargets {
     /// Which checks are made.
     pub checks: Vec<HealthCheck>,
-    /// The plugins, and what is known of each.
+    /// The plugins, with hints.
     pub plugins: BTreeMap<PluginId, ProbeHints>,
-    /// Whether every organisation is looked at that can be without a trace, or the credential's own alone.
+    /// Whether every organisation is observed that can be without a trace, or only the credential's own.
     pub all_organisations: bool,
 }
 
-/// What is known of a plugin beforehand; what is not known is asked.
+/// What is known of a plugin beforehand; the rest is requested.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProbeHints {
     /// Whether each version has a backend, by its package: one without has no health, and Grafana answers the question
@@ -89,9 +89,9 @@ impl Grafana {
     }
 }
 
-/// What an answer says, taken apart as far as questions about health need it.
+/// An answer, parsed as far as checks of health need it.
 enum HealthAnswer {
-    /// JSON came, with this status.
+    /// JSON with this status.
     Json(u16, Value, Option<String>),
     /// We may not ask.
     Forbidden,
@@ -197,7 +197,7 @@ impl Prober<'_> {
     }
 
     /// A gateway may keep the health page back (Amazon's answers 400, amazon-managed-grafana-roadmap#41) and offer the
-    /// settings of the web pages. `why` is why the health page did not tell.
+    /// settings of the web pages. `why` is why the health page is not usable.
     async fn own_settings(&mut self, why: &str) -> Result<Probe, WorkspaceError> {
         let path = ["api", "frontend", "settings"];
         Ok(match self.request(self.grafana, &path, None).await? {
@@ -216,9 +216,11 @@ impl Prober<'_> {
 
     async fn plugin(&mut self, id: &PluginId, known: &ProbeHints) -> Result<PluginSeen, WorkspaceError> {
         let (version, error) = match self.state(id).await? {
-            Ok(PluginState::Absent) => return Ok(PluginSeen::default()),
-            Ok(PluginState::Loaded { version }) => (version, None),
-            Ok(PluginState::Broken { code, version }) => (version, Some(escaped(&self.grafana.site.mask(&code, &[])))),
+            Ok(ServerPluginState::Absent) => return Ok(PluginSeen::default()),
+            Ok(ServerPluginState::Loaded { version }) => (version, None),
+            Ok(ServerPluginState::Broken { code, version }) => {
+                (version, Some(escaped(&self.grafana.site.mask(&code, &[]))))
+            }
             // Neither there nor away: whichever is wanted, this is not it.
             Err(why) => {
                 let error = Some(format!("it could not be read: {why}"));
@@ -242,7 +244,7 @@ impl Prober<'_> {
     }
 
     /// Returns the state of a plugin, or why it cannot be read.
-    async fn state(&mut self, id: &PluginId) -> Result<Result<PluginState, String>, WorkspaceError> {
+    async fn state(&mut self, id: &PluginId) -> Result<Result<ServerPluginState, String>, WorkspaceError> {
         if self.is_given_up() {
             return Ok(Err("the workspace does not answer".to_owned()));
         }
@@ -280,7 +282,7 @@ impl Prober<'_> {
         Ok(seen)
     }
 
-    /// Returns the organisations to look at; where they are not told, the credential's own, as the first.
+    /// Returns the organisations to observe; if they are not known, the credential's own, as the first.
     async fn organisations(&mut self, all: bool) -> Result<Vec<(i64, Grafana)>, WorkspaceError> {
         let own = |id: i64| vec![(id, self.grafana.clone())];
         let found = match self.grafana.organisations().await {
@@ -382,7 +384,7 @@ impl Prober<'_> {
 }
 
 impl Grafana {
-    /// Reads the answer of a health route: 503 in Grafana 9 and 400 in newer ones where it is ill (protocol page 5.3).
+    /// Reads the answer of a health route: 503 in Grafana 9 and 400 in newer ones if it is unhealthy (protocol page 5.3).
     fn health(&self, heard: HealthAnswer) -> Probe {
         let (status, document, message) = match heard {
             HealthAnswer::Json(status, document, message) => (status, document, message),
@@ -398,14 +400,14 @@ impl Grafana {
             404 => Probe::Unsupported,
             408 | 429 | 502 | 504 => Probe::NoAnswer(describe_status(status, message.as_deref())),
             200..=299 => {
-                let told = document.get("message").and_then(Value::as_str).unwrap_or(state);
-                Probe::Unhealthy(escaped(&self.site.mask(told, &[])))
+                let message = document.get("message").and_then(Value::as_str).unwrap_or(state);
+                Probe::Unhealthy(escaped(&self.site.mask(message, &[])))
             }
             _ => Probe::Unhealthy(message.as_deref().map_or_else(|| describe_status(status, None), escaped)),
         }
     }
 
-    /// Reads the answer to a query: an error may stand in a result although the whole is a success.
+    /// Reads the answer to a query: a result may have an error although the status is a success.
     fn result(&self, heard: HealthAnswer) -> Probe {
         let (status, document, message) = match heard {
             HealthAnswer::Json(status, document, message) => (status, document, message),

@@ -15,13 +15,13 @@ use crate::model::{Dependency, GrafanaVersion, PluginId, PluginType, PluginVersi
 pub struct ServerPlugin {
     /// The id.
     pub id: PluginId,
-    /// The version, where the workspace names one that is one.
+    /// The version, if the workspace has a valid one.
     pub version: Option<PluginVersion>,
     /// The name for people.
     pub name: String,
-    /// What kind it is; `None` for a plugin that was refused and is known by its id alone.
+    /// Its type; `None` for a plugin that was refused: only its id is known.
     pub plugin_type: Option<PluginType>,
-    /// What the workspace says of the signature: `valid`, `unsigned`, `invalid` or `modified`.
+    /// The state of the signature: `valid`, `unsigned`, `invalid` or `modified`.
     pub signature: String,
     /// `grafana`, `commercial`, `community`, `private`, or empty.
     pub signature_type: String,

@@ -1,7 +1,7 @@
-//! What the manifest asks for besides plugins: data sources; and what its entries have in common.
+//! The data sources of the manifest, and what its entries have in common.
 //!
 //! *Invariant:* a [`DataSourceWish`] has what its `ensure` needs; its secrets are references.
-//! *Not for:* which of it a workspace has already.
+//! *Not for:* comparing them with a workspace.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -85,7 +85,7 @@ pub enum Access {
 }
 
 impl DataSourceWish {
-    /// Returns the entry if it can be meant, files of secrets put under `folder`.
+    /// Checks the entry; relative files of secrets are put under `folder`.
     pub(super) fn check(mut self, folder: &Path) -> Result<Self, RuleError> {
         let is_named = self.name.as_ref().is_some_and(|name| !name.trim().is_empty());
         if self.ensure == Ensure::Present && !is_named {

@@ -10,7 +10,7 @@ use crate::{
     net::SiteError,
 };
 
-/// A manifest was refused. No error repeats a line of the file: a secret may stand there by mistake.
+/// A manifest was refused. No error repeats a line of the file: it may contain a secret by mistake.
 #[derive(Debug, thiserror::Error)]
 pub enum ManifestError {
     /// The file cannot be read.
@@ -28,7 +28,7 @@ pub enum ManifestError {
         path: PathBuf,
         /// The line, counted from 1.
         line: usize,
-        /// What the TOML reader says.
+        /// The message of the TOML reader.
         message: String,
     },
     /// A key that has no meaning there.
@@ -71,7 +71,7 @@ pub enum RuleError {
     /// Two workspaces have one name.
     #[error("duplicate workspace name `{0}`")]
     TwiceNamed(WorkspaceName),
-    /// Two workspaces are one place.
+    /// Two workspaces have the same address or folder.
     #[error("the workspaces `{first}` and `{second}` have the same address or folder `{place}`", place = place.escape_debug())]
     SamePlace {
         /// The earlier one.
@@ -107,7 +107,7 @@ pub enum RuleError {
     /// A workspace has a token and a user.
     #[error("the workspace `{0}` has both a `token` and a `user`")]
     TwoLogins(WorkspaceName),
-    /// A workspace has a service account of AWS, and nothing says which workspace of AWS it is.
+    /// A workspace has a service account of AWS, and the workspace of AWS is not given.
     #[error("the address of the workspace `{0}` does not belong to Amazon Managed Grafana")]
     NotOfAws(WorkspaceName),
     /// An address cannot be that of a catalog or a workspace.
@@ -191,7 +191,7 @@ diagnose!(RuleError {
     Missing { field: "token" | "password" } => Kind::Usage, "secrets are given by reference: `{ env = \"NAME\" }`";
     NotOfAws => Kind::Usage,
         "say which it is: `token = { aws-service-account = \"ID\", workspace = \"g-...\", region = \"...\" }`";
-    SamePlace => Kind::Usage, "keep one of them: a change must not reach one place twice";
+    SamePlace => Kind::Usage, "keep one of them: a change must not reach one workspace twice";
     _ => Kind::Usage;
 });
 

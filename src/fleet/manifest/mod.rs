@@ -1,7 +1,7 @@
 //! `plugport.toml`: the workspaces, the wanted plugins and the policy, as people write them.
 //!
 //! *Invariant:* a [`Manifest`] that exists is sound: every workspace has what its kind needs and nothing else, no two are
-//! one place, and every workspace that is named somewhere is there. It holds references to secrets, never secrets.
+//! one address, and every workspace that is named somewhere exists. It holds references to secrets, never secrets.
 //! *Not for:* what was chosen for each workspace (the lock), or reaching one.
 
 mod content;
@@ -41,7 +41,7 @@ use crate::{
 };
 use workspace::RawWorkspace;
 
-/// What `plugport.toml` says; the default is what holds without one.
+/// The content of `plugport.toml`; the default applies without one.
 #[derive(Clone, Debug, Default)]
 pub struct Manifest {
     catalog: CatalogSection,
@@ -100,27 +100,27 @@ impl Manifest {
 
     /// Reads the text of a manifest; relative paths in it start at the folder of `path`.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ManifestError> {
-        let place = ManifestText { text, path };
-        let raw: RawManifest = toml::from_str(text).map_err(|error| place.explain(&error))?;
+        let manifest_text = ManifestText { text, path };
+        let raw: RawManifest = toml::from_str(text).map_err(|error| manifest_text.explain(&error))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let workspaces = check_workspaces(raw.workspace, folder, &place)?;
+        let workspaces = check_workspaces(raw.workspace, folder, &manifest_text)?;
         let (catalog, catalog_at) = split(raw.catalog);
         let (rollout, rollout_at) = split(raw.rollout);
         let (trust, network) = (raw.trust, raw.network);
         let (plugins, data_sources) = (Vec::new(), Vec::new());
         let mut manifest = Self { catalog, trust, workspaces, plugins, data_sources, rollout, network };
-        manifest.check_catalog().map_err(|source| place.broken(catalog_at, source))?;
-        manifest.check_waves().map_err(|source| place.broken(rollout_at, source))?;
+        manifest.check_catalog().map_err(|source| manifest_text.broken(catalog_at, source))?;
+        manifest.check_waves().map_err(|source| manifest_text.broken(rollout_at, source))?;
         for wish in raw.plugin {
             let at = wish.span().start;
             let wish = wish.into_inner();
-            manifest.check_wish(&wish).map_err(|source| place.broken(at, source))?;
+            manifest.check_wish(&wish).map_err(|source| manifest_text.broken(at, source))?;
             manifest.plugins.push(wish);
         }
         for entry in raw.datasource {
             let at = entry.span().start;
-            let wish = entry.into_inner().check(folder).map_err(|source| place.broken(at, source))?;
-            manifest.check_data_source(&wish).map_err(|source| place.broken(at, source))?;
+            let wish = entry.into_inner().check(folder).map_err(|source| manifest_text.broken(at, source))?;
+            manifest.check_data_source(&wish).map_err(|source| manifest_text.broken(at, source))?;
             manifest.data_sources.push(wish);
         }
         let CatalogSection { source, token, allow_http } = manifest.catalog;
@@ -141,7 +141,7 @@ impl Manifest {
         }
     }
 
-    /// Returns where the catalog comes from.
+    /// Returns the source of the catalog.
     pub fn catalog(&self) -> &CatalogSection {
         &self.catalog
     }
@@ -166,7 +166,7 @@ impl Manifest {
         &self.data_sources
     }
 
-    /// Returns how a rollout goes.
+    /// Returns the policy of rollouts.
     pub fn rollout(&self) -> &Rollout {
         &self.rollout
     }
@@ -260,7 +260,7 @@ impl Manifest {
         }
     }
 
-    /// A name that is not there is a slip of the pen; labels that nobody has yet may be meant for later.
+    /// An unknown name is a misspelling; labels that no workspace has yet may be intended.
     fn check_name(&self, selector: &Selector) -> Result<(), RuleError> {
         match selector {
             Selector::Name(name) => self.workspace(name).map(drop).map_err(RuleError::Selector),
@@ -282,14 +282,14 @@ fn split<T: Default>(table: Option<Spanned<T>>) -> (T, usize) {
 fn check_workspaces(
     raw: Vec<Spanned<RawWorkspace>>,
     folder: &Path,
-    place: &ManifestText<'_>,
+    manifest_text: &ManifestText<'_>,
 ) -> Result<Vec<Workspace>, ManifestError> {
     let mut workspaces: Vec<Workspace> = Vec::new();
     for entry in raw {
         let at = entry.span().start;
-        let workspace = entry.into_inner().check(folder).map_err(|source| place.broken(at, source))?;
+        let workspace = entry.into_inner().check(folder).map_err(|source| manifest_text.broken(at, source))?;
         if let Some(source) = workspaces.iter().find_map(|other| clash(other, &workspace)) {
-            return Err(place.broken(at, source));
+            return Err(manifest_text.broken(at, source));
         }
         workspaces.push(workspace);
     }
@@ -300,12 +300,12 @@ fn clash(first: &Workspace, second: &Workspace) -> Option<RuleError> {
     if first.name() == second.name() {
         return Some(RuleError::TwiceNamed(first.name().clone()));
     }
-    let place = second.place_text();
-    let (first, same) = (first.name(), first.place_text() == place);
+    let place = second.endpoint_text();
+    let (first, same) = (first.name(), first.endpoint_text() == place);
     same.then(|| RuleError::SamePlace { first: first.clone(), second: second.name().clone(), place })
 }
 
-/// The text of a manifest and where it is from.
+/// The text of a manifest and its path.
 struct ManifestText<'a> {
     text: &'a str,
     path: &'a Path,
@@ -324,7 +324,7 @@ impl ManifestText<'_> {
         ManifestError::Rule { path: self.path(), line: self.line(at), source }
     }
 
-    /// The error's own `Display` quotes the line, on which a secret may stand.
+    /// The error's own `Display` quotes the line, which may contain a secret.
     fn explain(&self, error: &toml::de::Error) -> ManifestError {
         let (path, line, message) =
             (self.path(), self.line(error.span().map_or(0, |span| span.start)), error.message());
@@ -430,9 +430,11 @@ settle-timeout = "1m"
         assert_eq!((prod.kind(), prod.platform().as_str()), (WorkspaceKind::Amg, "linux-amd64"));
         assert_eq!((office.kind(), office.platform().as_str()), (WorkspaceKind::Grafana, "linux-arm64"));
         assert_eq!((laptop.kind(), laptop.platform()), (WorkspaceKind::Directory, &crate::model::Platform::host()));
-        let Endpoint::Server { login: Login::Basic { password, .. }, .. } = office.place() else { panic!("a server") };
+        let Endpoint::Server { login: Login::Basic { password, .. }, .. } = office.endpoint() else {
+            panic!("a server")
+        };
         assert_eq!(password, &SecretReference::File("/etc/fleet/secrets/office".into()));
-        let Endpoint::Directory { path, grafana } = laptop.place() else { panic!("a folder") };
+        let Endpoint::Directory { path, grafana } = laptop.endpoint() else { panic!("a folder") };
         assert_eq!((path.as_path(), grafana.is_some()), (Path::new("/etc/fleet/plugins"), true));
         assert_eq!(manifest.catalog().source, "workspace:prod-eu".parse().expect("a source"));
         assert_eq!((manifest.trust().keys, manifest.trust().signatures), (KeySource::Upstream, Signatures::Require));

@@ -1,4 +1,4 @@
-//! What the manifest says of the catalog and of trust.
+//! The sections of the manifest about the catalog and trust.
 
 use std::{
     collections::BTreeSet,
@@ -30,11 +30,11 @@ pub struct CatalogSection {
     pub token: Option<SecretReference>,
 }
 
-/// Where a catalog comes from.
+/// The source of a catalog.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Source {
-    /// A server that speaks grafana.com's API; the address is checked where it is used.
+    /// A server with grafana.com's API; the address is checked when it is used.
     Url(String),
     /// The catalog that a workspace passes on at `/api/gnet`: `workspace:NAME`.
     Workspace(WorkspaceName),

@@ -1,7 +1,7 @@
 //! The JSON Schema of `plugport.toml`, made from the types that read it.
 //!
 //! *Invariant:* every key that the reader accepts is in the schema, and the other way round; a test holds one against the
-//! other. What the schema cannot say (that two workspaces are one place, say) only the reader knows.
+//! other. What the schema cannot express (two workspaces with one address, for example) only the reader checks.
 
 use std::borrow::Cow;
 

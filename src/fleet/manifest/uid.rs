@@ -32,7 +32,7 @@ impl Uid {
         if whole.len() <= MAX_UID && whole.ends_with(plugin.as_str()) {
             return Self(whole);
         }
-        // What is cut off tells plugins apart.
+        // The hash distinguishes plugins whose names differ only in the part that is cut off.
         let digest = hex::encode(&Sha256::digest(plugin.as_str())[..4]);
         let start: String = whole.chars().take(MAX_UID - digest.len() - 1).collect();
         Self(format!("{start}-{digest}"))

@@ -53,16 +53,16 @@ pub enum Endpoint {
         service: Service,
         /// Its address, without user, query and fragment.
         url: Url,
-        /// Whether plain http to another machine is meant.
+        /// Whether plain http to another machine is allowed.
         allow_http: bool,
         /// Who we are to it.
         login: Login,
     },
     /// A folder of plugins.
     Directory {
-        /// The folder, put under that of the manifest where it is relative.
+        /// The folder; a relative one is put under that of the manifest.
         path: PathBuf,
-        /// The version of the Grafana that uses it, where it was told.
+        /// The version of the Grafana that uses it, if given.
         grafana: Option<GrafanaVersion>,
     },
 }
@@ -74,7 +74,7 @@ pub struct Workspace {
     labels: BTreeMap<String, String>,
     platform: Platform,
     account: Option<String>,
-    place: Endpoint,
+    endpoint: Endpoint,
 }
 
 impl Workspace {
@@ -93,24 +93,24 @@ impl Workspace {
         &self.platform
     }
 
-    /// Returns where it is and how it is reached.
-    pub fn place(&self) -> &Endpoint {
-        &self.place
+    /// Returns its address or folder, and how it is reached.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
-    /// Returns the account whose workspaces are slowed down together: the one that was told, and of Amazon's workspaces else
+    /// Returns the account whose workspaces are throttled together: the one in the manifest, and for Amazon's workspaces else
     /// `aws:` with the region of their address, or `aws`.
     pub fn account(&self) -> Option<String> {
-        match &self.place {
+        match &self.endpoint {
             _ if self.account.is_some() => self.account.clone(),
             Endpoint::Server { service: Service::Amg, url, .. } => Some(amazon_account(url)),
             _ => None,
         }
     }
 
-    /// Returns where the secret is, to change what it may see; folders have none.
+    /// Returns the reference to the secret; `None` for folders.
     pub(super) fn secret_mut(&mut self) -> Option<&mut SecretReference> {
-        match &mut self.place {
+        match &mut self.endpoint {
             Endpoint::Server { login: Login::Token(secret) | Login::Basic { password: secret, .. }, .. } => {
                 Some(secret)
             }
@@ -120,7 +120,7 @@ impl Workspace {
 
     /// Returns what kind it is.
     pub fn kind(&self) -> WorkspaceKind {
-        match self.place {
+        match self.endpoint {
             Endpoint::Server { service: Service::Amg, .. } => WorkspaceKind::Amg,
             Endpoint::Server { service: Service::Grafana, .. } => WorkspaceKind::Grafana,
             Endpoint::Directory { .. } => WorkspaceKind::Directory,
@@ -132,9 +132,9 @@ impl Workspace {
         selector.selects(&self.name, &self.labels)
     }
 
-    /// Returns the address or the folder in the one spelling by which places are told apart.
-    pub fn place_text(&self) -> String {
-        match &self.place {
+    /// Returns the address or the folder in a canonical spelling, to compare workspaces.
+    pub fn endpoint_text(&self) -> String {
+        match &self.endpoint {
             Endpoint::Server { url, .. } => url.as_str().trim_end_matches('/').to_owned(),
             Endpoint::Directory { path, .. } => path.display().to_string(),
         }
@@ -182,13 +182,13 @@ impl RawWorkspace {
             return Err(RuleError::NamedAll);
         }
         self.refuse_unfit()?;
-        let (place, platform) = match self.kind {
+        let (endpoint, platform) = match self.kind {
             WorkspaceKind::Amg => (self.server(Service::Amg, folder)?, Platform::linux_amd64()),
             WorkspaceKind::Grafana => (self.server(Service::Grafana, folder)?, Platform::linux_amd64()),
             WorkspaceKind::Directory => (self.directory(folder)?, Platform::host()),
         };
         let platform = self.platform.unwrap_or(platform);
-        Ok(Workspace { name: self.name, labels: self.labels, platform, account: self.account, place })
+        Ok(Workspace { name: self.name, labels: self.labels, platform, account: self.account, endpoint })
     }
 
     fn refuse_unfit(&self) -> Result<(), RuleError> {
@@ -248,7 +248,7 @@ fn amazon_account(url: &Url) -> String {
     region.map_or_else(|| "aws".to_owned(), |(_, region)| format!("aws:{region}"))
 }
 
-/// Returns a path without `.`, and without `..` where it goes back on a part that is there.
+/// Returns a path without `.`, and without a `..` that follows a normal part.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for part in path.components() {

@@ -10,7 +10,7 @@ mod outcome;
 use std::time::Duration;
 
 pub(crate) use outcome::Failure;
-pub use outcome::{Outcome, PluginState};
+pub use outcome::{Outcome, ServerPluginState};
 
 use crate::{model::Presence, net::NetSettings};
 
@@ -31,7 +31,7 @@ pub enum Event {
     /// No connection could be made: the change was not sent.
     NotSent,
     /// The plugin was read back.
-    ReadBack(PluginState),
+    ReadBack(ServerPluginState),
     /// The plugin could not be read back.
     ReadBackFailed,
 }
@@ -80,13 +80,13 @@ const MAX_READINGS: u32 = 1000;
 #[derive(Debug)]
 pub struct PendingChange {
     wanted: Presence,
-    before: PluginState,
+    before: ServerPluginState,
     bounds: Bounds,
     attempts: u32,
     /// Whether an earlier request may have had an effect.
     in_doubt: bool,
     reading: Reading,
-    seen: Option<PluginState>,
+    seen: Option<ServerPluginState>,
 }
 
 /// The readings after one sending.
@@ -100,7 +100,7 @@ struct Reading {
     misses: u32,
     /// Readings in a row that showed a plugin that was refused.
     refusals: u32,
-    seen: Option<PluginState>,
+    seen: Option<ServerPluginState>,
 }
 
 /// The class of an answer; a reading decides whether it is true.
@@ -114,7 +114,7 @@ enum Answer {
     Busy { message: Option<String> },
     /// Grafana itself failed.
     Broke { message: Option<String> },
-    /// Anything else: it may come from a proxy, or there was none.
+    /// Anything else: the answer may be from a proxy, or there was none.
     Unclear { status: Option<u16>, message: Option<String> },
 }
 
@@ -129,11 +129,11 @@ impl Reading {
         NextStep::ReadBack(pause)
     }
 
-    fn record(&mut self, state: Option<PluginState>, took: Duration) {
+    fn record(&mut self, state: Option<ServerPluginState>, took: Duration) {
         self.count += 1;
         self.spent = self.spent.saturating_add(took.max(self.pause));
         self.misses = if state.is_some() { self.misses + 1 } else { 0 };
-        self.refusals = if matches!(state, Some(PluginState::Broken { .. })) { self.refusals + 1 } else { 0 };
+        self.refusals = if matches!(state, Some(ServerPluginState::Broken { .. })) { self.refusals + 1 } else { 0 };
         self.seen = state;
     }
 
@@ -145,7 +145,7 @@ impl Reading {
 
 impl PendingChange {
     /// Begins a change; `before` is what the server shows now.
-    pub fn begin(wanted: Presence, before: PluginState, bounds: Bounds) -> (Self, NextStep) {
+    pub fn begin(wanted: Presence, before: ServerPluginState, bounds: Bounds) -> (Self, NextStep) {
         let seen = Some(before.clone());
         let first = if before.satisfies(&wanted) {
             NextStep::Finish(Outcome::Unchanged)
@@ -169,7 +169,7 @@ impl PendingChange {
     }
 
     /// Returns what the last reading showed: also after a failure, for Grafana removes the old version first.
-    pub fn seen(&self) -> Option<&PluginState> {
+    pub fn seen(&self) -> Option<&ServerPluginState> {
         self.seen.as_ref()
     }
 
@@ -238,7 +238,7 @@ impl PendingChange {
         self.reading.next(pause)
     }
 
-    fn after_reading(&mut self, state: Option<PluginState>, took: Duration) -> NextStep {
+    fn after_reading(&mut self, state: Option<ServerPluginState>, took: Duration) -> NextStep {
         self.seen.clone_from(&state);
         if state.as_ref().is_some_and(|state| state.satisfies(&self.wanted)) {
             return NextStep::Finish(self.success());
@@ -278,14 +278,16 @@ impl PendingChange {
             && reading.misses >= AGREEING
         {
             return Some(match &reading.seen {
-                Some(PluginState::Broken { code, .. }) if *status == 404 => Failure::Broken { code: code.clone() },
+                Some(ServerPluginState::Broken { code, .. }) if *status == 404 => {
+                    Failure::Broken { code: code.clone() }
+                }
                 _ => Failure::Refused { status: *status, message: message.clone() },
             });
         }
         // A plugin that was broken before may still be loading.
-        let is_new = !matches!(self.before, PluginState::Broken { .. }) && self.wanted != Presence::Absent;
+        let is_new = !matches!(self.before, ServerPluginState::Broken { .. }) && self.wanted != Presence::Absent;
         match &reading.seen {
-            Some(PluginState::Broken { code, .. }) if is_new && reading.refusals >= AGREEING => {
+            Some(ServerPluginState::Broken { code, .. }) if is_new && reading.refusals >= AGREEING => {
                 Some(Failure::Broken { code: code.clone() })
             }
             _ => None,
@@ -299,7 +301,7 @@ impl PendingChange {
     }
 
     /// Returns what the server shows if it is neither the previous version nor the wanted one: nothing is sent over it.
-    fn overtaken(&self) -> Option<PluginState> {
+    fn overtaken(&self) -> Option<ServerPluginState> {
         let seen = self.reading.seen.as_ref()?;
         let found = seen.presence();
         let is_known = found.is_same(&self.wanted) || found.is_same(&self.before.presence());
@@ -311,9 +313,9 @@ impl PendingChange {
     }
 
     fn failure(&self) -> Failure {
-        let seen = self.reading.seen.clone().unwrap_or(PluginState::Absent);
+        let seen = self.reading.seen.clone().unwrap_or(ServerPluginState::Absent);
         match (&self.reading.answer, &seen) {
-            (_, PluginState::Broken { code, .. }) => Failure::Broken { code: code.clone() },
+            (_, ServerPluginState::Broken { code, .. }) => Failure::Broken { code: code.clone() },
             (Answer::Accepted { status }, _) => Failure::NoEffect { status: *status, seen },
             (Answer::Refused { status, message }, _) => Failure::Refused { status: *status, message: message.clone() },
             (Answer::Busy { message }, _) => Failure::Refused { status: 409, message: message.clone() },
@@ -323,7 +325,7 @@ impl PendingChange {
     }
 }
 
-/// Returns whether a 409 stands however long one waits (protocol page 5.1 and 5.2).
+/// Returns whether a 409 stays, however long one waits (protocol page 5.1 and 5.2).
 fn is_final(message: Option<&str>) -> bool {
     let message = message.unwrap_or_default().to_lowercase();
     ["pinned", "pre-installed", "not supported", "unsupported", "user-data"].iter().any(|word| message.contains(word))
@@ -342,12 +344,12 @@ mod tests {
         settle_pause: PAUSE,
     };
 
-    fn loaded(version: &str) -> PluginState {
-        PluginState::Loaded { version: Some(version.parse().expect("a version")) }
+    fn loaded(version: &str) -> ServerPluginState {
+        ServerPluginState::Loaded { version: Some(version.parse().expect("a version")) }
     }
 
-    fn broken(code: &str) -> PluginState {
-        PluginState::Broken { code: code.to_owned(), version: None }
+    fn broken(code: &str) -> ServerPluginState {
+        ServerPluginState::Broken { code: code.to_owned(), version: None }
     }
 
     fn install() -> Presence {
@@ -365,7 +367,7 @@ mod tests {
     /// A workspace that goes by a script: answers to changes, and readings, of which the last one stays.
     struct Script {
         answers: Vec<Event>,
-        readings: Vec<Option<PluginState>>,
+        readings: Vec<Option<ServerPluginState>>,
     }
 
     struct SettledRun {
@@ -375,7 +377,7 @@ mod tests {
         pauses: Vec<Duration>,
     }
 
-    fn play(wanted: Presence, before: PluginState, script: Script) -> SettledRun {
+    fn play(wanted: Presence, before: ServerPluginState, script: Script) -> SettledRun {
         let (mut settling, mut step) = PendingChange::begin(wanted, before, BOUNDS);
         let mut answers = script.answers.into_iter();
         let mut shown = script.readings.into_iter().peekable();
@@ -402,11 +404,11 @@ mod tests {
         }
     }
 
-    fn installing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> SettledRun {
+    fn installing(answers: Vec<Event>, readings: Vec<Option<ServerPluginState>>) -> SettledRun {
         play(install(), loaded("1.0.0"), Script { answers, readings })
     }
 
-    fn removing(answers: Vec<Event>, readings: Vec<Option<PluginState>>) -> SettledRun {
+    fn removing(answers: Vec<Event>, readings: Vec<Option<ServerPluginState>>) -> SettledRun {
         play(Presence::Absent, loaded("1.0.0"), Script { answers, readings })
     }
 
@@ -420,7 +422,7 @@ mod tests {
             let end = play(install(), before, Script { answers: vec![], readings: vec![] });
             assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 0));
         }
-        let end = play(Presence::Absent, PluginState::Absent, Script { answers: vec![], readings: vec![] });
+        let end = play(Presence::Absent, ServerPluginState::Absent, Script { answers: vec![], readings: vec![] });
         assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 0));
     }
 
@@ -444,7 +446,7 @@ mod tests {
 
     #[test]
     fn w3_not_installed_is_success_for_an_uninstall_once_it_shows() {
-        assert_eq!(removing(vec![answered(404)], vec![Some(PluginState::Absent)]).outcome, Outcome::Changed);
+        assert_eq!(removing(vec![answered(404)], vec![Some(ServerPluginState::Absent)]).outcome, Outcome::Changed);
         assert!(is_refused(&removing(vec![answered(404)], vec![Some(loaded("1.0.0"))]).outcome, 404));
         assert_eq!(removing(vec![answered(404)], vec![None]).outcome, Outcome::Unknown(Failure::Unreadable));
     }
@@ -481,7 +483,7 @@ mod tests {
     #[test]
     fn w5_an_operation_in_progress_is_waited_for_within_bounds() {
         let busy = || said(409, "installation in progress");
-        let end = installing(vec![busy()], vec![Some(PluginState::Absent), Some(loaded("1.2.0"))]);
+        let end = installing(vec![busy()], vec![Some(ServerPluginState::Absent), Some(loaded("1.2.0"))]);
         assert_eq!((end.outcome, end.sendings), (Outcome::Unchanged, 1));
         let end = installing(vec![busy(), busy(), busy()], vec![Some(loaded("1.0.0"))]);
         assert!(is_refused(&end.outcome, 409));
@@ -521,10 +523,10 @@ mod tests {
         for lost in [answered(502), answered(504), Event::NoAnswer] {
             let end = installing(vec![lost.clone()], vec![Some(loaded("1.2.0"))]);
             assert_eq!((end.outcome, end.sendings), (Outcome::Changed, 1), "{lost:?}");
-            let late = vec![Some(loaded("1.0.0")), Some(PluginState::Absent), Some(loaded("1.2.0"))];
+            let late = vec![Some(loaded("1.0.0")), Some(ServerPluginState::Absent), Some(loaded("1.2.0"))];
             let end = installing(vec![lost.clone()], late);
             assert_eq!((end.outcome, end.sendings), (Outcome::Changed, 1), "{lost:?}");
-            assert_eq!(removing(vec![lost], vec![Some(PluginState::Absent)]).outcome, Outcome::Changed);
+            assert_eq!(removing(vec![lost], vec![Some(ServerPluginState::Absent)]).outcome, Outcome::Changed);
         }
     }
 
@@ -547,8 +549,10 @@ mod tests {
             assert!(is_overtaken, "{answer:?}: {:?}", end.outcome);
             assert_eq!(end.sendings, 1, "{answer:?}");
         }
-        let gone =
-            installing(vec![Event::NoAnswer, answered(200)], vec![Some(PluginState::Absent), Some(loaded("1.2.0"))]);
+        let gone = installing(
+            vec![Event::NoAnswer, answered(200)],
+            vec![Some(ServerPluginState::Absent), Some(loaded("1.2.0"))],
+        );
         assert!(gone.sendings <= 2, "{}", gone.sendings);
     }
 
@@ -562,7 +566,7 @@ mod tests {
 
     #[test]
     fn one_clear_reading_at_the_end_is_not_enough_to_send_again() {
-        let end = installing(vec![Event::NoAnswer], vec![None, None, None, None, Some(PluginState::Absent)]);
+        let end = installing(vec![Event::NoAnswer], vec![None, None, None, None, Some(ServerPluginState::Absent)]);
         assert_eq!((end.outcome, end.sendings), (Outcome::Unknown(Failure::Unreadable), 1));
     }
 
@@ -601,12 +605,12 @@ mod tests {
         assert_eq!(end.outcome, Outcome::Unknown(Failure::Unreadable));
     }
 
-    fn any_state() -> impl Strategy<Value = PluginState> {
+    fn any_state() -> impl Strategy<Value = ServerPluginState> {
         prop_oneof![
-            Just(PluginState::Absent),
+            Just(ServerPluginState::Absent),
             Just(loaded("1.0.0")),
             Just(loaded("1.2.0")),
-            Just(PluginState::Loaded { version: None }),
+            Just(ServerPluginState::Loaded { version: None }),
             Just(broken("signatureInvalid")),
         ]
     }

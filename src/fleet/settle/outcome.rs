@@ -1,4 +1,4 @@
-//! What a server shows of a plugin, and what can come of a change.
+//! The state of a plugin on a server, and the outcomes of a change.
 //!
 //! *Invariant:* a change has four outcomes: changed, unchanged, failed, and unknown; nothing else is ever reported.
 //! *Not for:* deciding which of them it is; the state machine beside this file does.
@@ -8,26 +8,26 @@ use crate::{
     model::{PluginVersion, Presence},
 };
 
-/// What a workspace shows of one plugin.
+/// The state of one plugin on a server: [`Presence`], and whether Grafana loaded it.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum PluginState {
+pub enum ServerPluginState {
     /// It is not installed.
     Absent,
     /// It is installed and runs.
     Loaded {
-        /// Its version, where the workspace names one that is one.
+        /// Its version, if the workspace has a valid one.
         version: Option<PluginVersion>,
     },
-    /// It is there and was refused when it was to be loaded (`/api/plugins/errors`).
+    /// It is installed, and Grafana refused to load it (`/api/plugins/errors`).
     Broken {
         /// Why, in Grafana's words: `signatureInvalid`, `failedBackendStart` and so on.
         code: String,
-        /// Its version, where the workspace still names one.
+        /// Its version, if the workspace still shows one.
         version: Option<PluginVersion>,
     },
 }
 
-impl PluginState {
+impl ServerPluginState {
     /// Returns what is in the plugin's place, whether it runs or not.
     pub fn presence(&self) -> Presence {
         match self {
@@ -48,7 +48,7 @@ impl PluginState {
     }
 
     /// Returns whether this is what is expected before a change. A plugin that was not loaded and names no version may be
-    /// the expected version, since that is what a version that we installed may have come to.
+    /// the expected version: a version that we installed may have become that.
     pub fn may_be(&self, expected: &Presence) -> bool {
         let is_unclear = matches!(self, Self::Broken { version: None, .. }) && *expected != Presence::Absent;
         is_unclear || self.presence().is_same(expected)
@@ -105,13 +105,13 @@ pub enum Failure {
         /// The HTTP status.
         status: u16,
         /// What it shows instead.
-        seen: PluginState,
+        seen: ServerPluginState,
     },
     /// Somebody else installed another version in the meantime.
     #[error("somebody else changed the plugin in the meantime: reading it back shows {}", describe(seen))]
     Overtaken {
         /// What it shows.
-        seen: PluginState,
+        seen: ServerPluginState,
     },
     /// The plugin is installed, and the workspace refuses to load it.
     #[error("the plugin is installed but was not loaded: `{}`", code.escape_debug())]
@@ -137,12 +137,14 @@ fn quote(message: Option<&String>) -> String {
     message.map_or_else(String::new, |message| format!(": {}", printable(message)))
 }
 
-fn describe(seen: &PluginState) -> String {
+fn describe(seen: &ServerPluginState) -> String {
     match seen {
-        PluginState::Loaded { version: Some(version) } => format!("version `{}`", version.as_str().escape_debug()),
-        PluginState::Loaded { version: None } => "another version".to_owned(),
-        PluginState::Broken { code, .. } => format!("that it was not loaded: `{}`", code.escape_debug()),
-        PluginState::Absent => "no such plugin".to_owned(),
+        ServerPluginState::Loaded { version: Some(version) } => {
+            format!("version `{}`", version.as_str().escape_debug())
+        }
+        ServerPluginState::Loaded { version: None } => "another version".to_owned(),
+        ServerPluginState::Broken { code, .. } => format!("that it was not loaded: `{}`", code.escape_debug()),
+        ServerPluginState::Absent => "no such plugin".to_owned(),
     }
 }
 

@@ -1,4 +1,4 @@
-//! One change of one plugin: what is asked for, what it needs from outside, and what came of it.
+//! One change of one plugin: the request, what it needs from outside, and the report.
 //!
 //! *Invariant:* a change that finds neither what it expects nor what it wants changes nothing (fault W22).
 //! *Not for:* making changes; folders and servers do that.
@@ -13,7 +13,7 @@ use crate::{
         WorkspaceError,
         access::AccessError,
         directory::{DirectoryError, FolderLock, Keep},
-        settle::{Failure, Outcome, PluginState},
+        settle::{Failure, Outcome, ServerPluginState},
     },
     model::{NoInstallRoute, PluginId, Presence, RelPath, Sha256Digest},
     verifier::Verified,
@@ -38,7 +38,7 @@ pub struct ChangeRequest {
     /// Whether the files of a server are compared with the version that it shows. A server before 11.2 unpacks the
     /// dependencies of a plugin over installed ones without loading them.
     pub compares_files: bool,
-    /// Where the package comes from.
+    /// The source of the package.
     pub source: Arc<dyn PackageSource>,
 }
 
@@ -81,8 +81,8 @@ impl ChangeRequest {
     }
 
     /// Returns whether a server may be changed that shows this state.
-    pub(in crate::fleet) fn accepts_state(&self, state: &PluginState) -> bool {
-        let was_removed_first = self.is_retry && *state == PluginState::Absent;
+    pub(in crate::fleet) fn accepts_state(&self, state: &ServerPluginState) -> bool {
+        let was_removed_first = self.is_retry && *state == ServerPluginState::Absent;
         was_removed_first
             || state.satisfies(&self.wanted)
             || self.accepts(|expected| state.may_be(expected))
@@ -90,7 +90,7 @@ impl ChangeRequest {
     }
 
     /// Returns whether a server may have installed this together with a dependent.
-    pub(in crate::fleet) fn may_be_brought(&self, state: &PluginState) -> bool {
+    pub(in crate::fleet) fn may_be_brought(&self, state: &ServerPluginState) -> bool {
         let (Expected::BeforeOrOlder(other), found) = (&self.expected, state.presence()) else { return false };
         let expected = [&self.before, other].map(Presence::version);
         found.version().is_some_and(|found| expected.into_iter().flatten().any(|one| found.cmp_precedence(one).is_lt()))
@@ -217,9 +217,9 @@ pub struct ChangeReport {
     pub outcome: Outcome<ChangeError>,
     /// What was there before.
     pub before: Presence,
-    /// What a failed change left, if that is neither what was there before nor somebody else's doing.
+    /// What a failed change left, if that is neither what was there before nor another's change.
     pub left: Option<Presence>,
-    /// What is reported besides.
+    /// Notes for the user.
     pub notes: Vec<String>,
     /// The folder that unmanaged files were moved to.
     pub kept: Option<PathBuf>,

@@ -9,7 +9,7 @@ use super::{ChangeError, ChangeReport, ChangeRequest, Expected};
 use crate::{
     fleet::{
         Grafana, WorkspaceError,
-        settle::{Failure, Outcome, PluginState},
+        settle::{Failure, Outcome, ServerPluginState},
     },
     model::Presence,
 };
@@ -17,14 +17,14 @@ use crate::{
 /// So many readings in a row must agree before a change is called made or not made.
 const AGREEING: u32 = 2;
 
-/// What repeated readings come to.
+/// The result of repeated readings.
 enum Finding {
     /// The change was made.
     Wanted,
     /// The change was not made.
     Before,
     /// Neither; the state of the last readings.
-    Other(PluginState),
+    Other(ServerPluginState),
 }
 
 pub(super) async fn confirm(server: &Grafana, request: &ChangeRequest) -> ChangeReport {
@@ -32,10 +32,10 @@ pub(super) async fn confirm(server: &Grafana, request: &ChangeRequest) -> Change
         Err(error) => (Outcome::Unknown(error.into()), None),
         Ok(Finding::Wanted) => (Outcome::Changed, None),
         Ok(Finding::Before) => (Outcome::Unchanged, None),
-        Ok(Finding::Other(PluginState::Absent)) => {
+        Ok(Finding::Other(ServerPluginState::Absent)) => {
             (Outcome::Failed(ChangeError::Lost(request.before.clone())), Some(Presence::Absent))
         }
-        Ok(Finding::Other(PluginState::Broken { code, .. })) => {
+        Ok(Finding::Other(ServerPluginState::Broken { code, .. })) => {
             (Outcome::Failed(Failure::Broken { code }.into()), Some(request.wanted.clone()))
         }
         // What a server brought along is changed once more.
@@ -52,7 +52,7 @@ pub(super) async fn confirm(server: &Grafana, request: &ChangeRequest) -> Change
 async fn read_until_clear(server: &Grafana, request: &ChangeRequest) -> Result<Finding, WorkspaceError> {
     let settings = server.site().client().settings();
     let begun = Instant::now();
-    let (mut last, mut agreeing) = (None::<PluginState>, 0);
+    let (mut last, mut agreeing) = (None::<ServerPluginState>, 0);
     loop {
         let reading = server.state(&request.plugin).await;
         let is_late = begun.elapsed() >= settings.settle_timeout;
@@ -88,6 +88,6 @@ async fn has_other_files(server: &Grafana, request: &ChangeRequest) -> bool {
 }
 
 /// A plugin that was not loaded is not what is wanted; one that runs in an unknown version is if that was wanted.
-fn is_wanted(state: &PluginState, request: &ChangeRequest) -> bool {
-    !matches!(state, PluginState::Broken { .. }) && state.presence().is_same(&request.wanted)
+fn is_wanted(state: &ServerPluginState, request: &ChangeRequest) -> bool {
+    !matches!(state, ServerPluginState::Broken { .. }) && state.presence().is_same(&request.wanted)
 }

@@ -86,7 +86,7 @@ impl Target {
         environment: Environment<'_>,
         tokens: &AccountTokens,
     ) -> Self {
-        let connection = match workspace.place() {
+        let connection = match workspace.endpoint() {
             Endpoint::Directory { path, grafana } => {
                 Connection::Folder(DirectoryTarget { path: path.clone(), grafana: grafana.clone() })
             }

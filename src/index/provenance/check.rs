@@ -296,7 +296,7 @@ mod tests {
         index.put_blob(&blob(1, 8)).expect("put");
         index.put_blob(&blob(4, 9)).expect("put");
         let entries = index.provenance(&id("a-clock-panel")).expect("read");
-        let told: Vec<_> = entries
+        let texts: Vec<_> = entries
             .iter()
             .map(|entry| (entry.event, entry.at, entry.signer.as_deref(), entry.source.as_deref()))
             .collect();
@@ -307,7 +307,7 @@ mod tests {
             (ProvenanceEvent::Listed, time(7), Some("community by acme"), Some("there")),
             (ProvenanceEvent::Stored, time(9), None, None),
         ];
-        assert_eq!(told, expected);
+        assert_eq!(texts, expected);
         assert_eq!(entries[3].platform, Some(platform("linux-arm64")));
         assert_eq!(index.check_provenance().expect("read").faults, []);
     }
@@ -421,10 +421,10 @@ mod tests {
         drop(old);
         let index = Index::open_existing(&scratch.path()).expect("migrates");
         let sql = "SELECT plugin || '@' || version || ' ' || event || ' ' || at FROM provenance ORDER BY number";
-        let told: Vec<String> = index.session().rows("reading", sql, [], |row| row.get(0)).expect("read");
+        let texts: Vec<String> = index.session().rows("reading", sql, [], |row| row.get(0)).expect("read");
         let expected =
             ["b-panel@0.9.0 listed 5", "a-panel@1.0.0 listed 6", "b-panel@1.0.0 listed 6", "c-panel@1.0.0 stored 2"];
-        assert_eq!(told, expected);
+        assert_eq!(texts, expected);
         assert_eq!(index.check_provenance().expect("read").faults, []);
         assert_eq!(index.provenance(&id("b-panel")).expect("read")[1].package.size, Some(9));
         assert_eq!(index.open_alerts(&id("b-panel")).expect("read"), []);

@@ -70,9 +70,9 @@ fn trigrams_of(token: &str, most: usize) -> Vec<String> {
     let letters: Vec<char> = token.chars().collect();
     let mut spellings = vec![letters.clone()];
     if letters.len() <= SHORT {
-        for place in 1..letters.len() {
+        for index in 1..letters.len() {
             let mut swapped = letters.clone();
-            swapped.swap(place - 1, place);
+            swapped.swap(index - 1, index);
             spellings.push(swapped);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::survey::SurveyedWorkspace;
+use super::reading::WorkspaceToAdopt;
 use crate::{
     index::IndexError,
     lockfile::{Lock, LockReason, LockedPlugin, LockedWorkspace},
@@ -13,12 +13,12 @@ use crate::{
 /// Returns the entry of the lock for a workspace.
 pub(super) fn lock_workspace(
     catalog: &mut CatalogReader<'_>,
-    subject: &SurveyedWorkspace,
+    workspace: &WorkspaceToAdopt,
     state: &Snapshot,
     reasons: &BTreeMap<PluginId, LockReason>,
     former: &Lock,
 ) -> Result<LockedWorkspace, IndexError> {
-    let former = former.workspace(&subject.name);
+    let former = former.workspace(&workspace.name);
     let mut plugins = BTreeMap::new();
     for plugin in state.plugins.values() {
         let Some(version) = &plugin.version else { continue };
@@ -31,5 +31,5 @@ pub(super) fn lock_workspace(
         }
         plugins.insert(plugin.id.clone(), catalog.lock(&plugin.id, version, reason)?);
     }
-    Ok(LockedWorkspace { grafana: state.grafana.clone(), platform: subject.target.platform.clone(), plugins })
+    Ok(LockedWorkspace { grafana: state.grafana.clone(), platform: workspace.target.platform.clone(), plugins })
 }

@@ -98,7 +98,7 @@ impl PluginMerge<'_> {
             let meant = self.manifest.workspaces().iter().filter(|workspace| workspace.is_selected_by(&wish.on));
             meant.map(crate::fleet::Workspace::name).collect()
         };
-        of_it.map(|(place, wish)| (place, wish, meant(wish))).collect()
+        of_it.map(|(index, wish)| (index, wish, meant(wish))).collect()
     }
 
     fn differences(&self) -> Vec<ManifestDifference> {
@@ -142,6 +142,6 @@ impl PluginMerge<'_> {
                 added.extend(entries(self.id, wish.version.as_ref(), wish.ensure, &others, fleet));
             }
         }
-        Edit { removed: removed.into_iter().map(|(place, ..)| place).collect(), added }
+        Edit { removed: removed.into_iter().map(|(index, ..)| index).collect(), added }
     }
 }

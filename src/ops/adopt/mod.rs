@@ -9,7 +9,7 @@ mod files;
 mod grouping;
 mod locking;
 mod merge;
-mod survey;
+mod reading;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,7 +20,7 @@ use serde::Serialize;
 
 pub(crate) use error::AdoptError;
 pub(crate) use merge::ManifestDifference;
-pub(crate) use survey::{Outlier, Spread, SurveyedWorkspace, SuspectPlugin, read_subjects};
+pub(crate) use reading::{Outlier, Spread, SuspectPlugin, WorkspaceToAdopt, read_workspaces};
 
 use crate::{
     diagnostic::Kind,
@@ -144,7 +144,7 @@ impl AdoptOutcome {
 pub(crate) fn adopt(
     index: &Index,
     draft: &Draft,
-    subjects: &[SurveyedWorkspace],
+    workspaces_read: &[WorkspaceToAdopt],
     options: &AdoptOptions,
 ) -> Result<AdoptOutcome, AdoptError> {
     let manifest = options.out.clone().unwrap_or_else(|| draft.path().to_owned());
@@ -153,11 +153,11 @@ pub(crate) fn adopt(
         return Err(AdoptError::OnePlace { path: manifest });
     }
     let former = read_lock(&lock)?;
-    let found = find(index, draft, subjects, former.as_ref().unwrap_or(&Lock::default()))?;
+    let found = find(index, draft, workspaces_read, former.as_ref().unwrap_or(&Lock::default()))?;
     let (edits, differences) = merge::edits(draft.manifest(), &found.claims);
-    let new = Draft::of(&manifest, draft.with(edits)?.text().to_owned())?;
+    let new = Draft::from_text(&manifest, draft.with(edits)?.text().to_owned())?;
     check(draft, &new, &found.claims)?;
-    let mut outcome = found.outcome(&new, subjects);
+    let mut outcome = found.outcome(&new, workspaces_read);
     let is_complete = options.partial || !outcome.is_partial();
     outcome.allowed = (options.force || differences.is_empty()) && is_complete && !found.claims.read.is_empty();
     outcome.lock_differences = former.map(|former| former.differences(&found.lock)).unwrap_or_default();
@@ -202,28 +202,33 @@ struct Adoption {
     undigested: Vec<Undigested>,
 }
 
-fn find(index: &Index, draft: &Draft, subjects: &[SurveyedWorkspace], former: &Lock) -> Result<Adoption, AdoptError> {
+fn find(
+    index: &Index,
+    draft: &Draft,
+    workspaces_read: &[WorkspaceToAdopt],
+    former: &Lock,
+) -> Result<Adoption, AdoptError> {
     let _snapshot = index.snapshot()?;
     let mut catalog = CatalogReader::new(index);
     let (mut claims, mut reasons, mut unknown) = (Claims::default(), BTreeMap::new(), BTreeSet::new());
     let mut workspaces: BTreeMap<WorkspaceName, LockedWorkspace> = former.workspaces.clone();
-    for subject in subjects {
-        let Ok(state) = &subject.state else { continue };
-        let own = survey::reasons(state, &asked(draft, &subject.name));
-        workspaces.insert(subject.name.clone(), lock_workspace(&mut catalog, subject, state, &own, former)?);
-        claims.read.insert(subject.name.clone());
+    for workspace in workspaces_read {
+        let Ok(state) = &workspace.state else { continue };
+        let own = reading::reasons(state, &asked(draft, &workspace.name));
+        workspaces.insert(workspace.name.clone(), lock_workspace(&mut catalog, workspace, state, &own, former)?);
+        claims.read.insert(workspace.name.clone());
         for plugin in state.plugins.values() {
             if !catalog.has(&plugin.id)? {
                 unknown.insert(plugin.id.clone());
             }
-            let (id, name) = (plugin.id.clone(), subject.name.clone());
+            let (id, name) = (plugin.id.clone(), workspace.name.clone());
             match (&plugin.version, own.get(&plugin.id)) {
                 (None, _) => drop(claims.unclear.insert((id, name))),
                 (_, Some(LockReason::NeededBy(_))) => {}
                 (Some(version), _) => drop(claims.members.entry(id).or_default().insert(name, version.clone())),
             }
         }
-        reasons.insert(subject.name.clone(), own);
+        reasons.insert(workspace.name.clone(), own);
     }
     let lock = Lock { catalog: catalog.snapshot()?, workspaces };
     Ok(Adoption { claims, lock, reasons, unknown, undigested: catalog.undigested.into_iter().collect() })
@@ -238,23 +243,23 @@ fn asked(draft: &Draft, name: &WorkspaceName) -> BTreeSet<PluginId> {
 }
 
 impl Adoption {
-    fn outcome(&self, new: &Draft, subjects: &[SurveyedWorkspace]) -> AdoptOutcome {
-        let spread = survey::spread(subjects);
-        let of = |(id, places): (&PluginId, &BTreeMap<WorkspaceName, _>)| Spread {
+    fn outcome(&self, new: &Draft, workspaces_read: &[WorkspaceToAdopt]) -> AdoptOutcome {
+        let spread = reading::spread(workspaces_read);
+        let of = |(id, versions): (&PluginId, &BTreeMap<WorkspaceName, _>)| Spread {
             plugin: id.clone(),
-            workspaces: places.keys().cloned().collect(),
+            workspaces: versions.keys().cloned().collect(),
         };
-        let is_rare = |places: &BTreeMap<_, _>| 2 * places.len() < self.claims.read.len();
+        let is_rare = |versions: &BTreeMap<_, _>| 2 * versions.len() < self.claims.read.len();
         AdoptOutcome {
             manifest: new.path().to_owned(),
             lock: lock_path(new.path()),
-            workspaces: subjects.iter().map(|subject| self.workspace(subject)).collect(),
+            workspaces: workspaces_read.iter().map(|workspace| self.workspace(workspace)).collect(),
             groups: self.groups(new),
-            outliers: spread.iter().flat_map(|(id, places)| survey::outliers(id, places)).collect(),
-            rare: spread.iter().filter(|(_, places)| is_rare(places)).map(of).collect(),
+            outliers: spread.iter().flat_map(|(id, versions)| reading::outliers(id, versions)).collect(),
+            rare: spread.iter().filter(|(_, versions)| is_rare(versions)).map(of).collect(),
             unknown: spread.iter().filter(|(id, _)| self.unknown.contains(*id)).map(of).collect(),
             undigested: self.undigested.clone(),
-            doubts: subjects.iter().flat_map(survey::doubts).collect(),
+            doubts: workspaces_read.iter().flat_map(reading::doubts).collect(),
             differences: Vec::new(),
             lock_differences: Vec::new(),
             contents: None,
@@ -280,22 +285,22 @@ impl Adoption {
         present.map(group).collect()
     }
 
-    fn workspace(&self, subject: &SurveyedWorkspace) -> AdoptedWorkspace {
-        let reasons = self.reasons.get(&subject.name);
+    fn workspace(&self, workspace: &WorkspaceToAdopt) -> AdoptedWorkspace {
+        let reasons = self.reasons.get(&workspace.name);
         let plugin = |plugin: &crate::ops::target::InstalledPlugin| AdoptedPlugin {
             id: plugin.id.clone(),
             version: plugin.version.clone(),
             reason: reasons.and_then(|reasons| reasons.get(&plugin.id)).unwrap_or(&LockReason::Adopted).to_string(),
         };
-        let mut remarks = subject.state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
-        remarks.extend(subject.remark.clone());
-        let unclear = subject.plugins().filter(|plugin| plugin.version.is_none());
+        let mut remarks = workspace.state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
+        remarks.extend(workspace.remark.clone());
+        let unclear = workspace.plugins().filter(|plugin| plugin.version.is_none());
         remarks.extend(unclear.map(|plugin| format!("{} has no version that can be read and is left out", plugin.id)));
         AdoptedWorkspace {
-            name: subject.name.clone(),
-            plugins: subject.plugins().map(plugin).collect(),
-            unread: subject.state.as_ref().err().map(Unread::from),
-            gap: subject.gap.clone(),
+            name: workspace.name.clone(),
+            plugins: workspace.plugins().map(plugin).collect(),
+            unread: workspace.state.as_ref().err().map(Unread::from),
+            gap: workspace.gap.clone(),
             remarks,
         }
     }

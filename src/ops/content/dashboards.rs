@@ -33,8 +33,8 @@ impl DashboardRollback {
 
     /// Returns the entry of the journal: the worst failure, or else what was done.
     pub(super) fn result(mut self) -> TaskResult {
-        if let Some(place) = self.faults.iter().position(ContentFault::is_unknown) {
-            return self.faults.swap_remove(place).result();
+        if let Some(index) = self.faults.iter().position(ContentFault::is_unknown) {
+            return self.faults.swap_remove(index).result();
         }
         if let Some(first) = self.faults.first() {
             return first.result();

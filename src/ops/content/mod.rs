@@ -61,7 +61,7 @@ pub(crate) enum ContentFault {
     },
     /// The previous state cannot be saved or read.
     #[error("the previous state cannot be saved at `{}`", path.display().to_string().escape_debug())]
-    Kept {
+    Unsaved {
         /// The file.
         path: PathBuf,
         /// Why not.
@@ -72,7 +72,7 @@ pub(crate) enum ContentFault {
     Previous,
     /// It failed half done, and the rollback is incomplete.
     #[error("{first}; and the rollback is incomplete: {}", left.join("; "))]
-    Left {
+    RollbackIncomplete {
         /// What failed first.
         #[source]
         first: Box<ContentFault>,
@@ -91,7 +91,7 @@ impl ContentFault {
     fn is_unknown(&self) -> bool {
         match self {
             Self::Change(error) => error.is_unknown(),
-            Self::Left { first, .. } => first.is_unknown(),
+            Self::RollbackIncomplete { first, .. } => first.is_unknown(),
             _ => false,
         }
     }
@@ -106,7 +106,7 @@ impl ContentFault {
                 _ if matches!(error, ContentError::ReadOnly { .. }) => Cause::Refused,
                 _ => Cause::Other,
             },
-            Self::Left { first, .. } => first.cause(),
+            Self::RollbackIncomplete { first, .. } => first.cause(),
             _ => Cause::Other,
         }
     }
@@ -119,9 +119,9 @@ impl ContentFault {
 }
 
 diagnose!(ContentFault {
-    forward Change, Secret { source }, Left { first };
+    forward Change, Secret { source }, RollbackIncomplete { first };
     NoReference => Kind::Usage, "plan again: the manifest has changed";
-    Kept | Previous => Kind::Storage;
+    Unsaved | Previous => Kind::Storage;
 });
 
 /// Fetches the secrets of data sources.
@@ -223,7 +223,7 @@ async fn change(
                 return Err(first);
             }
             let left = left.faults.iter().map(|fault| Chain(fault).to_string()).collect();
-            Err(ContentFault::Left { first: Box::new(first), left })
+            Err(ContentFault::RollbackIncomplete { first: Box::new(first), left })
         }
         ContentItem::DataSource { uid, name, settings, secrets: names } => {
             let fetched = secrets.fetch(uid, names).await?;
@@ -328,13 +328,13 @@ fn read_kept(path: &Path) -> Result<Option<Value>, ContentFault> {
     match disk::read_regular(path, MAX_KEPT) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| ContentFault::Previous),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ContentFault::Kept { path: path.to_owned(), source }),
+        Err(source) => Err(ContentFault::Unsaved { path: path.to_owned(), source }),
     }
 }
 
 /// The file may contain what only some users may see: it is readable by its owner alone.
 fn write_kept(path: &Path, before: &Value) -> Result<(), ContentFault> {
-    let kept = |source| ContentFault::Kept { path: path.to_owned(), source };
+    let kept = |source| ContentFault::Unsaved { path: path.to_owned(), source };
     disk::create_dirs(disk::folder_of(path)).map_err(kept)?;
     disk::write_atomic(path, before.to_string().as_bytes(), 0o600).map_err(kept)
 }

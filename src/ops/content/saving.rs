@@ -93,8 +93,8 @@ impl Saving<'_> {
         {
             troubles.push(format!("the login is still in organisation {}: {}", info.id, Chain(&error)));
         }
-        let place = folder.display().to_string();
-        self.notes.push(format!("{count} of {all} dashboards are saved under `{}`", place.escape_debug()));
+        let path = folder.display().to_string();
+        self.notes.push(format!("{count} of {all} dashboards are saved under `{}`", path.escape_debug()));
         self.notes.extend(troubles.into_iter().take(MAX_TOLD));
     }
 

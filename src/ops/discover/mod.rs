@@ -93,8 +93,8 @@ pub(crate) struct DiscoveredWorkspace {
 }
 
 impl DiscoveredWorkspace {
-    fn of(managed: &ManagedGrafana, listed: ListedWorkspace, described: Result<Description, AwsError>) -> Self {
-        let (error, hint) = told(described.as_ref().err());
+    fn new(managed: &ManagedGrafana, listed: ListedWorkspace, described: Result<Description, AwsError>) -> Self {
+        let (error, hint) = error_and_hint(described.as_ref().err());
         let description = described.ok();
         Self {
             id: listed.workspace.id().to_owned(),
@@ -120,7 +120,7 @@ impl DiscoveredWorkspace {
     }
 }
 
-fn told(error: Option<&AwsError>) -> (Option<String>, Option<String>) {
+fn error_and_hint(error: Option<&AwsError>) -> (Option<String>, Option<String>) {
     (error.map(|error| Chain(error).to_string()), error.and_then(Diagnose::hint))
 }
 
@@ -174,7 +174,7 @@ pub(crate) async fn discover(client: &Client, manifest: &Manifest, regions: &[Re
     }
     let mut discovery = Discovery::default();
     for (region, answer) in join_all(wanted.into_iter().map(|region| ask(client, region))).await {
-        let (error, hint) = told(answer.as_ref().err());
+        let (error, hint) = error_and_hint(answer.as_ref().err());
         let kind = answer.as_ref().err().map(Diagnose::kind);
         discovery.regions.push(AskedRegion { region, error, hint, kind });
         discovery.workspaces.extend(answer.into_iter().flatten());
@@ -196,7 +196,7 @@ async fn ask(client: &Client, region: Option<&Region>) -> (Option<String>, Resul
         let listed = managed.list_workspaces().await?;
         let described = stream::iter(listed).map(async |listed| {
             let described = managed.describe(&listed.workspace).await;
-            DiscoveredWorkspace::of(&managed, listed, described)
+            DiscoveredWorkspace::new(&managed, listed, described)
         });
         Ok(described.buffered(AT_ONCE).collect().await)
     };
@@ -205,11 +205,12 @@ async fn ask(client: &Client, region: Option<&Region>) -> (Option<String>, Resul
 
 /// Returns whether a workspace of the manifest is one of AWS: by its address, or by what its token says.
 fn is_it(workspace: &Workspace, found: &DiscoveredWorkspace) -> bool {
-    of_aws(workspace).as_ref() == Some(&found.workspace) || workspace.place_text() == found.url.trim_end_matches('/')
+    aws_workspace(workspace).as_ref() == Some(&found.workspace)
+        || workspace.endpoint_text() == found.url.trim_end_matches('/')
 }
 
-fn of_aws(workspace: &Workspace) -> Option<AwsWorkspace> {
-    match workspace.place() {
+fn aws_workspace(workspace: &Workspace) -> Option<AwsWorkspace> {
+    match workspace.endpoint() {
         Endpoint::Server { login: Login::Account(account), .. } => account.workspace().cloned(),
         Endpoint::Server { url, .. } => AwsWorkspace::from_address(url),
         Endpoint::Directory { .. } => None,

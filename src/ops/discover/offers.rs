@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::Serialize;
 
-use super::of_aws;
+use super::aws_workspace;
 use crate::{
     diagnostic::Chain,
     fleet::{
@@ -56,9 +56,9 @@ pub(crate) async fn offers(
 ) -> (Vec<OfferedVersions>, Vec<String>) {
     let mut regions: BTreeMap<Region, Vec<(String, AwsWorkspace)>> = BTreeMap::new();
     for (workspace, running) in workspaces {
-        let Some(place) = of_aws(workspace) else { continue };
+        let Some(aws) = aws_workspace(workspace) else { continue };
         if !running.is_some_and(|running| running.cmp_precedence(wanted).is_eq()) {
-            let named = (workspace.name().to_string(), place);
+            let named = (workspace.name().to_string(), aws);
             regions.entry(named.1.region().clone()).or_default().push(named);
         }
     }

@@ -80,13 +80,13 @@ async fn inspect(context: &Context, blobs: Vec<Blob>, deep: bool) -> Result<Stor
     // Packages of several platforms may be one file, which is read once.
     let mut faults: BTreeMap<Sha256Digest, Option<PackageFault>> = BTreeMap::new();
     for blob in blobs {
-        if let Entry::Vacant(place) = faults.entry(blob.sha256) {
+        if let Entry::Vacant(vacant) = faults.entry(blob.sha256) {
             let fault = if deep {
                 store::check(store, blob.sha256, blob.size).await
             } else {
                 store::inspect(store, blob.sha256, blob.size).await
             };
-            place.insert(fault?);
+            vacant.insert(fault?);
         }
         if let Some(Some(fault)) = faults.get(&blob.sha256) {
             found.broken.push((blob, fault.clone()));

@@ -15,10 +15,10 @@ pub(crate) fn locked_packages(lock: &Lock, platforms: &[Platform]) -> Vec<Locked
     let mut found: Vec<LockedPackages> = Vec::new();
     for workspace in lock.workspaces.values() {
         for (plugin, locked) in &workspace.plugins {
-            let place = found.iter().position(|one| {
+            let index = found.iter().position(|one| {
                 one.plugin == *plugin && one.version == locked.version && one.digests == locked.packages
             });
-            let place = place.unwrap_or_else(|| {
+            let index = index.unwrap_or_else(|| {
                 found.push(LockedPackages {
                     plugin: plugin.clone(),
                     version: locked.version.clone(),
@@ -27,7 +27,7 @@ pub(crate) fn locked_packages(lock: &Lock, platforms: &[Platform]) -> Vec<Locked
                 });
                 found.len() - 1
             });
-            let known = &mut found[place].platforms;
+            let known = &mut found[index].platforms;
             if !known.contains(&workspace.platform) {
                 known.push(workspace.platform.clone());
             }
@@ -43,7 +43,7 @@ impl Selection {
             Ok(found) => found,
             Err(FetchError::Index(error)) => return Err(error),
             Err(error) => {
-                self.failed.push(FetchFailure::of_version(&locked.plugin, &locked.version, error));
+                self.failed.push(FetchFailure::for_version(&locked.plugin, &locked.version, error));
                 return Ok(());
             }
         };
@@ -69,13 +69,13 @@ fn find(index: &Index, locked: &LockedPackages) -> Result<(StoredPlugin, StoredR
     let stored = candidates::find_plugin(index, plugin)?;
     let mut releases = index.releases(plugin)?;
     let exact = releases.iter().position(|one| one.release.version == *version);
-    let place = exact.or_else(|| releases.iter().position(|one| one.release.version.same_release(version)));
-    let Some(place) = place else {
+    let position = exact.or_else(|| releases.iter().position(|one| one.release.version.same_release(version)));
+    let Some(position) = position else {
         return Err(FetchError::Unlisted { plugin: plugin.clone(), version: version.clone() });
     };
     match candidates::stopped(index, plugin, version)? {
         Some(stop) => Err(stop.into()),
-        None => Ok((stored, releases.swap_remove(place))),
+        None => Ok((stored, releases.swap_remove(position))),
     }
 }
 
@@ -96,14 +96,14 @@ fn one(
     let Some(key) = key else {
         let (plugin, version, platform) = (id.clone(), locked.version.clone(), platform.clone());
         let name = PackageName { plugin: plugin.clone(), version: version.clone(), platform: platform.clone() };
-        return Err(FetchFailure::of_package(&name, FetchError::NoPackage { plugin, version, platform }).into());
+        return Err(FetchFailure::for_package(&name, FetchError::NoPackage { plugin, version, platform }).into());
     };
     let name = PackageName { plugin: id.clone(), version: stored.release.version.clone(), platform: key.clone() };
     let promised = offered.get(key).or_else(|| stored.pins.get(key)).map(|package| package.digests).unwrap_or_default();
     let agreed = locked.digests.get(key).copied().map(PackageDigest::digests).unwrap_or_default();
     if agreed.contradicts(&promised) {
         let (locked, promised) = (agreed.describe(), promised.describe());
-        return Err(FetchFailure::of_package(&name, FetchError::Contradicted { locked, promised }).into());
+        return Err(FetchFailure::for_package(&name, FetchError::Contradicted { locked, promised }).into());
     }
     Ok(PackageToFetch::exactly(plugin, name, promised.or(agreed)))
 }

@@ -128,17 +128,17 @@ pub(crate) struct FetchFailure {
 }
 
 impl FetchFailure {
-    pub(super) fn of_plugin(plugin: &PluginId, error: FetchError) -> Self {
+    pub(super) fn for_plugin(plugin: &PluginId, error: FetchError) -> Self {
         Self { plugin: plugin.clone(), version: None, platform: None, reason: Chain(&error).to_string(), error }
     }
 
-    pub(super) fn of_version(plugin: &PluginId, version: &PluginVersion, error: FetchError) -> Self {
-        Self { version: Some(version.clone()), ..Self::of_plugin(plugin, error) }
+    pub(super) fn for_version(plugin: &PluginId, version: &PluginVersion, error: FetchError) -> Self {
+        Self { version: Some(version.clone()), ..Self::for_plugin(plugin, error) }
     }
 
-    pub(super) fn of_package(name: &PackageName, error: FetchError) -> Self {
+    pub(super) fn for_package(name: &PackageName, error: FetchError) -> Self {
         let (version, platform) = (Some(name.version.clone()), Some(name.platform.clone()));
-        Self { version, platform, ..Self::of_plugin(&name.plugin, error) }
+        Self { version, platform, ..Self::for_plugin(&name.plugin, error) }
     }
 }
 

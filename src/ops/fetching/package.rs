@@ -44,7 +44,7 @@ impl PackageSink {
     /// Returns a package that is in the store when this ends, downloaded if need be.
     pub(super) async fn obtain(&self, sources: &Sources, wanted: PackageToFetch) -> Result<Obtained, FetchFailure> {
         let name = wanted.name.clone();
-        self.try_obtain(sources, &wanted).await.map_err(|error| FetchFailure::of_package(&name, error))
+        self.try_obtain(sources, &wanted).await.map_err(|error| FetchFailure::for_package(&name, error))
     }
 
     async fn try_obtain(&self, sources: &Sources, wanted: &PackageToFetch) -> Result<Obtained, FetchError> {
@@ -146,7 +146,7 @@ impl PackageSink {
         let (blob, trust) = (describe(&wanted.name, &verified, &self.context), Arc::clone(&self.context.trust));
         let dependencies = verified.archive().plugin_json().dependencies.clone();
         let plugin = wanted.name.plugin.clone();
-        let (signer, objection) = blocking(move || match trust.judge(&mut verified, None) {
+        let (signer, objection) = blocking(move || match trust.evaluate(&mut verified, None) {
             Ok(verdict) => {
                 let objection = trust.decide(&verdict, &plugin).unwrap_or_else(Some);
                 (Some(proven_signer(&verdict)), objection)

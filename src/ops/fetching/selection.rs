@@ -48,13 +48,13 @@ impl Selection {
     pub(super) fn add_spec(&mut self, index: &Index, spec: &PluginSpec, options: &FetchOptions) {
         let chosen = match candidates::choose_for_use(index, spec, &options.surroundings) {
             Ok(chosen) => chosen,
-            Err(error) => return self.failed.push(FetchFailure::of_plugin(&spec.id, error.into())),
+            Err(error) => return self.failed.push(FetchFailure::for_plugin(&spec.id, error.into())),
         };
         let wanted = PackageToFetch::from_release(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
         if wanted.is_empty() {
             let (plugin, version) = (spec.id.clone(), chosen.release.version);
             let error = VerifyError::Unproven { plugin, version };
-            self.failed.push(FetchFailure::of_plugin(&spec.id, error.into()));
+            self.failed.push(FetchFailure::for_plugin(&spec.id, error.into()));
         }
         self.wanted.extend(wanted);
     }
@@ -77,7 +77,7 @@ impl Selection {
         let newest = resolver::newest(&candidates, &anywhere, latest).into_iter().filter_map(stored);
         for StoredRelease { release, .. } in newest {
             match candidates::stopped(index, id, &release.version)? {
-                Some(error) => self.failed.push(FetchFailure::of_plugin(id, error.into())),
+                Some(error) => self.failed.push(FetchFailure::for_plugin(id, error.into())),
                 None => {
                     self.wanted.extend(PackageToFetch::from_release(&plugin, release, &options.surroundings.platforms));
                 }

@@ -197,8 +197,8 @@ fn announce(context: &Context, steps: &[InstallStep]) {
 
 /// Returns the steps with those that a look at the files of a folder adds.
 async fn repaired(context: &Context, one: &Ready, plan: InstallPlan, remarks: &mut Vec<String>) -> Vec<InstallStep> {
-    let InstallPlan { mut steps, remarks: told } = plan;
-    remarks.extend(told);
+    let InstallPlan { mut steps, remarks: of_plan } = plan;
+    remarks.extend(of_plan);
     let Some(path) = one.target.as_folder() else { return steps };
     let (context, path) = (context.clone(), path.to_path_buf());
     let (steps, more) = blocking(move || {
@@ -284,5 +284,5 @@ async fn fetch_for(
 fn is_change(step: &InstallStep) -> bool {
     let is_change =
         |change| matches!(change, Change::Install | Change::Upgrade | Change::Downgrade | Change::Reinstall);
-    step.action.as_ref().is_ok_and(|action| is_change(action.change))
+    step.action.as_ref().is_ok_and(|action| is_change(action.kind))
 }

@@ -42,7 +42,7 @@ impl InstallStep {
     }
 
     fn replaces(&self) -> bool {
-        self.action.as_ref().is_ok_and(|action| matches!(action.change, Change::Upgrade | Change::Downgrade))
+        self.action.as_ref().is_ok_and(|action| matches!(action.kind, Change::Upgrade | Change::Downgrade))
     }
 
     /// Returns all warnings in one line.

@@ -80,7 +80,7 @@ fn grafana(
 ) -> Result<Option<GrafanaVersion>, Box<LockFault>> {
     let name = workspace.name();
     let locked = former.and_then(|former| former.grafana.clone());
-    match (workspace.place(), state) {
+    match (workspace.endpoint(), state) {
         (Endpoint::Directory { grafana: Some(version), .. }, _)
         | (Endpoint::Server { .. }, Some(Ok(Snapshot { grafana: Some(version), .. }))) => Ok(Some(version.clone())),
         (Endpoint::Directory { grafana: None, .. }, Some(Ok(_))) => {

@@ -61,10 +61,10 @@ impl Draft {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read.map_err(|source| DraftError::Read { path: path.to_owned(), source })?,
         };
-        Self::of(path, text)
+        Self::from_text(path, text)
     }
 
-    pub(in crate::ops) fn of(path: &Path, text: String) -> Result<Self, DraftError> {
+    pub(in crate::ops) fn from_text(path: &Path, text: String) -> Result<Self, DraftError> {
         let whole = absolute(path).map_err(|source| DraftError::Read { path: path.to_owned(), source })?;
         let manifest = Manifest::parse(&text, &whole)?;
         Ok(Self { path: path.to_owned(), text, manifest })
@@ -92,7 +92,7 @@ impl Draft {
             Endpoint::Directory { path, .. } => fs::canonicalize(path).is_ok_and(|path| path == real),
             Endpoint::Server { .. } => false,
         };
-        if let Some(known) = self.manifest.workspaces().iter().find(|workspace| is_it(workspace.place())) {
+        if let Some(known) = self.manifest.workspaces().iter().find(|workspace| is_it(workspace.endpoint())) {
             return Ok(known.name().clone());
         }
         let unnamed = || DraftError::FolderName { path: folder.to_owned() };
@@ -112,7 +112,7 @@ impl Draft {
         let mut document = self.document()?;
         let fields = [("name", name.as_str()), ("kind", "directory"), ("path", path)];
         tables(&mut document, "workspace")?.push(table(&fields));
-        *self = Self::of(&self.path, self.finish(&document))?;
+        *self = Self::from_text(&self.path, self.finish(&document))?;
         Ok(name)
     }
 
@@ -123,7 +123,7 @@ impl Draft {
         for table in added {
             entries.push(table);
         }
-        Self::of(&self.path, self.finish(&document))
+        Self::from_text(&self.path, self.finish(&document))
     }
 
     /// Writes the manifest.
@@ -149,7 +149,7 @@ impl Draft {
         if entries.is_empty() {
             document.remove("plugin");
         }
-        Self::of(&self.path, self.finish(&document))
+        Self::from_text(&self.path, self.finish(&document))
     }
 
     fn document(&self) -> Result<DocumentMut, DraftError> {
@@ -226,7 +226,7 @@ mod tests {
         # Clocks\n[[plugin]]\nid = \"acme-clock-panel\"\n# not 3\nversion = \"^2\" # two\n\n[rollout]\nmax-failures = 1\n# the end\n";
 
     fn draft() -> Draft {
-        Draft::of(Path::new("/etc/fleet/plugport.toml"), TEXT.to_owned()).expect("a manifest")
+        Draft::from_text(Path::new("/etc/fleet/plugport.toml"), TEXT.to_owned()).expect("a manifest")
     }
 
     fn group(plugin: &str, version: &str) -> EntryGroup {
@@ -258,7 +258,7 @@ mod tests {
 
     #[test]
     fn an_empty_manifest_begins_with_its_first_entry() {
-        let empty = Draft::of(Path::new("plugport.toml"), String::new()).expect("a manifest");
+        let empty = Draft::from_text(Path::new("plugport.toml"), String::new()).expect("a manifest");
         let edit = Edit { removed: Vec::new(), added: vec![group("acme-sea-app", "^1.0.0")] };
         let new = empty.with(vec![edit]).expect("a manifest");
         assert_eq!(new.text(), "[[plugin]]\nid = \"acme-sea-app\"\nversion = \"^1.0.0\"\n");
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn a_list_in_one_line_is_not_edited() {
-        let inline = Draft::of(Path::new("plugport.toml"), "plugin = []\n".to_owned()).expect("a manifest");
+        let inline = Draft::from_text(Path::new("plugport.toml"), "plugin = []\n".to_owned()).expect("a manifest");
         let edit = Edit { removed: Vec::new(), added: vec![group("acme-sea-app", "^1.0.0")] };
         assert!(matches!(inline.with(vec![edit]), Err(DraftError::Inline { key: "plugin" })));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::survey::Survey;
+use super::reading::WorkspaceReading;
 use crate::{
     diagnostic::{Chain, Diagnose},
     index::{Index, IndexError},
@@ -86,15 +86,15 @@ impl<'a> CatalogFacts<'a> {
     /// Returns the warnings about the versions that a server gets.
     pub(super) fn warnings(
         &mut self,
-        survey: &Survey,
-        subject: &PlannerInput,
+        reading: &WorkspaceReading,
+        input: &PlannerInput,
         decision: &WorkspaceDecision,
     ) -> Result<Vec<Warning>, IndexError> {
-        let (Ok(state), true) = (&survey.state, subject.is_server) else { return Ok(Vec::new()) };
+        let (Ok(state), true) = (&reading.state, input.is_server) else { return Ok(Vec::new()) };
         let mut chosen = Vec::new();
-        for action in decision.actions.iter().filter(|one| !matches!(one.action, Change::Repin | Change::Uninstall)) {
+        for action in decision.changes.iter().filter(|one| !matches!(one.kind, Change::Repin | Change::Uninstall)) {
             let Some(version) = &action.to else { continue };
-            let fact = self.known(&action.plugin, version, &subject.platform)?;
+            let fact = self.known(&action.plugin, version, &input.platform)?;
             chosen.push(Resolved {
                 plugin: action.plugin.clone(),
                 version: version.clone(),
@@ -108,17 +108,17 @@ impl<'a> CatalogFacts<'a> {
         }
         let surroundings = Surroundings {
             grafana: state.grafana.clone(),
-            platforms: vec![subject.platform.clone()],
+            platforms: vec![input.platform.clone()],
             published_before: None,
         };
         let installed = candidates::installed(state.plugins.values());
         let problem = Problem { surroundings, installed, ..Problem::default() };
-        let (solution, name) = (Solution::from_chosen(chosen), subject.name.as_str());
+        let (solution, name) = (Solution::from_chosen(chosen), input.name.as_str());
         let provider = IndexProvider::new(self.index, &problem.surroundings);
         let mut found = server_warnings(&provider, &problem, &solution, name)?;
         found.extend(version_warnings(&problem, &solution, name));
         let warning = |warning: ServerWarning| Warning {
-            workspace: subject.name.clone(),
+            workspace: input.name.clone(),
             text: with_remedy(&warning, decision),
             plugin: Some(warning.plugin),
         };
@@ -128,15 +128,15 @@ impl<'a> CatalogFacts<'a> {
     /// Returns why no version of a plugin works on a workspace; `None` if one does, and the lock is older than the wish.
     pub(super) fn why_not(
         &self,
-        survey: &Survey,
+        reading: &WorkspaceReading,
         id: &PluginId,
         range: Option<VersionRange>,
         published_before: Option<Timestamp>,
     ) -> Result<Option<Obstacle>, IndexError> {
-        let Ok(state) = &survey.state else { return Ok(None) };
+        let Ok(state) = &reading.state else { return Ok(None) };
         let surroundings = Surroundings {
             grafana: state.grafana.clone(),
-            platforms: vec![survey.target.platform.clone()],
+            platforms: vec![reading.target.platform.clone()],
             published_before,
         };
         let spec = PluginSpec { id: id.clone(), version: range.into() };
@@ -151,9 +151,9 @@ impl<'a> CatalogFacts<'a> {
 /// Returns the text of a warning, with the step that puts right what the server does.
 fn with_remedy(warning: &ServerWarning, decision: &WorkspaceDecision) -> String {
     let is_remedy = |action: &&PlannedChange| {
-        action.plugin == warning.plugin && (action.action == Change::Repin || !action.brought_by.is_empty())
+        action.plugin == warning.plugin && (action.kind == Change::Repin || !action.brought_by.is_empty())
     };
-    let remedy = decision.actions.iter().rev().find(is_remedy).and_then(|action| action.to.as_ref());
+    let remedy = decision.changes.iter().rev().find(is_remedy).and_then(|action| action.to.as_ref());
     match remedy.filter(|_| warning.kind == WarningKind::ServerTakesAnother) {
         Some(version) => format!("{}; {version} is installed after that", warning.text),
         None => warning.text.clone(),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use futures_util::{StreamExt, stream};
 
-use super::survey::Survey;
+use super::reading::WorkspaceReading;
 use crate::{
     fleet::{Manifest, Workspace},
     model::PluginId,
@@ -15,19 +15,23 @@ use crate::{
 };
 
 /// Returns the content of the manifest that is up to date on the workspaces that could be read.
-pub(super) async fn already_so(manifest: &Manifest, surveys: &[Survey]) -> Vec<Content> {
+pub(super) async fn already_so(manifest: &Manifest, readings: &[WorkspaceReading]) -> Vec<Content> {
     let every: BTreeSet<PluginId> = manifest.plugins().iter().map(|wish| wish.id.clone()).collect();
-    let of_each: Vec<Vec<Content>> = stream::iter(surveys)
-        .map(|survey| of_one(manifest, survey, &every))
+    let of_each: Vec<Vec<Content>> = stream::iter(readings)
+        .map(|reading| workspace_content(manifest, reading, &every))
         .buffered(manifest.rollout().max_concurrent.get())
         .collect()
         .await;
     of_each.concat()
 }
 
-async fn of_one(manifest: &Manifest, survey: &Survey, every: &BTreeSet<PluginId>) -> Vec<Content> {
+async fn workspace_content(
+    manifest: &Manifest,
+    reading: &WorkspaceReading,
+    every: &BTreeSet<PluginId>,
+) -> Vec<Content> {
     let (Ok(workspace), Ok(server), Ok(_)) =
-        (manifest.workspace(&survey.name), survey.target.as_server(), &survey.state)
+        (manifest.workspace(&reading.name), reading.target.as_server(), &reading.state)
     else {
         return Vec::new();
     };
@@ -45,13 +49,13 @@ async fn of_one(manifest: &Manifest, survey: &Survey, every: &BTreeSet<PluginId>
 pub(super) fn planned(
     manifest: &Manifest,
     workspace: &Workspace,
-    survey: &Survey,
+    reading: &WorkspaceReading,
     decision: &WorkspaceDecision,
     so: &[Content],
 ) -> Vec<Content> {
-    let Ok(state) = &survey.state else { return Vec::new() };
+    let Ok(state) = &reading.state else { return Vec::new() };
     let mut there: BTreeSet<PluginId> = state.plugins.keys().cloned().collect();
-    for action in &decision.actions {
+    for action in &decision.changes {
         if action.to.is_some() {
             there.insert(action.plugin.clone())
         } else {
@@ -59,7 +63,7 @@ pub(super) fn planned(
         };
     }
     let is_changed =
-        |plugin: &PluginId| decision.actions.iter().any(|action| action.plugin == *plugin && !action.is_nothing());
+        |plugin: &PluginId| decision.changes.iter().any(|action| action.plugin == *plugin && !action.is_nothing());
     let all = content::planned(manifest, workspace, &there);
     all.into_iter().filter(|one| is_changed(&one.plugin) || !so.contains(one)).collect()
 }

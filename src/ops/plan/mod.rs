@@ -6,8 +6,8 @@
 mod catalog;
 mod error;
 mod extra_content;
+mod reading;
 mod save;
-mod survey;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -16,7 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     catalog::CatalogFacts,
-    survey::{Survey, survey},
+    reading::{WorkspaceReading, read_one},
 };
 pub(crate) use self::{
     error::PlanStartError,
@@ -98,19 +98,19 @@ pub(crate) async fn plan(
     let former = blocking(move || read_lock(&lock)).await?;
     // Checked before the first request.
     context.index().check_exists().await?;
-    let surveys = read(context, manifest, targets).await;
-    let unread = surveys.iter().filter_map(Survey::unread).collect();
-    let mut remarks: Vec<_> = surveys.iter().flat_map(Survey::told).collect();
+    let readings = read(context, manifest, targets).await;
+    let unread = readings.iter().filter_map(WorkspaceReading::unread).collect();
+    let mut remarks: Vec<_> = readings.iter().flat_map(WorkspaceReading::notes).collect();
     let chosen = if let Some(lock) = former {
         ChosenVersions { digest: Some(lock_digest(&lock)), lock, failed: BTreeMap::new() }
     } else {
-        let (chosen, more) = choose(context, sources, manifest, &surveys, options.published_before).await?;
+        let (chosen, more) = choose(context, sources, manifest, &readings, options.published_before).await?;
         remarks.extend(more);
         chosen
     };
-    let current = extra_content::already_so(manifest, &surveys).await;
+    let current = extra_content::already_so(manifest, &readings).await;
     let inputs = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), current };
-    let plan = context.index().read(move |index| inputs.plan(index, &surveys)).await?;
+    let plan = context.index().read(move |index| inputs.plan(index, &readings)).await?;
     Ok(Planned { plan, remarks, unread })
 }
 
@@ -128,10 +128,10 @@ async fn choose(
     context: &Context,
     sources: &Sources,
     manifest: &Manifest,
-    surveys: &[Survey],
+    readings: &[WorkspaceReading],
     published_before: Option<Timestamp>,
 ) -> Result<(ChosenVersions, Vec<String>), PlanStartError> {
-    let states = surveys.iter().filter_map(Survey::read).collect();
+    let states = readings.iter().filter_map(WorkspaceReading::read).collect();
     let concurrency = manifest.rollout().max_concurrent.get();
     let options = LockOptions { published_before, concurrency, ..LockOptions::default() };
     let request = LockRequest { manifest: manifest.clone(), former: Lock::default(), states, options };
@@ -145,17 +145,17 @@ async fn choose(
     Ok((chosen, std::iter::once(note).chain(resolved.remarks).collect()))
 }
 
-async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceName, Target)>) -> Vec<Survey> {
+async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceName, Target)>) -> Vec<WorkspaceReading> {
     context.reporter.begin("reading workspaces", Some(targets.len() as u64), Unit::Items);
     let at_once = manifest.rollout().max_concurrent.get();
-    let mut reading = stream::iter(targets).map(|(name, target)| survey(name, target)).buffered(at_once);
-    let mut surveys = Vec::new();
+    let mut reading = stream::iter(targets).map(|(name, target)| read_one(name, target)).buffered(at_once);
+    let mut readings = Vec::new();
     while let Some(read) = reading.next().await {
         context.reporter.advance(1);
-        surveys.push(read);
+        readings.push(read);
     }
     context.reporter.end();
-    surveys
+    readings
 }
 
 /// What a plan is made from besides the workspaces.
@@ -169,26 +169,26 @@ struct PlanInputs {
 }
 
 impl PlanInputs {
-    fn plan(&self, index: &Index, surveys: &[Survey]) -> Result<Plan, IndexError> {
+    fn plan(&self, index: &Index, readings: &[WorkspaceReading]) -> Result<Plan, IndexError> {
         let mut facts = CatalogFacts::new(index);
-        let (mut places, mut content) = (Vec::new(), Vec::new());
-        for survey in surveys {
-            let Ok(workspace) = self.manifest.workspace(&survey.name) else { continue };
-            let subject = self.subject(workspace, survey, &mut facts)?;
-            let mut decision = decide(&subject);
-            decision.warnings.extend(facts.warnings(survey, &subject, &decision)?);
-            content.extend(extra_content::planned(&self.manifest, workspace, survey, &decision, &self.current));
-            places.push(place(workspace, survey, decision));
+        let (mut decisions, mut content) = (Vec::new(), Vec::new());
+        for reading in readings {
+            let Ok(workspace) = self.manifest.workspace(&reading.name) else { continue };
+            let input = self.input(workspace, reading, &mut facts)?;
+            let mut decision = decide(&input);
+            decision.warnings.extend(facts.warnings(reading, &input, &decision)?);
+            content.extend(extra_content::planned(&self.manifest, workspace, reading, &decision, &self.current));
+            decisions.push(decided(workspace, reading, decision));
         }
         let sync = index.syncs()?.first().map(|sync| sync.id);
         let base = Base { lock: self.chosen.digest, sync };
-        Ok(assemble(base, self.now, self.manifest.rollout().clone(), places, content))
+        Ok(assemble(base, self.now, self.manifest.rollout().clone(), decisions, content))
     }
 
-    fn subject(
+    fn input(
         &self,
         workspace: &Workspace,
-        survey: &Survey,
+        reading: &WorkspaceReading,
         facts: &mut CatalogFacts<'_>,
     ) -> Result<PlannerInput, IndexError> {
         let name = workspace.name();
@@ -200,7 +200,7 @@ impl PlanInputs {
             known.insert(id.clone(), facts.known(id, &plugin.version, &platform)?.known);
         }
         for id in asked.keys().filter(|id| locked.as_ref().is_some_and(|locked| !locked.plugins.contains_key(*id))) {
-            missing.extend(self.why_not(facts, survey, id, &asked)?.map(|why| (id.clone(), why)));
+            missing.extend(self.why_not(facts, reading, id, &asked)?.map(|why| (id.clone(), why)));
         }
         if let Some(failed) = self.chosen.failed.get(name) {
             missing.extend(asked.keys().map(|id| (id.clone(), failed.clone())));
@@ -223,7 +223,7 @@ impl PlanInputs {
             locked,
             known,
             missing,
-            there: survey.there(),
+            snapshot: reading.planner_snapshot(),
             last_known,
         })
     }
@@ -232,12 +232,12 @@ impl PlanInputs {
     fn why_not(
         &self,
         facts: &CatalogFacts<'_>,
-        survey: &Survey,
+        reading: &WorkspaceReading,
         id: &PluginId,
         asked: &BTreeMap<PluginId, Requested>,
     ) -> Result<Option<Obstacle>, IndexError> {
         let Some(Requested::Present(ranges)) = asked.get(id) else { return Ok(None) };
-        facts.why_not(survey, id, ranges.first().cloned(), self.options.published_before)
+        facts.why_not(reading, id, ranges.first().cloned(), self.options.published_before)
     }
 }
 
@@ -260,15 +260,15 @@ fn requested(workspace: &Workspace, wishes: &[Wish]) -> BTreeMap<PluginId, Reque
     asked
 }
 
-fn place(workspace: &Workspace, survey: &Survey, decision: WorkspaceDecision) -> DecidedWorkspace {
-    let ground = survey.state.as_ref().ok().map(|state| PlannedWorkspace {
-        place: workspace.place_text(),
+fn decided(workspace: &Workspace, reading: &WorkspaceReading, decision: WorkspaceDecision) -> DecidedWorkspace {
+    let planned = reading.state.as_ref().ok().map(|state| PlannedWorkspace {
+        place: workspace.endpoint_text(),
         grafana: state.grafana.clone(),
         platform: workspace.platform().clone(),
         account: workspace.account(),
         plugins: state.plugins.iter().map(|(id, plugin)| (id.clone(), plugin.version.clone())).collect(),
     });
-    DecidedWorkspace { name: workspace.name().clone(), labels: workspace.labels().clone(), ground, decision }
+    DecidedWorkspace { name: workspace.name().clone(), labels: workspace.labels().clone(), planned, decision }
 }
 
 #[cfg(test)]

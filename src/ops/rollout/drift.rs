@@ -18,7 +18,7 @@ use crate::{
 /// Returns what has changed since the plan was made, one sentence each.
 pub(super) async fn shifts(
     plan: &Plan,
-    crew: &Members,
+    members: &Members,
     (manifest, lock): (&Manifest, Option<Sha256Digest>),
     concurrency: usize,
 ) -> Vec<String> {
@@ -29,7 +29,7 @@ pub(super) async fn shifts(
     if plan.policy != *manifest.rollout() {
         found.push("`[rollout]` in the manifest is another one than the plan was made with".to_owned());
     }
-    found.extend(plan.content.iter().filter(|item| !is_asked_for(item, crew, manifest)).map(|item| {
+    found.extend(plan.content.iter().filter(|item| !is_asked_for(item, members, manifest)).map(|item| {
         let (workspace, plugin) = (&item.workspace, &item.plugin);
         format!("{workspace}: the manifest asks for other dashboards or data sources of {plugin}")
     }));
@@ -37,7 +37,7 @@ pub(super) async fn shifts(
     let of_each: Vec<Vec<String>> = stream::iter(concerned)
         .map(|name| async move {
             match plan.workspaces.get(name) {
-                Some(ground) => of_one(name, ground, crew).await,
+                Some(planned) => workspace_shifts(name, planned, members).await,
                 None => Vec::new(),
             }
         })
@@ -50,58 +50,58 @@ pub(super) async fn shifts(
 
 /// Returns whether the manifest asks for content as it is planned: a plan that was changed by hand may want a secret to go
 /// elsewhere.
-fn is_asked_for(item: &Content, crew: &Members, manifest: &Manifest) -> bool {
-    let Some(member) = crew.get(&item.workspace) else { return false };
+fn is_asked_for(item: &Content, members: &Members, manifest: &Manifest) -> bool {
+    let Some(member) = members.get(&item.workspace) else { return false };
     let asked = content::planned(manifest, &member.workspace, &BTreeSet::from([item.plugin.clone()]));
     asked.contains(item)
 }
 
 /// Returns the workspaces that are not where the plan has them: enough for going on with a rollout.
-pub(super) fn moved(plan: &Plan, crew: &Members) -> Vec<String> {
+pub(super) fn moved(plan: &Plan, members: &Members) -> Vec<String> {
     let concerned = plan.waves.iter().flat_map(|wave| &wave.workspaces);
     let moved = concerned.filter_map(|name| {
-        let ground = plan.workspaces.get(name)?;
-        match crew.get(name) {
+        let planned = plan.workspaces.get(name)?;
+        match members.get(name) {
             None => Some(format!("{name}: it is not in the manifest any more")),
-            Some(member) => moved_from(name, member, ground),
+            Some(member) => moved_from(name, member, planned),
         }
     });
     moved.collect()
 }
 
-fn moved_from(name: &WorkspaceName, member: &Member, ground: &PlannedWorkspace) -> Option<String> {
-    let (now, then) = (member.workspace.place_text(), &ground.place);
+fn moved_from(name: &WorkspaceName, member: &Member, planned: &PlannedWorkspace) -> Option<String> {
+    let (now, then) = (member.workspace.endpoint_text(), &planned.place);
     (now != *then).then(|| format!("{name}: the manifest has it at `{now}`, the plan at `{then}`"))
 }
 
-async fn of_one(name: &WorkspaceName, ground: &PlannedWorkspace, crew: &Members) -> Vec<String> {
-    let Some(member) = crew.get(name) else { return vec![format!("{name}: it is not in the manifest any more")] };
-    if let Some(moved) = moved_from(name, member, ground) {
+async fn workspace_shifts(name: &WorkspaceName, planned: &PlannedWorkspace, members: &Members) -> Vec<String> {
+    let Some(member) = members.get(name) else { return vec![format!("{name}: it is not in the manifest any more")] };
+    if let Some(moved) = moved_from(name, member, planned) {
         return vec![moved];
     }
-    if member.target.platform != ground.platform {
-        let (now, then) = (&member.target.platform, &ground.platform);
+    if member.target.platform != planned.platform {
+        let (now, then) = (&member.target.platform, &planned.platform);
         return vec![format!("{name}: it is for {now} now, and was for {then}")];
     }
     match member.target.read(true).await {
         // Whether that stands in the way is found out by the preflight.
         Err(error) => vec![format!("{name}: it cannot be read: {}", Chain(&error))],
-        Ok(state) => compare(name, ground, &state),
+        Ok(state) => compare(name, planned, &state),
     }
 }
 
-fn compare(name: &WorkspaceName, ground: &PlannedWorkspace, state: &Snapshot) -> Vec<String> {
+fn compare(name: &WorkspaceName, planned: &PlannedWorkspace, state: &Snapshot) -> Vec<String> {
     let now: BTreeMap<&PluginId, Option<&PluginVersion>> =
         state.plugins.iter().map(|(id, plugin)| (id, plugin.version.as_ref())).collect();
     let mut found = Vec::new();
-    if ground.grafana.is_some() && state.grafana.is_some() && ground.grafana != state.grafana {
+    if planned.grafana.is_some() && state.grafana.is_some() && planned.grafana != state.grafana {
         let text = |version: &Option<crate::model::GrafanaVersion>| {
             version.as_ref().map_or_else(String::new, ToString::to_string)
         };
-        let (now, then) = (text(&state.grafana), text(&ground.grafana));
+        let (now, then) = (text(&state.grafana), text(&planned.grafana));
         found.push(format!("{name}: Grafana was {then} and is {now}"));
     }
-    for (id, then) in &ground.plugins {
+    for (id, then) in &planned.plugins {
         match now.get(id) {
             None => found.push(format!("{name}: {id} was there and is not")),
             Some(now) if !is_same(then.as_ref(), *now) => {
@@ -110,7 +110,7 @@ fn compare(name: &WorkspaceName, ground: &PlannedWorkspace, state: &Snapshot) ->
             Some(_) => {}
         }
     }
-    let new = now.keys().filter(|id| !ground.plugins.contains_key(**id));
+    let new = now.keys().filter(|id| !planned.plugins.contains_key(**id));
     found.extend(new.map(|id| format!("{name}: {id} was not there and is")));
     found
 }

@@ -16,10 +16,10 @@ use tokio::{
 };
 
 use super::{
-    Member, Members, RolloutError, Setting,
+    Member, Members, RolloutContext, RolloutError,
     lock_guard::LockGuard,
     packages::PackageCache,
-    report::Left,
+    report::StopReason,
     tasks::{TaskInput, TaskRunner},
 };
 use crate::{
@@ -32,7 +32,7 @@ type EndedTask = (WorkspaceName, Task, TaskResult);
 
 /// A rollout under way.
 pub(super) struct Driver<'a> {
-    setting: &'a Setting<'a>,
+    setting: &'a RolloutContext<'a>,
     lock: &'a LockGuard,
     engine: Engine,
     runners: BTreeMap<WorkspaceName, Arc<TaskRunner>>,
@@ -50,12 +50,12 @@ pub(super) struct Driver<'a> {
 struct Turn {
     begin: Vec<(WorkspaceName, Task, TaskInput)>,
     until: Option<Timestamp>,
-    end: Option<Left>,
+    end: Option<StopReason>,
 }
 
 impl<'a> Driver<'a> {
     pub(super) fn new(
-        setting: &'a Setting<'a>,
+        setting: &'a RolloutContext<'a>,
         lock: &'a LockGuard,
         engine: Engine,
         (members, packages): (Members, PackageCache),
@@ -110,7 +110,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Carries the rollout out until it is over, paused or interrupted.
-    pub(super) async fn drive(&mut self) -> Result<Left, RolloutError> {
+    pub(super) async fn drive(&mut self) -> Result<StopReason, RolloutError> {
         let interrupt = self.setting.interrupt;
         let _heeded = interrupt.heed();
         loop {
@@ -147,8 +147,8 @@ impl<'a> Driver<'a> {
                         turn.begin.push((workspace, task, input));
                     }
                     EngineCommand::Wait { until } => turn.until = Some(until),
-                    EngineCommand::Leave { reason } => turn.end = Some(Left::Paused(reason)),
-                    EngineCommand::Finish(ending) => turn.end = Some(Left::Finished(ending)),
+                    EngineCommand::Leave { reason } => turn.end = Some(StopReason::Paused(reason)),
+                    EngineCommand::Finish(ending) => turn.end = Some(StopReason::Finished(ending)),
                 }
             }
             if !again {
@@ -208,7 +208,7 @@ impl<'a> Driver<'a> {
     }
 
     /// Begins nothing more, gives running tasks a short time to end, and writes their results.
-    async fn leave(&mut self) -> Result<Left, RolloutError> {
+    async fn leave(&mut self) -> Result<StopReason, RolloutError> {
         let deadline = tokio::time::Instant::now() + self.setting.options.grace;
         while let Ok(Some(joined)) = tokio::time::timeout_at(deadline, self.running.join_next()).await {
             self.ended(joined)?;
@@ -217,7 +217,7 @@ impl<'a> Driver<'a> {
         }
         self.write().await?;
         self.setting.interrupt.leave(self.lock.id());
-        Ok(Left::Interrupted)
+        Ok(StopReason::Interrupted)
     }
 
     fn ended(&mut self, joined: Result<EndedTask, JoinError>) -> Result<(), RolloutError> {

@@ -12,7 +12,7 @@ use crate::{
 
 /// Everything that is known of one rollout.
 #[derive(Debug)]
-pub(crate) struct Story {
+pub(crate) struct RolloutHistory {
     /// The rollout.
     pub listed: RolloutSummary,
     /// The plan.
@@ -34,20 +34,20 @@ pub(crate) fn list(home: &Home) -> Result<(Vec<RolloutSummary>, Option<RolloutHo
 }
 
 /// Returns the rollout whose name begins like this; without a name the unfinished one, or else the last.
-pub(crate) fn story(home: &Home, start: Option<&str>) -> Result<Story, RolloutError> {
+pub(crate) fn find(home: &Home, start: Option<&str>) -> Result<RolloutHistory, RolloutError> {
     let journal = Journal::open_existing(&home.journal_path())?.ok_or(JournalError::Nothing)?;
     let listed = journal.find(start)?;
     let holder = living(home, journal.holder()?).filter(|holder| holder.rollout == listed.id);
-    let told = journal.load(&listed.id)?;
-    let entries = told.entries.clone();
-    let engine = engine(told)?;
-    Ok(Story { listed, plan: Arc::clone(engine.plan()), entries, engine, holder })
+    let stored = journal.load(&listed.id)?;
+    let entries = stored.entries.clone();
+    let engine = engine(stored)?;
+    Ok(RolloutHistory { listed, plan: Arc::clone(engine.plan()), entries, engine, holder })
 }
 
 /// Returns where a rollout stands.
-pub(super) fn engine(told: StoredRollout) -> Result<Engine, RolloutError> {
-    let mut engine = Engine::new(Arc::new(told.plan));
-    for entry in &told.entries {
+pub(super) fn engine(stored: StoredRollout) -> Result<Engine, RolloutError> {
+    let mut engine = Engine::new(Arc::new(stored.plan));
+    for entry in &stored.entries {
         engine.apply(entry)?;
     }
     Ok(engine)

@@ -25,9 +25,9 @@ use self::{
 };
 pub(crate) use self::{
     error::RolloutError,
-    history::{Story, list, story},
+    history::{RolloutHistory, find, list},
     interrupt::Interrupt,
-    report::{Left, RolloutOutcome},
+    report::{RolloutOutcome, StopReason},
     retained::last_known,
 };
 use crate::{
@@ -80,7 +80,7 @@ pub(crate) trait Observer: fmt::Debug + Send + Sync {
 
 /// What a rollout is carried out with.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Setting<'a> {
+pub(crate) struct RolloutContext<'a> {
     /// The cache, the network and the clock.
     pub context: &'a Context,
     /// The upstreams that packages come from.
@@ -95,7 +95,7 @@ pub(crate) struct Setting<'a> {
 
 /// What is done with a rollout that was started.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Onward {
+pub(crate) enum RolloutRequest {
     /// It continues.
     Resume,
     /// It is rolled back.
@@ -106,12 +106,12 @@ pub(crate) enum Onward {
 
 /// Carries out a plan.
 pub(crate) async fn apply(
-    setting: Setting<'_>,
+    rollout_context: RolloutContext<'_>,
     plan: Plan,
     members: Members,
     lock: Option<Sha256Digest>,
 ) -> Result<RolloutOutcome, RolloutError> {
-    let Setting { context, options, .. } = setting;
+    let RolloutContext { context, options, .. } = rollout_context;
     let id = RolloutId::new(context.now(), fastrand::u16(..));
     let lock_guard = LockGuard::take(context, &id, options).await?;
     history::refuse_second(context)?;
@@ -125,8 +125,9 @@ pub(crate) async fn apply(
         let (obstacles, hints) = (readiness.obstacles, readiness.hints);
         return Err(RolloutError::NotReady { obstacles, hints });
     }
-    let mut missing =
-        PackageNeeds::new(&plan, &members, options.manifest.trust().preflight).fetch(context, setting.sources).await?;
+    let mut missing = PackageNeeds::new(&plan, &members, options.manifest.trust().preflight)
+        .fetch(context, rollout_context.sources)
+        .await?;
     let packages = PackageCache::new(context, options.manifest.trust().preflight);
     if missing.targets.is_empty() {
         packages::check_for_servers(context, (&plan, &members), &packages, &mut missing).await;
@@ -142,8 +143,8 @@ pub(crate) async fn apply(
     let plan = Arc::new(plan);
     let first = JournalEntry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
     lock_guard.create(Arc::clone(&plan), first.clone()).await?;
-    setting.observer.written(&id, &first);
-    let mut driver = Driver::new(&setting, &lock_guard, Engine::new(plan), (members, packages));
+    rollout_context.observer.written(&id, &first);
+    let mut driver = Driver::new(&rollout_context, &lock_guard, Engine::new(plan), (members, packages));
     driver.replay(&[first])?;
     let left = driver.drive().await?;
     Ok(RolloutOutcome::new(id, driver.engine(), left, remarks))
@@ -151,54 +152,54 @@ pub(crate) async fn apply(
 
 /// Resumes a rollout, rolls it back, or ends it.
 pub(crate) async fn go_on(
-    setting: Setting<'_>,
+    rollout_context: RolloutContext<'_>,
     id: &RolloutId,
     members: Members,
-    way: Onward,
+    request: RolloutRequest,
 ) -> Result<RolloutOutcome, RolloutError> {
-    let Setting { context, options, .. } = setting;
+    let RolloutContext { context, options, .. } = rollout_context;
     let lock_guard = LockGuard::take(context, id, options).await?;
     // Read only under the lock: another process may have continued before.
-    let told = history::load(context, id)?;
-    let entries = told.entries.clone();
-    let engine = history::engine(told)?;
-    refuse_useless(&engine, id, way)?;
+    let stored = history::load(context, id)?;
+    let entries = stored.entries.clone();
+    let engine = history::engine(stored)?;
+    refuse_useless(&engine, id, request)?;
     let (plan, mut remarks) = (Arc::clone(engine.plan()), Vec::new());
-    if way != Onward::Abort {
+    if request != RolloutRequest::Abort {
         let moved = drift::moved(&plan, &members);
         if !moved.is_empty() {
             return Err(RolloutError::Moved(moved));
         }
         // What is missing fails at the step that needs it.
         let missing = PackageNeeds::new(&plan, &members, options.manifest.trust().preflight)
-            .fetch(context, setting.sources)
+            .fetch(context, rollout_context.sources)
             .await?;
         remarks.extend(missing.targets.into_iter().chain(missing.rollback));
     }
     let is_over = engine.is_over();
     let packages = PackageCache::new(context, options.manifest.trust().preflight);
-    let mut driver = Driver::new(&setting, &lock_guard, Engine::new(plan), (members, packages));
+    let mut driver = Driver::new(&rollout_context, &lock_guard, Engine::new(plan), (members, packages));
     driver.replay(&entries)?;
     let by = options.operator.to_string();
     if !is_over {
         driver.note(Record::Resumed { by: by.clone() })?;
     }
-    match way {
-        Onward::Resume => {}
+    match request {
+        RolloutRequest::Resume => {}
         // It is being rolled back already.
-        Onward::Undo if driver.engine().is_rolling_back() => {}
-        Onward::Undo => driver.note(Record::RollingBack { reason: format!("{by} rolls it back") })?,
-        Onward::Abort => driver.note(Record::Aborted { by })?,
+        RolloutRequest::Undo if driver.engine().is_rolling_back() => {}
+        RolloutRequest::Undo => driver.note(Record::RollingBack { reason: format!("{by} rolls it back") })?,
+        RolloutRequest::Abort => driver.note(Record::Aborted { by })?,
     }
     let left = driver.drive().await?;
     Ok(RolloutOutcome::new(id.clone(), driver.engine(), left, remarks))
 }
 
 /// Refuses if nothing is left to do.
-fn refuse_useless(engine: &Engine, id: &RolloutId, way: Onward) -> Result<(), RolloutError> {
-    match (engine.ending(), way) {
-        (Some(Ending::Undone | Ending::RolledBack), Onward::Undo) => Err(RolloutError::Undone(id.clone())),
-        (Some(_), Onward::Resume | Onward::Abort) => Err(RolloutError::Over(id.clone())),
+fn refuse_useless(engine: &Engine, id: &RolloutId, request: RolloutRequest) -> Result<(), RolloutError> {
+    match (engine.ending(), request) {
+        (Some(Ending::Undone | Ending::RolledBack), RolloutRequest::Undo) => Err(RolloutError::Undone(id.clone())),
+        (Some(_), RolloutRequest::Resume | RolloutRequest::Abort) => Err(RolloutError::Over(id.clone())),
         _ => Ok(()),
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 
 /// How a rollout was left.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) enum Left {
+pub(crate) enum StopReason {
     /// It is over.
     Finished(Ending),
     /// It cannot go on without somebody's help.
@@ -51,7 +51,7 @@ pub(crate) struct RolloutOutcome {
     pub remarks: Vec<String>,
     /// How it was left.
     #[serde(skip)]
-    pub left: Left,
+    pub stopped: StopReason,
 }
 
 /// Why a workspace failed.
@@ -73,7 +73,7 @@ fn is_zero(count: &usize) -> bool {
 
 impl RolloutOutcome {
     /// Returns what an engine has to tell.
-    pub(super) fn new(rollout: RolloutId, engine: &Engine, left: Left, mut remarks: Vec<String>) -> Self {
+    pub(super) fn new(rollout: RolloutId, engine: &Engine, left: StopReason, mut remarks: Vec<String>) -> Self {
         let results = engine.results();
         let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
         let summary = OutcomeCounts {
@@ -101,7 +101,7 @@ impl RolloutOutcome {
             results,
             summary,
             remarks,
-            left,
+            stopped: left,
         }
     }
 
@@ -110,7 +110,7 @@ impl RolloutOutcome {
         let some = self.summary.changed > 0;
         let partly = if some { Kind::Partly } else { Kind::Failed };
         match self.ending {
-            _ if self.summary.unknown > 0 && self.left != Left::Interrupted => Some(Kind::Unknown),
+            _ if self.summary.unknown > 0 && self.stopped != StopReason::Interrupted => Some(Kind::Unknown),
             Some(Ending::Unknown) => Some(Kind::Unknown),
             Some(Ending::Done) if self.blocked.is_empty() => None,
             Some(Ending::Done | Ending::Partly | Ending::RollbackFailed) => Some(Kind::Partly),

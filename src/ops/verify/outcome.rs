@@ -84,7 +84,7 @@ impl VerifyOutcome {
         object: &str,
         package: &mut Verified,
     ) -> Result<Verdict, ArchiveError> {
-        let verdict = context.trust.judge(package, None)?;
+        let verdict = context.trust.evaluate(package, None)?;
         self.signatures.push(Signed::from_verdict(object.to_owned(), &verdict));
         Ok(verdict)
     }

@@ -80,7 +80,7 @@ impl<'a> Guard<'a> {
         let read = self.read.get_or_init(|| read_one(self.context, self.target)).await;
         let usage = read.as_ref().map_err(|error| unread(Chain(error).to_string()))?;
         let is_part = |id: &PluginId| !installed.contains_key(id) && is_part_of(id, plugin);
-        judge(plugin, usage, is_part)?;
+        refuse_used(plugin, usage, is_part)?;
         let gap = usage.organisations.iter().find_map(|one| Some((one, one.gaps.first()?)));
         match gap {
             Some((one, gap)) => Err(unread(format!("of `{}`, {gap}", one.info.name.escape_debug()))),
@@ -96,7 +96,11 @@ fn is_part_of(id: &PluginId, app: &PluginId) -> bool {
     stem.and_then(|stem| id.as_str().strip_prefix(stem)).is_some_and(|rest| rest.starts_with('-') && rest != "-app")
 }
 
-fn judge(plugin: &PluginId, usage: &WorkspaceUsage, is_part: impl Fn(&PluginId) -> bool) -> Result<(), StillUsed> {
+fn refuse_used(
+    plugin: &PluginId,
+    usage: &WorkspaceUsage,
+    is_part: impl Fn(&PluginId) -> bool,
+) -> Result<(), StillUsed> {
     let (mut counts, mut named) = ([0; 4], Vec::new());
     for one in &usage.organisations {
         let parts = one.graph.plugins.iter().filter(|(id, _)| is_part(id)).map(|(_, uses)| uses);

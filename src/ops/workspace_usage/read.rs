@@ -33,7 +33,7 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
     let entered = match grafana.enter(&info).await {
         Ok(entered) => entered,
         Err(error) => {
-            gaps.push(said("the organisation", &error));
+            gaps.push(failure_text("the organisation", &error));
             return OrganisationUsage::new(info, gaps, Graph::default());
         }
     };
@@ -42,7 +42,7 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
     if let Some(left) = entered.left
         && let Err(error) = grafana.switch(left).await
     {
-        gaps.push(said("the login is still in this organisation", &error));
+        gaps.push(failure_text("the login is still in this organisation", &error));
     }
     OrganisationUsage::new(info, gaps, Graph::from_content(&held))
 }
@@ -63,7 +63,7 @@ async fn read_content(
     );
     match rights {
         Ok(rights) => gaps.extend(reach(&rights)),
-        Err(error) => gaps.push(said("what the credential may see", &error)),
+        Err(error) => gaps.push(failure_text("what the credential may see", &error)),
     }
     let mut content = OrganisationContent {
         folders: or_gap(folders, "folders", gaps),
@@ -76,7 +76,7 @@ async fn read_content(
             gaps.extend(found.refused.map(|reason| format!("data sources: {reason}")));
             content.datasources = found.sources;
         }
-        Err(error) => gaps.push(said("data sources", &error)),
+        Err(error) => gaps.push(failure_text("data sources", &error)),
     }
     let listed = or_gap(listed, "dashboards", gaps);
     content.dashboards = read_dashboards(grafana, listed, &mut memory, gaps).await;
@@ -102,11 +102,11 @@ fn reach(rights: &Rights) -> Vec<String> {
 
 fn or_gap<T>(read: Result<Vec<T>, WorkspaceError>, what: &str, gaps: &mut Vec<String>) -> Vec<T> {
     read.unwrap_or_else(|error| {
-        gaps.push(said(what, &error));
+        gaps.push(failure_text(what, &error));
         Vec::new()
     })
 }
 
-fn said(what: &str, error: &WorkspaceError) -> String {
+fn failure_text(what: &str, error: &WorkspaceError) -> String {
     format!("{what}: {}", Chain(error))
 }

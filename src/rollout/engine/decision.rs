@@ -165,9 +165,9 @@ impl Engine {
         let mut active = self.sites[scope.clone()].iter().filter(|site| site.is_active() && in_time(site)).count();
         let (mut commands, mut wait) = (Vec::new(), self.soak_end().filter(|until| *until > now));
         let mut under_way = self.under_way;
-        for place in scope {
-            let site = &self.sites[place];
-            let Some((task, due)) = self.expected(place).filter(|_| site.task.is_none()) else { continue };
+        for index in scope {
+            let site = &self.sites[index];
+            let Some((task, due)) = self.expected(index).filter(|_| site.task.is_none()) else { continue };
             let due = self.held_until(site).map_or(due, |until| Some(due.map_or(until, |due| due.max(until))));
             if let Some(due) = due.filter(|due| *due > now) {
                 wait = Some(wait.map_or(due, |wait| wait.min(due)));
@@ -198,8 +198,8 @@ impl Engine {
     }
 
     /// Returns what comes next on a workspace and, where that is not at once, when.
-    pub(super) fn expected(&self, place: usize) -> Option<(Task, Option<Timestamp>)> {
-        let site = &self.sites[place];
+    pub(super) fn expected(&self, index: usize) -> Option<(Task, Option<Timestamp>)> {
+        let site = &self.sites[index];
         if site.locked_out.is_some() {
             return None;
         }

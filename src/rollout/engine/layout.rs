@@ -11,11 +11,11 @@ use crate::{
 /// Returns the workspaces in the order of the waves, and the waves.
 pub(super) fn lay_out(plan: &Plan) -> (Vec<SiteState>, Vec<WaveProgress>) {
     let mut steps: BTreeMap<&WorkspaceName, Vec<(StepRef, &PluginId)>> = BTreeMap::new();
-    for (place, action) in plan.actions.iter().enumerate().filter(|(_, action)| !action.is_nothing()) {
-        steps.entry(&action.workspace).or_default().push((StepRef::Plugin(place, action.action), &action.plugin));
+    for (index, change) in plan.changes.iter().enumerate().filter(|(_, change)| !change.is_nothing()) {
+        steps.entry(&change.workspace).or_default().push((StepRef::Plugin(index, change.kind), &change.plugin));
     }
-    for (place, content) in plan.content.iter().enumerate() {
-        steps.entry(&content.workspace).or_default().push((StepRef::Content(place), &content.plugin));
+    for (index, content) in plan.content.iter().enumerate() {
+        steps.entry(&content.workspace).or_default().push((StepRef::Content(index), &content.plugin));
     }
     let (mut sites, mut waves, mut seen) = (Vec::new(), Vec::new(), BTreeSet::new());
     for (wave, planned) in plan.waves.iter().enumerate() {

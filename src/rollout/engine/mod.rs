@@ -54,7 +54,7 @@ pub enum EngineCommand {
 #[derive(Clone, Debug)]
 pub struct Engine {
     plan: Arc<Plan>,
-    places: Arc<BTreeMap<WorkspaceName, usize>>,
+    positions: Arc<BTreeMap<WorkspaceName, usize>>,
     /// In the order of the waves.
     sites: Vec<SiteState>,
     waves: Vec<WaveProgress>,
@@ -123,10 +123,10 @@ impl Engine {
     /// Returns a rollout of which nothing has happened yet: the first entry is [`Record::Started`].
     pub fn new(plan: Arc<Plan>) -> Self {
         let (sites, waves) = layout::lay_out(&plan);
-        let places = sites.iter().enumerate().map(|(place, site)| (site.name.clone(), place)).collect();
+        let positions = sites.iter().enumerate().map(|(index, site)| (site.name.clone(), index)).collect();
         Self {
             plan,
-            places: Arc::new(places),
+            positions: Arc::new(positions),
             sites,
             waves,
             current: None,
@@ -196,8 +196,8 @@ impl Engine {
     /// ([`Change::Repin`]) is set to the version of the plan once more, since the rollback of other steps may have changed it.
     pub fn rollback(&self, workspace: &WorkspaceName, step: usize) -> Option<Rollback> {
         let progress = self.site(workspace)?.steps.get(step)?;
-        if let step::StepRef::Plugin(place, Change::Repin) = progress.place {
-            let target = Presence::from(self.plan.actions[place].to.as_ref()).into();
+        if let step::StepRef::Plugin(index, Change::Repin) = progress.index {
+            let target = Presence::from(self.plan.changes[index].to.as_ref()).into();
             return Some(Rollback { target, left: None, accepts_anything: true });
         }
         let effect = progress.state.effect();
@@ -211,8 +211,8 @@ impl Engine {
     pub fn former(&self, workspace: &WorkspaceName, step: usize) -> Option<Presence> {
         let site = self.site(workspace)?;
         let progress = site.steps.get(step).filter(|step| !step.brought_by.is_empty())?;
-        let step::StepRef::Plugin(place, _) = progress.place else { return None };
-        let action = &self.plan.actions[place];
+        let step::StepRef::Plugin(index, _) = progress.index else { return None };
+        let action = &self.plan.changes[index];
         let seen = site.baseline.as_deref().and_then(|seen| seen.plugins.get(&action.plugin));
         let version = seen.filter(|seen| seen.installed).and_then(|seen| seen.version.as_ref());
         // The plan may not know it, and somebody else may have installed the planned version before the rollout began.
@@ -226,11 +226,11 @@ impl Engine {
     }
 
     fn site(&self, workspace: &WorkspaceName) -> Option<&SiteState> {
-        self.places.get(workspace).map(|place| &self.sites[*place])
+        self.positions.get(workspace).map(|index| &self.sites[*index])
     }
 
-    fn place(&self, workspace: &WorkspaceName) -> Result<usize, EngineError> {
-        self.places.get(workspace).copied().ok_or_else(|| EngineError::NoSuchWorkspace(workspace.clone()))
+    fn index(&self, workspace: &WorkspaceName) -> Result<usize, EngineError> {
+        self.positions.get(workspace).copied().ok_or_else(|| EngineError::NoSuchWorkspace(workspace.clone()))
     }
 
     fn rules(&self) -> Rules {
@@ -266,18 +266,18 @@ impl Engine {
     }
 
     fn begin(&mut self, workspace: &WorkspaceName, task: Task, at: Timestamp) -> Result<(), EngineError> {
-        let place = self.place(workspace)?;
+        let index = self.index(workspace)?;
         let most = self.plan.policy.max_concurrent.get();
-        if self.sites[place].task.is_some() {
+        if self.sites[index].task.is_some() {
             return Err(EngineError::Busy(workspace.clone()));
         }
         if self.under_way >= most {
             return Err(EngineError::TooMany(most));
         }
-        if self.paused.is_some() || self.expected(place).map(|(task, _)| task) != Some(task) {
+        if self.paused.is_some() || self.expected(index).map(|(task, _)| task) != Some(task) {
             return Err(EngineError::NotNext { workspace: workspace.clone(), task });
         }
-        self.sites[place].begin(task, at);
+        self.sites[index].begin(task, at);
         self.under_way += 1;
         Ok(())
     }
@@ -289,15 +289,15 @@ impl Engine {
         result: &TaskResult,
         at: Timestamp,
     ) -> Result<(), EngineError> {
-        let place = self.place(workspace)?;
-        if self.sites[place].task != Some(task) {
+        let index = self.index(workspace)?;
+        if self.sites[index].task != Some(task) {
             return Err(EngineError::NotUnderWay { workspace: workspace.clone(), task });
         }
         if !site::can_come_of(task, result) {
             return Err(EngineError::WrongResult { workspace: workspace.clone(), task });
         }
         let rules = self.rules();
-        self.sites[place].end(task, result, at, &rules);
+        self.sites[index].end(task, result, at, &rules);
         self.under_way -= 1;
         Ok(())
     }
@@ -319,8 +319,8 @@ impl Engine {
     }
 
     fn throttle(&mut self, workspace: &WorkspaceName, until: Timestamp) -> Result<(), EngineError> {
-        let place = self.place(workspace)?;
-        let key = self.sites[place].throttle_key().to_owned();
+        let index = self.index(workspace)?;
+        let key = self.sites[index].throttle_key().to_owned();
         let held = self.throttled.entry(key).or_insert(until);
         *held = until.max(*held);
         Ok(())

@@ -100,18 +100,18 @@ pub enum WaveStatus {
 impl Engine {
     /// Returns what became of each action and content of the plan so far, in the order of the plan.
     pub fn results(&self) -> Vec<StepResult> {
-        let mut actions: Vec<Option<(&SiteState, &StepProgress)>> = vec![None; self.plan.actions.len()];
+        let mut actions: Vec<Option<(&SiteState, &StepProgress)>> = vec![None; self.plan.changes.len()];
         let mut contents = vec![None; self.plan.content.len()];
         for site in &self.sites {
             for step in &site.steps {
-                match step.place {
-                    StepRef::Plugin(place, _) => actions[place] = Some((site, step)),
-                    StepRef::Content(place) => contents[place] = Some((site, step)),
+                match step.index {
+                    StepRef::Plugin(index, _) => actions[index] = Some((site, step)),
+                    StepRef::Content(index) => contents[index] = Some((site, step)),
                 }
             }
         }
-        let actions = actions.into_iter().enumerate().map(|(place, found)| self.action_result(place, found));
-        let contents = contents.into_iter().enumerate().map(|(place, found)| self.content_result(place, found));
+        let actions = actions.into_iter().enumerate().map(|(index, found)| self.action_result(index, found));
+        let contents = contents.into_iter().enumerate().map(|(index, found)| self.content_result(index, found));
         actions.chain(contents).collect()
     }
 
@@ -156,8 +156,8 @@ impl Engine {
         }
     }
 
-    fn action_result(&self, place: usize, found: Option<(&SiteState, &StepProgress)>) -> StepResult {
-        let action = &self.plan.actions[place];
+    fn action_result(&self, index: usize, found: Option<(&SiteState, &StepProgress)>) -> StepResult {
+        let action = &self.plan.changes[index];
         let known = found.and_then(|(_, step)| step.state.effect()).map(|effect| &effect.before);
         let from = match known {
             Some(before) => before.presence().and_then(Presence::version).cloned(),
@@ -166,7 +166,7 @@ impl Engine {
         let result = StepResult {
             workspace: action.workspace.clone(),
             plugin: action.plugin.clone(),
-            action: action.action.as_str(),
+            action: action.kind.as_str(),
             content: None,
             from,
             to: action.to.clone(),
@@ -178,8 +178,8 @@ impl Engine {
         self.tell(result, found)
     }
 
-    fn content_result(&self, place: usize, found: Option<(&SiteState, &StepProgress)>) -> StepResult {
-        let content = &self.plan.content[place];
+    fn content_result(&self, index: usize, found: Option<(&SiteState, &StepProgress)>) -> StepResult {
+        let content = &self.plan.content[index];
         let (action, name) = match &content.item {
             ContentItem::Dashboards { folder_title, .. } => ("dashboards", folder_title),
             ContentItem::DataSource { name, .. } => ("data-source", name),

@@ -95,9 +95,9 @@ pub(super) fn can_come_of(task: Task, result: &TaskResult) -> bool {
 impl SiteState {
     pub(super) fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(StepRef, &PluginId)]) -> Self {
         let first = |plugin: &PluginId| steps.iter().position(|(_, other)| *other == plugin).unwrap_or_default();
-        let progress = |(step, (place, plugin)): (usize, &(StepRef, &PluginId))| {
-            let (first, brought_by) = (first(plugin), brought_by(plan, &steps[..step], *place));
-            StepProgress { place: *place, first, brought_by, state: StepState::Planned, note: None, begun_at: None }
+        let progress = |(step, (index, plugin)): (usize, &(StepRef, &PluginId))| {
+            let (first, brought_by) = (first(plugin), brought_by(plan, &steps[..step], *index));
+            StepProgress { index: *index, first, brought_by, state: StepState::Planned, note: None, begun_at: None }
         };
         let progress: Vec<_> = steps.iter().enumerate().map(progress).collect();
         let back = rollback_order(steps, |step| &progress[step].brought_by);
@@ -164,7 +164,7 @@ impl SiteState {
     }
 
     fn is_hold(&self, step: usize) -> bool {
-        matches!(self.steps[step].place, StepRef::Plugin(_, Change::Repin))
+        matches!(self.steps[step].index, StepRef::Plugin(_, Change::Repin))
     }
 
     /// Returns whether steps before one may have changed its plugin along with theirs: any of another plugin before a hold,
@@ -386,9 +386,9 @@ impl Task {
 }
 
 /// Returns the earlier steps with which a server installs another version of the plugin of a step.
-fn brought_by(plan: &Plan, earlier: &[(StepRef, &PluginId)], place: StepRef) -> Vec<usize> {
-    let StepRef::Plugin(place, _) = place else { return Vec::new() };
-    let action = &plan.actions[place];
+fn brought_by(plan: &Plan, earlier: &[(StepRef, &PluginId)], index: StepRef) -> Vec<usize> {
+    let StepRef::Plugin(index, _) = index else { return Vec::new() };
+    let action = &plan.changes[index];
     let brings = |(step, plugin): (StepRef, &PluginId)| {
         matches!(step, StepRef::Plugin(_, change) if change != Change::Repin) && action.brought_by.contains(plugin)
     };

@@ -8,7 +8,7 @@ use crate::{
 /// A step of the plan, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct StepProgress {
-    pub(super) place: StepRef,
+    pub(super) index: StepRef,
     /// The first step of its workspace that is about the same plugin.
     pub(super) first: usize,
     /// The earlier steps with which a server installs another version of its plugin.
@@ -179,8 +179,8 @@ pub(super) fn rollback_order<'a>(
 fn reverse(steps: &[(StepRef, &PluginId)]) -> Vec<usize> {
     let mut order = Vec::with_capacity(steps.len());
     let mut held: Vec<usize> = Vec::new();
-    for (step, (place, plugin)) in steps.iter().enumerate().rev() {
-        if matches!(place, StepRef::Plugin(_, Change::Repin)) {
+    for (step, (index, plugin)) in steps.iter().enumerate().rev() {
+        if matches!(index, StepRef::Plugin(_, Change::Repin)) {
             held.push(step);
             continue;
         }

@@ -22,7 +22,7 @@ fn action(workspace: &str, plugin: &str, action: Change) -> PlannedChange {
     PlannedChange {
         workspace: name(workspace),
         plugin: plugin.parse().expect("an id"),
-        action,
+        kind: action,
         from: version("1.0.0").filter(|_| action != Change::Install),
         to: version("1.1.0"),
         reason: String::new(),
@@ -49,7 +49,7 @@ fn plan(waves: &[&[&str]], change: impl FnOnce(&mut Plan)) -> Hand {
         plan_id: PlanId::default(),
         made_at: Timestamp::from_milliseconds(0),
         base: Base::default(),
-        actions: names.clone().flat_map(actions).collect(),
+        changes: names.clone().flat_map(actions).collect(),
         blocked: Vec::new(),
         summary: PlanSummary::default(),
         content: Vec::new(),
@@ -381,7 +381,7 @@ fn w29_workspaces_of_one_account_are_left_alone_together() {
 
 #[test]
 fn what_is_held_goes_back_after_what_moves_it_and_before_what_changed_it() {
-    let mut hand = plan(&[&["a"]], |plan| plan.actions.push(action("a", "acme-clock-panel", Change::Repin)));
+    let mut hand = plan(&[&["a"]], |plan| plan.changes.push(action("a", "acme-clock-panel", Change::Repin)));
     hand.change("a");
     hand.carry_out("a", Task::Forward { step: 2 }, TaskResult::Unchanged);
     hand.ask();
@@ -396,7 +396,7 @@ fn what_is_held_goes_back_after_what_moves_it_and_before_what_changed_it() {
 
 #[test]
 fn what_a_server_brings_along_goes_back_after_what_brings_it_to_what_was_there_before_both() {
-    let brought = |plan: &mut Plan| plan.actions[1].brought_by = vec!["acme-clock-panel".parse().expect("an id")];
+    let brought = |plan: &mut Plan| plan.changes[1].brought_by = vec!["acme-clock-panel".parse().expect("an id")];
     let mut hand = plan(&[&["a"]], brought);
     hand.change("a");
     hand.ask();

@@ -16,7 +16,7 @@ pub(crate) struct DecidedWorkspace {
     /// The labels, by which waves select.
     pub labels: BTreeMap<String, String>,
     /// Its present state; `None` if it was not read.
-    pub ground: Option<PlannedWorkspace>,
+    pub planned: Option<PlannedWorkspace>,
     /// What is decided about it.
     pub decision: WorkspaceDecision,
 }
@@ -26,20 +26,20 @@ pub(crate) fn assemble(
     base: Base,
     made_at: Timestamp,
     policy: Rollout,
-    places: Vec<DecidedWorkspace>,
+    decided: Vec<DecidedWorkspace>,
     content: Vec<Content>,
 ) -> Plan {
     let with_content: BTreeSet<_> = content.iter().map(|content| content.workspace.clone()).collect();
-    let has_work = |place: &&DecidedWorkspace| {
-        place.decision.actions.iter().any(|action| !action.is_nothing()) || with_content.contains(&place.name)
+    let has_work = |decided: &&DecidedWorkspace| {
+        decided.decision.changes.iter().any(|action| !action.is_nothing()) || with_content.contains(&decided.name)
     };
-    let members: Vec<_> = places.iter().filter(has_work).map(|place| (&place.name, &place.labels)).collect();
+    let members: Vec<_> = decided.iter().filter(has_work).map(|decided| (&decided.name, &decided.labels)).collect();
     let waves = waves(&members, &policy.waves);
     let mut plan = Plan {
         plan_id: PlanId::default(),
         made_at,
         base,
-        actions: Vec::new(),
+        changes: Vec::new(),
         blocked: Vec::new(),
         summary: PlanSummary::default(),
         content,
@@ -49,8 +49,8 @@ pub(crate) fn assemble(
         waves,
         policy,
     };
-    for DecidedWorkspace { name, ground, decision, .. } in places {
-        plan.actions.extend(decision.actions);
+    for DecidedWorkspace { name, planned: ground, decision, .. } in decided {
+        plan.changes.extend(decision.changes);
         plan.blocked.extend(decision.blocked);
         plan.unmanaged.extend(decision.unmanaged);
         plan.warnings.extend(decision.warnings);

@@ -45,7 +45,7 @@ pub(crate) struct PlannerInput {
     /// Why the lock has no version of a requested plugin, if that is known.
     pub missing: BTreeMap<PluginId, Obstacle>,
     /// The installed plugins, or why they are not known.
-    pub there: Result<There, Obstacle>,
+    pub snapshot: Result<PlannerSnapshot, Obstacle>,
     /// The versions that the last rollout, or the adoption, left there.
     pub last_known: BTreeMap<PluginId, PluginVersion>,
 }
@@ -74,7 +74,7 @@ pub(crate) struct KnownVersion {
 
 /// The present state of a workspace.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct There {
+pub(crate) struct PlannerSnapshot {
     /// The version of Grafana; `None` if it is not known.
     pub grafana: Option<GrafanaVersion>,
     /// The installed plugins.
@@ -110,7 +110,7 @@ impl Obstacle {
     }
 
     /// Returns an obstacle that a new lock removes.
-    pub(crate) fn of_lock(reason: impl Into<String>) -> Self {
+    pub(crate) fn outdated_lock(reason: impl Into<String>) -> Self {
         Self { reason: reason.into(), hint: Some(LOCK_HINT.to_owned()) }
     }
 }
@@ -119,7 +119,7 @@ impl Obstacle {
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct WorkspaceDecision {
     /// The actions, in their order.
-    pub actions: Vec<PlannedChange>,
+    pub changes: Vec<PlannedChange>,
     /// The plugins that cannot be changed.
     pub blocked: Vec<Blocked>,
     /// The installed plugins that neither the manifest nor the lock mentions.
@@ -129,20 +129,20 @@ pub(crate) struct WorkspaceDecision {
 }
 
 /// Decides what to do on a workspace.
-pub(crate) fn decide(subject: &PlannerInput) -> WorkspaceDecision {
-    let wants = wants::Wants::new(subject);
-    match &subject.there {
-        Ok(there) => workspace_planner::WorkspacePlanner::new(subject, there, wants).decide(),
+pub(crate) fn decide(input: &PlannerInput) -> WorkspaceDecision {
+    let wants = wants::Wants::new(input);
+    match &input.snapshot {
+        Ok(there) => workspace_planner::WorkspacePlanner::new(input, there, wants).decide(),
         Err(obstacle) => {
-            let blocked = wants.every_plugin().into_iter().map(|id| blocked(subject, id, obstacle)).collect();
+            let blocked = wants.every_plugin().into_iter().map(|id| blocked(input, id, obstacle)).collect();
             WorkspaceDecision { blocked, ..WorkspaceDecision::default() }
         }
     }
 }
 
-fn blocked(subject: &PlannerInput, plugin: &PluginId, obstacle: &Obstacle) -> Blocked {
+fn blocked(input: &PlannerInput, plugin: &PluginId, obstacle: &Obstacle) -> Blocked {
     Blocked {
-        workspace: subject.name.clone(),
+        workspace: input.name.clone(),
         plugin: plugin.clone(),
         reason: obstacle.reason.clone(),
         hint: obstacle.hint.clone(),

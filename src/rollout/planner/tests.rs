@@ -19,8 +19,9 @@ fn ids(names: &[&str]) -> BTreeSet<PluginId> {
 }
 
 /// A server with Grafana 12.1.0, and nothing wanted or there.
-fn subject() -> PlannerInput {
-    let there = There { grafana: Some("12.1.0".parse().expect("a version")), ..There::default() };
+fn input() -> PlannerInput {
+    let snapshot =
+        PlannerSnapshot { grafana: Some("12.1.0".parse().expect("a version")), ..PlannerSnapshot::default() };
     PlannerInput {
         name: "prod".parse().expect("a name"),
         platform: Platform::linux_amd64(),
@@ -28,20 +29,20 @@ fn subject() -> PlannerInput {
         quota: None,
         asked: BTreeMap::new(),
         locked: Some(LockedWorkspace {
-            grafana: there.grafana.clone(),
+            grafana: snapshot.grafana.clone(),
             platform: Platform::linux_amd64(),
             plugins: BTreeMap::new(),
         }),
         known: BTreeMap::new(),
         missing: BTreeMap::new(),
-        there: Ok(there),
+        snapshot: Ok(snapshot),
         last_known: BTreeMap::new(),
     }
 }
 
 impl PlannerInput {
-    fn there(&mut self) -> &mut There {
-        self.there.as_mut().expect("it was read")
+    fn snapshot(&mut self) -> &mut PlannerSnapshot {
+        self.snapshot.as_mut().expect("it was read")
     }
 
     fn locks(mut self, plugin: &str, at: &str, reason: LockReason) -> Self {
@@ -70,7 +71,7 @@ impl PlannerInput {
 
     fn has(mut self, plugin: &str, at: &str, needs: &[&str]) -> Self {
         let present = Present { version: Some(version(at)), fault: None, needs: ids(needs) };
-        self.there().plugins.insert(id(plugin), present);
+        self.snapshot().plugins.insert(id(plugin), present);
         self
     }
 
@@ -80,7 +81,7 @@ impl PlannerInput {
     }
 
     fn pins(mut self, plugin: &str, at: Option<&str>) -> Self {
-        self.there().preinstalled.insert(id(plugin), at.map(version));
+        self.snapshot().preinstalled.insert(id(plugin), at.map(version));
         self
     }
 
@@ -92,7 +93,7 @@ impl PlannerInput {
     /// Returns what is done, as `verb plugin`.
     fn done(&self) -> Vec<String> {
         let decision = decide(self);
-        decision.actions.iter().map(|action| format!("{} {}", action.action.as_str(), action.plugin)).collect()
+        decision.changes.iter().map(|action| format!("{} {}", action.kind.as_str(), action.plugin)).collect()
     }
 
     fn blocked(&self) -> Vec<String> {
@@ -102,7 +103,7 @@ impl PlannerInput {
 
 #[test]
 fn the_version_that_is_there_decides_what_is_done() {
-    let subject = subject()
+    let input = input()
         .wants("new", "1.0.0")
         .wants("older", "2.0.0")
         .wants("newer", "2.0.0")
@@ -110,9 +111,9 @@ fn the_version_that_is_there_decides_what_is_done() {
         .has("older", "1.0.0", &[])
         .has("newer", "3.0.0", &[])
         .has("same", "1.0.0", &[]);
-    assert_eq!(subject.done(), ["install new", "downgrade newer", "upgrade older", "unchanged same"].sorted());
-    let decision = decide(&subject);
-    let newer = decision.actions.iter().find(|action| action.plugin == id("newer")).expect("it is there");
+    assert_eq!(input.done(), ["install new", "downgrade newer", "upgrade older", "unchanged same"].sorted());
+    let decision = decide(&input);
+    let newer = decision.changes.iter().find(|action| action.plugin == id("newer")).expect("it is there");
     assert_eq!((newer.from.clone(), newer.to.clone()), (Some(version("3.0.0")), Some(version("2.0.0"))));
     let package = newer.package.clone().expect("one comes");
     assert_eq!(package.digest, Some(format!("sha256:{}", "07".repeat(32))));
@@ -134,35 +135,30 @@ impl<const N: usize> Sorted for [&str; N] {
 
 #[test]
 fn what_is_broken_is_put_there_again_and_what_has_no_version_is_upgraded() {
-    let mut subject = subject().wants("broken", "1.0.0").wants("dark", "1.0.0").has("broken", "1.0.0", &[]);
-    let there = subject.there();
-    there.plugins.get_mut(&id("broken")).expect("it is there").fault = Some("signatureInvalid".to_owned());
-    there.plugins.insert(id("dark"), Present::default());
-    assert_eq!(subject.done(), ["reinstall broken", "upgrade dark"]);
-    assert!(decide(&subject).actions[0].reason.contains("signatureInvalid"));
+    let mut input = input().wants("broken", "1.0.0").wants("dark", "1.0.0").has("broken", "1.0.0", &[]);
+    let snapshot = input.snapshot();
+    snapshot.plugins.get_mut(&id("broken")).expect("it is there").fault = Some("signatureInvalid".to_owned());
+    snapshot.plugins.insert(id("dark"), Present::default());
+    assert_eq!(input.done(), ["reinstall broken", "upgrade dark"]);
+    assert!(decide(&input).changes[0].reason.contains("signatureInvalid"));
 }
 
 /// W32.
 #[test]
 fn what_is_needed_comes_first_and_circles_end() {
-    let subject =
-        subject().wants("app", "1.0.0").needs("source", "1.0.0", &["app"]).needs("base", "1.0.0", &["source"]);
-    let done = subject.done();
+    let input = input().wants("app", "1.0.0").needs("source", "1.0.0", &["app"]).needs("base", "1.0.0", &["source"]);
+    let done = input.done();
     assert_eq!(done[..3], ["install base", "install source", "install app"]);
-    let circle =
-        super::tests::subject().wants("a", "1.0.0").needs("b", "1.0.0", &["a", "c"]).needs("c", "1.0.0", &["b"]);
+    let circle = super::tests::input().wants("a", "1.0.0").needs("b", "1.0.0", &["a", "c"]).needs("c", "1.0.0", &["b"]);
     assert_eq!(circle.done().iter().filter(|step| step.starts_with("install")).count(), 3);
 }
 
 #[test]
 fn what_others_need_is_wanted_only_while_they_are() {
-    let subject = subject().needs("source", "1.0.0", &["app"]).locks("app", "1.0.0", LockReason::AskedFor).has(
-        "app",
-        "0.9.0",
-        &[],
-    );
-    let decision = decide(&subject);
-    assert_eq!((decision.actions.len(), decision.blocked.len()), (0, 0));
+    let input =
+        input().needs("source", "1.0.0", &["app"]).locks("app", "1.0.0", LockReason::AskedFor).has("app", "0.9.0", &[]);
+    let decision = decide(&input);
+    assert_eq!((decision.changes.len(), decision.blocked.len()), (0, 0));
     let told: Vec<_> = decision.warnings.iter().filter_map(|warning| warning.plugin.clone()).collect();
     assert_eq!(told, [id("app"), id("source")]);
     assert_eq!(decision.unmanaged.len(), 1);
@@ -170,37 +166,37 @@ fn what_others_need_is_wanted_only_while_they_are() {
 
 #[test]
 fn what_is_not_wanted_goes_last_and_what_needs_others_goes_first() {
-    let subject = subject()
+    let input = input()
         .wants("new", "1.0.0")
         .unwanted("app")
         .unwanted("source")
         .unwanted("never-there")
         .has("app", "1.0.0", &["source"])
         .has("source", "1.0.0", &[]);
-    assert_eq!(subject.done(), ["install new", "uninstall app", "uninstall source"]);
+    assert_eq!(input.done(), ["install new", "uninstall app", "uninstall source"]);
 }
 
 #[test]
 fn nothing_goes_because_the_manifest_does_not_speak_of_it() {
-    let subject = subject().has("stranger", "1.0.0", &[]);
-    let decision = decide(&subject);
-    assert_eq!(decision.actions, []);
+    let input = input().has("stranger", "1.0.0", &[]);
+    let decision = decide(&input);
+    assert_eq!(decision.changes, []);
     assert_eq!(decision.unmanaged[0].version, Some(version("1.0.0")));
 }
 
 #[test]
 fn what_something_needs_that_stays_does_not_go() {
-    let one = subject().unwanted("source").has("source", "1.0.0", &[]).has("app", "1.0.0", &["source"]);
+    let one = input().unwanted("source").has("source", "1.0.0", &[]).has("app", "1.0.0", &["source"]);
     assert_eq!((one.done().len(), one.blocked()), (0, vec!["source: app needs it, and stays".to_owned()]));
     // What cannot go needs what it needs.
-    let chain = subject()
+    let chain = input()
         .unwanted("base")
         .unwanted("source")
         .has("base", "1.0.0", &[])
         .has("source", "1.0.0", &["base"])
         .pins("source", Some("1.0.0"));
     assert_eq!((chain.done().len(), chain.blocked().len()), (0, 2));
-    let coming = subject().wants("app", "1.0.0").unwanted("source").has("source", "1.0.0", &[]);
+    let coming = input().wants("app", "1.0.0").unwanted("source").has("source", "1.0.0", &[]);
     let mut coming = coming;
     coming.known.insert(id("app"), KnownVersion { needs: Some(ids(&["source"])), ..KnownVersion::default() });
     assert_eq!(coming.blocked(), ["source: app needs it, and stays"]);
@@ -208,37 +204,37 @@ fn what_something_needs_that_stays_does_not_go() {
 
 #[test]
 fn an_upgrade_that_no_longer_needs_a_plugin_lets_it_go() {
-    let mut subject = subject().wants("app", "2.0.0").unwanted("source");
-    subject = subject.has("app", "1.0.0", &["source"]).has("source", "1.0.0", &[]);
-    subject.known.insert(id("app"), KnownVersion { needs: Some(BTreeSet::new()), ..KnownVersion::default() });
-    assert_eq!(subject.done(), ["upgrade app", "uninstall source"]);
-    let kept = subject.pins("app", Some("1.0.0"));
+    let mut input = input().wants("app", "2.0.0").unwanted("source");
+    input = input.has("app", "1.0.0", &["source"]).has("source", "1.0.0", &[]);
+    input.known.insert(id("app"), KnownVersion { needs: Some(BTreeSet::new()), ..KnownVersion::default() });
+    assert_eq!(input.done(), ["upgrade app", "uninstall source"]);
+    let kept = input.pins("app", Some("1.0.0"));
     assert_eq!(kept.done().len(), 0, "it stays at the version that needs it: {:?}", kept.blocked());
 }
 
 #[test]
 fn a_workspace_that_was_not_read_is_blocked_for_every_plugin() {
-    let mut subject = subject().wants("app", "1.0.0").needs("source", "1.0.0", &["app"]).unwanted("old");
-    subject.there = Err(Obstacle::new("the workspace gave no answer"));
+    let mut input = input().wants("app", "1.0.0").needs("source", "1.0.0", &["app"]).unwanted("old");
+    input.snapshot = Err(Obstacle::new("the workspace gave no answer"));
     let rows: Vec<_> = ["app", "old", "source"].map(|name| format!("{name}: the workspace gave no answer")).into();
-    assert_eq!(subject.blocked(), rows);
-    assert!(subject.done().is_empty());
+    assert_eq!(input.blocked(), rows);
+    assert!(input.done().is_empty());
 }
 
 #[test]
 fn a_lock_that_does_not_fit_the_manifest_blocks_what_it_is_about() {
-    let mut subject = subject().wants("app", "1.0.0").wants("fine", "1.0.0").unwanted("gone");
-    subject = subject.locks("gone", "1.0.0", LockReason::AskedFor);
-    subject.asked.insert(id("app"), Requested::Present(vec!["^2".parse().expect("a range")]));
-    subject.asked.insert(id("new"), Requested::Present(Vec::new()));
-    subject.asked.insert(id("torn"), Requested::Both);
-    subject.asked.insert(id("never"), Requested::Present(Vec::new()));
-    subject.missing.insert(id("never"), Obstacle::new("no version works"));
-    let decision = decide(&subject);
+    let mut input = input().wants("app", "1.0.0").wants("fine", "1.0.0").unwanted("gone");
+    input = input.locks("gone", "1.0.0", LockReason::AskedFor);
+    input.asked.insert(id("app"), Requested::Present(vec!["^2".parse().expect("a range")]));
+    input.asked.insert(id("new"), Requested::Present(Vec::new()));
+    input.asked.insert(id("torn"), Requested::Both);
+    input.asked.insert(id("never"), Requested::Present(Vec::new()));
+    input.missing.insert(id("never"), Obstacle::new("no version works"));
+    let decision = decide(&input);
     let hints: Vec<_> = decision.blocked.iter().map(|row| row.hint.as_deref() == Some(LOCK_HINT)).collect();
     assert_eq!(hints, [true, true, true, true, false]);
     assert_eq!(
-        subject.blocked(),
+        input.blocked(),
         [
             "app: the manifest requests `^2`, but the lock has 1.0.0",
             "gone: the manifest removes it, but the lock still has 1.0.0",
@@ -247,35 +243,35 @@ fn a_lock_that_does_not_fit_the_manifest_blocks_what_it_is_about() {
             "torn: one entry of the manifest requests it, and another removes it",
         ]
     );
-    assert_eq!(subject.done(), ["install fine"]);
-    subject.locked = None;
-    assert!(subject.blocked().contains(&"fine: the lock has no entry for this workspace".to_owned()));
+    assert_eq!(input.done(), ["install fine"]);
+    input.locked = None;
+    assert!(input.blocked().contains(&"fine: the lock has no entry for this workspace".to_owned()));
 }
 
 /// W31.
 #[test]
 fn a_version_that_does_not_work_with_this_grafana_is_not_installed_and_warned_of_where_it_is() {
-    let mut subject = subject().wants("app", "1.0.0").declares("app", ">=12.4");
-    subject.locked.as_mut().expect("a lock").grafana = Some("12.4.0".parse().expect("a version"));
+    let mut input = input().wants("app", "1.0.0").declares("app", ">=12.4");
+    input.locked.as_mut().expect("a lock").grafana = Some("12.4.0".parse().expect("a version"));
     let reason = "app: 1.0.0 needs Grafana `>=12.4`, and this is 12.1.0; the lock was made for 12.4.0";
-    assert_eq!((subject.done().len(), subject.blocked()), (0, vec![reason.to_owned()]));
-    let subject = subject.has("app", "1.0.0", &[]);
-    assert_eq!((subject.done(), subject.blocked().len()), (vec!["unchanged app".to_owned()], 0));
-    assert_eq!(decide(&subject).warnings.len(), 1);
+    assert_eq!((input.done().len(), input.blocked()), (0, vec![reason.to_owned()]));
+    let input = input.has("app", "1.0.0", &[]);
+    assert_eq!((input.done(), input.blocked().len()), (vec!["unchanged app".to_owned()], 0));
+    assert_eq!(decide(&input).warnings.len(), 1);
 }
 
 #[test]
 fn what_needs_something_that_is_blocked_is_blocked_and_so_is_what_is_only_there_for_it() {
-    let subject = subject()
+    let input = input()
         .wants("top", "1.0.0")
         .needs("middle", "1.0.0", &["top"])
         .needs("alone", "1.0.0", &["top"])
         .needs("shared", "1.0.0", &["other", "top"])
         .wants("other", "1.0.0")
         .declares("middle", ">=13");
-    assert_eq!(subject.done()[..2], ["install shared", "install other"]);
+    assert_eq!(input.done()[..2], ["install shared", "install other"]);
     assert_eq!(
-        subject.blocked(),
+        input.blocked(),
         [
             "alone: only top needs it, which is blocked",
             "middle: 1.0.0 needs Grafana `>=13`, and this is 12.1.0",
@@ -286,35 +282,34 @@ fn what_needs_something_that_is_blocked_is_blocked_and_so_is_what_is_only_there_
 
 #[test]
 fn what_must_not_be_used_is_blocked_but_may_stay() {
-    let mut subject = subject().wants("app", "1.0.0");
+    let mut input = input().wants("app", "1.0.0");
     let stopped = Some(Obstacle::new("an alert stops it"));
-    subject.known.insert(id("app"), KnownVersion { stopped, ..KnownVersion::default() });
-    assert_eq!(subject.blocked(), ["app: an alert stops it"]);
-    assert_eq!(subject.has("app", "1.0.0", &[]).blocked().len(), 0);
+    input.known.insert(id("app"), KnownVersion { stopped, ..KnownVersion::default() });
+    assert_eq!(input.blocked(), ["app: an alert stops it"]);
+    assert_eq!(input.has("app", "1.0.0", &[]).blocked().len(), 0);
 }
 
 #[test]
 fn a_lock_for_another_platform_brings_no_package() {
-    let mut subject = subject().wants("app", "1.0.0");
-    let packages = &mut subject.locked.as_mut().expect("a lock").plugins.get_mut(&id("app")).expect("it").packages;
+    let mut input = input().wants("app", "1.0.0");
+    let packages = &mut input.locked.as_mut().expect("a lock").plugins.get_mut(&id("app")).expect("it").packages;
     *packages = std::mem::take(packages).into_values().map(|digest| (Platform::linux_amd64(), digest)).collect();
-    assert_eq!(subject.done(), ["install app"]);
-    subject.platform = "linux-arm64".parse().expect("a platform");
-    assert_eq!(subject.blocked(), ["app: the lock has no package of 1.0.0 for linux-arm64"]);
+    assert_eq!(input.done(), ["install app"]);
+    input.platform = "linux-arm64".parse().expect("a platform");
+    assert_eq!(input.blocked(), ["app: the lock has no package of 1.0.0 for linux-arm64"]);
 }
 
 #[test]
 fn the_quota_blocks_the_installations_that_go_over_it() {
-    let mut subject = subject().wants("a", "1.0.0").wants("b", "1.0.0").wants("c", "1.0.0").needs("d", "1.0.0", &["c"]);
-    subject =
-        subject.has("one", "1.0.0", &[]).has("two", "1.0.0", &[]).has("brought", "1.0.0", &[]).pins("brought", None);
-    subject.quota = Some(4);
-    assert_eq!(subject.done(), ["install a", "install b"]);
+    let mut input = input().wants("a", "1.0.0").wants("b", "1.0.0").wants("c", "1.0.0").needs("d", "1.0.0", &["c"]);
+    input = input.has("one", "1.0.0", &[]).has("two", "1.0.0", &[]).has("brought", "1.0.0", &[]).pins("brought", None);
+    input.quota = Some(4);
+    assert_eq!(input.done(), ["install a", "install b"]);
     assert_eq!(
-        subject.blocked(),
+        input.blocked(),
         ["c: it needs d, which is blocked", "d: the workspace may have 4 plugins, and 2 are installed",]
     );
-    let roomier = subject.unwanted("one");
+    let roomier = input.unwanted("one");
     assert_eq!(roomier.done(), ["install a", "install b", "uninstall one"], "{:?}", roomier.blocked());
     let mut wide = roomier;
     wide.quota = Some(5);
@@ -323,7 +318,7 @@ fn the_quota_blocks_the_installations_that_go_over_it() {
 
 #[test]
 fn what_grafana_preinstalls_in_a_version_is_not_changed_and_otherwise_comes_back() {
-    let subject = subject()
+    let input = input()
         .wants("pinned", "2.0.0")
         .wants("same", "1.0.0")
         .unwanted("kept")
@@ -336,8 +331,8 @@ fn what_grafana_preinstalls_in_a_version_is_not_changed_and_otherwise_comes_back
         .pins("same", Some("1.0.0"))
         .pins("kept", Some("1.0.0"))
         .pins("loose", None);
-    assert_eq!(subject.done(), ["unchanged same", "uninstall loose"]);
-    let decision = decide(&subject);
+    assert_eq!(input.done(), ["unchanged same", "uninstall loose"]);
+    let decision = decide(&input);
     let rows: Vec<_> = decision.blocked.iter().map(|row| row.plugin.as_str()).collect();
     assert_eq!(rows, ["kept", "pinned"]);
     assert!(decision.blocked.iter().all(|row| row.hint.as_deref().is_some_and(|hint| hint.contains("`preinstall`"))));
@@ -347,23 +342,23 @@ fn what_grafana_preinstalls_in_a_version_is_not_changed_and_otherwise_comes_back
 
 #[test]
 fn drift_is_what_neither_the_lock_nor_we_put_there() {
-    let subject = subject().wants("app", "2.0.0").has("app", "1.5.0", &[]);
-    assert!(!decide(&subject).actions[0].drift, "nothing was known");
-    let drifted = subject.clone().knew("app", "1.0.0");
-    let action = &decide(&drifted).actions[0];
+    let input = input().wants("app", "2.0.0").has("app", "1.5.0", &[]);
+    assert!(!decide(&input).changes[0].drift, "nothing was known");
+    let drifted = input.clone().knew("app", "1.0.0");
+    let action = &decide(&drifted).changes[0];
     assert!(action.drift && action.reason.contains("1.5.0 is installed, but 1.0.0 was"), "{action:?}");
-    assert!(!decide(&subject.clone().knew("app", "1.5.0")).actions[0].drift, "it is as we left it");
-    let there_already = super::tests::subject().wants("app", "2.0.0").has("app", "2.0.0", &[]).knew("app", "1.0.0");
-    assert!(!decide(&there_already).actions[0].drift, "it is as the lock says");
-    let gone = super::tests::subject().wants("app", "2.0.0").knew("app", "1.0.0");
-    assert!(decide(&gone).actions[0].drift);
-    let unwanted = super::tests::subject().unwanted("app").has("app", "3.0.0", &[]).knew("app", "1.0.0");
-    assert!(decide(&unwanted).actions[0].drift);
+    assert!(!decide(&input.clone().knew("app", "1.5.0")).changes[0].drift, "it is as we left it");
+    let there_already = super::tests::input().wants("app", "2.0.0").has("app", "2.0.0", &[]).knew("app", "1.0.0");
+    assert!(!decide(&there_already).changes[0].drift, "it is as the lock says");
+    let gone = super::tests::input().wants("app", "2.0.0").knew("app", "1.0.0");
+    assert!(decide(&gone).changes[0].drift);
+    let unwanted = super::tests::input().unwanted("app").has("app", "3.0.0", &[]).knew("app", "1.0.0");
+    assert!(decide(&unwanted).changes[0].drift);
 }
 
 #[test]
 fn servers_are_held_to_what_they_may_bring_along_and_what_needs_others_is_held_first() {
-    let subject = subject()
+    let input = input()
         .wants("app", "2.0.0")
         .needs("source", "1.0.0", &["app"])
         .needs("base", "1.0.0", &["source"])
@@ -372,24 +367,24 @@ fn servers_are_held_to_what_they_may_bring_along_and_what_needs_others_is_held_f
         .has("base", "1.0.0", &[])
         .has("other", "1.0.0", &[]);
     assert_eq!(
-        subject.done(),
+        input.done(),
         ["unchanged base", "unchanged other", "unchanged source", "install app", "hold source", "hold base"]
     );
-    let hold = &decide(&subject).actions[4];
-    assert_eq!((hold.from.clone(), hold.action), (hold.to.clone(), Change::Repin));
+    let hold = &decide(&input).changes[4];
+    assert_eq!((hold.from.clone(), hold.kind), (hold.to.clone(), Change::Repin));
     assert!(hold.package.is_some() && hold.reason.starts_with("app is changed"), "{hold:?}");
-    let mut unknown = subject.clone();
-    unknown.there().grafana = None;
-    assert_eq!(unknown.done(), subject.done());
-    let folder = PlannerInput { is_server: false, ..subject.clone() };
+    let mut unknown = input.clone();
+    unknown.snapshot().grafana = None;
+    assert_eq!(unknown.done(), input.done());
+    let folder = PlannerInput { is_server: false, ..input.clone() };
     assert!(folder.done().iter().all(|step| !step.starts_with("hold")));
-    let still = subject.has("app", "2.0.0", &[]);
+    let still = input.has("app", "2.0.0", &[]);
     assert!(still.done().iter().all(|step| step.starts_with("unchanged")), "{:?}", still.done());
 }
 
 #[test]
 fn servers_before_12_get_dependents_first_and_are_held_only_to_what_is_not_changed() {
-    let subject = subject()
+    let input = input()
         .wants("app", "2.0.0")
         .needs("source", "2.0.0", &["app", "other"])
         .needs("base", "1.0.0", &["source"])
@@ -398,22 +393,21 @@ fn servers_before_12_get_dependents_first_and_are_held_only_to_what_is_not_chang
         .has("source", "1.0.0", &[])
         .has("base", "1.0.0", &[]);
     for grafana in ["8.5.0", "10.4.0", "11.2.0", "11.6.0"] {
-        let mut old = subject.clone();
-        old.there().grafana = Some(grafana.parse().expect("a version"));
+        let mut old = input.clone();
+        old.snapshot().grafana = Some(grafana.parse().expect("a version"));
         assert_eq!(
             old.done(),
             ["upgrade app", "install other", "upgrade source", "unchanged base", "hold base"],
             "{grafana}"
         );
-        let brought: Vec<_> = decide(&old).actions.iter().map(|action| action.brought_by.clone()).collect();
+        let brought: Vec<_> = decide(&old).changes.iter().map(|action| action.brought_by.clone()).collect();
         assert_eq!(brought, [vec![], vec![], vec![id("app"), id("other")], vec![], vec![]]);
         let folder = PlannerInput { is_server: false, ..old.clone() };
         assert_eq!(folder.done(), ["unchanged base", "upgrade source", "upgrade app", "install other"]);
-        assert!(decide(&folder).actions.iter().all(|action| action.brought_by.is_empty()));
+        assert!(decide(&folder).changes.iter().all(|action| action.brought_by.is_empty()));
     }
-    let circle =
-        super::tests::subject().wants("a", "1.0.0").needs("b", "1.0.0", &["a", "c"]).needs("c", "1.0.0", &["b"]);
+    let circle = super::tests::input().wants("a", "1.0.0").needs("b", "1.0.0", &["a", "c"]).needs("c", "1.0.0", &["b"]);
     let mut circle = circle;
-    circle.there().grafana = Some("10.4.0".parse().expect("a version"));
+    circle.snapshot().grafana = Some("10.4.0".parse().expect("a version"));
     assert_eq!(circle.done(), ["install a", "install b", "install c"]);
 }

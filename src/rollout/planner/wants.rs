@@ -21,39 +21,39 @@ pub(super) struct Wants<'a> {
 }
 
 impl<'a> Wants<'a> {
-    pub(super) fn new(subject: &'a PlannerInput) -> Self {
+    pub(super) fn new(input: &'a PlannerInput) -> Self {
         let mut wants = Self {
             present: BTreeMap::new(),
             absent: BTreeSet::new(),
             refused: BTreeMap::new(),
             stale: BTreeSet::new(),
         };
-        for (id, asked) in &subject.asked {
-            let locked = subject.locked.as_ref().and_then(|locked| locked.plugins.get(id));
+        for (id, asked) in &input.asked {
+            let locked = input.locked.as_ref().and_then(|locked| locked.plugins.get(id));
             match (asked, locked) {
                 (Requested::Both, _) => drop(wants.refused.insert(id, contradiction())),
                 (Requested::Absent, None) => drop(wants.absent.insert(id)),
                 (Requested::Absent, Some(locked)) => {
                     let reason = format!("the manifest removes it, but the lock still has {}", describe(locked));
-                    wants.refused.insert(id, Obstacle::of_lock(reason));
+                    wants.refused.insert(id, Obstacle::outdated_lock(reason));
                 }
-                (Requested::Present(_), None) => drop(wants.refused.insert(id, not_locked(subject, id))),
+                (Requested::Present(_), None) => drop(wants.refused.insert(id, not_locked(input, id))),
                 (Requested::Present(ranges), Some(locked)) => match out_of_range(locked, ranges) {
                     Some(obstacle) => drop(wants.refused.insert(id, obstacle)),
                     None => drop(wants.present.insert(id, locked)),
                 },
             }
         }
-        wants.add_needed(subject);
+        wants.add_needed(input);
         wants
     }
 
     /// Adds the locked dependencies of requested plugins.
-    fn add_needed(&mut self, subject: &'a PlannerInput) {
-        let Some(locked) = &subject.locked else { return };
-        let is_asked = |id: &PluginId| matches!(subject.asked.get(id), Some(Requested::Present(_)));
+    fn add_needed(&mut self, input: &'a PlannerInput) {
+        let Some(locked) = &input.locked else { return };
+        let is_asked = |id: &PluginId| matches!(input.asked.get(id), Some(Requested::Present(_)));
         let mut wanted: BTreeSet<&PluginId> = locked.plugins.keys().filter(|id| is_asked(id)).collect();
-        let mut others: Vec<_> = locked.plugins.iter().filter(|(id, _)| !subject.asked.contains_key(*id)).collect();
+        let mut others: Vec<_> = locked.plugins.iter().filter(|(id, _)| !input.asked.contains_key(*id)).collect();
         loop {
             let (needed, rest): (Vec<_>, Vec<_>) =
                 others.into_iter().partition(|(_, plugin)| is_needed(plugin, &wanted));
@@ -91,11 +91,11 @@ fn contradiction() -> Obstacle {
     }
 }
 
-fn not_locked(subject: &PlannerInput, id: &PluginId) -> Obstacle {
-    match (&subject.locked, subject.missing.get(id)) {
+fn not_locked(input: &PlannerInput, id: &PluginId) -> Obstacle {
+    match (&input.locked, input.missing.get(id)) {
         (None, Some(why)) => why.clone(),
-        (None, None) => Obstacle::of_lock("the lock has no entry for this workspace"),
-        (Some(_), None) => Obstacle::of_lock("the lock has no version of it"),
+        (None, None) => Obstacle::outdated_lock("the lock has no entry for this workspace"),
+        (Some(_), None) => Obstacle::outdated_lock("the lock has no version of it"),
         (Some(_), Some(why)) => Obstacle {
             reason: format!("the lock has no version of it: {}", why.reason),
             hint: why.hint.clone().or_else(|| Some(super::LOCK_HINT.to_owned())),
@@ -106,5 +106,5 @@ fn not_locked(subject: &PlannerInput, id: &PluginId) -> Obstacle {
 fn out_of_range(locked: &LockedPlugin, ranges: &[VersionRange]) -> Option<Obstacle> {
     let range = ranges.iter().find(|range| !range.allows(&locked.version))?;
     let reason = format!("the manifest requests `{range}`, but the lock has {}", locked.version);
-    Some(Obstacle::of_lock(reason))
+    Some(Obstacle::outdated_lock(reason))
 }

@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    KnownVersion, Obstacle, PlannerInput, Present, There, WorkspaceDecision, blocked, links::Links, wants::Wants,
+    KnownVersion, Obstacle, PlannerInput, PlannerSnapshot, Present, WorkspaceDecision, blocked, links::Links,
+    wants::Wants,
 };
 use crate::{
     diagnostic::Diagnose as _,
@@ -18,8 +19,8 @@ use crate::{
 
 /// One workspace while its actions are decided.
 pub(super) struct WorkspacePlanner<'a> {
-    subject: &'a PlannerInput,
-    there: &'a There,
+    input: &'a PlannerInput,
+    snapshot: &'a PlannerSnapshot,
     wants: Wants<'a>,
     /// The plugins to have, and what is done for each.
     verbs: BTreeMap<&'a PluginId, Change>,
@@ -31,12 +32,13 @@ pub(super) struct WorkspacePlanner<'a> {
 }
 
 impl<'a> WorkspacePlanner<'a> {
-    pub(super) fn new(subject: &'a PlannerInput, there: &'a There, mut wants: Wants<'a>) -> Self {
-        let verb = |(id, locked): (&&'a PluginId, &&LockedPlugin)| (*id, verb(there.plugins.get(*id), &locked.version));
+    pub(super) fn new(input: &'a PlannerInput, snapshot: &'a PlannerSnapshot, mut wants: Wants<'a>) -> Self {
+        let verb =
+            |(id, locked): (&&'a PluginId, &&LockedPlugin)| (*id, verb(snapshot.plugins.get(*id), &locked.version));
         let verbs = wants.present.iter().map(verb).collect();
         let blocked = std::mem::take(&mut wants.refused);
-        let links = links(subject, there, &wants);
-        Self { subject, there, wants, verbs, links, blocked, removed: BTreeSet::new() }
+        let links = links(input, snapshot, &wants);
+        Self { input, snapshot, wants, verbs, links, blocked, removed: BTreeSet::new() }
     }
 
     pub(super) fn decide(mut self) -> WorkspaceDecision {
@@ -45,12 +47,12 @@ impl<'a> WorkspacePlanner<'a> {
         self.remove();
         self.keep_to_quota();
         let mut decision = WorkspaceDecision {
-            actions: self.actions(),
+            changes: self.actions(),
             unmanaged: self.unmanaged(),
             warnings: self.warnings(),
             ..WorkspaceDecision::default()
         };
-        decision.blocked = self.blocked.iter().map(|(id, obstacle)| blocked(self.subject, id, obstacle)).collect();
+        decision.blocked = self.blocked.iter().map(|(id, obstacle)| blocked(self.input, id, obstacle)).collect();
         decision
     }
 
@@ -59,7 +61,7 @@ impl<'a> WorkspacePlanner<'a> {
     }
 
     fn known(&self, id: &PluginId) -> Option<&'a KnownVersion> {
-        self.subject.known.get(id)
+        self.input.known.get(id)
     }
 
     fn block_changes(&mut self) {
@@ -79,7 +81,7 @@ impl<'a> WorkspacePlanner<'a> {
         if let Some(stopped) = self.known(id).and_then(|known| known.stopped.clone()) {
             return Some(stopped);
         }
-        if let Some(Some(pinned)) = self.there.preinstalled.get(id) {
+        if let Some(Some(pinned)) = self.snapshot.preinstalled.get(id) {
             let text = format!("the configuration of Grafana preinstalls {pinned}, and refuses every other version");
             return Some(pinned_hint(text));
         }
@@ -87,32 +89,32 @@ impl<'a> WorkspacePlanner<'a> {
     }
 
     fn no_install_route(&self) -> Option<Obstacle> {
-        let grafana = self.there.grafana.as_ref().filter(|_| self.subject.is_server)?;
+        let grafana = self.snapshot.grafana.as_ref().filter(|_| self.input.is_server)?;
         let error = grafana.check_install_route().err()?;
         Some(Obstacle { reason: error.to_string(), hint: error.hint() })
     }
 
     fn other_platform(&self, locked: &LockedPlugin) -> Option<Obstacle> {
-        let platform = &self.subject.platform;
+        let platform = &self.input.platform;
         let lacks = !locked.packages.is_empty() && platform.choose(locked.packages.keys()).is_none();
         let reason = format!("the lock has no package of {} for {platform}", locked.version);
-        lacks.then(|| Obstacle::of_lock(reason))
+        lacks.then(|| Obstacle::outdated_lock(reason))
     }
 
     /// A lock is made for one version of Grafana, which may have changed since.
     fn other_grafana(&self, id: &PluginId, locked: &LockedPlugin) -> Option<Obstacle> {
-        let grafana = self.there.grafana.as_ref()?;
+        let grafana = self.snapshot.grafana.as_ref()?;
         let declared = self.known(id)?.grafana_dependency.as_deref();
         if works_with(declared, grafana) {
             return None;
         }
         let range = declared.unwrap_or_default().escape_debug();
-        let then = self.subject.locked.as_ref().and_then(|locked| locked.grafana.as_ref());
+        let then = self.input.locked.as_ref().and_then(|locked| locked.grafana.as_ref());
         let then = then
             .filter(|then| *then != grafana)
             .map_or_else(String::new, |then| format!("; the lock was made for {then}"));
         let reason = format!("{} needs Grafana `{range}`, and this is {grafana}{then}", locked.version);
-        Some(Obstacle::of_lock(reason))
+        Some(Obstacle::outdated_lock(reason))
     }
 
     /// Blocks the dependents of blocked plugins, and the dependencies that only blocked plugins have.
@@ -132,7 +134,7 @@ impl<'a> WorkspacePlanner<'a> {
             return Some(Obstacle::new(format!("it needs {need}, which is blocked")));
         }
         let LockReason::NeededBy(by) = &self.wants.present.get(id)?.reason else { return None };
-        if self.subject.asked.contains_key(id) {
+        if self.input.asked.contains_key(id) {
             return None;
         }
         let wanted = by.iter().filter(|by| self.wants.present.contains_key(by) || self.blocked.contains_key(by));
@@ -144,8 +146,8 @@ impl<'a> WorkspacePlanner<'a> {
 
     /// Decides the removals: pinned plugins and those that others still need stay.
     fn remove(&mut self) {
-        let installed = |id: &&&PluginId| self.there.plugins.contains_key(**id);
-        let is_pinned = |id: &&PluginId| matches!(self.there.preinstalled.get(*id), Some(Some(_)));
+        let installed = |id: &&&PluginId| self.snapshot.plugins.contains_key(**id);
+        let is_pinned = |id: &&PluginId| matches!(self.snapshot.preinstalled.get(*id), Some(Some(_)));
         let (pinned, removed): (Vec<_>, Vec<_>) =
             self.wants.absent.iter().filter(installed).copied().partition(is_pinned);
         self.removed = removed.into_iter().collect();
@@ -165,12 +167,12 @@ impl<'a> WorkspacePlanner<'a> {
 
     /// Returns a plugin that stays or is installed, and depends on this one.
     fn user_of(&self, id: &PluginId) -> Option<&'a PluginId> {
-        let stays = self.there.plugins.keys().filter(|other| !self.removed.contains(other));
+        let stays = self.snapshot.plugins.keys().filter(|other| !self.removed.contains(other));
         let comes = self.verbs.keys().copied().filter(|other| self.is_change(other));
         // A blocked plugin keeps its version and its dependencies.
         let still_needs = |other: &PluginId| {
             self.blocked.contains_key(other)
-                && self.there.plugins.get(other).is_some_and(|there| there.needs.contains(id))
+                && self.snapshot.plugins.get(other).is_some_and(|snapshot| snapshot.needs.contains(id))
         };
         let needs = |other: &PluginId| self.links.needs(other).any(|need| need == id) || still_needs(other);
         stays.chain(comes).find(|other| *other != id && needs(other))
@@ -178,11 +180,11 @@ impl<'a> WorkspacePlanner<'a> {
 
     /// Blocks the last installations, which exceed the quota.
     fn keep_to_quota(&mut self) {
-        let Some(quota) = self.subject.quota else { return };
-        let counts = |id: &&PluginId| !self.there.preinstalled.contains_key(*id);
-        let there = self.there.plugins.keys().filter(counts).count();
+        let Some(quota) = self.input.quota else { return };
+        let counts = |id: &&PluginId| !self.snapshot.preinstalled.contains_key(*id);
+        let snapshot = self.snapshot.plugins.keys().filter(counts).count();
         let gone = self.removed.iter().copied().filter(counts).count();
-        let mut free = (quota + gone).saturating_sub(there);
+        let mut free = (quota + gone).saturating_sub(snapshot);
         for id in self.links.sorted(self.verbs.keys().copied()) {
             if self.verbs[id] != Change::Install || !self.is_change(id) {
                 continue;
@@ -191,7 +193,7 @@ impl<'a> WorkspacePlanner<'a> {
                 free -= 1;
                 continue;
             }
-            let reason = format!("the workspace may have {quota} plugins, and {there} are installed");
+            let reason = format!("the workspace may have {quota} plugins, and {snapshot} are installed");
             let hint = Some("remove other plugins first, or ask AWS for a higher quota".to_owned());
             self.blocked.insert(id, Obstacle { reason, hint });
             self.spread();
@@ -214,7 +216,7 @@ impl<'a> WorkspacePlanner<'a> {
 
     /// Returns whether dependents are changed before their dependencies (see [`dependents_first`]).
     fn has_dependents_first(&self) -> bool {
-        self.subject.is_server && self.there.grafana.as_ref().is_some_and(dependents_first)
+        self.input.is_server && self.snapshot.grafana.as_ref().is_some_and(dependents_first)
     }
 
     /// Writes down for every change which changes before it bring its plugin along.
@@ -229,7 +231,7 @@ impl<'a> WorkspacePlanner<'a> {
 
     fn action(&self, id: &PluginId) -> PlannedChange {
         let (locked, verb) = (self.wants.present[id], self.verbs[id]);
-        let present = self.there.plugins.get(id);
+        let present = self.snapshot.plugins.get(id);
         let mut reason = locked.reason.to_string();
         if verb == Change::Reinstall
             && let Some(fault) = present.and_then(|present| present.fault.as_deref())
@@ -241,9 +243,9 @@ impl<'a> WorkspacePlanner<'a> {
             reason = format!("{reason}; {drift}");
         }
         PlannedChange {
-            workspace: self.subject.name.clone(),
+            workspace: self.input.name.clone(),
             plugin: id.clone(),
-            action: verb,
+            kind: verb,
             from: present.and_then(|present| present.version.clone()),
             to: Some(locked.version.clone()),
             reason,
@@ -254,9 +256,9 @@ impl<'a> WorkspacePlanner<'a> {
     }
 
     fn package(&self, locked: &LockedPlugin) -> PlannedPackage {
-        let key = self.subject.platform.choose(locked.packages.keys());
+        let key = self.input.platform.choose(locked.packages.keys());
         PlannedPackage {
-            platform: key.unwrap_or(&self.subject.platform).clone(),
+            platform: key.unwrap_or(&self.input.platform).clone(),
             digest: key.and_then(|key| locked.packages.get(key)).map(ToString::to_string),
         }
     }
@@ -268,10 +270,10 @@ impl<'a> WorkspacePlanner<'a> {
             reason = format!("{reason}; {drift}");
         }
         PlannedChange {
-            workspace: self.subject.name.clone(),
+            workspace: self.input.name.clone(),
             plugin: id.clone(),
-            action: Change::Uninstall,
-            from: self.there.plugins.get(id).and_then(|present| present.version.clone()),
+            kind: Change::Uninstall,
+            from: self.snapshot.plugins.get(id).and_then(|present| present.version.clone()),
             to: None,
             reason,
             drift: drift.is_some(),
@@ -283,7 +285,7 @@ impl<'a> WorkspacePlanner<'a> {
     /// Returns the re-pins of dependencies that a server may change with their dependents, dependents first: re-pinning a
     /// dependent may change its dependencies again. What is changed after its dependents anyway needs none.
     fn holds(&self, order: &[&'a PluginId]) -> Vec<PlannedChange> {
-        if !self.subject.is_server {
+        if !self.input.is_server {
             return Vec::new();
         }
         let changed: Vec<_> = order.iter().copied().filter(|id| self.is_change(id)).collect();
@@ -307,9 +309,9 @@ impl<'a> WorkspacePlanner<'a> {
         let by = by.map_or("a dependent plugin", |by| by.as_str());
         let locked = self.wants.present[id];
         PlannedChange {
-            workspace: self.subject.name.clone(),
+            workspace: self.input.name.clone(),
             plugin: id.clone(),
-            action: Change::Repin,
+            kind: Change::Repin,
             from: Some(locked.version.clone()),
             to: Some(locked.version.clone()),
             reason: format!("{by} is changed, and the server may install another version with it"),
@@ -321,8 +323,8 @@ impl<'a> WorkspacePlanner<'a> {
 
     /// Returns how the installed version differs from the lock and from the last known one.
     fn drift(&self, id: &PluginId, locked: Option<&PluginVersion>) -> Option<String> {
-        let last = self.subject.last_known.get(id)?;
-        let Some(present) = self.there.plugins.get(id) else {
+        let last = self.input.last_known.get(id)?;
+        let Some(present) = self.snapshot.plugins.get(id) else {
             return Some(format!("it is absent, but {last} was installed when it was last known"));
         };
         let version = present.version.as_ref()?;
@@ -334,9 +336,9 @@ impl<'a> WorkspacePlanner<'a> {
         let managed = |id: &PluginId| {
             self.verbs.contains_key(id) || self.wants.absent.contains(id) || self.blocked.contains_key(id)
         };
-        let others = self.there.plugins.iter().filter(|(id, _)| !managed(id));
+        let others = self.snapshot.plugins.iter().filter(|(id, _)| !managed(id));
         let unmanaged = |(id, present): (&PluginId, &Present)| Unmanaged {
-            workspace: self.subject.name.clone(),
+            workspace: self.input.name.clone(),
             plugin: id.clone(),
             version: present.version.clone(),
         };
@@ -345,14 +347,14 @@ impl<'a> WorkspacePlanner<'a> {
 
     fn warnings(&self) -> Vec<Warning> {
         let warning = |id: &PluginId, text: String| Warning {
-            workspace: self.subject.name.clone(),
+            workspace: self.input.name.clone(),
             plugin: Some(id.clone()),
             text,
         };
         let unchanged = self.verbs.iter().filter(|(_, verb)| **verb == Change::None).map(|(id, _)| *id);
         let unfit = unchanged.filter_map(|id| Some((id, self.other_grafana(id, self.wants.present[id])?.reason)));
         let mut warnings: Vec<_> = unfit.map(|(id, reason)| warning(id, reason)).collect();
-        let again = self.removed.iter().filter(|id| self.there.preinstalled.contains_key(**id));
+        let again = self.removed.iter().filter(|id| self.snapshot.preinstalled.contains_key(**id));
         warnings.extend(again.map(|id| {
             warning(
                 id,
@@ -384,7 +386,7 @@ fn verb(present: Option<&Present>, to: &PluginVersion) -> Change {
 }
 
 /// Returns the dependencies in the wanted state: from the catalog, the lock, and the installed plugins.
-fn links<'a>(subject: &'a PlannerInput, there: &'a There, wants: &Wants<'a>) -> Links<'a> {
+fn links<'a>(input: &'a PlannerInput, snapshot: &'a PlannerSnapshot, wants: &Wants<'a>) -> Links<'a> {
     let mut links = Links::default();
     for (id, locked) in &wants.present {
         if let LockReason::NeededBy(by) = &locked.reason {
@@ -393,16 +395,16 @@ fn links<'a>(subject: &'a PlannerInput, there: &'a There, wants: &Wants<'a>) -> 
             }
         }
     }
-    for (id, present) in &there.plugins {
+    for (id, present) in &snapshot.plugins {
         // The dependencies of the wanted version count, not those of the version that it replaces.
-        let of_wanted = subject.known.get(id).filter(|_| wants.present.contains_key(id));
+        let of_wanted = input.known.get(id).filter(|_| wants.present.contains_key(id));
         let needs = of_wanted.and_then(|known| known.needs.as_ref()).unwrap_or(&present.needs);
         for need in needs {
             links.add(id, need);
         }
     }
-    for (id, _) in wants.present.iter().filter(|(id, _)| !there.plugins.contains_key(**id)) {
-        let needs = subject.known.get(*id).and_then(|known| known.needs.as_ref());
+    for (id, _) in wants.present.iter().filter(|(id, _)| !snapshot.plugins.contains_key(**id)) {
+        let needs = input.known.get(*id).and_then(|known| known.needs.as_ref());
         for need in needs.into_iter().flatten() {
             links.add(id, need);
         }

@@ -203,8 +203,8 @@ impl<'a> Builder<'a> {
     }
 
     fn add_source(&mut self, source: &'a SourceReference, base: &Use, uses: &mut Uses, origin: &Origin<'a>) {
-        let place = origin.place.clone().or_else(|| base.name.as_deref().map(Rc::from));
-        let origin = origin.at(place);
+        let panel_location = origin.place.clone().or_else(|| base.name.as_deref().map(Rc::from));
+        let origin = origin.at(panel_location);
         let reference = source.name.clone().filter(|name| name.contains('$') || name.contains("[["));
         for meaning in self.sources.resolve(source, origin.variables) {
             let (plugin, datasource) = match meaning {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use plugport::exposed::{
-    fleet::settle::{Bounds, Event as Answer, NextStep, PendingChange, PluginState},
+    fleet::settle::{Bounds, Event as Answer, NextStep, PendingChange, ServerPluginState},
     model::{Presence, Timestamp, WorkspaceName},
     rollout::{Cause, Gate, Observation, Probe, Record, Task, TaskResult},
 };
@@ -75,21 +75,21 @@ impl Simulation {
         let Some(wanted) = rollback.target.presence().filter(|target| **target != Presence::Unknown).cloned() else {
             return Err(Violation(format!("it is rolled back to {:?}", rollback.target)));
         };
-        let first = step.to.map_or(PluginState::Absent, |to| crate::world::Truth::Loaded(to).state());
+        let first = step.to.map_or(ServerPluginState::Absent, |to| crate::world::Truth::Loaded(to).state());
         let former = first.clone();
         Ok(Some(Aim { step, wanted, is_back: true, is_settling, first, former, rollback: Some(rollback) }))
     }
 
     /// Returns what was there when the workspace was prepared.
-    fn at_first(&mut self, site: usize, step: StepScene) -> Result<PluginState, Violation> {
+    fn at_first(&mut self, site: usize, step: StepScene) -> Result<ServerPluginState, Violation> {
         self.remember(site);
         let baseline = self.baselines[site].as_ref();
         let seen = baseline.and_then(|baseline| baseline.plugins.get(crate::scene::plugin(step.plugin)));
         let Some(seen) = seen else { return Err(Violation("a step without a baseline".to_owned())) };
         Ok(match (&seen.error, &seen.version) {
-            (Some(code), version) => PluginState::Broken { code: code.clone(), version: version.clone() },
-            (None, version) if seen.installed => PluginState::Loaded { version: version.clone() },
-            _ => PluginState::Absent,
+            (Some(code), version) => ServerPluginState::Broken { code: code.clone(), version: version.clone() },
+            (None, version) if seen.installed => ServerPluginState::Loaded { version: version.clone() },
+            _ => ServerPluginState::Absent,
         })
     }
 

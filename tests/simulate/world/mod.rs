@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use fastrand::Rng;
 use plugport::exposed::{
-    fleet::settle::{Event, PluginState},
+    fleet::settle::{Event, ServerPluginState},
     model::{Change, PluginId, PluginVersion, Presence},
     rollout::{DataSourceSeen, HealthCheck, Observation, PluginSeen, Probe},
 };
@@ -50,12 +50,12 @@ impl Truth {
         }
     }
 
-    pub(crate) fn state(self) -> PluginState {
+    pub(crate) fn state(self) -> ServerPluginState {
         match self {
-            Self::Absent => PluginState::Absent,
-            Self::Loaded(place) => PluginState::Loaded { version: Some(version(place).clone()) },
+            Self::Absent => ServerPluginState::Absent,
+            Self::Loaded(place) => ServerPluginState::Loaded { version: Some(version(place).clone()) },
             Self::Broken(place) => {
-                PluginState::Broken { code: "signatureInvalid".to_owned(), version: Some(version(place).clone()) }
+                ServerPluginState::Broken { code: "signatureInvalid".to_owned(), version: Some(version(place).clone()) }
             }
         }
     }
@@ -134,7 +134,7 @@ pub(crate) struct World {
 #[derive(Clone, Debug)]
 pub(crate) enum Heard {
     Observation(Box<Observation>),
-    State(PluginState),
+    State(ServerPluginState),
     Answer(Event),
     TokenRefused,
     Unreachable,

@@ -1,8 +1,8 @@
 //! What a Grafana holds that plugins are used by, one question at a time.
 //!
-//! *Invariant:* a list is whole or an error: what a page of it lacks is not passed over. Whether the caller may see all
-//! that there is, a list does not tell; [`Rights`] does.
-//! *Not for:* what a dashboard's document says, or remembering it.
+//! *Invariant:* a list is complete or an error: a missing page is an error. Whether the caller may see everything
+//! is answered by [`Rights`], not by a list.
+//! *Not for:* parsing the document of a dashboard, or storing it.
 
 mod organisations;
 mod rights;
@@ -26,7 +26,7 @@ use crate::{
 
 /// How many items a page of a list has. Grafana gives at most 5,000 hits (`pkg/services/search`).
 const PAGE: usize = 1000;
-/// Library panels come in smaller pages: each has its whole model.
+/// Library panels are read in smaller pages: each has its whole model.
 const PANELS: usize = 100;
 /// No list is longer than this many pages.
 const MAX_PAGES: usize = 1000;
@@ -36,11 +36,11 @@ const DASHBOARDS: &str = "dashboard.grafana.app";
 /// A dashboard as a list has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ListedDashboard {
-    /// What the list tells of it.
+    /// Its entry in the list.
     pub info: DashboardInfo,
-    /// A text that is another one after each change of the dashboard, where the server tells one.
+    /// A text that differs after each change of the dashboard, if the server has one.
     pub marker: Option<String>,
-    /// The API group that it is in besides, where the server has one; asked for once for all dashboards of a list.
+    /// The API group of dashboards, if the server has one; requested once for all dashboards of a list.
     pub group: Option<Arc<ApiGroup>>,
 }
 
@@ -55,14 +55,14 @@ pub struct ApiGroup {
 /// The data sources of an organisation.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct DataSources {
-    /// As they are told.
+    /// The data sources.
     pub sources: Vec<DataSourceInfo>,
-    /// Why some may be missing: what is known is from the settings of the web pages, since the list was refused.
+    /// Why some may be missing: the list was refused, so they were read from the settings of the web pages.
     pub refused: Option<String>,
 }
 
 impl Grafana {
-    /// Returns all dashboards that the caller sees, with marks of their state where the server tells them (Grafana 12 and
+    /// Returns all dashboards that the caller sees, with marks of their state if the server has them (Grafana 12 and
     /// newer: `metadata.resourceVersion` below `/apis`); a dashboard without one has to be read to know.
     pub async fn dashboards(&self) -> Result<Vec<ListedDashboard>, WorkspaceError> {
         let (hits, (group, mut markers)) = tokio::try_join!(self.hits("dash-db"), self.group_and_markers())?;
@@ -73,13 +73,13 @@ impl Grafana {
         hits.iter().map(listed).collect()
     }
 
-    /// Returns the document of a dashboard, and what it tells of the dashboard besides.
+    /// Returns the document of a dashboard and its metadata.
     pub async fn dashboard(&self, listed: &ListedDashboard) -> Result<(DashboardInfo, Value), WorkspaceError> {
         let uid = listed.info.uid.as_str();
         let answer = match self.get("a dashboard", &["api", "dashboards", "uid", uid], &[]).await {
             // A dashboard of the newer schema is not shown in the older one.
             Err(error) if error.status() == Some(406) => return self.dashboard_by_group(listed).await,
-            // Before Grafana 5 dashboards had no uid, and their slug stands in.
+            // Before Grafana 5 dashboards had no uid: their slug is used.
             Err(error) if error.status() == Some(404) && listed.info.url.is_none() => {
                 self.get("a dashboard", &["api", "dashboards", "db", uid], &[]).await?
             }
@@ -108,7 +108,7 @@ impl Grafana {
         Ok(hits.iter().filter_map(shapes::folder).collect())
     }
 
-    /// Returns the data sources; where the list is refused, those that the caller may ask.
+    /// Returns the data sources; if the list is refused, those that the caller may query.
     pub async fn data_sources(&self) -> Result<DataSources, WorkspaceError> {
         let refused = match self.get("data sources", &["api", "datasources"], &[]).await {
             Ok(list) => {

@@ -8,7 +8,7 @@ use crate::{
     net::{Method, NetError},
 };
 
-/// The number that an organisation has where the server does not tell it: that of Grafana's first.
+/// The default number of an organisation: that of Grafana's first.
 const FIRST: i64 = 1;
 
 /// The organisations that the caller can read.
@@ -75,12 +75,12 @@ impl Grafana {
         }
     }
 
-    /// Returns the server, asked about another organisation without a trace, where it can be asked so.
+    /// Returns a connection to another organisation that leaves no trace; `None` if the server has none.
     pub async fn look_into(&self, organisation: &OrganisationInfo) -> Result<Option<Self>, WorkspaceError> {
         match self.current_organisation().await {
             Ok(current) if current == organisation.id => return Ok(Some(self.clone())),
             Ok(_) => {}
-            // The one that [`Self::organisations`] names where the server tells none: nothing is switched for it.
+            // The default of [`Self::organisations`]: no switch is needed.
             Err(error) if organisation.name.is_empty() && error.is_not_offered() => return Ok(Some(self.clone())),
             Err(error) => return Err(error),
         }

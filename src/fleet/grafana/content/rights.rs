@@ -1,4 +1,4 @@
-//! Whether the caller sees all that there is, as far as the server tells.
+//! Whether the caller may read everything.
 
 use serde_json::Value;
 
@@ -9,9 +9,9 @@ use super::super::{Grafana, WorkspaceError};
 pub enum Reach {
     /// It is.
     All,
-    /// It lacks what the caller may not read; the text says what it may.
+    /// The caller may read a part; the text says which.
     Part(String),
-    /// The server does not tell.
+    /// It cannot be determined.
     Unknown,
 }
 
@@ -73,12 +73,12 @@ const SEES_PLUGINS: [&str; 3] = ["datasources:create", "plugins:install", "plugi
 impl Grafana {
     /// Returns whether the list of installed plugins has all of them.
     pub async fn reach_of_plugins(&self) -> Result<Reach, WorkspaceError> {
-        let told = self.identity_answers().await?;
-        let identity = told.identity(self.service());
+        let answers = self.identity_answers().await?;
+        let identity = answers.identity(self.service());
         if identity.role.as_deref() == Some("Admin") || identity.is_server_admin == Some(true) {
             return Ok(Reach::All);
         }
-        Ok(match told.permissions.as_ref().and_then(Value::as_object) {
+        Ok(match answers.permissions.as_ref().and_then(Value::as_object) {
             Some(permissions) if SEES_PLUGINS.iter().any(|action| permissions.contains_key(*action)) => Reach::All,
             Some(_) => {
                 Reach::Part(format!("the credential has none of the permissions `{}`", SEES_PLUGINS.join("`, `")))

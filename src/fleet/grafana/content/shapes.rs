@@ -35,7 +35,7 @@ pub(super) fn dashboard(hit: &Value) -> Option<DashboardInfo> {
     })
 }
 
-/// Adds what the `meta` beside a dashboard's document tells.
+/// Adds the `meta` beside a dashboard's document.
 pub(super) fn with_meta(info: DashboardInfo, meta: Option<&Value>) -> DashboardInfo {
     let Some(meta) = meta else { return info };
     DashboardInfo {
@@ -49,7 +49,7 @@ pub(super) fn with_meta(info: DashboardInfo, meta: Option<&Value>) -> DashboardI
     }
 }
 
-/// Adds what the metadata of a document below `/apis` tells.
+/// Adds the metadata of a document below `/apis`.
 pub(super) fn with_annotations(info: DashboardInfo, document: &Value) -> DashboardInfo {
     let Some(metadata) = document.get("metadata") else { return info };
     let annotation = |key: &str| metadata.get("annotations").and_then(|annotations| text(annotations, key));
@@ -62,7 +62,7 @@ pub(super) fn with_annotations(info: DashboardInfo, document: &Value) -> Dashboa
     }
 }
 
-/// Reads which dashboard is in which state; the folder and the names count, since nobody reads them again otherwise.
+/// Reads the state of each dashboard; it includes the folder and the names, since they are not read again otherwise.
 pub(super) fn markers(list: &Value) -> Vec<(String, String)> {
     let items = list.get("items").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let marker = |item: &Value| {
@@ -98,7 +98,7 @@ pub(super) fn data_source(item: &Value) -> Option<DataSourceInfo> {
     })
 }
 
-/// Reads the data sources of the frontend's settings, where each stands under its name.
+/// Reads the data sources of the frontend's settings, which are keyed by name.
 pub(super) fn settings_data_sources(settings: &Value) -> Vec<DataSourceInfo> {
     let default = text(settings, "defaultDatasource");
     let sources = settings.get("datasources").and_then(Value::as_object);

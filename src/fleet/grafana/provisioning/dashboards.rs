@@ -58,7 +58,7 @@ impl Saved {
         document.get("dashboard").is_some_and(Value::is_object).then_some(Self(document))
     }
 
-    /// Returns the document with what the server tells besides: `dashboard` and `meta`.
+    /// Returns the document with its metadata: `dashboard` and `meta`.
     pub fn document(&self) -> &Value {
         &self.0
     }
@@ -69,12 +69,12 @@ impl Saved {
         found("/meta/version").or_else(|| found("/dashboard/version"))
     }
 
-    /// Returns the folder that it lies in; nothing at the top.
+    /// Returns the folder that it is in; `None` at the top.
     pub fn folder_uid(&self) -> Option<&str> {
         self.0.pointer("/meta/folderUid").and_then(Value::as_str).filter(|uid| !uid.is_empty())
     }
 
-    /// Returns whether it lies in this folder. Before Grafana 8 a dashboard names its folder by number alone.
+    /// Returns whether it is in this folder. Before Grafana 8 a dashboard names its folder by number alone.
     fn is_in(&self, folder: &Value) -> bool {
         match self.folder_uid() {
             Some(uid) => folder.get("uid").is_some_and(|found| found == uid),
@@ -124,7 +124,7 @@ impl Grafana {
     }
 
     /// Imports a bundled dashboard into a folder that is there; does nothing if that was done already. What was
-    /// imported before is replaced. Panels ask the plugin's own data source, where it has one.
+    /// imported before is replaced. Panels query the plugin's own data source, if it has one.
     pub async fn import(&self, bundled: &BundledDashboard, folder_uid: &str) -> Result<Changed, ContentError> {
         let _only_one = self.changing.lock().await;
         let goal = Goal::Imported { bundled, folder_uid };
@@ -156,7 +156,7 @@ impl Grafana {
         Ok(Changed::Done)
     }
 
-    /// Returns what stands for the placeholders of a bundled dashboard, as Grafana's own pages send it.
+    /// Returns the values for the placeholders of a bundled dashboard, as Grafana's own pages send them.
     async fn inputs(&self, plugin: &PluginId) -> Result<Value, WorkspaceError> {
         let mut sources = self.data_sources().await?.sources;
         sources.retain(|source| source.plugin == plugin.as_str());
@@ -165,7 +165,7 @@ impl Grafana {
         Ok(sources.first().map_or_else(|| json!([]), |source| input(&source.name)))
     }
 
-    /// Returns whether the plugin's present dashboard lies in that folder.
+    /// Returns whether the plugin's present dashboard is in that folder.
     pub async fn is_imported(&self, bundled: &BundledDashboard, folder_uid: &str) -> Result<bool, WorkspaceError> {
         let Some(uid) = bundled.uid.as_ref().filter(|_| bundled.is_current) else { return Ok(false) };
         let (Some(saved), Some(folder)) = (self.saved(uid).await?, self.folder(folder_uid).await?) else {
@@ -174,7 +174,7 @@ impl Grafana {
         Ok(saved.is_in(&folder))
     }
 
-    /// Puts a dashboard back as it was, into the folder where it was.
+    /// Restores a dashboard, in its former folder.
     pub async fn restore_dashboard(&self, saved: &Saved) -> Result<Changed, ContentError> {
         let _only_one = self.changing.lock().await;
         let document = saved.document();
@@ -219,7 +219,7 @@ impl Grafana {
         Ok(Changed::Done)
     }
 
-    /// Makes a snapshot of a dashboard that goes away after so many seconds, and returns its address (`POST
+    /// Makes a snapshot of a dashboard that expires after so many seconds, and returns its address (`POST
     /// /api/snapshots`). Sent once: one that may have been made is not made again.
     pub async fn snapshot(&self, dashboard: &Value, name: &str, seconds: u64) -> Result<String, ContentError> {
         let _only_one = self.changing.lock().await;

@@ -126,7 +126,7 @@ fn is_read_only(found: &Value) -> bool {
     found.get("readOnly").and_then(Value::as_bool).unwrap_or_default()
 }
 
-/// Returns what tells a data source from others, and this state of it from others.
+/// Returns the identity of a data source and of this state of it.
 fn identity(found: &Value) -> impl Iterator<Item = (String, Value)> {
     ["id", "uid", "version"].into_iter().filter_map(|key| Some((key.to_owned(), found.get(key)?.clone())))
 }
@@ -182,7 +182,7 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// Returns whether a data source was saved since it had that version; servers that count no versions do not tell.
+/// Returns whether a data source was saved since it had that version; `false` on servers without versions.
 pub(super) fn is_newer(found: &Value, than: Option<i64>) -> bool {
     than.is_none_or(|than| version(found) != Some(than))
 }

@@ -1,4 +1,4 @@
-//! What can become of a change besides success.
+//! Errors of changes of content.
 
 use super::super::WorkspaceError;
 use crate::diagnostic::{Kind, diagnose, printable};
@@ -9,7 +9,7 @@ pub enum ContentError {
     /// The workspace could not be read beforehand: nothing was sent.
     #[error(transparent)]
     Workspace(#[from] WorkspaceError),
-    /// No connection came about: nothing was sent.
+    /// There was no connection: nothing was sent.
     #[error("the {what} was not changed")]
     NotSent {
         /// What was to be changed.
@@ -17,17 +17,17 @@ pub enum ContentError {
         /// Why not.
         source: WorkspaceError,
     },
-    /// The workspace said no.
+    /// The workspace refused.
     #[error("the workspace refused to change the {what} ({status}{})", message_suffix(message.as_ref()))]
     Refused {
         /// What was to be changed.
         what: String,
         /// The HTTP status.
         status: u16,
-        /// What it said, cut short, secrets masked.
+        /// Its message, cut short, secrets masked.
         message: Option<String>,
     },
-    /// The workspace said yes, and does not show it.
+    /// The workspace accepted the change and does not show it.
     #[error("the workspace accepted the change of the {what}, but reading it back does not show it")]
     NoEffect {
         /// What was to be changed.
@@ -38,20 +38,20 @@ pub enum ContentError {
     Fruitless {
         /// What was to be changed.
         what: String,
-        /// The HTTP status, where an answer came.
+        /// The HTTP status, if there was an answer.
         status: Option<u16>,
-        /// What it said, cut short, secrets masked.
+        /// Its message, cut short, secrets masked.
         message: Option<String>,
     },
-    /// It was sent, and the workspace cannot be read: nobody knows what became of it.
+    /// It was sent, and the workspace cannot be read: the outcome is unknown.
     #[error("the workspace could not be read after the change of the {what} was sent")]
     Unknown {
         /// What was to be changed.
         what: String,
-        /// Why it cannot be read, where that is known.
+        /// Why it cannot be read, if known.
         source: Option<Box<WorkspaceError>>,
     },
-    /// It comes from a file on the server, and cannot be changed over the API: nothing was sent.
+    /// It is provisioned from a file on the server and cannot be changed over the API: nothing was sent.
     #[error("the {what} is provisioned from a file on the server")]
     ReadOnly {
         /// What was to be changed.
@@ -70,7 +70,7 @@ fn message_suffix(message: Option<&String>) -> String {
 }
 
 impl ContentError {
-    /// Returns the HTTP status, where the workspace gave one.
+    /// Returns the HTTP status, if the workspace answered with one.
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Workspace(error) | Self::NotSent { source: error, .. } => error.status(),

@@ -16,7 +16,7 @@ impl Grafana {
 
     /// Makes a folder with a unique id, or gives the one that is there this title.
     ///
-    /// One that somebody else changes at the same moment (412) is read again and tried once more.
+    /// A folder that is changed at the same moment (412) is read again and tried once more.
     pub async fn put_folder(&self, uid: &str, title: &str) -> Result<Changed, ContentError> {
         let _only_one = self.changing.lock().await;
         let goal = Goal::Folder { uid, title };

@@ -76,7 +76,7 @@ struct Request<'a> {
     hidden: &'a [Secret],
 }
 
-/// What a server said to a change.
+/// The answer of a server to a change.
 enum ChangeAnswer {
     Accepted(Value),
     Refused { status: u16, message: Option<String> },
@@ -87,8 +87,8 @@ impl Grafana {
     /// Sends a change and reads until it shows, or until the time for that is over; the answer is handed out.
     async fn bring_about(&self, request: Request<'_>, goal: Goal<'_>) -> Result<Value, ContentError> {
         let what = || goal.what();
-        let told = self.send(request, &what()).await?;
-        match told {
+        let answer = self.send(request, &what()).await?;
+        match answer {
             ChangeAnswer::Refused { status: status @ (409 | 412), message } => match self.shows(goal).await {
                 Ok(true) => Ok(Value::Null),
                 Ok(false) => Err(ContentError::Refused { what: what(), status, message }),
@@ -102,7 +102,7 @@ impl Grafana {
         }
     }
 
-    /// Sends a change; again only where the server says that it left it alone for now.
+    /// Sends a change; again only if the server did not process it (429).
     async fn send(&self, request: Request<'_>, what: &str) -> Result<ChangeAnswer, ContentError> {
         let settings = self.site.client().settings();
         let Request { method, path, body, hidden } = request;
@@ -122,7 +122,7 @@ impl Grafana {
             tries -= 1;
             let status = reply.status;
             match status {
-                // A login page says yes to everything; the reading decides.
+                // A login page answers every request with success; reading back decides.
                 200..=299 => {
                     let answer = json::parse(&bytes, Limits::CATALOG, KeyComparison::Exact).unwrap_or_default();
                     return Ok(ChangeAnswer::Accepted(answer));
@@ -194,7 +194,7 @@ impl Grafana {
         })
     }
 
-    /// Asks for something that may not be there: a 404 of Grafana itself, in JSON, says that it is not.
+    /// Reads something that may be missing: only a 404 of Grafana itself, in JSON, means that it is.
     async fn found(&self, what: &'static str, path: &[&str]) -> Result<Option<Value>, WorkspaceError> {
         match self.get(what, path, &[]).await {
             Ok(found) => Ok(Some(found)),
@@ -204,7 +204,7 @@ impl Grafana {
     }
 }
 
-/// A proxy that finds no Grafana behind itself answers 404 too, with a page or nothing; Grafana says what is missing.
+/// A proxy without a Grafana behind it answers 404 too, with a page or nothing; Grafana names what is missing.
 fn is_grafanas(error: &WorkspaceError) -> bool {
     let WorkspaceError::NotReached(error) = error else { return false };
     let NetError::Status { message: Some(message), .. } = error.as_ref() else { return false };

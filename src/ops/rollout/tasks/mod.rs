@@ -231,7 +231,7 @@ impl TaskRunner {
 }
 
 fn is_repin(planned: &PlannedChange) -> bool {
-    planned.action == Change::Repin
+    planned.kind == Change::Repin
 }
 
 /// Returns the result of a task that took too long: what may have been sent is unknown (fault W30).

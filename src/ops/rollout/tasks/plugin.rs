@@ -40,7 +40,7 @@ impl TaskRunner {
 
     async fn request(&self, planned: &PlannedChange, input: &TaskInput) -> ChangeRequest {
         let wanted = Presence::from(planned.to.as_ref());
-        let expected = match planned.action {
+        let expected = match planned.kind {
             Change::Repin => Expected::Anything,
             _ if input.former.is_some() => Expected::BeforeOrOlder(wanted.clone()),
             _ => Expected::Before,
@@ -48,7 +48,7 @@ impl TaskRunner {
         let request = self.prepare_request(planned, wanted).await;
         ChangeRequest {
             expected,
-            replaces_same: planned.action == Change::Reinstall,
+            replaces_same: planned.kind == Change::Reinstall,
             is_retry: input.is_retry,
             ..request
         }
@@ -97,7 +97,7 @@ impl TaskRunner {
 
     /// Returns whether the server may have unpacked another version of a plugin over the installed one.
     fn may_have_other_files(&self, planned: &PlannedChange) -> bool {
-        let is_moved = planned.action == Change::Repin || !planned.brought_by.is_empty();
+        let is_moved = planned.kind == Change::Repin || !planned.brought_by.is_empty();
         is_moved && self.overwrites_dependencies()
     }
 }
@@ -131,7 +131,7 @@ fn changed(report: ChangeReport) -> TaskResult {
 fn confirmed(report: ChangeReport, task: Task, planned: &PlannedChange) -> TaskResult {
     match &report.outcome {
         // Whether it was re-pinned or there all the time cannot be told, and does not matter.
-        Outcome::Changed if planned.action == Change::Repin && matches!(task, Task::Settle { .. }) => {
+        Outcome::Changed if planned.kind == Change::Repin && matches!(task, Task::Settle { .. }) => {
             TaskResult::Unchanged
         }
         Outcome::Changed => TaskResult::Done { before: report.before.into(), note: None },

@@ -11,19 +11,19 @@ use pubgrub::{Ranges, VersionSet};
 
 /// A set of places.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Places(Ranges<u32>);
+pub(super) struct VersionIndices(Ranges<u32>);
 
-impl Places {
+impl VersionIndices {
     /// Returns the places of a list whose flag is set; for an empty list the set of all places.
     pub(super) fn from_flags(flags: impl Iterator<Item = bool>) -> Self {
         let mut intervals: Vec<(Bound<u32>, Bound<u32>)> = Vec::new();
         let (mut start, mut length) = (None, 0);
-        for (place, holds) in (0..).zip(flags) {
-            length = place + 1;
+        for (index, holds) in (0..).zip(flags) {
+            length = index + 1;
             if holds {
-                start = start.or(Some(place));
+                start = start.or(Some(index));
             } else if let Some(start) = start.take() {
-                intervals.push((from(start), Bound::Excluded(place)));
+                intervals.push((from(start), Bound::Excluded(index)));
             }
         }
         if let Some(start) = start.or((length == 0).then_some(0)) {
@@ -48,14 +48,14 @@ impl Places {
     }
 
     /// Returns whether a place is in the set.
-    pub(super) fn has(&self, place: usize) -> bool {
-        u32::try_from(place).is_ok_and(|place| self.0.contains(&place))
+    pub(super) fn has(&self, index: usize) -> bool {
+        u32::try_from(index).is_ok_and(|index| self.0.contains(&index))
     }
 }
 
 /// Returns a place as the solver counts; no list has 2^32 versions.
-pub(super) fn number(place: usize) -> u32 {
-    u32::try_from(place).unwrap_or(u32::MAX)
+pub(super) fn number(index: usize) -> u32 {
+    u32::try_from(index).unwrap_or(u32::MAX)
 }
 
 fn from(start: u32) -> Bound<u32> {
@@ -76,13 +76,13 @@ fn interval(start: Bound<u32>, end: Bound<u32>, length: usize) -> (usize, usize)
     (start.min(length), end.min(length))
 }
 
-impl fmt::Display for Places {
+impl fmt::Display for VersionIndices {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(formatter)
     }
 }
 
-impl VersionSet for Places {
+impl VersionSet for VersionIndices {
     type V = u32;
 
     fn empty() -> Self {
@@ -93,8 +93,8 @@ impl VersionSet for Places {
         Self(Ranges::full())
     }
 
-    fn singleton(place: u32) -> Self {
-        Self([(from(place), Bound::Excluded(place.saturating_add(1)))].into_iter().collect())
+    fn singleton(index: u32) -> Self {
+        Self([(from(index), Bound::Excluded(index.saturating_add(1)))].into_iter().collect())
     }
 
     fn complement(&self) -> Self {
@@ -105,8 +105,8 @@ impl VersionSet for Places {
         Self(self.0.intersection(&other.0))
     }
 
-    fn contains(&self, place: &u32) -> bool {
-        self.0.contains(place)
+    fn contains(&self, index: &u32) -> bool {
+        self.0.contains(index)
     }
 
     fn union(&self, other: &Self) -> Self {
@@ -126,8 +126,8 @@ impl VersionSet for Places {
 mod tests {
     use super::*;
 
-    fn set(text: &str) -> Places {
-        Places::from_flags(text.chars().map(|sign| sign == 'x'))
+    fn set(text: &str) -> VersionIndices {
+        VersionIndices::from_flags(text.chars().map(|sign| sign == 'x'))
     }
 
     #[test]
@@ -147,11 +147,11 @@ mod tests {
 
     #[test]
     fn sets_of_the_same_places_are_equal() {
-        assert_eq!((set(""), set("xxx")), (Places::full(), Places::full()));
-        assert_eq!((set("x.."), set(".x.")), (Places::singleton(0), Places::singleton(1)));
-        assert_eq!(Places::singleton(0).union(&Places::singleton(1)), set("xx."));
-        assert_eq!(set("xx.").intersection(&set(".xx")), Places::singleton(1));
+        assert_eq!((set(""), set("xxx")), (VersionIndices::full(), VersionIndices::full()));
+        assert_eq!((set("x.."), set(".x.")), (VersionIndices::singleton(0), VersionIndices::singleton(1)));
+        assert_eq!(VersionIndices::singleton(0).union(&VersionIndices::singleton(1)), set("xx."));
+        assert_eq!(set("xx.").intersection(&set(".xx")), VersionIndices::singleton(1));
         assert_eq!(set("x.").complement(), set(".x"));
-        assert_eq!(set(".."), Places::empty());
+        assert_eq!(set(".."), VersionIndices::empty());
     }
 }

@@ -10,12 +10,12 @@ use crate::{
         locking::WorkspaceState,
         target::{InstalledPlugin, Snapshot, Target, TargetError, Unread},
     },
-    rollout::planner::{Obstacle, Present, There},
+    rollout::planner::{Obstacle, PlannerSnapshot, Present},
 };
 
 /// A workspace as it was read.
 #[derive(Debug)]
-pub(super) struct Survey {
+pub(super) struct WorkspaceReading {
     pub(super) name: WorkspaceName,
     pub(super) target: Target,
     pub(super) state: Result<Snapshot, Unread>,
@@ -24,7 +24,7 @@ pub(super) struct Survey {
 }
 
 /// Reads a workspace within its time limit.
-pub(super) async fn survey(name: WorkspaceName, target: Target) -> Survey {
+pub(super) async fn read_one(name: WorkspaceName, target: Target) -> WorkspaceReading {
     let (state, extras) = tokio::join!(target.read(true), extras(&target));
     let mut remarks = state.as_ref().map(|state| state.remarks.clone()).unwrap_or_default();
     remarks.extend(extras.remarks);
@@ -37,7 +37,7 @@ pub(super) async fn survey(name: WorkspaceName, target: Target) -> Survey {
         let hint = Some("use a token that may read all plugins, for example of an Admin".to_owned());
         state = Err(Unread { error, hint, kind: Kind::Failed });
     }
-    Survey { name, target, state, preinstalled: extras.preinstalled, remarks }
+    WorkspaceReading { name, target, state, preinstalled: extras.preinstalled, remarks }
 }
 
 /// What a server reports besides its plugins.
@@ -78,7 +78,7 @@ async fn preinstalled(server: &Grafana, limit: Duration) -> Result<BTreeMap<Plug
     }
 }
 
-impl Survey {
+impl WorkspaceReading {
     pub(super) fn unread(&self) -> Option<(WorkspaceName, Unread)> {
         Some((self.name.clone(), self.state.as_ref().err()?.clone()))
     }
@@ -89,18 +89,18 @@ impl Survey {
     }
 
     /// Returns the notes about it; if it could not be read, that alone.
-    pub(super) fn told(&self) -> impl Iterator<Item = String> {
+    pub(super) fn notes(&self) -> impl Iterator<Item = String> {
         let remarks = self.remarks.iter().filter(|_| self.state.is_ok());
         remarks.map(|remark| format!("{}: {remark}", self.name))
     }
 
     /// Returns the present state for the planner.
-    pub(super) fn there(&self) -> Result<There, Obstacle> {
+    pub(super) fn planner_snapshot(&self) -> Result<PlannerSnapshot, Obstacle> {
         let state = self
             .state
             .as_ref()
             .map_err(|unread| Obstacle { reason: unread.error.clone(), hint: unread.hint.clone() })?;
-        Ok(There {
+        Ok(PlannerSnapshot {
             grafana: state.grafana.clone(),
             plugins: state.plugins.iter().map(|(id, plugin)| (id.clone(), present(plugin))).collect(),
             preinstalled: self.preinstalled.clone(),

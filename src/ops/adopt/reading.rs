@@ -17,7 +17,7 @@ const AT_ONCE: usize = 8;
 
 /// A workspace as it was read.
 #[derive(Debug)]
-pub(crate) struct SurveyedWorkspace {
+pub(crate) struct WorkspaceToAdopt {
     pub(super) name: WorkspaceName,
     pub(super) target: Target,
     pub(super) state: Result<Snapshot, TargetError>,
@@ -28,7 +28,7 @@ pub(crate) struct SurveyedWorkspace {
 }
 
 /// Reads workspaces without changing them.
-pub(crate) async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<SurveyedWorkspace> {
+pub(crate) async fn read_workspaces(targets: Vec<(WorkspaceName, Target)>) -> Vec<WorkspaceToAdopt> {
     let read = |(name, target): (WorkspaceName, Target)| async move {
         let (state, reach) = tokio::join!(target.read(false), target.reach());
         // Old servers do not tell whether the list is complete: what it has is all that can be adopted.
@@ -37,12 +37,12 @@ pub(crate) async fn read_subjects(targets: Vec<(WorkspaceName, Target)>) -> Vec<
             (Ok(_), unknown @ Reach::Unknown) => (None, unknown.gap()),
             _ => (None, None),
         };
-        SurveyedWorkspace { name, target, state, gap, remark }
+        WorkspaceToAdopt { name, target, state, gap, remark }
     };
     stream::iter(targets).map(read).buffered(AT_ONCE).collect().await
 }
 
-impl SurveyedWorkspace {
+impl WorkspaceToAdopt {
     /// Returns the plugins; empty if they could not be read.
     pub(super) fn plugins(&self) -> impl Iterator<Item = &InstalledPlugin> {
         self.state.iter().flat_map(|state| state.plugins.values())
@@ -121,27 +121,27 @@ pub(crate) struct SuspectPlugin {
 
 /// The workspaces of each version of each plugin.
 pub(super) fn spread(
-    subjects: &[SurveyedWorkspace],
+    workspaces: &[WorkspaceToAdopt],
 ) -> BTreeMap<PluginId, BTreeMap<WorkspaceName, Option<PluginVersion>>> {
     let mut spread: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
-    for subject in subjects {
-        for plugin in subject.plugins() {
-            spread.entry(plugin.id.clone()).or_default().insert(subject.name.clone(), plugin.version.clone());
+    for workspace in workspaces {
+        for plugin in workspace.plugins() {
+            spread.entry(plugin.id.clone()).or_default().insert(workspace.name.clone(), plugin.version.clone());
         }
     }
     spread
 }
 
 /// Returns the workspaces with another version of a plugin than most.
-pub(super) fn outliers(plugin: &PluginId, places: &BTreeMap<WorkspaceName, Option<PluginVersion>>) -> Vec<Outlier> {
+pub(super) fn outliers(plugin: &PluginId, versions: &BTreeMap<WorkspaceName, Option<PluginVersion>>) -> Vec<Outlier> {
     let mut counts: BTreeMap<&PluginVersion, usize> = BTreeMap::new();
-    for version in places.values().flatten() {
+    for version in versions.values().flatten() {
         *counts.entry(version).or_default() += 1;
     }
     let Some((majority, _)) = counts.iter().max_by_key(|(version, count)| (**count, **version)) else {
         return Vec::new();
     };
-    let others = places.iter().filter_map(|(name, version)| Some((name, version.as_ref()?)));
+    let others = versions.iter().filter_map(|(name, version)| Some((name, version.as_ref()?)));
     let others = others.filter(|(_, version)| version != majority);
     let outlier = |(workspace, version): (&WorkspaceName, &PluginVersion)| Outlier {
         plugin: plugin.clone(),
@@ -153,7 +153,7 @@ pub(super) fn outliers(plugin: &PluginId, places: &BTreeMap<WorkspaceName, Optio
 }
 
 /// Returns the plugins that a workspace does not trust or does not load.
-pub(super) fn doubts(subject: &SurveyedWorkspace) -> Vec<SuspectPlugin> {
+pub(super) fn doubts(workspace: &WorkspaceToAdopt) -> Vec<SuspectPlugin> {
     let says = |plugin: &InstalledPlugin| {
         let signature = plugin.signature.as_ref().map(|signature| signature.status.as_str());
         let signature = signature.filter(|status| !["", "valid", "internal"].contains(status));
@@ -161,9 +161,9 @@ pub(super) fn doubts(subject: &SurveyedWorkspace) -> Vec<SuspectPlugin> {
         signature.map(|text| format!("signature {text}")).or(fault)
     };
     let doubt = |plugin: &InstalledPlugin| {
-        Some(SuspectPlugin { plugin: plugin.id.clone(), workspace: subject.name.clone(), says: says(plugin)? })
+        Some(SuspectPlugin { plugin: plugin.id.clone(), workspace: workspace.name.clone(), says: says(plugin)? })
     };
-    subject.plugins().filter_map(doubt).collect()
+    workspace.plugins().filter_map(doubt).collect()
 }
 
 #[cfg(test)]
@@ -213,14 +213,14 @@ mod tests {
 
     #[test]
     fn the_most_common_version_is_the_rule_and_the_higher_of_two() {
-        let places = |versions: &[&str]| {
-            let place = |(at, version): (usize, &&str)| {
+        let spread = |versions: &[&str]| {
+            let pair = |(at, version): (usize, &&str)| {
                 (format!("w{at}").parse().expect("a name"), Some(version.parse().expect("a version")))
             };
-            versions.iter().enumerate().map(place).collect()
+            versions.iter().enumerate().map(pair).collect()
         };
         let said = |versions: &[&str]| -> Vec<String> {
-            let found = outliers(&id("acme-clock-panel"), &places(versions));
+            let found = outliers(&id("acme-clock-panel"), &spread(versions));
             found.iter().map(|one| format!("{} {} {}", one.workspace, one.version, one.majority)).collect()
         };
         assert_eq!(said(&["1.0.0", "2.0.0", "1.0.0"]), ["w1 2.0.0 1.0.0"]);
