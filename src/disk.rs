@@ -11,6 +11,7 @@ use std::{
 };
 
 use rustix::fs::OFlags;
+use tempfile::NamedTempFile;
 
 /// Returns the folder that a file is in; a bare name is in the current one.
 pub(crate) fn folder_of(path: &Path) -> &Path {
@@ -40,13 +41,25 @@ pub(crate) fn create_dirs(folder: &Path) -> io::Result<()> {
 
 /// Replaces the file at `path` by one with these contents and mode.
 pub(crate) fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
-    let folder = folder_of(path);
-    let mut file = tempfile::Builder::new().prefix(".plugport-").tempfile_in(folder)?;
+    let file = write_beside(path, contents, mode)?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_dir(folder_of(path))
+}
+
+/// Creates the file at `path` with these contents and mode; where there is one already, nothing happens and the error is
+/// [`io::ErrorKind::AlreadyExists`].
+pub(crate) fn create_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
+    let file = write_beside(path, contents, mode)?;
+    file.persist_noclobber(path).map_err(|error| error.error)?;
+    sync_dir(folder_of(path))
+}
+
+fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTempFile> {
+    let mut file = tempfile::Builder::new().prefix(".plugport-").tempfile_in(folder_of(path))?;
     file.write_all(contents)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_dir(folder)
+    Ok(file)
 }
 
 /// Opens a regular file for reading; a link in its place is an error.

@@ -14,7 +14,7 @@
 //! 3. **Bytes.** [`archive`] inspects a zip before anything is unpacked. [`verifier`] compares bytes with what was
 //!    promised: only it makes a [`Verified`](verifier::Verified). [`signature`] evaluates who signed a plugin.
 //! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs, [`store`]
-//!    keeps verified packages, [`index`] is the SQLite copy of the catalog with full-text search.
+//!    keeps verified packages, [`records`] what is created once and read later, [`index`] is the SQLite copy of the catalog with full-text search.
 //! 5. **Decisions.** [`resolver`] chooses versions, [`usage`] finds what plugins are used by, [`upgrade`] classifies what an
 //!    upgrade of Grafana means for a plugin, [`rollout`] makes plans and decides what a rollout does next; all of them are
 //!    pure. [`lockfile`] is the chosen versions as a file. [`fleet`] knows workspaces: what the manifest says of them, how
@@ -74,6 +74,7 @@ mod net;
 mod ops;
 mod process;
 mod progress;
+mod records;
 mod resolver;
 mod rollout;
 mod signature;
@@ -136,7 +137,7 @@ pub mod exposed {
         }
         pub mod content {
             pub use crate::ops::content::{
-                Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback,
+                SavedState, Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback,
             };
         }
         pub mod target {
@@ -148,6 +149,9 @@ pub mod exposed {
     }
     pub mod progress {
         pub use crate::progress::Silent;
+    }
+    pub mod records {
+        pub use crate::records::{FolderRecords, RecordName, Records};
     }
     pub mod resolver {
         pub use crate::resolver::{Candidate, Problem, Provider, SolveOutcome, Surroundings, solve};

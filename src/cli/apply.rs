@@ -57,7 +57,7 @@ pub(super) struct Carrying {
 impl ApplyArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let (plan, mut problems) = if let Some(path) = &self.plan {
-            (saved(path)?, Vec::new())
+            (saved(path).await?, Vec::new())
         } else {
             let planned = plan::make(session, self.on.as_ref()).await?;
             let problems = plan::problems(&planned);

@@ -42,7 +42,7 @@ impl PlanArgs {
         let plan = &planned.plan;
         let mut notes = Vec::new();
         if let Some(path) = &self.out {
-            save(path, &ui::document_text("plan", to_document(plan)))?;
+            save(path, ui::document_text("plan", to_document(plan))).await?;
             notes.push(format!("written: {}", path.display()));
         }
         let has_findings = !plan.is_empty() || !plan.blocked.is_empty();

@@ -148,6 +148,7 @@ fn document(listed: &RolloutSummary, holder: Option<&RolloutHolder>) -> serde_js
 
 async fn show(session: &Session, which: &Which) -> Result<Report, Failure> {
     let history = history(session, which).await?;
+    let saved = rollout::saved(session.home()?, &history.listed.id).await?;
     let mut whole = document(&history.listed, history.holder.as_ref());
     whole["plan_id"] = json!(history.plan.plan_id);
     whole["paused"] = json!(history.engine.paused());
@@ -156,11 +157,12 @@ async fn show(session: &Session, which: &Which) -> Result<Report, Failure> {
     whole["notes"] =
         history.engine.notes().map(|(workspace, note)| json!({ "workspace": workspace, "note": note })).collect();
     whole["entries"] = to_document(&history.entries);
+    whole["saved"] = saved.iter().map(ToString::to_string).collect();
     whole["next"] = json!(next(&history));
-    Ok(Report { document: whole, text: text(&history), ..Report::default() })
+    Ok(Report { document: whole, text: text(&history, saved.len()), ..Report::default() })
 }
 
-fn text(history: &RolloutHistory) -> String {
+fn text(history: &RolloutHistory, saved: usize) -> String {
     let RolloutHistory { listed, plan, entries, engine, .. } = history;
     let mut text = String::new();
     let begun = listed.begun_at.to_string();
@@ -186,6 +188,10 @@ fn text(history: &RolloutHistory) -> String {
     if !rows.is_empty() {
         text.push('\n');
         text.push_str(&ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
+    }
+    if saved > 0 {
+        let count = ui::count(saved as u64, "file", "files");
+        let _ = writeln!(text, "\nwhat was there before: {count} under `rollouts/{}` in the cache", listed.id);
     }
     for line in next(history) {
         let _ = writeln!(text, "\n{}", ui::clean(&line));

@@ -14,6 +14,7 @@ use crate::{
     model::Timestamp,
     net::Client,
     progress::Reporter,
+    records::{FolderRecords, Records},
     store::{FolderStore, PackageStore},
 };
 
@@ -45,6 +46,7 @@ struct Shared {
     parts: ContextParts,
     index: IndexHandle,
     store: Arc<dyn PackageStore>,
+    records: Arc<dyn Records>,
 }
 
 impl Context {
@@ -52,14 +54,17 @@ impl Context {
     pub fn new(parts: ContextParts) -> Self {
         let index = IndexHandle::new(parts.home.index_path());
         let store = Arc::new(FolderStore::new(parts.home.store_path()));
-        Self(Arc::new(Shared { parts, index, store }))
+        let records = Arc::new(FolderRecords::new(parts.home.rollouts_path()));
+        Self(Arc::new(Shared { parts, index, store, records }))
     }
 
     /// Returns the same context with another trust; the index stays open.
     #[must_use]
     pub fn with_trust(&self, trust: Trust) -> Self {
         let parts = ContextParts { trust: Arc::new(trust), ..self.0.parts.clone() };
-        Self(Arc::new(Shared { parts, index: self.0.index.clone(), store: Arc::clone(&self.0.store) }))
+        let Shared { index, store, records, .. } = self.0.as_ref();
+        let (store, records) = (Arc::clone(store), Arc::clone(records));
+        Self(Arc::new(Shared { parts, index: index.clone(), store, records }))
     }
 
     /// Returns the index of the cache.
@@ -70,6 +75,11 @@ impl Context {
     /// Returns where the packages are.
     pub fn store(&self) -> &dyn PackageStore {
         self.0.store.as_ref()
+    }
+
+    /// Returns where the records of rollouts are.
+    pub fn records(&self) -> &dyn Records {
+        self.0.records.as_ref()
     }
 
     /// Returns the store in the cache folder, for what is about its files.

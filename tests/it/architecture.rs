@@ -33,6 +33,7 @@ const MAP: &[(&str, &[&str])] = &[
 
     ("upstream", &["blocking", "diagnostic", "json", "model", "net"]),
     ("store", &["blocking", "diagnostic", "disk", "model", "net", "verifier"]),
+    ("records", &["blocking", "diagnostic", "disk"]),
     ("index", &["blocking", "diagnostic", "disk", "model", "sqlite"]),
 
     ("resolver", &["diagnostic", "model"]),
@@ -45,7 +46,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("journal", &["diagnostic", "disk", "model", "rollout", "sqlite"]),
 
     ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
-        "process", "progress", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
+        "process", "progress", "records", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
 
     ("cli", &["blocking", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "ops", "progress",
         "resolver", "rollout", "signature", "upgrade", "upstream", "usage"]),

@@ -12,11 +12,12 @@ use plugport::exposed::{
     net::{Client, NetSettings, Site},
     ops::{
         Context, ContextParts,
-        content::{Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback},
+        content::{SavedState, Secrets, carry_out, planned, roll_back, save_dashboards, settle, settle_rollback},
         target::Target,
         trust::Trust,
     },
     progress::Silent,
+    records::{FolderRecords, RecordName},
     rollout::{Cause, Content, ContentItem, Fault as Reason, TaskResult},
     signature::{Enforcement, Keyring},
 };
@@ -101,21 +102,27 @@ impl Stage {
         all.into_iter().find(is_it).expect("it is planned")
     }
 
+    fn records(&self) -> FolderRecords {
+        FolderRecords::new(self.folder.path().join("records"))
+    }
+
+    /// Returns the file of the record.
     fn kept(&self) -> PathBuf {
-        self.folder.path().join("a/b/step.json")
+        self.folder.path().join("records/a/b/step.json")
     }
 
     async fn carry_out(&self, content: &Content) -> TaskResult {
         let environment = |name: &str| (name == "PASSWORD").then(|| PASSWORD.to_owned());
         let workspace = &self.manifest.workspaces()[0];
         let secrets = Secrets { wishes: self.manifest.data_sources(), workspace, environment: &environment };
-        let result = carry_out(&self.grafana(), content, secrets, &self.kept()).await;
+        let result =
+            carry_out(&self.grafana(), content, secrets, SavedState { records: &self.records(), name: &step() }).await;
         assert_secret_free(&result);
         result
     }
 
     async fn settle(&self, content: &Content) -> TaskResult {
-        settle(&self.grafana(), content, &self.kept()).await
+        settle(&self.grafana(), content, SavedState { records: &self.records(), name: &step() }).await
     }
 
     async fn take_back(&self, content: &Content, before: &Value) -> TaskResult {
@@ -147,6 +154,10 @@ impl Stage {
         titles.sort();
         titles
     }
+}
+
+fn step() -> RecordName {
+    RecordName::new(["a", "b", "step"])
 }
 
 fn assert_secret_free(result: &TaskResult) {
@@ -482,7 +493,13 @@ async fn a_secret_that_is_not_there_stops_before_anything_is_sent() {
     let stage = Stage::new("12.1.0");
     let workspace = &stage.manifest.workspaces()[0];
     let secrets = Secrets { wishes: stage.manifest.data_sources(), workspace, environment: &|_| None };
-    let result = carry_out(&stage.grafana(), &stage.content("source"), secrets, &stage.kept()).await;
+    let result = carry_out(
+        &stage.grafana(),
+        &stage.content("source"),
+        secrets,
+        SavedState { records: &stage.records(), name: &step() },
+    )
+    .await;
     assert!(failed(result).message.contains("`password`"));
     assert_eq!(stage.sent("POST", "/"), 0);
 }
@@ -508,8 +525,8 @@ async fn dashboards_that_use_a_plugin_are_saved_in_every_organisation_and_as_sna
     });
     let target = Target::server("prod", Platform::linux_amd64(), grafana);
     let plugins: BTreeSet<_> = ["acme-clock-panel".parse().expect("an id")].into();
-    let folder = stage.folder.path().join("saved");
-    let notes = save_dashboards(&context, &target, &plugins, &folder, true).await;
+    let (name, folder) = (RecordName::new(["id", "prod"]), home.path().join("cache/rollouts/id/prod"));
+    let notes = save_dashboards(&context, &target, &plugins, &name, true).await;
     for path in ["1/uses.json", "2/theirs.json"] {
         let file = folder.join(path);
         let saved: Value = serde_json::from_slice(&fs::read(&file).expect("saved")).expect("JSON");
@@ -523,7 +540,7 @@ async fn dashboards_that_use_a_plugin_are_saved_in_every_organisation_and_as_sna
     assert!(notes.iter().any(|note| note.contains("1 of 1 dashboards are saved")), "{notes:?}");
     stage.fake.fault(Fault::on("POST", "/api/snapshots").status(403));
     stage.fake.fault(Fault::on("GET", "/api/dashboards/uid/uses").status(500));
-    let notes = save_dashboards(&context, &target, &plugins, &folder, true).await.join("\n");
+    let notes = save_dashboards(&context, &target, &plugins, &name, true).await.join("\n");
     assert!(notes.contains("no snapshot of dashboard `theirs` was made"), "{notes}");
     assert!(notes.contains("dashboard `Uses it` was not saved") || notes.contains("0 of 1"), "{notes}");
 }

@@ -10,10 +10,7 @@ mod data_sources;
 mod planned;
 mod saving;
 
-use std::{
-    fmt, io,
-    path::{Path, PathBuf},
-};
+use std::fmt;
 
 use serde_json::Value;
 
@@ -22,18 +19,15 @@ pub use saving::save_dashboards;
 
 use crate::{
     diagnostic::{Chain, Diagnose, Kind, diagnose},
-    disk,
     fleet::{
         Environment, Grafana, ReferenceError, WorkspaceError,
         grafana::{Changed, ContentError},
         manifest::{DataSourceWish, Workspace},
     },
     model::Secret,
+    records::{Creation, RecordError, RecordName, Records},
     rollout::{Cause, Content, ContentItem, Fault, PreviousState, TaskResult},
 };
-
-/// The greatest length of the saved previous state of one step, in bytes.
-const MAX_KEPT: u64 = 256 << 20;
 
 /// A change of content failed, or its outcome is unknown.
 #[derive(Debug, thiserror::Error)]
@@ -60,13 +54,8 @@ pub(crate) enum ContentFault {
         name: String,
     },
     /// The previous state cannot be saved or read.
-    #[error("the previous state cannot be saved at `{}`", path.display().to_string().escape_debug())]
-    Unsaved {
-        /// The file.
-        path: PathBuf,
-        /// Why not.
-        source: io::Error,
-    },
+    #[error("the previous state of a step is not saved")]
+    Unsaved(#[from] RecordError),
     /// The saved previous state is not what this program writes.
     #[error("the saved previous state cannot be read")]
     Previous,
@@ -167,29 +156,50 @@ struct ContentChange {
     note: Option<String>,
 }
 
-/// Carries a step out. The previous state is saved to `kept` first; if that file exists, an earlier attempt wrote it, and it
-/// holds.
-pub async fn carry_out(server: &Grafana, content: &Content, secrets: Secrets<'_>, kept: &Path) -> TaskResult {
+/// The record of the previous state of a step.
+#[derive(Clone, Copy, Debug)]
+pub struct SavedState<'a> {
+    /// Where records are.
+    pub records: &'a dyn Records,
+    /// The name of this one.
+    pub name: &'a RecordName,
+}
+
+impl SavedState<'_> {
+    async fn read(self) -> Result<Option<Value>, ContentFault> {
+        let document = self.records.read(self.name.clone()).await?;
+        document.map(|bytes| serde_json::from_slice(&bytes).map_err(|_| ContentFault::Previous)).transpose()
+    }
+
+    /// Returns whether the state is the first that was saved.
+    async fn create(self, before: &Value) -> Result<Creation, ContentFault> {
+        Ok(self.records.create(self.name.clone(), before.to_string().into_bytes()).await?)
+    }
+}
+
+/// Carries a step out. The previous state is saved before a change; what an earlier attempt saved holds.
+pub async fn carry_out(server: &Grafana, content: &Content, secrets: Secrets<'_>, saved: SavedState<'_>) -> TaskResult {
     let change = async {
-        let earlier = read_kept(kept)?;
-        let before = match &earlier {
-            Some(before) => before.clone(),
-            None => read_previous(server, content).await?,
+        let (before, earlier) = match saved.read().await? {
+            Some(before) => (before, Creation::Exists),
+            None if !sends_secrets(content) && is_so(server, content).await? => return Ok(None),
+            None => {
+                let before = read_previous(server, content).await?;
+                match saved.create(&before).await? {
+                    Creation::Created => (before, Creation::Created),
+                    Creation::Exists => (saved.read().await?.ok_or(ContentFault::Previous)?, Creation::Exists),
+                }
+            }
         };
-        if earlier.is_none() {
-            write_kept(kept, &before)?;
-        }
         let done = change(server, content, secrets, &before).await?;
-        Ok::<_, ContentFault>((done, before, earlier.is_some()))
+        Ok::<_, ContentFault>(Some((done, before, earlier)))
     };
     match change.await {
         // If an earlier attempt may have made the change, it counts as done.
-        Ok((ContentChange { changed: Changed::Unchanged, .. }, _, false)) => {
-            // Nothing was changed, so the file is never needed for a rollback.
-            drop(std::fs::remove_file(kept));
+        Ok(None | Some((ContentChange { changed: Changed::Unchanged, .. }, _, Creation::Created))) => {
             TaskResult::Unchanged
         }
-        Ok((done, before, _)) => TaskResult::Done { before: previous(before), note: done.note },
+        Ok(Some((done, before, _))) => TaskResult::Done { before: previous(before), note: done.note },
         Err(fault) => fault.result(),
     }
 }
@@ -235,6 +245,11 @@ async fn change(
     }
 }
 
+/// Returns whether a step sends what cannot be read back.
+fn sends_secrets(content: &Content) -> bool {
+    matches!(&content.item, ContentItem::DataSource { secrets, .. } if !secrets.is_empty())
+}
+
 /// Reads whether everything is as a step would make it, apart from secrets, which cannot be read.
 pub(crate) async fn is_so(server: &Grafana, content: &Content) -> Result<bool, WorkspaceError> {
     match &content.item {
@@ -249,8 +264,8 @@ pub(crate) async fn is_so(server: &Grafana, content: &Content) -> Result<bool, W
 }
 
 /// Reads whether a step that was under way took effect; sends nothing.
-pub async fn settle(server: &Grafana, content: &Content, kept: &Path) -> TaskResult {
-    let before = match read_kept(kept) {
+pub async fn settle(server: &Grafana, content: &Content, saved: SavedState<'_>) -> TaskResult {
+    let before = match saved.read().await {
         // It is written before anything is sent.
         Ok(None) => return TaskResult::NotDone,
         Ok(Some(before)) => before,
@@ -322,19 +337,4 @@ async fn read_previous(server: &Grafana, content: &Content) -> Result<Value, Con
         ContentItem::DataSource { uid, name, .. } => Ok(server.data_source(uid, name).await?.unwrap_or_default()),
         ContentItem::NoDataSource { uid } => Ok(server.data_source(uid, "").await?.unwrap_or_default()),
     }
-}
-
-fn read_kept(path: &Path) -> Result<Option<Value>, ContentFault> {
-    match disk::read_regular(path, MAX_KEPT) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|_| ContentFault::Previous),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ContentFault::Unsaved { path: path.to_owned(), source }),
-    }
-}
-
-/// The file may contain what only some users may see: it is readable by its owner alone.
-fn write_kept(path: &Path, before: &Value) -> Result<(), ContentFault> {
-    let kept = |source| ContentFault::Unsaved { path: path.to_owned(), source };
-    disk::create_dirs(disk::folder_of(path)).map_err(kept)?;
-    disk::write_atomic(path, before.to_string().as_bytes(), 0o600).map_err(kept)
 }

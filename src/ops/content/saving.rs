@@ -3,13 +3,13 @@
 //! *Invariant:* nothing on the workspace is changed but snapshots made, where those are asked for; what could not be saved
 //! is said.
 
-use std::{collections::BTreeMap, collections::BTreeSet, io, path::Path};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     diagnostic::{Chain, printable},
-    disk,
     fleet::{Grafana, WorkspaceError},
     model::{OrganisationInfo, PluginId},
     ops::{
@@ -17,6 +17,7 @@ use crate::{
         target::Target,
         workspace_usage::{OrganisationUsage, read_one},
     },
+    records::{Creation, RecordError, RecordName, Records},
 };
 
 /// How long a snapshot is there, in seconds: 7 days.
@@ -24,13 +25,13 @@ const SNAPSHOT_SECONDS: u64 = 7 * 24 * 60 * 60;
 /// How many single troubles are told.
 const MAX_TOLD: usize = 10;
 
-/// Saves every dashboard that uses one of these plugins: a file for each below `folder`, by organisation and unique id. With
+/// Saves every dashboard that uses one of these plugins: a record for each below `name`, by organisation and unique id. With
 /// `snapshot` also makes a Grafana snapshot of each. Returns what is to be told of it: where they are, and what is missing.
 pub async fn save_dashboards(
     context: &Context,
     target: &Target,
     plugins: &BTreeSet<PluginId>,
-    folder: &Path,
+    name: &RecordName,
     snapshot: bool,
 ) -> Vec<String> {
     let Ok(server) = target.as_server() else { return Vec::new() };
@@ -47,7 +48,9 @@ pub async fn save_dashboards(
         let gaps = organisation.gaps.iter().map(|gap| format!("dashboards may be missing: {}", printable(gap)));
         notes.extend(gaps);
         if !used.is_empty() {
-            Saving { folder, snapshot, notes: &mut notes }.save_all(server, &organisation.info, used).await;
+            Saving { records: context.records(), name, snapshot, notes: &mut notes }
+                .save_all(server, &organisation.info, used)
+                .await;
         }
     }
     notes
@@ -61,7 +64,8 @@ fn used_by<'a>(organisation: &'a OrganisationUsage, plugins: &BTreeSet<PluginId>
 
 /// One round of saving.
 struct Saving<'a> {
-    folder: &'a Path,
+    records: &'a dyn Records,
+    name: &'a RecordName,
     snapshot: bool,
     notes: &'a mut Vec<String>,
 }
@@ -75,10 +79,10 @@ impl Saving<'_> {
                 return;
             }
         };
-        let folder = self.folder.join(info.id.to_string());
+        let below = self.name.join(&info.id.to_string());
         let (mut count, mut troubles, all) = (0, Vec::new(), used.len());
         for (uid, title) in used {
-            match save_one(&entered.grafana, &folder, uid).await {
+            match save_one(&entered.grafana, self.records, &below, uid).await {
                 Ok(document) => {
                     count += 1;
                     if self.snapshot {
@@ -93,8 +97,7 @@ impl Saving<'_> {
         {
             troubles.push(format!("the login is still in organisation {}: {}", info.id, Chain(&error)));
         }
-        let path = folder.display().to_string();
-        self.notes.push(format!("{count} of {all} dashboards are saved under `{}`", path.escape_debug()));
+        self.notes.push(format!("{count} of {all} dashboards are saved under `rollouts/{below}` in the cache"));
         self.notes.extend(troubles.into_iter().take(MAX_TOLD));
     }
 
@@ -115,39 +118,26 @@ enum DashboardSaveError {
     Server(WorkspaceError),
     #[error("it is no longer there")]
     Gone,
-    #[error("its file cannot be written: {0}")]
-    File(io::Error),
+    #[error("{}", Chain(.0))]
+    Record(#[from] RecordError),
 }
 
-async fn save_one(server: &Grafana, folder: &Path, uid: &str) -> Result<Value, DashboardSaveError> {
+/// Saves a dashboard. One that was saved before and has changed since is saved beside the first.
+async fn save_one(
+    server: &Grafana,
+    records: &dyn Records,
+    below: &RecordName,
+    uid: &str,
+) -> Result<Value, DashboardSaveError> {
     let saved = server.saved(uid).await.map_err(DashboardSaveError::Server)?.ok_or(DashboardSaveError::Gone)?;
     let document = saved.document().clone();
-    let text = format!("{document:#}");
-    disk::create_dirs(folder).map_err(DashboardSaveError::File)?;
-    disk::write_atomic(&folder.join(file_name(uid)), text.as_bytes(), 0o600).map_err(DashboardSaveError::File)?;
+    let bytes = format!("{document:#}").into_bytes();
+    let name = below.join(uid);
+    if records.create(name.clone(), bytes.clone()).await? == Creation::Exists
+        && records.read(name).await?.as_ref() != Some(&bytes)
+    {
+        let digest = hex::encode(Sha256::digest(&bytes));
+        records.create(below.join(&format!("{uid}.{}", &digest[..16])), bytes).await?;
+    }
     Ok(document)
-}
-
-/// A unique id comes from a server, and may be anything there.
-fn file_name(uid: &str) -> String {
-    let is_plain = |sign: char| sign.is_ascii_alphanumeric() || matches!(sign, '-' | '_');
-    if (1..=100).contains(&uid.len()) && uid.chars().all(is_plain) {
-        format!("{uid}.json")
-    } else {
-        format!("hex.{}.json", hex::encode(&uid.as_bytes()[..uid.len().min(100)]))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_unique_id_cannot_lead_out_of_the_folder() {
-        assert_eq!(file_name("aB_1-x"), "aB_1-x.json");
-        for uid in ["../x", "", "a/b", ".", "a\0", &"x".repeat(300)] {
-            let name = file_name(uid);
-            assert!(name.starts_with("hex.") && !name.contains('/') && name.len() <= 255, "{name}");
-        }
-    }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use crate::{
+    blocking::run_blocking,
     diagnostic::{Kind, diagnose},
     disk,
     rollout::{Plan, PlanError},
@@ -48,7 +49,12 @@ pub(crate) enum SavedPlanError {
 diagnose!(SavedPlanError => Kind::Usage, "make a plan with `plugport plan --out FILE`, and apply it without editing it");
 
 /// Returns the plan that was saved at `path`.
-pub(crate) fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
+pub(crate) async fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
+    let path = path.to_owned();
+    run_blocking(move || read(&path)).await
+}
+
+fn read(path: &Path) -> Result<Plan, SavedPlanError> {
     let unreadable = |source| SavedPlanError::Read { path: path.to_owned(), source };
     let bytes = disk::read_regular(path, MAX_BYTES).map_err(unreadable)?;
     let text = String::from_utf8(bytes).map_err(|error| unreadable(io::Error::other(error)))?;
@@ -56,7 +62,10 @@ pub(crate) fn saved(path: &Path) -> Result<Plan, SavedPlanError> {
 }
 
 /// Writes the text of a plan to a file that only the owner may read, completely or not at all.
-pub(crate) fn save(path: &Path, text: &str) -> Result<(), PlanSaveError> {
-    let failed = |source| PlanSaveError { path: path.to_owned(), source };
-    disk::write_atomic(path, text.as_bytes(), 0o600).map_err(failed)
+pub(crate) async fn save(path: &Path, text: String) -> Result<(), PlanSaveError> {
+    let path = path.to_owned();
+    run_blocking(move || {
+        disk::write_atomic(&path, text.as_bytes(), 0o600).map_err(|source| PlanSaveError { path, source })
+    })
+    .await
 }

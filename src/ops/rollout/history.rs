@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use super::RolloutError;
 use crate::{
+    blocking::run_blocking,
     home::Home,
     journal::{Journal, JournalError, RolloutHolder, RolloutId, RolloutSummary, StoredRollout},
     ops::Context,
+    records::{FolderRecords, RecordError, RecordName, Records as _},
     rollout::{Engine, JournalEntry, Plan},
 };
 
@@ -44,6 +46,11 @@ pub(crate) fn find(home: &Home, start: Option<&str>) -> Result<RolloutHistory, R
     Ok(RolloutHistory { listed, plan: Arc::clone(engine.plan()), entries, engine, holder })
 }
 
+/// Returns the names of what a rollout saved before it changed it.
+pub(crate) async fn saved(home: &Home, id: &RolloutId) -> Result<Vec<RecordName>, RecordError> {
+    FolderRecords::new(home.rollouts_path()).list(RecordName::new([id.as_str()])).await
+}
+
 /// Returns where a rollout stands.
 pub(super) fn engine(stored: StoredRollout) -> Result<Engine, RolloutError> {
     let mut engine = Engine::new(Arc::new(stored.plan));
@@ -60,16 +67,20 @@ fn living(home: &Home, holder: Option<RolloutHolder>) -> Option<RolloutHolder> {
 }
 
 /// Returns what the journal has of a rollout.
-pub(super) fn load(context: &Context, id: &RolloutId) -> Result<StoredRollout, JournalError> {
-    let journal = Journal::open_existing(&context.home.journal_path())?.ok_or(JournalError::Nothing)?;
-    journal.load(id)
+pub(super) async fn load(context: &Context, id: &RolloutId) -> Result<StoredRollout, JournalError> {
+    let (path, id) = (context.home.journal_path(), id.clone());
+    run_blocking(move || Journal::open_existing(&path)?.ok_or(JournalError::Nothing)?.load(&id)).await
 }
 
 /// Refuses to begin a rollout while one is unfinished.
-pub(super) fn refuse_second(context: &Context) -> Result<(), JournalError> {
-    let Some(journal) = Journal::open_existing(&context.home.journal_path())? else { return Ok(()) };
-    match journal.list()?.into_iter().find(|listed| listed.ending.is_none()) {
-        Some(unfinished) => Err(JournalError::Unfinished(unfinished.id)),
-        None => Ok(()),
-    }
+pub(super) async fn refuse_second(context: &Context) -> Result<(), JournalError> {
+    let path = context.home.journal_path();
+    run_blocking(move || {
+        let Some(journal) = Journal::open_existing(&path)? else { return Ok(()) };
+        match journal.list()?.into_iter().find(|listed| listed.ending.is_none()) {
+            Some(unfinished) => Err(JournalError::Unfinished(unfinished.id)),
+            None => Ok(()),
+        }
+    })
+    .await
 }

@@ -25,7 +25,7 @@ use self::{
 };
 pub(crate) use self::{
     error::RolloutError,
-    history::{RolloutHistory, find, list},
+    history::{RolloutHistory, find, list, saved},
     interrupt::Interrupt,
     report::{RolloutOutcome, StopReason},
     retained::last_known,
@@ -114,7 +114,7 @@ pub(crate) async fn apply(
     let RolloutContext { context, options, .. } = rollout_context;
     let id = RolloutId::new(context.now(), fastrand::u16(..));
     let lock_guard = LockGuard::take(context, &id, options).await?;
-    history::refuse_second(context)?;
+    history::refuse_second(context).await?;
     let asked = plan.policy.max_concurrent.get().max(ASKED_AT_ONCE);
     let shifts = drift::shifts(&plan, &members, (&options.manifest, lock), asked).await;
     if !shifts.is_empty() {
@@ -160,7 +160,7 @@ pub(crate) async fn go_on(
     let RolloutContext { context, options, .. } = rollout_context;
     let lock_guard = LockGuard::take(context, id, options).await?;
     // Read only under the lock: another process may have continued before.
-    let stored = history::load(context, id)?;
+    let stored = history::load(context, id).await?;
     let entries = stored.entries.clone();
     let engine = history::engine(stored)?;
     refuse_useless(&engine, id, request)?;

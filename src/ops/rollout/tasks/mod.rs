@@ -9,7 +9,7 @@ mod fault;
 mod observe;
 mod plugin;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use self::fault::{FaultCause as _, fault};
 use super::{Member, packages::PackageCache};
@@ -17,7 +17,11 @@ use crate::{
     fleet::{Manifest, target::NoServer},
     journal::RolloutId,
     model::{Change, Presence, WorkspaceName},
-    ops::{Context, content},
+    ops::{
+        Context,
+        content::{self, SavedState},
+    },
+    records::RecordName,
     resolver::overwrites_dependencies,
     rollout::{
         Cause, Content, ContentItem, Fault, Gate, Observation, Plan, PlannedChange, PlannedWorkspace, PreviousState,
@@ -130,7 +134,7 @@ impl TaskRunner {
     async fn save(&self) -> Vec<String> {
         let plugins = self.actions().map(|action| action.plugin.clone()).collect();
         let snapshot = self.plan.policy.snapshot;
-        content::save_dashboards(&self.context, &self.member.target, &plugins, &self.folder(), snapshot).await
+        content::save_dashboards(&self.context, &self.member.target, &plugins, &self.saved_below(), snapshot).await
     }
 
     /// Carries out a step that changes content, rolls it back, or reads what came of either.
@@ -143,7 +147,8 @@ impl TaskRunner {
             }
             Err(error) => return TaskResult::Failed(error.fault()),
         };
-        let kept = self.folder().join(format!("step-{step}.json"));
+        let name = self.saved_below().join(&format!("step-{step}"));
+        let saved = SavedState { records: self.context.records(), name: &name };
         let nothing = PreviousState::default();
         let before = input.rollback.as_ref().map_or(&nothing, |rollback| &rollback.target).document();
         let environment = self.environment;
@@ -153,8 +158,8 @@ impl TaskRunner {
             environment: &environment,
         };
         match task {
-            Task::Forward { .. } => content::carry_out(server, item, secrets, &kept).await,
-            Task::Settle { .. } => content::settle(server, item, &kept).await,
+            Task::Forward { .. } => content::carry_out(server, item, secrets, saved).await,
+            Task::Settle { .. } => content::settle(server, item, saved).await,
             Task::Back { .. } => content::roll_back(server, item, before).await,
             _ => content::settle_rollback(server, item, before).await,
         }
@@ -223,10 +228,9 @@ impl TaskRunner {
         limit.saturating_add(MARGIN)
     }
 
-    /// Returns the folder for saved content of this workspace.
-    pub(super) fn folder(&self) -> std::path::PathBuf {
-        let below = Path::new(self.rollout.as_str()).join(self.workspace.as_str());
-        self.context.home.rollouts_path().join(below)
+    /// Returns the name that the records of this workspace are below.
+    fn saved_below(&self) -> RecordName {
+        RecordName::new([self.rollout.as_str(), self.workspace.as_str()])
     }
 }
 
