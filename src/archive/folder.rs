@@ -3,10 +3,12 @@
 //! *Invariant:* every handle is of what stood in its parent under that very name: a link there is an error, not a detour.
 //! *Not for:* the path to the folder that the caller holds already.
 
-use std::{fs::File, io, path::Path};
+use std::{fs::File, io, os::fd::AsFd, path::Path};
 
 use cap_std::fs::Dir;
 use rustix::fs::{Mode, OFlags, fchmod, mkdirat, openat};
+
+use super::Owner;
 
 /// Of folders, whatever the umask.
 const FOLDER_MODE: Mode = Mode::RWXU.union(Mode::RGRP).union(Mode::XGRP).union(Mode::ROTH).union(Mode::XOTH);
@@ -34,10 +36,11 @@ pub(super) fn open_file(parent: &Dir, name: &str) -> io::Result<Option<File>> {
 }
 
 /// Returns a new file that only we have written to; its mode is 0755 or 0644 whatever the umask.
-pub(super) fn create_file(parent: &Dir, name: &str, executable: bool) -> io::Result<File> {
+pub(super) fn create_file(parent: &Dir, name: &str, executable: bool, owner: Option<Owner>) -> io::Result<File> {
     let mode = Mode::from_raw_mode(if executable { 0o755 } else { 0o644 });
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = openat(parent, name, flags, PRIVATE)?;
+    give(&handle, owner)?;
     fchmod(&handle, mode)?;
     Ok(File::from(handle))
 }
@@ -45,14 +48,21 @@ pub(super) fn create_file(parent: &Dir, name: &str, executable: bool) -> io::Res
 /// A folder and the handles of the folders on the way to the last one asked for.
 pub(super) struct FolderCursor {
     base: Dir,
+    owner: Option<Owner>,
     open: Vec<(String, Dir)>,
     made: Vec<String>,
 }
 
 impl FolderCursor {
-    /// Returns the folders below `base`.
-    pub(super) fn new(base: Dir) -> Self {
-        Self { base, open: Vec::new(), made: Vec::new() }
+    /// Returns the folders below `base`; those that are made, and the base, are given to this owner.
+    pub(super) fn new(base: Dir, owner: Option<Owner>) -> io::Result<Self> {
+        give(&base, owner)?;
+        Ok(Self { base, owner, open: Vec::new(), made: Vec::new() })
+    }
+
+    /// Returns whom what is made is given to.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.owner
     }
 
     /// Returns the folder at `path`, created with mode 0755 if it is missing; the empty path is the base.
@@ -62,7 +72,7 @@ impl FolderCursor {
         self.open.truncate(shared);
         for depth in shared..parts.len() {
             let parent = self.open.last().map_or(&self.base, |(_, folder)| folder);
-            let (folder, made) = open_or_make(parent, parts[depth])?;
+            let (folder, made) = open_or_make(parent, parts[depth], self.owner)?;
             if made {
                 self.made.push(parts[..=depth].join("/"));
             }
@@ -80,7 +90,11 @@ impl FolderCursor {
     }
 }
 
-fn open_or_make(parent: &Dir, name: &str) -> io::Result<(Dir, bool)> {
+fn give(handle: impl AsFd, owner: Option<Owner>) -> io::Result<()> {
+    owner.map_or(Ok(()), |owner| owner.take(handle))
+}
+
+fn open_or_make(parent: &Dir, name: &str, owner: Option<Owner>) -> io::Result<(Dir, bool)> {
     match open_folder(parent, name) {
         Ok(folder) => return Ok((folder, false)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -88,6 +102,7 @@ fn open_or_make(parent: &Dir, name: &str) -> io::Result<(Dir, bool)> {
     }
     mkdirat(parent, name, PRIVATE)?;
     let folder = open_folder(parent, name)?;
+    give(&folder, owner)?;
     fchmod(&folder, FOLDER_MODE)?;
     Ok((folder, true))
 }

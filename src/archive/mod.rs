@@ -18,6 +18,7 @@ mod inspect;
 mod installed;
 mod local;
 mod names;
+mod owner;
 mod plugin_json;
 mod rule;
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub(crate) use error::ArchiveError;
 pub(crate) use folder::open_folder;
 pub use inspect::inspect;
 pub(crate) use installed::{InstalledError, InstalledManifest, read_installed, read_installed_manifest};
+pub(crate) use owner::Owner;
 pub(crate) use plugin_json::{PluginJson, PluginJsonError, parse_plugin_json};
 pub(crate) use rule::Rule;
 pub(crate) use unpack::{UnpackError, unpack};

@@ -24,7 +24,7 @@ use rustix::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    Archive, Entry, EntryKind, Rule,
+    Archive, Entry, EntryKind, Owner, Rule,
     content::{ExtractError, ZipBytes},
     folder::{FolderCursor, create_file, open_folder},
 };
@@ -117,15 +117,21 @@ struct PendingFile {
 /// Writes the entries of `archive`, which was read from the same open `file`, into the empty folder `into`, without the
 /// root folder.
 ///
-/// Folders get mode 0755, executable files 0755 and other files 0644. `into` must be private to the caller.
-pub(crate) fn unpack(file: &mut (impl Read + Seek), archive: &Archive, into: &Dir) -> Result<Unpacked, UnpackError> {
+/// Folders get mode 0755, executable files 0755 and other files 0644; they and `into` are given to `owner`, if there is one.
+/// `into` must be private to the caller.
+pub(crate) fn unpack(
+    file: &mut (impl Read + Seek),
+    archive: &Archive,
+    into: &Dir,
+    owner: Option<Owner>,
+) -> Result<Unpacked, UnpackError> {
     let base = open_folder(into, ".").map_err(UnpackError::Folder)?;
     if base.entries().map_err(UnpackError::Folder)?.next().is_some() {
         return Err(UnpackError::NotEmpty);
     }
     let files = archive.entries().iter().filter(|entry| entry.kind() == EntryKind::File).count();
     let at_once = files >= MANY_FILES && can_sync_at_once(&base);
-    let mut folders = FolderCursor::new(base);
+    let mut folders = FolderCursor::new(base, owner).map_err(UnpackError::Folder)?;
     let mut source = ZipBytes::new(file).map_err(UnpackError::Folder)?;
     if at_once {
         let unpacked = write_entries(&mut source, archive, &mut folders, &mut |_| true)?;
@@ -205,8 +211,9 @@ fn write_file(
 ) -> Result<(File, Sha256Digest), UnpackError> {
     let path = entry.path().as_str();
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let owner = folders.owner();
     let parent = folders.enter(parent).map_err(UnpackError::write(path))?;
-    let mut file = create_file(parent, name, entry.is_executable()).map_err(UnpackError::write(path))?;
+    let mut file = create_file(parent, name, entry.is_executable(), owner).map_err(UnpackError::write(path))?;
     let mut hasher = Sha256::new();
     let mut sink = |bytes: &[u8]| {
         hasher.update(bytes);
@@ -256,7 +263,7 @@ mod tests {
     fn unpack_into(zip: &Zip, into: &Dir) -> Result<Unpacked, UnpackError> {
         let bytes = zip.build();
         let archive = inspect_bytes(&bytes).expect("valid");
-        unpack(&mut Cursor::new(&bytes), &archive, into)
+        unpack(&mut Cursor::new(&bytes), &archive, into, None)
     }
 
     fn odd() -> Vec<ZipPart> {
@@ -324,7 +331,7 @@ mod tests {
         let archive = inspect_bytes(&bytes).expect("valid");
         let at = bytes.windows(5).position(|window| window == b"whole").expect("stored");
         bytes[at] = b'b';
-        let refused = unpack(&mut Cursor::new(&bytes), &archive, &dir).expect_err("changed");
+        let refused = unpack(&mut Cursor::new(&bytes), &archive, &dir, None).expect_err("changed");
         assert!(matches!(&refused, UnpackError::Changed { rule: Rule::Checksum, .. }));
         assert_eq!(refused.kind(), Kind::Integrity);
     }
@@ -334,9 +341,9 @@ mod tests {
         let (outside, _) = folder();
         let (place, dir) = folder();
         std::os::unix::fs::symlink(outside.path(), place.path().join("img")).expect("linked");
-        let mut folders = FolderCursor::new(open_folder(&dir, ".").expect("opened"));
+        let mut folders = FolderCursor::new(open_folder(&dir, ".").expect("opened"), None).expect("ours");
         assert!(folders.enter("img").is_err() && folders.enter("img/deep").is_err());
-        assert!(create_file(&dir, "img", false).is_err());
+        assert!(create_file(&dir, "img", false, None).is_err());
     }
 
     #[test]

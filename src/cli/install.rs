@@ -30,6 +30,9 @@ pub(super) struct InstallArgs {
     /// it needs
     #[arg(long, value_name = "VER")]
     grafana: Option<GrafanaVersion>,
+    /// Also replace a plugin's folder that is a repository, like one with `.git`: its files are kept aside
+    #[arg(long)]
+    force: bool,
     /// Report what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -46,6 +49,7 @@ impl InstallArgs {
             dry_run: self.dry_run,
             preflight: session.manifest()?.trust().preflight,
             grafana: self.grafana.clone(),
+            force: self.force,
             published_before: session.published_before()?,
             concurrency: self.concurrency.get(),
         };
@@ -60,7 +64,8 @@ impl InstallArgs {
 /// Remove plugins from workspaces
 ///
 /// Refuses if another plugin, a dashboard or a data source of the workspace uses the plugin, or if that cannot be
-/// determined; `--force` overrides. Data sources and dashboards are not changed.
+/// determined, and if the plugin's folder is a repository, like one with `.git`; `--force` overrides. Files in its folder
+/// that it did not bring are kept aside. Data sources and dashboards are not changed.
 #[derive(Args, Debug)]
 pub(super) struct UninstallArgs {
     /// The plugins to remove
@@ -68,7 +73,7 @@ pub(super) struct UninstallArgs {
     plugins: Vec<PluginId>,
     #[command(flatten)]
     selection: TargetSelection,
-    /// Remove plugins even if they are, or may be, in use
+    /// Remove plugins even if they are, or may be, in use, or their folder is a repository
     #[arg(long)]
     force: bool,
     /// Report what would be done, and change nothing
@@ -88,7 +93,8 @@ impl UninstallArgs {
             dry_run: self.dry_run,
             concurrency: self.concurrency.get(),
         };
-        Ok(report(&remove(session.context()?, targets, &options).await, self.dry_run))
+        let changes = remove(session.context()?, session.sources()?, targets, &options).await;
+        Ok(report(&changes, self.dry_run))
     }
 }
 

@@ -129,7 +129,7 @@ impl Permits {
 
     /// Returns the source of the package for one change.
     pub(in crate::ops) fn package(&self, plugin: &PluginId, package: Option<PackageName>) -> StoredPackage {
-        StoredPackage { permits: self.clone(), plugin: plugin.clone(), package }
+        StoredPackage { permits: self.clone(), plugin: plugin.clone(), package, force: false }
     }
 }
 
@@ -140,9 +140,16 @@ pub(in crate::ops) struct StoredPackage {
     plugin: PluginId,
     /// `None` if nothing is installed, or the catalog names no package.
     package: Option<PackageName>,
+    /// Whether a folder is replaced or removed that somebody works in.
+    force: bool,
 }
 
 impl StoredPackage {
+    /// Returns the source for a change that is made although somebody works in the plugin's folder.
+    pub(in crate::ops) fn forced(self, force: bool) -> Self {
+        Self { force, ..self }
+    }
+
     fn context(&self) -> &Context {
         &self.permits.context
     }
@@ -209,6 +216,6 @@ impl PackageSource for StoredPackage {
     }
 
     fn unmanaged_files(&self, folder: &FolderLock<'_>) -> Result<UnmanagedFiles, Refusal> {
-        unmanaged_files::find(self.context(), folder, &self.plugin).map_err(Refusal::new)
+        unmanaged_files::find(self.context(), folder, &self.plugin, self.force).map_err(Refusal::new)
     }
 }

@@ -9,13 +9,16 @@ use futures_util::{StreamExt, stream};
 
 use crate::{
     diagnostic::{Kind, diagnose},
-    fleet::target::ChangeRequest,
+    fleet::{directory::PluginsFolder, target::ChangeRequest},
     model::{PluginId, Presence, topological_order},
     ops::{
         Context,
         changes::{ChangeOutcome, ChangeResult, Changes, VersionChange},
+        comparison_packages,
         permits::Permits,
+        sources::Sources,
         target::{Snapshot, Target},
+        unmanaged_files::refuse_repository,
         workspace_usage::{Guard, StillUsed},
     },
 };
@@ -46,7 +49,15 @@ pub(crate) struct InUse {
 diagnose!(InUse => Kind::Failed, "remove those too, in the same call, or use `--force`");
 
 /// Removes plugins from every target.
-pub(crate) async fn remove(context: &Context, targets: Vec<Target>, options: &RemoveOptions) -> Changes {
+pub(crate) async fn remove(
+    context: &Context,
+    sources: &Sources,
+    targets: Vec<Target>,
+    options: &RemoveOptions,
+) -> Changes {
+    if !options.dry_run {
+        compare_first(context, sources, &targets, &options.plugins).await;
+    }
     let per_target: Vec<(Vec<ChangeResult>, Vec<String>)> = stream::iter(targets)
         .map(|target| async move { remove_from(context, &target, options).await })
         .buffered(options.concurrency.max(1))
@@ -54,6 +65,22 @@ pub(crate) async fn remove(context: &Context, targets: Vec<Target>, options: &Re
         .await;
     let (results, remarks): (Vec<_>, Vec<_>) = per_target.into_iter().unzip();
     Changes::new(results.concat(), remarks.concat())
+}
+
+/// Fetches the packages that folders have to be compared with; without them, nothing of a folder is deleted.
+async fn compare_first(context: &Context, sources: &Sources, targets: &[Target], plugins: &[PluginId]) {
+    let mut unknown = Vec::new();
+    for target in targets {
+        unknown.push((target, comparison_packages::unknown(context, target, plugins.to_vec()).await));
+    }
+    unknown.retain(|(_, unknown)| !unknown.is_empty());
+    if unknown.is_empty() || context.index().prove().await.is_err() {
+        return;
+    }
+    let Ok(_lock) = context.lock().await else { return };
+    for (target, unknown) in unknown {
+        comparison_packages::fetch(context, sources, target, unknown).await;
+    }
 }
 
 async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions) -> (Vec<ChangeResult>, Vec<String>) {
@@ -75,7 +102,7 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
     let mut going: HashSet<_> = options.plugins.iter().collect();
     for id in in_order(&options.plugins, &state) {
         let result = match plan_one((target, &guard, gap.as_deref()), &state, id, &going, options).await {
-            ControlFlow::Continue(result) => carry_out(context, target, id, result).await,
+            ControlFlow::Continue(result) => carry_out(context, target, id, (result, options.force)).await,
             ControlFlow::Break(result) => result,
         };
         if matches!(result.outcome, ChangeOutcome::Failed | ChangeOutcome::Unknown | ChangeOutcome::Skipped) {
@@ -133,15 +160,26 @@ async fn plan_one(
         let reason = format!("installed plugins: {gap}");
         return ControlFlow::Break(result.with_error(&StillUsed::Unread { plugin: id.clone(), reason }));
     }
+    if let Some(path) = target.as_folder().filter(|_| !options.force)
+        && let Ok(folder) = PluginsFolder::open(path)
+        && let Err(error) = refuse_repository(&folder, id)
+    {
+        return ControlFlow::Break(result.with_error(&error));
+    }
     if options.dry_run {
         return ControlFlow::Break(ChangeResult { outcome: ChangeOutcome::Planned, ..result });
     }
     ControlFlow::Continue(result)
 }
 
-async fn carry_out(context: &Context, target: &Target, id: &PluginId, result: ChangeResult) -> ChangeResult {
+async fn carry_out(
+    context: &Context,
+    target: &Target,
+    id: &PluginId,
+    (result, force): (ChangeResult, bool),
+) -> ChangeResult {
     // Nothing is installed, so there is no package to permit.
-    let source = Permits::new(context, false).package(id, None);
+    let source = Permits::new(context, false).package(id, None).forced(force);
     let request = ChangeRequest::unconditional(id, Presence::Absent, Arc::new(source));
     result.with_report(target.change(&request).await)
 }

@@ -1,7 +1,8 @@
 //! Files in a plugin's folder that the plugin's own package did not contain.
 //!
 //! *Invariant:* a file is the plugin's own if a verified package contained it, or a manifest with a good signature lists it; a
-//! file of the same name with other bytes is unmanaged.
+//! file of the same name with other bytes is unmanaged. If neither is known, every file is unmanaged. A folder that somebody
+//! works in, a repository, is replaced or removed only if that is forced.
 //! *Not for:* moving them, which the plugins folder does.
 
 use std::{collections::BTreeMap, error::Error, io, path::PathBuf};
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     archive::{self, CompareError, FileDifference, InstalledError, InstalledManifest, PluginJson},
     fleet::{
-        directory::{DirectoryError, FolderLock, Keep},
+        directory::{DirectoryError, FolderLock, Keep, PluginsFolder},
         target::UnmanagedFiles,
     },
     index::IndexError,
@@ -25,6 +26,9 @@ use crate::{
 /// The files of a plugin by their path below its folder.
 type FileDigests = BTreeMap<RelPath, Sha256Digest>;
 
+/// What a version control system calls its folder, or its file, in a folder that somebody works in.
+const REPOSITORIES: [&str; 4] = [".git", ".hg", ".svn", ".jj"];
+
 /// How many unmanaged files are named.
 const NAMED: usize = 3;
 
@@ -34,6 +38,14 @@ pub(crate) enum UnmanagedFilesError {
     /// The folder failed.
     #[error(transparent)]
     Folder(#[from] DirectoryError),
+    /// Somebody works in the folder.
+    #[error("`{}` is a repository: it has `{marker}`", path.display())]
+    Repository {
+        /// The plugin's folder.
+        path: PathBuf,
+        /// What shows that.
+        marker: &'static str,
+    },
     /// A file in it cannot be read.
     #[error("the plugin's own files cannot be told from others")]
     Compare(#[from] CompareError),
@@ -45,14 +57,46 @@ pub(crate) enum UnmanagedFilesError {
     Package(#[from] VerifyError),
 }
 
-crate::diagnostic::diagnose!(UnmanagedFilesError { forward Folder, Compare, Index, Package; });
+crate::diagnostic::diagnose!(UnmanagedFilesError {
+    forward Folder, Compare, Index, Package;
+    Repository => crate::diagnostic::Kind::Failed,
+        "move it elsewhere, and link to it from here; or use `--force`: what the plugin did not bring is kept aside";
+});
+
+/// Refuses if somebody works in the folder of a plugin that is to be replaced or removed; what a link leads to is untouched.
+pub(in crate::ops) fn refuse_repository(folder: &PluginsFolder, plugin: &PluginId) -> Result<(), UnmanagedFilesError> {
+    let Some(own) = folder.plugin_folder(plugin)? else { return Ok(()) };
+    match REPOSITORIES.into_iter().find(|marker| own.symlink_metadata(marker).is_ok()) {
+        Some(marker) => Err(UnmanagedFilesError::Repository { path: folder.path().join(plugin.as_str()), marker }),
+        None => Ok(()),
+    }
+}
+
+/// Returns the version of an installed plugin whose own files cannot be told from others, because neither its package is in
+/// the store nor it has a manifest with a good signature; `None` if they can, or it is not there.
+pub(in crate::ops) fn unknown_version(
+    context: &Context,
+    folder: &PluginsFolder,
+    plugin: &PluginId,
+) -> Option<PluginVersion> {
+    let own = folder.plugin_folder(plugin).ok()??;
+    let PluginJson { id, version, .. } = archive::read_installed(&own).ok()?;
+    let is_known = id != *plugin
+        || !stored(context, &id, &version).ok()?.is_empty()
+        || listed(context, &own, &id, &version).is_some();
+    (!is_known).then_some(version)
+}
 
 /// Finds the unmanaged files in the folder of a plugin that is to be replaced or removed.
 pub(in crate::ops) fn find(
     context: &Context,
     held: &FolderLock<'_>,
     plugin: &PluginId,
+    force: bool,
 ) -> Result<UnmanagedFiles, UnmanagedFilesError> {
+    if !force {
+        refuse_repository(held.folder(), plugin)?;
+    }
     if let Some(target) = held.folder().link(plugin) {
         let target = target.to_string_lossy().escape_debug().to_string();
         let note = format!("{plugin} was a link to `{target}`, which is untouched");
@@ -68,10 +112,10 @@ pub(in crate::ops) fn find(
         Err(_) => return Ok(UnmanagedFiles::default()),
     };
     let Some((own, unmanaged)) = nearest(context, &folder, &id, &version)? else {
-        let note = format!(
-            "the files of {id} {version} are not known, so its folder was compared with nothing and no file of it kept"
-        );
-        return Ok(UnmanagedFiles { keep: None, note: Some(note) });
+        let note =
+            format!("which files {id} {version} brought is not known, so nothing of its former folder was deleted");
+        let keep = Keep::whole(version.as_str(), &context.now().to_string());
+        return Ok(UnmanagedFiles { keep: Some(keep), note: Some(note) });
     };
     if unmanaged.is_empty() {
         return Ok(UnmanagedFiles::default());

@@ -213,9 +213,19 @@ fn verify_plugins(context: &Context, path: &Path) -> Result<VerifyOutcome, Verif
     };
     let dir = Dir::open_ambient_dir(path, ambient_authority()).map_err(folder_error)?;
     let mut outcome = VerifyOutcome::default();
+    let below = installed_below(path).map_err(folder_error)?;
     let folders = match archive::read_installed(&dir) {
+        Ok(plugin_json) if is_plugins_folder(path, &plugin_json, &below) => {
+            let remark = format!(
+                "`{}` has plugins in folders of their own, and a `plugin.json` of {} at its top that belongs to none",
+                path.display(),
+                plugin_json.id
+            );
+            outcome.remarks.push(remark);
+            below
+        }
         Ok(plugin_json) => vec![(path.to_path_buf(), Ok(plugin_json))],
-        Err(_) => installed_below(path).map_err(folder_error)?,
+        Err(_) => below,
     };
     if folders.is_empty() {
         return Err(VerifyStartError::NoPlugin(path.to_path_buf()));
@@ -232,13 +242,27 @@ fn verify_plugins(context: &Context, path: &Path) -> Result<VerifyOutcome, Verif
     Ok(outcome)
 }
 
+/// Returns whether a folder with a plugin.json at its top is a plugins folder all the same: it bears another name, and has
+/// a plugin in a folder of that plugin's name. Plugins within a plugin are in folders of other names.
+fn is_plugins_folder(path: &Path, top: &PluginJson, below: &[FoundPlugin]) -> bool {
+    let bears = |path: &Path, id: &PluginId| {
+        std::fs::canonicalize(path).is_ok_and(|path| path.file_name().is_some_and(|name| name == id.as_str()))
+    };
+    let is_own = |(folder, found): &FoundPlugin| found.as_ref().is_ok_and(|found| bears(folder, &found.id));
+    !bears(path, &top.id) && below.iter().any(is_own)
+}
+
 type FoundPlugin = (PathBuf, Result<PluginJson, InstalledError>);
 
 fn installed_below(path: &Path) -> std::io::Result<Vec<FoundPlugin>> {
     let mut folders = Vec::new();
     for entry in std::fs::read_dir(path)? {
         let entry = entry?;
-        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        let name = entry.file_name();
+        let (hidden, is_possible) = (
+            name.to_string_lossy().starts_with('.'),
+            name.to_str().is_some_and(|name| name.parse::<PluginId>().is_ok()),
+        );
         if hidden || !entry.path().is_dir() {
             continue;
         }
@@ -246,6 +270,10 @@ fn installed_below(path: &Path) -> std::io::Result<Vec<FoundPlugin>> {
             Ok(dir) => archive::read_installed(&dir),
             Err(source) => Err(InstalledError::Io { path: String::from("."), source }),
         };
+        // Like `lost+found`: no plugin has such a name.
+        if !is_possible && matches!(found, Err(InstalledError::NoPluginJson)) {
+            continue;
+        }
         folders.push((entry.path(), found));
     }
     folders.sort_by(|left, right| left.0.cmp(&right.0));

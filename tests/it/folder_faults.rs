@@ -186,21 +186,24 @@ fn where_the_disk_does_not_tell_what_a_plugin_brought_nothing_is_removed() {
 }
 
 #[test]
-fn what_is_not_in_the_store_is_compared_with_the_signed_manifest_or_with_nothing() {
+fn what_is_not_in_the_store_is_compared_with_the_signed_manifest_or_kept_whole() {
     let signer = Signer::new(1);
     let world = World::new(FakeCatalog::new().publish(tides("1.0.0").signed_by(&signer)));
     world.sandbox.write("trusted.asc", signer.public_key());
-    for (key, kept) in [(&["--trusted-key", "trusted.asc"][..], true), (&[], false)] {
+    for (key, is_known) in [(&["--trusted-key", "trusted.asc"][..], true), (&[], false)] {
         world.run(&["--trusted-key", "trusted.asc", "install", TIDES, "--dir", "plugins"]).expect_code(0);
         fs::remove_dir_all(world.path("cache")).expect("removed");
         world.sandbox.write(&format!("plugins/{TIDES}/notes.txt"), "mine");
         let document = world.json(0, &[key, &["uninstall", TIDES, "--dir", "plugins"]].concat());
         let (result, warning) =
             (&document["results"][0], document["results"][0]["warning"].as_str().unwrap_or_default());
-        assert_eq!(result["kept"].is_string(), kept, "{document}");
-        assert!(warning.contains(if kept { "`notes.txt`" } else { "compared with nothing" }), "{warning}");
-        if let Some(kept) = result["kept"].as_str() {
-            assert_eq!(entries(&world.path(kept)), ["notes.txt"]);
+        let kept = entries(&world.path(result["kept"].as_str().expect("kept")));
+        if is_known {
+            assert!(warning.contains("`notes.txt`"), "{warning}");
+            assert_eq!(kept, ["notes.txt"]);
+        } else {
+            assert!(warning.contains("nothing of its former folder was deleted"), "{warning}");
+            assert!(kept.contains(&"notes.txt".to_owned()) && kept.contains(&"module.js".to_owned()), "{kept:?}");
         }
         world.run(&["sync"]).expect_code(0);
     }

@@ -265,7 +265,7 @@ fn p31_valid_packages_are_accepted_byte_for_byte_however_odd_they_are() {
             inspect_bytes(&bytes).unwrap_or_else(|error| panic!("{what}: {}", crate::diagnostic::Chain(&error)));
         let place = tempfile::tempdir().expect("a temporary folder");
         let folder = Dir::open_ambient_dir(place.path(), ambient_authority()).expect("it is there");
-        let unpacked = unpack(&mut Cursor::new(&bytes), &archive, &folder).expect(what).files;
+        let unpacked = unpack(&mut Cursor::new(&bytes), &archive, &folder, None).expect(what).files;
         assert_eq!(unpacked, by_another_reader(&bytes), "{what}");
         for (path, promised) in &unpacked {
             let written = std::fs::read(path.under(place.path())).expect(what);

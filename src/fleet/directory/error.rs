@@ -25,6 +25,14 @@ pub enum DirectoryError {
     /// Something else bears its name since it was opened.
     #[error("`{}` is no longer the folder that was opened; nothing was changed", .0.display())]
     Moved(PathBuf),
+    /// It is the folder of one plugin.
+    #[error("`{}` is the folder of the plugin {plugin}, not a plugins folder", path.display())]
+    IsPlugin {
+        /// The folder.
+        path: PathBuf,
+        /// The plugin.
+        plugin: PluginId,
+    },
     /// Something in it cannot be used.
     #[error("`{}` cannot be {doing}", path.display())]
     Io {
@@ -73,6 +81,7 @@ pub enum DirectoryError {
 diagnose!(DirectoryError {
     forward Unpack { source };
     Missing(path) => Kind::Usage, format!("make it first, or check the path: `mkdir {}`", path.display());
+    IsPlugin { path, plugin } => Kind::Usage, plugins_folder_hint(path, plugin);
     Locked => Kind::Locked, "wait until it is done";
     Io { source } if source.kind() == io::ErrorKind::PermissionDenied => Kind::Storage,
         "run this as the user that the plugins belong to";
@@ -86,6 +95,15 @@ diagnose!(DirectoryError {
         format!("give its folder the name `{plugin}`, or move it away yourself if it may go");
     Moved | Raced => Kind::Failed, "find out who changes the plugins folder, then try again";
 });
+
+fn plugins_folder_hint(path: &Path, plugin: &PluginId) -> String {
+    match path.parent() {
+        Some(above) if path.file_name().is_some_and(|name| name == plugin.as_str()) => {
+            format!("name the folder above: `{}`", above.display())
+        }
+        _ => "name the plugins folder; if this is one, move the `plugin.json` at its top away".to_owned(),
+    }
+}
 
 impl DirectoryError {
     /// Returns why the folder at `path` is not taken for this plugin: it is something else, or it could not be read.

@@ -19,7 +19,7 @@ use rustix::{
     io::Errno,
 };
 
-use crate::archive::open_folder;
+use crate::archive::{Owner, open_folder};
 
 /// Grafana looks into hidden folders too, but into none of this name.
 pub(super) const UNSEEN: &str = "node_modules";
@@ -59,11 +59,13 @@ pub(super) fn identify(folder: impl AsFd) -> io::Result<FileIdentity> {
     Ok(NamedEntry::from(fstat(folder)?).identity)
 }
 
-/// Returns the folder of this name; creates it with this mode, whatever the umask, if it is missing.
+/// Returns the folder of this name; creates it with this mode, whatever the umask, if it is missing. Then it belongs to the
+/// owner of its parent, as far as we may give it away.
 pub(super) fn open_or_make(parent: &Dir, name: &str, mode: u32) -> io::Result<Dir> {
     match mkdirat(parent, name, Mode::RWXU) {
         Ok(()) => {
             let folder = open_folder(parent, name)?;
+            Owner::of(parent)?.take(&folder)?;
             fchmod(&folder, Mode::from_raw_mode(mode))?;
             fsync(parent)?;
             Ok(folder)

@@ -23,7 +23,7 @@ use super::{
     staging::{GONE, NEW, OLD, Staging},
 };
 use crate::{
-    archive::{self, UnpackError},
+    archive::{self, Owner, UnpackError},
     model::{PluginId, RelPath, Sha256Digest},
     verifier::Verified,
 };
@@ -77,15 +77,20 @@ impl<'a> FolderLock<'a> {
         self.folder
     }
 
-    /// Unpacks a package in the staging folder without touching what is installed. Refuses if something else is under the
+    /// Unpacks a package in the staging folder without touching what is installed. The files belong to the owner of what is
+    /// installed, else to that of the plugins folder, as far as we may give them away. Refuses if something else is under the
     /// plugin's name.
     pub fn stage(&self, package: &mut Verified) -> Result<Staged, DirectoryError> {
         let plugin = package.archive().plugin_json().id.clone();
-        self.predecessor(&plugin)?;
+        let owner = match self.predecessor(&plugin)? {
+            Predecessor::Folder(_) => self.folder.plugin_folder(&plugin)?.map(Owner::of),
+            Predecessor::None | Predecessor::Link(_) => Some(Owner::of(self.dir())),
+        };
+        let owner = owner.transpose().map_err(io_error(&self.target(&plugin), "read"))?;
         let staging = Staging::make(self.dir(), &self.folder.path, &plugin)?;
         let (file, archive) = package.file();
         let new = staging.successor().map_err(UnpackError::Folder);
-        match new.and_then(|new| archive::unpack(file, archive, &new)) {
+        match new.and_then(|new| archive::unpack(file, archive, &new, owner)) {
             Ok(unpacked) => Ok(Staged { plugin, staging, files: unpacked.files }),
             Err(source) => Err(DirectoryError::Unpack { plugin, source }),
         }

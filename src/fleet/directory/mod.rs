@@ -52,7 +52,7 @@ pub(crate) use self::{
     retained::Keep,
 };
 use crate::{
-    archive::{self, InstalledError, PluginJson},
+    archive::{self, InstalledError, Owner, PluginJson},
     disk,
     model::{PluginId, Presence},
 };
@@ -77,7 +77,8 @@ pub struct FolderInventory {
 const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 impl PluginsFolder {
-    /// Opens the plugins folder at `path`, which must exist; links on the way to it are followed now, and never again.
+    /// Opens the plugins folder at `path`, which must exist; links on the way to it are followed now, and never again. A
+    /// plugin's own folder is refused: what is beside its files would be taken for plugins.
     pub fn open(path: &Path) -> Result<Self, DirectoryError> {
         let handle = match open(path, FOLDER, Mode::empty()) {
             Ok(handle) => handle,
@@ -86,12 +87,26 @@ impl PluginsFolder {
             Err(error) => return Err(io_error(path, "opened")(error.into())),
         };
         let path = fs::canonicalize(path).map_err(io_error(path, "opened"))?;
-        Ok(Self { path, dir: Dir::from_std_file(File::from(handle)) })
+        let dir = Dir::from_std_file(File::from(handle));
+        match archive::read_installed(&dir) {
+            Ok(found) if is_plugin_of(&path, &dir, &found.id) => {
+                return Err(DirectoryError::IsPlugin { path, plugin: found.id });
+            }
+            _ => Ok(Self { path, dir }),
+        }
     }
 
     /// Opens the plugins folder at `path`, and creates it if it is missing.
     pub fn create(path: &Path) -> Result<Self, DirectoryError> {
-        disk::create_dirs(path).map_err(io_error(path, "created"))?;
+        let failed = || io_error(path, "created");
+        let missing: Vec<_> =
+            path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+        disk::create_dirs(path).map_err(failed())?;
+        for made in missing.into_iter().rev() {
+            // Whoever the folder above belongs to must be able to use it.
+            let owner = File::open(disk::folder_of(made)).and_then(Owner::of).map_err(failed())?;
+            File::open(made).and_then(|made| owner.take(made)).map_err(failed())?;
+        }
         Self::open(path)
     }
 
@@ -122,7 +137,10 @@ impl PluginsFolder {
             if name.starts_with('.') {
                 continue;
             }
+            let is_possible = name.parse::<PluginId>().is_ok();
             match self.follow(Path::new(&file_name)).map(|folder| archive::read_installed(&folder)) {
+                // Like `lost+found`: no plugin has such a name.
+                Ok(Err(InstalledError::NoPluginJson)) | Err(Errno::ACCESS) if !is_possible => {}
                 Ok(Ok(plugin_json)) => drop(inventory.plugins.insert(name, plugin_json)),
                 Ok(Err(error)) => inventory.faults.push((name, error)),
                 Err(Errno::NOTDIR | Errno::NOENT | Errno::LOOP) => {}
@@ -198,6 +216,12 @@ impl PluginsFolder {
     fn sync(&self) -> Result<(), DirectoryError> {
         handle::sync(&self.dir).map_err(io_error(&self.path, "written to the disk"))
     }
+}
+
+/// Returns whether the folder at `path` is that of a plugin: its plugin.json is at the top, or the folder bears its id.
+fn is_plugin_of(path: &Path, dir: &Dir, plugin: &PluginId) -> bool {
+    let is_named = path.file_name().is_some_and(|name| name == plugin.as_str());
+    is_named || dir.symlink_metadata("plugin.json").is_ok()
 }
 
 #[cfg(test)]

@@ -31,22 +31,32 @@ const LONGEST: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Keep {
     name: String,
-    brought: BTreeMap<RelPath, Sha256Digest>,
+    /// `None` if it is not known what the plugin brought: then the whole folder is kept.
+    brought: Option<BTreeMap<RelPath, Sha256Digest>>,
 }
 
 impl Keep {
     /// Returns the wish to keep whatever is not among the files that were `brought`, under this version and time.
     pub fn new(version: &str, time: &str, brought: BTreeMap<RelPath, Sha256Digest>) -> Self {
-        let plain = |character: char| if is_plain(character) { character } else { '-' };
-        let version: String = version.chars().take(LONGEST).map(plain).collect();
-        let time: String = time.chars().take(LONGEST).map(plain).collect();
-        Self { name: format!("{version}-{time}"), brought }
+        Self { name: name(version, time), brought: Some(brought) }
+    }
+
+    /// Returns the wish to keep the whole folder, under this version and time.
+    pub fn whole(version: &str, time: &str) -> Self {
+        Self { name: name(version, time), brought: None }
     }
 
     /// Returns the name of the folder, unless it is taken.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
+}
+
+fn name(version: &str, time: &str) -> String {
+    let plain = |character: char| if is_plain(character) { character } else { '-' };
+    let version: String = version.chars().take(LONGEST).map(plain).collect();
+    let time: String = time.chars().take(LONGEST).map(plain).collect();
+    format!("{version}-{time}")
 }
 
 fn is_plain(character: char) -> bool {
@@ -94,12 +104,13 @@ fn free_name(kept: &Dir, wanted: &str) -> io::Result<String> {
 
 /// Removes the plugin's own files from a kept folder, as far as possible: extra files do no harm.
 pub(super) fn prune(root: &Dir, path: &Path, below: &Path, keep: &Keep) {
+    let Some(brought) = &keep.brought else { return };
     let folder = below
         .iter()
         .try_fold(None::<Dir>, |folder, name| open_folder(folder.as_ref().unwrap_or(root), Path::new(name)).map(Some));
     let pruned = folder.and_then(|folder| {
         let Some(folder) = folder else { return Ok(()) };
-        let differences = archive::compare(&keep.brought, &folder).map_err(|error| error.source)?;
+        let differences = archive::compare(brought, &folder).map_err(|error| error.source)?;
         prune_folder(&folder, Path::new(""), &differences.iter().filter_map(FileDifference::foreign).collect())
             .map(drop)
     });

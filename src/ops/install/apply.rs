@@ -28,6 +28,8 @@ pub(super) struct StepRunner<'a> {
     pub(super) failed_fetches: &'a [FetchFailure],
     /// Whether the target unpacks dependencies over installed plugins.
     pub(super) overwrites: bool,
+    /// Whether folders are replaced that somebody works in.
+    pub(super) force: bool,
 }
 
 /// Whether a step is carried out.
@@ -137,7 +139,7 @@ impl StepRunner<'_> {
 
     fn request(&self, step: &InstallStep, result: &ChangeResult) -> Option<ChangeRequest> {
         let wanted = Presence::Version(result.to.clone()?);
-        let source = self.permits.package(&step.plugin, step.package.clone());
+        let source = self.permits.package(&step.plugin, step.package.clone()).forced(self.force);
         let compares_files = self.overwrites && step.brought_by.is_some();
         Some(ChangeRequest { compares_files, ..ChangeRequest::unconditional(&step.plugin, wanted, Arc::new(source)) })
     }

@@ -19,6 +19,7 @@ use self::{
     plan::{InstallPlan, InstallStep, plan},
 };
 use crate::{
+    fleet::directory::PluginsFolder,
     home::HomeError,
     index::IndexError,
     model::{Change, GrafanaVersion, PluginSpec, Timestamp, VersionRequest},
@@ -26,11 +27,13 @@ use crate::{
         Context, blocking,
         candidates::signature_rule,
         changes::{ChangeOutcome, ChangeResult, Changes},
+        comparison_packages,
         fetching::{FetchFailure, FetchOptions, FetchRequest, FetchStartError, fetch_locked},
         permits::Permits,
         server_warnings::WarningKind,
         sources::Sources,
         target::{Snapshot, Target, TargetError},
+        unmanaged_files::refuse_repository,
     },
     progress::Unit,
     resolver::{SignatureRule, Surroundings, overwrites_dependencies},
@@ -50,6 +53,8 @@ pub(crate) struct InstallOptions {
     pub preflight: bool,
     /// Take these for the versions of Grafana in folders that tell none.
     pub grafana: Option<GrafanaVersion>,
+    /// Also replace a plugin's folder that somebody works in.
+    pub force: bool,
     /// Leave versions that are newer to wait, unless they are asked for by name.
     pub published_before: Option<Timestamp>,
     /// How many targets are changed side by side.
@@ -119,6 +124,9 @@ pub(crate) async fn install(
     for one in ready {
         let steps = repaired(context, &one, plan_for(context, &one, &specs).await?, &mut remarks).await;
         announce(context, &steps);
+        let replaced = steps.iter().filter(|step| is_change(step)).map(|step| step.plugin.clone()).collect();
+        let unknown = comparison_packages::unknown(context, &one.target, replaced).await;
+        comparison_packages::fetch(context, sources, &one.target, unknown).await;
         let overwrites = one.is_server() && one.state.grafana.as_ref().is_some_and(overwrites_dependencies);
         work.push((one.target.clone(), overwrites, steps));
     }
@@ -127,7 +135,9 @@ pub(crate) async fn install(
     let permits = &Permits::new(context, options.preflight);
     let mut applied = stream::iter(work)
         .map(|(target, overwrites, steps)| async move {
-            apply(&StepRunner { target: &target, permits, failed_fetches: failures, overwrites }, steps).await
+            let runner =
+                StepRunner { target: &target, permits, failed_fetches: failures, overwrites, force: options.force };
+            apply(&runner, steps).await
         })
         .buffered(options.concurrency.max(1));
     while let Some(more) = applied.next().await {
@@ -220,6 +230,12 @@ async fn previewed(context: &Context, options: &InstallOptions, target: &Target,
         Ok(server) => Some(server.root_url().await),
         Err(_) => None,
     };
+    if let Some(path) = target.as_folder().filter(|_| !options.force)
+        && let Ok(folder) = PluginsFolder::open(path)
+        && let Err(error) = refuse_repository(&folder, &step.plugin)
+    {
+        return result.with_error(&error);
+    }
     let permits = Permits::new(context, options.preflight);
     match permits.preview(root_url.as_deref(), &step.plugin, step.package.as_ref()).await {
         Ok(warning) => result.with_note(warning),
