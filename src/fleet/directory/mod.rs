@@ -90,7 +90,7 @@ impl PluginsFolder {
         let dir = Dir::from_std_file(File::from(handle));
         match archive::read_installed(&dir) {
             Ok(found) if is_plugin_of(&path, &dir, &found.id) => {
-                return Err(DirectoryError::IsPlugin { path, plugin: found.id });
+                Err(DirectoryError::IsPlugin { path, plugin: found.id })
             }
             _ => Ok(Self { path, dir }),
         }
