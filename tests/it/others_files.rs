@@ -119,7 +119,9 @@ fn owners(path: &Path) -> Vec<(u32, u32)> {
 fn give(path: &Path, owner: u32) {
     chown(path, Some(owner), Some(owner)).expect("we are root");
     if path.is_dir() {
-        entries(path).iter().for_each(|name| give(&path.join(name), owner));
+        for name in entries(path) {
+            give(&path.join(name), owner);
+        }
     }
 }
 
