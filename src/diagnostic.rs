@@ -219,43 +219,26 @@ pub(crate) fn unknown_key(message: &str) -> Option<(String, Vec<String>)> {
     Some((key.to_owned(), known))
 }
 
-/// Words that so many ids have that they tell none apart.
-const COMMON: [&str; 5] = ["app", "datasource", "grafana", "panel", "renderer"];
-
-/// Returns up to three of `known` that are nearest to `wanted` in spelling, nearest first.
-///
-/// Names are compared whole and word by word, since people forget or mistake the words around the one that they mean.
-pub(crate) fn nearest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let wanted = wanted.to_ascii_lowercase();
-    let mut scored: Vec<_> = known
-        .into_iter()
-        .map(|name| (likeness(&wanted, &name.to_ascii_lowercase()), name))
-        .filter(|(score, _)| *score > 0.75)
-        .collect();
-    scored.sort_by(|left, right| right.0.total_cmp(&left.0).then_with(|| left.1.cmp(right.1)));
-    scored.into_iter().take(3).map(|(_, name)| name).collect()
+/// Why something cannot be done, and what to do about it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Obstacle {
+    /// The reason, with its causes.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
-/// Returns how alike two names are: the better of the whole names and of their words; the whole decides between equals.
-fn likeness(wanted: &str, name: &str) -> f64 {
-    let whole = strsim::jaro_winkler(wanted, name);
-    let (asked, offered) = (words(wanted), words(name));
-    let best = |word: &&str| offered.iter().map(|other| strsim::jaro_winkler(word, other)).fold(0.0, f64::max);
-    let sum: f64 = asked.iter().map(best).sum();
-    #[expect(clippy::cast_precision_loss, reason = "names have few words")]
-    let by_word = if asked.is_empty() { 0.0 } else { sum / asked.len() as f64 };
-    let (asked, offered) = (asked.concat(), offered.concat());
-    let within = |part: &str, text: &str| part.len() >= 3 && text.contains(part);
-    let contained = if within(&asked, &offered) || within(&offered, &asked) { 0.9 } else { 0.0 };
-    // Long names that begin alike look alike as a whole, whatever they mean.
-    by_word.max(contained).max(0.9 * whole) + 0.01 * whole
+impl Obstacle {
+    /// Returns an obstacle without a hint.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), hint: None }
+    }
 }
 
-/// Returns the words of a name that tell it from others; all of them where none does.
-fn words(name: &str) -> Vec<&str> {
-    let all = || name.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
-    let telling: Vec<_> = all().filter(|word| !COMMON.contains(word)).collect();
-    if telling.is_empty() { all().collect() } else { telling }
+impl<E: Diagnose> From<&E> for Obstacle {
+    fn from(error: &E) -> Self {
+        Self { message: Chain(error).to_string(), hint: error.hint() }
+    }
 }
 
 #[cfg(test)]
@@ -325,27 +308,5 @@ mod tests {
     #[test]
     fn what_is_printable_is_printed_as_it_is() {
         assert_eq!(printable("You'll need \"x\"\n\u{1b}[31m\u{202e}"), "You'll need \"x\"\\n\\u{1b}[31m\\u{202e}");
-    }
-
-    #[test]
-    fn a_misspelt_name_finds_its_neighbours() {
-        let known = ["grafana-clock-panel", "grafana-athena-datasource", "alexanderzobnin-zabbix-app"];
-        assert_eq!(nearest("grafana-clok-panel", known)[0], "grafana-clock-panel");
-        assert_eq!(nearest("zabbix", known), ["alexanderzobnin-zabbix-app"]);
-        assert!(nearest("qqq", known).is_empty());
-    }
-
-    #[test]
-    fn words_that_many_ids_have_do_not_make_them_alike() {
-        let known = ["alexanderzobnin-zabbix-app", "grafana-sensu-app", "grafana-clock-panel", "acme-athena-panel"];
-        for (wanted, first) in [
-            ("grafana-zabix", "alexanderzobnin-zabbix-app"),
-            ("zabix-app", "alexanderzobnin-zabbix-app"),
-            ("grafana-athena-datasource", "acme-athena-panel"),
-            ("grafanaclockpanel", "grafana-clock-panel"),
-            ("grafana-sensue-app", "grafana-sensu-app"),
-        ] {
-            assert_eq!(nearest(wanted, known).first(), Some(&first), "{wanted}");
-        }
     }
 }

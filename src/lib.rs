@@ -78,6 +78,7 @@ mod records;
 mod resolver;
 mod rollout;
 mod signature;
+mod spelling;
 mod sqlite;
 mod store;
 mod upgrade;
@@ -122,9 +123,9 @@ pub mod exposed {
     }
     pub mod model {
         pub use crate::model::{
-            Change, Credential, DashboardInfo, Dependency, GrafanaVersion, LibraryPanelInfo, Package, Platform, Plugin,
-            PluginId, PluginSpec, PluginStatus, PluginType, PluginVersion, Presence, RelPath, Release, Secret,
-            Sha256Digest, Signature, Timestamp, VersionRange, WorkspaceName,
+            Change, ChangeOutcome, Credential, DashboardInfo, Dependency, GrafanaVersion, LibraryPanelInfo, Package,
+            Platform, Plugin, PluginId, PluginSpec, PluginStatus, PluginType, PluginVersion, Presence, RelPath,
+            Release, Secret, Sha256Digest, Signature, Timestamp, VersionRange, WorkspaceName,
         };
     }
     pub mod net {
@@ -160,8 +161,7 @@ pub mod exposed {
         pub use crate::rollout::{
             Base, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand, Fault, Gate, HealthCheck,
             JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId, PlanSummary, PlannedChange,
-            PlannedWorkspace, PluginSeen, Probe, Record, Rollback, Rollout, StepOutcome, StepResult, Task, TaskResult,
-            WavePlan,
+            PlannedWorkspace, PluginSeen, Probe, Record, Rollback, Rollout, StepResult, Task, TaskResult, WavePlan,
         };
     }
     pub mod signature {

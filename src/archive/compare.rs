@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Kind, diagnose},
-    model::{RelPath, Sha256Digest},
+    model::{FileDigests, RelPath, Sha256Digest},
 };
 
 /// No path that should be there is deeper.
@@ -79,10 +79,7 @@ diagnose!(CompareError => Kind::Storage);
 /// Returns how `folder` differs from `files`, in order of kind and path; empty when it has exactly these files.
 ///
 /// Folders without files do not count.
-pub(crate) fn compare(
-    files: &BTreeMap<RelPath, Sha256Digest>,
-    folder: &Dir,
-) -> Result<Vec<FileDifference>, CompareError> {
+pub(crate) fn compare(files: &FileDigests, folder: &Dir) -> Result<Vec<FileDifference>, CompareError> {
     let root = open_folder(folder, ".").map_err(failed(Path::new("")))?;
     let mut walk = FolderWalk { files, seen: BTreeSet::new(), differences: Vec::new() };
     walk.folder(&root, Path::new(""), 1)?;
@@ -97,7 +94,7 @@ fn failed(path: &Path) -> impl FnOnce(io::Error) -> CompareError + use<'_> {
 }
 
 struct FolderWalk<'a> {
-    files: &'a BTreeMap<RelPath, Sha256Digest>,
+    files: &'a FileDigests,
     seen: BTreeSet<&'a RelPath>,
     differences: Vec<FileDifference>,
 }
@@ -158,10 +155,7 @@ pub(super) fn digest(mut file: &File) -> io::Result<Sha256Digest> {
 
 /// Returns the digest of each file of `archive`, which was read from the same open `file`, by its path below the root
 /// folder.
-pub fn file_digests(
-    file: &mut (impl Read + Seek),
-    archive: &Archive,
-) -> Result<BTreeMap<RelPath, Sha256Digest>, ArchiveError> {
+pub fn file_digests(file: &mut (impl Read + Seek), archive: &Archive) -> Result<FileDigests, ArchiveError> {
     let mut source = ZipBytes::new(file)?;
     let mut digests = BTreeMap::new();
     for Entry { path, kind, content, .. } in archive.entries() {
@@ -187,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    fn wanted(names: &[&str]) -> BTreeMap<RelPath, Sha256Digest> {
+    fn wanted(names: &[&str]) -> FileDigests {
         let digest = |name: &&str| Sha256Digest::from_bytes(Sha256::digest(name.as_bytes()).into());
         names.iter().map(|name| (name.parse().expect("a path"), digest(name))).collect()
     }

@@ -4,7 +4,6 @@
 //! *Not for:* what the files should be.
 
 use std::{
-    collections::BTreeMap,
     io::{self, Read},
     path::{Path, PathBuf},
 };
@@ -16,7 +15,7 @@ use super::{
     compare::{DEEPEST, digest},
     folder::{open_file, open_folder},
 };
-use crate::model::{RelPath, Sha256Digest};
+use crate::model::{FileDigests, RelPath};
 
 /// The manifest of a signed plugin.
 const MANIFEST: &str = "MANIFEST.txt";
@@ -25,7 +24,7 @@ const MANIFEST: &str = "MANIFEST.txt";
 #[derive(Debug, Default)]
 pub(crate) struct InstalledFiles {
     /// The regular files by their path below that folder; the manifest itself is among them.
-    pub files: BTreeMap<RelPath, Sha256Digest>,
+    pub files: FileDigests,
     /// What is no regular file, or has a name that no file of a package may have.
     pub foreign: Vec<PathBuf>,
     /// The first 4 MiB and one byte of the manifest, if there is one.

@@ -5,7 +5,6 @@
 //! *Not for:* moving the folder to its final name, and cleaning up after an error: the caller does both.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, Read, Seek, Write},
     panic::resume_unwind,
@@ -30,7 +29,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Kind, diagnose},
-    model::{RelPath, Sha256Digest},
+    model::{FileDigests, RelPath, Sha256Digest},
 };
 
 /// How many files are brought to the disk at once: a journal takes many in the time of one.
@@ -48,7 +47,7 @@ const WHOLE_SYNC: [i128; 3] = [0xef53, 0x5846_5342, 0x9123_683e];
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Unpacked {
     /// The digest of each file's bytes by its path below the folder.
-    pub files: BTreeMap<RelPath, Sha256Digest>,
+    pub files: FileDigests,
 }
 
 /// An archive could not be unpacked; what was written so far is left to the caller.

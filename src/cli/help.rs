@@ -12,7 +12,7 @@ use super::{
     Failure, Report,
     markdown::{render, wrap},
 };
-use crate::diagnostic::nearest;
+use crate::spelling::nearest;
 
 /// Show a page of the manual, or the help of a command
 ///

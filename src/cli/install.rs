@@ -9,7 +9,7 @@ use super::{Failure, Report, Session, selection::TargetSelection, setup::to_docu
 use crate::{
     model::{GrafanaVersion, PluginId, PluginSpec},
     ops::{
-        changes::{ChangeOutcome, ChangeResult, Changes},
+        changes::{ChangeResult, Changes},
         install::{InstallOptions, install},
         remove::{RemoveOptions, remove},
     },
@@ -103,7 +103,7 @@ fn report(changes: &Changes, dry_run: bool) -> Report {
     for result in &changes.results {
         if let Some(error) = &result.error {
             let by = result.needed_by.as_ref().map_or_else(String::new, |by| format!(" (needed by {by})"));
-            notes.push(format!("{}: {}{by} on {}: {error}", word(result), result.plugin, result.workspace));
+            notes.push(format!("{}: {}{by} on {}: {error}", result.outcome.as_str(), result.plugin, result.workspace));
         }
     }
     for result in &changes.results {
@@ -120,17 +120,6 @@ fn report(changes: &Changes, dry_run: bool) -> Report {
     Report { document, text: text(changes), kind: changes.kind(), problems: notes, notes: Vec::new() }
 }
 
-fn word(result: &ChangeResult) -> &'static str {
-    match result.outcome {
-        ChangeOutcome::Planned => "planned",
-        ChangeOutcome::Changed => "changed",
-        ChangeOutcome::Unchanged => "unchanged",
-        ChangeOutcome::Failed => "failed",
-        ChangeOutcome::Unknown => "unknown",
-        ChangeOutcome::Skipped => "skipped",
-    }
-}
-
 fn text(changes: &Changes) -> String {
     let version = |version: &Option<crate::model::PluginVersion>| {
         version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
@@ -142,7 +131,7 @@ fn text(changes: &Changes) -> String {
             result.action.to_owned(),
             version(&result.from),
             version(&result.to),
-            word(result).to_owned(),
+            result.outcome.as_str().to_owned(),
         ]
     };
     ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], changes.results.iter().map(row))

@@ -18,12 +18,12 @@ use super::{
 use crate::{
     diagnostic::Kind,
     journal::RolloutId,
-    model::WorkspaceName,
+    model::{ChangeOutcome, WorkspaceName},
     ops::{
         changes::OutcomeCounts,
         rollout::{Observer, RolloutOutcome, StopReason, clock_time},
     },
-    rollout::{Ending, JournalEntry, Plan, Record, Step, StepOutcome, StepResult, Task, TaskResult, WavePlan},
+    rollout::{Ending, JournalEntry, Plan, Record, Step, StepResult, Task, TaskResult, WavePlan},
 };
 
 /// How many results are shown.
@@ -229,15 +229,15 @@ pub(super) fn report(outcome: &RolloutOutcome, kind: Option<Kind>) -> Report {
 fn problem(result: &StepResult) -> Option<String> {
     let error = result.error.as_ref()?;
     let label = match result.outcome {
-        StepOutcome::Unknown => "unknown",
-        StepOutcome::Skipped | StepOutcome::RolledBack | StepOutcome::Changed => return None,
+        ChangeOutcome::Unknown => "unknown",
+        ChangeOutcome::Skipped | ChangeOutcome::RolledBack | ChangeOutcome::Changed => return None,
         _ => "failed",
     };
     Some(format!("{label}: {}: {}: {error}", result.workspace, result.plugin))
 }
 
 fn text(outcome: &RolloutOutcome) -> String {
-    let results = outcome.results.iter().filter(|result| result.outcome != StepOutcome::Unchanged).take(SHOWN);
+    let results = outcome.results.iter().filter(|result| result.outcome != ChangeOutcome::Unchanged).take(SHOWN);
     let rows: Vec<_> = results.map(row).collect();
     let mut text = String::new();
     if !rows.is_empty() {

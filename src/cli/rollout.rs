@@ -183,7 +183,7 @@ fn text(history: &RolloutHistory, saved: usize) -> String {
         let _ = writeln!(text, "  {} {}", rollout::clock_time(entry.at), ui::clean(&sentence));
     }
     let changed =
-        engine.results().into_iter().filter(|result| result.outcome != crate::rollout::StepOutcome::Unchanged);
+        engine.results().into_iter().filter(|result| result.outcome != crate::model::ChangeOutcome::Unchanged);
     let rows: Vec<_> = changed.map(|result| render::row(&result)).collect();
     if !rows.is_empty() {
         text.push('\n');

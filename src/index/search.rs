@@ -12,7 +12,7 @@ use rusqlite::Row;
 
 use self::{
     query::{Words, any_trigram, in_names},
-    similarity::Called,
+    similarity::PluginWords,
 };
 use super::{Index, IndexError, values::count};
 use crate::model::{GrafanaVersion, PluginId, PluginType, PluginVersion, Timestamp, VersionRange};
@@ -293,7 +293,7 @@ impl Index {
         let parameters = (trigrams, plugin_type, signature, org, include_withdrawn, ranges, NEIGHBOURS);
         let found = self.session().rows("searching", &sql, parameters, |row| {
             let candidate = candidate_of(row)?;
-            let called = Called::new(&candidate.id, row.get_ref(5)?.as_str()?, row.get_ref(6)?.as_str()?);
+            let called = PluginWords::new(&candidate.id, row.get_ref(5)?.as_str()?, row.get_ref(6)?.as_str()?);
             Ok(called.similarity(words.tokens()).map(|score| Ranking { score, ..candidate }))
         })?;
         Ok(found.into_iter().flatten().collect())

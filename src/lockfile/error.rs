@@ -1,8 +1,9 @@
 //! Why a lock is refused.
 
 use crate::{
-    diagnostic::{Kind, diagnose, nearest},
+    diagnostic::{Kind, diagnose},
     model::{Platform, PluginId, WorkspaceName},
+    spelling::nearest,
 };
 
 /// A lock was refused.

@@ -52,6 +52,41 @@ impl Change {
     }
 }
 
+/// What came of a change, as results report it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChangeOutcome {
+    /// It was not tried yet, or only planned.
+    Planned,
+    /// It was made, and read back.
+    Changed,
+    /// There was nothing to do.
+    Unchanged,
+    /// It was not made, or could not be rolled back.
+    Failed,
+    /// Whether it was made could not be confirmed by reading the workspace back.
+    Unknown,
+    /// It was made and rolled back; only a rollout does that.
+    RolledBack,
+    /// It was not tried, because something failed before.
+    Skipped,
+}
+
+impl ChangeOutcome {
+    /// Returns the word for tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::RolledBack => "rolled back",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@ mod workspace;
 
 pub(crate) use catalog::PluginEntry;
 pub use catalog::{Dependency, Package, Plugin, PluginStatus, PluginType, Release, Signature};
-pub use change::Change;
+pub use change::{Change, ChangeOutcome};
 pub(crate) use content::{AlertRuleInfo, DataSourceInfo, FolderInfo, OrganisationInfo};
 pub use content::{DashboardInfo, LibraryPanelInfo};
 pub use digest::Sha256Digest;
@@ -39,7 +39,7 @@ pub use plugin_id::PluginId;
 pub use presence::Presence;
 pub use range::VersionRange;
 pub use rel_path::RelPath;
-pub(crate) use rel_path::{ParseRelPathError, is_device_name};
+pub(crate) use rel_path::{FileDigests, ParseRelPathError, is_device_name};
 pub(crate) use schema::root_schema;
 pub use secret::{Credential, Secret};
 pub use spec::PluginSpec;

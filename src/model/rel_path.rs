@@ -1,12 +1,14 @@
 //! A path from outside.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     str::FromStr,
 };
 
 use serde::{Deserialize, Serialize};
 
+use super::Sha256Digest;
 use crate::diagnostic::is_hostile;
 
 /// The longest path in bytes, the longest part in bytes and the greatest number of parts.
@@ -22,6 +24,9 @@ const MAX_DEPTH: usize = 32;
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Deserialize, Serialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RelPath(String);
+
+/// The SHA-256 of files by their path below a folder.
+pub(crate) type FileDigests = BTreeMap<RelPath, Sha256Digest>;
 
 impl RelPath {
     /// Returns the path with `/` between its parts.

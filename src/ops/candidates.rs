@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     archive::parse_plugin_json,
-    diagnostic::{Kind, diagnose, nearest},
+    diagnostic::{Kind, diagnose},
     index::{
         Index, IndexError, ListedPlugin, ListedRelease, OpenAlert, ReadTransaction, Relations, StoredPlugin,
         StoredRelease,
@@ -21,6 +21,7 @@ use crate::{
     ops::{alerts::Alert, target::InstalledPlugin},
     resolver::{self, Candidate, NoVersion, PresentPlugin, Provider, SignatureRule, Surroundings},
     signature::Enforcement,
+    spelling::nearest,
 };
 
 /// How long one search may take.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     fleet::{Outcome, target::ChangeReport},
-    model::{Change, PluginId, PluginVersion, Presence},
+    model::{Change, ChangeOutcome, PluginId, PluginVersion, Presence},
 };
 
 /// What is done to a plugin on a workspace, with the versions before and afterwards.
@@ -50,24 +50,6 @@ impl VersionChange {
     pub(crate) fn is_nothing(&self) -> bool {
         self.kind == Change::None
     }
-}
-
-/// What came of a change.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ChangeOutcome {
-    /// It would be made: nothing was changed yet.
-    Planned,
-    /// It was made, and read back.
-    Changed,
-    /// There was nothing to do.
-    Unchanged,
-    /// It was not made.
-    Failed,
-    /// Whether it was made could not be confirmed by reading the workspace back.
-    Unknown,
-    /// It was not tried, because a dependency failed first.
-    Skipped,
 }
 
 /// One change and what came of it.
@@ -181,6 +163,25 @@ pub(crate) struct OutcomeCounts {
     pub skipped: usize,
 }
 
+impl OutcomeCounts {
+    /// Counts outcomes; those of planned changes are left out.
+    pub(crate) fn new(outcomes: impl Iterator<Item = ChangeOutcome>) -> Self {
+        let mut counts = Self::default();
+        for outcome in outcomes {
+            match outcome {
+                ChangeOutcome::Planned => {}
+                ChangeOutcome::Changed => counts.changed += 1,
+                ChangeOutcome::Unchanged => counts.unchanged += 1,
+                ChangeOutcome::Failed => counts.failed += 1,
+                ChangeOutcome::Unknown => counts.unknown += 1,
+                ChangeOutcome::RolledBack => counts.rolled_back += 1,
+                ChangeOutcome::Skipped => counts.skipped += 1,
+            }
+        }
+        counts
+    }
+}
+
 /// What came of all changes.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Changes {
@@ -196,15 +197,7 @@ pub(crate) struct Changes {
 impl Changes {
     /// Returns the results with their counts.
     pub(crate) fn new(results: Vec<ChangeResult>, remarks: Vec<String>) -> Self {
-        let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
-        let summary = OutcomeCounts {
-            changed: count(ChangeOutcome::Changed),
-            unchanged: count(ChangeOutcome::Unchanged),
-            failed: count(ChangeOutcome::Failed),
-            unknown: count(ChangeOutcome::Unknown),
-            rolled_back: 0,
-            skipped: count(ChangeOutcome::Skipped),
-        };
+        let summary = OutcomeCounts::new(results.iter().map(|result| result.outcome));
         Self { results, summary, remarks }
     }
 

@@ -47,6 +47,7 @@ pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod stored_packages;
 pub(crate) mod target;
+pub(crate) mod text_file;
 pub(crate) mod trust;
 pub(crate) mod unmanaged_files;
 pub(crate) mod workspace_usage;

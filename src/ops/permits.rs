@@ -20,7 +20,7 @@ use crate::{
         target::{PackageSource, Refusal, UnmanagedFiles},
     },
     index::IndexError,
-    model::{PluginId, RelPath, Sha256Digest},
+    model::{FileDigests, PluginId},
     ops::{Context, blocking, stored_packages::read_verified, unmanaged_files},
     signature::{Enforcement, PolicyError},
     store::StoreError,
@@ -205,7 +205,7 @@ impl PackageSource for StoredPackage {
         self.verified().map_err(Refusal::new)
     }
 
-    fn evaluate(&self, package: &Verified, files: &BTreeMap<RelPath, Sha256Digest>) -> Result<Option<String>, Refusal> {
+    fn evaluate(&self, package: &Verified, files: &FileDigests) -> Result<Option<String>, Refusal> {
         let trust = &self.context().trust;
         if trust.enforcement == Enforcement::Off {
             return Ok(None);

@@ -10,10 +10,10 @@ use futures_util::{StreamExt, stream};
 use crate::{
     diagnostic::{Kind, diagnose},
     fleet::{directory::PluginsFolder, target::ChangeRequest},
-    model::{PluginId, Presence, topological_order},
+    model::{ChangeOutcome, PluginId, Presence, topological_order},
     ops::{
         Context,
-        changes::{ChangeOutcome, ChangeResult, Changes, VersionChange},
+        changes::{ChangeResult, Changes, VersionChange},
         comparison_packages,
         permits::Permits,
         sources::Sources,

@@ -3,14 +3,14 @@
 //! *Invariant:* whatever is returned was verified in this call, by the very bytes that were read.
 //! *Not for:* bringing packages into the store, or deciding whether a signature is enough.
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
 use tokio::runtime::Handle;
 
 use crate::{
     archive,
     index::Blob,
-    model::{Digests, RelPath, Sha256Digest},
+    model::{Digests, FileDigests},
     ops::Context,
     store::PackageFault,
     verifier::{Promise, Verified, VerifyError, verify},
@@ -33,7 +33,7 @@ pub(in crate::ops) fn read_verified(context: &Context, blob: &Blob) -> Result<Ve
 }
 
 /// Returns the digest of each file of a package of the store, having verified it.
-pub(in crate::ops) fn files_of(context: &Context, blob: &Blob) -> Result<BTreeMap<RelPath, Sha256Digest>, VerifyError> {
+pub(in crate::ops) fn files_of(context: &Context, blob: &Blob) -> Result<FileDigests, VerifyError> {
     let mut verified = read_verified(context, blob)?;
     let (file, archive) = verified.file();
     archive::file_digests(file, archive).map_err(|source| VerifyError::Archive {

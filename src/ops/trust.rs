@@ -12,10 +12,8 @@ use crate::{
     archive::{self, Archive, ArchiveError, CompareError, InstalledError, InstalledFiles, PluginJson},
     diagnostic::{Chain, Kind, diagnose},
     fleet::manifest::{Signatures, TrustSection},
-    model::{PluginId, RelPath},
-    signature::{
-        self, Enforcement, Keyring, KeyringError, MANIFEST_NAME, PolicyDecision, PolicyError, SignedFiles, Verdict,
-    },
+    model::{FileDigests, PluginId, RelPath},
+    signature::{self, Enforcement, Keyring, KeyringError, MANIFEST_NAME, PolicyDecision, PolicyError, Verdict},
     verifier::Verified,
 };
 
@@ -150,7 +148,7 @@ impl Trust {
     }
 
     /// Returns what is to be said of the signature over the files of a package, of which these are the digests.
-    pub fn evaluate_unpacked(&self, archive: &Archive, digests: &SignedFiles, root_url: Option<&str>) -> Verdict {
+    pub fn evaluate_unpacked(&self, archive: &Archive, digests: &FileDigests, root_url: Option<&str>) -> Verdict {
         let files = below(digests, archive.plugin_folder());
         self.evaluate_files(archive.manifest(), archive.plugin_json(), &files, root_url)
     }
@@ -160,7 +158,7 @@ impl Trust {
         &self,
         manifest: Option<&[u8]>,
         plugin_json: &PluginJson,
-        files: &SignedFiles,
+        files: &FileDigests,
         root_url: Option<&str>,
     ) -> Verdict {
         let plugin = (&plugin_json.id, &plugin_json.version);
@@ -205,7 +203,7 @@ impl Trust {
 }
 
 /// Returns the files of the folder that holds plugin.json, without the manifest itself.
-fn below(files: &SignedFiles, folder: &str) -> SignedFiles {
+fn below(files: &FileDigests, folder: &str) -> FileDigests {
     let inside = files.iter().filter_map(|(path, digest)| {
         let path: RelPath = match folder {
             "" => path.clone(),

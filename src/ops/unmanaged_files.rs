@@ -5,7 +5,7 @@
 //! works in, a repository, is replaced or removed only if that is forced.
 //! *Not for:* moving them, which the plugins folder does.
 
-use std::{collections::BTreeMap, error::Error, io, path::PathBuf};
+use std::{error::Error, io, path::PathBuf};
 
 use cap_std::fs::Dir;
 use sha2::{Digest, Sha256};
@@ -17,14 +17,11 @@ use crate::{
         target::UnmanagedFiles,
     },
     index::IndexError,
-    model::{PluginId, PluginVersion, RelPath, Sha256Digest},
+    model::{FileDigests, PluginId, PluginVersion, Sha256Digest},
     ops::{Context, stored_packages::files_of},
     signature::{MANIFEST_NAME, read_manifest},
     verifier::VerifyError,
 };
-
-/// The files of a plugin by their path below its folder.
-type FileDigests = BTreeMap<RelPath, Sha256Digest>;
 
 /// What a version control system calls its folder, or its file, in a folder that somebody works in.
 const REPOSITORIES: [&str; 4] = [".git", ".hg", ".svn", ".jj"];

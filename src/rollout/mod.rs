@@ -13,7 +13,7 @@ pub(crate) mod previous;
 pub(crate) mod record;
 pub(crate) mod waves;
 
-pub use engine::{Engine, EngineCommand, Rollback, StepOutcome, StepResult};
+pub use engine::{Engine, EngineCommand, Rollback, StepResult};
 pub(crate) use engine::{EngineError, WaveState, WaveStatus};
 pub use gate::{DataSourceSeen, Gate, Observation, PluginSeen, Probe};
 pub use plan::{

@@ -3,8 +3,8 @@
 //! *Invariant:* a path of a manifest is looked up among the files that are there, and leads nowhere else.
 //! *Not for:* reading files.
 
-use super::{MANIFEST_NAME, SignedFiles, manifest::SignedManifest};
-use crate::model::{ParseRelPathError, RelPath};
+use super::{MANIFEST_NAME, manifest::SignedManifest};
+use crate::model::{FileDigests, ParseRelPathError, RelPath};
 
 /// The first file that is not what was signed.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
@@ -38,7 +38,7 @@ pub enum Mismatch {
 }
 
 /// Compares the files with those of a manifest.
-pub(super) fn compare(manifest: &SignedManifest, files: &SignedFiles) -> Result<(), Mismatch> {
+pub(super) fn compare(manifest: &SignedManifest, files: &FileDigests) -> Result<(), Mismatch> {
     if let Some(path) = manifest.without_digest.first() {
         return Err(Mismatch::Digest(path.parse().map_err(Mismatch::Path)?));
     }
@@ -54,7 +54,7 @@ pub(super) fn compare(manifest: &SignedManifest, files: &SignedFiles) -> Result<
     files.keys().find(unlisted).map_or(Ok(()), |path| Err(Mismatch::Unlisted(path.clone())))
 }
 
-fn missing(listed: RelPath, files: &SignedFiles) -> Mismatch {
+fn missing(listed: RelPath, files: &FileDigests) -> Mismatch {
     let folded = listed.as_str().to_lowercase();
     match files.keys().find(|path| path.as_str().to_lowercase() == folded) {
         Some(found) => Mismatch::OtherCase { listed, found: found.clone() },

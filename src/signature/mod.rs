@@ -20,7 +20,7 @@ pub mod signing;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 pub(crate) use self::{
     error::KeyringError,
@@ -34,16 +34,13 @@ pub use self::{
     manifest::{SignedManifest, read_manifest},
     policy::Enforcement,
 };
-use crate::model::{PluginId, PluginVersion, RelPath, Sha256Digest};
+use crate::model::{FileDigests, PluginId, PluginVersion};
 
 /// The name of the manifest in the root of a plugin.
 pub(crate) const MANIFEST_NAME: &str = "MANIFEST.txt";
 
 /// A text shorter than this is no manifest at all to Grafana.
 const MIN_LENGTH: usize = 10;
-
-/// The files of a plugin by their path below the folder that has the manifest.
-pub(crate) type SignedFiles = BTreeMap<RelPath, Sha256Digest>;
 
 /// What Grafana calls the state of a signature.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -159,7 +156,7 @@ impl Verdict {
 pub fn verify(
     manifest_text: Option<&[u8]>,
     plugin: (&PluginId, &PluginVersion),
-    files: &SignedFiles,
+    files: &FileDigests,
     root_url: Option<&str>,
     keyring: &Keyring,
 ) -> Verdict {
@@ -181,7 +178,7 @@ pub fn verify(
 fn compare(
     manifest: &SignedManifest,
     (id, version): (&PluginId, &PluginVersion),
-    files: &SignedFiles,
+    files: &FileDigests,
     root_url: Option<&str>,
 ) -> Result<(), (Status, InvalidReason)> {
     if files.is_empty() {

@@ -3,8 +3,8 @@
 //! *Invariant:* a child that is not valid by itself is what its parent is, since the parent's manifest lists its files.
 //! *Not for:* reading the child's plugin.json.
 
-use super::{MANIFEST_NAME, SignedFiles, Status, Verdict};
-use crate::model::RelPath;
+use super::{MANIFEST_NAME, Status, Verdict};
+use crate::model::{FileDigests, RelPath};
 
 /// A folder below the root of a plugin that has a plugin.json of its own.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -12,7 +12,7 @@ pub(crate) struct Nested {
     /// The folder.
     pub folder: RelPath,
     /// Its files, by their path below it.
-    pub files: SignedFiles,
+    pub files: FileDigests,
 }
 
 impl Nested {
@@ -23,7 +23,7 @@ impl Nested {
 }
 
 /// Returns the plugins inside a plugin, ordered by folder.
-pub(crate) fn nested(files: &SignedFiles) -> Vec<Nested> {
+pub(crate) fn nested(files: &FileDigests) -> Vec<Nested> {
     let folders = files.keys().filter_map(|path| path.as_str().strip_suffix("/plugin.json"));
     // Part of a path that was accepted is accepted.
     let folders = folders.filter_map(|folder| folder.parse::<RelPath>().ok());
@@ -35,7 +35,7 @@ pub(crate) fn inherit(own: Verdict, parent: &Verdict) -> Verdict {
     if own.status == Status::Valid { own } else { parent.clone() }
 }
 
-fn below(files: &SignedFiles, folder: &RelPath) -> SignedFiles {
+fn below(files: &FileDigests, folder: &RelPath) -> FileDigests {
     let start = format!("{folder}/");
     let inside = files.iter().filter_map(|(path, digest)| {
         let rest = path.as_str().strip_prefix(&start)?;

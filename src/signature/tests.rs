@@ -17,7 +17,10 @@ use super::{
     signing::{KEY_MADE, SIGNED, Signer},
     *,
 };
-use crate::diagnostic::Chain;
+use crate::{
+    diagnostic::Chain,
+    model::{RelPath, Sha256Digest},
+};
 
 const PUBLISHER: &[u8] = include_bytes!("../../fixtures/signatures/publisher.asc");
 const RSA: &[u8] = include_bytes!("../../fixtures/signatures/rsa.MANIFEST.txt");
@@ -28,7 +31,7 @@ fn contents(names: &[&str]) -> BTreeMap<String, Vec<u8>> {
     names.iter().map(|name| ((*name).to_owned(), format!("content of {name}").into_bytes())).collect()
 }
 
-fn files(names: &[&str]) -> SignedFiles {
+fn files(names: &[&str]) -> FileDigests {
     let digest = |content: &Vec<u8>| Sha256Digest::from_bytes(Sha256::digest(content).into());
     contents(names).iter().map(|(name, content)| (name.parse().expect("a path"), digest(content))).collect()
 }
@@ -45,7 +48,7 @@ fn ring(signers: &[&Signer]) -> Keyring {
 struct SignedFixture {
     signer: Signer,
     manifest: Value,
-    files: SignedFiles,
+    files: FileDigests,
     root_url: Option<&'static str>,
 }
 

@@ -10,11 +10,14 @@
     reason = "a demo speaks to whoever runs it, and ends at the first step that fails"
 )]
 
+#[path = "../it/docs/acme.rs"]
+pub(crate) mod acme;
 #[path = "../it/support/mod.rs"]
 pub mod support;
 
 use std::process::ExitCode;
 
+use acme::{CHART, HARBOUR, TIDES};
 use support::{
     fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatalog, fleet::FakeWorkspace},
     fake_plugin::FakePlugin,
@@ -22,9 +25,6 @@ use support::{
     signing::Signer,
 };
 
-const TIDES: &str = "acme-tides-datasource";
-const CHART: &str = "acme-tide-chart-panel";
-const HARBOUR: &str = "acme-harbour-app";
 const ZABBIX: &str = "alexanderzobnin-zabbix-app";
 const CLOCK: &str = "grafana-clock-panel";
 /// The number that the demo's own key is made from: it signs the packages of the demo, and is trusted in it.
@@ -58,19 +58,8 @@ struct Demo {
 impl Demo {
     fn start() -> Self {
         let upstream = FakeGrafana::upstream(publish()).start();
-        let workspace = |name: &str, grafana: &str| {
-            FakeGrafana::workspace(name, grafana, upstream.shared()).token(&format!("token-of-{name}"))
-        };
-        let workspaces = [
-            workspace("canary", "12.1.0").start(),
-            workspace("prod-eu", "12.1.0").start(),
-            workspace("prod-us", "11.6.0").amg(true).start(),
-        ];
-        let sandbox = Sandbox::new()
-            .env("CANARY_TOKEN", "token-of-canary")
-            .env("PROD_EU_TOKEN", "token-of-prod-eu")
-            .env("PROD_US_TOKEN", "token-of-prod-us");
-        sandbox.write("plugport.toml", manifest(&upstream, &workspaces));
+        let (workspaces, sandbox) = (acme::start_workspaces(&upstream), acme::sandbox());
+        sandbox.write("plugport.toml", acme::manifest(&upstream, "", &workspaces));
         sandbox.write("trusted.asc", Signer::new(KEY).public_key());
         Self { upstream, workspaces, sandbox }
     }
@@ -134,7 +123,7 @@ impl Demo {
     /// Locks what the manifest wants, plans, and applies in waves; then a version that is not well goes back by itself.
     fn rollout(&self) {
         chapter("A rollout: lock, plan, waves with gates, and a way back");
-        let declared = format!("{}{}", manifest(&self.upstream, &self.workspaces), wanted());
+        let declared = format!("{}{}", acme::manifest(&self.upstream, "", &self.workspaces), wanted());
         self.sandbox.write("plugport.toml", &declared);
         check(self.run(&["lock"]).code == 0, "the exact versions are chosen and written down");
         check(self.run(&["lock", "--check"]).code == 0, "and the lock is what the manifest asks for");
@@ -233,31 +222,13 @@ fn publish() -> FakeCatalog {
                 .org("acme", "Acme")
                 .depends_on(CHART, "^1.0.3"),
         )
-        .publish(
-            FakePlugin::new(ZABBIX, "4.4.4")
-                .signed_by(&signer)
-                .name("Zabbix")
-                .description("Zabbix plugin for Grafana")
-                .org("alexanderzobnin", "Alexander Zobnin")
-                .downloads(93_242_599),
-        )
+        .publish(acme::zabbix().signed_by(&signer))
         .publish(FakePlugin::new(CLOCK, "2.1.3").unsigned().name("Clock").downloads(5_000_000))
 }
 
-/// A version of the plugin that the demo is about.
+/// A signed version of the plugin that the demo is about.
 fn tides(version: &str, grafana: &str, created: &str) -> FakePlugin {
-    FakePlugin::new(TIDES, version)
-        .signed_by(&Signer::new(KEY))
-        .name("Acme Tides")
-        .description("Tide tables of every harbour")
-        .org("acme", "Acme")
-        .keywords(["tides", "sea"])
-        .platforms(["linux-amd64", "linux-arm64"])
-        .backend("gpx_tides")
-        .file("module.js", format!("// tides {version}"))
-        .grafana_dependency(grafana)
-        .created_at(created)
-        .downloads(1_234)
+    acme::tides(version, grafana, created).signed_by(&Signer::new(KEY))
 }
 
 /// What the manifest wants of plugins, and how a rollout goes.
@@ -265,25 +236,6 @@ fn wanted() -> String {
     format!(
         "\n[[plugin]]\nid = \"{TIDES}\"\n\n[[plugin]]\nid = \"{HARBOUR}\"\non = \"tier=prod\"\n\n\
          [rollout]\nwaves = [\"tier=canary\", \"prod-eu\", \"100%\"]\ngate-timeout = \"2s\"\ngate-pause = \"200ms\"\n"
-    )
-}
-
-fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String {
-    let workspace = |name: &str, kind: &str, tier: &str, workspace: &FakeWorkspace| {
-        let variable = name.to_uppercase().replace('-', "_");
-        format!(
-            "\n[[workspace]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{}\"\ntoken = {{ env = \"{variable}_TOKEN\" }}\n\
-             labels = {{ tier = \"{tier}\" }}\n",
-            workspace.url()
-        )
-    };
-    let [canary, prod_eu, prod_us] = workspaces;
-    format!(
-        "[catalog]\nsource = \"{}\"\n{}{}{}",
-        upstream.url(),
-        workspace("canary", "grafana", "canary", canary),
-        workspace("prod-eu", "grafana", "prod", prod_eu),
-        workspace("prod-us", "amg", "prod", prod_us),
     )
 }
 

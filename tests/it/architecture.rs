@@ -16,6 +16,7 @@ use std::{
 const MAP: &[(&str, &[&str])] = &[
     ("blocking", &[]),
     ("diagnostic", &[]),
+    ("spelling", &[]),
     ("duration", &[]),
     ("progress", &[]),
     ("json", &[]),
@@ -34,22 +35,23 @@ const MAP: &[(&str, &[&str])] = &[
     ("upstream", &["blocking", "diagnostic", "json", "model", "net"]),
     ("store", &["blocking", "diagnostic", "disk", "model", "net", "verifier"]),
     ("records", &["blocking", "diagnostic", "disk"]),
-    ("index", &["blocking", "diagnostic", "disk", "model", "sqlite"]),
+    ("index", &["blocking", "diagnostic", "disk", "model", "spelling", "sqlite"]),
 
     ("resolver", &["diagnostic", "model"]),
-    ("lockfile", &["diagnostic", "model"]),
+    ("lockfile", &["diagnostic", "model", "spelling"]),
     ("usage", &["model"]),
     ("upgrade", &["model", "resolver"]),
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
     ("fleet", &["archive", "blocking", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout",
-        "verifier"]),
+        "spelling", "verifier"]),
     ("journal", &["diagnostic", "disk", "model", "rollout", "sqlite"]),
 
     ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
-        "process", "progress", "records", "resolver", "rollout", "signature", "store", "upgrade", "upstream", "usage", "verifier"]),
+        "process", "progress", "records", "resolver", "rollout", "signature", "spelling", "store", "upgrade", "upstream",
+        "usage", "verifier"]),
 
     ("cli", &["blocking", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "ops", "progress",
-        "resolver", "rollout", "signature", "upgrade", "upstream", "usage"]),
+        "resolver", "rollout", "signature", "spelling", "upgrade", "upstream", "usage"]),
 ];
 
 /// Parts with those that each uses.
@@ -115,14 +117,15 @@ const INNER: &[(&str, Rows)] = &[
         ("unmanaged_files", &["context", "stored_packages"]),
         ("comparison_packages", &["context", "fetching", "sources", "target", "unmanaged_files"]),
         ("permits", &["context", "stored_packages", "unmanaged_files"]),
-        ("locking", &["candidates", "context", "fetching", "sources", "target"]),
-        ("manifest_draft", &["locking"]),
+        ("text_file", &[]),
+        ("locking", &["candidates", "context", "fetching", "sources", "target", "text_file"]),
+        ("manifest_draft", &["text_file"]),
         ("workspace_usage", &["context", "target"]),
         ("content", &["context", "target", "workspace_usage"]),
         ("rollback_packages", &[]),
 
         ("accept", &["alerts", "candidates", "context"]),
-        ("adopt", &["locking", "manifest_draft", "target"]),
+        ("adopt", &["locking", "manifest_draft", "target", "text_file"]),
         ("check", &["candidates", "context", "target", "workspace_usage"]),
         ("discover", &["manifest_draft"]),
         ("doctor", &["alerts", "context", "fetching", "sources", "workspace_usage"]),

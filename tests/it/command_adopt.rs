@@ -173,7 +173,7 @@ fn a_folder_becomes_a_workspace_that_has_its_name() {
     assert!(read(&world, "plugport.lock").contains("name = \"plugins\""), "the lock keeps who was not adopted");
     assert_eq!(world.json(0, &["adopt", "--dir", "image/plugins"])["written"], false);
     world.run(&["install", CLOCK, "--dir", "other/plugins"]).expect_code(0);
-    world.run(&["adopt", "--dir", "other/plugins"]).expect_code(2).expect_stderr("`plugins`, which is another place");
+    world.run(&["adopt", "--dir", "other/plugins"]).expect_code(2).expect_stderr("`plugins`, which is another folder");
 }
 
 #[test]

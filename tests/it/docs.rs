@@ -4,6 +4,7 @@
 //! example that the program does not accept or answers with something else.
 //! `PLUGPORT_UPDATE_DOCS=1 cargo test --test it docs` writes what the program says into the pages.
 
+mod acme;
 pub(crate) mod examples;
 mod manifest_reference;
 mod reference;

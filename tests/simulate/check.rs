@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 
 use plugport::exposed::{
-    model::{Change, WorkspaceName},
-    rollout::{
-        Ending, Engine, Fault, JournalEntry, OnFailure, Plan, Record, StepOutcome, StepResult, Task, TaskResult,
-    },
+    model::{Change, ChangeOutcome, WorkspaceName},
+    rollout::{Ending, Engine, Fault, JournalEntry, OnFailure, Plan, Record, StepResult, Task, TaskResult},
 };
 
 use crate::{
@@ -249,7 +247,7 @@ impl Check {
         step: StepScene,
         (cell, start): (&Cell, Truth),
     ) -> bool {
-        if mark.is_unknown != (result.outcome == StepOutcome::Unknown) {
+        if mark.is_unknown != (result.outcome == ChangeOutcome::Unknown) {
             return false;
         }
         if cell.by == Who::Them {
@@ -259,14 +257,14 @@ impl Check {
             && (same(step.to, cell.truth) || matches!(cell.truth, Truth::Broken(found) if Some(found) == step.to));
         let may_be_moved = cell.by == Who::Along && ending != Ending::Done;
         match result.outcome {
-            StepOutcome::Changed | StepOutcome::Unchanged => is_as_planned || may_be_moved,
-            StepOutcome::RolledBack if step.verb == Change::Repin => true,
-            StepOutcome::RolledBack | StepOutcome::Skipped => {
+            ChangeOutcome::Changed | ChangeOutcome::Unchanged => is_as_planned || may_be_moved,
+            ChangeOutcome::RolledBack if step.verb == Change::Repin => true,
+            ChangeOutcome::RolledBack | ChangeOutcome::Skipped => {
                 let is_held = matches!(cell.by, Who::Along) || step.verb == Change::Repin;
                 ending != Ending::Done && (is_held || cell.truth.version() == start.version())
             }
-            StepOutcome::Planned => false,
-            StepOutcome::Failed | StepOutcome::Unknown => ending != Ending::Done,
+            ChangeOutcome::Planned => false,
+            ChangeOutcome::Failed | ChangeOutcome::Unknown => ending != Ending::Done,
         }
     }
 
@@ -281,8 +279,9 @@ impl Check {
                 ensure(failed <= scene.plan.policy.max_failures, || "partly done past the budget".to_owned())?;
                 let stays = |site: &WorkspaceName| {
                     let mut results = engine.results().into_iter().filter(|result| result.workspace == *site);
-                    results
-                        .any(|result| result.outcome == StepOutcome::Changed && result.action != Change::Repin.as_str())
+                    results.any(|result| {
+                        result.outcome == ChangeOutcome::Changed && result.action != Change::Repin.as_str()
+                    })
                 };
                 let rolls_back_all = scene.plan.policy.on_failure == OnFailure::Rollback;
                 let left =
@@ -295,7 +294,7 @@ impl Check {
 
     /// Returns whether something of a workspace could not be taken back.
     fn is_given_up(&self, engine: &Engine, site: &WorkspaceName) -> bool {
-        let is_failed = |result: &StepResult| result.workspace == *site && result.outcome == StepOutcome::Failed;
+        let is_failed = |result: &StepResult| result.workspace == *site && result.outcome == ChangeOutcome::Failed;
         self.sites[site_of(site)].marks.iter().any(|mark| mark.is_unknown) && engine.results().iter().any(is_failed)
     }
 }

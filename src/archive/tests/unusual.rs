@@ -18,7 +18,7 @@ use super::zips::{
 };
 use crate::{
     archive::{ArchiveLimits, file_digests, inspect, unpack},
-    model::{RelPath, Sha256Digest},
+    model::{FileDigests, Sha256Digest},
 };
 
 const MODULE: &str = "acme-tides-panel/module.js";
@@ -238,7 +238,7 @@ fn digest(bytes: &[u8]) -> Sha256Digest {
     Sha256Digest::from_bytes(Sha256::digest(bytes).into())
 }
 
-fn by_another_reader(bytes: &[u8]) -> BTreeMap<RelPath, Sha256Digest> {
+fn by_another_reader(bytes: &[u8]) -> FileDigests {
     let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).expect("it is a zip");
     let mut files = BTreeMap::new();
     for index in 0..archive.len() {

@@ -4,7 +4,6 @@
 //! *Not for:* knowing which files are unmanaged, or whether a package is trusted.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     path::{Path, PathBuf},
 };
@@ -24,7 +23,7 @@ use super::{
 };
 use crate::{
     archive::{self, Owner, UnpackError},
-    model::{PluginId, RelPath, Sha256Digest},
+    model::{FileDigests, PluginId},
     verifier::Verified,
 };
 
@@ -40,12 +39,12 @@ pub struct FolderLock<'a> {
 pub struct Staged {
     plugin: PluginId,
     staging: Staging,
-    files: BTreeMap<RelPath, Sha256Digest>,
+    files: FileDigests,
 }
 
 impl Staged {
     /// Returns the digest of each file's bytes, as they were written, by its path below the plugin's folder.
-    pub fn files(&self) -> &BTreeMap<RelPath, Sha256Digest> {
+    pub fn files(&self) -> &FileDigests {
         &self.files
     }
 }

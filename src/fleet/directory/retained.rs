@@ -5,7 +5,7 @@
 //! *Not for:* knowing what a plugin brought.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
 };
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     archive::{self, FileDifference, open_folder},
-    model::{PluginId, RelPath, Sha256Digest},
+    model::{FileDigests, PluginId},
 };
 
 /// The folder of kept files, in the plugins folder.
@@ -32,12 +32,12 @@ const LONGEST: usize = 100;
 pub struct Keep {
     name: String,
     /// `None` if it is not known what the plugin brought: then the whole folder is kept.
-    brought: Option<BTreeMap<RelPath, Sha256Digest>>,
+    brought: Option<FileDigests>,
 }
 
 impl Keep {
     /// Returns the wish to keep whatever is not among the files that were `brought`, under this version and time.
-    pub fn new(version: &str, time: &str, brought: BTreeMap<RelPath, Sha256Digest>) -> Self {
+    pub fn new(version: &str, time: &str, brought: FileDigests) -> Self {
         Self { name: name(version, time), brought: Some(brought) }
     }
 
@@ -150,9 +150,9 @@ mod tests {
 
     #[test]
     fn names_of_kept_folders_lead_nowhere_and_are_short() {
-        let keep = Keep::new("../../1.0", "2026-01-02T03:04:05Z", BTreeMap::new());
+        let keep = Keep::new("../../1.0", "2026-01-02T03:04:05Z", FileDigests::new());
         assert_eq!(keep.name(), "..-..-1.0-2026-01-02T03-04-05Z");
-        assert!(Keep::new(&"v".repeat(1_000), &"t".repeat(1_000), BTreeMap::new()).name().len() < 210);
+        assert!(Keep::new(&"v".repeat(1_000), &"t".repeat(1_000), FileDigests::new()).name().len() < 210);
     }
 
     #[test]

@@ -73,7 +73,7 @@ impl Grafana {
             Prober { grafana: self, silent: 0, silent_in_all: 0, version: None, without_backend: BTreeSet::new() };
         let mut seen = Observation::default();
         if look.checks.contains(&HealthCheck::Grafana) {
-            seen.grafana = Some(asker.own_health().await?);
+            seen.grafana = Some(asker.server_health().await?);
         }
         if look.checks.contains(&HealthCheck::Plugin) {
             for (id, known) in &look.plugins {
@@ -104,7 +104,26 @@ enum HealthAnswer {
     Nothing(String),
 }
 
-/// One round of questions.
+impl HealthAnswer {
+    /// Returns the status, the document and the message; otherwise what the answer means for any check.
+    fn json(self) -> Result<(u16, Value, Option<String>), Probe> {
+        match self {
+            Self::Json(status, document, message) => Ok((status, document, message)),
+            Self::Forbidden => Err(Probe::Forbidden),
+            Self::NotOffered(why) => Err(Probe::NotOffered(why)),
+            Self::OtherPage => Err(Probe::NoAnswer(OTHER_PAGE.to_owned())),
+            Self::Nothing(why) => Err(Probe::NoAnswer(why)),
+        }
+    }
+}
+
+/// The state of a plugin, or why it cannot be read.
+enum StateReading {
+    Read(ServerPluginState),
+    Unreadable(String),
+}
+
+/// One round of requests.
 struct Prober<'a> {
     grafana: &'a Grafana,
     /// Questions in a row without any answer.
@@ -175,14 +194,14 @@ impl Prober<'_> {
     }
 
     /// Returns the health of the server itself, or if it offers no such page, whether it returns its settings.
-    async fn own_health(&mut self) -> Result<Probe, WorkspaceError> {
+    async fn server_health(&mut self) -> Result<Probe, WorkspaceError> {
         let path = ["api", "health"];
         let (status, document, message) = match self.request(self.grafana, &path, None).await? {
             HealthAnswer::Json(status, document, message) => (status, document, message),
             HealthAnswer::Nothing(why) => return Ok(Probe::NoAnswer(why)),
-            HealthAnswer::Forbidden => return self.own_settings("it may not be requested").await,
-            HealthAnswer::NotOffered(why) => return self.own_settings(&why).await,
-            HealthAnswer::OtherPage => return self.own_settings(OTHER_PAGE).await,
+            HealthAnswer::Forbidden => return self.server_settings("it may not be requested").await,
+            HealthAnswer::NotOffered(why) => return self.server_settings(&why).await,
+            HealthAnswer::OtherPage => return self.server_settings(OTHER_PAGE).await,
         };
         self.version = wire::health_version(&document);
         match document.get("database").and_then(Value::as_str) {
@@ -192,13 +211,13 @@ impl Prober<'_> {
                 Ok(Probe::Unhealthy(format!("its database is `{}`", escaped(&state))))
             }
             None if status >= 500 => Ok(Probe::NoAnswer(describe_status(status, message.as_deref()))),
-            None => self.own_settings(&describe_status(status, message.as_deref())).await,
+            None => self.server_settings(&describe_status(status, message.as_deref())).await,
         }
     }
 
     /// A gateway may keep the health page back (Amazon's answers 400, amazon-managed-grafana-roadmap#41) and offer the
     /// settings of the web pages. `why` is why the health page is not usable.
-    async fn own_settings(&mut self, why: &str) -> Result<Probe, WorkspaceError> {
+    async fn server_settings(&mut self, why: &str) -> Result<Probe, WorkspaceError> {
         let path = ["api", "frontend", "settings"];
         Ok(match self.request(self.grafana, &path, None).await? {
             HealthAnswer::Json(status, settings, _) if status < 300 && settings.get("buildInfo").is_some() => {
@@ -216,13 +235,13 @@ impl Prober<'_> {
 
     async fn plugin(&mut self, id: &PluginId, known: &ProbeHints) -> Result<PluginSeen, WorkspaceError> {
         let (version, error) = match self.state(id).await? {
-            Ok(ServerPluginState::Absent) => return Ok(PluginSeen::default()),
-            Ok(ServerPluginState::Loaded { version }) => (version, None),
-            Ok(ServerPluginState::Broken { code, version }) => {
+            StateReading::Read(ServerPluginState::Absent) => return Ok(PluginSeen::default()),
+            StateReading::Read(ServerPluginState::Loaded { version }) => (version, None),
+            StateReading::Read(ServerPluginState::Broken { code, version }) => {
                 (version, Some(escaped(&self.grafana.site.mask(&code, &[]))))
             }
-            // Neither there nor away: whichever is wanted, this is not it.
-            Err(why) => {
+            // Neither installed nor absent: it is unhealthy whichever is wanted.
+            StateReading::Unreadable(why) => {
                 let error = Some(format!("it could not be read: {why}"));
                 let health = Some(Probe::NoAnswer(why));
                 return Ok(PluginSeen { installed: true, error, health, ..PluginSeen::default() });
@@ -237,21 +256,20 @@ impl Prober<'_> {
             Probe::Unsupported
         } else {
             let path = ["api", "plugins", id.as_str(), "health"];
-            let heard = self.request(self.grafana, &path, None).await?;
-            self.grafana.health(heard)
+            let answer = self.request(self.grafana, &path, None).await?;
+            self.grafana.health_probe(answer)
         });
         Ok(seen)
     }
 
-    /// Returns the state of a plugin, or why it cannot be read.
-    async fn state(&mut self, id: &PluginId) -> Result<Result<ServerPluginState, String>, WorkspaceError> {
+    async fn state(&mut self, id: &PluginId) -> Result<StateReading, WorkspaceError> {
         if self.is_given_up() {
-            return Ok(Err("the workspace does not answer".to_owned()));
+            return Ok(StateReading::Unreadable("the workspace does not answer".to_owned()));
         }
         match self.grafana.state(id).await {
             Ok(state) => {
                 self.silent = 0;
-                Ok(Ok(state))
+                Ok(StateReading::Read(state))
             }
             Err(error) => {
                 if matches!(error, WorkspaceError::Refused { status: 401, .. }) {
@@ -260,7 +278,7 @@ impl Prober<'_> {
                 if error.status().is_none() {
                     self.note_silence();
                 }
-                Ok(Err(escaped(&Chain(&error).to_string())))
+                Ok(StateReading::Unreadable(escaped(&Chain(&error).to_string())))
             }
         }
     }
@@ -347,12 +365,12 @@ impl Prober<'_> {
             return Ok(Self::not_asked());
         }
         let number = source.id.map(|id| id.to_string());
-        let heard = match (source.uid.as_deref().filter(|_| !self.is_old()), number.as_deref()) {
+        let answer = match (source.uid.as_deref().filter(|_| !self.is_old()), number.as_deref()) {
             (Some(uid), _) => self.request(grafana, &["api", "datasources", "uid", uid, "health"], None).await?,
             (None, Some(id)) => self.request(grafana, &["api", "datasources", id, "health"], None).await?,
             (None, None) => return Ok(Probe::Unsupported),
         };
-        Ok(self.grafana.health(heard))
+        Ok(self.grafana.health_probe(answer))
     }
 
     async fn query(
@@ -378,20 +396,17 @@ impl Prober<'_> {
             (None, None) => return Ok(Probe::Unsupported),
         };
         let body = json!({ "from": "now-5m", "to": "now", "queries": [query] });
-        let heard = self.request(grafana, &path, Some(&body)).await?;
-        Ok(self.grafana.result(heard))
+        let answer = self.request(grafana, &path, Some(&body)).await?;
+        Ok(self.grafana.query_probe(answer))
     }
 }
 
 impl Grafana {
     /// Reads the answer of a health route: 503 in Grafana 9 and 400 in newer ones if it is unhealthy (protocol page 5.3).
-    fn health(&self, heard: HealthAnswer) -> Probe {
-        let (status, document, message) = match heard {
-            HealthAnswer::Json(status, document, message) => (status, document, message),
-            HealthAnswer::Forbidden => return Probe::Forbidden,
-            HealthAnswer::NotOffered(why) => return Probe::NotOffered(why),
-            HealthAnswer::OtherPage => return Probe::NoAnswer(OTHER_PAGE.to_owned()),
-            HealthAnswer::Nothing(why) => return Probe::NoAnswer(why),
+    fn health_probe(&self, answer: HealthAnswer) -> Probe {
+        let (status, document, message) = match answer.json() {
+            Ok(parts) => parts,
+            Err(probe) => return probe,
         };
         let state = document.get("status").and_then(Value::as_str).unwrap_or_default();
         match status {
@@ -408,13 +423,10 @@ impl Grafana {
     }
 
     /// Reads the answer to a query: a result may have an error although the status is a success.
-    fn result(&self, heard: HealthAnswer) -> Probe {
-        let (status, document, message) = match heard {
-            HealthAnswer::Json(status, document, message) => (status, document, message),
-            HealthAnswer::Forbidden => return Probe::Forbidden,
-            HealthAnswer::NotOffered(why) => return Probe::NotOffered(why),
-            HealthAnswer::OtherPage => return Probe::NoAnswer(OTHER_PAGE.to_owned()),
-            HealthAnswer::Nothing(why) => return Probe::NoAnswer(why),
+    fn query_probe(&self, answer: HealthAnswer) -> Probe {
+        let (status, document, message) = match answer.json() {
+            Ok(parts) => parts,
+            Err(probe) => return probe,
         };
         let results = document.get("results").and_then(Value::as_object);
         let error = results

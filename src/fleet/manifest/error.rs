@@ -4,10 +4,11 @@ use std::{io, path::PathBuf};
 
 use super::{kind::WorkspaceKind, uid::Uid};
 use crate::{
-    diagnostic::{Kind, diagnose, nearest, printable},
+    diagnostic::{Kind, diagnose, printable},
     fleet::reference::ParseReferenceError,
     model::{Selector, WorkspaceName},
     net::SiteError,
+    spelling::nearest,
 };
 
 /// A manifest was refused. No error repeats a line of the file: it may contain a secret by mistake.

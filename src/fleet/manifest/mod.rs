@@ -34,10 +34,11 @@ pub(crate) use workspace::{Endpoint, Login, Workspace};
 
 use super::reference::ParseReferenceError;
 use crate::{
-    diagnostic::{nearest, unknown_key},
+    diagnostic::unknown_key,
     model::{Selector, WorkspaceName},
     net::{NetSettings, parse_address},
     rollout::{Rollout, Wave},
+    spelling::nearest,
 };
 use workspace::RawWorkspace;
 

@@ -3,7 +3,7 @@
 //! *Invariant:* a change that finds neither what it expects nor what it wants changes nothing (fault W22).
 //! *Not for:* making changes; folders and servers do that.
 
-use std::{collections::BTreeMap, error::Error, fmt, path::PathBuf, sync::Arc};
+use std::{error::Error, fmt, path::PathBuf, sync::Arc};
 
 use futures_util::future::BoxFuture;
 
@@ -15,7 +15,7 @@ use crate::{
         directory::{DirectoryError, FolderLock, Keep},
         settle::{Failure, Outcome, ServerPluginState},
     },
-    model::{NoInstallRoute, PluginId, Presence, RelPath, Sha256Digest},
+    model::{FileDigests, NoInstallRoute, PluginId, Presence},
     verifier::Verified,
 };
 
@@ -112,7 +112,7 @@ pub trait PackageSource: fmt::Debug + Send + Sync {
 
     /// Evaluates the signature of a package over the digests of the files as they were unpacked; returns a warning if it is
     /// accepted all the same. Blocks.
-    fn evaluate(&self, package: &Verified, files: &BTreeMap<RelPath, Sha256Digest>) -> Result<Option<String>, Refusal>;
+    fn evaluate(&self, package: &Verified, files: &FileDigests) -> Result<Option<String>, Refusal>;
 
     /// Finds the files in the plugin's folder that the plugin did not bring. Blocks.
     fn unmanaged_files(&self, folder: &FolderLock<'_>) -> Result<UnmanagedFiles, Refusal>;

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 
 use super::{ChangeReport, ChangeRequest, Snapshot, TargetError};
 use crate::{
-    diagnostic::{Chain, Diagnose},
+    diagnostic::Obstacle,
     model::{PluginId, Presence},
 };
 
@@ -35,19 +35,4 @@ pub(crate) trait Executor: fmt::Debug + Send + Sync {
 
     /// Repairs what killed runs left, as far as that is possible now.
     fn recover(&self) -> BoxFuture<'_, ()>;
-}
-
-/// Why plugins cannot be changed on a workspace.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Obstacle {
-    /// The reason, with its causes.
-    pub message: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl<E: Diagnose> From<&E> for Obstacle {
-    fn from(error: &E) -> Self {
-        Self { message: Chain(error).to_string(), hint: error.hint() }
-    }
 }

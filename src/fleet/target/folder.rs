@@ -9,13 +9,11 @@ use std::path::{Path, PathBuf};
 
 use futures_util::future::BoxFuture;
 
-use super::{
-    ChangeError, ChangeReport, ChangeRequest, Executor, Expected, InstalledPlugin, Obstacle, Snapshot, TargetError,
-};
+use super::{ChangeError, ChangeReport, ChangeRequest, Executor, Expected, InstalledPlugin, Snapshot, TargetError};
 use crate::{
     archive::PluginJson,
     blocking::run_blocking,
-    diagnostic::Chain,
+    diagnostic::{Chain, Obstacle},
     fleet::{
         directory::{DirectoryError, FolderLock, PluginsFolder, Removal},
         settle::Outcome,

@@ -21,7 +21,7 @@ use std::{
 use tokio::sync::mpsc::UnboundedSender;
 
 pub(crate) use change::{ChangeError, ChangeReport, ChangeRequest, Expected, PackageSource, Refusal, UnmanagedFiles};
-pub(crate) use executor::{Executor, Obstacle};
+pub(crate) use executor::Executor;
 pub(crate) use snapshot::{InstalledPlugin, SignatureState, Snapshot, TargetError};
 
 use self::folder::DirectoryTarget;
@@ -30,7 +30,7 @@ use super::{
     settle::Outcome,
 };
 use crate::{
-    diagnostic::{Chain, Kind, diagnose},
+    diagnostic::{Chain, Kind, Obstacle, diagnose},
     model::{GrafanaVersion, Platform, PluginId, Presence},
     net::{Client, Site},
 };

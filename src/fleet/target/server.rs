@@ -7,11 +7,10 @@
 use futures_util::future::BoxFuture;
 
 use super::{
-    ChangeError, ChangeReport, ChangeRequest, Executor, InstalledPlugin, Obstacle, SignatureState, Snapshot,
-    TargetError, confirm,
+    ChangeError, ChangeReport, ChangeRequest, Executor, InstalledPlugin, SignatureState, Snapshot, TargetError, confirm,
 };
 use crate::{
-    diagnostic::Chain,
+    diagnostic::{Chain, Obstacle},
     fleet::{
         grafana::{Grafana, InstallObstacle, MayInstall, Settled, WorkspaceError},
         settle::Outcome,

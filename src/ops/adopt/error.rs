@@ -5,7 +5,7 @@ use std::{io, path::PathBuf};
 use crate::{
     diagnostic::{Kind, diagnose},
     index::IndexError,
-    ops::{locking::LockFileError, manifest_draft::DraftError},
+    ops::{locking::LockFileError, manifest_draft::DraftError, text_file::TextFileError},
 };
 
 /// Workspaces cannot be adopted.
@@ -21,13 +21,8 @@ pub(crate) enum AdoptError {
     #[error(transparent)]
     Lock(#[from] LockFileError),
     /// A file or a folder cannot be read.
-    #[error("`{}` cannot be read", path.display())]
-    Read {
-        /// The file or the folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    File(#[from] TextFileError),
     /// A file cannot be written.
     #[error("`{}` cannot be written, and both files are unchanged", path.display())]
     Write {
@@ -60,18 +55,17 @@ pub(crate) enum AdoptError {
     },
     /// The manifest would have the name of the lock.
     #[error("`{}` would be the manifest and the lock", path.display())]
-    OnePlace {
+    OneFile {
         /// The file.
         path: PathBuf,
     },
 }
 
 diagnose!(AdoptError {
-    forward Draft, Index, Lock;
+    forward Draft, Index, Lock, File;
     Exists => Kind::Usage, "`--force` replaces it";
     Meaning => Kind::Usage, "relative paths start at the folder of the manifest: name a file in that folder";
-    OnePlace => Kind::Usage, "name a file that ends in `.toml`";
+    OneFile => Kind::Usage, "name a file that ends in `.toml`";
     Half => Kind::Storage, "adopt again when the manifest can be written";
     Write => Kind::Storage;
-    Read => Kind::Usage;
 });

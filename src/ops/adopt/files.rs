@@ -5,23 +5,19 @@
 use std::{fs, path::Path};
 
 use super::AdoptError;
-use crate::ops::locking::{self, put};
-
-pub(super) fn read_text(path: &Path) -> Result<Option<String>, AdoptError> {
-    locking::read_text(path).map_err(|source| AdoptError::Read { path: path.to_owned(), source })
-}
+use crate::ops::text_file::{read_text, replace};
 
 /// Writes the files that change; returns whether one did.
 pub(super) fn write((manifest, text): (&Path, &str), (lock, lock_text): (&Path, &str)) -> Result<bool, AdoptError> {
     let (former, former_lock) = (read_text(manifest)?, read_text(lock)?);
     let (changes, lock_changes) = (former.as_deref() != Some(text), former_lock.as_deref() != Some(lock_text));
     if lock_changes {
-        put(lock, lock_text).map_err(|source| AdoptError::Write { path: lock.to_owned(), source })?;
+        replace(lock, lock_text).map_err(|source| AdoptError::Write { path: lock.to_owned(), source })?;
     }
-    if changes && let Err(source) = put(manifest, text) {
+    if changes && let Err(source) = replace(manifest, text) {
         let back = match former_lock {
             _ if !lock_changes => Ok(()),
-            Some(former) => put(lock, &former),
+            Some(former) => replace(lock, &former),
             None => fs::remove_file(lock),
         };
         let (path, lock) = (manifest.to_owned(), lock.to_owned());

@@ -32,6 +32,7 @@ use crate::{
         locking::{CatalogReader, Undigested, lock_path, read_lock},
         manifest_draft::{Draft, EntryGroup},
         target::Unread,
+        text_file::read_text,
     },
 };
 use locking::lock_workspace;
@@ -150,7 +151,7 @@ pub(crate) fn adopt(
     let manifest = options.out.clone().unwrap_or_else(|| draft.path().to_owned());
     let lock = lock_path(&manifest);
     if lock == manifest {
-        return Err(AdoptError::OnePlace { path: manifest });
+        return Err(AdoptError::OneFile { path: manifest });
     }
     let former = read_lock(&lock)?;
     let found = find(index, draft, workspaces_read, former.as_ref().unwrap_or(&Lock::default()))?;
@@ -167,7 +168,7 @@ pub(crate) fn adopt(
         outcome.contents = Some(Contents { manifest: new.text().to_owned(), lock: lock_text });
     } else if outcome.allowed {
         let is_another = options.out.as_ref().is_some_and(|out| !is_same(out, draft.path()));
-        if is_another && !options.force && files::read_text(&manifest)?.is_some_and(|there| there != new.text()) {
+        if is_another && !options.force && read_text(&manifest)?.is_some_and(|there| there != new.text()) {
             return Err(AdoptError::Exists { path: manifest });
         }
         outcome.written = files::write((&manifest, new.text()), (&lock, &lock_text))?;

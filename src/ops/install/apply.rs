@@ -12,13 +12,8 @@ use crate::{
         Outcome,
         target::{ChangeError, ChangeRequest},
     },
-    model::{PluginId, Presence},
-    ops::{
-        changes::{ChangeOutcome, ChangeResult},
-        fetching::FetchFailure,
-        permits::Permits,
-        target::Target,
-    },
+    model::{ChangeOutcome, PluginId, Presence},
+    ops::{changes::ChangeResult, fetching::FetchFailure, permits::Permits, target::Target},
 };
 
 /// The steps of one target and what they are carried out with.

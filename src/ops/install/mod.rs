@@ -22,11 +22,11 @@ use crate::{
     fleet::directory::PluginsFolder,
     home::HomeError,
     index::IndexError,
-    model::{Change, GrafanaVersion, PluginSpec, Timestamp, VersionRequest},
+    model::{Change, ChangeOutcome, GrafanaVersion, PluginSpec, Timestamp, VersionRequest},
     ops::{
         Context, blocking,
         candidates::signature_rule,
-        changes::{ChangeOutcome, ChangeResult, Changes},
+        changes::{ChangeResult, Changes},
         comparison_packages,
         fetching::{FetchFailure, FetchOptions, FetchRequest, FetchStartError, fetch_locked},
         permits::Permits,

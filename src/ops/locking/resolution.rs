@@ -11,7 +11,6 @@ use super::{
     workspace_problem::{WorkspaceProblem, considered},
 };
 use crate::{
-    diagnostic::nearest,
     fleet::Workspace,
     index::{Index, IndexError},
     lockfile::{LockedPlugin, LockedWorkspace},
@@ -24,6 +23,7 @@ use crate::{
     },
     progress::{Reporter, Unit},
     resolver::{Problem, SignatureRule, SolveOutcome, Surroundings, solve},
+    spelling::nearest,
 };
 
 /// After this many rounds of fetching, the remaining unknown dependencies are only reported.

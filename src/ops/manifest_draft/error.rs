@@ -1,11 +1,12 @@
 //! Why a manifest cannot be read, edited or written.
 
-use std::{io, path::PathBuf};
+use std::path::PathBuf;
 
 use crate::{
     diagnostic::{Kind, diagnose},
     fleet::manifest::ManifestError,
     model::WorkspaceName,
+    ops::text_file::TextFileError,
 };
 
 /// A manifest cannot be read, edited or written.
@@ -14,22 +15,9 @@ pub(crate) enum DraftError {
     /// The manifest is refused.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
-    /// A file or a folder cannot be read.
-    #[error("`{}` cannot be read", path.display())]
-    Read {
-        /// The file or the folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// A file cannot be written.
-    #[error("`{}` cannot be written, and is unchanged", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// A file or a folder cannot be read or written.
+    #[error(transparent)]
+    File(#[from] TextFileError),
     /// The text of the manifest cannot be edited.
     #[error("the manifest `{}` cannot be edited", path.display())]
     Edit {
@@ -51,7 +39,7 @@ pub(crate) enum DraftError {
         path: PathBuf,
     },
     /// Another workspace has the name of a folder.
-    #[error("the folder `{}` cannot be the workspace `{name}`, which is another place", path.display())]
+    #[error("the folder `{}` cannot be the workspace `{name}`, which is another folder", path.display())]
     NameTaken {
         /// The folder.
         path: PathBuf,
@@ -61,10 +49,9 @@ pub(crate) enum DraftError {
 }
 
 diagnose!(DraftError {
-    forward Manifest;
+    forward Manifest, File;
     Inline { key } => Kind::Usage, format!("write every entry under a `[[{key}]]` of its own");
     FolderName | NameTaken => Kind::Usage,
         "add a `[[workspace]]` of kind `directory` with this `path` to the manifest, and `--on` its name";
-    Write => Kind::Storage;
-    Read | Edit => Kind::Usage;
+    Edit => Kind::Usage;
 });

@@ -6,7 +6,7 @@
 mod error;
 
 use std::{
-    fs, io,
+    fs,
     path::{Path, PathBuf, absolute},
 };
 
@@ -22,7 +22,7 @@ use crate::{
         manifest::{Endpoint, Ensure},
     },
     model::{PluginId, Selector, VersionRange, WorkspaceName},
-    ops::locking::put,
+    ops::text_file::{TextFileError, read_text, write_text},
 };
 
 /// An entry of the manifest.
@@ -57,15 +57,11 @@ pub(in crate::ops) struct Edit {
 impl Draft {
     /// Reads the manifest at `path`; it is empty if there is no file.
     pub(crate) fn open(path: &Path) -> Result<Self, DraftError> {
-        let text = match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read.map_err(|source| DraftError::Read { path: path.to_owned(), source })?,
-        };
-        Self::from_text(path, text)
+        Self::from_text(path, read_text(path)?.unwrap_or_default())
     }
 
     pub(in crate::ops) fn from_text(path: &Path, text: String) -> Result<Self, DraftError> {
-        let whole = absolute(path).map_err(|source| DraftError::Read { path: path.to_owned(), source })?;
+        let whole = absolute(path).map_err(TextFileError::read(path))?;
         let manifest = Manifest::parse(&text, &whole)?;
         Ok(Self { path: path.to_owned(), text, manifest })
     }
@@ -87,8 +83,8 @@ impl Draft {
 
     /// Returns the name of the directory workspace at `folder`; if there is none, adds one with the name of the folder.
     pub(crate) fn with_folder(&mut self, folder: &Path) -> Result<WorkspaceName, DraftError> {
-        let real = fs::canonicalize(folder).map_err(|source| DraftError::Read { path: folder.to_owned(), source })?;
-        let is_it = |place: &Endpoint| match place {
+        let real = fs::canonicalize(folder).map_err(TextFileError::read(folder))?;
+        let is_it = |endpoint: &Endpoint| match endpoint {
             Endpoint::Directory { path, .. } => fs::canonicalize(path).is_ok_and(|path| path == real),
             Endpoint::Server { .. } => false,
         };
@@ -102,7 +98,7 @@ impl Draft {
             return Err(DraftError::NameTaken { path: folder.to_owned(), name });
         }
         let home = disk::folder_of(&self.path);
-        let home = fs::canonicalize(home).map_err(|source| DraftError::Read { path: home.to_owned(), source })?;
+        let home = fs::canonicalize(home).map_err(TextFileError::read(home))?;
         let path = match real.strip_prefix(&home) {
             Ok(inner) if inner.as_os_str().is_empty() => Path::new("."),
             Ok(inner) => inner,
@@ -128,7 +124,7 @@ impl Draft {
 
     /// Writes the manifest.
     pub(in crate::ops) fn save(&self) -> Result<(), DraftError> {
-        put(&self.path, &self.text).map_err(|source| DraftError::Write { path: self.path.clone(), source })
+        Ok(write_text(&self.path, &self.text)?)
     }
 
     /// Returns the draft with these changes to the entries of plugins.

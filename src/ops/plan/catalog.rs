@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::reading::WorkspaceReading;
 use crate::{
-    diagnostic::{Chain, Diagnose},
+    diagnostic::Obstacle,
     index::{Index, IndexError},
     model::{Change, Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange},
     ops::{
@@ -14,7 +14,7 @@ use crate::{
     resolver::{Problem, Resolved, Solution, Surroundings},
     rollout::{
         PlannedChange, Warning,
-        planner::{KnownVersion, Obstacle, PlannerInput, WorkspaceDecision},
+        planner::{KnownVersion, PlannerInput, WorkspaceDecision},
     },
 };
 
@@ -60,7 +60,7 @@ impl<'a> CatalogFacts<'a> {
 
     fn read(&self, id: &PluginId, version: &PluginVersion, platform: &Platform) -> Result<VersionFact, IndexError> {
         let mut fact = VersionFact::default();
-        fact.known.stopped = candidates::stopped(self.index, id, version)?.map(|error| obstacle(&error));
+        fact.known.stopped = candidates::stopped(self.index, id, version)?.map(|error| Obstacle::from(&error));
         let Some(plugin) = self.index.plugin(id)? else { return Ok(fact) };
         let releases = self.index.releases(id)?;
         let exact = releases.iter().find(|one| one.release.version == *version);
@@ -143,7 +143,7 @@ impl<'a> CatalogFacts<'a> {
         match candidates::choose_for_use(self.index, &spec, &surroundings) {
             Ok(_) => Ok(None),
             Err(LookupError::Index(error)) => Err(error),
-            Err(error) => Ok(Some(obstacle(&error))),
+            Err(error) => Ok(Some(Obstacle::from(&error))),
         }
     }
 }
@@ -158,8 +158,4 @@ fn with_remedy(warning: &ServerWarning, decision: &WorkspaceDecision) -> String 
         Some(version) => format!("{}; {version} is installed after that", warning.text),
         None => warning.text.clone(),
     }
-}
-
-fn obstacle(error: &LookupError) -> Obstacle {
-    Obstacle { reason: Chain(error).to_string(), hint: error.hint() }
 }

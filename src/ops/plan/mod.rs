@@ -23,7 +23,7 @@ pub(crate) use self::{
     save::{save, saved},
 };
 use crate::{
-    diagnostic::Kind,
+    diagnostic::{Kind, Obstacle},
     fleet::{
         Manifest, Workspace,
         manifest::{Ensure, Wish, WorkspaceKind},
@@ -40,7 +40,7 @@ use crate::{
     progress::Unit,
     rollout::{
         Base, Content, Plan, PlannedWorkspace,
-        planner::{DecidedWorkspace, Obstacle, PlannerInput, Requested, WorkspaceDecision, assemble, decide},
+        planner::{DecidedWorkspace, PlannerInput, Requested, WorkspaceDecision, assemble, decide},
     },
 };
 
@@ -137,7 +137,7 @@ async fn choose(
     let request = LockRequest { manifest: manifest.clone(), former: Lock::default(), states, options };
     let resolved = resolve_lock(context, sources, request).await?;
     let failed = resolved.failures.into_iter().map(|failure| {
-        let obstacle = Obstacle { reason: failure.reason(), hint: failure.fault.hint() };
+        let obstacle = Obstacle { message: failure.reason(), hint: failure.fault.hint() };
         (failure.workspace, obstacle)
     });
     let chosen = ChosenVersions { lock: resolved.lock, digest: None, failed: failed.collect() };

@@ -3,14 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    diagnostic::{Chain, Kind},
+    diagnostic::{Chain, Kind, Obstacle},
     fleet::{Grafana, grafana::Reach},
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{
         locking::WorkspaceState,
         target::{InstalledPlugin, Snapshot, Target, TargetError, Unread},
     },
-    rollout::planner::{Obstacle, PlannerSnapshot, Present},
+    rollout::planner::{PlannerSnapshot, Present},
 };
 
 /// A workspace as it was read.
@@ -99,7 +99,7 @@ impl WorkspaceReading {
         let state = self
             .state
             .as_ref()
-            .map_err(|unread| Obstacle { reason: unread.error.clone(), hint: unread.hint.clone() })?;
+            .map_err(|unread| Obstacle { message: unread.error.clone(), hint: unread.hint.clone() })?;
         Ok(PlannerSnapshot {
             grafana: state.grafana.clone(),
             plugins: state.plugins.iter().map(|(id, plugin)| (id.clone(), present(plugin))).collect(),

@@ -5,8 +5,9 @@ use serde::Serialize;
 use crate::{
     diagnostic::Kind,
     journal::RolloutId,
+    model::ChangeOutcome,
     ops::changes::OutcomeCounts,
-    rollout::{Blocked, Ending, Engine, StepOutcome, StepResult, WaveState},
+    rollout::{Blocked, Ending, Engine, StepResult, WaveState},
 };
 
 /// How a rollout was left.
@@ -75,15 +76,8 @@ impl RolloutOutcome {
     /// Returns what an engine has to tell.
     pub(super) fn new(rollout: RolloutId, engine: &Engine, left: StopReason, mut remarks: Vec<String>) -> Self {
         let results = engine.results();
-        let count = |outcome| results.iter().filter(|result| result.outcome == outcome).count();
-        let summary = OutcomeCounts {
-            changed: count(StepOutcome::Changed),
-            unchanged: count(StepOutcome::Unchanged),
-            failed: count(StepOutcome::Failed),
-            unknown: count(StepOutcome::Unknown),
-            rolled_back: count(StepOutcome::RolledBack),
-            skipped: count(StepOutcome::Skipped),
-        };
+        let summary = OutcomeCounts::new(results.iter().map(|result| result.outcome));
+        let planned = results.iter().filter(|result| result.outcome == ChangeOutcome::Planned).count();
         let failure = |(workspace, fault): (&crate::model::WorkspaceName, &crate::rollout::Fault)| WorkspaceFailure {
             workspace: workspace.clone(),
             reason: fault.message.clone(),
@@ -94,7 +88,7 @@ impl RolloutOutcome {
             rollout,
             ending: engine.ending(),
             paused: engine.paused().map(str::to_owned),
-            planned: count(StepOutcome::Planned),
+            planned,
             blocked: engine.plan().blocked.clone(),
             waves: engine.waves(),
             failures: engine.faults().map(failure).collect(),

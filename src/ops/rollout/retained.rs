@@ -7,8 +7,7 @@ use crate::{
     diagnostic::Chain,
     home::Home,
     journal::Journal,
-    model::{PluginId, PluginVersion, WorkspaceName},
-    rollout::StepOutcome,
+    model::{ChangeOutcome, PluginId, PluginVersion, WorkspaceName},
 };
 
 /// How many of the last rollouts are read for what they left.
@@ -33,8 +32,8 @@ pub(crate) fn last_known(home: &Home) -> Result<LastKnown, RolloutError> {
         };
         for result in results.into_iter().filter(|result| result.content.is_none()) {
             let version = match result.outcome {
-                StepOutcome::Changed | StepOutcome::Unchanged => result.to,
-                StepOutcome::RolledBack => result.from,
+                ChangeOutcome::Changed | ChangeOutcome::Unchanged => result.to,
+                ChangeOutcome::RolledBack => result.from,
                 _ => continue,
             };
             let of_one = left.entry(result.workspace).or_default();

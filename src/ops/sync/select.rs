@@ -113,7 +113,7 @@ fn select_only(selection: &mut SyncSelection, entries: Vec<PluginEntry>, only: &
 }
 
 fn not_listed<'a>(id: &PluginId, ids: impl Iterator<Item = &'a str>) -> String {
-    let near = crate::diagnostic::nearest(id.as_str(), ids);
+    let near = crate::spelling::nearest(id.as_str(), ids);
     let suffix = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
     format!("the upstream does not list it{suffix}")
 }

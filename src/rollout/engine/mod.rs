@@ -17,7 +17,7 @@ mod tests;
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 pub(crate) use error::EngineError;
-pub use report::{StepOutcome, StepResult};
+pub use report::StepResult;
 pub(crate) use report::{WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
 

@@ -8,7 +8,7 @@ use super::{
     step::{StepProgress, StepRef, StepState},
 };
 use crate::{
-    model::{PluginId, PluginVersion, Presence, Timestamp, WorkspaceName},
+    model::{ChangeOutcome, PluginId, PluginVersion, Presence, Timestamp, WorkspaceName},
     rollout::{ContentItem, Fault},
 };
 
@@ -31,7 +31,7 @@ pub struct StepResult {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<PluginVersion>,
     /// What became of it.
-    pub outcome: StepOutcome,
+    pub outcome: ChangeOutcome,
     /// Why it is not as planned: of the step, or else of its workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
@@ -41,26 +41,6 @@ pub struct StepResult {
     /// What else is to be told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
-}
-
-/// What became of a step.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StepOutcome {
-    /// Nothing yet.
-    Planned,
-    /// The workspace was changed.
-    Changed,
-    /// It was so already.
-    Unchanged,
-    /// It failed, or could not be rolled back.
-    Failed,
-    /// Nobody knows.
-    Unknown,
-    /// It was rolled back.
-    RolledBack,
-    /// It was not tried.
-    Skipped,
 }
 
 /// Where a wave stands.
@@ -170,7 +150,7 @@ impl Engine {
             content: None,
             from,
             to: action.to.clone(),
-            outcome: if action.is_nothing() { StepOutcome::Unchanged } else { self.untried() },
+            outcome: if action.is_nothing() { ChangeOutcome::Unchanged } else { self.untried() },
             error: None,
             hint: None,
             note: None,
@@ -204,7 +184,7 @@ impl Engine {
         let Some((site, step)) = found else { return result };
         result.outcome = self.outcome(site, step);
         result.note.clone_from(&step.note);
-        let is_well = step.state == StepState::Unchanged || result.outcome == StepOutcome::Planned;
+        let is_well = step.state == StepState::Unchanged || result.outcome == ChangeOutcome::Planned;
         let of_site = site.failure.as_ref().or(site.locked_out.as_ref()).filter(|_| !is_well);
         if let Some(fault) = step.state.fault().or(of_site) {
             result.error = Some(fault.message.clone());
@@ -214,25 +194,25 @@ impl Engine {
     }
 
     /// A step of which nothing is known is still planned, unless nothing more is begun.
-    fn untried(&self) -> StepOutcome {
+    fn untried(&self) -> ChangeOutcome {
         match self.phase {
-            Phase::Created | Phase::Running => StepOutcome::Planned,
-            _ => StepOutcome::Skipped,
+            Phase::Created | Phase::Running => ChangeOutcome::Planned,
+            _ => ChangeOutcome::Skipped,
         }
     }
 
-    fn outcome(&self, site: &SiteState, step: &StepProgress) -> StepOutcome {
+    fn outcome(&self, site: &SiteState, step: &StepProgress) -> ChangeOutcome {
         match &step.state {
-            StepState::Planned if site.failure.is_some() => StepOutcome::Skipped,
+            StepState::Planned if site.failure.is_some() => ChangeOutcome::Skipped,
             StepState::Planned => self.untried(),
-            StepState::Unchanged => StepOutcome::Unchanged,
-            StepState::Changed(change) if change.fault.is_none() => StepOutcome::Changed,
+            StepState::Unchanged => ChangeOutcome::Unchanged,
+            StepState::Changed(change) if change.fault.is_none() => ChangeOutcome::Changed,
             StepState::Changed(_) | StepState::Failed(_) | StepState::Overtaken(_) | StepState::BackFailed(..) => {
-                StepOutcome::Failed
+                ChangeOutcome::Failed
             }
-            StepState::RolledBack(_) => StepOutcome::RolledBack,
-            state if state.is_unknown() => StepOutcome::Unknown,
-            _ => StepOutcome::Skipped,
+            StepState::RolledBack(_) => ChangeOutcome::RolledBack,
+            state if state.is_unknown() => ChangeOutcome::Unknown,
+            _ => ChangeOutcome::Skipped,
         }
     }
 }

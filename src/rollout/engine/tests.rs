@@ -3,8 +3,11 @@
 use std::num::NonZeroUsize;
 
 use super::*;
-use crate::rollout::{
-    Base, Cause, Fault, HealthCheck, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout, WavePlan,
+use crate::{
+    model::ChangeOutcome,
+    rollout::{
+        Base, Cause, Fault, HealthCheck, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout, WavePlan,
+    },
 };
 
 /// A rollout that is driven by hand, with a clock of seconds.
@@ -158,7 +161,7 @@ impl Hand {
         self.write(Record::Resumed { by: "me".to_owned() });
     }
 
-    fn outcomes(&self) -> Vec<StepOutcome> {
+    fn outcomes(&self) -> Vec<ChangeOutcome> {
         self.engine.results().iter().map(|result| result.outcome).collect()
     }
 }
@@ -172,7 +175,7 @@ fn everything_that_is_done_ends_as_done() {
     assert_eq!(hand.tasks(), [("b".to_owned(), Task::Prepare)]);
     hand.change("b");
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
-    assert_eq!(hand.outcomes(), [StepOutcome::Changed; 4]);
+    assert_eq!(hand.outcomes(), [ChangeOutcome::Changed; 4]);
 }
 
 #[test]
@@ -231,7 +234,7 @@ fn a_gate_is_red_at_the_first_ill_look_after_its_time() {
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
     assert_eq!(
         hand.outcomes(),
-        [StepOutcome::RolledBack, StepOutcome::RolledBack, StepOutcome::Skipped, StepOutcome::Skipped]
+        [ChangeOutcome::RolledBack, ChangeOutcome::RolledBack, ChangeOutcome::Skipped, ChangeOutcome::Skipped]
     );
 }
 
@@ -272,7 +275,7 @@ fn with_stop_nothing_is_taken_back() {
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Stopped)]);
     assert_eq!(
         hand.outcomes(),
-        [StepOutcome::Failed, StepOutcome::Skipped, StepOutcome::Changed, StepOutcome::Changed]
+        [ChangeOutcome::Failed, ChangeOutcome::Skipped, ChangeOutcome::Changed, ChangeOutcome::Changed]
     );
 }
 
@@ -299,7 +302,7 @@ fn w13_what_is_unknown_is_settled_before_anything_goes_back_and_stays_unknown() 
     assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 1 })]);
     hand.carry_out("a", Task::Settle { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Unknown)]);
-    assert_eq!(hand.outcomes(), [StepOutcome::Changed, StepOutcome::Unknown]);
+    assert_eq!(hand.outcomes(), [ChangeOutcome::Changed, ChangeOutcome::Unknown]);
 }
 
 #[test]

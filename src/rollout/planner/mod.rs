@@ -18,6 +18,7 @@ pub(crate) use assembly::{DecidedWorkspace, assemble};
 
 use super::{Blocked, PlannedChange, Unmanaged, Warning};
 use crate::{
+    diagnostic::Obstacle,
     lockfile::LockedWorkspace,
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, VersionRange, WorkspaceName},
 };
@@ -94,25 +95,9 @@ pub(crate) struct Present {
     pub needs: BTreeSet<PluginId>,
 }
 
-/// Why something cannot be done.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Obstacle {
-    /// Why.
-    pub reason: String,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl Obstacle {
-    /// Returns an obstacle without a hint.
-    pub(crate) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), hint: None }
-    }
-
-    /// Returns an obstacle that a new lock removes.
-    pub(crate) fn outdated_lock(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), hint: Some(LOCK_HINT.to_owned()) }
-    }
+/// Returns an obstacle that a new lock removes.
+fn outdated_lock(message: impl Into<String>) -> Obstacle {
+    Obstacle { message: message.into(), hint: Some(LOCK_HINT.to_owned()) }
 }
 
 /// What is decided about one workspace.
@@ -144,7 +129,7 @@ fn blocked(input: &PlannerInput, plugin: &PluginId, obstacle: &Obstacle) -> Bloc
     Blocked {
         workspace: input.name.clone(),
         plugin: plugin.clone(),
-        reason: obstacle.reason.clone(),
+        reason: obstacle.message.clone(),
         hint: obstacle.hint.clone(),
     }
 }

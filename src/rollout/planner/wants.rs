@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Obstacle, PlannerInput, Requested};
+use super::{PlannerInput, Requested, outdated_lock};
 use crate::{
+    diagnostic::Obstacle,
     lockfile::{LockReason, LockedPlugin},
     model::{PluginId, VersionRange},
 };
@@ -35,7 +36,7 @@ impl<'a> Wants<'a> {
                 (Requested::Absent, None) => drop(wants.absent.insert(id)),
                 (Requested::Absent, Some(locked)) => {
                     let reason = format!("the manifest removes it, but the lock still has {}", describe(locked));
-                    wants.refused.insert(id, Obstacle::outdated_lock(reason));
+                    wants.refused.insert(id, outdated_lock(reason));
                 }
                 (Requested::Present(_), None) => drop(wants.refused.insert(id, not_locked(input, id))),
                 (Requested::Present(ranges), Some(locked)) => match out_of_range(locked, ranges) {
@@ -86,7 +87,7 @@ fn describe(locked: &LockedPlugin) -> String {
 
 fn contradiction() -> Obstacle {
     Obstacle {
-        reason: "one entry of the manifest requests it, and another removes it".to_owned(),
+        message: "one entry of the manifest requests it, and another removes it".to_owned(),
         hint: Some("let the `on` of the two entries select different workspaces".to_owned()),
     }
 }
@@ -94,10 +95,10 @@ fn contradiction() -> Obstacle {
 fn not_locked(input: &PlannerInput, id: &PluginId) -> Obstacle {
     match (&input.locked, input.missing.get(id)) {
         (None, Some(why)) => why.clone(),
-        (None, None) => Obstacle::outdated_lock("the lock has no entry for this workspace"),
-        (Some(_), None) => Obstacle::outdated_lock("the lock has no version of it"),
+        (None, None) => outdated_lock("the lock has no entry for this workspace"),
+        (Some(_), None) => outdated_lock("the lock has no version of it"),
         (Some(_), Some(why)) => Obstacle {
-            reason: format!("the lock has no version of it: {}", why.reason),
+            message: format!("the lock has no version of it: {}", why.message),
             hint: why.hint.clone().or_else(|| Some(super::LOCK_HINT.to_owned())),
         },
     }
@@ -106,5 +107,5 @@ fn not_locked(input: &PlannerInput, id: &PluginId) -> Obstacle {
 fn out_of_range(locked: &LockedPlugin, ranges: &[VersionRange]) -> Option<Obstacle> {
     let range = ranges.iter().find(|range| !range.allows(&locked.version))?;
     let reason = format!("the manifest requests `{range}`, but the lock has {}", locked.version);
-    Some(Obstacle::outdated_lock(reason))
+    Some(outdated_lock(reason))
 }

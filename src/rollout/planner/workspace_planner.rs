@@ -6,11 +6,11 @@ use std::{
 };
 
 use super::{
-    KnownVersion, Obstacle, PlannerInput, PlannerSnapshot, Present, WorkspaceDecision, blocked, links::Links,
+    KnownVersion, PlannerInput, PlannerSnapshot, Present, WorkspaceDecision, blocked, links::Links, outdated_lock,
     wants::Wants,
 };
 use crate::{
-    diagnostic::Diagnose as _,
+    diagnostic::Obstacle,
     lockfile::{LockReason, LockedPlugin},
     model::{Change, PluginId, PluginVersion},
     resolver::{dependents_first, works_with},
@@ -90,15 +90,14 @@ impl<'a> WorkspacePlanner<'a> {
 
     fn no_install_route(&self) -> Option<Obstacle> {
         let grafana = self.snapshot.grafana.as_ref().filter(|_| self.input.is_server)?;
-        let error = grafana.check_install_route().err()?;
-        Some(Obstacle { reason: error.to_string(), hint: error.hint() })
+        grafana.check_install_route().err().map(|error| Obstacle::from(&error))
     }
 
     fn other_platform(&self, locked: &LockedPlugin) -> Option<Obstacle> {
         let platform = &self.input.platform;
         let lacks = !locked.packages.is_empty() && platform.choose(locked.packages.keys()).is_none();
         let reason = format!("the lock has no package of {} for {platform}", locked.version);
-        lacks.then(|| Obstacle::outdated_lock(reason))
+        lacks.then(|| outdated_lock(reason))
     }
 
     /// A lock is made for one version of Grafana, which may have changed since.
@@ -114,7 +113,7 @@ impl<'a> WorkspacePlanner<'a> {
             .filter(|then| *then != grafana)
             .map_or_else(String::new, |then| format!("; the lock was made for {then}"));
         let reason = format!("{} needs Grafana `{range}`, and this is {grafana}{then}", locked.version);
-        Some(Obstacle::outdated_lock(reason))
+        Some(outdated_lock(reason))
     }
 
     /// Blocks the dependents of blocked plugins, and the dependencies that only blocked plugins have.
@@ -161,7 +160,7 @@ impl<'a> WorkspacePlanner<'a> {
         while let Some((id, by)) = self.removed.iter().find_map(|id| Some((*id, self.user_of(id)?))) {
             self.removed.remove(id);
             let hint = Some(format!("set `ensure = \"absent\"` for {by} too, or keep {id}"));
-            self.blocked.insert(id, Obstacle { reason: format!("{by} needs it, and stays"), hint });
+            self.blocked.insert(id, Obstacle { message: format!("{by} needs it, and stays"), hint });
         }
     }
 
@@ -195,7 +194,7 @@ impl<'a> WorkspacePlanner<'a> {
             }
             let reason = format!("the workspace may have {quota} plugins, and {snapshot} are installed");
             let hint = Some("remove other plugins first, or ask AWS for a higher quota".to_owned());
-            self.blocked.insert(id, Obstacle { reason, hint });
+            self.blocked.insert(id, Obstacle { message: reason, hint });
             self.spread();
         }
     }
@@ -352,7 +351,7 @@ impl<'a> WorkspacePlanner<'a> {
             text,
         };
         let unchanged = self.verbs.iter().filter(|(_, verb)| **verb == Change::None).map(|(id, _)| *id);
-        let unfit = unchanged.filter_map(|id| Some((id, self.other_grafana(id, self.wants.present[id])?.reason)));
+        let unfit = unchanged.filter_map(|id| Some((id, self.other_grafana(id, self.wants.present[id])?.message)));
         let mut warnings: Vec<_> = unfit.map(|(id, reason)| warning(id, reason)).collect();
         let again = self.removed.iter().filter(|id| self.snapshot.preinstalled.contains_key(**id));
         warnings.extend(again.map(|id| {
@@ -372,7 +371,7 @@ impl<'a> WorkspacePlanner<'a> {
 
 fn pinned_hint(reason: String) -> Obstacle {
     let hint = "remove it from `preinstall` under `[plugins]` in the configuration of Grafana".to_owned();
-    Obstacle { reason, hint: Some(hint) }
+    Obstacle { message: reason, hint: Some(hint) }
 }
 
 fn verb(present: Option<&Present>, to: &PluginVersion) -> Change {

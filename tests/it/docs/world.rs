@@ -5,6 +5,7 @@
 use std::process::{Command, Stdio};
 
 use crate::{
+    docs::acme::{self, CHART, HARBOUR, TIDES, start_workspaces, tides, zabbix},
     support::{
         fake_grafana::{FakeGrafana, FakeUpstream, catalog::FakeCatalog, fleet::FakeWorkspace},
         fake_plugin::FakePlugin,
@@ -12,10 +13,6 @@ use crate::{
     },
     world::SHORT,
 };
-
-const TIDES: &str = "acme-tides-datasource";
-const CHART: &str = "acme-tide-chart-panel";
-const HARBOUR: &str = "acme-harbour-app";
 
 /// What examples are run in.
 pub(super) struct World {
@@ -27,17 +24,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn start() -> Self {
         let upstream = FakeGrafana::upstream(catalog()).start();
-        let workspace = |name: &str, grafana: &str| {
-            FakeGrafana::workspace(name, grafana, upstream.shared()).token(&format!("token-of-{name}"))
-        };
-        let workspaces = [
-            workspace("canary", "12.1.0").start(),
-            workspace("prod-eu", "12.1.0").start(),
-            workspace("prod-us", "11.6.0").amg(true).start(),
-        ];
-        let sandbox = ["canary", "prod-eu", "prod-us"]
-            .into_iter()
-            .fold(Sandbox::new(), |sandbox, name| sandbox.env(&variable(name), format!("token-of-{name}")));
+        let (workspaces, sandbox) = (start_workspaces(&upstream), acme::sandbox());
         sandbox.write("plugport.toml", manifest(&upstream, &workspaces));
         Self { upstream, workspaces, sandbox }
     }
@@ -108,28 +95,10 @@ fn digest(text: &str, length: usize) -> Option<usize> {
     None
 }
 
-fn variable(name: &str) -> String {
-    format!("{}_TOKEN", name.to_uppercase().replace('-', "_"))
-}
-
 fn manifest(upstream: &FakeUpstream, workspaces: &[FakeWorkspace; 3]) -> String {
-    let workspace = |name: &str, kind: &str, tier: &str, workspace: &FakeWorkspace| {
-        format!(
-            "\n[[workspace]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{}\"\ntoken = {{ env = \"{}\" }}\n\
-             labels = {{ tier = \"{tier}\" }}\n",
-            workspace.url(),
-            variable(name)
-        )
-    };
-    let [canary, prod_eu, prod_us] = workspaces;
-    format!(
-        "[catalog]\nsource = \"{}\"\n\n{SHORT}{}{}{}\n[rollout]\nwaves = [\"tier=canary\", \"100%\"]\n\
-         max-concurrent = 1\ngate-timeout = \"2s\"\ngate-pause = \"50ms\"\n",
-        upstream.url(),
-        workspace("canary", "grafana", "canary", canary),
-        workspace("prod-eu", "grafana", "prod", prod_eu),
-        workspace("prod-us", "amg", "prod", prod_us),
-    )
+    let rollout = "\n[rollout]\nwaves = [\"tier=canary\", \"100%\"]\nmax-concurrent = 1\ngate-timeout = \"2s\"\n\
+                   gate-pause = \"50ms\"\n";
+    acme::manifest(upstream, &format!("\n{SHORT}"), workspaces) + rollout
 }
 
 fn catalog() -> FakeCatalog {
@@ -139,27 +108,6 @@ fn catalog() -> FakeCatalog {
         .publish(tides("2.1.0", ">=12.0.0", "2025-03-04T10:00:00.000Z"))
         .publish(acme(FakePlugin::new(CHART, "1.0.3").name("Tide Chart").downloads(800)))
         .publish(acme(FakePlugin::new(HARBOUR, "3.2.0").name("Harbour").depends_on(CHART, "^1.0.0").downloads(650)))
-        .publish(
-            FakePlugin::new("alexanderzobnin-zabbix-app", "4.4.4")
-                .name("Zabbix")
-                .description("Zabbix plugin for Grafana")
-                .org("alexanderzobnin", "Alexander Zobnin")
-                .downloads(93_242_599),
-        )
+        .publish(zabbix())
         .publish(FakePlugin::new("acme-gauge-panel", "1.0.0").unsigned().name("Gauge").org("acme", "Acme"))
-}
-
-/// A version of the plugin that most examples are about.
-fn tides(version: &str, grafana: &str, created: &str) -> FakePlugin {
-    FakePlugin::new(TIDES, version)
-        .name("Acme Tides")
-        .description("Tide tables of every harbour")
-        .org("acme", "Acme")
-        .keywords(["tides", "sea"])
-        .platforms(["linux-amd64", "linux-arm64"])
-        .backend("gpx_tides")
-        .file("module.js", format!("// tides {version}"))
-        .grafana_dependency(grafana)
-        .created_at(created)
-        .downloads(1_234)
 }
