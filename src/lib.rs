@@ -109,7 +109,10 @@ pub mod exposed {
             pub use crate::fleet::manifest::Service;
         }
         pub mod settle {
-            pub use crate::fleet::settle::{Bounds, Event, NextStep, Outcome, PendingChange, ServerPluginState};
+            pub use crate::fleet::settle::{
+                Bounds, Confirmation, ConfirmationStep, Event, Failure, Match, NextStep, OpenCall, Outcome,
+                PendingChange, ServerPluginState,
+            };
         }
     }
     pub mod home {
@@ -159,9 +162,10 @@ pub mod exposed {
     }
     pub mod rollout {
         pub use crate::rollout::{
-            Base, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand, Fault, Gate, HealthCheck,
-            JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId, PlanSummary, PlannedChange,
-            PlannedWorkspace, PluginSeen, Probe, Record, Rollback, Rollout, StepResult, Task, TaskResult, WavePlan,
+            Base, CallWindow, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand,
+            FailureBudget, Fault, Gate, HealthCheck, JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId,
+            PlanSummary, PlannedChange, PlannedWorkspace, PluginSeen, Probe, Record, Rollback, Rollout, StepResult,
+            Task, TaskResult, WavePlan,
         };
     }
     pub mod signature {

@@ -146,7 +146,7 @@ fn remarks(plan: &Plan) -> String {
 
 fn waves(waves: &[WavePlan]) -> String {
     let mut text = String::new();
-    for (at, WavePlan { name, workspaces }) in waves.iter().enumerate() {
+    for (at, WavePlan { name, workspaces, .. }) in waves.iter().enumerate() {
         let named: Vec<_> = workspaces.iter().take(NAMED).map(WorkspaceName::as_str).collect();
         let more = match workspaces.len().saturating_sub(NAMED) {
             0 => String::new(),

@@ -93,7 +93,7 @@ fn sentence(plan: &Plan, record: &Record) -> Option<String> {
         Record::Intent { .. } => return None,
         Record::Ended { workspace, task, result } => return ended(plan, workspace, *task, result),
         Record::WaveOpened { wave } => match plan.waves.get(*wave) {
-            Some(WavePlan { name, workspaces }) => {
+            Some(WavePlan { name, workspaces, .. }) => {
                 let count = ui::count(workspaces.len() as u64, "workspace", "workspaces");
                 format!("wave {} of {} ({name}): {count}", wave + 1, plan.waves.len())
             }

@@ -4,6 +4,7 @@
 //! rollouts can be tried in a moment, and a rollout that was killed goes on where its journal ends.
 //! *Not for:* talking to a workspace, or choosing versions; a plan leaves no choice to whoever applies it.
 
+pub(crate) mod budget;
 pub(crate) mod engine;
 pub(crate) mod gate;
 pub(crate) mod plan;
@@ -13,14 +14,15 @@ pub(crate) mod previous;
 pub(crate) mod record;
 pub(crate) mod waves;
 
-pub use engine::{Engine, EngineCommand, Rollback, StepResult};
+pub use budget::FailureBudget;
+pub use engine::{CallWindow, Engine, EngineCommand, Rollback, StepResult};
 pub(crate) use engine::{EngineError, WaveState, WaveStatus};
 pub use gate::{DataSourceSeen, Gate, Observation, PluginSeen, Probe};
 pub use plan::{
     Base, Content, ContentItem, Plan, PlanError, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, WavePlan,
 };
 pub(crate) use plan::{Blocked, PlannedPackage, Step, Unmanaged, Warning};
-pub(crate) use policy::Wave;
 pub use policy::{HealthCheck, OnFailure, Rollout};
+pub(crate) use policy::{Wave, WaveMembers};
 pub(crate) use previous::PreviousState;
 pub use record::{Cause, Ending, Fault, JournalEntry, Record, Task, TaskResult};

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-use super::policy::Rollout;
+use super::{budget::FailureBudget, policy::Rollout};
 use crate::{
     diagnostic::{Kind, diagnose},
     model::{
@@ -204,6 +204,9 @@ pub struct Warning {
 pub struct WavePlan {
     /// The wave as the manifest writes it; `the rest` for workspaces that no wave contains.
     pub name: String,
+    /// How many of them may fail; `None` if the budget of the rollout counts them.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub max_failures: Option<FailureBudget>,
     /// The workspaces in the order in which they are started.
     pub workspaces: Vec<WorkspaceName>,
 }
@@ -399,7 +402,7 @@ mod tests {
             unmanaged: Vec::new(),
             warnings: Vec::new(),
             workspaces: BTreeMap::from([(name.clone(), ground)]),
-            waves: vec![WavePlan { name: "100%".to_owned(), workspaces: vec![name] }],
+            waves: vec![WavePlan { name: "100%".to_owned(), max_failures: None, workspaces: vec![name] }],
             policy: Rollout::default(),
         }
         .sealed()

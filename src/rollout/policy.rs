@@ -8,8 +8,9 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::budget::FailureBudget;
 use crate::{
     duration,
     model::{ParseSelectorError, Selector},
@@ -23,8 +24,9 @@ pub struct Rollout {
     pub waves: Vec<Wave>,
     /// How many workspaces are changed at the same time. Each workspace gets one request at a time.
     pub max_concurrent: NonZeroUsize,
-    /// How many workspaces may fail before the rollout stops.
-    pub max_failures: usize,
+    /// How many workspaces may fail before the rollout stops: a number, or a share of all that the plan changes. A wave whose
+    /// workspaces all fail stops it in any case, if another wave follows.
+    pub max_failures: FailureBudget,
     /// The pause between two waves. After it, the gates of the finished wave are checked once more.
     #[serde(with = "duration")]
     #[schemars(with = "duration::DurationText")]
@@ -55,9 +57,9 @@ pub struct Rollout {
 impl Default for Rollout {
     fn default() -> Self {
         Self {
-            waves: vec![Wave::Share(NonZeroU8::MIN.saturating_add(99))],
+            waves: vec![WaveMembers::Share(NonZeroU8::MIN.saturating_add(99)).into()],
             max_concurrent: NonZeroUsize::MIN.saturating_add(7),
-            max_failures: 0,
+            max_failures: FailureBudget::default(),
             soak: Duration::ZERO,
             health: vec![HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources],
             on_failure: OnFailure::Rollback,
@@ -70,10 +72,82 @@ impl Default for Rollout {
     }
 }
 
+/// One wave of the policy: which workspaces are changed together, and how many of them may fail.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Wave {
+    /// The workspaces.
+    pub on: WaveMembers,
+    /// How many of them may fail; `None` if [`Rollout::max_failures`] counts them.
+    pub max_failures: Option<FailureBudget>,
+}
+
+/// A wave that is written as a table.
+#[derive(Deserialize, Serialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WaveTable {
+    on: WaveMembers,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_failures: Option<FailureBudget>,
+}
+
+impl From<WaveMembers> for Wave {
+    fn from(on: WaveMembers) -> Self {
+        Self { on, max_failures: None }
+    }
+}
+
+impl FromStr for Wave {
+    type Err = ParseWaveError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse::<WaveMembers>().map(Self::from)
+    }
+}
+
+impl fmt::Display for Wave {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.on.fmt(formatter)
+    }
+}
+
+impl Serialize for Wave {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.max_failures {
+            None => self.on.serialize(serializer),
+            max_failures => WaveTable { on: self.on.clone(), max_failures }.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Wave {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WaveVisitor)
+    }
+}
+
+struct WaveVisitor;
+
+impl<'de> de::Visitor<'de> for WaveVisitor {
+    type Value = Wave;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a selector, a share like `10%`, a number like `5`, or a table with `on`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Wave, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_map<A: de::MapAccess<'de>>(self, table: A) -> Result<Wave, A::Error> {
+        let WaveTable { on, max_failures } = WaveTable::deserialize(de::value::MapAccessDeserializer::new(table))?;
+        Ok(Wave { on, max_failures })
+    }
+}
+
 /// The workspaces that are changed together.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(try_from = "String", into = "String")]
-pub enum Wave {
+pub enum WaveMembers {
     /// The workspaces that a selector matches.
     Selector(Selector),
     /// This percentage of all workspaces, 1 to 100, including those of earlier waves.
@@ -82,7 +156,7 @@ pub enum Wave {
     Count(NonZeroUsize),
 }
 
-impl FromStr for Wave {
+impl FromStr for WaveMembers {
     type Err = ParseWaveError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -99,13 +173,13 @@ impl FromStr for Wave {
     }
 }
 
-impl From<Wave> for String {
-    fn from(wave: Wave) -> Self {
+impl From<WaveMembers> for String {
+    fn from(wave: WaveMembers) -> Self {
         wave.to_string()
     }
 }
 
-impl TryFrom<String> for Wave {
+impl TryFrom<String> for WaveMembers {
     type Error = ParseWaveError;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -113,7 +187,7 @@ impl TryFrom<String> for Wave {
     }
 }
 
-impl fmt::Display for Wave {
+impl fmt::Display for WaveMembers {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Selector(selector) => selector.fmt(formatter),

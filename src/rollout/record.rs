@@ -226,6 +226,8 @@ pub enum Cause {
     Refused,
     /// The workspace could not be reached.
     Network,
+    /// A change was sent and had no answer of its own, and reading back does not show it: it may still take effect.
+    NoAnswer,
     /// A digest, a signature or an archive was refused.
     Integrity,
     /// The workspace was unhealthy after its changes.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Wave, WavePlan};
+use super::{FailureBudget, Wave, WaveMembers, WavePlan};
 use crate::model::WorkspaceName;
 
 /// The name of the last wave: the workspaces that no wave of the policy contains.
@@ -20,22 +20,25 @@ pub(crate) fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], pol
     let mut planned = Vec::new();
     for wave in policy {
         let taken = members.len() - left.len();
-        let (now, later) = match wave {
-            Wave::Selector(selector) => left.into_iter().partition(|(name, labels)| selector.selects(name, labels)),
-            Wave::Share(percent) => {
+        let (now, later) = match &wave.on {
+            WaveMembers::Selector(selector) => {
+                left.into_iter().partition(|(name, labels)| selector.selects(name, labels))
+            }
+            WaveMembers::Share(percent) => {
                 split(left, (members.len() * usize::from(percent.get())).div_ceil(100).saturating_sub(taken))
             }
-            Wave::Count(count) => split(left, count.get().saturating_sub(taken)),
+            WaveMembers::Count(count) => split(left, count.get().saturating_sub(taken)),
         };
-        planned.push((wave.to_string(), now));
+        planned.push((wave.to_string(), wave.max_failures, now));
         left = later;
     }
-    planned.push((REST.to_owned(), left));
-    let wave = |(name, members): (String, Vec<(&WorkspaceName, _)>)| WavePlan {
+    planned.push((REST.to_owned(), None, left));
+    let wave = |(name, max_failures, members): (String, Option<FailureBudget>, Vec<(&WorkspaceName, _)>)| WavePlan {
         name,
+        max_failures,
         workspaces: members.into_iter().map(|(name, _)| name.clone()).collect(),
     };
-    planned.into_iter().filter(|(_, members)| !members.is_empty()).map(wave).collect()
+    planned.into_iter().filter(|(.., members)| !members.is_empty()).map(wave).collect()
 }
 
 /// Returns the first `count` workspaces, and the others.

@@ -86,6 +86,27 @@ fn failures_within_the_budget_take_back_one_workspace_alone() {
 }
 
 #[test]
+fn a_canary_that_is_its_whole_wave_and_fails_stops_the_rollout_whatever_may_fail() {
+    let fleet = Fleet::new(&format!("max-failures = 3\n{}", gate_against("canary")));
+    let document = fleet.world.json(1, &["apply", "--yes"]);
+    assert_eq!(document["ending"], "rolled-back");
+    fleet.expect_former();
+    assert_eq!([1, 2].map(|server| fleet.changes(server)), [0, 0]);
+    let reason = document["failures"][0]["reason"].as_str().unwrap_or_default();
+    assert!(reason.contains("`sh` ended with 1"), "{document}");
+}
+
+#[test]
+fn a_wave_may_have_a_budget_of_its_own_as_a_share_of_its_workspaces() {
+    let waves = |share: &str| format!("waves = [\"canary\", {{ on = \"100%\", max-failures = \"{share}\" }}]\n");
+    for (share, code, ending) in [("34%", 8, "partly"), ("33%", 1, "rolled-back")] {
+        let fleet = Fleet::with_waves(&waves(share), &gate_against("east"));
+        let document = fleet.world.json(code, &["apply", "--yes"]);
+        assert_eq!(document["ending"], ending, "{share}");
+    }
+}
+
+#[test]
 fn what_was_changed_stays_where_that_is_wanted() {
     let fleet = Fleet::new(&format!("on-failure = \"stop\"\n{}", gate_against("canary")));
     let document = fleet.world.json(8, &["apply", "--yes"]);

@@ -50,8 +50,17 @@ impl Fleet {
         Self::at([ANYWHERE; 4], policy, lines)
     }
 
+    /// Returns such a fleet with other waves.
+    pub(crate) fn with_waves(waves: &str, policy: &str) -> Self {
+        Self::made([ANYWHERE; 4], &format!("{waves}{policy}"), "")
+    }
+
     /// Returns such a fleet at these addresses: that of the upstream, then those of the servers.
     pub(crate) fn at(addresses: [&str; 4], policy: &str, lines: &str) -> Self {
+        Self::made(addresses, &format!("waves = [\"canary\", \"100%\"]\n{policy}"), lines)
+    }
+
+    fn made(addresses: [&str; 4], policy: &str, lines: &str) -> Self {
         let mut world = World::unsynced_at(addresses[0], catalog());
         world.run(&["sync"]).expect_code(0);
         let mut servers = Vec::new();
@@ -65,7 +74,7 @@ impl Fleet {
             "[[workspace]]\nname = \"edge\"\nkind = \"directory\"\npath = \"plugins\"\nplatform = \"linux-amd64\"\n\
              grafana = \"12.1.0\"\n\
              [[plugin]]\nid = \"{CLOCK}\"\n[[plugin]]\nid = \"{MAP}\"\non = \"kind=server\"\n{lines}\
-             [rollout]\nwaves = [\"canary\", \"100%\"]\n{QUICK}{policy}"
+             [rollout]\n{QUICK}{policy}"
         );
         let world = world.manifest(&manifest);
         world.run(&["install", &format!("{CLOCK}@{}", FORMER[3]), "--dir", "plugins"]).expect_code(0);

@@ -39,6 +39,7 @@ mod fleet_probes;
 mod folder_faults;
 mod index_damage;
 mod install_faults;
+mod late_effects;
 mod old_files;
 mod others_files;
 mod provisioning;

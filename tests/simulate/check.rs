@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use plugport::exposed::{
     model::{Change, ChangeOutcome, WorkspaceName},
-    rollout::{Ending, Engine, Fault, JournalEntry, OnFailure, Plan, Record, StepResult, Task, TaskResult},
+    rollout::{Cause, Ending, Engine, Fault, JournalEntry, OnFailure, Plan, Record, StepResult, Task, TaskResult},
 };
 
 use crate::{
@@ -27,6 +27,10 @@ pub(crate) fn ensure(holds: bool, say: impl FnOnce() -> String) -> Result<(), Vi
 struct Mark {
     is_done: bool,
     is_unknown: bool,
+    /// Whether a call may still be at work whose effect was not seen.
+    is_open: bool,
+    /// Whether its process was killed: what it would have done may be somebody else's doing.
+    was_left: bool,
 }
 
 /// What the entries say of a workspace.
@@ -127,11 +131,24 @@ impl Check {
         let Some(step) = task.step() else { return };
         let is_back = matches!(task, Task::Back { .. } | Task::SettleBack { .. });
         let mark = &mut mine.marks[step];
+        let is_reading = matches!(task, Task::Settle { .. } | Task::SettleBack { .. });
+        let is_open = mark.is_open && !(is_reading && matches!(result, TaskResult::Done { .. }));
+        let has_no_answer = |fault: &Fault| fault.cause == Cause::NoAnswer;
         match result {
-            TaskResult::Done { .. } | TaskResult::Unchanged => *mark = Mark { is_done: !is_back, is_unknown: false },
-            TaskResult::Damaged { .. } => *mark = Mark { is_done: true, is_unknown: false },
-            TaskResult::NotDone => *mark = Mark { is_done: is_back, is_unknown: false },
-            TaskResult::Unknown(_) => mark.is_unknown = true,
+            TaskResult::Done { .. } | TaskResult::Unchanged => {
+                *mark = Mark { is_done: !is_back, is_unknown: false, is_open, ..*mark };
+            }
+            TaskResult::Damaged { fault, .. } => {
+                *mark = Mark { is_done: true, is_unknown: false, is_open: is_open || has_no_answer(fault), ..*mark };
+            }
+            TaskResult::NotDone => *mark = Mark { is_done: is_back, is_unknown: false, is_open, ..*mark },
+            // A look that cannot be made tells nothing of what was read before.
+            TaskResult::Unknown(_) if is_reading && !mark.is_unknown && !mark.is_open => {}
+            TaskResult::Unknown(fault) if is_reading && !mark.is_unknown && fault.cause == Cause::Token => {}
+            TaskResult::Unknown(_) => *mark = Mark { is_unknown: true, is_open: true, ..*mark },
+            TaskResult::Failed(fault) if has_no_answer(fault) => {
+                *mark = Mark { is_unknown: false, is_open: true, ..*mark };
+            }
             TaskResult::Failed(fault) if !is_locked_out(task, fault) => mark.is_unknown = false,
             _ => {}
         }
@@ -150,14 +167,14 @@ impl Check {
             red += 1;
             ensure(faults.contains_key(name(place)), || format!("wave {wave} is begun past {}", name(place)))?;
         }
-        let most = scene.plan.policy.max_failures;
+        let most = scene.plan.policy.max_failures.of(scene.sites.len());
         ensure(red <= most, || format!("wave {wave} is begun after {red} failures"))
     }
 
     /// Checks that a change is about to be sent over what may be changed, and goes back to what was there: at the `start`, if
     /// nothing was sent before.
     pub(crate) fn sends(&self, site: usize, aim: &Aim, world: &World, start: Truth) -> Result<(), Violation> {
-        let Aim { step, wanted, is_back, rollback, .. } = aim;
+        let Aim { place, step, wanted, is_back, rollback, .. } = aim;
         let expects_planned =
             rollback.as_ref().is_none_or(|rollback| rollback.left.is_none() && !rollback.accepts_anything);
         let cell = &world.sites[site].cells[step.plugin];
@@ -168,7 +185,9 @@ impl Check {
             Truth::Absent => cell.theirs_at <= first && (!*is_back || expects_planned),
             _ => false,
         };
-        let is_theirs = cell.by == Who::Them && step.verb != Change::Repin && is_seen;
+        // Nobody can tell what somebody else did from what a killed process would have done.
+        let is_like_ours = self.sites[site].marks[*place].was_left && cell.truth.version() == step.to;
+        let is_theirs = cell.by == Who::Them && step.verb != Change::Repin && is_seen && !is_like_ours;
         ensure(!is_theirs, || format!("{} is changed over somebody else's change", name(site)))?;
         if !*is_back {
             return Ok(());
@@ -276,7 +295,9 @@ impl Check {
                 ensure(failed == 0 && is_whole, || "done, and something is not".to_owned())
             }
             Ending::Partly => {
-                ensure(failed <= scene.plan.policy.max_failures, || "partly done past the budget".to_owned())?;
+                ensure(failed <= scene.plan.policy.max_failures.of(scene.sites.len()), || {
+                    "partly done past the budget".to_owned()
+                })?;
                 let stays = |site: &WorkspaceName| {
                     let mut results = engine.results().into_iter().filter(|result| result.workspace == *site);
                     results.any(|result| {
@@ -302,7 +323,8 @@ impl Check {
 impl Site {
     fn leave_in_doubt(&mut self) {
         if let Some(Task::Forward { step } | Task::Back { step }) = self.task.take() {
-            self.marks[step].is_unknown = true;
+            let mark = &mut self.marks[step];
+            (mark.is_unknown, mark.is_open, mark.was_left) = (true, true, true);
         }
     }
 
@@ -325,8 +347,7 @@ impl Site {
 
 /// Returns whether a token was refused before anything was sent or read: nothing is known that was not before.
 fn is_locked_out(task: Task, fault: &Fault) -> bool {
-    fault.cause == plugport::exposed::rollout::Cause::Token
-        && matches!(task, Task::Settle { .. } | Task::SettleBack { .. })
+    fault.cause == Cause::Token && matches!(task, Task::Settle { .. } | Task::SettleBack { .. })
 }
 
 fn same(wanted: Option<u8>, truth: Truth) -> bool {

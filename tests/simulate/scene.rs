@@ -11,7 +11,8 @@ use fastrand::Rng;
 use plugport::exposed::{
     model::{Change, Platform, PluginId, PluginVersion, Timestamp, WorkspaceName},
     rollout::{
-        Base, HealthCheck, OnFailure, Plan, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout, WavePlan,
+        Base, FailureBudget, HealthCheck, OnFailure, Plan, PlanId, PlanSummary, PlannedChange, PlannedWorkspace,
+        Rollout, WavePlan,
     },
 };
 
@@ -227,8 +228,9 @@ fn follow(rng: &mut Rng, start: &mut [Truth; PLUGINS], steps: &mut Vec<StepScene
 
 fn draw_waves(rng: &mut Rng, sites: &mut [SiteScene]) -> Vec<WavePlan> {
     let count = rng.usize(1..=4);
-    let mut waves: Vec<WavePlan> =
-        (0..count).map(|wave| WavePlan { name: format!("{wave}"), workspaces: Vec::new() }).collect();
+    let mut waves: Vec<WavePlan> = (0..count)
+        .map(|wave| WavePlan { name: format!("{wave}"), max_failures: None, workspaces: Vec::new() })
+        .collect();
     for (place, site) in sites.iter_mut().enumerate() {
         site.wave = rng.usize(..count);
         waves[site.wave].workspaces.push(name(place).clone());
@@ -243,7 +245,7 @@ fn draw_policy(rng: &mut Rng) -> Rollout {
     Rollout {
         waves: Vec::new(),
         max_concurrent: some(rng.usize(1..=6)),
-        max_failures: rng.usize(..4) * rng.usize(..2),
+        max_failures: FailureBudget::Count(rng.usize(..4) * rng.usize(..2)),
         soak: if rng.bool() { Duration::ZERO } else { seconds(rng, 60) },
         health: match rng.u8(..8) {
             0 => Vec::new(),

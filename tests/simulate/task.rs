@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use plugport::exposed::{
-    fleet::settle::{Bounds, Event as Answer, NextStep, Outcome, PendingChange, ServerPluginState},
+    fleet::settle::{
+        Bounds, Confirmation, ConfirmationStep, Event as Answer, Failure, Match, NextStep, Outcome, PendingChange,
+        ServerPluginState,
+    },
     model::{Change, Presence},
     rollout::{Cause, Fault, Rollback, Task, TaskResult},
 };
@@ -36,6 +39,9 @@ pub(crate) struct Running {
     /// What it is about, where it is about a step.
     pub(crate) aim: Option<Aim>,
     pub(crate) settling: Option<PendingChange>,
+    /// The readings of a change that somebody else began, or that is looked at once more.
+    pub(crate) confirmation: Option<Confirmation>,
+    pub(crate) begun: Time,
     pub(crate) heard: Option<Heard>,
     /// When the last step of it began.
     pub(crate) since: Time,
@@ -45,6 +51,8 @@ pub(crate) struct Running {
 /// A change, and what may be there before.
 #[derive(Debug)]
 pub(crate) struct Aim {
+    /// The place of its step.
+    pub(crate) place: usize,
     pub(crate) step: StepScene,
     pub(crate) wanted: Presence,
     pub(crate) is_back: bool,
@@ -80,8 +88,31 @@ impl Running {
         self.follow(step, now)
     }
 
+    /// Takes in a reading of a change that is confirmed, as `fleet::target::confirm` does.
+    fn confirm(&mut self, heard: &Heard, now: Time) -> Option<TaskResult> {
+        let aim = self.aim.as_ref()?;
+        let reading = match heard {
+            Heard::State(state) => Some((state.clone(), aim.compare(state))),
+            Heard::TokenRefused => return Some(TaskResult::Unknown(fault(Cause::Token))),
+            _ => None,
+        };
+        let spent = Duration::from_millis((now - self.begun).unsigned_abs());
+        match (self.confirmation.as_mut()?.next(reading.clone(), spent), reading) {
+            (ConfirmationStep::Finish(shown), Some((state, _))) => Some(aim.confirmed(shown, &state)),
+            (ConfirmationStep::GiveUp, _) => Some(TaskResult::Unknown(fault(Cause::Network))),
+            _ => {
+                self.doing = Doing::ReadBack;
+                self.since = now + milliseconds(BOUNDS.settle_pause);
+                None
+            }
+        }
+    }
+
     /// Takes in an answer or a reading.
     pub(crate) fn go_on(&mut self, heard: Heard, now: Time) -> Option<TaskResult> {
+        if self.confirmation.is_some() {
+            return self.confirm(&heard, now);
+        }
         let took = Duration::from_millis((now - self.since).unsigned_abs());
         let event = match heard {
             Heard::Answer(event) => event,
@@ -94,7 +125,7 @@ impl Running {
             }
             Heard::TokenRefused => {
                 self.is_token_refused = true;
-                Answer::ReadBackFailed
+                Answer::ReadBackDenied
             }
             _ => Answer::ReadBackFailed,
         };
@@ -122,29 +153,30 @@ impl Running {
     /// Tells the outcome in the words of the journal.
     fn result(&self, outcome: &Outcome) -> TaskResult {
         let Some(aim) = &self.aim else { return TaskResult::Failed(fault(Cause::Other)) };
-        let cause = if self.is_token_refused { Cause::Token } else { Cause::Refused };
+        let cause = |failure: &Failure| match failure {
+            _ if self.is_token_refused => Cause::Token,
+            Failure::NotDone { status: Some(500), .. } => Cause::Other,
+            Failure::NotDone { .. } | Failure::NoEffect { .. } => Cause::NoAnswer,
+            Failure::NotReached | Failure::Unreadable => Cause::Network,
+            Failure::Overtaken { .. } => Cause::Drift,
+            _ => Cause::Refused,
+        };
         let is_brought = aim.step.brought_by.is_some() && !aim.is_back;
         let before = presence_of(if is_brought { &aim.former } else { &aim.first });
         match outcome {
-            Outcome::Changed if aim.is_settling && aim.first.satisfies(&aim.wanted) && !aim.is_back => {
-                TaskResult::Unchanged
-            }
             Outcome::Changed => TaskResult::Done { before: before.into(), note: None },
             Outcome::Unchanged => TaskResult::Unchanged,
-            Outcome::Unknown(_) => TaskResult::Unknown(fault(cause)),
-            Outcome::Failed(_) => {
+            Outcome::Unknown(failure) => TaskResult::Unknown(fault(cause(failure))),
+            Outcome::Failed(failure) => {
                 let seen = self.settling.as_ref().and_then(PendingChange::seen).unwrap_or(&aim.first);
                 let is_there = presence_of(seen) == presence_of(&aim.first) && is_broken(seen) == is_broken(&aim.first);
-                match (is_there, aim.is_settling) {
-                    (true, true) => TaskResult::NotDone,
-                    (true, false) => TaskResult::Failed(fault(cause)),
-                    (false, true) if aim.step.verb == Change::Repin || aim.was_brought(seen) => TaskResult::NotDone,
-                    (false, true) if aim.is_back && aim.may_be_there(seen) => TaskResult::NotDone,
-                    (false, _) => TaskResult::Damaged {
-                        before: before.into(),
-                        left: Box::new(presence_of(seen).into()),
-                        fault: fault(Cause::Refused),
-                    },
+                if is_there {
+                    return TaskResult::Failed(fault(cause(failure)));
+                }
+                TaskResult::Damaged {
+                    before: before.into(),
+                    left: Box::new(presence_of(seen).into()),
+                    fault: fault(cause(failure)),
                 }
             }
         }
@@ -152,6 +184,35 @@ impl Running {
 }
 
 impl Aim {
+    /// Compares a reading with the change that is confirmed.
+    fn compare(&self, state: &ServerPluginState) -> Match {
+        let found = presence_of(state);
+        if !is_broken(state) && found.is_same(&self.wanted) {
+            return Match::Wanted;
+        }
+        let before = self.left().cloned().unwrap_or_else(|| presence_of(&self.first));
+        if found.is_same(&before) { Match::Before } else { Match::Other }
+    }
+
+    /// Tells what readings agreed on in the words of the journal.
+    fn confirmed(&self, shown: Match, state: &ServerPluginState) -> TaskResult {
+        let before = || presence_of(if self.step.brought_by.is_some() { &self.former } else { &self.first });
+        let damaged = |left: Presence| TaskResult::Damaged {
+            before: before().into(),
+            left: Box::new(left.into()),
+            fault: fault(Cause::Other),
+        };
+        match (shown, state) {
+            (Match::Wanted, _) if self.step.verb == Change::Repin && !self.is_back => TaskResult::Unchanged,
+            (Match::Wanted, _) => TaskResult::Done { before: before().into(), note: None },
+            (Match::Before, _) => TaskResult::NotDone,
+            (Match::Other, ServerPluginState::Absent) => damaged(Presence::Absent),
+            (Match::Other, ServerPluginState::Broken { .. }) => damaged(self.wanted.clone()),
+            (Match::Other, state) if self.step.verb == Change::Repin || self.was_brought(state) => TaskResult::NotDone,
+            (Match::Other, _) => TaskResult::Failed(fault(Cause::Drift)),
+        }
+    }
+
     /// Returns whether what is there before is what it may be.
     fn may_be_there(&self, state: &ServerPluginState) -> bool {
         if self.step.verb == Change::Repin || self.rollback.as_ref().is_some_and(|rollback| rollback.accepts_anything) {
@@ -186,11 +247,6 @@ impl Aim {
     fn left(&self) -> Option<&Presence> {
         self.rollback.as_ref()?.left.as_ref()?.presence()
     }
-}
-
-/// Returns a state that no plugin is in: what was under way may have changed it or not.
-pub(crate) fn in_doubt() -> ServerPluginState {
-    ServerPluginState::Broken { code: "in doubt".to_owned(), version: None }
 }
 
 fn is_broken(state: &ServerPluginState) -> bool {

@@ -28,6 +28,7 @@ use tokio::{
 pub use content::Reach;
 pub(crate) use content::{ListedDashboard, Rights};
 pub use error::WorkspaceError;
+pub(in crate::fleet) use files::Files;
 pub(crate) use identity::{Identity, InstallObstacle, MayInstall};
 pub use probes::{ProbeHints, ProbeTargets};
 pub use provisioning::ContentError;
@@ -265,6 +266,9 @@ impl Grafana {
         let limit = self.site.client().settings().settle_timeout;
         match tokio::time::timeout(limit, self.state(id)).await {
             Ok(Ok(state)) => StepEvent { event: Event::ReadBack(state), error: None },
+            Ok(Err(error)) if error.status() == Some(401) => {
+                StepEvent { event: Event::ReadBackDenied, error: Some(error) }
+            }
             Ok(Err(error)) => StepEvent { event: Event::ReadBackFailed, error: Some(error) },
             Err(_) => StepEvent { event: Event::ReadBackFailed, error: None },
         }
@@ -338,7 +342,7 @@ mod tests {
     use super::*;
     use crate::{
         fleet::{
-            settle::Failure,
+            settle::{Failure, OpenCall},
             target::{
                 ChangeError, ChangeReport, ChangeRequest, Executor, Expected, PackageSource, Refusal, UnmanagedFiles,
             },
@@ -564,12 +568,25 @@ mod tests {
         assert!(matches!(report.outcome, Outcome::Changed), "{report:?}");
         let lines: Vec<_> = posts(&heard).into_iter().map(|(line, _)| line).collect();
         assert_eq!(lines, ["uninstall", "install"].map(|verb| format!("POST /sub/api/plugins/a-panel/{verb}")));
-        for (files, shows) in [("1.2.0", true), ("1.0.0", false)] {
-            let (grafana, heard) = overwritten(files, shows).await;
-            let report = grafana.change(&compared()).await;
-            assert!(matches!(report.outcome, Outcome::Unchanged), "{report:?}");
-            assert!(posts(&heard).is_empty());
+        let (grafana, heard) = overwritten("1.2.0", true).await;
+        let report = grafana.change(&compared()).await;
+        assert!(matches!(report.outcome, Outcome::Unchanged) && posts(&heard).is_empty(), "{report:?}");
+    }
+
+    /// Amazon's gateway keeps the files back.
+    #[tokio::test]
+    async fn a_plugin_whose_files_are_hidden_and_may_be_others_is_installed_anew_once() {
+        let compared = || ChangeRequest { compares_files: true, ..request(Presence::Version(version())) };
+        let (grafana, heard) = overwritten("1.0.0", false).await;
+        let report = grafana.change(&compared()).await;
+        assert!(matches!(report.outcome, Outcome::Changed) && posts(&heard).len() == 2, "{report:?}");
+        // What is looked at once more was settled with its files.
+        let look = OpenCall { is_earlier: true, ..OpenCall::default() };
+        for (open_call, is_confirmed) in [(look, true), (OpenCall::default(), false)] {
+            let report = grafana.confirm(&ChangeRequest { before: Presence::Absent, open_call, ..compared() }).await;
+            assert_eq!(matches!(report.outcome, Outcome::Changed), is_confirmed, "{report:?}");
         }
+        assert_eq!(posts(&heard).len(), 2);
     }
 
     #[tokio::test]

@@ -37,7 +37,7 @@ use crate::{
     diagnostic::unknown_key,
     model::{Selector, WorkspaceName},
     net::{NetSettings, parse_address},
-    rollout::{Rollout, Wave},
+    rollout::{Rollout, WaveMembers},
     spelling::nearest,
 };
 use workspace::RawWorkspace;
@@ -210,9 +210,9 @@ impl Manifest {
     }
 
     fn check_waves(&self) -> Result<(), RuleError> {
-        self.rollout.waves.iter().try_for_each(|wave| match wave {
-            Wave::Selector(selector) => self.check_name(selector),
-            Wave::Share(_) | Wave::Count(_) => Ok(()),
+        self.rollout.waves.iter().try_for_each(|wave| match &wave.on {
+            WaveMembers::Selector(selector) => self.check_name(selector),
+            WaveMembers::Share(_) | WaveMembers::Count(_) => Ok(()),
         })
     }
 
@@ -442,9 +442,30 @@ settle-timeout = "1m"
         assert_eq!(manifest.trust().min_release_age, Duration::from_hours(72));
         assert_eq!((manifest.plugins()[0].ensure, manifest.plugins()[1].ensure), (Ensure::Present, Ensure::Absent));
         assert_eq!(manifest.plugins()[1].on, Selector::All);
-        let waves: Vec<_> = manifest.rollout().waves.iter().map(Wave::to_string).collect();
+        let waves: Vec<_> = manifest.rollout().waves.iter().map(ToString::to_string).collect();
         assert_eq!(waves, ["tier=canary", "10%", "100%"]);
         assert_eq!((manifest.rollout().on_failure, manifest.network().tries), (OnFailure::Stop, 2));
+    }
+
+    #[test]
+    fn waves_may_have_budgets_of_their_own_in_numbers_or_shares() {
+        use crate::rollout::FailureBudget;
+        let of = |lines: &str| parse(&format!("[rollout]\n{lines}"));
+        let manifest =
+            of("waves = [\"10%\", { on = \"50%\", max-failures = \"5%\" }, { on = \"100%\", max-failures = 3 }]\n\
+                           max-failures = \"2%\"\n")
+            .expect("sound");
+        let budgets: Vec<_> = manifest.rollout().waves.iter().map(|wave| wave.max_failures).collect();
+        assert_eq!(budgets, [None, Some(FailureBudget::Share(5)), Some(FailureBudget::Count(3))]);
+        assert_eq!(manifest.rollout().max_failures, FailureBudget::Share(2));
+        for lines in [
+            "max-failures = \"101%\"",
+            "max-failures = -1",
+            "waves = [{ max-failures = 1 }]",
+            "waves = [{ on = \"5\", what = 1 }]",
+        ] {
+            assert!(of(lines).is_err(), "{lines}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::{RawManifest, policy::Source};
 use crate::{
     fleet::reference::{SecretReference, TokenReference},
     model::root_schema,
-    rollout::Wave,
+    rollout::{FailureBudget, Wave},
 };
 
 /// Returns the JSON Schema (draft 2020-12) of a manifest.
@@ -47,13 +47,38 @@ impl JsonSchema for Wave {
         "Wave".into()
     }
 
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "type": "string",
             "description": "Workspaces that are changed together: a selector like `tier=canary`, a share like `10%`, or a \
                             number like `5`. A share is a share of the workspaces that the plan changes, rounded up. \
-                            Shares and numbers are cumulative: workspaces of earlier waves count.",
-            "minLength": 1
+                            Shares and numbers are cumulative: workspaces of earlier waves count. As a table, `{ on = \
+                            \"10%\", max-failures = 1 }`, a wave has a budget of its own, a number or a share of its \
+                            workspaces: what fails in it is not counted by the `max-failures` of the rollout.",
+            "anyOf": [
+                { "type": "string", "minLength": 1 },
+                {
+                    "type": "object",
+                    "properties": {
+                        "on": { "type": "string", "minLength": 1 },
+                        "max-failures": generator.subschema_for::<FailureBudget>()
+                    },
+                    "required": ["on"],
+                    "additionalProperties": false
+                }
+            ]
+        })
+    }
+}
+
+impl JsonSchema for FailureBudget {
+    fn schema_name() -> Cow<'static, str> {
+        "FailureBudget".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "How many workspaces may fail: a number like `2`, or a share like `10%`, rounded down.",
+            "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^(100|[0-9]{1,2})%$" }]
         })
     }
 }

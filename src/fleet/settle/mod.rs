@@ -5,12 +5,13 @@
 //! version is requested. Every run ends: tries, readings and pauses are bounded.
 //! *Not for:* talking to a server; [`super::Grafana`] does that and passes in the answers.
 
+mod confirmation;
 mod outcome;
 
 use std::time::Duration;
 
-pub(crate) use outcome::Failure;
-pub use outcome::{Outcome, ServerPluginState};
+pub use confirmation::{Confirmation, ConfirmationStep, Match, OpenCall};
+pub use outcome::{Failure, Outcome, ServerPluginState};
 
 use crate::{model::Presence, net::NetSettings};
 
@@ -34,6 +35,8 @@ pub enum Event {
     ReadBack(ServerPluginState),
     /// The plugin could not be read back.
     ReadBackFailed,
+    /// The credential was refused when the plugin was to be read back (401).
+    ReadBackDenied,
 }
 
 /// What to do next.
@@ -165,6 +168,7 @@ impl PendingChange {
             Event::NotSent => self.not_sent(),
             Event::ReadBack(state) => self.after_reading(Some(state), took),
             Event::ReadBackFailed => self.after_reading(None, took),
+            Event::ReadBackDenied => self.after_denied_reading(took),
         }
     }
 
@@ -205,7 +209,9 @@ impl PendingChange {
             500 => self.read(Answer::Broke { message }),
             408 => self.read(Answer::Unclear { status: Some(status), message }),
             // A change follows no redirect: Grafana itself was not asked.
-            300..=499 => {
+            300..=399 => self.finish_refused(status, message),
+            400..=499 if proves_nothing_began(message.as_deref()) => self.finish_refused(status, message),
+            400..=499 => {
                 self.attempts += 1;
                 self.refuse(status, message)
             }
@@ -213,12 +219,28 @@ impl PendingChange {
         }
     }
 
-    /// A clear refusal: final at once, unless an earlier request may have had an effect.
+    /// A refusal that may be the catalog's: a server passes it on after it removed the old version (real Grafana 9.4).
     fn refuse(&mut self, status: u16, message: Option<String>) -> NextStep {
+        self.start_reading(Answer::Refused { status, message })
+    }
+
+    /// A refusal before anything was begun: final at once, unless an earlier request may have had an effect.
+    fn finish_refused(&mut self, status: u16, message: Option<String>) -> NextStep {
+        self.attempts += 1;
         if self.in_doubt {
-            return self.start_reading(Answer::Refused { status, message });
+            return self.refuse(status, message);
         }
         NextStep::Finish(Outcome::Failed(Failure::Refused { status, message }))
+    }
+
+    /// A credential that is refused for the change and for the reading after it was refused before anything was begun.
+    fn after_denied_reading(&mut self, took: Duration) -> NextStep {
+        match &self.reading.answer {
+            Answer::Refused { status: 401, message } if !self.in_doubt => {
+                NextStep::Finish(Outcome::Failed(Failure::Refused { status: 401, message: message.clone() }))
+            }
+            _ => self.after_reading(None, took),
+        }
     }
 
     fn read(&mut self, answer: Answer) -> NextStep {
@@ -229,7 +251,7 @@ impl PendingChange {
     fn start_reading(&mut self, answer: Answer) -> NextStep {
         // A clear answer is checked at once; after an unclear one the change may still have its effect.
         let pause = match answer {
-            Answer::Broke { .. } | Answer::Unclear { .. } => self.bounds.settle_pause,
+            Answer::Unclear { .. } => self.bounds.settle_pause,
             _ => Duration::ZERO,
         };
         let conflict = matches!(answer, Answer::Busy { .. } | Answer::Refused { .. });
@@ -248,7 +270,7 @@ impl PendingChange {
             return NextStep::Finish(Outcome::Failed(failure));
         }
         let over = self.reading.is_over(&self.bounds);
-        if !over && !self.may_send_early() {
+        if !over && !self.is_over_early() {
             return self.reading.next(self.bounds.settle_pause);
         }
         if self.reading.misses < AGREEING {
@@ -294,10 +316,16 @@ impl PendingChange {
         }
     }
 
-    /// Grafana itself reported a failure, and readings agree: no need to wait for a late effect before the next try.
-    fn may_send_early(&self) -> bool {
-        let broke = matches!(self.reading.answer, Answer::Broke { .. });
-        broke && self.reading.misses >= AGREEING && self.attempts < self.bounds.tries
+    /// Grafana itself reported a failure, or said what readings deny: there is no late effect to wait for before the next
+    /// try, nor after the last one. A 500 without a message may be a proxy's.
+    fn is_over_early(&self) -> bool {
+        let is_last = self.attempts >= self.bounds.tries;
+        let is_clear = match &self.reading.answer {
+            Answer::Broke { message } => message.is_some() || !is_last,
+            Answer::Busy { message } => message.as_deref().is_some_and(says_installed),
+            _ => false,
+        };
+        is_clear && self.reading.misses >= AGREEING
     }
 
     /// Returns what the server shows if it is neither the previous version nor the wanted one: nothing is sent over it.
@@ -329,6 +357,20 @@ impl PendingChange {
 fn is_final(message: Option<&str>) -> bool {
     let message = message.unwrap_or_default().to_lowercase();
     ["pinned", "pre-installed", "not supported", "unsupported", "user-data"].iter().any(|word| message.contains(word))
+}
+
+/// Returns whether a refusal is in Grafana's own words for what it checks before it begins, or those of a gateway before it:
+/// anything else may be the catalog's answer to the download.
+fn proves_nothing_began(message: Option<&str>) -> bool {
+    const OWN_WORDS: [&str; 5] =
+        ["permissions needed", "core plugin", "bad request data", "bad request: not allowed", "invalid api key"];
+    let message = message.unwrap_or_default().to_lowercase();
+    OWN_WORDS.iter().any(|words| message.contains(words))
+}
+
+/// Returns whether a 409 says that the version is there, rather than that another change is under way.
+fn says_installed(message: &str) -> bool {
+    message.to_lowercase().contains("already installed")
 }
 
 #[cfg(test)]
@@ -435,12 +477,69 @@ mod tests {
     #[test]
     fn w1_w2_w3_w6_a_plain_no_is_final_and_not_repeated() {
         for status in [400, 401, 403, 404, 412, 422] {
-            let end = installing(vec![answered(status)], vec![]);
+            let end = installing(vec![answered(status)], vec![Some(loaded("1.0.0"))]);
             assert!(is_refused(&end.outcome, status), "{status}: {:?}", end.outcome);
-            assert_eq!(end.sendings, 1);
+            assert_eq!((end.sendings, end.readings), (1, 2));
         }
         for status in [400, 401, 403, 412, 422] {
-            assert!(is_refused(&removing(vec![answered(status)], vec![]).outcome, status));
+            let end = removing(vec![answered(status)], vec![Some(loaded("1.0.0"))]);
+            assert!(is_refused(&end.outcome, status));
+        }
+    }
+
+    #[test]
+    fn a_refusal_before_anything_was_begun_is_final_without_a_reading() {
+        for (status, message) in [
+            (403, "You'll need additional permissions to perform this action. Permissions needed: plugins:install"),
+            (403, "Cannot install or change a Core plugin"),
+            (400, "bad request data"),
+            (400, "Bad Request: Not allowed."),
+            (302, "it redirects"),
+        ] {
+            let end = installing(vec![said(status, message)], vec![]);
+            assert!(is_refused(&end.outcome, status) && end.readings == 0, "{message}: {:?}", end.outcome);
+        }
+    }
+
+    /// Real Grafana 9.4 removes the old version, then downloads, and passes the catalog's refusal on.
+    #[test]
+    fn a_refusal_of_the_catalog_that_was_passed_on_is_read_back() {
+        for (status, message) in [(404, "Plugin not found"), (403, "Access Denied"), (429, "slow down")] {
+            let gone = || vec![Some(ServerPluginState::Absent)];
+            let answers = vec![said(status, message); 3];
+            let (mut change, mut step) = PendingChange::begin(install(), loaded("1.0.0"), BOUNDS);
+            let (mut answers, mut readings) = (answers.into_iter(), gone().into_iter().cycle());
+            let outcome = loop {
+                let event = match step {
+                    NextStep::Finish(outcome) => break outcome,
+                    NextStep::Send(_) => answers.next().expect("an answer"),
+                    NextStep::ReadBack(_) => Event::ReadBack(readings.next().flatten().expect("a reading")),
+                };
+                step = change.next(event, Duration::ZERO);
+            };
+            assert!(is_refused(&outcome, status), "{outcome:?}");
+            assert_eq!(change.seen(), Some(&ServerPluginState::Absent), "what is gone is known");
+        }
+    }
+
+    #[test]
+    fn a_refused_credential_is_final_once_it_cannot_read_either() {
+        let (mut change, _) = PendingChange::begin(install(), loaded("1.0.0"), BOUNDS);
+        assert_eq!(change.next(answered(401), Duration::ZERO), NextStep::ReadBack(Duration::ZERO));
+        let NextStep::Finish(outcome) = change.next(Event::ReadBackDenied, Duration::ZERO) else { panic!("no end") };
+        assert!(is_refused(&outcome, 401));
+        // After a sending in doubt it says nothing.
+        let (mut change, _) = PendingChange::begin(install(), loaded("1.0.0"), BOUNDS);
+        change.next(Event::NoAnswer, Duration::ZERO);
+        assert!(matches!(change.next(Event::ReadBackDenied, Duration::ZERO), NextStep::ReadBack(_)));
+    }
+
+    #[test]
+    fn a_clear_failure_is_told_within_seconds() {
+        for answer in [said(500, "Failed to install plugin"), said(409, "Plugin already installed")] {
+            let end = installing(vec![answer; 3], vec![Some(ServerPluginState::Absent)]);
+            assert!(matches!(end.outcome, Outcome::Failed(_)), "{:?}", end.outcome);
+            assert_eq!((end.sendings, end.pauses.iter().sum::<Duration>()), (3, 3 * PAUSE));
         }
     }
 
@@ -498,7 +597,7 @@ mod tests {
         let end = installing(vec![throttled(7), throttled(7000), answered(200)], vec![Some(loaded("1.2.0"))]);
         assert_eq!(end.outcome, Outcome::Changed);
         assert_eq!(end.pauses[..3], [Duration::ZERO, Duration::from_secs(7), Duration::from_mins(1)]);
-        let end = installing(vec![throttled(1), throttled(1), throttled(1)], vec![]);
+        let end = installing(vec![throttled(1), throttled(1), throttled(1)], vec![Some(loaded("1.0.0"))]);
         assert!(is_refused(&end.outcome, 429));
     }
 

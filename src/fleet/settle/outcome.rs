@@ -167,5 +167,7 @@ diagnose!(Failure {
     NotReached => Kind::Network;
     Unreadable => Kind::Unknown, "read the workspace again once it responds, before anything else is changed there";
     OtherFiles => Kind::Failed, "remove the plugin there and install it again; a restart would load the other version";
+    NotDone { status: Some(500) } => Kind::Failed,
+        "see the log of the workspace: its plugins folder may be read-only, or its catalog may not have answered";
     Refused | NotDone => Kind::Failed;
 });

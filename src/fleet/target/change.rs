@@ -13,7 +13,7 @@ use crate::{
         WorkspaceError,
         access::AccessError,
         directory::{DirectoryError, FolderLock, Keep},
-        settle::{Failure, Outcome, ServerPluginState},
+        settle::{Failure, OpenCall, Outcome, ServerPluginState},
     },
     model::{FileDigests, NoInstallRoute, PluginId, Presence},
     verifier::Verified,
@@ -38,6 +38,8 @@ pub struct ChangeRequest {
     /// Whether the files of a server are compared with the version that it shows. A server before 11.2 unpacks the
     /// dependencies of a plugin over installed ones without loading them.
     pub compares_files: bool,
+    /// A call of ours that may still be at work, for [`Executor::confirm`](super::Executor::confirm).
+    pub open_call: OpenCall,
     /// The source of the package.
     pub source: Arc<dyn PackageSource>,
 }
@@ -66,6 +68,7 @@ impl ChangeRequest {
             replaces_same: true,
             is_retry: false,
             compares_files: false,
+            open_call: OpenCall::default(),
             source,
         }
     }

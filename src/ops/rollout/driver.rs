@@ -23,8 +23,9 @@ use super::{
     tasks::{TaskInput, TaskRunner},
 };
 use crate::{
+    fleet::settle::OpenCall,
     model::{Timestamp, WorkspaceName},
-    rollout::{Engine, EngineCommand, JournalEntry, Record, Task, TaskResult},
+    rollout::{CallWindow, Engine, EngineCommand, JournalEntry, Record, Task, TaskResult},
 };
 
 /// A task that has ended.
@@ -164,7 +165,22 @@ impl<'a> Driver<'a> {
             rollback: step.and_then(|step| self.engine.rollback(workspace, step)),
             former: step.and_then(|step| self.engine.former(workspace, step)),
             baseline: self.engine.baseline(workspace).filter(|_| task == Task::Gate).cloned(),
+            open_call: step.and_then(|step| self.open_call(workspace, task, step)).unwrap_or_default(),
+            is_last_look: self.engine.is_last_look(workspace, task),
         }
+    }
+
+    /// Returns the call of a step that may still be at work: for as long as a call may last after nothing more was sent.
+    fn open_call(&self, workspace: &WorkspaceName, task: Task, step: usize) -> Option<OpenCall> {
+        let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_look(workspace, task);
+        let Some(CallWindow { begun, left }) = self.engine.open_call(workspace, step) else {
+            return Some(OpenCall { remaining: Duration::ZERO, is_earlier });
+        };
+        let runner = self.runners.get(workspace)?;
+        let sent_by = left.min(after(begun, runner.longest_change()));
+        let closed = after(sent_by, self.setting.context.client.settings().change_timeout);
+        let remaining = closed.as_milliseconds().saturating_sub(self.now().as_milliseconds());
+        Some(OpenCall { remaining: Duration::from_millis(u64::try_from(remaining).unwrap_or(0)), is_earlier })
     }
 
     fn begin(&mut self, workspace: WorkspaceName, task: Task, input: TaskInput) -> Result<(), RolloutError> {
@@ -230,8 +246,7 @@ impl<'a> Driver<'a> {
 
     fn throttle(&mut self, workspace: &str, pause: Duration) -> Result<(), RolloutError> {
         let Ok(workspace) = workspace.parse() else { return Ok(()) };
-        let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-        let until = Timestamp::from_milliseconds(self.now().as_milliseconds().saturating_add(pause));
+        let until = after(self.now(), pause);
         self.note(Record::Throttled { workspace, until })
     }
 
@@ -265,4 +280,10 @@ impl<'a> Driver<'a> {
     fn now(&self) -> Timestamp {
         self.setting.context.now().max(self.last)
     }
+}
+
+/// Returns the point `pause` after `at`.
+fn after(at: Timestamp, pause: Duration) -> Timestamp {
+    let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
+    Timestamp::from_milliseconds(at.as_milliseconds().saturating_add(pause))
 }

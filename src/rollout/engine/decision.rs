@@ -1,6 +1,8 @@
 //! What comes next: decisions first, then the tasks that are due.
 
-use super::{Engine, EngineCommand, Phase, RollbackKind, after, is_at_rest, site::SiteState, site::Stage};
+use super::{
+    Engine, EngineCommand, Phase, RollbackKind, WaveProgress, after, is_at_rest, site::SiteState, site::Stage,
+};
 use crate::{
     model::Timestamp,
     rollout::{Ending, OnFailure, Record, Task},
@@ -28,7 +30,11 @@ impl Engine {
         let record = match self.phase {
             Phase::Running => self.failed_too_often().or_else(|| self.pausing()).or_else(|| self.wave_turn(now)),
             Phase::Stopped => self.next_rollback_turn(),
-            Phase::RollingBack(_) if self.under_way == 0 && !self.has_rolling_back(false) => self.pausing(),
+            Phase::RollingBack(_)
+                if self.under_way == 0 && !self.has_rolling_back(false) && !(self.is_final() && self.has_look()) =>
+            {
+                self.pausing()
+            }
             _ => None,
         };
         let record = record.or_else(|| self.reached_ending().map(|ending| Record::Finished { ending }));
@@ -40,19 +46,51 @@ impl Engine {
     }
 
     fn failed_too_often(&self) -> Option<Record> {
-        let (failures, most) = (self.failures(), self.plan.policy.max_failures);
-        if failures <= most {
+        if self.failures() == 0 {
             return None;
         }
-        let first = self.sites.iter().find_map(|site| Some((&site.name, site.failure.as_ref()?)));
+        let (sites, why) = self
+            .exceeded_budget()
+            .map(|(sites, most)| {
+                let failures = sites.iter().filter(|site| site.failure.is_some()).count();
+                let plural = if failures == 1 { "workspace" } else { "workspaces" };
+                (sites, format!("{failures} {plural} failed, and at most {most} may"))
+            })
+            .or_else(|| {
+                let (wave, sites) = self.failed_wave()?;
+                Some((sites, format!("every workspace of the wave {} failed", self.plan.waves[wave].name)))
+            })?;
+        let first = sites.iter().find_map(|site| Some((&site.name, site.failure.as_ref()?)));
         let first = first.map_or_else(String::new, |(name, fault)| format!(": {name}: {}", fault.message));
-        let plural = if failures == 1 { "workspace" } else { "workspaces" };
-        Some(Record::Stopped { reason: format!("{failures} {plural} failed, and at most {most} may{first}") })
+        Some(Record::Stopped { reason: format!("{why}{first}") })
+    }
+
+    /// Returns the workspaces of a budget that is exceeded, and how many of them may fail: those of a wave with a budget of
+    /// its own, or all others.
+    fn exceeded_budget(&self) -> Option<(Vec<&SiteState>, usize)> {
+        let sites_of = |wave: &WaveProgress| self.sites[wave.sites.clone()].iter();
+        let is_exceeded = |(sites, most): &(Vec<&SiteState>, usize)| {
+            sites.iter().filter(|site| site.failure.is_some()).count() > *most
+        };
+        let own = self.waves.iter().filter_map(|wave| Some((sites_of(wave).collect(), wave.most_failures?)));
+        let shared = self.waves.iter().filter(|wave| wave.most_failures.is_none()).flat_map(sites_of).collect();
+        let most = self.plan.policy.max_failures.of(self.sites.len());
+        own.chain([(shared, most)]).find(is_exceeded)
+    }
+
+    /// Returns a wave of which every workspace failed, if another wave follows: whatever may fail, it proved nothing.
+    fn failed_wave(&self) -> Option<(usize, Vec<&SiteState>)> {
+        let followed = self.waves.iter().enumerate().take(self.waves.len().saturating_sub(1));
+        let mut failed = followed.filter(|(_, wave)| {
+            let sites = &self.sites[wave.sites.clone()];
+            !sites.is_empty() && sites.iter().all(|site| site.failure.is_some())
+        });
+        failed.next().map(|(place, wave)| (place, self.sites[wave.sites.clone()].iter().collect()))
     }
 
     fn pausing(&self) -> Option<Record> {
         let is_stuck = |site: &&SiteState| match self.phase {
-            Phase::RollingBack(_) => site.stage == Stage::RollingBack,
+            Phase::RollingBack(_) => site.stage == Stage::RollingBack || site.blocked_look().is_some(),
             _ => true,
         };
         let mut stuck = self.sites.iter().filter(is_stuck);
@@ -112,8 +150,13 @@ impl Engine {
         self.waves[wave].done_at.filter(|_| !soak.is_zero()).map(|at| after(at, soak))
     }
 
-    /// Returns how it ends, once nothing is left to do.
+    /// Returns how it ends, once nothing is left to do or to look at.
     pub(super) fn reached_ending(&self) -> Option<Ending> {
+        self.possible_ending().filter(|_| !self.is_final() || !self.has_look())
+    }
+
+    /// Returns how it ends if nothing is looked at once more.
+    pub(super) fn possible_ending(&self) -> Option<Ending> {
         if self.under_way > 0 || self.paused.is_some() || !self.is_all_done() {
             return None;
         }
@@ -134,10 +177,7 @@ impl Engine {
     fn is_all_done(&self) -> bool {
         match self.phase {
             Phase::Created | Phase::Over(_) => false,
-            Phase::Running => {
-                let is_last = self.current.map_or(0, |wave| wave + 1) == self.waves.len();
-                is_last && self.is_wave_over() && self.failures() <= self.plan.policy.max_failures
-            }
+            Phase::Running => self.is_forward_over() && !self.has_rolling_back(true),
             Phase::Stopped => {
                 let has_doubt = self.sites.iter().any(|site| doubt_of(site).is_some());
                 self.plan.policy.on_failure == OnFailure::Stop && !has_doubt
@@ -147,8 +187,14 @@ impl Engine {
         }
     }
 
+    /// Returns whether every wave is over, within the budget.
+    pub(super) fn is_forward_over(&self) -> bool {
+        let is_last = self.current.map_or(0, |wave| wave + 1) == self.waves.len();
+        is_last && self.is_wave_over() && self.failed_too_often().is_none()
+    }
+
     /// Returns whether workspaces are on their way back; those that are locked out count or not.
-    fn has_rolling_back(&self, with_locked_out: bool) -> bool {
+    pub(super) fn has_rolling_back(&self, with_locked_out: bool) -> bool {
         let counts = |site: &SiteState| with_locked_out || site.locked_out.is_none();
         self.sites.iter().any(|site| site.stage == Stage::RollingBack && counts(site))
     }
@@ -165,6 +211,8 @@ impl Engine {
         let mut active = self.sites[scope.clone()].iter().filter(|site| site.is_active() && in_time(site)).count();
         let (mut commands, mut wait) = (Vec::new(), self.soak_end().filter(|until| *until > now));
         let mut under_way = self.under_way;
+        // A look is at a workspace that has come to a rest; others may have been left in the middle.
+        let is_final = self.is_final();
         for index in scope {
             let site = &self.sites[index];
             let Some((task, due)) = self.expected(index).filter(|_| site.task.is_none()) else { continue };
@@ -173,7 +221,7 @@ impl Engine {
                 wait = Some(wait.map_or(due, |wait| wait.min(due)));
                 continue;
             }
-            if under_way >= most || (!site.is_active() && active >= most) {
+            if under_way >= most || (!is_final && !site.is_active() && active >= most) {
                 continue;
             }
             active += usize::from(!site.is_active());
@@ -187,6 +235,7 @@ impl Engine {
     /// Returns the workspaces that may have something to do.
     fn scope(&self) -> std::ops::Range<usize> {
         match (self.phase, self.current) {
+            (Phase::Running, Some(_)) if self.is_final() => 0..self.sites.len(),
             (Phase::Running, Some(wave)) => self.waves[wave].sites.clone(),
             (Phase::Stopped | Phase::RollingBack(_), _) => 0..self.sites.len(),
             _ => 0..0,
@@ -204,8 +253,12 @@ impl Engine {
             return None;
         }
         let at_once = |task: Option<Task>| task.map(|task| (task, None));
+        let look = || at_once(site.next_look().filter(|_| self.may_look(site)));
         match self.phase {
+            Phase::Running if self.is_final() && site.stage == Stage::RollingBack => at_once(site.next_rollback()),
+            Phase::Running if self.is_final() => look(),
             Phase::Running if self.current == Some(site.wave) => self.expected_forward(site),
+            Phase::RollingBack(_) if self.is_final() => look(),
             Phase::Stopped => at_once(site.next_in_doubt()),
             Phase::RollingBack(_) if site.stage == Stage::RollingBack => at_once(site.next_rollback()),
             _ => None,

@@ -8,6 +8,7 @@
 mod decision;
 mod error;
 mod layout;
+mod look;
 mod report;
 mod site;
 mod step;
@@ -17,6 +18,7 @@ mod tests;
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 pub(crate) use error::EngineError;
+pub use look::CallWindow;
 pub use report::StepResult;
 pub(crate) use report::{WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
@@ -92,6 +94,8 @@ enum RollbackKind {
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct WaveProgress {
     sites: Range<usize>,
+    /// How many of its workspaces may fail; `None` if the budget of the rollout counts them.
+    most_failures: Option<usize>,
     done_at: Option<Timestamp>,
 }
 
@@ -217,12 +221,6 @@ impl Engine {
         let version = seen.filter(|seen| seen.installed).and_then(|seen| seen.version.as_ref());
         // The plan may not know it, and somebody else may have installed the planned version before the rollout began.
         Some(version.map_or_else(|| action.former(), |version| Presence::Version(version.clone())))
-    }
-
-    /// Returns when the last change of a step was begun. After a kill, what was sent then may still take effect for as long
-    /// as a call may last: [`Task::Settle`] and [`Task::SettleBack`] must read on until that is over.
-    pub fn begun_at(&self, workspace: &WorkspaceName, step: usize) -> Option<Timestamp> {
-        self.site(workspace)?.steps.get(step)?.begun_at
     }
 
     fn site(&self, workspace: &WorkspaceName) -> Option<&SiteState> {
@@ -368,7 +366,8 @@ impl Engine {
     }
 
     fn finish(&mut self, ending: Ending) -> Result<(), EngineError> {
-        if self.reached_ending() != Some(ending) {
+        // Versions before 0.10 did not look once more.
+        if self.possible_ending() != Some(ending) {
             return Err(EngineError::WrongEnding(ending));
         }
         self.phase = Phase::Over(ending);

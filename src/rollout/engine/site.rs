@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     after,
+    look::CallWindow,
     step::{StepProgress, StepRef, StepState, rollback_order},
 };
 use crate::{
@@ -29,7 +30,7 @@ pub(super) struct SiteState {
     pub(super) notes: Vec<String>,
     account: Option<String>,
     /// The order in which its steps are rolled back.
-    back: Vec<usize>,
+    pub(super) back: Vec<usize>,
 }
 
 /// Where a workspace stands.
@@ -97,7 +98,17 @@ impl SiteState {
         let first = |plugin: &PluginId| steps.iter().position(|(_, other)| *other == plugin).unwrap_or_default();
         let progress = |(step, (index, plugin)): (usize, &(StepRef, &PluginId))| {
             let (first, brought_by) = (first(plugin), brought_by(plan, &steps[..step], *index));
-            StepProgress { index: *index, first, brought_by, state: StepState::Planned, note: None, begun_at: None }
+            StepProgress {
+                index: *index,
+                first,
+                brought_by,
+                state: StepState::Planned,
+                note: None,
+                begun_at: None,
+                open_call: None,
+                is_looked_at: false,
+                looks: 0,
+            }
         };
         let progress: Vec<_> = steps.iter().enumerate().map(progress).collect();
         let back = rollback_order(steps, |step| &progress[step].brought_by);
@@ -194,6 +205,7 @@ impl SiteState {
         }
         if let Task::Forward { step } | Task::Back { step } = task {
             self.steps[step].begun_at = Some(at);
+            self.steps[step].is_looked_at = false;
         }
         self.task = Some(task);
     }
@@ -204,6 +216,7 @@ impl SiteState {
         if let Some(task) = self.task.take()
             && let Some(step) = task.step()
         {
+            self.leave_open(task, at);
             self.steps[step].state.doubt(task);
         }
         if let Stage::Gating(looks) | Stage::Rechecking(looks) = &mut self.stage {
@@ -211,11 +224,19 @@ impl SiteState {
         }
     }
 
+    /// The call of a task may still be at work on the server.
+    fn leave_open(&mut self, task: Task, at: Timestamp) {
+        if let Task::Forward { step } | Task::Back { step } = task {
+            let progress = &mut self.steps[step];
+            progress.open_call = progress.begun_at.map(|begun| CallWindow { begun, left: at });
+        }
+    }
+
     /// Everything goes back; what is under way ends first.
     pub(super) fn roll_back(&mut self) {
         self.locked_out = None;
+        self.steps.iter_mut().for_each(|step| step.state.renew());
         for step in 0..self.steps.len() {
-            self.steps[step].state.renew();
             self.renew_moved(step);
         }
         if self.task.is_none() && self.can_roll_back() {
@@ -232,7 +253,7 @@ impl SiteState {
         let is_moved = if is_hold {
             (0..step).any(is_rolled_back)
         } else {
-            brought_by.iter().any(|earlier| is_rolled_back(*earlier))
+            brought_by.iter().any(|earlier| is_rolled_back(*earlier)) || self.is_held_and_moved(step, &is_rolled_back)
         };
         let state = &mut self.steps[step].state;
         match state {
@@ -242,6 +263,13 @@ impl SiteState {
             }
             _ => {}
         }
+    }
+
+    /// Returns whether the plugin of a step is held later, and other plugins before that hold are rolled back now.
+    fn is_held_and_moved(&self, step: usize, is_rolled_back: &impl Fn(usize) -> bool) -> bool {
+        let first = self.steps[step].first;
+        let hold = (step + 1..self.steps.len()).find(|later| self.is_hold(*later) && self.steps[*later].first == first);
+        hold.is_some_and(|hold| (0..hold).any(|other| self.steps[other].first != first && is_rolled_back(other)))
     }
 
     /// Takes in what came of a task; it fits.
@@ -269,7 +297,11 @@ impl SiteState {
     }
 
     fn take_in(&mut self, task: Task, result: &TaskResult, at: Timestamp, rules: &Rules) {
+        if may_be_late(result) {
+            self.leave_open(task, at);
+        }
         match task {
+            Task::Settle { step } | Task::SettleBack { step } if self.is_look(task) => self.after_look(step, result),
             Task::Prepare => self.prepared(result, at, rules),
             Task::Forward { step } => self.stepped(step, result, false, (at, rules)),
             Task::Settle { step } => self.stepped(step, result, true, (at, rules)),
@@ -294,6 +326,7 @@ impl SiteState {
 
     fn stepped(&mut self, step: usize, result: &TaskResult, is_settling: bool, (at, rules): (Timestamp, &Rules)) {
         let progress = &mut self.steps[step];
+        progress.settled(result, is_settling);
         progress.state.forward(result, is_settling);
         if let TaskResult::Done { note: Some(note), .. } = result {
             progress.note = Some(note.clone());
@@ -311,6 +344,7 @@ impl SiteState {
     }
 
     fn stepped_back(&mut self, step: usize, result: &TaskResult, is_settling: bool) {
+        self.steps[step].settled(result, is_settling);
         let change = self.steps[step].state.effect().cloned().unwrap_or_default();
         self.steps[step].state.back(result, change, is_settling);
         self.return_on();
@@ -324,7 +358,7 @@ impl SiteState {
 
     /// Returns whether something is to be rolled back, and can be: what nobody knows, though it was asked, ends the way
     /// back, for that workspace cannot be read.
-    fn can_roll_back(&self) -> bool {
+    pub(super) fn can_roll_back(&self) -> bool {
         let gives_up =
             |state: &StepState| matches!(state, StepState::Unknown { asked: true, .. } | StepState::BackUnknown(..));
         self.next_rollback().is_some() && !self.steps.iter().any(|step| gives_up(&step.state))
@@ -364,6 +398,15 @@ impl SiteState {
         self.failure.get_or_insert(fault);
         let rolls_back_all = rules.rolls_back_alone && self.can_roll_back();
         self.stage = if rolls_back_all { Stage::RollingBack } else { Stage::Failed };
+    }
+}
+
+/// Returns whether the call of a task may take effect after it: it was answered by nobody, or by a proxy.
+fn may_be_late(result: &TaskResult) -> bool {
+    match result {
+        TaskResult::Unknown(_) => true,
+        TaskResult::Failed(fault) | TaskResult::Damaged { fault, .. } => fault.cause == Cause::NoAnswer,
+        _ => false,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One step on one workspace: what is known of it.
 
+use super::look::CallWindow;
 use crate::{
     model::{Change, PluginId, Timestamp, topological_order},
     rollout::{Cause, Fault, PreviousState, Task, TaskResult},
@@ -17,6 +18,12 @@ pub(super) struct StepProgress {
     pub(super) note: Option<String>,
     /// When it was last begun to be carried out or rolled back.
     pub(super) begun_at: Option<Timestamp>,
+    /// A call whose effect was not seen: it may still come.
+    pub(super) open_call: Option<CallWindow>,
+    /// Whether it was read once more since it was rolled back.
+    pub(super) is_looked_at: bool,
+    /// How often it was.
+    pub(super) looks: u8,
 }
 
 /// Where the plan has it.

@@ -6,7 +6,8 @@ use super::*;
 use crate::{
     model::ChangeOutcome,
     rollout::{
-        Base, Cause, Fault, HealthCheck, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout, WavePlan,
+        Base, Cause, FailureBudget, Fault, HealthCheck, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout,
+        WavePlan,
     },
 };
 
@@ -61,7 +62,11 @@ fn plan(waves: &[&[&str]], change: impl FnOnce(&mut Plan)) -> Hand {
         workspaces: names.map(|text| (name(text), ground(None))).collect(),
         waves: waves
             .iter()
-            .map(|wave| WavePlan { name: String::new(), workspaces: wave.iter().map(|text| name(text)).collect() })
+            .map(|wave| WavePlan {
+                name: String::new(),
+                max_failures: None,
+                workspaces: wave.iter().map(|text| name(text)).collect(),
+            })
             .collect(),
         policy: Rollout { health: Vec::new(), ..Rollout::default() },
     };
@@ -157,6 +162,13 @@ impl Hand {
         self.carry_out(workspace, Task::Forward { step: 0 }, TaskResult::Failed(fault(Cause::Refused)));
     }
 
+    /// Finds steps as they were rolled back.
+    fn look(&mut self, workspace: &str, steps: &[usize]) {
+        for &step in steps {
+            self.carry_out(workspace, Task::SettleBack { step }, done(absent()));
+        }
+    }
+
     fn resume(&mut self) {
         self.write(Record::Resumed { by: "me".to_owned() });
     }
@@ -231,6 +243,7 @@ fn a_gate_is_red_at_the_first_ill_look_after_its_time() {
     hand.carry_out("a", Task::Gate, ill());
     hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
     hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
+    hand.look("a", &[1, 0]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
     assert_eq!(
         hand.outcomes(),
@@ -255,15 +268,16 @@ fn a_gate_is_looked_at_once_more_after_the_pause_of_its_wave() {
 
 #[test]
 fn a_workspace_that_fails_within_the_budget_goes_back_by_itself() {
-    let mut hand = plan(&[&["a"], &["b"]], |plan| plan.policy.max_failures = 1);
+    let mut hand = plan(&[&["a", "b"]], |plan| plan.policy.max_failures = FailureBudget::Count(1));
     hand.prepare("a");
     hand.carry_out("a", FORWARD, done(version("0.9.0")));
     hand.carry_out("a", Task::Forward { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
-    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 0 })]);
+    assert_eq!(hand.tasks()[0], ("a".to_owned(), Task::Back { step: 0 }));
     let rollback = hand.engine.rollback(&name("a"), 0).expect("a way back");
     assert_eq!(rollback.target, version("0.9.0"), "what was there, not what the plan expected");
     hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
     hand.change("b");
+    hand.look("a", &[0]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Partly)]);
 }
 
@@ -346,7 +360,7 @@ fn w21_what_was_under_way_is_settled_first_and_a_done_step_is_not_repeated() {
 
 #[test]
 fn w22_a_workspace_that_somebody_else_changed_fails_and_is_left() {
-    let mut hand = plan(&[&["a"], &["b"]], |plan| plan.policy.max_failures = 1);
+    let mut hand = plan(&[&["a", "b"]], |plan| plan.policy.max_failures = FailureBudget::Count(1));
     hand.carry_out("a", Task::Prepare, TaskResult::Failed(fault(Cause::Drift)));
     hand.change("b");
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Partly)]);
@@ -394,6 +408,7 @@ fn what_is_held_goes_back_after_what_moves_it_and_before_what_changed_it() {
     }
     let held = hand.engine.rollback(&name("a"), 2).expect("a way back");
     assert_eq!(held, Rollback { target: version("1.1.0"), left: None, accepts_anything: true });
+    hand.look("a", &[1, 0]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }
 
@@ -409,6 +424,7 @@ fn what_a_server_brings_along_goes_back_after_what_brings_it_to_what_was_there_b
     let rollback = hand.engine.rollback(&name("a"), 1).expect("a way back");
     assert_eq!(rollback, Rollback { target: absent(), left: None, accepts_anything: false });
     hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
+    hand.look("a", &[0, 1]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
     // It is taken back too if only the step that brings it was carried out.
     let mut hand = plan(&[&["a"]], brought);
@@ -425,9 +441,11 @@ fn undo_tries_once_more_what_could_not_be_taken_back() {
     hand.write(Record::RollingBack { reason: "I want it".to_owned() });
     hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
     hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
+    hand.look("a", &[0]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
     hand.write(Record::RollingBack { reason: "again".to_owned() });
     hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
+    hand.look("a", &[1]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }
 
@@ -465,4 +483,162 @@ fn an_entry_that_cannot_follow_is_refused_and_changes_nothing() {
         Engine::new(before.plan.clone()).apply(&JournalEntry { at: hand.at(), record: Record::WaveOpened { wave: 0 } }),
         Err(EngineError::NotStarted)
     );
+}
+
+/// An undone workspace of which both steps were changed.
+fn undone() -> Hand {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.change("a");
+    hand.ask();
+    hand.write(Record::RollingBack { reason: "I want it".to_owned() });
+    for step in [1, 0] {
+        hand.carry_out("a", Task::Back { step }, done(absent()));
+    }
+    hand
+}
+
+#[test]
+fn a_late_effect_after_a_rollback_is_found_before_the_end_and_rolled_back_once_more() {
+    let mut hand = undone();
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::SettleBack { step: 1 })]);
+    hand.carry_out("a", Task::SettleBack { step: 1 }, TaskResult::NotDone);
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 1 })]);
+    hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
+    hand.look("a", &[1, 0]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
+    assert_eq!(hand.outcomes(), [ChangeOutcome::RolledBack; 2]);
+}
+
+#[test]
+fn looks_that_find_an_effect_again_and_again_end() {
+    let mut hand = undone();
+    for _ in 0..3 {
+        hand.carry_out("a", Task::SettleBack { step: 1 }, TaskResult::NotDone);
+        hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
+    }
+    hand.look("a", &[0]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
+}
+
+#[test]
+fn a_look_that_cannot_be_made_leaves_what_was_read_before() {
+    let mut hand = undone();
+    hand.carry_out("a", Task::SettleBack { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
+    hand.carry_out("a", Task::SettleBack { step: 0 }, TaskResult::Failed(fault(Cause::Drift)));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
+}
+
+#[test]
+fn a_failed_step_without_an_answer_is_looked_at_and_its_late_effect_rolled_back() {
+    for (cause, is_looked_at) in [(Cause::NoAnswer, true), (Cause::Refused, false)] {
+        let mut hand = plan(&[&["a"]], |_| {});
+        hand.prepare("a");
+        hand.now = 10;
+        hand.begin("a", FORWARD);
+        hand.now = 20;
+        hand.end("a", FORWARD, TaskResult::Failed(fault(cause)));
+        if !is_looked_at {
+            assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
+            continue;
+        }
+        assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 0 })]);
+        let (begun, left) = (Timestamp::from_milliseconds(10_000), Timestamp::from_milliseconds(20_000));
+        assert_eq!(hand.engine.open_call(&name("a"), 0), Some(CallWindow { begun, left }));
+        hand.carry_out("a", Task::Settle { step: 0 }, done(version("1.0.0")));
+        assert_eq!(hand.tasks(), [("a".to_owned(), Task::Back { step: 0 })]);
+        hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
+        hand.look("a", &[0]);
+        assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
+    }
+}
+
+#[test]
+fn a_call_without_an_answer_that_cannot_be_looked_at_ends_as_unknown() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, TaskResult::Failed(fault(Cause::NoAnswer)));
+    hand.carry_out("a", Task::Settle { step: 0 }, TaskResult::Unknown(fault(Cause::Network)));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Unknown)]);
+}
+
+#[test]
+fn what_was_under_way_when_it_was_left_may_be_at_work_until_its_effect_shows() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.prepare("a");
+    hand.begin("a", FORWARD);
+    hand.now = 7;
+    hand.resume();
+    let open = |hand: &Hand| hand.engine.open_call(&name("a"), 0);
+    let window = CallWindow { begun: Timestamp::from_milliseconds(0), left: Timestamp::from_milliseconds(7000) };
+    assert_eq!(open(&hand), Some(window));
+    hand.carry_out("a", Task::Settle { step: 0 }, done(version("1.0.0")));
+    assert_eq!(open(&hand), None);
+}
+
+#[test]
+fn a_workspace_that_went_back_alone_is_looked_at_once_all_waves_are_over() {
+    let mut hand = plan(&[&["a", "b"]], |plan| plan.policy.max_failures = FailureBudget::Count(1));
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, done(version("0.9.0")));
+    hand.carry_out("a", Task::Forward { step: 1 }, TaskResult::Failed(fault(Cause::Refused)));
+    hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
+    hand.change("b");
+    hand.carry_out("a", Task::SettleBack { step: 0 }, TaskResult::NotDone);
+    hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
+    hand.look("a", &[0]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Partly)]);
+}
+
+#[test]
+fn a_journal_of_a_version_without_looks_is_still_read() {
+    let mut hand = undone();
+    hand.write(Record::Finished { ending: Ending::Undone });
+    assert_eq!(hand.engine.ending(), Some(Ending::Undone));
+}
+
+/// Fails in preparing on these workspaces; returns the reason why the rollout stopped, if it did.
+fn stopped(waves: &[&[&str]], failing: &[&str], change: impl FnOnce(&mut Plan)) -> Option<String> {
+    let mut hand = plan(waves, change);
+    for workspace in failing {
+        hand.carry_out(workspace, Task::Prepare, TaskResult::Failed(fault(Cause::Network)));
+    }
+    match &hand.engine.next(hand.at())[..] {
+        [EngineCommand::Write(Record::Stopped { reason })] => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_share_may_fail_of_all_workspaces_and_no_more() {
+    let waves: &[&[&str]] = &[&["a", "b", "c", "d"], &["e"]];
+    let with = |budget| move |plan: &mut Plan| plan.policy.max_failures = budget;
+    assert_eq!(stopped(waves, &["a"], with(FailureBudget::Share(20))), None);
+    assert!(stopped(waves, &["a"], with(FailureBudget::Share(19))).is_some());
+    let reason = stopped(waves, &["a", "b"], with(FailureBudget::Share(20))).expect("stopped");
+    assert!(reason.starts_with("2 workspaces failed, and at most 1 may: a: because"), "{reason}");
+}
+
+#[test]
+fn a_wave_with_a_budget_of_its_own_is_counted_alone() {
+    let waves: &[&[&str]] = &[&["a", "b", "c"], &["d", "e"]];
+    let own = |budget| move |plan: &mut Plan| plan.waves[0].max_failures = Some(budget);
+    assert_eq!(stopped(waves, &["a", "b"], own(FailureBudget::Count(2))), None, "the rollout itself allows none");
+    assert_eq!(stopped(waves, &["a"], own(FailureBudget::Share(34))), None);
+    assert!(stopped(waves, &["a", "b"], own(FailureBudget::Share(34))).is_some());
+    let generous = |plan: &mut Plan| {
+        plan.policy.max_failures = FailureBudget::Count(9);
+        plan.waves[0].max_failures = Some(FailureBudget::Count(0));
+    };
+    assert!(stopped(waves, &["a"], generous).is_some(), "a wave may allow less than the rollout");
+}
+
+#[test]
+fn a_canary_that_is_the_whole_wave_and_fails_stops_the_rollout_whatever_may_fail() {
+    let many = |plan: &mut Plan| plan.policy.max_failures = FailureBudget::Count(9);
+    let reason = stopped(&[&["a"], &["b"]], &["a"], many).expect("stopped");
+    assert!(reason.starts_with("every workspace of the wave  failed: a: because"), "{reason}");
+    let own = |plan: &mut Plan| plan.waves[0].max_failures = Some(FailureBudget::Share(100));
+    assert!(stopped(&[&["a", "c"], &["b"]], &["a", "c"], own).is_some());
+    // Nothing follows the last wave, so nothing more can be spared.
+    assert_eq!(stopped(&[&["a"]], &["a"], many), None);
 }

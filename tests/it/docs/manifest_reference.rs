@@ -8,8 +8,9 @@ use super::{alone, fill, page, sentence, wrapped};
 use crate::support::sandbox::Sandbox;
 
 /// The kinds of values that have a name of their own in the reference.
-const VALUES: [(&str, &str); 12] = [
+const VALUES: [(&str, &str); 13] = [
     ("Duration", "duration"),
+    ("FailureBudget", "failure budget"),
     ("GrafanaVersion", "Grafana version"),
     ("Platform", "platform"),
     ("PluginId", "plugin id"),

@@ -6,21 +6,23 @@ use std::{
 };
 
 use plugport::exposed::{
-    fleet::settle::{Bounds, Event as Answer, NextStep, PendingChange, ServerPluginState},
+    fleet::settle::{Confirmation, Event as Answer, OpenCall, ServerPluginState},
     model::{Presence, Timestamp, WorkspaceName},
-    rollout::{Cause, Gate, Observation, Probe, Record, Task, TaskResult},
+    rollout::{CallWindow, Cause, Gate, Observation, Probe, Record, Task, TaskResult},
 };
 
 use super::{Event, Flow, Simulation};
 use crate::{
     check::{Check, Violation, ensure},
     scene::{StepScene, name, site_of, version},
-    task::{Aim, BOUNDS, Doing, Running, fault, in_doubt, milliseconds},
-    world::{Heard, Time, wanted_of},
+    task::{Aim, BOUNDS, Doing, Running, fault},
+    world::{Heard, LATEST_EFFECT, PATIENCE, Time, wanted_of},
 };
 
-/// How long a whole change may last until its last call is answered: pauses, readings and tries included.
-const CALL_LASTS: Time = 300_000;
+/// How long a whole change may last until its last call is sent: pauses, readings and tries included.
+const CHANGE_LASTS: Time = 300_000;
+/// How long a call may be at work.
+const CALL_LASTS: Time = PATIENCE + LATEST_EFFECT;
 impl Simulation {
     pub(super) fn start(&mut self, workspace: &WorkspaceName, task: Task) -> Result<Flow, Violation> {
         let site = site_of(workspace);
@@ -34,28 +36,33 @@ impl Simulation {
             Task::Forward { .. } | Task::Back { .. } => Doing::FirstRead,
             Task::Settle { .. } | Task::SettleBack { .. } => Doing::ReadBack,
         };
-        let mut running =
-            Running { task, doing, aim, settling: None, heard: None, since: self.now, is_token_refused: false };
-        let mut pause = 0;
-        if let Some(aim) = running.aim.as_ref().filter(|aim| aim.is_settling) {
-            let (mut settling, _) =
-                PendingChange::begin(aim.wanted.clone(), in_doubt(), self.settling_bounds(workspace, task));
-            if let NextStep::ReadBack(first) = settling.next(Answer::NoAnswer, Duration::ZERO) {
-                pause = milliseconds(first);
-            }
-            running.settling = Some(settling);
-        }
+        let confirmation = aim.as_ref().filter(|aim| aim.is_settling).map(|_| {
+            let open = self.open_call(workspace, task).unwrap_or_default();
+            Confirmation::new(&BOUNDS, open)
+        });
+        let running = Running {
+            task,
+            doing,
+            aim,
+            settling: None,
+            confirmation,
+            begun: self.now,
+            heard: None,
+            since: self.now,
+            is_token_refused: false,
+        };
         self.running[site] = Some(running);
-        self.schedule(self.now + pause, Event::Call { site, operator: self.operator });
+        self.schedule(self.now, Event::Call { site, operator: self.operator });
         Ok(Flow::On)
     }
 
-    /// What was under way when the operator was killed may come for as long as a call lasts, and be late besides.
-    fn settling_bounds(&self, workspace: &WorkspaceName, task: Task) -> Bounds {
-        let begun = task.step().and_then(|step| self.engine.begun_at(workspace, step));
-        let left = begun.map_or(0, |begun| begun.as_milliseconds() + CALL_LASTS - self.now).max(0);
-        let more = Duration::from_millis(left.unsigned_abs());
-        Bounds { tries: 1, settle_timeout: BOUNDS.settle_timeout + more, ..BOUNDS }
+    /// Returns the call that may still be at work, as the driver of rollouts finds it.
+    fn open_call(&self, workspace: &WorkspaceName, task: Task) -> Option<OpenCall> {
+        let CallWindow { begun, left } = self.engine.open_call(workspace, task.step()?)?;
+        let sent_by = left.as_milliseconds().min(begun.as_milliseconds() + CHANGE_LASTS);
+        let remaining = (sent_by + CALL_LASTS - self.now).max(0);
+        let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_look(workspace, task);
+        Some(OpenCall { remaining: Duration::from_millis(remaining.unsigned_abs()), is_earlier })
     }
 
     fn aim(&mut self, workspace: &WorkspaceName, task: Task) -> Result<Option<Aim>, Violation> {
@@ -67,7 +74,7 @@ impl Simulation {
             let wanted = Presence::from(step.to.map(version));
             let first = self.at_first(site, step)?;
             let former = first.clone();
-            return Ok(Some(Aim { step, wanted, is_back: false, is_settling, first, former, rollback: None }));
+            return Ok(Some(Aim { place, step, wanted, is_back: false, is_settling, first, former, rollback: None }));
         }
         let Some(rollback) = self.engine.rollback(workspace, place) else {
             return Err(Violation(format!("there is no rollback for {task:?} on {workspace}")));
@@ -77,7 +84,7 @@ impl Simulation {
         };
         let first = step.to.map_or(ServerPluginState::Absent, |to| crate::world::Truth::Loaded(to).state());
         let former = first.clone();
-        Ok(Some(Aim { step, wanted, is_back: true, is_settling, first, former, rollback: Some(rollback) }))
+        Ok(Some(Aim { place, step, wanted, is_back: true, is_settling, first, former, rollback: Some(rollback) }))
     }
 
     /// Returns what was there when the workspace was prepared.

@@ -20,9 +20,9 @@ pub(crate) type Time = i64;
 
 const SECOND: Time = 1000;
 /// For how long an answer is waited for.
-const PATIENCE: Time = 30 * SECOND;
+pub(crate) const PATIENCE: Time = 30 * SECOND;
 /// A late effect comes within this time: readings go on for longer.
-const LATEST_EFFECT: Time = 15 * SECOND;
+pub(crate) const LATEST_EFFECT: Time = 15 * SECOND;
 
 /// What is true of a plugin on a workspace.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]

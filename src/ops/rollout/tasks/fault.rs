@@ -85,9 +85,8 @@ impl FaultCause for Failure {
             Self::Refused { .. } => Cause::Refused,
             Self::NotReached | Self::Unreadable => Cause::Network,
             Self::Overtaken { .. } => Cause::Drift,
-            Self::NotDone { .. } | Self::NoEffect { .. } | Self::Broken { .. } | Self::OtherFiles { .. } => {
-                Cause::Other
-            }
+            Self::NotDone { status: Some(500), .. } | Self::Broken { .. } | Self::OtherFiles { .. } => Cause::Other,
+            Self::NotDone { .. } | Self::NoEffect { .. } => Cause::NoAnswer,
         }
     }
 }

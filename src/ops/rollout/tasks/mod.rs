@@ -11,10 +11,12 @@ mod plugin;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use self::fault::{FaultCause as _, fault};
 use super::{Member, packages::PackageCache};
 use crate::{
-    fleet::{Manifest, target::NoServer},
+    fleet::{Manifest, settle::OpenCall, target::NoServer},
     journal::RolloutId,
     model::{Change, Presence, WorkspaceName},
     ops::{
@@ -62,12 +64,16 @@ pub(super) struct TaskInput {
     pub(super) former: Option<Presence>,
     /// What was healthy before.
     pub(super) baseline: Option<Observation>,
+    /// A call of the step that may still be at work.
+    pub(super) open_call: OpenCall,
+    /// Whether the workspace is read for the last time before the end.
+    pub(super) is_last_look: bool,
 }
 
 impl TaskRunner {
     /// Carries a task out.
     pub(super) async fn run(&self, task: Task, input: &TaskInput) -> TaskResult {
-        let limit = self.limit(task);
+        let limit = self.limit(task).saturating_add(input.open_call.remaining);
         match tokio::time::timeout(limit, self.attempt(task, input)).await {
             Ok(result) => result,
             Err(_) => timed_out(task, limit),
@@ -157,11 +163,18 @@ impl TaskRunner {
             workspace: &self.member.workspace,
             environment: &environment,
         };
-        match task {
-            Task::Forward { .. } => content::carry_out(server, item, secrets, saved).await,
-            Task::Settle { .. } => content::settle(server, item, saved).await,
-            Task::Back { .. } => content::roll_back(server, item, before).await,
-            _ => content::settle_rollback(server, item, before).await,
+        let begun = Instant::now();
+        loop {
+            let result = match task {
+                Task::Forward { .. } => return content::carry_out(server, item, secrets, saved).await,
+                Task::Back { .. } => return content::roll_back(server, item, before).await,
+                Task::Settle { .. } => content::settle(server, item, saved).await,
+                _ => content::settle_rollback(server, item, before).await,
+            };
+            if begun.elapsed() >= input.open_call.remaining || !may_still_change(&result, input.open_call) {
+                return result;
+            }
+            tokio::time::sleep(self.context.client.settings().settle_pause).await;
         }
     }
 
@@ -213,24 +226,38 @@ impl TaskRunner {
     fn limit(&self, task: Task) -> Duration {
         let settings = self.context.client.settings();
         let reading = settings.change_timeout.max(settings.header_timeout);
-        let changing = settings.change_timeout.saturating_add(settings.settle_timeout.saturating_mul(2));
         let limit = match task {
             // It asks again what had no answer, and saves dashboards.
             Task::Prepare => reading.saturating_mul(6),
             Task::Gate => reading.saturating_add(self.plan.policy.gate_timeout),
             Task::Settle { .. } | Task::SettleBack { .. } => reading.saturating_add(settings.settle_timeout),
-            // A plugin whose files are those of another version is removed and installed besides.
-            Task::Forward { .. } | Task::Back { .. } => {
-                let times = if self.overwrites_dependencies() { 3 } else { 1 };
-                changing.saturating_mul(times).saturating_add(settings.retry_after)
-            }
+            Task::Forward { .. } | Task::Back { .. } => return self.longest_change(),
         };
         limit.saturating_add(MARGIN)
+    }
+
+    /// Returns the longest that a change may take, with what is read of it: after that it is given up.
+    pub(super) fn longest_change(&self) -> Duration {
+        let settings = self.context.client.settings();
+        let changing = settings.change_timeout.saturating_add(settings.settle_timeout.saturating_mul(2));
+        // A plugin whose files are those of another version is removed and installed besides.
+        let times = if self.overwrites_dependencies() { 3 } else { 1 };
+        changing.saturating_mul(times).saturating_add(settings.retry_after).saturating_add(MARGIN)
     }
 
     /// Returns the name that the records of this workspace are below.
     fn saved_below(&self) -> RecordName {
         RecordName::new([self.rollout.as_str(), self.workspace.as_str()])
+    }
+}
+
+/// Returns whether a call that is at work may change what was read.
+fn may_still_change(result: &TaskResult, open: OpenCall) -> bool {
+    match result {
+        TaskResult::NotDone => !open.is_earlier,
+        TaskResult::Done { .. } => open.is_earlier,
+        TaskResult::Unknown(fault) => fault.cause != Cause::Token,
+        _ => false,
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         Outcome,
         target::{ChangeError, ChangeReport, ChangeRequest, Expected},
     },
-    model::{Change, Presence},
+    model::{Change, PluginId, Presence},
     ops::blocking,
     rollout::{Cause, Fault, PlannedChange, Task, TaskResult},
 };
@@ -27,14 +27,37 @@ impl TaskRunner {
             _ => Ok(self.request(planned, input).await),
         };
         let request = match request {
-            Ok(request) => request,
+            Ok(request) => ChangeRequest { open_call: input.open_call, ..request },
             Err(fault) => return TaskResult::Failed(fault),
         };
         let target = &self.member.target;
         match task {
             Task::Forward { .. } => changed(with_former(target.change(&request).await, input, planned)),
             Task::Back { .. } => changed(target.change(&request).await),
-            _ => confirmed(target.confirm(&request).await, task, planned),
+            _ => self.with_strangers(confirmed(target.confirm(&request).await, task, planned), input).await,
+        }
+    }
+
+    /// Adds to what a last look found which plugins are there besides: a server installs what a plugin depends on along with
+    /// it, and nothing tells these from what somebody else installed meanwhile.
+    async fn with_strangers(&self, result: TaskResult, input: &TaskInput) -> TaskResult {
+        let (true, TaskResult::Done { before, note }) = (input.is_last_look, &result) else { return result };
+        let Ok(snapshot) = self.member.target.read(true).await else { return result };
+        let known = &self.planned_workspace().plugins;
+        let is_strange =
+            |id: &&PluginId| !known.contains_key(*id) && !self.actions().any(|action| action.plugin == **id);
+        let names: Vec<String> = snapshot.plugins.keys().filter(is_strange).map(ToString::to_string).collect();
+        if names.is_empty() {
+            return result;
+        }
+        let told = format!(
+            "installed now and not before: {} (a server installs what a plugin depends on along with it; `plugport \
+             uninstall` removes it)",
+            names.join(", ")
+        );
+        TaskResult::Done {
+            before: before.clone(),
+            note: Some(note.iter().cloned().chain([told]).collect::<Vec<_>>().join("; ")),
         }
     }
 

@@ -173,6 +173,12 @@ impl FakeCatalog {
         self.release_mut(id, version).claimed_sha256 = Some(sha256.to_owned());
     }
 
+    /// Lets a version need another plugin from now on.
+    pub fn add_dependency(&mut self, id: &str, version: &str, (needed, range): (&str, &str)) {
+        let plugin = &mut self.release_mut(id, version).plugin;
+        plugin.dependencies.push((needed.to_owned(), range.to_owned()));
+    }
+
     /// Returns a version, to be changed.
     fn release_mut(&mut self, id: &str, version: &str) -> &mut Release {
         self.ready.clear();

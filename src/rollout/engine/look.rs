@@ -1,0 +1,155 @@
+//! The last look: what a rollout took back, or failed to do, is read once more before its end is written.
+//!
+//! *Invariant:* nothing is sent by a look, and a look finds an effect of this rollout or leaves the step as it was. What is
+//! looked at is bounded.
+//! *Not for:* steps whose outcome is not known: these are settled before anything is rolled back.
+
+use super::{
+    Engine, Phase,
+    site::{SiteState, Stage},
+    step::{StepProgress, StepRef, StepState},
+};
+use crate::{
+    model::{Change, Timestamp},
+    rollout::{Fault, Task, TaskResult},
+};
+
+/// How often one step is looked at: each look that finds a late effect is followed by another rollback.
+const MOST_LOOKS: u8 = 3;
+
+/// The time in which a call of this rollout was sent whose effect was not seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CallWindow {
+    /// When its task was begun.
+    pub begun: Timestamp,
+    /// When nothing more was sent: its task had ended, or its process was gone.
+    pub left: Timestamp,
+}
+
+impl StepProgress {
+    /// Returns whether it is to be read once more.
+    fn needs_look(&self) -> bool {
+        let is_hold = matches!(self.index, StepRef::Plugin(_, Change::Repin));
+        let is_settled = match &self.state {
+            StepState::RolledBack(_) => true,
+            StepState::Planned | StepState::Failed(_) => self.open_call.is_some(),
+            _ => false,
+        };
+        self.begun_at.is_some() && !is_hold && is_settled && !self.is_looked_at && self.looks < MOST_LOOKS
+    }
+
+    /// Takes in a result: it is to be looked at later, and a call whose effect was found is at work no more.
+    pub(super) fn settled(&mut self, result: &TaskResult, is_settling: bool) {
+        self.is_looked_at = false;
+        if is_settling && matches!(result, TaskResult::Done { .. }) {
+            self.open_call = None;
+        }
+    }
+
+    /// Takes in what a look found.
+    fn looked(&mut self, result: &TaskResult) {
+        self.looks += 1;
+        self.is_looked_at = true;
+        match (result, &self.state) {
+            // A late effect: it is rolled back once more.
+            (TaskResult::NotDone | TaskResult::Damaged { .. }, StepState::RolledBack(effect)) => {
+                let mut effect = effect.clone();
+                if let TaskResult::Damaged { left, .. } = result {
+                    effect.left = Some((**left).clone());
+                }
+                self.state = StepState::Changed(effect);
+            }
+            (TaskResult::Done { .. } | TaskResult::Damaged { .. }, StepState::Planned | StepState::Failed(_)) => {
+                self.state.forward(result, true);
+            }
+            (TaskResult::Unknown(fault), state) if self.open_call.is_some() => {
+                self.state = match state.effect() {
+                    Some(effect) => StepState::BackUnknown(effect.clone(), fault.clone()),
+                    None => StepState::Unknown { fault: fault.clone(), asked: true },
+                };
+            }
+            _ => {}
+        }
+        if let TaskResult::Done { note: Some(note), .. } = result {
+            self.note = Some(note.clone());
+        }
+    }
+}
+
+impl SiteState {
+    /// Returns the look that is due here.
+    pub(super) fn next_look(&self) -> Option<Task> {
+        let step = self.back.iter().copied().find(|step| self.steps[*step].needs_look())?;
+        Some(match self.steps[step].state {
+            StepState::RolledBack(_) => Task::SettleBack { step },
+            _ => Task::Settle { step },
+        })
+    }
+
+    /// Returns whether a task is a look: nothing about its step was in doubt.
+    pub(super) fn is_look(&self, task: Task) -> bool {
+        let state = task.step().map(|step| &self.steps[step].state);
+        matches!(
+            (task, state),
+            (Task::SettleBack { .. }, Some(StepState::RolledBack(_)))
+                | (Task::Settle { .. }, Some(StepState::Planned | StepState::Failed(_)))
+        )
+    }
+
+    /// Takes in what a look found; a late effect begins the rollback anew.
+    pub(super) fn after_look(&mut self, step: usize, result: &TaskResult) {
+        self.steps[step].looked(result);
+        if self.can_roll_back() {
+            self.stage = Stage::RollingBack;
+        }
+    }
+
+    /// Returns why a look cannot be made that must be.
+    pub(super) fn blocked_look(&self) -> Option<&Fault> {
+        let is_open = self.steps.iter().any(|step| step.open_call.is_some() && step.needs_look());
+        self.locked_out.as_ref().filter(|_| is_open)
+    }
+}
+
+impl Engine {
+    /// Returns whether a call of a step may still be at work: what the time is in which it was sent.
+    pub fn open_call(&self, workspace: &crate::model::WorkspaceName, step: usize) -> Option<CallWindow> {
+        self.site(workspace)?.steps.get(step)?.open_call
+    }
+
+    /// Returns whether a task reads once more what is settled already.
+    pub fn is_look(&self, workspace: &crate::model::WorkspaceName, task: Task) -> bool {
+        self.site(workspace).is_some_and(|site| site.is_look(task))
+    }
+
+    /// Returns whether no other look is left on a workspace.
+    pub fn is_last_look(&self, workspace: &crate::model::WorkspaceName, task: Task) -> bool {
+        self.is_look(workspace, task)
+            && self.site(workspace).is_some_and(|site| site.steps.iter().filter(|step| step.needs_look()).count() == 1)
+    }
+
+    /// Returns whether nothing but looks may be left before the end.
+    pub(super) fn is_final(&self) -> bool {
+        match self.phase {
+            Phase::RollingBack(_) => !self.has_rolling_back(true),
+            Phase::Running => self.is_forward_over(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether something is to be looked at once more.
+    pub(super) fn has_look(&self) -> bool {
+        let is_due = |site: &SiteState| site.locked_out.is_none() && self.may_look(site) && site.next_look().is_some();
+        self.sites.iter().any(is_due)
+    }
+
+    /// Returns whether a workspace is looked at before the end: all that were begun when everything is rolled back, else
+    /// those that were rolled back alone.
+    pub(super) fn may_look(&self, site: &SiteState) -> bool {
+        match self.phase {
+            Phase::RollingBack(_) => true,
+            Phase::Running => matches!(site.stage, Stage::RolledBack | Stage::Failed) && self.rules().rolls_back_alone,
+            _ => false,
+        }
+    }
+}
