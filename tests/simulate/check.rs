@@ -1,6 +1,6 @@
 //! What must be true in every run, judged from the world and from the entries, not from what the engine thinks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use plugport::exposed::{
     model::{Change, ChangeOutcome, WorkspaceName},
@@ -29,8 +29,6 @@ struct Mark {
     is_unknown: bool,
     /// Whether a call may still be at work whose effect was not seen.
     is_open: bool,
-    /// Whether its process was killed: what it would have done may be somebody else's doing.
-    was_left: bool,
 }
 
 /// What the entries say of a workspace.
@@ -38,6 +36,8 @@ struct Mark {
 struct Site {
     marks: Vec<Mark>,
     task: Option<Task>,
+    /// Steps whose process was killed: what it would have done may be somebody else's doing.
+    left: BTreeSet<usize>,
     /// The looks in a row that found it well, since its last step.
     streak: Vec<Time>,
     /// When each plugin was read first in its task, and last.
@@ -136,12 +136,12 @@ impl Check {
         let has_no_answer = |fault: &Fault| fault.cause == Cause::NoAnswer;
         match result {
             TaskResult::Done { .. } | TaskResult::Unchanged => {
-                *mark = Mark { is_done: !is_back, is_unknown: false, is_open, ..*mark };
+                *mark = Mark { is_done: !is_back, is_unknown: false, is_open };
             }
             TaskResult::Damaged { fault, .. } => {
-                *mark = Mark { is_done: true, is_unknown: false, is_open: is_open || has_no_answer(fault), ..*mark };
+                *mark = Mark { is_done: true, is_unknown: false, is_open: is_open || has_no_answer(fault) };
             }
-            TaskResult::NotDone => *mark = Mark { is_done: is_back, is_unknown: false, is_open, ..*mark },
+            TaskResult::NotDone => *mark = Mark { is_done: is_back, is_unknown: false, is_open },
             // A look that cannot be made tells nothing of what was read before.
             TaskResult::Unknown(_) if is_reading && !mark.is_unknown && !mark.is_open => {}
             TaskResult::Unknown(fault) if is_reading && !mark.is_unknown && fault.cause == Cause::Token => {}
@@ -186,7 +186,7 @@ impl Check {
             _ => false,
         };
         // Nobody can tell what somebody else did from what a killed process would have done.
-        let is_like_ours = self.sites[site].marks[*place].was_left && cell.truth.version() == step.to;
+        let is_like_ours = self.sites[site].left.contains(place) && cell.truth.version() == step.to;
         let is_theirs = cell.by == Who::Them && step.verb != Change::Repin && is_seen && !is_like_ours;
         ensure(!is_theirs, || format!("{} is changed over somebody else's change", name(site)))?;
         if !*is_back {
@@ -324,7 +324,8 @@ impl Site {
     fn leave_in_doubt(&mut self) {
         if let Some(Task::Forward { step } | Task::Back { step }) = self.task.take() {
             let mark = &mut self.marks[step];
-            (mark.is_unknown, mark.is_open, mark.was_left) = (true, true, true);
+            (mark.is_unknown, mark.is_open) = (true, true);
+            self.left.insert(step);
         }
     }
 

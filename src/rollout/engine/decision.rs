@@ -253,12 +253,11 @@ impl Engine {
             return None;
         }
         let at_once = |task: Option<Task>| task.map(|task| (task, None));
-        let look = || at_once(site.next_look().filter(|_| self.may_look(site)));
+        let look = site.next_look().filter(|_| self.may_look(site));
         match self.phase {
             Phase::Running if self.is_final() && site.stage == Stage::RollingBack => at_once(site.next_rollback()),
-            Phase::Running if self.is_final() => look(),
+            Phase::Running | Phase::RollingBack(_) if self.is_final() => at_once(look),
             Phase::Running if self.current == Some(site.wave) => self.expected_forward(site),
-            Phase::RollingBack(_) if self.is_final() => look(),
             Phase::Stopped => at_once(site.next_in_doubt()),
             Phase::RollingBack(_) if site.stage == Stage::RollingBack => at_once(site.next_rollback()),
             _ => None,
