@@ -16,21 +16,22 @@
 //! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs, [`store`]
 //!    keeps verified packages, [`records`] what is created once and read later, [`index`] is the SQLite copy of the catalog with full-text search.
 //! 5. **Decisions.** [`resolver`] chooses versions, [`usage`] finds what plugins are used by, [`upgrade`] classifies what an
-//!    upgrade of Grafana means for a plugin, [`rollout`] makes plans and decides what a rollout does next; all of them are
-//!    pure. [`lockfile`] is the chosen versions as a file. [`fleet`] knows workspaces: what the manifest says of them, how
+//!    upgrade of Grafana means for a plugin, [`rollout`] makes plans and decides what a rollout does next, [`mirror`] says
+//!    what a mirror lists and answers; all of them are pure. [`lockfile`] is the chosen versions as a file. [`fleet`] knows workspaces: what the manifest says of them, how
 //!    they are changed, and what came of a change. [`journal`] keeps rollouts.
 //! 6. **Operations.** [`ops`] has what a user can ask for. Only here upstream, store and index meet. It is a trunk, and a
 //!    file or folder for each command beside it: no command knows another.
-//! 7. **The edge.** [`cli`] turns arguments into options and outcomes into text or JSON. Nothing else prints.
+//! 7. **The edges.** [`server`] answers requests over HTTP. [`cli`] turns arguments into options and outcomes into text or
+//!    JSON. Nothing else prints.
 //!
-//! Data enters, and is parsed, in `upstream`, `net`, `archive`, `fleet`, `index` (its own rows are checked again) and
-//! `cli`. It leaves through `store`, `index`, `fleet` and `cli`.
+//! Data enters, and is parsed, in `upstream`, `net`, `archive`, `fleet`, `index` (its own rows are checked again),
+//! `server` and `cli`. It leaves through `store`, `index`, `fleet`, `server` and `cli`.
 //!
 //! # Where to change what
 //!
 //! `src/docs/architecture.md` (`plugport help architecture`) has a table from a task to its files.
 //!
-//! # Four journeys
+//! # Five journeys
 //!
 //! **`sync`: the catalog comes in.** `cli` turns arguments into [`SyncOptions`](ops::sync::SyncOptions) and opens `home`.
 //! [`ops::sync`] takes the lock and requests the list from `upstream`, which returns parsed entries and the ones it
@@ -51,6 +52,10 @@
 //! [`rollout::Engine`] decides what is next, from the entries of the journal and the time alone; [`ops::rollout`] writes
 //! down what it is about to do, does it, and writes down what came of it. Any process that reads the journal can go on.
 //!
+//! **`serve`: a Grafana installs from here.** [`ops::serving`] reads `index` and `store` into facts; [`mirror`] decides what
+//! is listed and makes an immutable [`Generation`](mirror::Generation), which takes the place of the one before. [`server`]
+//! answers each request from one generation, and streams packages from `store`.
+//!
 //! # Reading order
 //!
 //! `model/catalog.rs`, `verifier.rs`, `ops/fetching/package.rs` (the heart), `ops/sync/mod.rs`, `resolver/mod.rs`,
@@ -69,6 +74,7 @@ mod index;
 mod journal;
 mod json;
 mod lockfile;
+mod mirror;
 mod model;
 mod net;
 mod ops;
@@ -77,6 +83,7 @@ mod progress;
 mod records;
 mod resolver;
 mod rollout;
+mod server;
 mod signature;
 mod spelling;
 mod sqlite;

@@ -76,6 +76,29 @@ pub struct CompareError {
 
 diagnose!(CompareError => Kind::Storage);
 
+/// Returns those files of an archive whose paths are wanted and that are at most `limit` bytes long.
+pub(crate) fn read_files(
+    file: &mut File,
+    archive: &Archive,
+    wanted: &BTreeSet<RelPath>,
+    limit: u64,
+) -> Result<BTreeMap<RelPath, Vec<u8>>, ArchiveError> {
+    let mut zip = ZipBytes::new(file)?;
+    let mut files = BTreeMap::new();
+    let is_wanted =
+        |entry: &&Entry| entry.kind == EntryKind::File && entry.size() <= limit && wanted.contains(&entry.path);
+    for entry in archive.entries().iter().filter(is_wanted) {
+        let mut bytes = Vec::new();
+        let poured = zip.pour(&entry.content, &mut |chunk| {
+            bytes.extend_from_slice(chunk);
+            Ok(())
+        });
+        poured.map_err(|error| ArchiveError::from(error).with_entry(entry.path.as_str()))?;
+        files.insert(entry.path.clone(), bytes);
+    }
+    Ok(files)
+}
+
 /// Returns how `folder` differs from `files`, in order of kind and path; empty when it has exactly these files.
 ///
 /// Folders without files do not count.

@@ -26,7 +26,7 @@ mod tests;
 mod unpack;
 
 pub use compare::file_digests;
-pub(crate) use compare::{CompareError, FileDifference, compare};
+pub(crate) use compare::{CompareError, FileDifference, compare, read_files};
 pub(crate) use digests::{InstalledFiles, installed_files};
 pub(crate) use error::ArchiveError;
 pub(crate) use folder::open_folder;

@@ -37,7 +37,7 @@ macro_rules! topics {
     };
 }
 
-const TOPICS: [Topic; 12] = topics! {
+const TOPICS: [Topic; 13] = topics! {
     "commands": "every command, with its arguments and examples",
     "manifest": "every key of `plugport.toml`",
     "selectors": "how `--on`, `on` and `waves` select workspaces",
@@ -45,6 +45,7 @@ const TOPICS: [Topic; 12] = topics! {
     "cache": "the index, the store and the journal: what is where, and how it is repaired",
     "trust": "digests, signatures, alerts, tokens",
     "rollouts": "from the lock to the last wave, and how to roll back",
+    "mirror": "`serve`: Grafana servers browse and install from this machine",
     "json": "the documents that `--json` prints",
     "exit-codes": "what each exit code means",
     "limits": "sizes, environment variables, known gaps",
@@ -53,9 +54,10 @@ const TOPICS: [Topic; 12] = topics! {
 };
 
 /// The commands as the overview lists them.
-const GROUPS: [(&str, &[&str]); 6] = [
+const GROUPS: [(&str, &[&str]); 7] = [
     ("Catalog", &["sync", "search", "show", "versions", "diff", "accept"]),
     ("Packages", &["fetch", "verify", "gc"]),
+    ("Mirror", &["serve"]),
     ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "uninstall"]),
     ("Before an upgrade of Grafana", &["check", "why", "why-not"]),
     ("Fleet", &["adopt", "lock", "plan", "apply", "rollout"]),

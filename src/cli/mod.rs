@@ -25,6 +25,7 @@ mod rollout;
 mod schema;
 mod search;
 mod selection;
+mod serve;
 mod setup;
 mod show;
 mod signals;
@@ -97,6 +98,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     Rollout(rollout::RolloutArgs),
     Workspace(workspace::WorkspaceArgs),
+    Serve(serve::ServeArgs),
     Gc(gc::GcArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
@@ -146,6 +148,7 @@ impl Command {
             Self::Apply(_) => "apply",
             Self::Rollout(_) => "rollout",
             Self::Workspace(_) => "workspace",
+            Self::Serve(_) => "serve",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
             Self::Schema(_) => "schema",
@@ -179,6 +182,7 @@ impl Command {
             Self::Apply(arguments) => arguments.run(session).await,
             Self::Rollout(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
+            Self::Serve(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session).await,
             Self::Doctor(arguments) => arguments.run(session).await,
             Self::Schema(arguments) => Ok(arguments.run()),

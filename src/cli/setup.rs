@@ -232,6 +232,17 @@ impl Session {
         Ok(&self.services()?.sources)
     }
 
+    /// Returns the file of `--trusted-key`, if one is named.
+    pub(super) fn trusted_key_file(&self) -> Result<Option<Vec<u8>>, Failure> {
+        let read = |path: &PathBuf| {
+            std::fs::read(path).map_err(|source| {
+                let message = format!("the keys in `{}` cannot be read: {source}", path.display());
+                Failure::usage(message, "`--trusted-key` names a file of OpenPGP public keys in text form")
+            })
+        };
+        self.globals.trusted_key.as_ref().map(read).transpose()
+    }
+
     /// Returns how a rollout is carried out.
     pub(super) fn rollout_options(
         &self,

@@ -123,6 +123,11 @@ impl Ui {
         }
     }
 
+    /// Prints a line on stderr, also for those who want quiet.
+    pub(super) fn announce(self, text: &str) {
+        self.complain(&clean(text));
+    }
+
     /// Prints what goes on right now on stderr, unless it was asked for quiet.
     pub(super) fn progress(self, text: &str) {
         self.note(text);

@@ -6,7 +6,7 @@
 use rusqlite::{Row, TransactionBehavior};
 
 use super::{
-    Index, IndexError,
+    Index, IndexError, PackageKey,
     provenance::{LogEnd, LogEntry, ProvenanceEvent, package_of},
     session::ConnectionRef,
     values::{count, count_column},
@@ -35,9 +35,6 @@ pub struct Blob {
     /// When it came into the store.
     pub added_at: Timestamp,
 }
-
-/// The plugin, the version and the platform that a package is named by.
-pub(crate) type PackageKey = (PluginId, PluginVersion, Platform);
 
 const COLUMNS: &str = "plugin, version, platform, sha256, md5, size, plugin_json, weak, added_at";
 const ORDER: &str = "ORDER BY plugin, version, platform";

@@ -201,6 +201,13 @@ impl Index {
         self.session().rows("reading the ids", sql, [], |row| row.get(0))
     }
 
+    /// Returns every plugin, withdrawn or not, with the number of its row, in the order of their ids. A number is never
+    /// given to another plugin.
+    pub fn plugin_numbers(&self) -> Result<Vec<(PluginId, i64)>, IndexError> {
+        let sql = "SELECT id, number FROM plugin ORDER BY id";
+        self.session().rows("reading the ids", sql, [], |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
     /// Returns how much is in the index.
     pub fn counts(&self) -> Result<IndexCounts, IndexError> {
         let sql = "SELECT (SELECT count(*) FROM source),

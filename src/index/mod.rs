@@ -48,7 +48,13 @@ pub use self::{
     sync::PluginRecord,
 };
 use self::{seal::Ledger, session::ConnectionRef};
-use crate::sqlite;
+use crate::{
+    model::{Platform, PluginId, PluginVersion},
+    sqlite,
+};
+
+/// The plugin, the version and the platform that a package is named by.
+pub(crate) type PackageKey = (PluginId, PluginVersion, Platform);
 
 /// How many prepared statements are kept: more than there are in this module.
 const STATEMENTS: usize = 64;

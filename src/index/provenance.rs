@@ -22,12 +22,14 @@
 
 mod check;
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, types::ValueRef};
 use rusqlite_migration::HookResult;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Index, IndexError,
+    Index, IndexError, PackageKey,
     values::{count, count_column, refuse},
 };
 use crate::model::{Digests, Package, Platform, PluginId, PluginVersion, Sha256Digest, Signature, Timestamp};
@@ -301,6 +303,19 @@ impl Index {
     pub fn provenance(&self, plugin: &PluginId) -> Result<Vec<Provenance>, IndexError> {
         let sql = format!("SELECT {COLUMNS}, number, hash FROM provenance WHERE plugin = ?1 ORDER BY number");
         self.session().rows("reading the provenance of a plugin", &sql, [plugin], entry_of)
+    }
+
+    /// Returns who signed each package of the store according to its own manifest, as of when it came in; packages of
+    /// which nobody looked are left out.
+    pub fn stored_signers(&self) -> Result<HashMap<PackageKey, (Sha256Digest, String)>, IndexError> {
+        let sql = "SELECT plugin, version, platform, sha256, signer FROM provenance
+                   WHERE event = 'stored' AND signer IS NOT NULL AND version IS NOT NULL AND platform IS NOT NULL
+                   AND sha256 IS NOT NULL ORDER BY number";
+        let signers = self.session().rows("reading who signed packages", sql, [], |row| {
+            Ok(((row.get(0)?, row.get(1)?, row.get(2)?), (row.get(3)?, row.get(4)?)))
+        })?;
+        // A later entry on the same package takes the place of an earlier one.
+        Ok(signers.into_iter().collect())
     }
 
     /// Returns the end of the log; nothing where it is empty. Written down elsewhere, it shows a log that was made anew.

@@ -17,7 +17,8 @@
 //!   folder is compared with. [`permits`]: which packages may be installed.
 //! - [`locking`]: the versions of a lock, and its file. [`manifest_draft`]: the text of a manifest while it is edited.
 //! - [`workspace_usage`]: what plugins are needed for on a workspace. [`content`]: dashboards and data sources that a
-//!   rollout changes. [`rollback_packages`]: the packages that must stay for rollouts.
+//!   rollout changes. [`rollback_packages`]: the packages that must stay for rollouts. [`serving`]: the generation that a
+//!   mirror serves.
 //!
 //! # The commands
 //!
@@ -43,6 +44,7 @@ pub(crate) mod manifest_draft;
 pub(crate) mod permits;
 pub(crate) mod rollback_packages;
 pub(crate) mod server_warnings;
+pub(crate) mod serving;
 pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod stored_packages;

@@ -34,6 +34,11 @@ impl Keyring {
         Self::from_armored(GRAFANA).expect("the built-in key can be read")
     }
 
+    /// Returns the key of Grafana Labs in text form.
+    pub(crate) fn grafana_text() -> &'static str {
+        std::str::from_utf8(GRAFANA).unwrap_or_default()
+    }
+
     /// Returns a ring with the public keys of a file in text form, one block or several.
     pub fn from_armored(file: &[u8]) -> Result<Self, KeyringError> {
         let mut ring = Self::default();

@@ -40,18 +40,21 @@ const MAP: &[(&str, &[&str])] = &[
     ("resolver", &["diagnostic", "model"]),
     ("lockfile", &["diagnostic", "model", "spelling"]),
     ("usage", &["model"]),
+    ("mirror", &["json", "model", "signature"]),
     ("upgrade", &["model", "resolver"]),
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
     ("fleet", &["archive", "blocking", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout",
         "spelling", "verifier"]),
     ("journal", &["diagnostic", "disk", "model", "rollout", "sqlite"]),
 
-    ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "model", "net",
-        "process", "progress", "records", "resolver", "rollout", "signature", "spelling", "store", "upgrade", "upstream",
-        "usage", "verifier"]),
+    ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "mirror",
+        "model", "net", "process", "progress", "records", "resolver", "rollout", "signature", "spelling", "store", "upgrade",
+        "upstream", "usage", "verifier"]),
 
-    ("cli", &["blocking", "diagnostic", "fleet", "home", "index", "journal", "lockfile", "model", "ops", "progress",
-        "resolver", "rollout", "signature", "spelling", "upgrade", "upstream", "usage"]),
+    ("server", &["diagnostic", "index", "json", "mirror", "model", "ops", "store"]),
+
+    ("cli", &["blocking", "diagnostic", "duration", "fleet", "home", "index", "journal", "lockfile", "mirror", "model", "ops",
+        "progress", "resolver", "rollout", "server", "signature", "spelling", "upgrade", "upstream", "usage"]),
 ];
 
 /// Parts with those that each uses.
@@ -123,6 +126,7 @@ const INNER: &[(&str, Rows)] = &[
         ("workspace_usage", &["context", "target"]),
         ("content", &["context", "target", "workspace_usage"]),
         ("rollback_packages", &[]),
+        ("serving", &["alerts", "context", "stored_packages"]),
 
         ("accept", &["alerts", "candidates", "context"]),
         ("adopt", &["locking", "manifest_draft", "target", "text_file"]),
@@ -158,6 +162,12 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rustls", &["net"]),
     ("rusqlite", &["index", "journal", "sqlite"]),
     ("rusqlite_migration", &["index", "journal", "sqlite"]),
+    ("hyper", &["server"]),
+    ("hyper_util", &["server"]),
+    ("http_body_util", &["server"]),
+    ("prometheus_client", &["server"]),
+    ("ammonia", &["mirror"]),
+    ("pulldown_cmark", &["mirror"]),
     ("zip", &["archive"]),
     ("pgp", &["signature"]),
     ("aws_config", &["fleet"]),

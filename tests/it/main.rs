@@ -40,6 +40,7 @@ mod folder_faults;
 mod index_damage;
 mod install_faults;
 mod late_effects;
+mod mirror;
 mod old_files;
 mod others_files;
 mod provisioning;

@@ -49,14 +49,14 @@ impl Interrupt {
         self.left.get_or_init(|| id.clone());
     }
 
-    /// Records that a rollout reacts, until the returned value is dropped.
-    pub(super) fn heed(&self) -> Heeded<'_> {
+    /// Records that what runs reacts, until the returned value is dropped.
+    pub(crate) fn heed(&self) -> Heeded<'_> {
         self.heeded.store(true, Ordering::SeqCst);
         Heeded(self)
     }
 
     /// Waits until the end is requested.
-    pub(super) async fn wanted(&self) {
+    pub(crate) async fn wanted(&self) {
         let mut receiver = self.wanted.subscribe();
         // The sender is a part of this, so it is not gone.
         drop(receiver.wait_for(|wanted| *wanted).await);
@@ -64,7 +64,7 @@ impl Interrupt {
 }
 
 /// A rollout reacts to the interrupt.
-pub(super) struct Heeded<'a>(&'a Interrupt);
+pub(crate) struct Heeded<'a>(&'a Interrupt);
 
 impl Drop for Heeded<'_> {
     fn drop(&mut self) {

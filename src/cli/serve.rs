@@ -1,0 +1,183 @@
+//! `plugport serve`.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{Failure, Report, Session, ui};
+use crate::{
+    fleet::reference::SecretReference,
+    mirror::{Links, Mode},
+    ops::serving::{Serving, ServingOptions, published_keys},
+    server::{AccessLog, Guarded, Guards, LineFormat, Listening, Server, ServerOptions, Token},
+};
+
+/// Serve the catalog and the packages to Grafana servers, as grafana.com does
+///
+/// Point a Grafana at it with `GF_GRAFANA_COM_API_URL=http://ADDRESS/api`. Only versions are listed whose packages are in
+/// the store, and which the policy in the manifest accepts. What another process syncs or fetches shows within seconds.
+#[derive(Args, Debug)]
+pub(super) struct ServeArgs {
+    /// The address to listen on; port 0 is any that is free
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    listen: String,
+    /// Answer /healthz, /readyz and /metrics on this address, and no longer on the other
+    #[arg(long, value_name = "ADDRESS")]
+    admin_listen: Option<String>,
+    /// The address that clients reach the mirror by, for the links in answers
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+    /// List what the catalog lists, although its packages cannot be downloaded here
+    #[arg(long)]
+    metadata_only: bool,
+    /// What needs a token: nothing; downloads, which Grafana 10 and later can send one for; or everything, which plugport
+    /// and people can use, but no page of Grafana
+    #[arg(long, value_enum, value_name = "WHAT", default_value = "none")]
+    guard: Guard,
+    /// A file with a token that opens what is guarded; may be given several times
+    #[arg(long, value_name = "FILE")]
+    read_token_file: Vec<PathBuf>,
+    /// How old the catalog may be before /readyz answers 503
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
+    max_age: Option<Duration>,
+    /// Write a line for each request on stderr
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "off")]
+    access_log: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Guard {
+    None,
+    Downloads,
+    All,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum LogFormat {
+    Off,
+    Text,
+    Json,
+}
+
+impl ServeArgs {
+    pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        let serving = Arc::new(Serving::new(session.context()?.clone(), self.serving_options(session)?));
+        serving.reload().await?;
+        let public = Listening::public(&self.listen).await?;
+        let url = format!("http://{}", public.address);
+        let mut listening = vec![public];
+        if let Some(address) = &self.admin_listen {
+            let admin = Listening::admin(address).await?;
+            session.ui.announce(&format!("health and metrics on http://{}", admin.address));
+            listening.push(admin);
+        }
+        let server = Arc::new(Server::new(Arc::clone(&serving), self.server_options(session).await?));
+        for note in notes(&serving) {
+            session.ui.note(&note);
+        }
+        session.ui.announce(&format!("listening on {url}"));
+        let _heeded = session.interrupt.heed();
+        let counting = Arc::clone(&server);
+        tokio::select! {
+            () = server.run(listening, session.interrupt.wanted()) => {}
+            () = serving.follow() => {}
+            () = serving.scrub(move |_| counting.count_damage()) => {}
+        }
+        Ok(Report { document: json!({ "listened_on": url }), ..Report::default() })
+    }
+
+    fn serving_options(&self, session: &Session) -> Result<ServingOptions, Failure> {
+        let manifest = session.manifest()?;
+        let age = i64::try_from(manifest.trust().min_release_age.as_millis()).unwrap_or(i64::MAX);
+        let mode = if self.metadata_only { Mode::MetadataOnly } else { Mode::Mirror };
+        Ok(ServingOptions { mode, links: Links { prefix: self.prefix()? }, minimum_age: age })
+    }
+
+    /// Returns the public address without a slash at its end.
+    fn prefix(&self) -> Result<String, Failure> {
+        let Some(url) = &self.public_url else { return Ok(String::new()) };
+        let parsed = url::Url::parse(url).ok().filter(|parsed| {
+            matches!(parsed.scheme(), "http" | "https") && parsed.query().is_none() && parsed.fragment().is_none()
+        });
+        let parsed = parsed.ok_or_else(|| {
+            let message = format!("`{}` is not the address of a mirror", url.escape_debug());
+            Failure::usage(message, "`--public-url` is like `https://plugins.example.com`")
+        })?;
+        Ok(parsed.as_str().trim_end_matches('/').to_owned())
+    }
+
+    async fn server_options(&self, session: &Session) -> Result<ServerOptions, Failure> {
+        let format = match self.access_log {
+            LogFormat::Off => None,
+            LogFormat::Text => Some(LineFormat::Text),
+            LogFormat::Json => Some(LineFormat::Json),
+        };
+        let ui = session.ui;
+        let log = format.map(|format| AccessLog::new(format, move |line| ui.announce(line))).transpose();
+        let log = log.map_err(|error| super::setup::no_runtime(&error))?;
+        Ok(ServerOptions {
+            guards: self.guards().await?,
+            max_age: self.max_age,
+            log,
+            keys: published_keys(session.trusted_key_file()?.as_deref()),
+            has_admin: self.admin_listen.is_some(),
+        })
+    }
+}
+
+impl ServeArgs {
+    async fn guards(&self) -> Result<Guards, Failure> {
+        let guarded = match self.guard {
+            Guard::None => Guarded::Nothing,
+            Guard::Downloads => Guarded::Downloads,
+            Guard::All => Guarded::Everything,
+        };
+        match (guarded, self.read_token_file.is_empty()) {
+            (Guarded::Nothing, false) => {
+                let hint = "add `--guard downloads` or `--guard all`";
+                return Err(Failure::usage("a token that reads is named, but nothing is guarded", hint));
+            }
+            (Guarded::Downloads | Guarded::Everything, true) => {
+                return Err(Failure::usage("`--guard` needs a token", "name its file with `--read-token-file`"));
+            }
+            _ => {}
+        }
+        Ok(Guards { guarded, read: tokens(&self.read_token_file).await? })
+    }
+}
+
+/// Reads tokens from files; each is called by the name of its file.
+async fn tokens(files: &[PathBuf]) -> Result<Vec<Token>, Failure> {
+    let mut tokens = Vec::new();
+    for file in files {
+        let secret = SecretReference::File(file.clone()).resolve(&super::setup::environment).await?;
+        let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+        tokens.push(Token::new(name, &secret));
+    }
+    Ok(tokens)
+}
+
+/// Says what is served, and what is not.
+fn notes(serving: &Serving) -> Vec<String> {
+    let generation = serving.generation();
+    if generation.synced_at.is_none() {
+        return vec!["there is no catalog yet: run `plugport sync`, then `plugport fetch`".to_owned()];
+    }
+    let counts = generation.counts();
+    let mut notes = vec![format!(
+        "{}, {}, {}",
+        ui::count(counts.plugins as u64, "plugin", "plugins"),
+        ui::count(counts.versions as u64, "version", "versions"),
+        ui::count(counts.packages as u64, "package", "packages"),
+    )];
+    let mut not_listed = |count: usize, why: &str| {
+        if count > 0 {
+            notes.push(format!("{} not listed: {why}", ui::count(count as u64, "version is", "versions are")));
+        }
+    };
+    not_listed(counts.unsigned, "the signature policy refuses them (`trust.signatures`, `trust.unsigned`)");
+    not_listed(counts.alerted, "an alert stops them (`plugport doctor` lists the alerts)");
+    not_listed(counts.too_new, "they are younger than `trust.min-release-age`");
+    notes
+}

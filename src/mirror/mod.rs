@@ -1,0 +1,23 @@
+//! What a mirror answers: a catalog in the words that real Grafana servers and `grafana cli` read.
+//!
+//! *Invariant:* pure. What is answered depends on the facts, the policy and what the asking Grafana says of itself, and on
+//! nothing else; readmes and changelogs are safe to be put into another page.
+//! *Not for:* HTTP, SQL and files; which bytes a package has, which the store knows.
+
+mod answers;
+mod coding;
+mod documents;
+mod facts;
+mod generation;
+mod html;
+mod listing;
+#[cfg(test)]
+mod tests;
+
+pub(crate) use self::{
+    coding::Coded,
+    documents::{Links, image_paths, plain_path},
+    facts::{HeldBack, Mode, PluginFacts, Policy, ReleaseFacts, SignatureState, StoredFacts},
+    generation::Generation,
+    listing::{Asking, ServedPlugin, ServedRelease, serve},
+};

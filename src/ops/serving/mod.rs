@@ -1,0 +1,264 @@
+//! What a mirror serves: a generation made from the index and the store, made again when one of them changes.
+//!
+//! *Invariant:* a generation lists only packages that the store has. Another one takes its place whole, also when another
+//! process changed the index. A package whose bytes a check found to be others is never served again, until it is repaired.
+//! *Not for:* HTTP, or what is listed by which rule, which `mirror` decides.
+
+mod facts;
+mod files;
+mod keys;
+mod scrub;
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs, io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::sync::{Notify, watch};
+
+use self::facts::{Unjudged, read_facts};
+pub(crate) use self::{files::PackageFiles, keys::published_keys};
+use super::{Context, stored_packages::read_verified};
+use crate::{
+    diagnostic::Chain,
+    index::{Blob, IndexError},
+    mirror::{Generation, Links, Mode, Policy, SignatureState, serve},
+    model::{Sha256Digest, Timestamp},
+    ops::blocking,
+    signature::{Enforcement, Status},
+    store::StoreError,
+};
+
+/// How often it is looked whether the index changed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// What is served.
+#[derive(Clone, Debug)]
+pub(crate) struct ServingOptions {
+    /// How much is listed.
+    pub mode: Mode,
+    /// Where the API is, for links.
+    pub links: Links,
+    /// How old a version must be before it is listed, in milliseconds.
+    pub minimum_age: i64,
+}
+
+/// A generation could not be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ServingError {
+    /// The index cannot be read.
+    #[error("the catalog cannot be read")]
+    Index(#[from] IndexError),
+    /// The store cannot be read.
+    #[error("the store cannot be read")]
+    Store(#[from] StoreError),
+}
+
+crate::diagnostic::diagnose!(ServingError { forward Index, Store; });
+
+/// The generation that is served, and what makes the next.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    context: Context,
+    options: ServingOptions,
+    current: watch::Sender<Arc<Generation>>,
+    /// What signatures said that were evaluated here.
+    judged: Mutex<HashMap<Sha256Digest, SignatureState>>,
+    /// Packages whose bytes are not those of their digest.
+    damaged: Mutex<BTreeSet<Sha256Digest>>,
+    /// Why the last generation could not be made.
+    fault: Mutex<Option<String>>,
+    wake: Notify,
+}
+
+impl Serving {
+    /// Returns what serves an empty catalog until [`Serving::reload`] made the first generation.
+    pub(crate) fn new(context: Context, options: ServingOptions) -> Self {
+        let current = watch::Sender::new(Arc::new(Generation::new(Vec::new(), options.links.clone(), None)));
+        let (judged, damaged, fault, wake) = Default::default();
+        Self { context, options, current, judged, damaged, fault, wake }
+    }
+
+    /// Returns the generation that is served now; it stays whole as long as it is held.
+    pub(crate) fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.current.borrow())
+    }
+
+    /// Returns what operations work with.
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// Returns why the last generation could not be made; the one before is still served.
+    pub(crate) fn fault(&self) -> Option<String> {
+        self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Returns how many packages are damaged.
+    pub(crate) fn damaged_count(&self) -> usize {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Makes a generation of what is there now, and serves it; returns whether its content is another.
+    pub(crate) async fn reload(&self) -> Result<bool, ServingError> {
+        let made = self.make().await;
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = match &made {
+            // Before the first sync there is no index.
+            Ok(_) | Err(ServingError::Index(IndexError::Missing { .. })) => None,
+            Err(error) => Some(Chain(error).to_string()),
+        };
+        let next = match made {
+            Ok(next) => next,
+            Err(ServingError::Index(IndexError::Missing { .. })) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        let now = self.generation();
+        let differs = now.id() != next.id();
+        if differs || (now.synced_at, now.due) != (next.synced_at, next.due) {
+            self.current.send_replace(Arc::new(next));
+        }
+        Ok(differs)
+    }
+
+    /// Reloads when the index changed, when a version comes of age, and when it is asked for; never ends.
+    pub(crate) async fn follow(&self) {
+        let path = self.context.index().path().to_path_buf();
+        let mut seen = IndexState::read(&path);
+        loop {
+            let woken = tokio::time::timeout(LOOK, self.wake.notified()).await.is_ok();
+            let state = IndexState::read(&path);
+            let is_due = self.generation().due.is_some_and(|due| due <= self.context.now());
+            if !woken && !is_due && state == seen {
+                continue;
+            }
+            match self.reload().await {
+                Ok(differs) => {
+                    seen = state;
+                    tracing::info!(generation = self.generation().id(), differs, "the catalog was read");
+                }
+                // A sync that moves the file, a store that is away: the next look tries again.
+                Err(error) => tracing::warn!(error = %Chain(&error), "the catalog could not be read"),
+            }
+        }
+    }
+
+    /// Asks for a new generation, without waiting for it.
+    pub(crate) fn wake(&self) {
+        self.wake.notify_one();
+    }
+
+    /// Records that a package that is listed is missing or damaged.
+    pub(crate) fn mark_damaged(&self, digest: Sha256Digest) {
+        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest) {
+            self.wake();
+        }
+    }
+
+    fn mark_repaired(&self, digest: Sha256Digest) {
+        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).remove(&digest) {
+            self.wake();
+        }
+    }
+
+    async fn make(&self) -> Result<Generation, ServingError> {
+        let mut present: HashMap<_, _> =
+            self.context.store().list().await?.into_iter().map(|package| (package.digest, package.size)).collect();
+        let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        present.retain(|digest, _| !damaged.contains(digest));
+        let keys = self.context.trust.keyring.ids();
+        let is_judged = self.context.trust.enforcement != Enforcement::Off;
+        let known = self.judged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let read = self.context.index().proven(move |index| read_facts(index, &present, &keys, &known)).await?;
+        let mut plugins = read.plugins;
+        if is_judged {
+            let states = self.judge(read.unjudged).await;
+            for stored in plugins
+                .iter_mut()
+                .flat_map(|plugin| &mut plugin.releases)
+                .flat_map(|release| release.stored.values_mut())
+            {
+                if let Some(state) = states.get(&stored.sha256) {
+                    stored.signature = *state;
+                }
+            }
+        }
+        let (policy, links) = (self.policy(), self.options.links.clone());
+        Ok(blocking(move || {
+            let served = plugins.into_iter().map(|facts| serve(facts, &policy)).collect();
+            Generation::new(served, links, read.synced_at)
+        })
+        .await)
+    }
+
+    fn policy(&self) -> Policy {
+        let trust = &self.context.trust;
+        Policy {
+            mode: self.options.mode,
+            enforcement: trust.enforcement,
+            unsigned: trust.unsigned.clone(),
+            minimum_age: self.options.minimum_age,
+            now: self.context.now(),
+        }
+    }
+
+    /// Evaluates the signatures of packages of which nobody recorded what they say, or whose key is not trusted now.
+    async fn judge(&self, unjudged: Vec<Unjudged>) -> HashMap<Sha256Digest, SignatureState> {
+        let mut states = HashMap::new();
+        for Unjudged { blob } in unjudged {
+            let (context, digest) = (self.context.clone(), blob.sha256);
+            let state = blocking(move || signature_of(&context, &blob)).await;
+            self.judged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, state);
+            states.insert(digest, state);
+        }
+        states
+    }
+}
+
+/// Returns what the signature of a package says. Reads all of it, and blocks.
+fn signature_of(context: &Context, blob: &Blob) -> SignatureState {
+    let Ok(mut verified) = read_verified(context, blob) else { return SignatureState::Invalid };
+    match context.trust.judge(&mut verified, None).map(|verdict| verdict.status) {
+        Ok(Status::Valid) => SignatureState::Valid,
+        Ok(Status::Unsigned) => SignatureState::Unsigned,
+        Ok(Status::Modified | Status::Invalid) | Err(_) => SignatureState::Invalid,
+    }
+}
+
+/// What shows that the index was written: the state of its file, and of its write-ahead log.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct IndexState([Option<FileState>; 2]);
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct FileState {
+    /// Device and number.
+    id: (u64, u64),
+    length: u64,
+    /// Seconds and nanoseconds.
+    changed: (i64, i64),
+}
+
+impl IndexState {
+    fn read(path: &Path) -> Self {
+        let log = PathBuf::from(format!("{}-wal", path.display()));
+        Self([FileState::read(path).ok(), FileState::read(&log).ok()])
+    }
+}
+
+impl FileState {
+    fn read(path: &Path) -> io::Result<Self> {
+        let found = fs::metadata(path)?;
+        let changed = (found.mtime(), found.mtime_nsec());
+        Ok(Self { id: (found.dev(), found.ino()), length: found.len(), changed })
+    }
+}
+
+/// Returns how long ago a catalog was synced.
+pub(crate) fn age(generation: &Generation, now: Timestamp) -> Option<Duration> {
+    let synced = generation.synced_at?;
+    let elapsed = now.as_milliseconds().saturating_sub(synced.as_milliseconds());
+    Some(Duration::from_millis(u64::try_from(elapsed).unwrap_or_default()))
+}

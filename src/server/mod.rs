@@ -1,0 +1,218 @@
+//! The mirror on the network: HTTP/1.1, and nothing else.
+//!
+//! *Invariant:* every answer has a status, a media type and, if it is a refusal, a `code` and a `message`; a panic is a 500
+//! and a number, never the end of the server. What is answered comes from one generation.
+//! *Not for:* what is listed (`mirror`), or how it is read (`ops::serving`).
+
+mod access_log;
+mod client;
+mod conditional;
+mod connection;
+mod guard;
+mod handlers;
+mod listener;
+mod metrics;
+mod refusal;
+mod reply;
+mod route;
+
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use futures_util::FutureExt as _;
+use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, body::Incoming, header};
+
+use self::{
+    access_log::AccessEntry,
+    metrics::Metrics,
+    refusal::{Kind, Refusal},
+    reply::{Asked, Body},
+    route::{Query, Route, route},
+};
+pub(crate) use self::{
+    access_log::{AccessLog, LineFormat},
+    guard::{Guarded, Guards, Token},
+    listener::Listening,
+};
+use crate::{
+    mirror::Coded,
+    ops::serving::{PackageFiles, Serving},
+};
+
+/// The longest address of a request, in bytes: 8 KiB.
+const ADDRESS: usize = 8 << 10;
+/// The largest header of a request, in bytes and in fields.
+const HEADER_BYTES: usize = 64 << 10;
+const HEADER_FIELDS: usize = 100;
+
+/// The methods that read.
+const READING: &str = "GET, HEAD, OPTIONS";
+
+/// How a mirror is served.
+#[derive(Debug)]
+pub(crate) struct ServerOptions {
+    /// Who may read and write.
+    pub guards: Guards,
+    /// How old the catalog may be while the mirror counts as ready.
+    pub max_age: Option<Duration>,
+    /// Where requests are logged.
+    pub log: Option<AccessLog>,
+    /// The answer to `ci/keys`.
+    pub keys: serde_json::Value,
+    /// Whether health and metrics are on an address of their own.
+    pub has_admin: bool,
+}
+
+/// A mirror that answers requests.
+#[derive(Debug)]
+pub(crate) struct Server {
+    serving: Arc<Serving>,
+    guards: Guards,
+    max_age: Option<Duration>,
+    log: Option<AccessLog>,
+    keys: Coded,
+    has_admin: bool,
+    metrics: Metrics,
+    files: PackageFiles,
+}
+
+/// Which of the two addresses a request came to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Face {
+    /// The one for everybody.
+    Public,
+    /// The one for health and metrics.
+    Admin,
+}
+
+impl Server {
+    /// Returns a mirror that serves what `serving` has.
+    pub(crate) fn new(serving: Arc<Serving>, options: ServerOptions) -> Self {
+        let ServerOptions { guards, max_age, log, keys, has_admin } = options;
+        let keys = Coded::from_json(&keys);
+        Self { serving, guards, max_age, log, keys, has_admin, metrics: Metrics::new(), files: PackageFiles::default() }
+    }
+
+    /// Counts a damaged package.
+    pub(crate) fn count_damage(&self) {
+        self.metrics.count_damage();
+    }
+
+    /// Answers a request; never fails, and never panics.
+    async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, face: Face) -> Response<Body> {
+        let started = Instant::now();
+        // No route reads a body.
+        let (parts, _) = request.into_parts();
+        let asked = Asked { method: &parts.method, headers: &parts.headers };
+        let route = route(parts.uri.path());
+        let client = client::kind(asked);
+        let mut token = None;
+        let answer = AssertUnwindSafe(self.answer_checked((asked, &parts.uri, face), &route, &mut token));
+        let answer = answer.catch_unwind().await.unwrap_or_else(|_| {
+            self.metrics.count_panic();
+            Err(Refusal::new(Kind::Internal, "the mirror failed to answer; the request can be repeated"))
+        });
+        let mut reply = answer.unwrap_or_else(|refusal| refused(&parts.method, &refusal));
+        // Data that nobody reads would be taken for the next request.
+        if has_body(&parts.headers) {
+            reply::set(&mut reply, header::CONNECTION, "close");
+        }
+        let status = reply.status().as_u16();
+        self.metrics.count(route.name(), status, client);
+        self.metrics.count_version(&client::asking(asked));
+        let length = reply.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        self.metrics.count_bytes(length.filter(|_| parts.method != Method::HEAD).unwrap_or_default());
+        if let Some(log) = &self.log {
+            log.write(&AccessEntry {
+                at: self.serving.context().now(),
+                peer,
+                method: parts.method.as_str(),
+                path: parts.uri.path(),
+                status,
+                route: route.name(),
+                client,
+                token,
+                agent: asked.header(header::USER_AGENT).unwrap_or_default(),
+                elapsed: started.elapsed(),
+            });
+        }
+        reply
+    }
+
+    async fn answer_checked(
+        &self,
+        (asked, uri, face): (Asked<'_>, &Uri, Face),
+        route: &Route,
+        token: &mut Option<String>,
+    ) -> handlers::Answer {
+        check_size(asked.headers, uri)?;
+        check_method(asked.method, asked.headers)?;
+        if asked.method == Method::OPTIONS {
+            let mut reply = reply::empty(StatusCode::NO_CONTENT);
+            reply::set(&mut reply, header::ALLOW, READING);
+            return Ok(reply);
+        }
+        let is_operation = matches!(route, Route::Health | Route::Ready | Route::Metrics);
+        match face {
+            Face::Admin => return self.operation(asked, route).await,
+            Face::Public if is_operation && self.has_admin => {
+                return Err(Refusal::not_found("health and metrics are on the address of `--admin-listen`"));
+            }
+            Face::Public => {}
+        }
+        *token = self.guards.admit(route, asked.header(header::AUTHORIZATION))?.map(str::to_owned);
+        self.answer(asked, route, &Query::parse(uri.query())).await
+    }
+}
+
+/// Returns a refusal with the headers that belong to its status.
+fn refused(method: &Method, refusal: &Refusal) -> Response<Body> {
+    let mut reply = reply::refusal(method, refusal);
+    let (name, value) = match refusal.status() {
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => (header::ALLOW, READING),
+        StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
+        StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "5"),
+        _ => return reply,
+    };
+    reply::set(&mut reply, name, value);
+    reply
+}
+
+/// Refuses what is too large. The HTTP library refuses what is larger still.
+fn check_size(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
+    let address = uri.path_and_query().map_or(0, |address| address.as_str().len());
+    if address > ADDRESS {
+        return Err(Refusal::new(Kind::AddressTooLong, format!("the address is longer than {ADDRESS} bytes")));
+    }
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if headers.len() > HEADER_FIELDS || bytes > HEADER_BYTES {
+        return Err(Refusal::new(Kind::HeaderTooLarge, "the header is larger than 64 KiB or has more than 100 fields"));
+    }
+    Ok(())
+}
+
+/// Refuses methods that write, and bodies that nobody expects.
+fn check_method(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+    if !connection::is_known(method) {
+        return Err(Refusal::new(Kind::Unknown, "the method is not known here"));
+    }
+    if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
+        return Err(Refusal::new(Kind::Method, format!("this can only be read: {READING}")));
+    }
+    if headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Refusal::new(Kind::BadRequest, "a request that reads has no body"));
+    }
+    if has_body(headers) {
+        return Err(Refusal::new(Kind::TooLarge, "a request that reads has no body"));
+    }
+    Ok(())
+}
+
+fn has_body(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH);
+    headers.contains_key(header::TRANSFER_ENCODING) || length.is_some_and(|length| length.as_bytes() != b"0")
+}
