@@ -14,13 +14,13 @@ use crate::{
 pub(super) struct Facts {
     pub(super) plugins: Vec<PluginFacts>,
     /// Packages of which it is not known what their signature says; they count as invalid until it is.
-    pub(super) unjudged: Vec<Unjudged>,
+    pub(super) unevaluated: Vec<Unevaluated>,
     pub(super) synced_at: Option<Timestamp>,
 }
 
 /// A package whose signature is to be evaluated.
 #[derive(Debug)]
-pub(super) struct Unjudged {
+pub(super) struct Unevaluated {
     pub(super) blob: Blob,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn read_facts(
             blobs.entry(blob.plugin.clone()).or_default().push(blob);
         }
     }
-    let mut reading = Reading { signers, keys, known, unjudged: Vec::new() };
+    let mut reading = Reading { signers, keys, known, unevaluated: Vec::new() };
     let mut plugins = Vec::new();
     for (id, number) in index.plugin_numbers()? {
         let Some(stored) = index.plugin(&id)? else { continue };
@@ -58,14 +58,14 @@ pub(super) fn read_facts(
         });
     }
     let synced_at = index.sources()?.into_iter().filter_map(|source| source.synced_at).max();
-    Ok(Facts { plugins, unjudged: reading.unjudged, synced_at })
+    Ok(Facts { plugins, unevaluated: reading.unevaluated, synced_at })
 }
 
 struct Reading<'a> {
     signers: HashMap<PackageKey, (Sha256Digest, String)>,
     keys: &'a [String],
     known: &'a HashMap<Sha256Digest, SignatureState>,
-    unjudged: Vec<Unjudged>,
+    unevaluated: Vec<Unevaluated>,
 }
 
 impl Reading<'_> {
@@ -79,7 +79,7 @@ impl Reading<'_> {
     fn package(&mut self, blob: &Blob) -> StoredFacts {
         let recorded = self.recorded(blob).or_else(|| self.known.get(&blob.sha256).copied());
         let signature = recorded.unwrap_or_else(|| {
-            self.unjudged.push(Unjudged { blob: blob.clone() });
+            self.unevaluated.push(Unevaluated { blob: blob.clone() });
             SignatureState::Invalid
         });
         StoredFacts {

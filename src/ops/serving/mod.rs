@@ -20,7 +20,7 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use self::facts::{Unjudged, read_facts};
+use self::facts::{Unevaluated, read_facts};
 pub(crate) use self::{files::PackageFiles, keys::published_keys};
 use super::{Context, stored_packages::read_verified};
 use crate::{
@@ -67,7 +67,7 @@ pub(crate) struct Serving {
     options: ServingOptions,
     current: watch::Sender<Arc<Generation>>,
     /// What signatures said that were evaluated here.
-    judged: Mutex<HashMap<Sha256Digest, SignatureState>>,
+    evaluated: Mutex<HashMap<Sha256Digest, SignatureState>>,
     /// Packages whose bytes are not those of their digest.
     damaged: Mutex<BTreeSet<Sha256Digest>>,
     /// Why the last generation could not be made.
@@ -79,8 +79,8 @@ impl Serving {
     /// Returns what serves an empty catalog until [`Serving::reload`] made the first generation.
     pub(crate) fn new(context: Context, options: ServingOptions) -> Self {
         let current = watch::Sender::new(Arc::new(Generation::new(Vec::new(), options.links.clone(), None)));
-        let (judged, damaged, fault, wake) = Default::default();
-        Self { context, options, current, judged, damaged, fault, wake }
+        let (evaluated, damaged, fault, wake) = Default::default();
+        Self { context, options, current, evaluated, damaged, fault, wake }
     }
 
     /// Returns the generation that is served now; it stays whole as long as it is held.
@@ -170,12 +170,12 @@ impl Serving {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone();
         present.retain(|digest, _| !damaged.contains(digest));
         let keys = self.context.trust.keyring.ids();
-        let is_judged = self.context.trust.enforcement != Enforcement::Off;
-        let known = self.judged.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let is_evaluated = self.context.trust.enforcement != Enforcement::Off;
+        let known = self.evaluated.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let read = self.context.index().proven(move |index| read_facts(index, &present, &keys, &known)).await?;
         let mut plugins = read.plugins;
-        if is_judged {
-            let states = self.judge(read.unjudged).await;
+        if is_evaluated {
+            let states = self.evaluate(read.unevaluated).await;
             for stored in plugins
                 .iter_mut()
                 .flat_map(|plugin| &mut plugin.releases)
@@ -206,12 +206,12 @@ impl Serving {
     }
 
     /// Evaluates the signatures of packages of which nobody recorded what they say, or whose key is not trusted now.
-    async fn judge(&self, unjudged: Vec<Unjudged>) -> HashMap<Sha256Digest, SignatureState> {
+    async fn evaluate(&self, unevaluated: Vec<Unevaluated>) -> HashMap<Sha256Digest, SignatureState> {
         let mut states = HashMap::new();
-        for Unjudged { blob } in unjudged {
+        for Unevaluated { blob } in unevaluated {
             let (context, digest) = (self.context.clone(), blob.sha256);
             let state = blocking(move || signature_of(&context, &blob)).await;
-            self.judged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, state);
+            self.evaluated.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, state);
             states.insert(digest, state);
         }
         states
@@ -221,7 +221,7 @@ impl Serving {
 /// Returns what the signature of a package says. Reads all of it, and blocks.
 fn signature_of(context: &Context, blob: &Blob) -> SignatureState {
     let Ok(mut verified) = read_verified(context, blob) else { return SignatureState::Invalid };
-    match context.trust.judge(&mut verified, None).map(|verdict| verdict.status) {
+    match context.trust.evaluate(&mut verified, None).map(|verdict| verdict.status) {
         Ok(Status::Valid) => SignatureState::Valid,
         Ok(Status::Unsigned) => SignatureState::Unsigned,
         Ok(Status::Modified | Status::Invalid) | Err(_) => SignatureState::Invalid,
