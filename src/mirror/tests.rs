@@ -31,13 +31,18 @@ fn digests(byte: u8) -> Digests {
     Digests { sha256: Some(Sha256Digest::from_bytes([byte; 32])), md5: None }
 }
 
+/// Returns digests that differ by the platform.
+fn digests_of(platform: &str) -> Digests {
+    digests(u8::try_from(platform.len()).expect("short"))
+}
+
 /// Returns a release with a package for each platform, of which those of `stored` are in the store.
 fn release(version: &str, range: Option<&str>, platforms: &[&str], stored: &[&str]) -> ReleaseFacts {
     let platform = |text: &&str| text.parse::<Platform>().expect("a platform");
-    let package = |text: &&str| (platform(text), Package { digests: digests(text.len() as u8), size: Some(9) });
+    let package = |text: &&str| (platform(text), Package { digests: digests_of(text), size: Some(9) });
     let packages: BTreeMap<_, _> = platforms.iter().map(package).collect();
     let of_store = |text: &&str| {
-        let digests = digests(text.len() as u8);
+        let digests = digests_of(text);
         let sha256 = digests.sha256.expect("set");
         let facts = StoredFacts {
             sha256,
