@@ -21,12 +21,23 @@ pub struct Observation {
     /// `/api/health`; `None` if it was not requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub grafana: Option<Probe>,
+    /// Whether `/api/plugins/errors` could be read; `None` if it was not requested.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub load_errors: Option<Probe>,
     /// The plugins of the plan.
     pub plugins: BTreeMap<PluginId, PluginSeen>,
     /// The data sources of those plugins, by organisation and uid (`1/abc`), or by name if there is no uid.
     pub data_sources: BTreeMap<String, DataSourceSeen>,
+    /// How many more data sources there are: so many that they are not looked at.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub data_sources_left_out: usize,
     /// The custom commands, in the order of the policy.
     pub commands: Vec<Probe>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference in")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 impl Observation {
@@ -115,6 +126,7 @@ impl Gate<'_> {
             problems.extend(evaluate_grafana(self.baseline.grafana.as_ref(), seen.grafana.as_ref()));
         }
         if self.checks.contains(&HealthCheck::Plugin) {
+            problems.extend(evaluate_load_errors(self.baseline.load_errors.as_ref(), seen.load_errors.as_ref()));
             for (id, version) in self.wanted {
                 let (before, now) = (self.baseline.plugins.get(id), seen.plugins.get(id));
                 problems.extend(evaluate_plugin(id, version.as_ref(), before, now));
@@ -185,12 +197,17 @@ impl Gate<'_> {
             _ => {}
         };
         note("the health of the workspace", seen.grafana.as_ref());
+        note("which plugins were not loaded", seen.load_errors.as_ref());
         for (id, plugin) in &seen.plugins {
             note(&format!("the health of {id}"), plugin.health.as_ref());
         }
         for source in seen.data_sources.values() {
             let name = format!("the data source {} of {}", printable(&source.name), source.plugin);
             note(&name, Some(&source.health));
+        }
+        if seen.data_sources_left_out > 0 {
+            let (left_out, most) = (seen.data_sources_left_out, seen.data_sources.len());
+            notes.push(format!("{left_out} more data sources were not checked: at most {most} are"));
         }
         notes
     }
@@ -204,6 +221,15 @@ fn evaluate_grafana(before: Option<&Probe>, now: Option<&Probe>) -> Option<Strin
         now => now.problem()?,
     };
     Some(format!("the workspace is unhealthy: {}", printable(reason)))
+}
+
+/// A list that was there before the change, and is not now, says of no plugin that it was loaded.
+fn evaluate_load_errors(before: Option<&Probe>, now: Option<&Probe>) -> Option<String> {
+    let reason = match now? {
+        Probe::NotOffered(answer) if before == Some(&Probe::Healthy) => answer,
+        now => now.problem()?,
+    };
+    Some(format!("which plugins were not loaded cannot be read: {}", printable(reason)))
 }
 
 fn evaluate_plugin(
@@ -417,6 +443,39 @@ mod tests {
         let notes = Gate::not_checked(&Observation { plugins: now.plugins, ..with_grafana(not_offered()) });
         assert_eq!(notes.len(), 2, "{notes:?}");
         assert!(notes[0].contains("does not offer it (400)"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_list_of_errors_that_is_gone_fails_and_one_that_was_never_there_is_named() {
+        let with = |load_errors: Probe| Observation { load_errors: Some(load_errors), ..Observation::default() };
+        assert_eq!(problems_alone(&with(Probe::Healthy), &with(not_offered())), 1);
+        assert_eq!(problems_alone(&with(not_offered()), &with(not_offered())), 0);
+        assert_eq!(problems_alone(&with(Probe::Healthy), &with(Probe::Healthy)), 0);
+        let notes = Gate::not_checked(&with(not_offered()));
+        assert!(notes[0].starts_with("which plugins were not loaded was not checked"), "{notes:?}");
+    }
+
+    #[test]
+    fn a_forbidden_question_is_reported_as_not_checked_and_is_neither_healthy_nor_a_failure() {
+        let sources = with_source(Probe::Forbidden, None).data_sources;
+        let seen = Observation { data_sources: sources, ..with_plugin(seen("1.1.0", Probe::Forbidden)) };
+        let notes = Gate::not_checked(&seen);
+        assert_eq!(
+            notes,
+            [
+                "the health of acme-clock-panel was not checked: the token may not read it",
+                "the data source metrics of acme-clock-panel was not checked: the token may not read it",
+            ]
+        );
+        assert_eq!(problems_of_version(&Observation::default(), &seen, Some("1.1.0")), 0);
+        // What was forbidden before is no baseline that excuses an unhealthy answer.
+        assert_eq!(problems_of_version(&seen, &with_plugin(self::seen("1.1.0", ill())), Some("1.1.0")), 1);
+    }
+
+    #[test]
+    fn data_sources_beyond_the_limit_are_named() {
+        let seen = Observation { data_sources_left_out: 7, ..with_source(Probe::Healthy, None) };
+        assert_eq!(Gate::not_checked(&seen), ["7 more data sources were not checked: at most 1 are"]);
     }
 
     #[test]

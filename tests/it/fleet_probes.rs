@@ -11,7 +11,7 @@ use plugport::exposed::{
     },
     model::{Credential, PluginId, Secret},
     net::{Client, Method, NetSettings, Site},
-    rollout::{HealthCheck, Observation, Probe},
+    rollout::{Gate, HealthCheck, Observation, Probe},
 };
 use serde_json::json;
 
@@ -19,6 +19,7 @@ use crate::support::{
     fake_grafana::{
         FakeGrafana,
         catalog::FakeCatalog,
+        face::Face,
         fault::Fault,
         fleet::{FakeWorkspace, WorkspaceSetup},
     },
@@ -273,5 +274,107 @@ async fn every_organisation_that_leaves_no_trace_is_looked_at_when_asked_for() {
         assert_eq!(seen.data_sources.keys().collect::<Vec<_>>(), wanted);
         assert_eq!(fake.using(), 1);
         assert!(!paths(&fake).iter().any(|path| path.contains("/using/")));
+    }
+}
+
+/// The list of errors is optional, but a page in its place is not an empty list.
+#[tokio::test]
+async fn a_web_page_in_place_of_the_list_of_errors_does_not_count_as_no_errors() {
+    let page = || Fault::on("GET", "/api/plugins/errors").body("<html>Sign in</html>").content_type("text/html");
+    let never = workspace("12.1.0");
+    never.fault(page());
+    let seen = observe(&never).await;
+    assert!(matches!(seen.load_errors, Some(Probe::NotOffered(_))), "{seen:?}");
+    assert!(Gate::not_checked(&seen)[0].starts_with("which plugins were not loaded was not checked"));
+    // Where it was offered before, a page is no answer.
+    let workspace = workspace("12.1.0");
+    let grafana = grafana_with(&workspace, CANARY);
+    let seen = grafana.observe(&look()).await.expect("seen");
+    assert_eq!((seen.load_errors, seen.plugins[&id(PLUGIN)].error.as_deref()), (Some(Probe::Healthy), None));
+    workspace.fault(page());
+    let seen = grafana.observe(&look()).await.expect("seen");
+    let plugin = &seen.plugins[&id(PLUGIN)];
+    assert!(plugin.error.is_some() && matches!(plugin.health, Some(Probe::NoAnswer(_))), "{plugin:?}");
+}
+
+#[tokio::test]
+async fn settings_that_ask_for_another_try_are_no_answer_and_asked_again() {
+    for (status, body) in [(408, "{}"), (408, "slow"), (429, r#"{"message":"later"}"#), (429, "later")] {
+        let workspace = workspace("9.4.7");
+        workspace.fault(Fault::on("GET", "/api/health").status(400).body("Bad Request: Not allowed."));
+        workspace.fault(Fault::on("GET", "/api/frontend/settings").status(status).body(body).times(1));
+        let grafana = grafana_with(&workspace, CANARY);
+        let seen = grafana.observe(&look()).await.expect("seen");
+        assert!(matches!(seen.grafana, Some(Probe::NoAnswer(_))) && seen.is_incomplete(), "{status} {body}: {seen:?}");
+        assert_eq!(grafana.observe(&look()).await.expect("seen").grafana, Some(Probe::Healthy), "{status} {body}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_in_the_state_of_the_database_and_in_error_codes_are_masked() {
+    let workspace = workspace("12.1.0");
+    let state = format!(r#"{{"database":"failing {CANARY}","version":"12.1.0"}}"#);
+    workspace.fault(Fault::on("GET", "/api/health").status(503).body(state));
+    let code = format!(r#"[{{"pluginId":"{PLUGIN}","errorCode":"{CANARY}"}}]"#);
+    workspace.fault(Fault::on("GET", "/api/plugins/errors").body(code));
+    let seen = observe(&workspace).await;
+    let text = format!("{seen:?}");
+    assert!(!text.contains("canary-") && text.matches("****").count() >= 2, "{text}");
+}
+
+#[tokio::test]
+async fn data_sources_beyond_five_hundred_are_counted_and_named() {
+    let workspace = workspace("12.1.0");
+    for number in 0..502 {
+        workspace.data_source(&format!("more{number}"), PLUGIN);
+    }
+    let look = ProbeTargets { plugins: [(id(PLUGIN), ProbeHints::default())].into(), ..look() };
+    let seen = grafana_with(&workspace, CANARY).observe(&look).await.expect("seen");
+    assert_eq!((seen.data_sources.len(), seen.data_sources_left_out), (500, 3));
+    assert_eq!(Gate::not_checked(&seen), ["3 more data sources were not checked: at most 500 are"]);
+}
+
+fn faced(face: Face) -> FakeWorkspace {
+    let mut catalog = FakeCatalog::new();
+    catalog.add(FakePlugin::new(PLUGIN, "1.0.0").backend("gpx_sql"));
+    catalog.add(FakePlugin::new("acme-clock-panel", "1.0.0"));
+    let workspace = FakeGrafana::workspace_as("prod", face, catalog).token(CANARY).start();
+    workspace.preinstalled(PLUGIN, "1.0.0");
+    workspace.preinstalled("acme-clock-panel", "1.0.0");
+    workspace
+}
+
+/// From 11.1 on the list of errors has it; before, only the package tells it from a plugin without a backend.
+#[tokio::test]
+async fn a_backend_that_did_not_start_is_named_by_the_list_of_errors_from_11_1_on() {
+    for (face, error) in [
+        (Face::V9_4, None),
+        (Face::V10_4, None),
+        (Face::V11_2, Some("failedBackendStart")),
+        (Face::V12_1, Some("failedBackendStart")),
+        (Face::V13, Some("failedBackendStart")),
+    ] {
+        let workspace = faced(face);
+        workspace.backend_does_not_start(PLUGIN);
+        let seen = observe(&workspace).await;
+        let plugin = &seen.plugins[&id(PLUGIN)];
+        assert_eq!((plugin.installed, plugin.error.as_deref()), (true, error), "{face:?}: {plugin:?}");
+        assert!(matches!(plugin.health, Some(Probe::Unhealthy(_))), "{face:?}: {plugin:?}");
+    }
+}
+
+/// The package is not known: the server's own word has to do.
+#[tokio::test]
+async fn a_plugin_without_a_backend_is_told_from_an_ill_one_by_the_message_id_from_11_1_on() {
+    for (face, is_told) in
+        [(Face::V9_4, false), (Face::V10_4, false), (Face::V11_2, true), (Face::V12_1, true), (Face::V13, true)]
+    {
+        let workspace = faced(face);
+        let panel = id("acme-clock-panel");
+        let look = ProbeTargets { plugins: [(panel.clone(), ProbeHints::default())].into(), ..look() };
+        let seen = grafana_with(&workspace, CANARY).observe(&look).await.expect("seen");
+        let health = seen.plugins[&panel].health.clone().expect("it was asked");
+        assert_eq!(health == Probe::Unsupported, is_told, "{face:?}: {health:?}");
+        assert_eq!(matches!(health, Probe::Unhealthy(_)), !is_told, "{face:?}: {health:?}");
     }
 }

@@ -12,6 +12,7 @@ use crate::world::{World, outcomes};
 const CLOCK: &str = "acme-clock-panel";
 const MAP: &str = "acme-map-panel";
 const SEA: &str = "acme-sea-app";
+const TIDES: &str = "acme-tides-datasource";
 const INSTALL: &str = "/api/plugins/acme-clock-panel/install";
 
 fn catalog() -> FakeCatalog {
@@ -19,6 +20,7 @@ fn catalog() -> FakeCatalog {
         .publish(FakePlugin::new(CLOCK, "1.0.0").grafana_dependency(">=7.0.0"))
         .publish(FakePlugin::new(CLOCK, "2.0.0").grafana_dependency(">=7.0.0"))
         .publish(FakePlugin::new(MAP, "3.0.0").grafana_dependency(">=7.0.0"))
+        .publish(FakePlugin::new(TIDES, "1.0.0").grafana_dependency(">=7.0.0").backend("gpx_tides"))
         .publish(FakePlugin::new(SEA, "1.0.0").grafana_dependency(">=7.0.0"))
 }
 
@@ -148,4 +150,16 @@ fn a_plugin_that_a_server_brought_along_is_named_by_undo() {
     assert!(!server.installed().contains_key(SEA));
     let note = document["results"][0]["note"].as_str().unwrap_or_default();
     assert!(note.starts_with("installed now and not before: acme-map-panel ("), "{document}");
+}
+
+#[test]
+fn a_health_that_may_not_be_read_is_reported_as_not_checked() {
+    let (world, server) = locked(Face::V12_1, TIDES, "");
+    server.fault(Fault::on("GET", &format!("/api/plugins/{TIDES}/health")).status(403));
+    let document = world.json(0, &["apply", "--yes"]);
+    let remarks = document["remarks"].to_string();
+    assert!(
+        remarks.contains("the health of acme-tides-datasource was not checked: the token may not read it"),
+        "{document}"
+    );
 }

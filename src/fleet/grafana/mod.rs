@@ -43,6 +43,7 @@ use crate::{
     json::{self, JsonError, KeyComparison, Limits},
     model::{GrafanaVersion, PluginId, Presence},
     net::{Form, Method, NetError, Reply, Site},
+    rollout::Probe,
 };
 use identity::IdentityAnswers;
 
@@ -54,6 +55,8 @@ pub struct Grafana {
     pub(in crate::fleet) changing: Arc<Mutex<()>>,
     /// The version, once it was read.
     pub(in crate::fleet) version: Arc<OnceLock<GrafanaVersion>>,
+    /// Whether the server offers the list of plugins that were not loaded, once it was requested.
+    lists_load_errors: Arc<OnceLock<bool>>,
     /// The root URL that the server reports, once it was read.
     root_url: Arc<OnceCell<String>>,
     /// Under which name, and where to, answers with 429 are reported.
@@ -80,6 +83,7 @@ impl Grafana {
             service,
             changing: Arc::default(),
             version: Arc::default(),
+            lists_load_errors: Arc::default(),
             root_url: Arc::default(),
             throttled: None,
         }
@@ -283,13 +287,39 @@ impl Grafana {
         }
     }
 
-    /// Returns the error codes of plugins that were not loaded; servers without that endpoint have none.
+    /// Returns the error codes of plugins that were not loaded; servers and gateways that do not offer the list have none.
+    /// What is not that list where it was offered before is an error: a page of a proxy says nothing of plugins.
     async fn errors(&self) -> Result<BTreeMap<String, String>, WorkspaceError> {
         match self.get("broken plugins", &["api", "plugins", "errors"], &[]).await {
-            Ok(answer) => wire::errors(&answer),
-            Err(error) if error.status() != Some(401) && error.is_not_offered() => Ok(BTreeMap::new()),
+            Ok(answer) => {
+                let listed = wire::errors(&answer)?;
+                self.lists_load_errors.get_or_init(|| true);
+                Ok(listed)
+            }
+            Err(error) if error.status() != Some(401) && error.is_not_offered() => {
+                if *self.lists_load_errors.get_or_init(|| false) { Err(error) } else { Ok(BTreeMap::new()) }
+            }
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns whether the list of plugins that were not loaded could be read; `None` before it was requested.
+    fn load_errors_probe(&self) -> Option<Probe> {
+        self.lists_load_errors.get().map(|is_offered| match is_offered {
+            true => Probe::Healthy,
+            false => Probe::NotOffered("`/api/plugins/errors` is not there".to_owned()),
+        })
+    }
+
+    /// Returns whether an answer about the health of a plugin, which is not in the list of errors, says that it has no
+    /// backend: from 11.1 on that list has the backends that did not start, which are answered the same.
+    fn says_no_backend(&self, answer: &Value) -> bool {
+        let is_unavailable = answer.get("messageId").and_then(Value::as_str) == Some("plugin.unavailable");
+        let lists_backends = self.version.get().is_some_and(|version| {
+            let semver = version.semver();
+            (semver.major, semver.minor) >= (11, 1)
+        });
+        is_unavailable && lists_backends && self.lists_load_errors.get() == Some(&true)
     }
 
     async fn get(&self, what: &'static str, path: &[&str], query: &[(&str, &str)]) -> Result<Value, WorkspaceError> {

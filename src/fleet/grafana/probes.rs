@@ -69,8 +69,14 @@ impl Grafana {
     /// An error is a refused token ([`WorkspaceError::Refused`] with status 401): nothing that follows would be answered.
     /// Source: protocol page 5.3; Data Source API, "Check data source health" and "Query a data source".
     pub async fn observe(&self, look: &ProbeTargets) -> Result<Observation, WorkspaceError> {
-        let mut asker =
-            Prober { grafana: self, silent: 0, silent_in_all: 0, version: None, without_backend: BTreeSet::new() };
+        let mut asker = Prober {
+            grafana: self,
+            silent: 0,
+            silent_in_all: 0,
+            version: None,
+            without_backend: BTreeSet::new(),
+            left_out: 0,
+        };
         let mut seen = Observation::default();
         if look.checks.contains(&HealthCheck::Grafana) {
             seen.grafana = Some(asker.server_health().await?);
@@ -80,10 +86,12 @@ impl Grafana {
                 let plugin = asker.plugin(id, known).await?;
                 seen.plugins.insert(id.clone(), plugin);
             }
+            seen.load_errors = self.load_errors_probe().filter(|_| !look.plugins.is_empty());
         }
         let sources = look.plugins.values().any(|known| known.is_data_source != Some(false));
         if sources && look.checks.contains(&HealthCheck::Datasources) {
             seen.data_sources = asker.all_data_sources(look).await?;
+            seen.data_sources_left_out = asker.left_out;
         }
         Ok(seen)
     }
@@ -133,11 +141,20 @@ struct Prober<'a> {
     version: Option<GrafanaVersion>,
     /// Plugins whose installed version has no backend: their data sources have no health either.
     without_backend: BTreeSet<PluginId>,
+    /// Data sources beyond the limit.
+    left_out: usize,
 }
 
 impl Prober<'_> {
     fn is_given_up(&self) -> bool {
         self.silent >= MAX_SILENT || self.silent_in_all >= MAX_SILENT_IN_ALL
+    }
+
+    fn learn(&mut self, version: Option<GrafanaVersion>) {
+        if let Some(version) = &version {
+            self.grafana.version.get_or_init(|| version.clone());
+        }
+        self.version = version;
     }
 
     fn note_silence(&mut self) {
@@ -203,7 +220,7 @@ impl Prober<'_> {
             HealthAnswer::NotOffered(why) => return self.server_settings(&why).await,
             HealthAnswer::OtherPage => return self.server_settings(OTHER_PAGE).await,
         };
-        self.version = wire::health_version(&document);
+        self.learn(wire::health_version(&document));
         match document.get("database").and_then(Value::as_str) {
             Some("ok") if status < 300 => Ok(Probe::Healthy),
             Some(state) => {
@@ -221,7 +238,7 @@ impl Prober<'_> {
         let path = ["api", "frontend", "settings"];
         Ok(match self.request(self.grafana, &path, None).await? {
             HealthAnswer::Json(status, settings, _) if status < 300 && settings.get("buildInfo").is_some() => {
-                self.version = wire::settings_version(&settings);
+                self.learn(wire::settings_version(&settings));
                 Probe::Healthy
             }
             HealthAnswer::Json(status, _, message) if status >= 500 || matches!(status, 408 | 429) => {
@@ -257,7 +274,15 @@ impl Prober<'_> {
         } else {
             let path = ["api", "plugins", id.as_str(), "health"];
             let answer = self.request(self.grafana, &path, None).await?;
-            self.grafana.health_probe(answer)
+            let unknown = has_backend.is_none() && seen.error.is_none();
+            if unknown
+                && matches!(&answer, HealthAnswer::Json(_, document, _) if self.grafana.says_no_backend(document))
+            {
+                self.without_backend.insert(id.clone());
+                Probe::Unsupported
+            } else {
+                self.grafana.health_probe(answer)
+            }
         });
         Ok(seen)
     }
@@ -339,7 +364,8 @@ impl Prober<'_> {
         for source in sources {
             let Some((id, known)) = look.plugins.iter().find(|(id, _)| id.as_str() == source.plugin) else { continue };
             if seen.len() >= MAX_SOURCES {
-                break;
+                self.left_out += 1;
+                continue;
             }
             let key = format!("{organisation}/{}", source.uid.as_ref().unwrap_or(&source.name));
             let health = if self.without_backend.contains(id) {
