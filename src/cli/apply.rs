@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     blocking::run_blocking,
+    diagnostic::Kind,
     model::{Selector, WorkspaceName},
     ops::{
         plan::{current_lock, saved},
@@ -56,15 +57,15 @@ pub(super) struct Carrying {
 
 impl ApplyArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let (plan, mut problems) = if let Some(path) = &self.plan {
-            (saved(path).await?, Vec::new())
+        let (plan, mut problems, unread) = if let Some(path) = &self.plan {
+            (saved(path).await?, Vec::new(), None)
         } else {
             let planned = plan::make(session, self.on.as_ref()).await?;
-            let problems = plan::problems(&planned);
-            (planned.plan, problems)
+            let (problems, unread) = (plan::problems(&planned), planned.kind_of_nothing());
+            (planned.plan, problems, unread)
         };
         if plan.is_empty() {
-            return Ok(nothing(&plan, problems));
+            return Ok(nothing(&plan, problems, unread));
         }
         if self.plan.is_none() {
             self.confirm(session, &plan).await?;
@@ -134,7 +135,7 @@ pub(super) async fn members(session: &Session, plan: &Plan) -> Result<Members, F
 }
 
 /// Returns what there is to say of a plan that changes nothing.
-fn nothing(plan: &Plan, problems: Vec<String>) -> Report {
+fn nothing(plan: &Plan, problems: Vec<String>, unread: Option<Kind>) -> Report {
     let text = if plan.blocked.is_empty() {
         "nothing to do: every workspace is as it should be\n".to_owned()
     } else {
@@ -144,7 +145,7 @@ fn nothing(plan: &Plan, problems: Vec<String>) -> Report {
         document: render::empty(plan),
         text,
         problems,
-        kind: (!plan.blocked.is_empty()).then_some(crate::diagnostic::Kind::Failed),
+        kind: unread.or((!plan.blocked.is_empty()).then_some(Kind::Failed)),
         ..Report::default()
     }
 }

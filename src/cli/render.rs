@@ -100,6 +100,7 @@ fn sentence(plan: &Plan, record: &Record) -> Option<String> {
             None => format!("wave {}", wave + 1),
         },
         Record::WaveDone { wave } => format!("wave {} is through", wave + 1),
+        Record::Skipped { workspace, reason } => format!("skipped: {workspace}: {reason}"),
         Record::Throttled { workspace, until } => {
             format!("{workspace}: it asks for fewer calls, so nothing new begins there before {}", clock_time(*until))
         }
@@ -218,6 +219,9 @@ pub(super) fn report(outcome: &RolloutOutcome, kind: Option<Kind>) -> Report {
     let blocked = |one: &crate::rollout::Blocked| format!("skipped: {}: {}: {}", one.workspace, one.plugin, one.reason);
     problems.extend(outcome.blocked.iter().map(blocked));
     hints.extend(outcome.blocked.iter().filter_map(|one| one.hint.clone()));
+    if outcome.stopped == StopReason::Finished(Ending::Unknown) {
+        hints.insert(format!("once the workspaces respond, `plugport rollout resume {id}` reads what is not known"));
+    }
     if let StopReason::Paused(reason) = &outcome.stopped {
         problems.push(format!("failed: paused: {reason}"));
         hints.insert(format!("once that is set right, {}", next_steps(id)));

@@ -16,7 +16,7 @@ use crate::{
     blocking::run_blocking,
     journal::{RolloutHolder, RolloutSummary},
     ops::rollout::{self, Members, RolloutContext, RolloutHistory, RolloutRequest},
-    rollout::{WaveState, WaveStatus},
+    rollout::{Ending, WaveState, WaveStatus},
 };
 
 /// Show, continue, roll back or end rollouts
@@ -229,6 +229,10 @@ fn next(history: &RolloutHistory) -> Vec<String> {
             );
             paused.into_iter().chain([ways]).collect()
         }
+        (_, Some(Ending::Unknown)) => vec![format!(
+            "`plugport rollout resume {id}` reads what is not known and changes nothing, `plugport rollout undo {id}` rolls \
+             it back"
+        )],
         (_, Some(ending)) if render::can_be_undone(ending) => {
             vec![format!("`plugport rollout undo {id}` rolls it back")]
         }

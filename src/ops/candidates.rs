@@ -175,6 +175,31 @@ pub(crate) fn stopped(
     Ok((!alerts.is_empty()).then_some(LookupError::Stopped { plugin, version, alerts }))
 }
 
+/// Returns in words that upstream withdrew a version; `None` if it did not, or never had it.
+pub(crate) fn withdrawn(
+    index: &Index,
+    plugin: &PluginId,
+    version: &PluginVersion,
+) -> Result<Option<String>, IndexError> {
+    let Some(stored) = index.plugin(plugin)? else { return Ok(None) };
+    let releases = index.releases(plugin)?;
+    let exact = releases.iter().find(|one| one.release.version == *version);
+    let Some(found) = exact.or_else(|| releases.iter().find(|one| one.release.version.same_release(version))) else {
+        return Ok(None);
+    };
+    Ok(match (found.withdrawn_at, stored.withdrawn_at) {
+        (Some(at), _) => Some(format!("upstream withdrew {version}: it is not in the catalog since {}", at.date())),
+        (None, Some(at)) => Some(format!("upstream withdrew the plugin: it is not in the catalog since {}", at.date())),
+        (None, None) if found.release.status == PluginStatus::Deleted => Some(format!("upstream deleted {version}")),
+        (None, None) => None,
+    })
+}
+
+/// Returns what to do about a version that upstream withdrew and the lock has.
+pub(crate) fn withdrawn_hint(plugin: &PluginId) -> String {
+    format!("run `plugport lock --upgrade {plugin}`, then plan again")
+}
+
 /// Returns the releases of a plugin for the resolver; those of a withdrawn plugin are withdrawn.
 pub(crate) fn candidates(plugin: &StoredPlugin, releases: &[StoredRelease]) -> Vec<Candidate> {
     let withdrawn = plugin.withdrawn_at.is_some();

@@ -19,9 +19,14 @@ use crate::{
         directory::FolderLock,
         target::{PackageSource, Refusal, UnmanagedFiles},
     },
-    index::IndexError,
+    index::{Index, IndexError},
     model::{FileDigests, PluginId},
-    ops::{Context, blocking, stored_packages::read_verified, unmanaged_files},
+    ops::{
+        Context, blocking,
+        candidates::{self, LookupError},
+        stored_packages::read_verified,
+        unmanaged_files,
+    },
     signature::{Enforcement, PolicyError},
     store::StoreError,
     upstream::PackageName,
@@ -40,6 +45,9 @@ pub(crate) enum PackageError {
         /// The plugin.
         plugin: PluginId,
     },
+    /// Alerts stop it until they are accepted.
+    #[error(transparent)]
+    Stopped(#[from] LookupError),
     /// The package was refused.
     #[error("the package in the store is refused")]
     Verify(#[from] VerifyError),
@@ -58,7 +66,7 @@ pub(crate) enum PackageError {
 }
 
 diagnose!(PackageError {
-    forward Policy, Store, Index;
+    forward Stopped, Policy, Store, Index;
     NoPackage(name) => Kind::Failed,
         format!("run `plugport fetch {}@{} --platform {}`", name.plugin, name.version, name.platform);
     Unchecked => Kind::Integrity,
@@ -99,6 +107,10 @@ impl Permits {
         package: Option<&PackageName>,
     ) -> Result<Option<String>, PackageError> {
         let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(name) = package.cloned() {
+            // An alert may be newer than what is known.
+            self.context.index().read(move |index| refuse_stopped(index, &name)).await?;
+        }
         if let Some(warning) = package.and_then(|package| known().get(package).cloned()) {
             return Ok(warning);
         }
@@ -125,6 +137,17 @@ impl Permits {
             Err(PackageError::NoPackage(_)) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Returns the warning about a package that a folder may get, or why it must not.
+    pub(in crate::ops) async fn check_for_folder(
+        &self,
+        plugin: &PluginId,
+        package: Option<&PackageName>,
+    ) -> Result<Option<String>, PackageError> {
+        let source = self.package(plugin, package.cloned());
+        let permit = blocking(move || source.evaluate_for(None)).await?;
+        Ok(permit.warning.map(|warning| Chain(&warning).to_string()))
     }
 
     /// Returns the source of the package for one change.
@@ -158,7 +181,10 @@ impl StoredPackage {
     fn verified(&self) -> Result<Verified, PackageError> {
         let context = self.context();
         let Some(name) = &self.package else { return Err(PackageError::Unchecked { plugin: self.plugin.clone() }) };
-        let blob = context.index().read_blocking(|index| index.blob(&name.plugin, &name.version, &name.platform))?;
+        let blob = context.index().read_blocking(|index| {
+            refuse_stopped(index, name)?;
+            Ok::<_, PackageError>(index.blob(&name.plugin, &name.version, &name.platform)?)
+        })?;
         let blob = blob.ok_or_else(|| PackageError::NoPackage(name.clone()))?;
         Ok(read_verified(context, &blob)?)
     }
@@ -190,6 +216,14 @@ impl StoredPackage {
             Enforcement::Warn if unsigned => Ok(Some(PolicyError::Unsigned(self.plugin.clone()))),
             _ => Ok(None),
         }
+    }
+}
+
+/// Refuses a version that an open alert stops.
+fn refuse_stopped(index: &Index, name: &PackageName) -> Result<(), PackageError> {
+    match candidates::stopped(index, &name.plugin, &name.version)? {
+        Some(stopped) => Err(stopped.into()),
+        None => Ok(()),
     }
 }
 

@@ -29,7 +29,8 @@ pub enum Record {
         /// Who: `user@host`, pid.
         by: String,
     },
-    /// Somebody resumed it; the outcome of tasks that were running before is in doubt.
+    /// Somebody resumed it; the outcome of tasks that were running before is in doubt. A rollout that is over with an unknown
+    /// outcome is only read: what cannot be settled stays unknown.
     Resumed {
         /// Who.
         by: String,
@@ -59,6 +60,14 @@ pub enum Record {
     WaveDone {
         /// Its place, from 0.
         wave: usize,
+    },
+    /// A workspace is left alone until the rollout is taken up again: it cannot be reached, or the manifest does not have
+    /// it. It does not count as failed, and the others go on.
+    Skipped {
+        /// The workspace.
+        workspace: WorkspaceName,
+        /// Why.
+        reason: String,
     },
     /// A workspace answered with 429; nothing new begins on the workspaces of its account before then.
     Throttled {

@@ -194,7 +194,7 @@ fn without_a_way_back_nothing_begins_unless_that_is_accepted() {
     let fleet = Fleet::new("");
     fleet.world.upstream.catalog(|catalog| catalog.withdraw(CLOCK, "1.1.0"));
     fleet.world.run(&["sync"]);
-    let output = fleet.world.run(&["apply", "--yes"]).expect_code(1);
+    let output = fleet.world.run(&["apply", "--yes"]).expect_code(4);
     output.expect_stderr("acme-clock-panel@1.1.0 for east").expect_stderr("--no-way-back");
     fleet.expect_former();
     fleet.world.run(&["apply", "--yes", "--no-way-back"]).expect_code(0);

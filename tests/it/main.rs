@@ -45,6 +45,7 @@ mod old_files;
 mod others_files;
 mod provisioning;
 mod readme;
+mod rollout_guards;
 mod secrets;
 mod signatures;
 pub mod support;

@@ -40,6 +40,8 @@ struct Site {
     left: BTreeSet<usize>,
     /// The looks in a row that found it well, since its last step.
     streak: Vec<Time>,
+    /// Whether a step was begun.
+    is_begun: bool,
     /// When each plugin was read first in its task, and last.
     reads: [(Time, Time); PLUGINS],
 }
@@ -52,6 +54,8 @@ pub(crate) struct Check {
     opened: usize,
     /// Whether no further step may begin.
     is_turned: bool,
+    /// Whether the workspaces that were begun are finished all the same.
+    is_finishing: bool,
     most: usize,
 }
 
@@ -63,6 +67,7 @@ impl Check {
             wave_done_at: vec![None; scene.plan.waves.len()],
             opened: 0,
             is_turned: false,
+            is_finishing: false,
             most: scene.plan.policy.max_concurrent.get(),
         }
     }
@@ -86,12 +91,16 @@ impl Check {
                 Ok(())
             }
             Record::Stopped { .. } | Record::RollingBack { .. } | Record::Aborted { .. } => {
+                let is_stop = matches!(entry.record, Record::Stopped { .. });
+                self.is_finishing = is_stop && scene.plan.policy.on_failure == OnFailure::Stop;
                 self.is_turned = true;
                 Ok(())
             }
-            Record::Started { .. } | Record::Throttled { .. } | Record::Paused { .. } | Record::Finished { .. } => {
-                Ok(())
-            }
+            Record::Skipped { .. }
+            | Record::Started { .. }
+            | Record::Throttled { .. }
+            | Record::Paused { .. }
+            | Record::Finished { .. } => Ok(()),
         }
     }
 
@@ -107,7 +116,9 @@ impl Check {
                 ensure(scene.sites[site].wave < self.opened, || format!("{} is begun before its wave", name(site)))
             }
             Task::Forward { step } => {
-                ensure(!self.is_turned, || format!("step {step} on {} after the end", name(site)))?;
+                let may_begin = !self.is_turned || (self.is_finishing && mine.is_begun);
+                ensure(may_begin, || format!("step {step} on {} after the end", name(site)))?;
+                mine.is_begun = true;
                 ensure(!mine.marks[step].is_done, || format!("step {step} on {} is repeated", name(site)))?;
                 ensure(!mine.marks[step].is_unknown, || format!("step {step} on {} before it is settled", name(site)))?;
                 let skipped = mine.marks[..step].iter().position(|mark| !mark.is_done);
@@ -309,6 +320,14 @@ impl Check {
                     engine.faults().find(|(site, _)| rolls_back_all && stays(site) && !self.is_given_up(engine, site));
                 ensure(left.is_none(), || format!("{left:?} failed and was not taken back"))
             }
+            Ending::Stopped => {
+                let faults: BTreeMap<&WorkspaceName, &Fault> = engine.faults().collect();
+                let is_left = |(place, site): &(usize, &Site)| {
+                    site.is_begun && !faults.contains_key(name(*place)) && !site.is_through(&scene.plan)
+                };
+                let left = self.sites.iter().enumerate().find(is_left);
+                ensure(left.is_none(), || format!("{left:?} was left half done"))
+            }
             _ => Ok(()),
         }
     }
@@ -327,6 +346,13 @@ impl Site {
             (mark.is_unknown, mark.is_open) = (true, true);
             self.left.insert(step);
         }
+    }
+
+    /// Returns whether everything was done here, and its gate was passed where there is one.
+    fn is_through(&self, plan: &Plan) -> bool {
+        let is_gated = !plan.policy.health.is_empty() || !plan.policy.commands.is_empty();
+        let is_done = self.marks.iter().all(|mark| mark.is_done && !mark.is_unknown);
+        is_done && (!is_gated || self.streak.len() >= plan.policy.gate_passes.get())
     }
 
     /// Returns whether everything was done here and the looks that the policy wants were well.

@@ -23,8 +23,6 @@ use crate::{
 pub(super) struct VersionFact {
     /// The part that the planner needs.
     pub(super) known: KnownVersion,
-    /// Whether it uses AngularJS.
-    pub(super) angular: bool,
     /// The dependencies that are not part of Grafana; `None` if they are not known.
     pub(super) dependencies: Option<Vec<Dependency>>,
     /// The dependencies that are part of Grafana.
@@ -61,6 +59,9 @@ impl<'a> CatalogFacts<'a> {
     fn read(&self, id: &PluginId, version: &PluginVersion, platform: &Platform) -> Result<VersionFact, IndexError> {
         let mut fact = VersionFact::default();
         fact.known.stopped = candidates::stopped(self.index, id, version)?.map(|error| Obstacle::from(&error));
+        let withdrawn = candidates::withdrawn(self.index, id, version)?;
+        fact.known.withdrawn =
+            withdrawn.map(|reason| Obstacle { message: reason, hint: Some(candidates::withdrawn_hint(id)) });
         let Some(plugin) = self.index.plugin(id)? else { return Ok(fact) };
         let releases = self.index.releases(id)?;
         let exact = releases.iter().find(|one| one.release.version == *version);
@@ -79,7 +80,7 @@ impl<'a> CatalogFacts<'a> {
             fact.known.needs = Some(external.iter().map(|dependency| dependency.id.clone()).collect());
             fact.dependencies = Some(external);
         }
-        fact.angular = found.release.angular;
+        fact.known.angular = found.release.angular;
         Ok(fact)
     }
 
@@ -103,7 +104,7 @@ impl<'a> CatalogFacts<'a> {
                 dependencies_known: fact.dependencies.is_some(),
                 dependencies: fact.dependencies.unwrap_or_default(),
                 core_dependencies: fact.core_dependencies,
-                angular: fact.angular,
+                angular: fact.known.angular,
             });
         }
         let surroundings = Surroundings {

@@ -72,6 +72,11 @@ impl Planned {
     pub(crate) fn kind(&self) -> Option<Kind> {
         self.unread.first().filter(|_| self.plan.workspaces.is_empty()).map(|(_, unread)| unread.kind)
     }
+
+    /// Returns the kind of failure if nothing is to be changed, since some workspaces could not be read; `None` if all could.
+    pub(crate) fn kind_of_nothing(&self) -> Option<Kind> {
+        self.kind().or((!self.unread.is_empty()).then_some(Kind::Partly))
+    }
 }
 
 /// Returns the digest by which a plan identifies a lock.

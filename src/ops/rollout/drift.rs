@@ -1,4 +1,4 @@
-//! Whether a plan still fits: a plan is refused once its ground has shifted.
+//! Whether a plan still fits: a plan is refused once its planned has shifted.
 //!
 //! *Invariant:* it only reads; every difference is named.
 
@@ -8,21 +8,33 @@ use futures_util::{StreamExt, stream};
 
 use super::{Member, Members};
 use crate::{
-    diagnostic::Chain,
+    diagnostic::{Chain, Diagnose as _, Kind},
     fleet::Manifest,
     model::{PluginId, PluginVersion, Sha256Digest, WorkspaceName},
     ops::{content, target::Snapshot},
     rollout::{Content, Plan, PlannedWorkspace},
 };
 
-/// Returns what has changed since the plan was made, one sentence each.
+const NOT_IN_MANIFEST: &str = "it is not in the manifest any more";
+
+/// What differs from the time when a plan was made.
+#[derive(Debug, Default)]
+pub(super) struct Shifts {
+    /// What has changed, one sentence each.
+    pub(super) changed: Vec<String>,
+    /// The workspaces that cannot be reached, and why.
+    pub(super) unreachable: BTreeMap<WorkspaceName, String>,
+}
+
+/// Returns what has changed since the plan was made.
 pub(super) async fn shifts(
     plan: &Plan,
     members: &Members,
     (manifest, lock): (&Manifest, Option<Sha256Digest>),
     concurrency: usize,
-) -> Vec<String> {
-    let mut found = Vec::new();
+) -> Shifts {
+    let mut shifts = Shifts::default();
+    let found = &mut shifts.changed;
     if plan.base.lock != lock {
         found.push("the lock is another one than the plan was made from".to_owned());
     }
@@ -34,18 +46,27 @@ pub(super) async fn shifts(
         format!("{workspace}: the manifest asks for other dashboards or data sources of {plugin}")
     }));
     let concerned: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
-    let of_each: Vec<Vec<String>> = stream::iter(concerned)
+    let of_each: Vec<Shifts> = stream::iter(concerned)
         .map(|name| async move {
             match plan.workspaces.get(name) {
                 Some(planned) => workspace_shifts(name, planned, members).await,
-                None => Vec::new(),
+                None => Shifts::default(),
             }
         })
         .buffered(concurrency.max(1))
         .collect()
         .await;
-    found.extend(of_each.into_iter().flatten());
-    found
+    for one in of_each {
+        shifts.changed.extend(one.changed);
+        shifts.unreachable.extend(one.unreachable);
+    }
+    shifts
+}
+
+impl Shifts {
+    fn of_changes(changed: Vec<String>) -> Self {
+        Self { changed, ..Self::default() }
+    }
 }
 
 /// Returns whether the manifest asks for content as it is planned: a plan that was changed by hand may want a secret to go
@@ -58,15 +79,14 @@ fn is_asked_for(item: &Content, members: &Members, manifest: &Manifest) -> bool 
 
 /// Returns the workspaces that are not where the plan has them: enough for going on with a rollout.
 pub(super) fn moved(plan: &Plan, members: &Members) -> Vec<String> {
-    let concerned = plan.waves.iter().flat_map(|wave| &wave.workspaces);
-    let moved = concerned.filter_map(|name| {
-        let planned = plan.workspaces.get(name)?;
-        match members.get(name) {
-            None => Some(format!("{name}: it is not in the manifest any more")),
-            Some(member) => moved_from(name, member, planned),
-        }
-    });
+    let moved = members.iter().filter_map(|(name, member)| moved_from(name, member, plan.workspaces.get(name)?));
     moved.collect()
+}
+
+/// Returns the workspaces of the plan that the manifest does not have.
+pub(super) fn missing(plan: &Plan, members: &Members) -> BTreeMap<WorkspaceName, String> {
+    let concerned = plan.waves.iter().flat_map(|wave| &wave.workspaces).filter(|name| !members.contains_key(*name));
+    concerned.map(|name| (name.clone(), NOT_IN_MANIFEST.to_owned())).collect()
 }
 
 fn moved_from(name: &WorkspaceName, member: &Member, planned: &PlannedWorkspace) -> Option<String> {
@@ -74,19 +94,24 @@ fn moved_from(name: &WorkspaceName, member: &Member, planned: &PlannedWorkspace)
     (now != *then).then(|| format!("{name}: the manifest has it at `{now}`, the plan at `{then}`"))
 }
 
-async fn workspace_shifts(name: &WorkspaceName, planned: &PlannedWorkspace, members: &Members) -> Vec<String> {
-    let Some(member) = members.get(name) else { return vec![format!("{name}: it is not in the manifest any more")] };
+async fn workspace_shifts(name: &WorkspaceName, planned: &PlannedWorkspace, members: &Members) -> Shifts {
+    let Some(member) = members.get(name) else {
+        return Shifts::of_changes(vec![format!("{name}: {NOT_IN_MANIFEST}")]);
+    };
     if let Some(moved) = moved_from(name, member, planned) {
-        return vec![moved];
+        return Shifts::of_changes(vec![moved]);
     }
     if member.target.platform != planned.platform {
         let (now, then) = (&member.target.platform, &planned.platform);
-        return vec![format!("{name}: it is for {now} now, and was for {then}")];
+        return Shifts::of_changes(vec![format!("{name}: it is for {now} now, and was for {then}")]);
     }
     match member.target.read(true).await {
-        // Whether that stands in the way is found out by the preflight.
-        Err(error) => vec![format!("{name}: it cannot be read: {}", Chain(&error))],
-        Ok(state) => compare(name, planned, &state),
+        Err(error) if error.kind() == Kind::Network => {
+            let reason = format!("it cannot be reached: {}", Chain(&error));
+            Shifts { unreachable: BTreeMap::from([(name.clone(), reason)]), ..Shifts::default() }
+        }
+        Err(error) => Shifts::of_changes(vec![format!("{name}: it cannot be read: {}", Chain(&error))]),
+        Ok(state) => Shifts::of_changes(compare(name, planned, &state)),
     }
 }
 

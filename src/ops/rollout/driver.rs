@@ -6,7 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use tokio::{
 
 use super::{
     Member, Members, RolloutContext, RolloutError,
+    clock::RunClock,
     lock_guard::LockGuard,
     packages::PackageCache,
     report::StopReason,
@@ -43,7 +44,10 @@ pub(super) struct Driver<'a> {
     pending: Vec<JournalEntry>,
     running: JoinSet<EndedTask>,
     throttled: UnboundedReceiver<(String, Duration)>,
+    /// The time of the last entry that the journal has already.
     last: Timestamp,
+    /// Running since the first decision of this run.
+    clock: OnceLock<RunClock>,
 }
 
 /// The result of a round of decisions.
@@ -86,6 +90,7 @@ impl<'a> Driver<'a> {
             running: JoinSet::new(),
             throttled,
             last: Timestamp::from_milliseconds(0),
+            clock: OnceLock::new(),
         }
     }
 
@@ -107,6 +112,14 @@ impl<'a> Driver<'a> {
         let entry = JournalEntry { at: self.now(), record };
         self.take_in(&entry)?;
         self.pending.push(entry);
+        Ok(())
+    }
+
+    /// Leaves workspaces alone in this run.
+    pub(super) fn skip(&mut self, workspaces: BTreeMap<WorkspaceName, String>) -> Result<(), RolloutError> {
+        for (workspace, reason) in workspaces {
+            self.note(Record::Skipped { workspace, reason })?;
+        }
         Ok(())
     }
 
@@ -196,7 +209,7 @@ impl<'a> Driver<'a> {
     /// Waits until a task has ended, a server throttles, it is time, or an interrupt comes.
     async fn wait(&mut self, until: Option<Timestamp>) -> Result<(), RolloutError> {
         let pause = until.map(|until| {
-            let left = until.as_milliseconds().saturating_sub(self.setting.context.now().as_milliseconds());
+            let left = until.as_milliseconds().saturating_sub(self.now().as_milliseconds());
             Duration::from_millis(u64::try_from(left).unwrap_or(0))
         });
         if pause.is_none() && self.running.is_empty() {
@@ -276,9 +289,9 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Returns the time of day, which never goes back.
+    /// Returns the time of this run, which neither goes back nor jumps with the clock of the machine.
     fn now(&self) -> Timestamp {
-        self.setting.context.now().max(self.last)
+        self.clock.get_or_init(|| RunClock::start(self.setting.context.now(), self.last)).now()
     }
 }
 

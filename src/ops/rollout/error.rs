@@ -1,5 +1,6 @@
 //! Why a rollout could not be started or resumed.
 
+use super::obstacle::{self, PackageObstacle};
 use crate::{
     diagnostic::{Kind, diagnose},
     home::HomeError,
@@ -39,11 +40,17 @@ pub(crate) enum RolloutError {
         hints: Vec<String>,
     },
     /// Packages to install are missing or refused.
-    #[error("nothing was changed, since packages are missing or refused: {}", .0.join("; "))]
-    NoPackages(Vec<String>),
+    #[error("nothing was changed, since packages are missing or refused: {}", obstacle::messages(.0))]
+    NoPackages(Vec<PackageObstacle>),
     /// A rollback would not be possible.
-    #[error("nothing was changed, since a rollback would not be possible: {}", .0.join("; "))]
-    NoRollback(Vec<String>),
+    #[error("nothing was changed, since a rollback would not be possible: {}", obstacle::messages(.0))]
+    NoRollback(Vec<PackageObstacle>),
+    /// No workspace of the plan can be reached.
+    #[error("nothing was changed, since no workspace can be reached: {}", .0.join("; "))]
+    Unreachable(Vec<String>),
+    /// The manifest has none of the workspaces.
+    #[error("the manifest has no workspace of rollout {0} any more")]
+    NoWorkspace(crate::journal::RolloutId),
     /// Workspaces have another address than in the plan.
     #[error("workspaces have another address than in the rollout: {}", .0.join("; "))]
     Moved(Vec<String>),
@@ -66,9 +73,16 @@ diagnose!(RolloutError {
     Busy => Kind::Locked, "wait a moment; `plugport rollout list` shows who it is";
     Stale => Kind::Failed, "plan again: `plugport plan` shows what would be done now";
     NotReady { hints } => Kind::Failed, Some(hints.join("; ")).filter(|hint| !hint.is_empty());
-    NoPackages => Kind::Failed, "run `plugport sync` and `plugport fetch` for details";
-    NoRollback => Kind::Failed, "use `--no-way-back` to start without a possible rollback";
-    Missing | Moved => Kind::Failed, "put it back into plugport.toml, with the address that it had";
+    NoPackages(all) => obstacle::kind_of(all), obstacle::hints(all, "run `plugport sync` and `plugport fetch` for details");
+    NoRollback(all) => obstacle::kind_of(all), {
+        let start = "use `--no-way-back` to start without a possible rollback";
+        match obstacle::hints(all, "") {
+            hints if hints.is_empty() => start.to_owned(),
+            hints => format!("{hints}; or {start}"),
+        }
+    };
+    Unreachable => Kind::Network, "`plugport workspace ping` shows what each of them answers";
+    Missing | Moved | NoWorkspace => Kind::Failed, "put it back into plugport.toml, with the address that it had";
     Over(id) => Kind::Usage,
         format!("`plugport rollout show {id}` shows how it went, `plugport rollout undo {id}` rolls it back");
     Undone(id) => Kind::Usage, format!("`plugport rollout show {id}` shows how it went");

@@ -72,12 +72,13 @@ pub(super) async fn load(context: &Context, id: &RolloutId) -> Result<StoredRoll
     run_blocking(move || Journal::open_existing(&path)?.ok_or(JournalError::Nothing)?.load(&id)).await
 }
 
-/// Refuses to begin a rollout while one is unfinished.
-pub(super) async fn refuse_second(context: &Context) -> Result<(), JournalError> {
-    let path = context.home.journal_path();
+/// Refuses to begin a rollout, or to take one up again, while another one is unfinished.
+pub(super) async fn refuse_second(context: &Context, this: Option<&RolloutId>) -> Result<(), JournalError> {
+    let (path, this) = (context.home.journal_path(), this.cloned());
     run_blocking(move || {
         let Some(journal) = Journal::open_existing(&path)? else { return Ok(()) };
-        match journal.list()?.into_iter().find(|listed| listed.ending.is_none()) {
+        let is_other = |listed: &RolloutSummary| listed.ending.is_none() && Some(&listed.id) != this.as_ref();
+        match journal.list()?.into_iter().find(is_other) {
             Some(unfinished) => Err(JournalError::Unfinished(unfinished.id)),
             None => Ok(()),
         }

@@ -4,24 +4,30 @@
 //! checked; after that, whatever happens, the journal has the state of the rollout, and another process can resume it.
 //! *Not for:* deciding what comes next: the engine does, from the journal alone.
 
+mod clock;
 mod drift;
 mod driver;
 mod error;
 mod history;
 mod interrupt;
 mod lock_guard;
+mod needs;
+mod obstacle;
 mod packages;
 mod preflight;
 mod report;
 mod retained;
 mod tasks;
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    sync::Arc,
+    time::Duration,
+};
 
 use self::{
-    driver::Driver,
-    lock_guard::LockGuard,
-    packages::{PackageCache, PackageNeeds},
+    driver::Driver, lock_guard::LockGuard, needs::PackageNeeds, obstacle::PackageObstacle, packages::PackageCache,
 };
 pub(crate) use self::{
     error::RolloutError,
@@ -104,33 +110,57 @@ pub(crate) enum RolloutRequest {
     Abort,
 }
 
-/// Carries out a plan.
+/// Carries out a plan. Workspaces that cannot be reached are left out, unless that is all of them.
 pub(crate) async fn apply(
     rollout_context: RolloutContext<'_>,
     plan: Plan,
-    members: Members,
+    mut members: Members,
     lock: Option<Sha256Digest>,
 ) -> Result<RolloutOutcome, RolloutError> {
     let RolloutContext { context, options, .. } = rollout_context;
     let id = RolloutId::new(context.now(), fastrand::u16(..));
     let lock_guard = LockGuard::take(context, &id, options).await?;
-    history::refuse_second(context).await?;
+    history::refuse_second(context, None).await?;
     let asked = plan.policy.max_concurrent.get().max(ASKED_AT_ONCE);
     let shifts = drift::shifts(&plan, &members, (&options.manifest, lock), asked).await;
-    if !shifts.is_empty() {
-        return Err(RolloutError::Stale(shifts));
+    if !shifts.changed.is_empty() {
+        return Err(RolloutError::Stale(shifts.changed));
+    }
+    members.retain(|name, _| !shifts.unreachable.contains_key(name));
+    if members.is_empty() && !shifts.unreachable.is_empty() {
+        let reasons = shifts.unreachable.iter().map(|(name, reason)| format!("{name}: {reason}"));
+        return Err(RolloutError::Unreachable(reasons.collect()));
     }
     let readiness = preflight::check(&plan, &members, asked).await;
     if !readiness.obstacles.is_empty() {
         let (obstacles, hints) = (readiness.obstacles, readiness.hints);
         return Err(RolloutError::NotReady { obstacles, hints });
     }
-    let mut missing = PackageNeeds::new(&plan, &members, options.manifest.trust().preflight)
-        .fetch(context, rollout_context.sources)
-        .await?;
     let packages = PackageCache::new(context, options.manifest.trust().preflight);
+    let mut remarks = readiness.remarks;
+    remarks.extend(check_packages(&rollout_context, (&plan, &members), &packages).await?);
+    let plan = Arc::new(plan);
+    let first = JournalEntry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
+    lock_guard.create(Arc::clone(&plan), first.clone()).await?;
+    rollout_context.observer.written(&id, &first);
+    let mut driver = Driver::new(&rollout_context, &lock_guard, Engine::new(plan), (members, packages));
+    driver.replay(&[first])?;
+    driver.skip(shifts.unreachable)?;
+    let left = driver.drive().await?;
+    Ok(RolloutOutcome::new(id, driver.engine(), left, remarks))
+}
+
+/// Fetches and checks every package that a plan needs, also for its rollback; returns warnings.
+async fn check_packages(
+    rollout_context: &RolloutContext<'_>,
+    (plan, members): (&Plan, &Members),
+    packages: &PackageCache,
+) -> Result<Vec<String>, RolloutError> {
+    let RolloutContext { context, options, .. } = *rollout_context;
+    let needs = PackageNeeds::of_plan(plan, members, options.manifest.trust().preflight);
+    let mut missing = needs.fetch(context, rollout_context.sources, false).await?;
     if missing.targets.is_empty() {
-        packages::check_for_servers(context, (&plan, &members), &packages, &mut missing).await;
+        packages::check_signatures(context, members, (&needs, packages), &mut missing).await;
     }
     if !missing.targets.is_empty() {
         return Err(RolloutError::NoPackages(missing.targets));
@@ -138,19 +168,11 @@ pub(crate) async fn apply(
     if !missing.rollback.is_empty() && !options.no_way_back {
         return Err(RolloutError::NoRollback(missing.rollback));
     }
-    let mut remarks: Vec<String> = readiness.remarks.into_iter().chain(missing.remarks).collect();
-    remarks.extend(missing.rollback.into_iter().map(|what| format!("no rollback is possible to {what}")));
-    let plan = Arc::new(plan);
-    let first = JournalEntry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
-    lock_guard.create(Arc::clone(&plan), first.clone()).await?;
-    rollout_context.observer.written(&id, &first);
-    let mut driver = Driver::new(&rollout_context, &lock_guard, Engine::new(plan), (members, packages));
-    driver.replay(&[first])?;
-    let left = driver.drive().await?;
-    Ok(RolloutOutcome::new(id, driver.engine(), left, remarks))
+    let without = missing.rollback.iter().map(|what| format!("no rollback is possible to {}", what.message));
+    Ok(missing.remarks.into_iter().chain(without).collect())
 }
 
-/// Resumes a rollout, rolls it back, or ends it.
+/// Resumes a rollout, rolls it back, or ends it. Workspaces that the manifest does not have are left out.
 pub(crate) async fn go_on(
     rollout_context: RolloutContext<'_>,
     id: &RolloutId,
@@ -164,24 +186,25 @@ pub(crate) async fn go_on(
     let entries = stored.entries.clone();
     let engine = history::engine(stored)?;
     refuse_useless(&engine, id, request)?;
-    let (plan, mut remarks) = (Arc::clone(engine.plan()), Vec::new());
+    history::refuse_second(context, Some(id)).await?;
+    let (plan, mut remarks, mut missing) = (Arc::clone(engine.plan()), Vec::new(), BTreeMap::new());
+    let packages = PackageCache::new(context, options.manifest.trust().preflight);
     if request != RolloutRequest::Abort {
         let moved = drift::moved(&plan, &members);
         if !moved.is_empty() {
             return Err(RolloutError::Moved(moved));
         }
-        // What is missing fails at the step that needs it.
-        let missing = PackageNeeds::new(&plan, &members, options.manifest.trust().preflight)
-            .fetch(context, rollout_context.sources)
-            .await?;
-        remarks.extend(missing.targets.into_iter().chain(missing.rollback));
+        missing = drift::missing(&plan, &members);
+        if members.is_empty() && !missing.is_empty() {
+            return Err(RolloutError::NoWorkspace(id.clone()));
+        }
+        remarks = check_rest(&rollout_context, (&engine, &members), &packages, request).await?;
     }
     let is_over = engine.is_over();
-    let packages = PackageCache::new(context, options.manifest.trust().preflight);
     let mut driver = Driver::new(&rollout_context, &lock_guard, Engine::new(plan), (members, packages));
     driver.replay(&entries)?;
     let by = options.operator.to_string();
-    if !is_over {
+    if !is_over || request == RolloutRequest::Resume {
         driver.note(Record::Resumed { by: by.clone() })?;
     }
     match request {
@@ -191,14 +214,42 @@ pub(crate) async fn go_on(
         RolloutRequest::Undo => driver.note(Record::RollingBack { reason: format!("{by} rolls it back") })?,
         RolloutRequest::Abort => driver.note(Record::Aborted { by })?,
     }
+    driver.skip(missing)?;
     let left = driver.drive().await?;
     Ok(RolloutOutcome::new(id.clone(), driver.engine(), left, remarks))
 }
 
-/// Refuses if nothing is left to do.
+/// Fetches and checks the packages that a rollout needs from where it stands. What is refused stops it before anything is
+/// sent; what is just missing fails at the step that needs it, and is reported now.
+async fn check_rest(
+    rollout_context: &RolloutContext<'_>,
+    (engine, members): (&Engine, &Members),
+    packages: &PackageCache,
+    request: RolloutRequest,
+) -> Result<Vec<String>, RolloutError> {
+    let RolloutContext { context, options, .. } = *rollout_context;
+    // A rollout that is over is only read.
+    if request == RolloutRequest::Resume && engine.is_over() {
+        return Ok(Vec::new());
+    }
+    let goes_back = request == RolloutRequest::Undo || engine.is_rolling_back();
+    let needs = PackageNeeds::of_rest(engine, members, options.manifest.trust().preflight, goes_back);
+    let mut missing = needs.fetch(context, rollout_context.sources, true).await?;
+    packages::check_signatures(context, members, (&needs, packages), &mut missing).await;
+    let (refused, others): (Vec<_>, Vec<_>) = missing.targets.into_iter().partition(PackageObstacle::is_refused);
+    if !refused.is_empty() {
+        return Err(RolloutError::NoPackages(refused));
+    }
+    let without = missing.rollback.iter().map(|what| format!("no rollback is possible to {}", what.message));
+    let remarks: BTreeSet<String> = others.into_iter().map(|what| what.message).chain(without).collect();
+    Ok(missing.remarks.into_iter().chain(remarks).collect())
+}
+
+/// Refuses if nothing is left to do. What ended with an unknown outcome may be read once more.
 fn refuse_useless(engine: &Engine, id: &RolloutId, request: RolloutRequest) -> Result<(), RolloutError> {
     match (engine.ending(), request) {
         (Some(Ending::Undone | Ending::RolledBack), RolloutRequest::Undo) => Err(RolloutError::Undone(id.clone())),
+        (Some(Ending::Unknown), RolloutRequest::Resume) => Ok(()),
         (Some(_), RolloutRequest::Resume | RolloutRequest::Abort) => Err(RolloutError::Over(id.clone())),
         _ => Ok(()),
     }

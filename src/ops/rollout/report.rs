@@ -83,6 +83,7 @@ impl RolloutOutcome {
             reason: fault.message.clone(),
             hint: fault.hint.clone(),
         };
+        remarks.extend(engine.skipped().map(|(workspace, reason)| format!("{workspace} is skipped: {reason}")));
         remarks.extend(engine.notes().map(|(workspace, note)| format!("{workspace}: {note}")));
         Self {
             rollout,

@@ -29,12 +29,14 @@ impl Engine {
         }
         let record = match self.phase {
             Phase::Running => self.failed_too_often().or_else(|| self.pausing()).or_else(|| self.wave_turn(now)),
+            Phase::Stopped if self.plan.policy.on_failure == OnFailure::Stop => self.pausing(),
             Phase::Stopped => self.next_rollback_turn(),
             Phase::RollingBack(_)
                 if self.under_way == 0 && !self.has_rolling_back(false) && !(self.is_final() && self.has_look()) =>
             {
                 self.pausing()
             }
+            Phase::Settling => self.pausing(),
             _ => None,
         };
         let record = record.or_else(|| self.reached_ending().map(|ending| Record::Finished { ending }));
@@ -91,8 +93,14 @@ impl Engine {
     fn pausing(&self) -> Option<Record> {
         let is_stuck = |site: &&SiteState| match self.phase {
             Phase::RollingBack(_) => site.stage == Stage::RollingBack || site.blocked_look().is_some(),
+            Phase::Stopped => site.is_half_done(),
+            Phase::Settling => site.next_unsettled().is_some(),
             _ => true,
         };
+        // What was begun on others is finished first.
+        if matches!(self.phase, Phase::Stopped | Phase::Settling) && self.has_unfinished(false) {
+            return None;
+        }
         let mut stuck = self.sites.iter().filter(is_stuck);
         let (name, fault) = stuck.find_map(|site| Some((&site.name, site.locked_out.as_ref()?)))?;
         Some(Record::Paused { reason: format!("{name}: {}", fault.message) })
@@ -108,8 +116,7 @@ impl Engine {
     }
 
     fn next_rollback_turn(&self) -> Option<Record> {
-        let is_open = self.under_way > 0 || self.sites.iter().any(|site| doubt_of(site).is_some());
-        if is_open || self.plan.policy.on_failure == OnFailure::Stop {
+        if self.under_way > 0 || self.sites.iter().any(|site| doubt_of(site).is_some()) {
             return None;
         }
         Some(Record::RollingBack { reason: "too many workspaces failed".to_owned() })
@@ -133,8 +140,8 @@ impl Engine {
     fn is_wave_over(&self) -> bool {
         let Some(wave) = self.current else { return true };
         let mut sites = self.sites[self.waves[wave].sites.clone()].iter();
-        let is_rechecked =
-            |site: &SiteState| is_at_rest(site) && !(self.is_rechecking() && site.stage == Stage::Passed);
+        let is_due = |site: &SiteState| self.is_rechecking() && site.stage == Stage::Passed && site.skipped.is_none();
+        let is_rechecked = |site: &SiteState| is_at_rest(site) && !is_due(site);
         self.waves[wave].done_at.is_some() && sites.all(is_rechecked)
     }
 
@@ -160,12 +167,14 @@ impl Engine {
         if self.under_way > 0 || self.paused.is_some() || !self.is_all_done() {
             return None;
         }
-        let ending = match self.phase {
+        let phase = if self.phase == Phase::Settling { self.before_end } else { self.phase };
+        let ending = match phase {
             Phase::Created | Phase::Over(_) => return None,
             _ if self.steps().any(|step| step.state.is_unknown()) => Ending::Unknown,
-            Phase::Running if self.failures() > 0 => Ending::Partly,
+            Phase::Running if self.phase == Phase::Settling && self.has_half_rolled_back() => Ending::RollbackFailed,
+            Phase::Running if self.failures() > 0 || self.has_left_out() => Ending::Partly,
             Phase::Running => Ending::Done,
-            Phase::Stopped => Ending::Stopped,
+            Phase::Stopped | Phase::Settling => Ending::Stopped,
             Phase::Aborted => Ending::Aborted,
             Phase::RollingBack(_) if self.steps().any(|step| step.state.is_left_changed()) => Ending::RollbackFailed,
             Phase::RollingBack(RollbackKind::Rollback) => Ending::RolledBack,
@@ -178,10 +187,8 @@ impl Engine {
         match self.phase {
             Phase::Created | Phase::Over(_) => false,
             Phase::Running => self.is_forward_over() && !self.has_rolling_back(true),
-            Phase::Stopped => {
-                let has_doubt = self.sites.iter().any(|site| doubt_of(site).is_some());
-                self.plan.policy.on_failure == OnFailure::Stop && !has_doubt
-            }
+            Phase::Stopped => self.plan.policy.on_failure == OnFailure::Stop && !self.has_unfinished(true),
+            Phase::Settling => !self.has_unfinished(true),
             Phase::RollingBack(_) => !self.has_rolling_back(true),
             Phase::Aborted => true,
         }
@@ -193,9 +200,41 @@ impl Engine {
         is_last && self.is_wave_over() && self.failed_too_often().is_none()
     }
 
+    /// Returns whether the journal of an earlier version of this program may end like this now: it left workspaces between
+    /// their steps when it was stopped.
+    pub(super) fn could_end_before(&self, ending: Ending) -> bool {
+        let is_stopped = self.phase == Phase::Stopped && self.plan.policy.on_failure == OnFailure::Stop;
+        let has_doubt = self.sites.iter().any(|site| doubt_of(site).is_some());
+        let wanted = if self.steps().any(|step| step.state.is_unknown()) { Ending::Unknown } else { Ending::Stopped };
+        is_stopped && !has_doubt && self.under_way == 0 && ending == wanted
+    }
+
+    /// Returns whether workspaces that were begun are to be finished after a stop, or to be settled; those that are locked
+    /// out count or not.
+    fn has_unfinished(&self, with_locked_out: bool) -> bool {
+        let is_unfinished = |site: &SiteState| match self.phase {
+            Phase::Settling => site.next_unsettled().is_some(),
+            _ => site.is_half_done() || site.next_in_doubt().is_some(),
+        };
+        self.sites.iter().any(|site| is_unfinished(site) && (with_locked_out || site.locked_out.is_none()))
+    }
+
+    /// Returns whether a workspace that failed could not be rolled back, because its state was not known then.
+    fn has_half_rolled_back(&self) -> bool {
+        let is_half =
+            |site: &SiteState| site.failure.is_some() && site.steps.iter().any(|step| step.state.is_left_changed());
+        self.plan.policy.on_failure == OnFailure::Rollback && self.sites.iter().any(is_half)
+    }
+
+    /// Returns whether workspaces were left alone that are not as planned.
+    fn has_left_out(&self) -> bool {
+        let is_through = |site: &SiteState| matches!(site.stage, Stage::Passed | Stage::Sound);
+        self.sites.iter().any(|site| site.skipped.is_some() && !is_through(site))
+    }
+
     /// Returns whether workspaces are on their way back; those that are locked out count or not.
     pub(super) fn has_rolling_back(&self, with_locked_out: bool) -> bool {
-        let counts = |site: &SiteState| with_locked_out || site.locked_out.is_none();
+        let counts = |site: &SiteState| site.skipped.is_none() && (with_locked_out || site.locked_out.is_none());
         self.sites.iter().any(|site| site.stage == Stage::RollingBack && counts(site))
     }
 
@@ -208,7 +247,9 @@ impl Engine {
         let most = self.plan.policy.max_concurrent.get();
         let scope = self.scope();
         let in_time = |site: &SiteState| self.held_until(site).is_none_or(|until| until <= now);
-        let mut active = self.sites[scope.clone()].iter().filter(|site| site.is_active() && in_time(site)).count();
+        // What was left half-way by a rollout that is over does not keep others from being settled.
+        let is_working = |site: &&SiteState| self.phase != Phase::Settling && site.is_active() && in_time(site);
+        let mut active = self.sites[scope.clone()].iter().filter(is_working).count();
         let (mut commands, mut wait) = (Vec::new(), self.soak_end().filter(|until| *until > now));
         let mut under_way = self.under_way;
         // A look is at a workspace that has come to a rest; others may have been left in the middle.
@@ -237,7 +278,7 @@ impl Engine {
         match (self.phase, self.current) {
             (Phase::Running, Some(_)) if self.is_final() => 0..self.sites.len(),
             (Phase::Running, Some(wave)) => self.waves[wave].sites.clone(),
-            (Phase::Stopped | Phase::RollingBack(_), _) => 0..self.sites.len(),
+            (Phase::Stopped | Phase::RollingBack(_) | Phase::Settling, _) => 0..self.sites.len(),
             _ => 0..0,
         }
     }
@@ -247,9 +288,9 @@ impl Engine {
     }
 
     /// Returns what comes next on a workspace and, where that is not at once, when.
-    pub(super) fn expected(&self, index: usize) -> Option<(Task, Option<Timestamp>)> {
-        let site = &self.sites[index];
-        if site.locked_out.is_some() {
+    pub(super) fn expected(&self, place: usize) -> Option<(Task, Option<Timestamp>)> {
+        let site = &self.sites[place];
+        if site.locked_out.is_some() || site.skipped.is_some() {
             return None;
         }
         let at_once = |task: Option<Task>| task.map(|task| (task, None));
@@ -258,7 +299,11 @@ impl Engine {
             Phase::Running if self.is_final() && site.stage == Stage::RollingBack => at_once(site.next_rollback()),
             Phase::Running | Phase::RollingBack(_) if self.is_final() => at_once(look),
             Phase::Running if self.current == Some(site.wave) => self.expected_forward(site),
+            Phase::Stopped if self.plan.policy.on_failure == OnFailure::Stop && site.is_half_done() => {
+                self.expected_forward(site)
+            }
             Phase::Stopped => at_once(site.next_in_doubt()),
+            Phase::Settling => at_once(site.next_unsettled()),
             Phase::RollingBack(_) if site.stage == Stage::RollingBack => at_once(site.next_rollback()),
             _ => None,
         }

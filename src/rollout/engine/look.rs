@@ -79,7 +79,8 @@ impl StepProgress {
 impl SiteState {
     /// Returns the look that is due here.
     pub(super) fn next_look(&self) -> Option<Task> {
-        let step = self.back.iter().copied().find(|step| self.steps[*step].needs_look())?;
+        let looked_at = self.back.iter().copied().filter(|_| self.skipped.is_none());
+        let step = looked_at.into_iter().find(|step| self.steps[*step].needs_look())?;
         Some(match self.steps[step].state {
             StepState::RolledBack(_) => Task::SettleBack { step },
             _ => Task::Settle { step },

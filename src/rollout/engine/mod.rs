@@ -63,6 +63,8 @@ pub struct Engine {
     /// The wave that was opened last.
     current: Option<usize>,
     phase: Phase,
+    /// What it was before it was over.
+    before_end: Phase,
     /// Why it is paused.
     paused: Option<String>,
     /// Until when the workspaces of an account, or one that has none, are left alone.
@@ -78,6 +80,8 @@ enum Phase {
     Stopped,
     RollingBack(RollbackKind),
     Aborted,
+    /// It ended with an unknown outcome, and what can be read now is read; nothing is changed.
+    Settling,
     Over(Ending),
 }
 
@@ -118,6 +122,7 @@ impl PartialEq for Engine {
             && self.sites == other.sites
             && self.waves == other.waves
             && (self.current, self.phase, self.under_way) == (other.current, other.phase, other.under_way)
+            && self.before_end == other.before_end
             && self.paused == other.paused
             && self.throttled == other.throttled
     }
@@ -135,6 +140,7 @@ impl Engine {
             waves,
             current: None,
             phase: Phase::Created,
+            before_end: Phase::Created,
             paused: None,
             throttled: BTreeMap::new(),
             under_way: 0,
@@ -159,6 +165,7 @@ impl Engine {
             Record::Ended { workspace, task, result } => self.end(workspace, *task, result, at),
             Record::WaveOpened { wave } => self.open(*wave),
             Record::WaveDone { wave } => self.close(*wave, at),
+            Record::Skipped { workspace, reason } => self.skip(workspace, reason),
             Record::Throttled { workspace, until } => self.throttle(workspace, *until),
             Record::Stopped { .. } => self.stop(),
             Record::Paused { reason } => self.pause(reason),
@@ -252,8 +259,13 @@ impl Engine {
     }
 
     fn resume(&mut self, at: Timestamp) -> Result<(), EngineError> {
-        if self.is_over() {
-            return Err(EngineError::OutOfPlace { event: "resumed" });
+        match self.phase {
+            Phase::Over(Ending::Unknown) => {
+                self.phase = Phase::Settling;
+                self.sites.iter_mut().for_each(SiteState::doubt_again);
+            }
+            Phase::Over(_) => return Err(EngineError::OutOfPlace { event: "resumed" }),
+            _ => {}
         }
         for site in &mut self.sites {
             site.resume(at);
@@ -316,6 +328,15 @@ impl Engine {
         Ok(())
     }
 
+    fn skip(&mut self, workspace: &WorkspaceName, reason: &str) -> Result<(), EngineError> {
+        let index = self.index(workspace)?;
+        if self.is_over() || self.sites[index].task.is_some() {
+            return Err(EngineError::OutOfPlace { event: "skipped" });
+        }
+        self.sites[index].skip(reason);
+        Ok(())
+    }
+
     fn throttle(&mut self, workspace: &WorkspaceName, until: Timestamp) -> Result<(), EngineError> {
         let index = self.index(workspace)?;
         let key = self.sites[index].throttle_key().to_owned();
@@ -333,7 +354,7 @@ impl Engine {
     }
 
     fn pause(&mut self, reason: &str) -> Result<(), EngineError> {
-        if !matches!(self.phase, Phase::Running | Phase::Stopped | Phase::RollingBack(_)) {
+        if !matches!(self.phase, Phase::Running | Phase::Stopped | Phase::RollingBack(_) | Phase::Settling) {
             return Err(EngineError::OutOfPlace { event: "paused" });
         }
         self.paused = Some(reason.to_owned());
@@ -343,7 +364,11 @@ impl Engine {
     fn roll_back(&mut self) -> Result<(), EngineError> {
         let way = match self.phase {
             Phase::Stopped if self.plan.policy.on_failure == OnFailure::Rollback => RollbackKind::Rollback,
-            Phase::Running | Phase::Stopped | Phase::Aborted | Phase::Over(_) => RollbackKind::Undo,
+            Phase::Running | Phase::Stopped | Phase::Aborted | Phase::Settling => RollbackKind::Undo,
+            Phase::Over(_) => {
+                self.sites.iter_mut().for_each(|site| site.skipped = None);
+                RollbackKind::Undo
+            }
             Phase::Created | Phase::RollingBack(_) => {
                 return Err(EngineError::OutOfPlace { event: "going-back" });
             }
@@ -366,10 +391,11 @@ impl Engine {
     }
 
     fn finish(&mut self, ending: Ending) -> Result<(), EngineError> {
-        // Versions before 0.10 did not look once more.
-        if self.possible_ending() != Some(ending) {
+        // Versions before 0.10 did not look once more, and left workspaces between their steps when they stopped.
+        if self.possible_ending() != Some(ending) && !self.could_end_before(ending) {
             return Err(EngineError::WrongEnding(ending));
         }
+        self.before_end = if self.phase == Phase::Settling { self.before_end } else { self.phase };
         self.phase = Phase::Over(ending);
         Ok(())
     }
@@ -383,5 +409,5 @@ fn after(at: Timestamp, pause: Duration) -> Timestamp {
 
 /// Returns whether a site stands still until somebody takes it up again.
 fn is_at_rest(site: &SiteState) -> bool {
-    matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::RolledBack)
+    site.skipped.is_some() || matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::RolledBack)
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::{ChangeOutcome, PluginId, PluginVersion, Presence, Timestamp, WorkspaceName},
-    rollout::{ContentItem, Fault},
+    rollout::{ContentItem, Fault, PlannedChange},
 };
 
 /// What became of a step of the plan, or of an action that has nothing to do.
@@ -106,7 +106,7 @@ impl Engine {
                 status: self.wave_status(wave, progress.done_at.is_some()),
                 workspaces: sites.len(),
                 begun: count(|site| site.stage != Stage::Waiting),
-                passed: count(|site| site.failure.is_none() && is_at_rest(site)),
+                passed: count(|site| site.failure.is_none() && site.skipped.is_none() && is_at_rest(site)),
                 failed: count(|site| site.failure.is_some()),
             }
         };
@@ -118,6 +118,42 @@ impl Engine {
         let fault = |site: &SiteState| site.failure.is_some() || site.locked_out.is_some();
         let failed = self.sites.iter().filter(move |site| fault(site));
         failed.filter_map(|site| Some((&site.name, site.failure.as_ref().or(site.locked_out.as_ref())?)))
+    }
+
+    /// Returns the changes of plugins that are still to be made if the rollout goes on, those in doubt too.
+    pub(crate) fn still_planned(&self) -> impl Iterator<Item = &PlannedChange> {
+        let sites = self.sites.iter().filter(|site| site.failure.is_none());
+        let open = |step: &&StepProgress| matches!(step.state, StepState::Planned | StepState::InDoubt);
+        sites.flat_map(move |site| site.steps.iter().filter(open)).filter_map(|step| self.change_of(step))
+    }
+
+    /// Returns the versions that a rollback of what was changed so far restores, each with the change that it undoes.
+    pub(crate) fn restored(&self) -> impl Iterator<Item = (&PlannedChange, PluginVersion)> {
+        let of_site = |site: &'_ SiteState| {
+            let steps = site.steps.iter().enumerate().filter(|(step, _)| site.may_be_rolled_back(*step));
+            steps.map(|(step, progress)| (step, self.change_of(progress))).collect::<Vec<_>>()
+        };
+        let all = self.sites.iter().flat_map(move |site| of_site(site).into_iter().map(move |found| (site, found)));
+        all.filter_map(|(site, (step, change))| {
+            let change = change?;
+            let version = match self.rollback(&site.name, step) {
+                Some(rollback) => rollback.target.presence()?.version().cloned(),
+                None => change.from.clone(),
+            };
+            Some((change, version?))
+        })
+    }
+
+    fn change_of(&self, step: &StepProgress) -> Option<&PlannedChange> {
+        match step.index {
+            StepRef::Plugin(index, _) => self.plan.changes.get(index),
+            StepRef::Content(_) => None,
+        }
+    }
+
+    /// Returns the workspaces that are left alone for now, and why.
+    pub(crate) fn skipped(&self) -> impl Iterator<Item = (&WorkspaceName, &str)> {
+        self.sites.iter().filter_map(|site| Some((&site.name, site.skipped.as_deref()?)))
     }
 
     /// Returns what [`crate::rollout::Task::Prepare`] told of each workspace: where dashboards were saved, and such.
@@ -185,10 +221,11 @@ impl Engine {
         result.outcome = self.outcome(site, step);
         result.note.clone_from(&step.note);
         let is_well = step.state == StepState::Unchanged || result.outcome == ChangeOutcome::Planned;
-        let of_site = site.failure.as_ref().or(site.locked_out.as_ref()).filter(|_| !is_well);
-        if let Some(fault) = step.state.fault().or(of_site) {
+        if let Some(fault) = step.state.fault().or(fault_of_site(site, step).filter(|_| !is_well)) {
             result.error = Some(fault.message.clone());
             result.hint.clone_from(&fault.hint);
+        } else if !is_well && let Some(reason) = &site.skipped {
+            result.error = Some(reason.clone());
         }
         result
     }
@@ -203,7 +240,7 @@ impl Engine {
 
     fn outcome(&self, site: &SiteState, step: &StepProgress) -> ChangeOutcome {
         match &step.state {
-            StepState::Planned if site.failure.is_some() => ChangeOutcome::Skipped,
+            StepState::Planned if site.failure.is_some() || site.skipped.is_some() => ChangeOutcome::Skipped,
             StepState::Planned => self.untried(),
             StepState::Unchanged => ChangeOutcome::Unchanged,
             StepState::Changed(change) if change.fault.is_none() => ChangeOutcome::Changed,
@@ -215,4 +252,11 @@ impl Engine {
             _ => ChangeOutcome::Skipped,
         }
     }
+}
+
+/// Returns why a workspace is not as planned, for the result of a step: that another of its steps failed is reported with that
+/// one alone.
+fn fault_of_site<'a>(site: &'a SiteState, step: &StepProgress) -> Option<&'a Fault> {
+    let is_of_another = site.failed_step.is_some_and(|failed| !std::ptr::eq(&raw const site.steps[failed], step));
+    site.failure.as_ref().filter(|_| !is_of_another).or(site.locked_out.as_ref())
 }

@@ -23,6 +23,10 @@ pub(super) struct SiteState {
     pub(super) task: Option<Task>,
     /// Why it failed, the first time.
     pub(super) failure: Option<Fault>,
+    /// The step that it failed for; `None` if it failed as a whole.
+    pub(super) failed_step: Option<usize>,
+    /// Why it is left alone for now; see [`Record::Skipped`](crate::rollout::Record::Skipped).
+    pub(super) skipped: Option<String>,
     /// What its token was refused with; nothing begins here until somebody helps.
     pub(super) locked_out: Option<Fault>,
     /// Shared, since comparing two engines would else compare it each time.
@@ -119,6 +123,8 @@ impl SiteState {
             stage: Stage::Waiting,
             task: None,
             failure: None,
+            failed_step: None,
+            skipped: None,
             locked_out: None,
             baseline: None,
             notes: Vec::new(),
@@ -135,7 +141,17 @@ impl SiteState {
     /// Returns whether work on it has begun and not come to a rest.
     pub(super) fn is_active(&self) -> bool {
         use Stage::{Gating, Preparing, Rechecking, RollingBack, Stepping};
-        matches!(self.stage, Preparing | Stepping | Gating(_) | Rechecking(_) | RollingBack)
+        self.skipped.is_none() && matches!(self.stage, Preparing | Stepping | Gating(_) | Rechecking(_) | RollingBack)
+    }
+
+    /// Returns whether something was changed on it, or may have been, and the rest of its steps or its gate is still due.
+    pub(super) fn is_half_done(&self) -> bool {
+        let is_begun = match self.stage {
+            Stage::Stepping => self.steps.iter().any(|step| step.begun_at.is_some()),
+            Stage::Gating(_) | Stage::Rechecking(_) => true,
+            _ => false,
+        };
+        is_begun && self.skipped.is_none()
     }
 
     /// Returns the step that comes next on the way forward, or the one in doubt.
@@ -149,6 +165,9 @@ impl SiteState {
 
     /// Returns a step of which it is to be read whether it was done.
     pub(super) fn next_in_doubt(&self) -> Option<Task> {
+        if self.skipped.is_some() {
+            return None;
+        }
         let step = self.steps.iter().position(|progress| progress.state == StepState::InDoubt)?;
         Some(Task::Settle { step })
     }
@@ -174,6 +193,12 @@ impl SiteState {
         }
     }
 
+    /// Returns whether a rollback may have to restore what was there before a step.
+    pub(super) fn may_be_rolled_back(&self, step: usize) -> bool {
+        let state = &self.steps[step].state;
+        self.needs_rollback(step) || state.is_unknown() || matches!(state, StepState::BackFailed(..))
+    }
+
     fn is_hold(&self, step: usize) -> bool {
         matches!(self.steps[step].index, StepRef::Plugin(_, Change::Repin))
     }
@@ -197,6 +222,26 @@ impl SiteState {
         self.is_hold(hold) && self.steps[..hold].iter().any(is_own)
     }
 
+    /// Returns a step of which is to be read whether it was done, or rolled back.
+    pub(super) fn next_unsettled(&self) -> Option<Task> {
+        let is_in_doubt = |step: &StepProgress| matches!(step.state, StepState::BackInDoubt(_));
+        let rollback = || Some(Task::SettleBack { step: self.steps.iter().position(is_in_doubt)? });
+        self.next_in_doubt().or_else(rollback).filter(|_| self.skipped.is_none())
+    }
+
+    /// It is left alone until the rollout is taken up again.
+    pub(super) fn skip(&mut self, reason: &str) {
+        self.skipped = Some(reason.to_owned());
+        self.locked_out = None;
+    }
+
+    /// What could not be settled is to be read once more.
+    pub(super) fn doubt_again(&mut self) {
+        for step in &mut self.steps {
+            step.state.doubt_again();
+        }
+    }
+
     pub(super) fn begin(&mut self, task: Task, at: Timestamp) {
         match self.stage {
             Stage::Waiting => self.stage = Stage::Preparing,
@@ -213,6 +258,7 @@ impl SiteState {
     /// The rollout was left and is taken up again: what was under way is in doubt, and gates begin anew.
     pub(super) fn resume(&mut self, at: Timestamp) {
         self.locked_out = None;
+        self.skipped = None;
         if let Some(task) = self.task.take()
             && let Some(step) = task.step()
         {
@@ -337,6 +383,7 @@ impl SiteState {
         }
         match result {
             TaskResult::Failed(fault) | TaskResult::Unknown(fault) | TaskResult::Damaged { fault, .. } => {
+                self.failed_step = self.failed_step.or(Some(step)).filter(|_| self.failure.is_none());
                 self.fail(fault.clone(), rules);
             }
             _ => self.go_on(at, rules),

@@ -127,6 +127,15 @@ impl StepState {
         }
     }
 
+    /// What nobody knows is read once more.
+    pub(super) fn doubt_again(&mut self) {
+        *self = match std::mem::replace(self, Self::Planned) {
+            Self::Unknown { .. } => Self::InDoubt,
+            Self::BackUnknown(change, _) => Self::BackInDoubt(change),
+            other => other,
+        };
+    }
+
     /// Taking it back is tried anew, whatever came of it before.
     pub(super) fn renew(&mut self) {
         *self = match std::mem::replace(self, Self::Planned) {

@@ -294,6 +294,140 @@ fn with_stop_nothing_is_taken_back() {
 }
 
 #[test]
+fn with_stop_a_workspace_between_its_steps_is_finished_and_gated_and_no_other_is_begun() {
+    let mut hand = plan(&[&["a", "b", "c", "d"]], |plan| {
+        plan.policy.on_failure = OnFailure::Stop;
+        plan.policy.max_concurrent = NonZeroUsize::MIN.saturating_add(2);
+        plan.policy.health = vec![HealthCheck::Grafana];
+    });
+    for workspace in ["a", "b", "c"] {
+        hand.prepare(workspace);
+    }
+    hand.carry_out("b", FORWARD, done(version("1.0.0")));
+    hand.carry_out("a", FORWARD, TaskResult::Failed(fault(Cause::Refused)));
+    let second = Task::Forward { step: 1 };
+    assert_eq!(hand.tasks(), [("b".to_owned(), second)], "c is only read so far, and d is not begun");
+    hand.carry_out("b", second, done(absent()));
+    assert_eq!(hand.tasks(), [("b".to_owned(), Task::Gate)]);
+    hand.carry_out("b", Task::Gate, TaskResult::Healthy { notes: Vec::new() });
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Stopped)]);
+    let outcomes = hand.outcomes();
+    assert_eq!(outcomes[2..4], [ChangeOutcome::Changed; 2]);
+    assert_eq!(outcomes[4..], [ChangeOutcome::Skipped; 4]);
+}
+
+#[test]
+fn with_stop_a_refused_token_pauses_once_the_others_are_finished() {
+    let mut hand = plan(&[&["a", "b", "c"]], |plan| plan.policy.on_failure = OnFailure::Stop);
+    for workspace in ["a", "b", "c"] {
+        hand.prepare(workspace);
+        hand.begin(workspace, FORWARD);
+    }
+    hand.end("b", FORWARD, done(version("1.0.0")));
+    hand.end("c", FORWARD, done(version("1.0.0")));
+    hand.end("a", FORWARD, TaskResult::Failed(fault(Cause::Refused)));
+    let second = Task::Forward { step: 1 };
+    hand.carry_out("b", second, TaskResult::Failed(fault(Cause::Token)));
+    assert_eq!(hand.tasks(), [("c".to_owned(), second)]);
+    hand.carry_out("c", second, done(absent()));
+    assert!(matches!(&hand.ask()[..], [EngineCommand::Leave { .. }]));
+    hand.write(Record::Resumed { by: "me".to_owned() });
+    hand.carry_out("b", second, done(absent()));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Stopped)]);
+}
+
+#[test]
+fn a_journal_that_stopped_between_the_steps_of_a_workspace_is_still_read() {
+    let mut hand = plan(&[&["a", "b"]], |plan| plan.policy.on_failure = OnFailure::Stop);
+    hand.prepare("a");
+    hand.prepare("b");
+    hand.carry_out("b", FORWARD, done(version("1.0.0")));
+    hand.carry_out("a", FORWARD, TaskResult::Failed(fault(Cause::Refused)));
+    hand.tasks();
+    assert!(hand.try_write(Record::Finished { ending: Ending::Done }).is_err());
+    hand.write(Record::Finished { ending: Ending::Stopped });
+}
+
+#[test]
+fn a_skipped_step_does_not_carry_the_error_of_another() {
+    let mut hand = plan(&[&["a"]], |plan| plan.policy.on_failure = OnFailure::Stop);
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, TaskResult::Failed(fault(Cause::Refused)));
+    hand.ask();
+    let errors: Vec<_> = hand.engine.results().into_iter().map(|result| (result.outcome, result.error)).collect();
+    assert_eq!(errors, [(ChangeOutcome::Failed, Some("because".to_owned())), (ChangeOutcome::Skipped, None)]);
+    let mut hand = plan(&[&["a"]], |plan| plan.policy.on_failure = OnFailure::Stop);
+    hand.carry_out("a", Task::Prepare, TaskResult::Failed(fault(Cause::Network)));
+    hand.ask();
+    let is_told = |result: StepResult| result.error.as_deref() == Some("because");
+    assert!(hand.engine.results().into_iter().all(is_told), "the workspace as a whole");
+}
+
+#[test]
+fn a_skipped_workspace_stops_no_other_and_the_end_is_partly() {
+    let mut hand = plan(&[&["a"], &["b"]], |_| {});
+    hand.write(Record::Skipped { workspace: name("a"), reason: "it is away".to_owned() });
+    hand.change("b");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Partly)]);
+    let results = hand.engine.results();
+    assert_eq!((results[0].outcome, results[0].error.as_deref()), (ChangeOutcome::Skipped, Some("it is away")));
+    assert_eq!((results[2].outcome, &results[2].error), (ChangeOutcome::Changed, &None));
+    assert_eq!(hand.engine.faults().count(), 0, "it does not count as failed");
+}
+
+#[test]
+fn a_workspace_that_is_skipped_on_the_way_back_goes_back_when_it_is_there_again() {
+    let mut hand = plan(&[&["a", "b"]], |_| {});
+    hand.change("a");
+    hand.change("b");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
+    hand.write(Record::RollingBack { reason: "I want it".to_owned() });
+    hand.write(Record::Skipped { workspace: name("a"), reason: "it is away".to_owned() });
+    for step in [1, 0] {
+        hand.carry_out("b", Task::Back { step }, done(absent()));
+    }
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
+    hand.write(Record::RollingBack { reason: "once more".to_owned() });
+    for step in [1, 0] {
+        hand.carry_out("a", Task::Back { step }, done(absent()));
+    }
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
+}
+
+#[test]
+fn a_rollout_that_ended_as_unknown_is_read_once_more_and_nothing_is_changed() {
+    let mut hand = plan(&[&["a", "b"]], |plan| plan.policy.max_failures = FailureBudget::Count(1));
+    hand.change("b");
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, TaskResult::Unknown(fault(Cause::Network)));
+    hand.carry_out("a", Task::Settle { step: 0 }, TaskResult::Unknown(fault(Cause::Network)));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Unknown)]);
+    hand.write(Record::Resumed { by: "me".to_owned() });
+    hand.carry_out("a", Task::Settle { step: 0 }, TaskResult::Unknown(fault(Cause::Network)));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Unknown)], "still nobody knows");
+    hand.write(Record::Resumed { by: "me".to_owned() });
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 0 })]);
+    hand.carry_out("a", Task::Settle { step: 0 }, done(version("1.0.0")));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
+    assert!(hand.try_write(Record::Resumed { by: "me".to_owned() }).is_err(), "it is known now");
+    hand.write(Record::RollingBack { reason: "I want it".to_owned() });
+    assert!(hand.tasks().contains(&("a".to_owned(), Task::Back { step: 0 })));
+}
+
+#[test]
+fn a_rollback_of_unknown_end_is_read_once_more() {
+    let mut hand = plan(&[&["a"]], |_| {});
+    hand.change("a");
+    hand.ask();
+    hand.write(Record::RollingBack { reason: "I want it".to_owned() });
+    hand.carry_out("a", Task::Back { step: 1 }, TaskResult::Unknown(fault(Cause::Network)));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Unknown)]);
+    hand.write(Record::Resumed { by: "me".to_owned() });
+    hand.carry_out("a", Task::SettleBack { step: 1 }, done(absent()));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)], "the other step is still changed");
+}
+
+#[test]
 fn after_too_many_failures_what_is_under_way_ends_and_all_goes_back() {
     let mut hand = plan(&[&["a", "b", "c"]], |_| {});
     hand.begin("b", Task::Prepare);

@@ -71,6 +71,10 @@ pub(crate) struct KnownVersion {
     pub needs: Option<BTreeSet<PluginId>>,
     /// The alert that stops it.
     pub stopped: Option<Obstacle>,
+    /// That upstream withdrew it.
+    pub withdrawn: Option<Obstacle>,
+    /// Whether it uses AngularJS.
+    pub angular: bool,
 }
 
 /// The present state of a workspace.

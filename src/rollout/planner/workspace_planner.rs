@@ -13,7 +13,7 @@ use crate::{
     diagnostic::Obstacle,
     lockfile::{LockReason, LockedPlugin},
     model::{Change, PluginId, PluginVersion},
-    resolver::{dependents_first, works_with},
+    resolver::{AngularSupport, dependents_first, works_with},
     rollout::{PlannedChange, PlannedPackage, Unmanaged, Warning},
 };
 
@@ -78,8 +78,9 @@ impl<'a> WorkspacePlanner<'a> {
         if let Some(obstacle) = self.no_install_route() {
             return Some(obstacle);
         }
-        if let Some(stopped) = self.known(id).and_then(|known| known.stopped.clone()) {
-            return Some(stopped);
+        let said = self.known(id).and_then(|known| known.stopped.as_ref().or(known.withdrawn.as_ref()));
+        if let Some(obstacle) = said {
+            return Some(obstacle.clone());
         }
         if let Some(Some(pinned)) = self.snapshot.preinstalled.get(id) {
             let text = format!("the configuration of Grafana preinstalls {pinned}, and refuses every other version");
@@ -102,17 +103,22 @@ impl<'a> WorkspacePlanner<'a> {
 
     /// A lock is made for one version of Grafana, which may have changed since.
     fn other_grafana(&self, id: &PluginId, locked: &LockedPlugin) -> Option<Obstacle> {
-        let grafana = self.snapshot.grafana.as_ref()?;
-        let declared = self.known(id)?.grafana_dependency.as_deref();
-        if works_with(declared, grafana) {
+        let (grafana, known) = (self.snapshot.grafana.as_ref()?, self.known(id)?);
+        let declared = known.grafana_dependency.as_deref();
+        let has_no_angular = known.angular && AngularSupport::in_grafana(grafana) == AngularSupport::Removed;
+        if works_with(declared, grafana) && !has_no_angular {
             return None;
         }
-        let range = declared.unwrap_or_default().escape_debug();
+        let needed = if has_no_angular {
+            "AngularJS, which Grafana 12 and newer no longer have".to_owned()
+        } else {
+            format!("Grafana `{}`", declared.unwrap_or_default().escape_debug())
+        };
         let then = self.input.locked.as_ref().and_then(|locked| locked.grafana.as_ref());
         let then = then
             .filter(|then| *then != grafana)
             .map_or_else(String::new, |then| format!("; the lock was made for {then}"));
-        let reason = format!("{} needs Grafana `{range}`, and this is {grafana}{then}", locked.version);
+        let reason = format!("{} needs {needed}, and this is {grafana}{then}", locked.version);
         Some(outdated_lock(reason))
     }
 
@@ -351,7 +357,13 @@ impl<'a> WorkspacePlanner<'a> {
             text,
         };
         let unchanged = self.verbs.iter().filter(|(_, verb)| **verb == Change::None).map(|(id, _)| *id);
-        let unfit = unchanged.filter_map(|id| Some((id, self.other_grafana(id, self.wants.present[id])?.message)));
+        let unfit = unchanged.flat_map(|id| {
+            let withdrawn = self.known(id).and_then(|known| known.withdrawn.clone());
+            self.other_grafana(id, self.wants.present[id])
+                .into_iter()
+                .chain(withdrawn)
+                .map(move |why| (id, why.message))
+        });
         let mut warnings: Vec<_> = unfit.map(|(id, reason)| warning(id, reason)).collect();
         let again = self.removed.iter().filter(|id| self.snapshot.preinstalled.contains_key(**id));
         warnings.extend(again.map(|id| {

@@ -58,6 +58,8 @@ pub(crate) struct Simulation {
     until_abort: Option<u64>,
     kills: u32,
     undos: u32,
+    /// How often an unknown end was read once more.
+    settlings: u32,
     pauses: u32,
     check: Check,
     has_text_journal: bool,
@@ -105,6 +107,7 @@ impl Simulation {
             until_abort,
             kills: 0,
             undos: 0,
+            settlings: 0,
             pauses: 0,
             has_text_journal: seed.is_multiple_of(16),
             history: has_history.then(Vec::new),
@@ -341,6 +344,11 @@ impl Simulation {
         }
         self.check.at_end(ending, &self.scene, &self.engine, &self.world)?;
         self.totals.endings[ending as usize] += 1;
+        if ending == Ending::Unknown && self.settlings < 2 && self.journal.len().is_multiple_of(2) {
+            self.settlings += 1;
+            self.world.renew_tokens();
+            return self.write(Record::Resumed { by: "me@here".to_owned() }).map(Some);
+        }
         if self.undos >= 2 || self.rng.u8(..3) > 0 {
             return Ok(None);
         }
