@@ -28,11 +28,13 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct ApplyArgs {
     /// A plan saved by `plugport plan --out`. Without it, a plan is made and shown
-    #[arg(value_name = "PLAN", conflicts_with = "on")]
+    #[arg(value_name = "PLAN", conflicts_with_all = ["on", "resend_secrets"])]
     plan: Option<PathBuf>,
     /// Plan only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
     on: Option<Selector>,
+    #[command(flatten)]
+    secrets: plan::SecretArgs,
     /// Do not ask before a plan that is made now is applied
     #[arg(long)]
     yes: bool,
@@ -60,7 +62,7 @@ impl ApplyArgs {
         let (plan, mut problems, unread) = if let Some(path) = &self.plan {
             (saved(path).await?, Vec::new(), None)
         } else {
-            let planned = plan::make(session, self.on.as_ref()).await?;
+            let planned = plan::make(session, self.on.as_ref(), self.secrets).await?;
             let (problems, unread) = (plan::problems(&planned), planned.kind_of_nothing());
             (planned.plan, problems, unread)
         };

@@ -28,6 +28,8 @@ pub(super) struct PlanArgs {
     /// Plan only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
     on: Option<Selector>,
+    #[command(flatten)]
+    secrets: SecretArgs,
     /// Save the plan to this file (mode 0600)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -36,9 +38,18 @@ pub(super) struct PlanArgs {
     exit_code: bool,
 }
 
+/// What a plan that is made now does with secrets.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct SecretArgs {
+    /// Also send the secrets of data sources that have them already. No server returns secrets, so a changed one cannot
+    /// be found otherwise, and no rollback can restore the previous one
+    #[arg(long)]
+    pub(super) resend_secrets: bool,
+}
+
 impl PlanArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let planned = make(session, self.on.as_ref()).await?;
+        let planned = make(session, self.on.as_ref(), self.secrets).await?;
         let plan = &planned.plan;
         let mut notes = Vec::new();
         if let Some(path) = &self.out {
@@ -58,7 +69,7 @@ impl PlanArgs {
 }
 
 /// Plans what is to be done on the workspaces that a selector means, or on all.
-pub(super) async fn make(session: &Session, on: Option<&Selector>) -> Result<Planned, Failure> {
+pub(super) async fn make(session: &Session, on: Option<&Selector>, secrets: SecretArgs) -> Result<Planned, Failure> {
     let selector = on.cloned().unwrap_or(Selector::All);
     let services = session.services()?;
     let mut targets = Vec::new();
@@ -67,7 +78,11 @@ pub(super) async fn make(session: &Session, on: Option<&Selector>) -> Result<Pla
     }
     let home = services.context.home.clone();
     let last_known = run_blocking(move || rollout::last_known(&home)).await?;
-    let options = PlanOptions { published_before: session.published_before()?, last_known };
+    let options = PlanOptions {
+        published_before: session.published_before()?,
+        last_known,
+        resend_secrets: secrets.resend_secrets,
+    };
     let files = (session.manifest()?, session.manifest_path.as_path());
     Ok(plan(&services.context, &services.sources, files, targets, options).await?)
 }
@@ -120,7 +135,7 @@ pub(super) fn content(item: &ContentItem) -> String {
     match item {
         ContentItem::Dashboards { folder_title, .. } => format!("its dashboards in `{}`", folder_title.escape_debug()),
         ContentItem::DataSource { name, .. } => format!("data source `{}`", name.escape_debug()),
-        ContentItem::NoDataSource { uid } => format!("data source `{}` removed", uid.escape_debug()),
+        ContentItem::NoDataSource { uid, .. } => format!("data source `{}` removed", uid.escape_debug()),
     }
 }
 

@@ -94,20 +94,29 @@ impl SecretReference {
         }
     }
 
-    /// Fetches the secret: at most 64 KiB of UTF-8 without control characters, line ends at its end left out.
+    /// Fetches a secret of one line: at most 64 KiB of UTF-8 without control characters, line ends at its end left out.
     pub async fn resolve(&self, environment: Environment<'_>) -> Result<Secret, ReferenceError> {
-        let bytes = match self {
+        self.accept(self.fetch(environment).await?, char::is_control)
+    }
+
+    /// Fetches a secret that may have several lines, like a PEM certificate or the JSON of a service account.
+    pub async fn resolve_text(&self, environment: Environment<'_>) -> Result<Secret, ReferenceError> {
+        let is_refused = |character: char| character.is_control() && !matches!(character, '\n' | '\r' | '\t');
+        self.accept(self.fetch(environment).await?, is_refused)
+    }
+
+    async fn fetch(&self, environment: Environment<'_>) -> Result<Vec<u8>, ReferenceError> {
+        Ok(match self {
             Self::Env(name) => match environment(name) {
                 Some(text) if !text.is_empty() => text.into_bytes(),
                 _ => return Err(ReferenceError::Variable { name: name.clone() }),
             },
             Self::File(path) => read_file(path)?,
             Self::Command(line) => run(line, COMMAND_LIMIT).await?,
-        };
-        self.accept(bytes)
+        })
     }
 
-    fn accept(&self, bytes: Vec<u8>) -> Result<Secret, ReferenceError> {
+    fn accept(&self, bytes: Vec<u8>, is_refused: fn(char) -> bool) -> Result<Secret, ReferenceError> {
         let refuse = |flaw| ReferenceError::Content { from: self.clone(), flaw };
         if bytes.len() as u64 > MAX_BYTES {
             return Err(refuse(Flaw::TooLong));
@@ -117,7 +126,7 @@ impl SecretReference {
         if text.trim().is_empty() {
             return Err(refuse(Flaw::Empty));
         }
-        if text.chars().any(char::is_control) {
+        if text.chars().any(is_refused) {
             return Err(refuse(Flaw::ControlCharacters));
         }
         Ok(Secret::new(text.to_owned()))

@@ -265,12 +265,28 @@ pub enum ContentItem {
         settings: Value,
         /// The names of its secrets, `secureJsonData`.
         secrets: Vec<String>,
+        /// Whether secrets that the workspace has already are not sent again. Plans of before 0.2 send all.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        keep_secrets: bool,
     },
     /// A data source is removed.
     NoDataSource {
         /// Its unique id.
         uid: String,
+        /// Whether it may be removed although it has secrets, which no rollback can restore.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        lose_secrets: bool,
+        /// Whether it is removed once the workspace has passed its gate. In plans of before 0.2 the gate comes last.
+        #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+        after_gate: bool,
     },
+}
+
+impl ContentItem {
+    /// Returns whether it is changed after the gate of its workspace.
+    pub fn is_after_gate(&self) -> bool {
+        matches!(self, Self::NoDataSource { after_gate: true, .. })
+    }
 }
 
 /// One step on a workspace.

@@ -42,6 +42,7 @@ mod install_faults;
 mod late_effects;
 mod mirror;
 mod old_files;
+mod others_data_sources;
 mod others_files;
 mod provisioning;
 mod readme;

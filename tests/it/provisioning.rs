@@ -25,7 +25,13 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    fake_grafana::{FakeGrafana, catalog::FakeCatalog, fault::Fault, fleet::FakeWorkspace},
+    fake_grafana::{
+        FakeGrafana,
+        catalog::FakeCatalog,
+        face::Face,
+        fault::Fault,
+        fleet::{FakeWorkspace, WorkspaceSetup},
+    },
     fake_plugin::FakePlugin,
 };
 
@@ -71,8 +77,13 @@ impl Stage {
     fn new(version: &str) -> Self {
         let mut catalog = FakeCatalog::new();
         catalog.add(FakePlugin::new(PLUGIN, "1.0.0"));
-        let fake = FakeGrafana::workspace("prod", version, catalog).token(TOKEN).start();
-        fake.preinstalled(PLUGIN, "1.0.0");
+        let stage = Self::of(FakeGrafana::workspace("prod", version, catalog));
+        stage.fake.preinstalled(PLUGIN, "1.0.0");
+        stage
+    }
+
+    fn of(setup: WorkspaceSetup) -> Self {
+        let fake = setup.token(TOKEN).start();
         let manifest = Manifest::parse(MANIFEST, Path::new("/etc/plugport.toml")).expect("sound");
         Self { fake, manifest, folder: tempfile::tempdir().expect("a folder") }
     }
@@ -112,9 +123,21 @@ impl Stage {
     }
 
     async fn carry_out(&self, content: &Content) -> TaskResult {
-        let environment = |name: &str| (name == "PASSWORD").then(|| PASSWORD.to_owned());
+        self.carry_out_with(content, &|name: &str| (name == "PASSWORD").then(|| PASSWORD.to_owned())).await
+    }
+
+    /// Forgets what was saved, as another rollout.
+    fn forget(&self) {
+        fs::remove_dir_all(self.folder.path().join("records")).expect("there");
+    }
+
+    async fn carry_out_with(
+        &self,
+        content: &Content,
+        environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    ) -> TaskResult {
         let workspace = &self.manifest.workspaces()[0];
-        let secrets = Secrets { wishes: self.manifest.data_sources(), workspace, environment: &environment };
+        let secrets = Secrets { wishes: self.manifest.data_sources(), workspace, environment };
         let result =
             carry_out(&self.grafana(), content, secrets, SavedState { records: &self.records(), name: &step() }).await;
         assert_secret_free(&result);
@@ -338,9 +361,13 @@ async fn a_data_source_that_was_there_keeps_what_is_not_given_and_is_restored() 
         assert_eq!((&source["database"], &source["url"]), (&json!("d"), &json!("db.example:5432")), "{version}");
         assert_eq!(source["jsonData"], json!({"kept": 1, "maxOpenConns": 5}));
         let back = stage.take_back(&content, &before).await;
-        assert!(note(&back).contains("secrets"), "{back:?}");
+        assert!(matches!(back, TaskResult::Done { note: None, .. }), "{back:?}");
         let source = &stage.fake.data_sources()[0];
         assert_eq!((&source["url"], &source["jsonData"]), (&json!("old:1"), &json!({"kept": 1})), "{version}");
+        // It had no secret before, and has none now.
+        assert!(source["secureJsonFields"].as_object().is_none_or(serde_json::Map::is_empty), "{version}: {source}");
+        assert!(stage.is_back(&content, &before).await, "{version}");
+        assert!(matches!(stage.take_back(&content, &before).await, TaskResult::Unchanged));
     }
 }
 
@@ -368,16 +395,14 @@ async fn a_provisioned_data_source_is_refused_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_data_source_that_must_go_goes_and_comes_back_without_its_secrets() {
+async fn a_data_source_that_must_go_goes_and_comes_back() {
     let stage = Stage::new("12.1.0");
     let content = stage.content("no source");
     assert_eq!(stage.carry_out(&content).await, TaskResult::Unchanged);
     stage.fake.data_source("old", PLUGIN);
-    stage.fake.change_data_source("old", "secureJsonFields", json!({"password": true}));
     let before = before(stage.carry_out(&content).await);
     assert!(stage.fake.data_sources().is_empty());
-    let back = stage.take_back(&content, &before).await;
-    assert!(note(&back).contains("without its secrets"), "{back:?}");
+    assert!(matches!(stage.take_back(&content, &before).await, TaskResult::Done { .. }));
     assert_eq!(stage.fake.data_sources()[0]["uid"], "old");
     assert!(stage.is_back(&content, &before).await);
 }
@@ -543,4 +568,162 @@ async fn dashboards_that_use_a_plugin_are_saved_in_every_organisation_and_as_sna
     let notes = save_dashboards(&context, &target, &plugins, &name, true).await.join("\n");
     assert!(notes.contains("no snapshot of dashboard `theirs` was made"), "{notes}");
     assert!(notes.contains("dashboard `Uses it` was not saved") || notes.contains("0 of 1"), "{notes}");
+}
+
+/// Returns a workspace whose data source has a secret already.
+fn with_secret(version: &str) -> Stage {
+    let stage = Stage::new(version);
+    stage.fake.data_source("sales", PLUGIN);
+    let fields = [("name", json!("Sales")), ("url", json!("old:1")), ("secureJsonFields", json!({"password": true}))];
+    for (key, value) in fields {
+        stage.fake.change_data_source("sales", key, value);
+    }
+    stage
+}
+
+fn resending(mut content: Content) -> Content {
+    if let ContentItem::DataSource { keep_secrets, .. } = &mut content.item {
+        *keep_secrets = false;
+    }
+    content
+}
+
+#[tokio::test]
+async fn only_the_fields_that_the_rollout_changed_are_reset() {
+    for version in VERSIONS {
+        let stage = with_secret(version);
+        stage.fake.change_data_source("sales", "jsonData", json!({"timeout": 1}));
+        let content = stage.content("source");
+        let before = before(stage.carry_out(&content).await);
+        for (key, value) in [("database", json!("theirs")), ("jsonData", json!({"timeout": 9, "maxOpenConns": 5}))] {
+            stage.fake.change_data_source("sales", key, value);
+        }
+        let back = stage.take_back(&content, &before).await;
+        assert!(matches!(back, TaskResult::Done { .. }), "{version}: {back:?}");
+        let source = &stage.fake.data_sources()[0];
+        assert_eq!((&source["url"], &source["database"]), (&json!("old:1"), &json!("theirs")), "{version}");
+        assert_eq!(source["jsonData"], json!({"timeout": 9}), "{version}");
+        assert!(stage.is_back(&content, &before).await, "{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_the_rollout_changed_and_somebody_changed_again_is_named_and_stays() {
+    let stage = with_secret("12.1.0");
+    let content = stage.content("source");
+    let before = before(stage.carry_out(&content).await);
+    stage.fake.change_data_source("sales", "jsonData", json!({"maxOpenConns": 50}));
+    let reason = failed(stage.take_back(&content, &before).await);
+    assert!(reason.cause == Cause::Drift && reason.message.contains("`jsonData.maxOpenConns`"), "{reason:?}");
+    assert_eq!(stage.fake.data_sources()[0]["url"], "db.example:5432", "nothing is reset");
+}
+
+#[tokio::test]
+async fn a_data_source_of_ours_to_which_somebody_added_something_is_not_removed() {
+    let additions = [
+        ("jsonData", json!({"maxOpenConns": 5, "theirs": 1})),
+        ("secureJsonFields", json!({"password": true, "theirs": true})),
+        ("database", json!("theirs")),
+    ];
+    for (key, value) in additions {
+        let stage = Stage::new("12.1.0");
+        let content = stage.content("source");
+        let before = before(stage.carry_out(&content).await);
+        stage.fake.change_data_source("sales", key, value);
+        assert_eq!(failed(stage.take_back(&content, &before).await).cause, Cause::Drift, "{key}");
+        assert_eq!(stage.fake.data_sources().len(), 1, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn secrets_that_are_there_are_not_sent_unless_that_is_asked_for() {
+    for version in VERSIONS {
+        let stage = with_secret(version);
+        let content = stage.content("source");
+        drop(before(stage.carry_out(&content).await));
+        assert!(stage.fake.given_secrets().is_empty(), "{version}");
+        assert_eq!(stage.fake.data_sources()[0]["url"], "db.example:5432");
+        stage.forget();
+        assert_eq!(stage.carry_out(&content).await, TaskResult::Unchanged, "{version}");
+        let content = resending(content);
+        let before = before(stage.carry_out(&content).await);
+        assert_eq!(stage.fake.given_secrets(), [("sales".to_owned(), json!({"password": PASSWORD}))], "{version}");
+        assert!(matches!(stage.settle(&content).await, TaskResult::Done { .. }), "{version}");
+        // The previous secret is lost, and that is no success.
+        let back = stage.take_back(&content, &before).await;
+        for result in [back, settle_rollback(&stage.grafana(), &content, &before).await] {
+            let reason = failed(result);
+            assert!(
+                reason.message.contains("cannot be restored") && reason.message.contains("(password)"),
+                "{reason:?}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn secrets_may_have_several_lines_and_are_masked_line_by_line() {
+    let pem = "-----BEGIN KEY-----\ncanary-line-one-of-key\ncanary-line-two-of-key\n-----END KEY-----";
+    let json_key = "{\n  \"type\": \"service_account\",\n  \"private_key\": \"canary-private-key\"\n}";
+    for secret in [pem, json_key] {
+        let environment = |_: &str| Some(format!("{secret}\n"));
+        let stage = Stage::new("12.1.0");
+        let result = stage.carry_out_with(&stage.content("source"), &environment).await;
+        assert!(matches!(result, TaskResult::Done { .. }), "{result:?}");
+        assert_eq!(stage.fake.given_secrets(), [("sales".to_owned(), json!({ "password": secret }))]);
+        // A server that repeats it, or a line of it, in an error.
+        let stage = Stage::new("12.1.0");
+        let line = secret.lines().nth(2).expect("several lines");
+        let body = json!({ "message": format!("bad: {line} / {secret}") }).to_string();
+        stage.fake.fault(Fault::on("POST", "/api/datasources").status(400).body(body));
+        let reason = failed(stage.carry_out_with(&stage.content("source"), &environment).await);
+        assert!(reason.message.contains("bad: ") && !reason.message.contains("canary"), "{reason:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_data_source_is_changed_by_uid_where_the_server_has_that_route_and_else_by_number() {
+    // Before 8.0 nothing is changed.
+    for face in Face::ALL.into_iter().filter(|face| *face != Face::V7_5) {
+        let stage = Stage::of(FakeGrafana::workspace_as("prod", face, FakeCatalog::new()));
+        stage.fake.data_source("sales", PLUGIN);
+        stage.fake.data_source("old", PLUGIN);
+        for (kind, name) in [("source", "sales"), ("no source", "old")] {
+            stage.fake.change_data_source(name, "name", json!(if name == "sales" { "Sales" } else { "Old" }));
+            let content = stage.content(kind);
+            let done = stage.carry_out(&content).await;
+            assert!(matches!(done, TaskResult::Done { .. }), "{face:?} {name}: {done:?}");
+            let back = stage.take_back(&content, &before(done)).await;
+            assert!(matches!(back, TaskResult::Done { .. }), "{face:?} {name}: {back:?}");
+            stage.forget();
+        }
+        let by_number = stage.sent("PUT", "/api/datasources/1") + stage.sent("DELETE", "/api/datasources/");
+        assert!(face != Face::V13 || stage.sent("PUT", "/api/datasources/1") == 0, "{by_number}");
+    }
+}
+
+#[tokio::test]
+async fn a_data_source_with_secrets_is_removed_only_if_the_manifest_agrees_to_lose_them() {
+    let stage = Stage::new("12.1.0");
+    let mut content = stage.content("no source");
+    stage.fake.data_source("old", PLUGIN);
+    stage.fake.change_data_source("old", "secureJsonFields", json!({"password": true}));
+    let reason = failed(stage.carry_out(&content).await);
+    assert!(reason.message.contains("password") && reason.hint.expect("a hint").contains("lose-secrets"));
+    assert_eq!(stage.sent("DELETE", "/"), 0);
+    if let ContentItem::NoDataSource { lose_secrets, .. } = &mut content.item {
+        *lose_secrets = true;
+    }
+    let before = before(stage.carry_out(&content).await);
+    assert!(stage.fake.data_sources().is_empty());
+    // It is there again, and without its secrets that is not how it was.
+    for _ in 0..2 {
+        let reason = failed(stage.take_back(&content, &before).await);
+        assert!(reason.message.contains("cannot be restored"), "{reason:?}");
+        assert_eq!(stage.fake.data_sources()[0]["uid"], "old");
+        assert!(!stage.is_back(&content, &before).await);
+    }
+    stage.fake.change_data_source("old", "secureJsonFields", json!({"password": true}));
+    assert_eq!(stage.take_back(&content, &before).await, TaskResult::Unchanged);
+    assert!(stage.is_back(&content, &before).await);
 }

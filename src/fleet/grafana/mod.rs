@@ -32,7 +32,9 @@ pub(in crate::fleet) use files::Files;
 pub(crate) use identity::{Identity, InstallObstacle, MayInstall};
 pub use probes::{ProbeHints, ProbeTargets};
 pub use provisioning::ContentError;
-pub(crate) use provisioning::{BundledDashboard, Changed, Saved, has_settings, is_as_it_was};
+pub(crate) use provisioning::{
+    BundledDashboard, Changed, Saved, ThreeWay, has_secret, has_settings, is_as_it_was, secret_names, three_way,
+};
 pub(crate) use wire::ServerInventory;
 
 use super::{

@@ -46,6 +46,10 @@ pub struct DataSourceWish {
     /// Whether the data source must exist or must not exist.
     #[serde(default)]
     pub ensure: Ensure,
+    /// With `ensure = "absent"`: also remove a data source that has secrets. No rollback can restore them, since no server
+    /// returns secrets.
+    #[serde(default)]
+    pub lose_secrets: bool,
     /// The address of the database or service behind it.
     pub url: Option<String>,
     /// Who sends the queries: the Grafana server or the browser.

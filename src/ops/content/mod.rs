@@ -14,6 +14,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use data_sources::Wanted;
 pub use planned::planned;
 pub use saving::save_dashboards;
 
@@ -59,6 +60,26 @@ pub(crate) enum ContentFault {
     /// The saved previous state is not what this program writes.
     #[error("the saved previous state cannot be read")]
     Previous,
+    /// A rollback restored the settings of a data source, but not its secrets.
+    #[error(
+        "the previous secrets of data source `{uid}` ({}) cannot be restored, since no server returns them", names.join(", ").escape_debug()
+    )]
+    SecretsLost {
+        /// The data source.
+        uid: String,
+        /// The names of the secrets.
+        names: Vec<String>,
+    },
+    /// A data source with secrets is to be removed, and the manifest does not agree to lose them.
+    #[error(
+        "data source `{uid}` has secrets ({}) that no rollback can restore, since no server returns them", names.join(", ").escape_debug()
+    )]
+    SecretsAtStake {
+        /// The data source.
+        uid: String,
+        /// The names of the secrets.
+        names: Vec<String>,
+    },
     /// It failed half done, and the rollback is incomplete.
     #[error("{first}; and the rollback is incomplete: {}", left.join("; "))]
     RollbackIncomplete {
@@ -109,6 +130,8 @@ impl ContentFault {
 
 diagnose!(ContentFault {
     forward Change, Secret { source }, RollbackIncomplete { first };
+    SecretsLost => Kind::Failed, "set the previous secrets of the data source in Grafana";
+    SecretsAtStake => Kind::Failed, "set `lose-secrets = true` in its entry of the manifest to remove it all the same";
     NoReference => Kind::Usage, "plan again: the manifest has changed";
     Unsaved | Previous => Kind::Storage;
 });
@@ -132,16 +155,16 @@ impl fmt::Debug for Secrets<'_> {
 
 impl Secrets<'_> {
     /// Fetches the secrets of one data source by their names.
-    async fn fetch(self, uid: &str, names: &[String]) -> Result<Vec<(String, Secret)>, ContentFault> {
+    async fn fetch(self, uid: &str, names: &[&str]) -> Result<Vec<(String, Secret)>, ContentFault> {
         let mut wishes = self.wishes.iter().filter(|wish| self.workspace.is_selected_by(&wish.on));
         let wish = wishes.find(|wish| wish.uid.as_str() == uid);
         let mut secrets = Vec::new();
         for name in names {
-            let (uid, name) = (uid.to_owned(), name.clone());
+            let (uid, name) = (uid.to_owned(), (*name).to_owned());
             let Some(reference) = wish.and_then(|wish| wish.secrets.get(&name)) else {
                 return Err(ContentFault::NoReference { uid, name });
             };
-            match reference.resolve(self.environment).await {
+            match reference.resolve_text(self.environment).await {
                 Ok(secret) => secrets.push((name, secret)),
                 Err(source) => return Err(ContentFault::Secret { uid, name, source }),
             }
@@ -182,7 +205,7 @@ pub async fn carry_out(server: &Grafana, content: &Content, secrets: Secrets<'_>
     let change = async {
         let (before, earlier) = match saved.read().await? {
             Some(before) => (before, Creation::Exists),
-            None if !sends_secrets(content) && is_so(server, content).await? => return Ok(None),
+            None if is_so(server, content).await? => return Ok(None),
             None => {
                 let before = read_previous(server, content).await?;
                 match saved.create(&before).await? {
@@ -220,9 +243,9 @@ async fn change(
     secrets: Secrets<'_>,
     before: &Value,
 ) -> Result<ContentChange, ContentFault> {
-    match &content.item {
-        ContentItem::Dashboards { folder_uid, folder_title } => {
-            let done = dashboards::import_all(server, &content.plugin, folder_uid, folder_title).await;
+    match Item::from(&content.item) {
+        Item::Dashboards { folder_uid, title } => {
+            let done = dashboards::import_all(server, &content.plugin, folder_uid, title).await;
             let Err(first) = done else { return done };
             // An unknown outcome is read back first, and a refused token cannot roll anything back.
             if first.is_unknown() || first.cause() == Cause::Token {
@@ -235,31 +258,86 @@ async fn change(
             let left = left.faults.iter().map(|fault| Chain(fault).to_string()).collect();
             Err(ContentFault::RollbackIncomplete { first: Box::new(first), left })
         }
-        ContentItem::DataSource { uid, name, settings, secrets: names } => {
-            let fetched = secrets.fetch(uid, names).await?;
-            data_sources::put(server, (uid, name), settings, &fetched).await
-        }
-        ContentItem::NoDataSource { uid } => {
+        Item::NoDataSource { uid, lose_secrets } => {
+            data_sources::refuse_removal(uid, before, lose_secrets)?;
             Ok(ContentChange { changed: server.delete_data_source(uid, "").await?, note: None })
+        }
+        Item::DataSource(wanted) => data_sources::put(server, wanted, secrets).await,
+    }
+}
+
+/// What a step changes.
+enum Item<'a> {
+    Dashboards { folder_uid: &'a str, title: &'a str },
+    DataSource(Wanted<'a>),
+    NoDataSource { uid: &'a str, lose_secrets: bool },
+}
+
+impl<'a> From<&'a ContentItem> for Item<'a> {
+    fn from(item: &'a ContentItem) -> Self {
+        match item {
+            ContentItem::Dashboards { folder_uid, folder_title } => {
+                Self::Dashboards { folder_uid, title: folder_title }
+            }
+            ContentItem::DataSource { uid, name, settings, secrets, keep_secrets } => {
+                Self::DataSource(Wanted { uid, name, settings, secrets, keep_secrets: *keep_secrets })
+            }
+            ContentItem::NoDataSource { uid, lose_secrets, .. } => {
+                Self::NoDataSource { uid, lose_secrets: *lose_secrets }
+            }
         }
     }
 }
 
-/// Returns whether a step sends what cannot be read back.
-fn sends_secrets(content: &Content) -> bool {
-    matches!(&content.item, ContentItem::DataSource { secrets, .. } if !secrets.is_empty())
+/// What is known of a step before it is planned.
+#[derive(Debug, Default)]
+pub(crate) struct Examined {
+    /// Whether everything is as the step would make it.
+    pub is_so: bool,
+    /// Why it cannot be done.
+    pub obstacle: Option<ContentFault>,
+    /// What it does to the work of others.
+    pub warnings: Vec<String>,
 }
 
-/// Reads whether everything is as a step would make it, apart from secrets, which cannot be read.
+/// Reads what a step would change. What cannot be read is planned: the rollout will report the error.
+pub(crate) async fn examine(server: &Grafana, content: &Content) -> Examined {
+    let is_so = is_so(server, content).await.unwrap_or(false);
+    let mut examined = Examined { is_so, ..Examined::default() };
+    match Item::from(&content.item) {
+        Item::NoDataSource { uid, lose_secrets } if !is_so => {
+            if let Ok(Some(found)) = server.data_source(uid, "").await {
+                examined.obstacle = data_sources::refuse_removal(uid, &found, lose_secrets).err();
+            }
+        }
+        Item::DataSource(wanted) if !is_so => {
+            if let Ok(Some(found)) = server.data_source(wanted.uid, wanted.name).await {
+                examined.warnings.extend(data_sources::describe_secrets(wanted, &found));
+            }
+        }
+        _ => {}
+    }
+    examined
+}
+
+/// Fetches the secrets that a step will send, before anything is changed.
+pub(crate) async fn check_secrets(
+    server: &Grafana,
+    content: &Content,
+    secrets: Secrets<'_>,
+) -> Result<(), ContentFault> {
+    let Item::DataSource(wanted) = Item::from(&content.item) else { return Ok(()) };
+    // If it cannot be read, every secret may be sent.
+    let found = server.data_source(wanted.uid, wanted.name).await.unwrap_or_default();
+    secrets.fetch(wanted.uid, &wanted.sent(found.as_ref())).await.map(drop)
+}
+
+/// Reads whether everything is as a step would make it. If it sends secrets over others, it is not: they cannot be read.
 pub(crate) async fn is_so(server: &Grafana, content: &Content) -> Result<bool, WorkspaceError> {
-    match &content.item {
-        ContentItem::Dashboards { folder_uid, folder_title } => {
-            dashboards::is_done(server, &content.plugin, folder_uid, folder_title).await
-        }
-        ContentItem::DataSource { uid, name, settings, .. } => {
-            data_sources::is_put(server, (uid, name), settings, None).await
-        }
-        ContentItem::NoDataSource { uid } => Ok(server.data_source(uid, "").await?.is_none()),
+    match Item::from(&content.item) {
+        Item::Dashboards { folder_uid, title } => dashboards::is_done(server, &content.plugin, folder_uid, title).await,
+        Item::DataSource(wanted) => data_sources::is_so(server, wanted).await,
+        Item::NoDataSource { uid, .. } => Ok(server.data_source(uid, "").await?.is_none()),
     }
 }
 
@@ -271,14 +349,10 @@ pub async fn settle(server: &Grafana, content: &Content, saved: SavedState<'_>) 
         Ok(Some(before)) => before,
         Err(fault) => return fault.result(),
     };
-    let is_done = match &content.item {
-        ContentItem::Dashboards { folder_uid, folder_title } => {
-            dashboards::is_done(server, &content.plugin, folder_uid, folder_title).await
-        }
-        ContentItem::DataSource { uid, name, settings, secrets } => {
-            data_sources::is_put(server, (uid, name), settings, (!secrets.is_empty()).then_some(&before)).await
-        }
-        ContentItem::NoDataSource { uid } => server.data_source(uid, "").await.map(|found| found.is_none()),
+    let is_done = match Item::from(&content.item) {
+        Item::Dashboards { folder_uid, title } => dashboards::is_done(server, &content.plugin, folder_uid, title).await,
+        Item::DataSource(wanted) => data_sources::is_put(server, wanted, &before).await,
+        Item::NoDataSource { uid, .. } => server.data_source(uid, "").await.map(|found| found.is_none()),
     };
     match is_done {
         Ok(true) => TaskResult::Done { before: previous(before), note: None },
@@ -289,14 +363,12 @@ pub async fn settle(server: &Grafana, content: &Content, saved: SavedState<'_>) 
 
 /// Rolls a step back: `before` is the previous state that [`carry_out`] returned.
 pub async fn roll_back(server: &Grafana, content: &Content, before: &Value) -> TaskResult {
-    let done = match &content.item {
-        ContentItem::Dashboards { folder_uid, .. } => {
+    let done = match Item::from(&content.item) {
+        Item::Dashboards { folder_uid, .. } => {
             return dashboards::roll_back(server, &content.plugin, folder_uid, before).await.result();
         }
-        ContentItem::DataSource { uid, name, settings, secrets } => {
-            data_sources::roll_back(server, (uid, name), settings, before, !secrets.is_empty()).await
-        }
-        ContentItem::NoDataSource { uid } => data_sources::restore(server, uid, before).await,
+        Item::DataSource(wanted) => data_sources::roll_back(server, wanted, before).await,
+        Item::NoDataSource { uid, .. } => data_sources::restore(server, uid, before).await,
     };
     match done {
         Ok(ContentChange { changed: Changed::Unchanged, .. }) => TaskResult::Unchanged,
@@ -309,18 +381,19 @@ pub async fn roll_back(server: &Grafana, content: &Content, before: &Value) -> T
 
 /// Reads whether the rollback of a step took effect; sends nothing.
 pub async fn settle_rollback(server: &Grafana, content: &Content, before: &Value) -> TaskResult {
-    let is_back = match &content.item {
-        ContentItem::Dashboards { folder_uid, .. } => {
-            dashboards::is_rolled_back(server, &content.plugin, folder_uid, before).await
+    let is_back = match Item::from(&content.item) {
+        Item::Dashboards { folder_uid, .. } => {
+            let is_back = dashboards::is_rolled_back(server, &content.plugin, folder_uid, before).await;
+            is_back.map_err(ContentFault::from)
         }
-        ContentItem::DataSource { uid, .. } | ContentItem::NoDataSource { uid } => {
-            data_sources::is_rolled_back(server, uid, before).await
-        }
+        Item::DataSource(wanted) => data_sources::is_rolled_back(server, wanted, before).await,
+        Item::NoDataSource { uid, .. } => data_sources::is_restored(server, uid, before).await,
     };
     match is_back {
         Ok(true) => TaskResult::Done { before: PreviousState::default(), note: None },
         Ok(false) => TaskResult::NotDone,
-        Err(error) => unreadable(&error),
+        Err(ContentFault::Change(ContentError::Workspace(error))) => unreadable(&error),
+        Err(fault) => fault.result(),
     }
 }
 
@@ -330,11 +403,9 @@ fn unreadable(error: &WorkspaceError) -> TaskResult {
 }
 
 async fn read_previous(server: &Grafana, content: &Content) -> Result<Value, ContentFault> {
-    match &content.item {
-        ContentItem::Dashboards { folder_uid, .. } => {
-            Ok(dashboards::previous(server, &content.plugin, folder_uid).await?)
-        }
-        ContentItem::DataSource { uid, name, .. } => Ok(server.data_source(uid, name).await?.unwrap_or_default()),
-        ContentItem::NoDataSource { uid } => Ok(server.data_source(uid, "").await?.unwrap_or_default()),
+    match Item::from(&content.item) {
+        Item::Dashboards { folder_uid, .. } => Ok(dashboards::previous(server, &content.plugin, folder_uid).await?),
+        Item::DataSource(Wanted { uid, name, .. }) => Ok(server.data_source(uid, name).await?.unwrap_or_default()),
+        Item::NoDataSource { uid, .. } => Ok(server.data_source(uid, "").await?.unwrap_or_default()),
     }
 }

@@ -35,7 +35,10 @@ pub fn planned(manifest: &Manifest, workspace: &Workspace, wanted: &BTreeSet<Plu
         }
     }
     let absent = meant.iter().filter(|wish| wish.ensure == Ensure::Absent);
-    planned.extend(absent.map(|wish| content(&wish.plugin, ContentItem::NoDataSource { uid: wish.uid.to_string() })));
+    planned.extend(absent.map(|wish| {
+        let (uid, lose_secrets) = (wish.uid.to_string(), wish.lose_secrets);
+        content(&wish.plugin, ContentItem::NoDataSource { uid, lose_secrets, after_gate: true })
+    }));
     planned
 }
 
@@ -45,6 +48,7 @@ fn data_source(wish: &DataSourceWish) -> ContentItem {
         name: wish.name.clone().unwrap_or_default(),
         settings: wish.settings(),
         secrets: wish.secrets.keys().cloned().collect(),
+        keep_secrets: true,
     }
 }
 
@@ -97,7 +101,7 @@ on = "prod"
         let kind = |content: Content| match content.item {
             ContentItem::Dashboards { folder_uid, .. } => format!("folder {folder_uid}"),
             ContentItem::DataSource { uid, secrets, .. } => format!("source {uid} {}", secrets.join(",")),
-            ContentItem::NoDataSource { uid } => format!("no source {uid}"),
+            ContentItem::NoDataSource { uid, .. } => format!("no source {uid}"),
         };
         planned.into_iter().map(kind).collect()
     }

@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 
 use self::{
     catalog::CatalogFacts,
+    extra_content::ExaminedContent,
     reading::{WorkspaceReading, read_one},
 };
 pub(crate) use self::{
@@ -39,7 +40,7 @@ use crate::{
     },
     progress::Unit,
     rollout::{
-        Base, Content, Plan, PlannedWorkspace,
+        Base, Plan, PlannedWorkspace,
         planner::{DecidedWorkspace, PlannerInput, Requested, WorkspaceDecision, assemble, decide},
     },
 };
@@ -54,6 +55,8 @@ pub(crate) struct PlanOptions {
     pub published_before: Option<Timestamp>,
     /// The versions that the last rollout left on each workspace.
     pub last_known: BTreeMap<WorkspaceName, BTreeMap<PluginId, PluginVersion>>,
+    /// Whether the secrets of data sources are sent also where a workspace has them already.
+    pub resend_secrets: bool,
 }
 
 /// A plan, with the notes from making it.
@@ -113,8 +116,8 @@ pub(crate) async fn plan(
         remarks.extend(more);
         chosen
     };
-    let current = extra_content::already_so(manifest, &readings).await;
-    let inputs = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), current };
+    let examined = extra_content::examine(manifest, &readings, options.resend_secrets).await;
+    let inputs = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), examined };
     let plan = context.index().read(move |index| inputs.plan(index, &readings)).await?;
     Ok(Planned { plan, remarks, unread })
 }
@@ -169,8 +172,8 @@ struct PlanInputs {
     chosen: ChosenVersions,
     options: PlanOptions,
     now: Timestamp,
-    /// Content that is up to date already.
-    current: Vec<Content>,
+    /// Content that the manifest asks for, and what was read of it.
+    examined: Vec<ExaminedContent>,
 }
 
 impl PlanInputs {
@@ -182,7 +185,8 @@ impl PlanInputs {
             let input = self.input(workspace, reading, &mut facts)?;
             let mut decision = decide(&input);
             decision.warnings.extend(facts.warnings(reading, &input, &decision)?);
-            content.extend(extra_content::planned(&self.manifest, workspace, reading, &decision, &self.current));
+            let examined = (self.examined.as_slice(), self.options.resend_secrets);
+            content.extend(extra_content::planned((&self.manifest, workspace), reading, &mut decision, examined));
             decisions.push(decided(workspace, reading, decision));
         }
         let sync = index.syncs()?.first().map(|sync| sync.id);

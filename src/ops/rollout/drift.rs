@@ -12,7 +12,7 @@ use crate::{
     fleet::Manifest,
     model::{PluginId, PluginVersion, Sha256Digest, WorkspaceName},
     ops::{content, target::Snapshot},
-    rollout::{Content, Plan, PlannedWorkspace},
+    rollout::{Content, ContentItem, Plan, PlannedWorkspace},
 };
 
 const NOT_IN_MANIFEST: &str = "it is not in the manifest any more";
@@ -74,7 +74,23 @@ impl Shifts {
 fn is_asked_for(item: &Content, members: &Members, manifest: &Manifest) -> bool {
     let Some(member) = members.get(&item.workspace) else { return false };
     let asked = content::planned(manifest, &member.workspace, &BTreeSet::from([item.plugin.clone()]));
-    asked.contains(item)
+    asked.iter().any(|asked| asked.plugin == item.plugin && is_same_wish(&asked.item, &item.item))
+}
+
+/// Returns whether two items are about the same wish: when it is carried out, and whether secrets are sent again, is not for
+/// the manifest to say.
+fn is_same_wish(asked: &ContentItem, planned: &ContentItem) -> bool {
+    let mut planned = planned.clone();
+    match (&mut planned, asked) {
+        (ContentItem::DataSource { keep_secrets, .. }, ContentItem::DataSource { keep_secrets: other, .. }) => {
+            *keep_secrets = *other;
+        }
+        (ContentItem::NoDataSource { after_gate, .. }, ContentItem::NoDataSource { after_gate: other, .. }) => {
+            *after_gate = *other;
+        }
+        _ => {}
+    }
+    planned == *asked
 }
 
 /// Returns the workspaces that are not where the plan has them: enough for going on with a rollout.

@@ -131,7 +131,10 @@ pub(crate) async fn apply(
         let reasons = shifts.unreachable.iter().map(|(name, reason)| format!("{name}: {reason}"));
         return Err(RolloutError::Unreachable(reasons.collect()));
     }
-    let readiness = preflight::check(&plan, &members, asked).await;
+    let mut readiness = preflight::check(&plan, &members, asked).await;
+    if readiness.obstacles.is_empty() {
+        preflight::check_secrets(&plan, &members, options, &mut readiness).await;
+    }
     if !readiness.obstacles.is_empty() {
         let (obstacles, hints) = (readiness.obstacles, readiness.hints);
         return Err(RolloutError::NotReady { obstacles, hints });

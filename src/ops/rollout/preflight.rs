@@ -4,8 +4,12 @@
 
 use futures_util::{StreamExt, stream};
 
-use super::Members;
-use crate::rollout::Plan;
+use super::{Members, RolloutOptions};
+use crate::{
+    diagnostic::{Chain, Diagnose as _},
+    ops::content::{self, Secrets},
+    rollout::Plan,
+};
 
 /// What was found out about the workspaces.
 #[derive(Debug, Default)]
@@ -16,6 +20,24 @@ pub(super) struct Readiness {
     pub(super) hints: Vec<String>,
     /// Notes that prevent nothing.
     pub(super) remarks: Vec<String>,
+}
+
+/// Fetches the secrets that the plan will send: what a program or a file does not give now, it would not give in the middle
+/// of the rollout either.
+pub(super) async fn check_secrets(plan: &Plan, members: &Members, options: &RolloutOptions, readiness: &mut Readiness) {
+    for content in &plan.content {
+        let Some(member) = members.get(&content.workspace) else { continue };
+        let Ok(server) = member.target.as_server() else { continue };
+        let environment = options.environment;
+        let wishes = options.manifest.data_sources();
+        let secrets = Secrets { wishes, workspace: &member.workspace, environment: &environment };
+        if let Err(error) = content::check_secrets(server, content, secrets).await {
+            readiness.obstacles.push(format!("{}: {}", content.workspace, Chain(&error)));
+            readiness.hints.extend(error.hint());
+        }
+    }
+    readiness.hints.sort_unstable();
+    readiness.hints.dedup();
 }
 
 /// Checks whether every workspace of the plan can be changed.

@@ -312,7 +312,7 @@ impl Engine {
     fn expected_forward(&self, site: &SiteState) -> Option<(Task, Option<Timestamp>)> {
         match &site.stage {
             Stage::Waiting | Stage::Preparing => Some((Task::Prepare, None)),
-            Stage::Stepping => site.next_forward().map(|task| (task, None)),
+            Stage::Stepping | Stage::Finishing => site.next_forward().map(|task| (task, None)),
             Stage::Gating(looks) | Stage::Rechecking(looks) => Some((Task::Gate, Some(looks.due))),
             Stage::Passed if self.is_rechecking() => Some((Task::Gate, self.soak_end())),
             Stage::RollingBack => site.next_rollback().map(|task| (task, None)),

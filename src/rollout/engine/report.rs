@@ -199,7 +199,7 @@ impl Engine {
         let (action, name) = match &content.item {
             ContentItem::Dashboards { folder_title, .. } => ("dashboards", folder_title),
             ContentItem::DataSource { name, .. } => ("data-source", name),
-            ContentItem::NoDataSource { uid } => ("no-data-source", uid),
+            ContentItem::NoDataSource { uid, .. } => ("no-data-source", uid),
         };
         let result = StepResult {
             workspace: content.workspace.clone(),

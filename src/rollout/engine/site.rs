@@ -48,6 +48,8 @@ pub(super) enum Stage {
     Stepping,
     /// Its gate is looked at.
     Gating(GateProgress),
+    /// The steps after the gate are carried out.
+    Finishing,
     /// It is through its gate.
     Passed,
     /// Its gate is looked at once more, after the pause of its wave.
@@ -100,19 +102,17 @@ pub(super) fn can_come_of(task: Task, result: &TaskResult) -> bool {
 impl SiteState {
     pub(super) fn new(plan: &Plan, name: &WorkspaceName, wave: usize, steps: &[(StepRef, &PluginId)]) -> Self {
         let first = |plugin: &PluginId| steps.iter().position(|(_, other)| *other == plugin).unwrap_or_default();
-        let progress = |(step, (index, plugin)): (usize, &(StepRef, &PluginId))| {
-            let (first, brought_by) = (first(plugin), brought_by(plan, &steps[..step], *index));
-            StepProgress {
-                index: *index,
-                first,
-                brought_by,
-                state: StepState::Planned,
-                note: None,
-                begun_at: None,
-                open_call: None,
-                is_looked_at: false,
-                looks: 0,
-            }
+        let progress = |(step, (index, plugin)): (usize, &(StepRef, &PluginId))| StepProgress {
+            index: *index,
+            first: first(plugin),
+            brought_by: brought_by(plan, &steps[..step], *index),
+            is_after_gate: matches!(index, StepRef::Content(index) if plan.content[*index].item.is_after_gate()),
+            state: StepState::Planned,
+            note: None,
+            begun_at: None,
+            open_call: None,
+            is_looked_at: false,
+            looks: 0,
         };
         let progress: Vec<_> = steps.iter().enumerate().map(progress).collect();
         let back = rollback_order(steps, |step| &progress[step].brought_by);
@@ -140,15 +140,16 @@ impl SiteState {
 
     /// Returns whether work on it has begun and not come to a rest.
     pub(super) fn is_active(&self) -> bool {
-        use Stage::{Gating, Preparing, Rechecking, RollingBack, Stepping};
-        self.skipped.is_none() && matches!(self.stage, Preparing | Stepping | Gating(_) | Rechecking(_) | RollingBack)
+        use Stage::{Finishing, Gating, Preparing, Rechecking, RollingBack, Stepping};
+        self.skipped.is_none()
+            && matches!(self.stage, Preparing | Stepping | Gating(_) | Finishing | Rechecking(_) | RollingBack)
     }
 
     /// Returns whether something was changed on it, or may have been, and the rest of its steps or its gate is still due.
     pub(super) fn is_half_done(&self) -> bool {
         let is_begun = match self.stage {
             Stage::Stepping => self.steps.iter().any(|step| step.begun_at.is_some()),
-            Stage::Gating(_) | Stage::Rechecking(_) => true,
+            Stage::Gating(_) | Stage::Finishing | Stage::Rechecking(_) => true,
             _ => false,
         };
         is_begun && self.skipped.is_none()
@@ -157,6 +158,7 @@ impl SiteState {
     /// Returns the step that comes next on the way forward, or the one in doubt.
     pub(super) fn next_forward(&self) -> Option<Task> {
         self.steps.iter().enumerate().find_map(|(step, progress)| match progress.state {
+            StepState::Planned if progress.is_after_gate && self.stage != Stage::Finishing => None,
             StepState::Planned => Some(Task::Forward { step }),
             StepState::InDoubt => Some(Task::Settle { step }),
             _ => None,
@@ -411,17 +413,19 @@ impl SiteState {
         self.next_rollback().is_some() && !self.steps.iter().any(|step| gives_up(&step.state))
     }
 
-    /// Goes on to the gate after the last step.
+    /// Goes on to the gate after the last step, and to what comes after the gate.
     fn go_on(&mut self, at: Timestamp, rules: &Rules) {
-        if self.stage != Stage::Stepping || self.next_forward().is_some() {
-            return;
+        if self.stage == Stage::Stepping && self.next_forward().is_none() {
+            self.stage = if rules.is_gated { Stage::Gating(GateProgress::begin(at)) } else { Stage::Finishing };
         }
-        self.stage = if rules.is_gated { Stage::Gating(GateProgress::begin(at)) } else { Stage::Passed };
+        if self.stage == Stage::Finishing && self.next_forward().is_none() {
+            self.stage = Stage::Passed;
+        }
     }
 
     fn after_gate(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
         let (looks, passed) = match &mut self.stage {
-            Stage::Gating(looks) => (looks, Stage::Passed),
+            Stage::Gating(looks) => (looks, Stage::Finishing),
             Stage::Rechecking(looks) => (looks, Stage::Sound),
             _ => return,
         };
@@ -432,6 +436,7 @@ impl SiteState {
             looks.passes += 1;
             if looks.passes >= rules.passes {
                 self.stage = passed;
+                self.go_on(at, rules);
             }
             return;
         }

@@ -14,6 +14,8 @@ pub(super) struct StepProgress {
     pub(super) first: usize,
     /// The earlier steps with which a server installs another version of its plugin.
     pub(super) brought_by: Vec<usize>,
+    /// Whether it is carried out once the gate of its workspace is passed.
+    pub(super) is_after_gate: bool,
     pub(super) state: StepState,
     pub(super) note: Option<String>,
     /// When it was last begun to be carried out or rolled back.

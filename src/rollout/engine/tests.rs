@@ -6,8 +6,8 @@ use super::*;
 use crate::{
     model::ChangeOutcome,
     rollout::{
-        Base, Cause, FailureBudget, Fault, HealthCheck, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, Rollout,
-        WavePlan,
+        Base, Cause, Content, ContentItem, FailureBudget, Fault, HealthCheck, PlanId, PlanSummary, PlannedChange,
+        PlannedWorkspace, Rollout, WavePlan,
     },
 };
 
@@ -775,4 +775,64 @@ fn a_canary_that_is_the_whole_wave_and_fails_stops_the_rollout_whatever_may_fail
     assert!(stopped(&[&["a", "c"], &["b"]], &["a", "c"], own).is_some());
     // Nothing follows the last wave, so nothing more can be spared.
     assert_eq!(stopped(&[&["a"]], &["a"], many), None);
+}
+
+/// Returns a rollout of one workspace with a gate, which removes a data source; in old plans before the gate.
+fn removing(after_gate: bool) -> Hand {
+    plan(&[&["a"]], |plan| {
+        let item = ContentItem::NoDataSource { uid: "old".to_owned(), lose_secrets: false, after_gate };
+        let plugin = "acme-clock-panel".parse().expect("an id");
+        plan.content.push(Content { workspace: name("a"), plugin, item });
+        plan.policy.health = vec![HealthCheck::Grafana];
+        plan.policy.gate_passes = NonZeroUsize::MIN;
+    })
+}
+
+const REMOVAL: Task = Task::Forward { step: 2 };
+
+#[test]
+fn a_data_source_is_removed_after_the_gate_and_not_if_the_gate_fails() {
+    let mut hand = removing(true);
+    hand.change("a");
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Gate)]);
+    hand.carry_out("a", Task::Gate, TaskResult::Healthy { notes: Vec::new() });
+    assert_eq!(hand.tasks(), [("a".to_owned(), REMOVAL)]);
+    // What was under way is read back.
+    hand.begin("a", REMOVAL);
+    hand.resume();
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Settle { step: 2 })]);
+    hand.carry_out("a", Task::Settle { step: 2 }, TaskResult::NotDone);
+    hand.carry_out("a", REMOVAL, done(absent()));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
+
+    let mut hand = removing(true);
+    hand.change("a");
+    for _ in 0..2 {
+        hand.carry_out("a", Task::Gate, ill());
+        hand.now += 3_600;
+    }
+    hand.carry_out("a", Task::Back { step: 1 }, done(absent()));
+    hand.carry_out("a", Task::Back { step: 0 }, done(absent()));
+    hand.look("a", &[1, 0]);
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
+}
+
+#[test]
+fn old_plans_remove_data_sources_before_the_gate() {
+    let mut hand = removing(false);
+    hand.change("a");
+    hand.carry_out("a", REMOVAL, done(absent()));
+    assert_eq!(hand.tasks(), [("a".to_owned(), Task::Gate)]);
+}
+
+#[test]
+fn without_a_gate_a_data_source_is_removed_last() {
+    let mut hand = removing(true);
+    let mut bare = Plan::clone(&hand.engine.plan);
+    bare.policy.health = Vec::new();
+    hand.engine = Engine::new(Arc::new(bare));
+    hand.write(Record::Started { by: "me".to_owned() });
+    hand.change("a");
+    hand.carry_out("a", REMOVAL, done(absent()));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
 }

@@ -2,16 +2,19 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Changed, ContentError, Goal, Request};
+use super::{
+    Changed, ContentError, Goal, Request,
+    fields::{comparable, has_secret, is_as, secret_names},
+    three_way::{ThreeWay, added_since, three_way},
+};
 use crate::{
     fleet::{Grafana, WorkspaceError},
     model::Secret,
     net::Method,
 };
 
-/// What the server adds to a data source by itself, and does not take.
-const OWN: [&str; 7] =
-    ["accessControl", "apiVersion", "orgId", "readOnly", "secureJsonFields", "typeLogoUrl", "typeName"];
+/// From so many characters on, a line of a secret with several is one itself.
+const SECRET_LINE: usize = 12;
 
 impl Grafana {
     /// Returns a data source: by its unique id, or on servers that do not know those, by its name.
@@ -31,7 +34,7 @@ impl Grafana {
     }
 
     /// Makes a data source, or changes the settings that are given of the one that is there; the others stay. `settings` is
-    /// the body of the API without secrets. Secrets cannot be compared: where some are given they are always sent.
+    /// the body of the API without secrets. Secrets cannot be compared: those that are given are always sent.
     pub async fn put_data_source(
         &self,
         (uid, name): (&str, &str),
@@ -50,29 +53,75 @@ impl Grafana {
             let exposed = secrets.iter().map(|(name, secret)| (name.clone(), json!(secret.expose())));
             body.insert("secureJsonData".to_owned(), Value::Object(exposed.collect()));
         }
-        let hidden: Vec<_> = secrets.iter().map(|(_, secret)| secret.clone()).collect();
+        let hidden: Vec<_> = secrets.iter().flat_map(|(_, secret)| shown_forms(secret)).collect();
         let not = found.as_ref().and_then(version);
         let goal = Goal::DataSource { uid, name, body: &wanted, not };
         self.send_data_source(found.as_ref(), Value::Object(body), &hidden, goal).await
     }
 
-    /// Puts a data source back as it was. Its secrets cannot be: those that it has now stay.
+    /// Restores a data source that was removed, without its secrets.
     pub async fn restore_data_source(&self, before: &Value) -> Result<Changed, ContentError> {
         let _only_one = self.changing.lock().await;
         let text = |key: &str| before.get(key).and_then(Value::as_str).unwrap_or_default();
         let (uid, name) = (text("uid"), text("name"));
-        let found = self.data_source(uid, name).await?;
         let wanted = comparable(before);
-        if found.as_ref().is_some_and(|found| is_as(found, &wanted)) {
-            return Ok(Changed::Unchanged);
+        match self.data_source(uid, name).await? {
+            Some(found) if is_as(&found, &wanted) => return Ok(Changed::Unchanged),
+            Some(_) => return Err(drifted(uid, &[])),
+            None => {}
         }
         let mut body = wanted.as_object().cloned().unwrap_or_default();
         body.insert("uid".to_owned(), json!(uid));
-        if let Some(found) = &found {
-            body.extend(identity(found));
-        }
         let goal = Goal::DataSource { uid, name, body: &wanted, not: None };
-        self.send_data_source(found.as_ref(), Value::Object(body), &[], goal).await
+        self.send_data_source(None, Value::Object(body), &[], goal).await
+    }
+
+    /// Resets the fields in which `made` differs from `before`, and takes the secrets `unset` away; everything else stays.
+    /// Sends nothing if somebody else changed one of these fields meanwhile.
+    pub async fn reset_data_source(
+        &self,
+        (uid, name): (&str, &str),
+        (before, made): (&Value, &Value),
+        unset: &[&str],
+    ) -> Result<Changed, ContentError> {
+        let _only_one = self.changing.lock().await;
+        let Some(found) = self.data_source(uid, name).await? else { return Err(drifted(uid, &[])) };
+        let unset: Vec<_> = unset.iter().copied().filter(|name| has_secret(&found, name)).collect();
+        let settings = match three_way(before, made, &found) {
+            ThreeWay::Same if unset.is_empty() => return Ok(Changed::Unchanged),
+            ThreeWay::Same => comparable(&found).as_object().cloned().unwrap_or_default(),
+            ThreeWay::Reset(settings) => settings,
+            ThreeWay::Conflict(fields) => return Err(drifted(uid, &fields)),
+        };
+        let mut body = settings.clone();
+        body.insert("uid".to_owned(), json!(uid));
+        body.extend(identity(&found));
+        if !unset.is_empty() {
+            let empty = unset.into_iter().map(|name| (name.to_owned(), json!("")));
+            body.insert("secureJsonData".to_owned(), Value::Object(empty.collect()));
+        }
+        // It may bear its former name afterwards; then only its unique id finds it.
+        let name = settings.get("name").and_then(Value::as_str).unwrap_or(name).to_owned();
+        let goal = Goal::DataSource { uid, name: &name, body: &Value::Object(settings), not: version(&found) };
+        self.send_data_source(Some(&found), Value::Object(body), &[], goal).await
+    }
+
+    /// Removes a data source that we made, unless somebody else changed it meanwhile.
+    pub async fn remove_made_data_source(
+        &self,
+        (uid, name): (&str, &str),
+        made: &Value,
+        secrets: &[String],
+    ) -> Result<Changed, ContentError> {
+        let Some(found) = self.data_source(uid, name).await? else { return Ok(Changed::Unchanged) };
+        let mut changed = match three_way(&Value::Null, made, &found) {
+            ThreeWay::Conflict(fields) => fields,
+            ThreeWay::Same | ThreeWay::Reset(_) if is_as(&found, made) => Vec::new(),
+            ThreeWay::Same | ThreeWay::Reset(_) => return Err(drifted(uid, &[])),
+        };
+        changed.extend(added_since(made, &found));
+        changed.extend(secret_names(&found).filter(|name| !secrets.iter().any(|ours| ours == name)).map(str::to_owned));
+        if changed.is_empty() { self.delete_data_source(uid, name).await } else { Err(drifted(uid, &changed)) }
     }
 
     async fn send_data_source(
@@ -90,10 +139,31 @@ impl Grafana {
         if is_read_only(found) {
             return Err(ContentError::ReadOnly { what: goal.what() });
         }
+        self.change_found(Method::PUT, found, (body, hidden), goal).await
+    }
+
+    /// Sends a change of a data source that is there: by its unique id, else by its number. Grafana 13 has no routes by number,
+    /// and before 9 none by unique id changes anything.
+    async fn change_found(
+        &self,
+        method: Method,
+        found: &Value,
+        (body, hidden): (Value, &[Secret]),
+        goal: Goal<'_>,
+    ) -> Result<Changed, ContentError> {
+        let uid = found.get("uid").and_then(Value::as_str).filter(|uid| !uid.is_empty());
+        if let Some(uid) = uid {
+            let path = ["api", "datasources", "uid", uid];
+            let request = Request { method: method.clone(), path: &path, body: body.clone(), hidden };
+            match self.bring_about(request, goal).await {
+                // There is no such route: nothing was changed.
+                Err(ContentError::Refused { status: 404 | 405, .. }) if number(found).is_ok() => {}
+                sent => return sent.map(|_| Changed::Done),
+            }
+        }
         let id = number(found)?;
-        // The form by number is there in every version that plugins can be installed on.
         let path = ["api", "datasources", &id];
-        self.bring_about(Request { method: Method::PUT, path: &path, body, hidden }, goal).await?;
+        self.bring_about(Request { method, path: &path, body, hidden }, goal).await?;
         Ok(Changed::Done)
     }
 
@@ -105,12 +175,31 @@ impl Grafana {
         if is_read_only(&found) {
             return Err(ContentError::ReadOnly { what: goal.what() });
         }
-        let id = number(&found)?;
-        let path = ["api", "datasources", &id];
-        let request = Request { method: Method::DELETE, path: &path, body: Value::Null, hidden: &[] };
-        self.bring_about(request, goal).await?;
-        Ok(Changed::Done)
+        self.change_found(Method::DELETE, &found, (Value::Null, &[]), goal).await
     }
+}
+
+/// Returns what a server may repeat of a secret: all of it, as it stands in JSON, and the lines of one with several.
+fn shown_forms(secret: &Secret) -> Vec<Secret> {
+    let text = secret.expose();
+    let mut forms = vec![secret.clone()];
+    let quoted = json!(text).to_string();
+    if let Some(escaped) =
+        quoted.strip_prefix('"').and_then(|quoted| quoted.strip_suffix('"')).filter(|one| *one != text)
+    {
+        forms.push(Secret::new(escaped.to_owned()));
+    }
+    if text.contains('\n') {
+        let lines = text.lines().map(str::trim).filter(|line| line.len() >= SECRET_LINE);
+        forms.extend(lines.map(|line| Secret::new(line.to_owned())));
+    }
+    forms
+}
+
+fn drifted(uid: &str, fields: &[String]) -> ContentError {
+    let source = format!("data source `{}`", uid.escape_debug());
+    let names: Vec<_> = fields.iter().map(|field| format!("`{}`", field.escape_debug())).collect();
+    ContentError::Drifted { what: if names.is_empty() { source } else { format!("{} of {source}", names.join(", ")) } }
 }
 
 fn number(found: &Value) -> Result<String, WorkspaceError> {
@@ -131,23 +220,6 @@ fn identity(found: &Value) -> impl Iterator<Item = (String, Value)> {
     ["id", "uid", "version"].into_iter().filter_map(|key| Some((key.to_owned(), found.get(key)?.clone())))
 }
 
-/// Returns whether a data source has the settings that it is to have, without regard to secrets.
-pub(crate) fn has_settings(found: &Value, name: &str, settings: &Value) -> bool {
-    found.get("name").is_some_and(|found| found == name) && is_as(found, settings)
-}
-
-/// Returns whether a data source is as it was, without regard to secrets.
-pub(crate) fn is_as_it_was(found: &Value, before: &Value) -> bool {
-    is_as(found, &comparable(before)) && is_as(before, &comparable(found))
-}
-
-/// Returns what there is of a data source that can be sent and read back.
-fn comparable(found: &Value) -> Value {
-    let object = found.as_object().cloned().unwrap_or_default();
-    let kept = object.into_iter().filter(|(key, _)| !OWN.contains(&key.as_str()));
-    Value::Object(kept.filter(|(key, _)| !["id", "uid", "version"].contains(&key.as_str())).collect())
-}
-
 /// Lays what is wanted over what is there; in `jsonData` key by key.
 fn merged(found: Option<&Value>, wanted: Map<String, Value>, uid: &str) -> Map<String, Value> {
     let mut body = found.map(comparable).and_then(|found| found.as_object().cloned()).unwrap_or_default();
@@ -160,26 +232,6 @@ fn merged(found: Option<&Value>, wanted: Map<String, Value>, uid: &str) -> Map<S
     body.insert("uid".to_owned(), json!(uid));
     body.extend(found.into_iter().flat_map(identity));
     body
-}
-
-/// Returns whether a data source has every setting that is given; in `jsonData` key by key.
-pub(super) fn is_as(found: &Value, wanted: &Value) -> bool {
-    let of = |key: &str| found.get(key).unwrap_or(&Value::Null);
-    wanted.as_object().into_iter().flatten().all(|(key, value)| match (of(key), value) {
-        (Value::Object(there), Value::Object(given)) => given.iter().all(|(key, value)| there.get(key) == Some(value)),
-        // Servers leave out, or fill in, what is empty.
-        (there, value) => there == value || is_empty(there) && is_empty(value),
-    })
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::Bool(flag) => !flag,
-        Value::String(text) => text.is_empty(),
-        Value::Object(object) => object.is_empty(),
-        _ => false,
-    }
 }
 
 /// Returns whether a data source was saved since it had that version; `false` on servers without versions.
@@ -201,11 +253,5 @@ mod tests {
             "jsonData": {"kept": 1, "changed": 2}});
         assert_eq!(Value::Object(body.clone()), expected);
         assert!(is_as(&Value::Object(body), &wanted) && !is_as(&found, &wanted));
-    }
-
-    #[test]
-    fn what_is_empty_is_as_good_as_left_out() {
-        assert!(is_as(&json!({"url": ""}), &json!({"user": "", "basicAuth": false, "jsonData": {}})));
-        assert!(!is_as(&json!({"url": ""}), &json!({"url": "x"})) && !is_as(&json!({}), &json!({"basicAuth": true})));
     }
 }

@@ -7,7 +7,9 @@
 mod dashboards;
 mod data_sources;
 mod error;
+mod fields;
 mod folders;
+mod three_way;
 
 use std::time::Duration;
 
@@ -15,8 +17,9 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use dashboards::{BundledDashboard, Saved};
-pub(crate) use data_sources::{has_settings, is_as_it_was};
 pub use error::ContentError;
+pub(crate) use fields::{has_secret, has_settings, is_as_it_was, secret_names};
+pub(crate) use three_way::{ThreeWay, three_way};
 
 use super::{Grafana, WorkspaceError};
 use crate::{
@@ -188,7 +191,7 @@ impl Grafana {
             Goal::NoDashboard(uid) => self.saved(uid).await?.is_none(),
             Goal::DataSource { uid, name, body, not } => {
                 let found = self.data_source(uid, name).await?;
-                found.is_some_and(|found| data_sources::is_as(&found, body) && data_sources::is_newer(&found, not))
+                found.is_some_and(|found| fields::is_as(&found, body) && data_sources::is_newer(&found, not))
             }
             Goal::NoDataSource { uid, name } => self.data_source(uid, name).await?.is_none(),
         })

@@ -199,7 +199,7 @@ impl TaskRunner {
 
     fn removes_data_source(&self, removed: &str) -> bool {
         self.plan.steps(&self.workspace).any(|step| match step {
-            Step::Content(Content { item: ContentItem::NoDataSource { uid }, .. }) => uid == removed,
+            Step::Content(Content { item: ContentItem::NoDataSource { uid, .. }, .. }) => uid == removed,
             _ => false,
         })
     }

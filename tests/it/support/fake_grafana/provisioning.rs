@@ -269,8 +269,13 @@ fn lay_over(source: &mut Value, body: &Value) {
 }
 
 fn keep_secrets(state: &mut State, source: &mut Value, body: &Value) {
-    for name in body["secureJsonData"].as_object().into_iter().flat_map(|secrets| secrets.keys()) {
-        source["secureJsonFields"][name] = json!(true);
+    // An empty secret is none (`secureJsonFields` has those that are not empty).
+    for (name, secret) in body["secureJsonData"].as_object().into_iter().flatten() {
+        if secret == "" {
+            source["secureJsonFields"].as_object_mut().map(|fields| fields.remove(name));
+        } else {
+            source["secureJsonFields"][name] = json!(true);
+        }
     }
     if !body["secureJsonData"].is_null() {
         let uid = source["uid"].as_str().unwrap_or_default().to_owned();
