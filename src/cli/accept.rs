@@ -31,7 +31,7 @@ impl AcceptArgs {
             self.plugin.id
         );
         let notes = outcome.is_store_behind.then_some(fetch).into_iter().collect();
-        Ok(Report { document: to_document(&outcome), text: text(&outcome), notes, ..Report::default() })
+        Ok(Report { document: to_document(&outcome), text: text(&outcome).into(), notes, ..Report::default() })
     }
 
     /// Returns the failure of somebody who names no version, with those that alerts are open on.

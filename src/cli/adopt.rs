@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Report, Session, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, setup::to_document, ui};
 use crate::{
     model::{Selector, WorkspaceName},
     ops::{
@@ -97,7 +97,7 @@ fn notes(outcome: &AdoptOutcome) -> Vec<String> {
     notes
 }
 
-fn text(outcome: &AdoptOutcome) -> String {
+fn text(outcome: &AdoptOutcome) -> Text {
     let mut parts = Vec::new();
     if !outcome.groups.is_empty() {
         let version = |version: &Option<_>| version.as_ref().map_or("any".to_owned(), ToString::to_string);
@@ -117,18 +117,18 @@ fn text(outcome: &AdoptOutcome) -> String {
     }
     let odd = oddities(outcome);
     if !odd.is_empty() {
-        parts.push(odd);
+        parts.push(odd.into());
     }
     if let Some(contents) = &outcome.contents {
         let (manifest, lock) = (outcome.manifest.display(), outcome.lock.display());
-        parts.push(ui::clean(&format!("# {lock}\n{}", contents.lock)));
-        parts.push(ui::clean(&format!("# {manifest}\n{}", contents.manifest)));
+        parts.push(ui::clean(&format!("# {lock}\n{}", contents.lock)).into());
+        parts.push(ui::clean(&format!("# {manifest}\n{}", contents.manifest)).into());
     }
     if outcome.written {
         let files = format!("written: {} and {}\n", outcome.lock.display(), outcome.manifest.display());
-        parts.push(ui::clean(&files));
+        parts.push(ui::clean(&files).into());
     }
-    parts.join("\n")
+    Text::join(parts)
 }
 
 /// Returns what is worth a look, a line each.

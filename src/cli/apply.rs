@@ -139,7 +139,7 @@ pub(super) async fn members(session: &Session, plan: &Plan) -> Result<Members, F
 /// Returns what there is to say of a plan that changes nothing.
 fn nothing(plan: &Plan, problems: Vec<String>, unread: Option<Kind>) -> Report {
     let text = if plan.blocked.is_empty() {
-        "nothing to do: every workspace is as it should be\n".to_owned()
+        "nothing to do: every workspace is as it should be\n".into()
     } else {
         plan::text(plan, false)
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Report, Session, selection::TargetSelection, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, selection::TargetSelection, setup::to_document, ui};
 use crate::{
     model::GrafanaVersion,
     ops::{
@@ -84,7 +84,7 @@ impl CheckArgs {
     }
 }
 
-fn text(outcome: &CheckOutcome) -> String {
+fn text(outcome: &CheckOutcome) -> Text {
     let mut parts = Vec::new();
     let rows: Vec<_> = outcome
         .workspaces
@@ -94,13 +94,14 @@ fn text(outcome: &CheckOutcome) -> String {
     if !rows.is_empty() {
         parts.push(ui::table(&["workspace", "plugin", "installed", "verdict", "used by", "why"], rows));
     }
-    parts.extend(outcome.workspaces.iter().filter(|workspace| !workspace.steps.is_empty()).map(order));
+    parts.extend(outcome.workspaces.iter().filter(|workspace| !workspace.steps.is_empty()).map(order).map(Text::from));
     let summary = &outcome.summary;
-    parts.push(format!(
+    let counts = format!(
         "Grafana {}: {} stay, {} move before, {} move after, {} blocked, {} unknown\n",
         outcome.grafana, summary.stays, summary.before, summary.after, summary.blocked, summary.unknown
-    ));
-    parts.join("\n")
+    );
+    parts.push(counts.into());
+    Text::join(parts)
 }
 
 fn row(workspace: &CheckedWorkspace, plugin: &CheckedPlugin) -> Vec<String> {

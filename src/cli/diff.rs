@@ -5,7 +5,7 @@ use std::str::FromStr;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, ui};
+use super::{Failure, Report, Session, Text, ui};
 use crate::{
     index::{RecordedChange, Since},
     model::Timestamp,
@@ -86,9 +86,9 @@ fn document(recorded: &RecordedChange) -> Value {
     })
 }
 
-fn text(changes: &[RecordedChange]) -> String {
+fn text(changes: &[RecordedChange]) -> Text {
     if changes.is_empty() {
-        return String::new();
+        return Text::default();
     }
     let row = |recorded: &RecordedChange| {
         let change = &recorded.change;

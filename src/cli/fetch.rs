@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 
 use clap::Args;
 
-use super::{Failure, Report, Session, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, setup::to_document, ui};
 use crate::{
     model::{GrafanaVersion, Platform, PluginSpec},
     ops::{
@@ -102,7 +102,7 @@ fn report(outcome: &FetchOutcome) -> Report {
     }
 }
 
-fn text(outcome: &FetchOutcome) -> String {
+fn text(outcome: &FetchOutcome) -> Text {
     let row = |state: &'static str| {
         move |fetched: &Fetched| {
             vec![
@@ -118,7 +118,7 @@ fn text(outcome: &FetchOutcome) -> String {
     let rows: Vec<_> =
         outcome.fetched.iter().map(row("fetched")).chain(outcome.present.iter().map(row("present"))).collect();
     if rows.is_empty() {
-        return String::new();
+        return Text::default();
     }
     ui::table(&["plugin", "version", "platform", "size", "digest", "state"], rows)
 }

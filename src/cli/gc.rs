@@ -4,7 +4,7 @@ use std::{fmt::Write as _, num::NonZeroUsize};
 
 use clap::Args;
 
-use super::{Failure, Report, Session, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, setup::to_document, ui};
 use crate::ops::gc::{GcOptions, GcOutcome, RemovedFile, gc};
 
 /// Remove what is no longer needed from the store
@@ -35,11 +35,11 @@ impl GcArgs {
     }
 }
 
-fn text(outcome: &GcOutcome, dry_run: bool) -> String {
+fn text(outcome: &GcOutcome, dry_run: bool) -> Text {
     let row = |removed: &RemovedFile| vec![removed.object.clone(), removed.reason.to_owned(), ui::bytes(removed.size)];
     let verb = if dry_run { "would be removed" } else { "removed" };
     let mut text = if outcome.removed.is_empty() {
-        String::new()
+        Text::default()
     } else {
         ui::table(&["object", "reason", "size"], outcome.removed.iter().map(row))
     };

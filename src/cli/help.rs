@@ -81,7 +81,7 @@ impl HelpArgs {
             }
         };
         let document = json!({ "topic": words.join(" "), "text": markdown });
-        Ok(Report { document, text, ..Report::default() })
+        Ok(Report { document, text: text.into(), ..Report::default() })
     }
 }
 
@@ -117,7 +117,7 @@ fn overview_report() -> Report {
     });
     let topics = TOPICS.iter().map(|topic| json!({ "name": topic.name, "summary": topic.summary }));
     let document = json!({ "commands": commands.collect::<Vec<_>>(), "topics": topics.collect::<Vec<_>>() });
-    Report { document, text: overview(), ..Report::default() }
+    Report { document, text: overview().into(), ..Report::default() }
 }
 
 /// Returns the help of a command, given by its words; `None` if there is no such command.
@@ -143,7 +143,7 @@ fn unknown(words: &[&str]) -> Failure {
 }
 
 fn width() -> usize {
-    comfy_table::Table::new().width().map_or(WIDTH, |width| usize::from(width).min(WIDEST))
+    super::ui::width(&std::io::stdout()).map_or(WIDTH, |width| width.min(WIDEST))
 }
 
 /// Returns a page without the marks of its generator and its tests.

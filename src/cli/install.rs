@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Report, Session, selection::TargetSelection, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, selection::TargetSelection, setup::to_document, ui};
 use crate::{
     model::{GrafanaVersion, PluginId, PluginSpec},
     ops::{
@@ -120,7 +120,7 @@ fn report(changes: &Changes, dry_run: bool) -> Report {
     Report { document, text: text(changes), kind: changes.kind(), problems: notes, notes: Vec::new() }
 }
 
-fn text(changes: &Changes) -> String {
+fn text(changes: &Changes) -> Text {
     let version = |version: &Option<crate::model::PluginVersion>| {
         version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
     };

@@ -6,7 +6,7 @@ use clap::Args;
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, selection::TargetSelection, ui};
+use super::{Failure, Report, Session, Text, selection::TargetSelection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     index::{Index, IndexError, IndexHandle},
@@ -42,7 +42,7 @@ impl ListArgs {
         }
         let header = ["workspace", "plugin", "version", "type", "signature", "state"];
         let rows_read = rows.len();
-        let text = if rows.is_empty() { String::new() } else { ui::table(&header, rows) };
+        let text = if rows.is_empty() { Text::default() } else { ui::table(&header, rows) };
         let nothing = rows_read == 0 && kind(&read).is_none();
         let notes = if nothing { vec!["no plugins are installed".to_owned()] } else { Vec::new() };
         let weak = weak_packages(context.index(), &read).await;

@@ -79,7 +79,7 @@ fn report(outcome: &LockOutcome) -> Report {
     let same = !outcome.changed && outcome.failed.is_empty();
     Report {
         document: to_document(outcome),
-        text: text(outcome),
+        text: text(outcome).into(),
         notes: same.then(|| "the lock is up to date".to_owned()).into_iter().collect(),
         problems,
         kind: outcome.kind(),

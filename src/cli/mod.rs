@@ -30,6 +30,7 @@ mod setup;
 mod show;
 mod signals;
 mod sync;
+mod table;
 mod ui;
 mod usage;
 mod verify;
@@ -45,6 +46,7 @@ use self::{
     failure::{Failure, exit_code},
     setup::{GlobalArgs, Session},
     signals::Signal,
+    table::Text,
     ui::{Report, Ui},
 };
 use crate::{diagnostic::Kind, journal::RolloutId, ops::rollout::Interrupt};
@@ -121,6 +123,25 @@ impl Command {
     /// Returns whether it may leave something under way when it is cut off.
     fn changes_workspaces(&self) -> bool {
         matches!(self, Self::Install(_) | Self::Uninstall(_))
+    }
+
+    /// Returns whether it changes nothing but the cache.
+    fn only_reads(&self) -> bool {
+        matches!(
+            self,
+            Self::Search(_)
+                | Self::Show(_)
+                | Self::Versions(_)
+                | Self::Diff(_)
+                | Self::Verify(_)
+                | Self::List(_)
+                | Self::Outdated(_)
+                | Self::Check(_)
+                | Self::Usage(_)
+                | Self::Plan(_)
+                | Self::Workspace(_)
+                | Self::Doctor(_)
+        )
     }
 
     /// Returns the name as it is typed.
@@ -241,9 +262,17 @@ fn run(arguments: &Cli) -> u8 {
     };
     let (printed, code) = match ended {
         // What a signal met at its end had ended already.
-        RunEnd::With(Ok(report)) | RunEnd::After(_, Ok(report), None) => {
-            let code = report.kind.map_or(0, exit_code);
-            (ui.report(name, report), code)
+        RunEnd::With(Ok(mut report)) | RunEnd::After(_, Ok(mut report), None) => {
+            let mut code = report.kind.map_or(0, exit_code);
+            let unknown = report.select(&arguments.globals.columns);
+            let printed = ui.report(name, report);
+            if let Err(unknown) = unknown {
+                let failure = Failure::from(unknown);
+                ui.complain_of(&failure);
+                // What was done is done, whatever is shown of it.
+                code = if code == 0 && arguments.command.only_reads() { exit_code(failure.kind) } else { code };
+            }
+            (printed, code)
         }
         RunEnd::With(Err(failure)) | RunEnd::After(_, Err(failure), _) => {
             (ui.failure(name, &failure), exit_code(failure.kind))

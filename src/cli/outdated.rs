@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{
-    Failure, Report, Session,
+    Failure, Report, Session, Text,
     list::{TargetListing, document, kind, problems, read_all, version},
     selection::TargetSelection,
     ui,
@@ -70,7 +70,7 @@ fn report(
         documents.push(whole);
     }
     let (found, failed) = (!rows.is_empty(), kind(read));
-    let text = if found { ui::table(&["workspace", "plugin", "installed", "newest"], rows) } else { String::new() };
+    let text = if found { ui::table(&["workspace", "plugin", "installed", "newest"], rows) } else { Text::default() };
     let current = !found && failed.is_none();
     let notes = if current { vec!["nothing is outdated".to_owned()] } else { Vec::new() };
     let kind = failed.or((found && exit_code).then_some(Kind::Findings));

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
 use clap::Args;
 
-use super::{Failure, Report, Session, selection::select, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, selection::select, setup::to_document, ui};
 use crate::{
     blocking::run_blocking,
     diagnostic::Kind,
@@ -88,7 +88,7 @@ pub(super) async fn make(session: &Session, on: Option<&Selector>, secrets: Secr
 }
 
 /// Returns a plan as people read it; what stays as it is only where that is asked for, or nothing else is there.
-pub(super) fn text(plan: &Plan, verbose: bool) -> String {
+pub(super) fn text(plan: &Plan, verbose: bool) -> Text {
     let mut parts = Vec::new();
     let everything = verbose || (plan.is_empty() && plan.blocked.is_empty());
     let shown: Vec<_> = plan.changes.iter().filter(|action| everything || !action.is_nothing()).collect();
@@ -105,12 +105,8 @@ pub(super) fn text(plan: &Plan, verbose: bool) -> String {
             plan.blocked.iter().map(|one| vec![one.workspace.to_string(), one.plugin.to_string(), one.reason.clone()]);
         parts.push(ui::table(&["workspace", "blocked", "why"], rows));
     }
-    parts.push(remarks(plan));
-    parts.push(waves(&plan.waves));
-    parts.push(commands(&plan.policy.commands));
-    parts.push(summary(plan));
-    parts.retain(|part| !part.is_empty());
-    parts.join("\n")
+    parts.extend([remarks(plan), waves(&plan.waves), commands(&plan.policy.commands), summary(plan)].map(Text::from));
+    Text::join(parts)
 }
 
 /// Returns the commands that are run here as gates: whoever applies the plan runs them.

@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    Report, plan,
+    Report, Text, plan,
     setup::to_document,
     ui::{self, Format, Ui},
 };
@@ -240,13 +240,13 @@ fn problem(result: &StepResult) -> Option<String> {
     Some(format!("{label}: {}: {}: {error}", result.workspace, result.plugin))
 }
 
-fn text(outcome: &RolloutOutcome) -> String {
+fn text(outcome: &RolloutOutcome) -> Text {
     let results = outcome.results.iter().filter(|result| result.outcome != ChangeOutcome::Unchanged).take(SHOWN);
     let rows: Vec<_> = results.map(row).collect();
-    let mut text = String::new();
+    let mut text = Text::default();
     if !rows.is_empty() {
-        text.push_str(&ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
-        text.push('\n');
+        text.push(ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
+        text.push("\n");
     }
     let ending = match &outcome.stopped {
         StopReason::Finished(ending) => how(*ending).to_owned(),

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Failure, Report, Session,
+    Failure, Report, Session, Text,
     apply::{Carrying, members},
     render::{self, RolloutPrinter},
     setup::to_document,
@@ -130,7 +130,7 @@ async fn list(session: &Session) -> Result<Report, Failure> {
         vec![listed.id.to_string(), state, listed.entries.to_string(), listed.begun_by.clone()]
     };
     let text = if all.is_empty() {
-        "no rollout yet\n".to_owned()
+        "no rollout yet\n".into()
     } else {
         ui::table(&["rollout", "state", "entries", "begun by"], all.iter().map(row))
     };
@@ -162,17 +162,17 @@ async fn show(session: &Session, which: &Which) -> Result<Report, Failure> {
     Ok(Report { document: whole, text: text(&history, saved.len()), ..Report::default() })
 }
 
-fn text(history: &RolloutHistory, saved: usize) -> String {
+fn text(history: &RolloutHistory, saved: usize) -> Text {
     let RolloutHistory { listed, plan, entries, engine, .. } = history;
-    let mut text = String::new();
+    let mut text = Text::default();
     let begun = listed.begun_at.to_string();
     let _ = writeln!(text, "rollout {}: {}", listed.id, render::ending_word(listed.ending));
     let _ = writeln!(text, "plan {}, begun {begun} by {}\n", plan.plan_id, ui::clean(&listed.begun_by));
-    text.push_str(&ui::table(
+    text.push(ui::table(
         &["wave", "of", "state", "workspaces", "passed", "failed"],
         engine.waves().iter().enumerate().map(|(index, wave)| wave_row(index, wave)),
     ));
-    text.push('\n');
+    text.push("\n");
     let (mut day, mut narration) = (String::new(), render::Narration::default());
     for entry in entries {
         let Some(sentence) = narration.sentence(plan, &entry.record) else { continue };
@@ -186,8 +186,8 @@ fn text(history: &RolloutHistory, saved: usize) -> String {
         engine.results().into_iter().filter(|result| result.outcome != crate::model::ChangeOutcome::Unchanged);
     let rows: Vec<_> = changed.map(|result| render::row(&result)).collect();
     if !rows.is_empty() {
-        text.push('\n');
-        text.push_str(&ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
+        text.push("\n");
+        text.push(ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
     }
     if saved > 0 {
         let count = ui::count(saved as u64, "file", "files");

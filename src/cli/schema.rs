@@ -31,6 +31,6 @@ impl SchemaArgs {
             SchemaName::Manifest => manifest_schema(),
             SchemaName::Lock => lock_schema(),
         };
-        Report { text: format!("{schema:#}\n"), document: json!({ "schema": schema }), ..Report::default() }
+        Report { text: format!("{schema:#}\n").into(), document: json!({ "schema": schema }), ..Report::default() }
     }
 }

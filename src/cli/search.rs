@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::{Failure, Report, Session, ui};
+use super::{Failure, Report, Session, Text, ui};
 use crate::{
     index::{Hit, Matched, SearchQuery, SearchResults, Sort},
     model::{GrafanaVersion, PluginType},
@@ -113,19 +113,19 @@ fn document(hit: &Hit) -> serde_json::Value {
     fields
 }
 
-fn text(results: &SearchResults) -> String {
+fn text(results: &SearchResults) -> Text {
     if results.hits.is_empty() {
-        return String::new();
+        return Text::default();
     }
     let row = |hit: &Hit| {
         vec![
             hit.id.to_string(),
             hit.version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             hit.plugin_type.as_str().to_owned(),
-            ui::shorten(&hit.org_name, 24),
+            hit.org_name.clone(),
             if hit.signature.is_empty() { "unsigned".to_owned() } else { hit.signature.clone() },
             hit.downloads.to_string(),
-            ui::shorten(if hit.description.is_empty() { &hit.name } else { &hit.description }, 60),
+            ui::shorten(if hit.description.is_empty() { &hit.name } else { &hit.description }, 100),
         ]
     };
     let header = ["id", "version", "type", "publisher", "signature", "downloads", "description"];

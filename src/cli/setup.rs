@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::{
     Failure,
     signals::ROLLOUT_GRACE,
+    table::Shape,
     ui::{Format, Ui},
 };
 use crate::{
@@ -51,9 +52,23 @@ pub(super) struct GlobalArgs {
     /// Open no network connection
     #[arg(long, global = true)]
     offline: bool,
-    /// Print one JSON document on stdout
+    /// Print one JSON document on stdout: `-o json`
     #[arg(long, global = true)]
     json: bool,
+    /// How results are printed
+    #[arg(
+        short,
+        long,
+        global = true,
+        value_enum,
+        default_value = "table",
+        value_name = "FORMAT",
+        conflicts_with = "json"
+    )]
+    output: Output,
+    /// Print only these columns of tables, in this order
+    #[arg(long, global = true, value_name = "NAME,...", value_delimiter = ',')]
+    pub(super) columns: Vec<String>,
     /// Draw no progress bars
     #[arg(long, global = true)]
     no_progress: bool,
@@ -74,6 +89,20 @@ pub(super) struct GlobalArgs {
     ca_cert: Option<PathBuf>,
 }
 
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+enum Output {
+    /// Tables as wide as the terminal
+    Table,
+    /// Tables as wide as they need to be
+    Wide,
+    /// Comma-separated values
+    Csv,
+    /// Markdown
+    Md,
+    /// One JSON document
+    Json,
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Color {
     Auto,
@@ -89,12 +118,18 @@ impl GlobalArgs {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        let format = match (events, self.json) {
+        let format = match (events, self.json || self.output == Output::Json) {
             (true, _) => Format::Events,
             (false, true) => Format::Json,
             (false, false) => Format::Text,
         };
-        Ui { format, quiet: self.quiet, progress: !self.no_progress, color }
+        let shape = match self.output {
+            Output::Table | Output::Json => Shape::Fit,
+            Output::Wide => Shape::Wide,
+            Output::Csv => Shape::Csv,
+            Output::Md => Shape::Markdown,
+        };
+        Ui { format, shape, quiet: self.quiet, progress: !self.no_progress, color }
     }
 
     /// Starts the log on stderr, at the level of `-v`.

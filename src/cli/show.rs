@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, ui, versions};
+use super::{Failure, Report, Session, Text, ui, versions};
 use crate::{
     index::{Index, StoredPlugin, StoredRelease},
     model::{PluginId, PluginSpec, PluginStatus, VersionRequest},
@@ -48,7 +48,7 @@ impl ShowArgs {
             let signatures = StoredSignatures::read(context, index, &self.plugin.id, in_store)?;
             let mut document = document(&stored, &releases);
             document["alerts"] = json!(alerts);
-            return Ok(signatures.report(document, &text(&stored, &releases), problems));
+            return Ok(signatures.report(document, text(&stored, &releases), problems));
         }
         // What was withdrawn is still known.
         let mut known = candidates(&stored, &releases);
@@ -61,8 +61,9 @@ impl ShowArgs {
         let mut fields = document(&stored, &releases);
         fields["alerts"] = json!(alerts);
         fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
-        let text = format!("{}\n\n{}\n{}", heading(&stored), versions::text(&release, None), digests(&release));
-        Ok(StoredSignatures::read(context, index, &self.plugin.id, release.first())?.report(fields, &text, problems))
+        let heading = format!("{}\n", heading(&stored)).into();
+        let text = Text::join([heading, versions::text(&release, None), digests(&release).into()]);
+        Ok(StoredSignatures::read(context, index, &self.plugin.id, release.first())?.report(fields, text, problems))
     }
 }
 
@@ -86,12 +87,11 @@ impl StoredSignatures {
         Ok(Self { signed, problems: remarks.collect() })
     }
 
-    fn report(self, mut document: Value, text: &str, mut problems: Vec<String>) -> Report {
+    fn report(self, mut document: Value, text: Text, mut problems: Vec<String>) -> Report {
         problems.extend(self.problems);
         document["signatures"] = super::setup::to_document(&self.signed);
         let lines: String = self.signed.iter().map(line).collect();
-        let gap = if lines.is_empty() { "" } else { "\n" };
-        Report { document, text: format!("{text}{gap}{lines}"), problems, ..Report::default() }
+        Report { document, text: Text::join([text, lines.into()]), problems, ..Report::default() }
     }
 }
 
@@ -142,7 +142,7 @@ fn heading(stored: &StoredPlugin) -> String {
     ui::clean(&format!("{} ({}), {}", plugin.name, plugin.id, plugin.plugin_type.as_str()))
 }
 
-fn text(stored: &StoredPlugin, releases: &[StoredRelease]) -> String {
+fn text(stored: &StoredPlugin, releases: &[StoredRelease]) -> Text {
     let plugin = &stored.plugin;
     let mut text = format!("{}\n", heading(stored));
     if !plugin.description.is_empty() {
@@ -176,10 +176,7 @@ fn text(stored: &StoredPlugin, releases: &[StoredRelease]) -> String {
     line("keywords", plugin.keywords.join(", "));
     line("angular", if plugin.angular { "yes: Grafana 12 and newer refuse it".to_owned() } else { String::new() });
     line("source", stored.source.clone());
-    if releases.is_empty() {
-        return text;
-    }
-    let _ = write!(text, "\n{}", versions::text(&releases[..releases.len().min(5)], None));
+    let mut text = Text::join([text.into(), versions::text(&releases[..releases.len().min(5)], None)]);
     if releases.len() > 5 {
         let _ = writeln!(text, "and {} older: `plugport versions {}`", releases.len() - 5, plugin.id);
     }

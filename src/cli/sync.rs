@@ -56,7 +56,7 @@ impl SyncArgs {
             kind: kind(&outcome),
             problems: keys.into_iter().chain(problems(&outcome)).collect(),
             notes: Vec::new(),
-            text: text(&outcome),
+            text: text(&outcome).into(),
             document: to_document(&outcome),
         })
     }

@@ -4,7 +4,6 @@
 //! terminal; a closed pipe is not an error.
 
 use std::{
-    fmt::Write as _,
     io::{self, IsTerminal, Write},
     mem,
     sync::Mutex,
@@ -12,11 +11,14 @@ use std::{
 };
 
 use anstream::{AutoStream, ColorChoice};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, presets};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
-use super::failure::Failure;
+use super::{
+    failure::Failure,
+    table::{NoSuchColumn, Shape, Table, Text},
+};
 use crate::{
     diagnostic::is_hostile,
     progress::{Reporter, Unit},
@@ -37,6 +39,7 @@ pub(super) enum Format {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ui {
     pub(super) format: Format,
+    pub(super) shape: Shape,
     pub(super) quiet: bool,
     pub(super) progress: bool,
     pub(super) color: ColorChoice,
@@ -48,13 +51,21 @@ pub(super) struct Report {
     /// The JSON document, without its first two fields.
     pub(super) document: Value,
     /// The same for people.
-    pub(super) text: String,
+    pub(super) text: Text,
     /// Remarks for people, on stderr, before the text; whoever wants quiet does without.
     pub(super) notes: Vec<String>,
     /// What went wrong, one by one, on stderr, after the text; each begins with a label like `failed:` or `hint:`.
     pub(super) problems: Vec<String>,
     /// What the exit code says, where the command did not simply succeed.
     pub(super) kind: Option<crate::diagnostic::Kind>,
+}
+
+impl Report {
+    /// Leaves these columns of its tables alone; with no names, all. A name that no table has changes nothing.
+    pub(super) fn select(&mut self, columns: &[String]) -> Result<(), NoSuchColumn> {
+        self.text = self.text.clone().select(columns)?;
+        Ok(())
+    }
 }
 
 impl Ui {
@@ -64,7 +75,7 @@ impl Ui {
             self.note(note);
         }
         let printed = match self.format {
-            Format::Text => self.print(&report.text),
+            Format::Text => self.print(&report.text.render(self.shape, width(&io::stdout()))),
             _ => self.print_document(command, mem::take(&mut report.document)),
         };
         for problem in &report.problems {
@@ -145,8 +156,8 @@ impl Ui {
     }
 
     /// Shows a text before a question.
-    pub(super) fn show(self, text: &str) {
-        self.complain(text.trim_end());
+    pub(super) fn show(self, text: &Text) {
+        self.complain(text.render(Shape::Fit, width(&io::stderr())).trim_end());
     }
 
     /// Asks a question and returns the answer; blocks until there is one.
@@ -193,14 +204,14 @@ impl Ui {
 
 /// Prints what there is on stderr, for somebody who named no command.
 pub(super) fn print_overview(text: &str) {
-    let ui = Ui { format: Format::Text, quiet: false, progress: false, color: ColorChoice::Auto };
-    ui.show(text);
+    let ui = Ui { format: Format::Text, shape: Shape::Fit, quiet: false, progress: false, color: ColorChoice::Auto };
+    ui.show(&text.into());
 }
 
 /// Prints the document of arguments that cannot be understood, for programs that asked for JSON.
 pub(super) fn print_usage_error(message: &str) -> io::Result<()> {
     let failure = Failure::usage(message.trim_end(), "`plugport help` lists what there is");
-    let ui = Ui { format: Format::Json, quiet: true, progress: false, color: ColorChoice::Never };
+    let ui = Ui { format: Format::Json, shape: Shape::Fit, quiet: true, progress: false, color: ColorChoice::Never };
     ui.print_document("plugport", failure.document())
 }
 
@@ -253,42 +264,31 @@ pub(super) fn clean(text: &str) -> String {
     text.chars().map(|character| if is_harmless(character) { character } else { '\u{fffd}' }).collect()
 }
 
-/// Returns `text` on one line of at most `width` characters.
+/// Returns `text` on one line of at most `width` columns of a terminal.
 pub(super) fn shorten(text: &str, width: usize) -> String {
     let line = clean(text).split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.chars().count() <= width {
+    if line.width() <= width {
         return line;
     }
-    line.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    let mut left = width.saturating_sub(1);
+    let fits = |character: &char| {
+        let wide = character.width().unwrap_or(0);
+        let fits = wide <= left;
+        left = left.saturating_sub(wide);
+        fits
+    };
+    line.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// Returns a table without lines, as wide as the terminal where there is one.
-pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_content_arrangement(if io::stdout().is_terminal() {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    });
-    table.set_header(header.iter().map(|title| title.to_uppercase()));
-    for row in rows {
-        table.add_row(row.iter().map(|cell| clean(cell)));
-    }
-    let last = header.len().saturating_sub(1);
-    for (index, (column, title)) in table.column_iter_mut().zip(header).enumerate() {
-        column.set_padding((0, 2));
-        // Ids and versions that are broken in two cannot be copied; what comes last may be.
-        if index < last {
-            column.set_constraint(ColumnConstraint::ContentWidth);
-        }
-        if matches!(*title, "downloads" | "size" | "versions") {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    table.lines().fold(String::new(), |mut text, line| {
-        let _ = writeln!(text, "{}", line.trim_end());
-        text
-    })
+/// Returns how many columns a terminal has; `None` if it is none.
+pub(super) fn width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
+    let size = stream.is_terminal().then(|| rustix::termios::tcgetwinsize(stream))?;
+    size.ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// Returns rows as a table.
+pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> Text {
+    Table::new(header, rows).into()
 }
 
 /// Returns the start of a digest where people read it, and all of it where a program may.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, selection::TargetSelection, ui};
+use super::{Failure, Report, Session, Text, selection::TargetSelection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     model::PluginId,
@@ -44,16 +44,13 @@ impl UsageArgs {
         let wanted = read.iter().filter(|_| session.wants_document);
         let documents: Vec<_> = wanted.map(|one| self.document(one)).collect();
         let usages: Vec<_> = read.iter().filter_map(|(_, usage)| usage.as_ref().ok()).collect();
-        let mut text = self.folders_table(&usages);
-        for table in [self.plugins_table(&usages), self.dashboards_table(&usages)] {
-            if !table.is_empty() {
-                text.push('\n');
-                text.push_str(&table);
-            }
-        }
         Ok(Report {
             document: json!({ "workspaces": documents }),
-            text: text.trim_start_matches('\n').to_owned(),
+            text: Text::join([
+                self.folders_table(&usages),
+                self.plugins_table(&usages),
+                self.dashboards_table(&usages),
+            ]),
             notes: self.notes(&usages),
             problems: problems(&read),
             kind: kind(&read),
@@ -92,7 +89,7 @@ impl UsageArgs {
         self.plugins.iter().map(|id| (id, one.graph.uses_of(id))).collect()
     }
 
-    fn folders_table(&self, usages: &[&WorkspaceUsage]) -> String {
+    fn folders_table(&self, usages: &[&WorkspaceUsage]) -> Text {
         let mut rows = Vec::new();
         for (name, one) in organisations(usages) {
             let mut folders: BTreeMap<_, OwnedFolder<'_>> = BTreeMap::new();
@@ -118,7 +115,7 @@ impl UsageArgs {
         table(&["workspace", "folder", "owner", "dashboards", "panels", "plugins"], rows)
     }
 
-    fn plugins_table(&self, usages: &[&WorkspaceUsage]) -> String {
+    fn plugins_table(&self, usages: &[&WorkspaceUsage]) -> Text {
         let mut rows = Vec::new();
         for (name, one) in organisations(usages) {
             for (id, uses) in self.chosen(one) {
@@ -137,7 +134,7 @@ impl UsageArgs {
     }
 
     /// Names the dashboards, where somebody asks for some plugins.
-    fn dashboards_table(&self, usages: &[&WorkspaceUsage]) -> String {
+    fn dashboards_table(&self, usages: &[&WorkspaceUsage]) -> Text {
         let mut rows = Vec::new();
         for (name, one) in organisations(usages).into_iter().filter(|_| !self.plugins.is_empty()) {
             for (id, uses) in self.chosen(one).into_iter().filter_map(|(id, uses)| Some((id, uses?))) {
@@ -189,8 +186,8 @@ fn names(plugins: &BTreeSet<&PluginId>) -> String {
     format!("{}{more}", named.join(", "))
 }
 
-fn table(header: &[&str], rows: Vec<Vec<String>>) -> String {
-    if rows.is_empty() { String::new() } else { ui::table(header, rows) }
+fn table(header: &[&str], rows: Vec<Vec<String>>) -> Text {
+    if rows.is_empty() { Text::default() } else { ui::table(header, rows) }
 }
 
 fn plugin_document(id: &PluginId, uses: Option<&PluginUses>) -> Value {

@@ -57,7 +57,7 @@ impl VerifyArgs {
         );
         Ok(Report {
             document: to_document(&outcome),
-            text: text(&outcome),
+            text: text(&outcome).into(),
             kind: outcome.kind,
             problems: notes,
             notes: Vec::new(),

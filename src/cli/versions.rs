@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, ui};
+use super::{Failure, Report, Session, Text, ui};
 use crate::{
     index::{Index, StoredRelease},
     model::{GrafanaVersion, Platform, PluginId},
@@ -97,9 +97,9 @@ fn status(stored: &StoredRelease) -> &str {
 }
 
 /// Returns the versions as a table.
-pub(super) fn text(releases: &[StoredRelease], grafana: Option<&GrafanaVersion>) -> String {
+pub(super) fn text(releases: &[StoredRelease], grafana: Option<&GrafanaVersion>) -> Text {
     if releases.is_empty() {
-        return String::new();
+        return Text::default();
     }
     let row = |stored: &StoredRelease| {
         let release = &stored.release;

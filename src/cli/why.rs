@@ -150,7 +150,7 @@ fn report(
     }
     document["workspaces"] = answers.iter().map(to_document).collect();
     let text: Vec<_> = answers.iter().map(|answer| text(plugin, answer)).collect();
-    Report { document, text: text.join("\n"), problems: problems(read), kind: kind(read), ..Report::default() }
+    Report { document, text: text.join("\n").into(), problems: problems(read), kind: kind(read), ..Report::default() }
 }
 
 fn text(plugin: &PluginId, answer: &WorkspaceReasons) -> String {

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, selection::select, ui};
+use super::{Failure, Report, Session, Text, selection::select, ui};
 use crate::{
     diagnostic::Kind,
     fleet::{
@@ -78,7 +78,7 @@ fn list(session: &Session) -> Result<Report, Failure> {
         notes.push("the manifest names no workspaces: add `[[workspace]]` to plugport.toml".to_owned());
     }
     let text = if workspaces.is_empty() {
-        String::new()
+        Text::default()
     } else {
         ui::table(&["name", "kind", "where", "labels", "platform"], workspaces.iter().map(row))
     };
@@ -118,7 +118,7 @@ async fn ping(session: &Session, selector: &Selector) -> Result<Report, Failure>
     }
     let first = pongs.iter().find_map(|pong| pong.answer.as_ref().err());
     let kind = first.map(|failure| if rows.is_empty() { failure.kind } else { Kind::Partly });
-    let text = if rows.is_empty() { String::new() } else { ui::table(&header, rows) };
+    let text = if rows.is_empty() { Text::default() } else { ui::table(&header, rows) };
     let documents: Vec<_> = pongs.iter().map(document).collect();
     Ok(Report { document: json!({ "workspaces": documents }), text, problems: notes, notes: Vec::new(), kind })
 }

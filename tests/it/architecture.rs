@@ -178,7 +178,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),
-    ("comfy_table", &["cli"]),
+    ("unicode_width", &["cli"]),
     ("indicatif", &["cli"]),
     ("anstream", &["cli"]),
 ];

@@ -3,7 +3,7 @@
 use clap::Args;
 
 use crate::{
-    cli::{Failure, Report, Session, setup::to_document, ui},
+    cli::{Failure, Report, Session, Text, setup::to_document, ui},
     fleet::aws::Region,
     ops::discover::{DiscoveredWorkspace, Discovery, discover},
 };
@@ -53,11 +53,15 @@ impl DiscoverArgs {
     }
 }
 
-fn text(discovery: &Discovery) -> String {
+fn text(discovery: &Discovery) -> Text {
     if discovery.workspaces.is_empty() {
         let asked = discovery.regions.iter().filter(|region| region.error.is_none());
         let names: Vec<_> = asked.filter_map(|region| region.region.as_deref()).collect();
-        return if names.is_empty() { String::new() } else { format!("no workspaces in {}\n", names.join(", ")) };
+        return if names.is_empty() {
+            Text::default()
+        } else {
+            format!("no workspaces in {}\n", names.join(", ")).into()
+        };
     }
     let header =
         ["name", "id", "region", "account", "grafana", "status", "plugin management", "in the manifest", "url"];
