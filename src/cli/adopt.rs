@@ -121,8 +121,8 @@ fn text(outcome: &AdoptOutcome) -> Text {
     }
     if let Some(contents) = &outcome.contents {
         let (manifest, lock) = (outcome.manifest.display(), outcome.lock.display());
-        parts.push(ui::clean(&format!("# {lock}\n{}", contents.lock)).into());
-        parts.push(ui::clean(&format!("# {manifest}\n{}", contents.manifest)).into());
+        parts.push(Text::verbatim(ui::clean(&format!("# {lock}\n{}", contents.lock))));
+        parts.push(Text::verbatim(ui::clean(&format!("# {manifest}\n{}", contents.manifest))));
     }
     if outcome.written {
         let files = format!("written: {} and {}\n", outcome.lock.display(), outcome.manifest.display());

@@ -4,7 +4,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use serde_json::json;
 
-use super::{Failure, Report};
+use super::{Failure, Report, Text};
 use crate::diagnostic::Kind;
 
 /// Print the completion script for a shell
@@ -23,7 +23,7 @@ impl CompletionsArgs {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut super::Cli::command(), "plugport", &mut script);
         let text = String::from_utf8_lossy(&script).into_owned();
-        Report { document: json!({ "script": text }), text: text.into(), ..Report::default() }
+        Report { document: json!({ "script": text }), text: Text::verbatim(text), ..Report::default() }
     }
 }
 
@@ -43,6 +43,6 @@ impl ManArgs {
             hint: None,
         })?;
         let text = String::from_utf8_lossy(&page).into_owned();
-        Ok(Report { document: json!({ "page": text }), text: text.into(), ..Report::default() })
+        Ok(Report { document: json!({ "page": text }), text: Text::verbatim(text), ..Report::default() })
     }
 }

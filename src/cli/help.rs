@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    Failure, Report,
+    Failure, Report, Text,
     markdown::{render, wrap},
 };
 use crate::spelling::nearest;
@@ -81,7 +81,7 @@ impl HelpArgs {
             }
         };
         let document = json!({ "topic": words.join(" "), "text": markdown });
-        Ok(Report { document, text: text.into(), ..Report::default() })
+        Ok(Report { document, text: Text::verbatim(text), ..Report::default() })
     }
 }
 
@@ -98,7 +98,9 @@ pub(super) fn overview() -> String {
         section(&mut text, title, rows);
     }
     section(&mut text, "Topics of the manual", TOPICS.iter().map(|topic| (topic.name, topic.summary.to_owned())));
-    text.push_str("\n`plugport help NAME` shows a topic or a command; `plugport --help` lists the global options.\n");
+    let last = "`plugport help NAME` shows a topic or a command; `plugport --help` lists the global options.";
+    text.push('\n');
+    text.push_str(&wrap(last, width(), "", ""));
     text
 }
 
@@ -117,7 +119,7 @@ fn overview_report() -> Report {
     });
     let topics = TOPICS.iter().map(|topic| json!({ "name": topic.name, "summary": topic.summary }));
     let document = json!({ "commands": commands.collect::<Vec<_>>(), "topics": topics.collect::<Vec<_>>() });
-    Report { document, text: overview().into(), ..Report::default() }
+    Report { document, text: Text::verbatim(overview()), ..Report::default() }
 }
 
 /// Returns the help of a command, given by its words; `None` if there is no such command.

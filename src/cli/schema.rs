@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::Report;
+use super::{Report, Text};
 use crate::{fleet::manifest::manifest_schema, lockfile::lock_schema};
 
 /// Print the JSON Schema of the manifest or of the lock
@@ -31,6 +31,10 @@ impl SchemaArgs {
             SchemaName::Manifest => manifest_schema(),
             SchemaName::Lock => lock_schema(),
         };
-        Report { text: format!("{schema:#}\n").into(), document: json!({ "schema": schema }), ..Report::default() }
+        Report {
+            text: Text::verbatim(format!("{schema:#}\n")),
+            document: json!({ "schema": schema }),
+            ..Report::default()
+        }
     }
 }

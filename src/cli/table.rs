@@ -101,7 +101,10 @@ pub(super) struct Text(Vec<Block>);
 
 #[derive(Clone, Debug)]
 enum Block {
+    /// Sentences: lines that are too long for the terminal are wrapped.
     Words(String),
+    /// What somebody copies, or what is formatted already.
+    Verbatim(String),
     Table(Table),
 }
 
@@ -116,6 +119,11 @@ impl Text {
             whole.push(part);
         }
         whole
+    }
+
+    /// Returns a text that is never wrapped.
+    pub(super) fn verbatim(text: String) -> Self {
+        Self(vec![Block::Verbatim(text)])
     }
 
     /// Adds something below.
@@ -154,8 +162,9 @@ impl Text {
     pub(super) fn render(&self, shape: Shape, width: Option<usize>) -> String {
         let has_tables = self.0.iter().any(|block| matches!(block, Block::Table(_)));
         let show = |block: &Block| match (block, shape) {
-            (Block::Words(_), Shape::Csv) if has_tables => String::new(),
-            (Block::Words(words), _) => words.clone(),
+            (Block::Words(_) | Block::Verbatim(_), Shape::Csv) if has_tables => String::new(),
+            (Block::Words(words), Shape::Fit) => width.map_or_else(|| words.clone(), |width| wrap_lines(words, width)),
+            (Block::Words(text) | Block::Verbatim(text), _) => text.clone(),
             (Block::Table(table), Shape::Fit) => table.to_text(width),
             (Block::Table(table), Shape::Wide) => table.to_text(None),
             (Block::Table(table), Shape::Csv) => table.to_csv(),
@@ -392,11 +401,28 @@ fn coloured(cell: &str) -> String {
     }
 }
 
+/// Wraps the lines that are wider than the terminal; what goes on stands below where the line began.
+pub(super) fn wrap_lines(text: &str, width: usize) -> String {
+    let line = |line: &str| {
+        let (words, end) = line.strip_suffix('\n').map_or((line, ""), |words| (words, "\n"));
+        let indent = words.len() - words.trim_start().len();
+        if words.width() <= width || indent > width / 2 {
+            return line.to_owned();
+        }
+        let (indent, words) = words.split_at(indent);
+        let wrapped = wrap(words, width - indent.len());
+        format!("{indent}{}{end}", wrapped.join(&format!("\n{indent}")))
+    };
+    text.split_inclusive('\n').map(line).collect()
+}
+
 /// Breaks a text into lines of at most `width` columns, at blanks; a longer word has a line of its own.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
+    // Colours take no room.
+    let shown = |text: &str| anstream::adapter::strip_str(text).to_string().width();
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let line = lines.last_mut().filter(|line| line.is_empty() || line.width() + 1 + word.width() <= width);
+        let line = lines.last_mut().filter(|line| line.is_empty() || shown(line) + 1 + shown(word) <= width);
         match line {
             Some(line) if line.is_empty() => line.push_str(word),
             Some(line) => {
@@ -459,6 +485,16 @@ mod tests {
         let text = plain(&Table::new(&titles, [cells.map(str::to_owned).to_vec()]).to_text(Some(60)));
         let below: Vec<_> = text.lines().skip(2).map(str::trim).collect();
         assert_eq!(below.join(" "), format!("why: {why}"));
+    }
+
+    #[test]
+    fn sentences_are_wrapped_and_what_is_copied_is_not() {
+        let long = "  - a line of a list that is longer than the terminal is wide\nshort\n";
+        let mut text = Text::from(long);
+        text.push(Text::verbatim(long.to_owned()));
+        let wrapped = "  - a line of a list that is longer than\n  the terminal is wide\nshort\n";
+        assert_eq!(text.render(Shape::Fit, Some(42)), format!("{wrapped}{long}"));
+        assert_eq!(text.render(Shape::Fit, None), format!("{long}{long}"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use super::{
     failure::Failure,
-    table::{NoSuchColumn, Shape, Table, Text},
+    table::{NoSuchColumn, Shape, Table, Text, wrap_lines},
 };
 use crate::{
     diagnostic::is_hostile,
@@ -172,6 +172,7 @@ impl Ui {
 
     /// Prints a line on stderr; when that fails there is nobody left to tell.
     fn complain(self, text: &str) {
+        let text = width(&io::stderr()).map_or_else(|| text.to_owned(), |columns| wrap_lines(text, columns));
         let mut stream = AutoStream::new(io::stderr(), self.color).lock();
         drop(writeln!(stream, "{text}"));
     }

@@ -52,4 +52,5 @@ mod signatures;
 pub mod support;
 mod sync_data;
 mod sync_faults;
+mod terminal;
 mod world;

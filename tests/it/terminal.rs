@@ -1,0 +1,117 @@
+//! Tables and sentences in real (pseudo) terminals of 60 to 140 columns: no line is wider than the terminal, and what
+//! somebody copies is whole.
+
+use std::{fs::File, io::Read as _, process::Stdio, thread};
+
+use rustix::{
+    pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
+    termios::{Winsize, tcsetwinsize},
+};
+
+use crate::{
+    command_sync::{CLOCK, ZABBIX, sync, upstream},
+    support::sandbox::Sandbox,
+};
+
+/// Runs a command with a terminal of `columns` on stdout and stderr; returns its lines without colours.
+fn lines(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> Vec<String> {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("granted");
+    let path = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("text");
+    let side = || File::options().read(true).write(true).open(&path).expect("opened");
+    let size = Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(side(), size).expect("a size");
+    let mut command = sandbox.command(arguments);
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(side()).stderr(side());
+    let mut child = command.spawn().expect("started");
+    // Its copies of the terminal are closed, so that reading ends with the program.
+    drop(command);
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // A terminal whose other side is closed is an error on Linux.
+        drop(File::from(terminal).read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    child.wait().expect("ended");
+    let text = reading.join().expect("read");
+    text.lines().map(|line| without_colours(line).trim_end_matches('\r').to_owned()).collect()
+}
+
+fn without_colours(line: &str) -> String {
+    let mut parts = line.split('\u{1b}');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(['m', 'K', 'h', 'l']).map_or("", |(_, rest)| rest))
+}
+
+const MANIFEST: &str = r#"
+[[workspace]]
+name = "prod-europe-west"
+kind = "directory"
+path = "plugins"
+grafana = "12.0.0"
+labels = { tier = "prod", region = "eu-west-1", team = "platform-observability" }
+"#;
+
+#[test]
+fn no_line_of_any_table_is_wider_than_the_terminal() {
+    let (sandbox, server) = (Sandbox::new(), upstream());
+    sync(&sandbox, &server).expect_code(0);
+    sandbox.write("plugport.toml", MANIFEST);
+    let installed =
+        r#"{"type": "panel", "name": "x", "id": "acme-rather-long-name-panel", "info": {"version": "1.0.0"}}"#;
+    sandbox.write("plugins/acme-rather-long-name-panel/plugin.json", installed);
+    let commands: &[&[&str]] = &[
+        &["search"],
+        &["search", "nothing that anybody has ever published anywhere"],
+        &["show", ZABBIX],
+        &["versions", ZABBIX],
+        &["diff", "--since", "0"],
+        &["list"],
+        &["outdated"],
+        &["check", "--grafana", "13.0.0"],
+        &["why", "acme-rather-long-name-panel"],
+        &["workspace", "list"],
+        &["workspace", "ping"],
+        &["usage"],
+        &["install", ZABBIX, "--on", "all", "--dry-run"],
+        &["doctor"],
+        &["gc", "--dry-run"],
+        &["rollout", "list"],
+        &["help"],
+    ];
+    for &columns in &[60, 80, 100, 140] {
+        for arguments in commands {
+            let lines = lines(&sandbox, arguments, columns);
+            assert!(!lines.is_empty(), "{arguments:?}");
+            let widest = lines.iter().map(|line| line.chars().count()).max().unwrap_or(0);
+            assert!(widest <= columns.into(), "{arguments:?} at {columns} has {widest}:\n{}", lines.join("\n"));
+        }
+    }
+}
+
+#[test]
+fn ids_are_whole_at_sixty_columns_and_a_row_has_at_most_three_lines() {
+    let (sandbox, server) = (Sandbox::new(), upstream());
+    sync(&sandbox, &server).expect_code(0);
+    let lines = lines(&sandbox, &["search"], 60);
+    for id in [ZABBIX, CLOCK] {
+        assert!(lines.iter().any(|line| line.starts_with(id)), "{lines:#?}");
+    }
+    assert!(lines.len() <= 1 + 3 * 3, "{lines:#?}");
+}
+
+#[test]
+fn tables_are_printed_as_csv_markdown_and_by_columns() {
+    let (sandbox, server) = (Sandbox::new(), upstream());
+    sync(&sandbox, &server).expect_code(0);
+    let csv = sandbox.run(&["search", "clock", "-o", "csv", "--columns", "id,version"]).expect_code(0);
+    assert_eq!(csv.stdout, "id,version\r\ngrafana-clock-panel,2.0.0\r\n");
+    let markdown = sandbox.run(&["search", "clock", "-o", "md", "--columns", "version"]).expect_code(0);
+    assert_eq!(markdown.stdout, "| version |\n| --- |\n| 2.0.0 |\n");
+    let json = sandbox.run(&["search", "clock", "-o", "json"]).expect_code(0).json();
+    assert_eq!(json["command"], "search");
+    let unknown = sandbox.run(&["search", "clock", "--columns", "versoin"]).expect_code(2);
+    assert!(unknown.stderr.contains("there is no column `versoin`"), "{}", unknown.stderr);
+    assert!(unknown.stderr.contains("hint: the columns are description, downloads, id,"), "{}", unknown.stderr);
+    sandbox.run(&["search", "clock", "--json", "-o", "csv"]).expect_code(2);
+}
