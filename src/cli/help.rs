@@ -145,7 +145,7 @@ fn unknown(words: &[&str]) -> Failure {
 }
 
 fn width() -> usize {
-    super::ui::width(&std::io::stdout()).map_or(WIDTH, |width| width.min(WIDEST))
+    super::ui::stdout_width().map_or(WIDTH, |width| width.min(WIDEST))
 }
 
 /// Returns a page without the marks of its generator and its tests.

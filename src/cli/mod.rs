@@ -15,6 +15,7 @@ mod fetch;
 mod gc;
 mod help;
 mod install;
+mod line;
 mod list;
 mod lock;
 mod markdown;

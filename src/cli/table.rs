@@ -10,7 +10,7 @@ use std::{
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::ui::{clean, shorten};
+use super::line::{clean, shorten, wrap, wrap_lines};
 use crate::diagnostic::{Diagnose, Diagnosis, Kind};
 
 /// Between two columns.
@@ -399,40 +399,6 @@ fn coloured(cell: &str) -> String {
         Some((word, colour)) => format!("\u{1b}[{colour}m{word}\u{1b}[0m{}", &cell[word.len()..]),
         None => cell.to_owned(),
     }
-}
-
-/// Wraps the lines that are wider than the terminal; what goes on stands below where the line began.
-pub(super) fn wrap_lines(text: &str, width: usize) -> String {
-    let line = |line: &str| {
-        let (words, end) = line.strip_suffix('\n').map_or((line, ""), |words| (words, "\n"));
-        let indent = words.len() - words.trim_start().len();
-        if words.width() <= width || indent > width / 2 {
-            return line.to_owned();
-        }
-        let (indent, words) = words.split_at(indent);
-        let wrapped = wrap(words, width - indent.len());
-        format!("{indent}{}{end}", wrapped.join(&format!("\n{indent}")))
-    };
-    text.split_inclusive('\n').map(line).collect()
-}
-
-/// Breaks a text into lines of at most `width` columns, at blanks; a longer word has a line of its own.
-pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    // Colours take no room.
-    let shown = |text: &str| anstream::adapter::strip_str(text).to_string().width();
-    let mut lines = vec![String::new()];
-    for word in text.split_whitespace() {
-        let line = lines.last_mut().filter(|line| line.is_empty() || shown(line) + 1 + shown(word) <= width);
-        match line {
-            Some(line) if line.is_empty() => line.push_str(word),
-            Some(line) => {
-                line.push(' ');
-                line.push_str(word);
-            }
-            None => lines.push(word.to_owned()),
-        }
-    }
-    lines
 }
 
 #[cfg(test)]

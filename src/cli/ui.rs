@@ -13,16 +13,14 @@ use std::{
 use anstream::{AutoStream, ColorChoice};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Map, Value};
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
+pub(super) use super::line::{clean, shorten};
 use super::{
     failure::Failure,
-    table::{NoSuchColumn, Shape, Table, Text, wrap_lines},
+    line::wrap_lines,
+    table::{NoSuchColumn, Shape, Table, Text},
 };
-use crate::{
-    diagnostic::is_hostile,
-    progress::{Reporter, Unit},
-};
+use crate::progress::{Reporter, Unit};
 
 /// What results look like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -255,36 +253,15 @@ fn event(name: &str, fields: Value) -> String {
     format!("{}\n", Value::Object(line))
 }
 
-/// Replaces what would move the cursor, change colours or turn the direction of writing.
-pub(super) fn clean(text: &str) -> String {
-    let is_harmless = |character: char| match character {
-        // Our own colours; what comes from outside is cleaned before it is put between them.
-        '\n' | '\t' => true,
-        character => !is_hostile(character),
-    };
-    text.chars().map(|character| if is_harmless(character) { character } else { '\u{fffd}' }).collect()
-}
-
-/// Returns `text` on one line of at most `width` columns of a terminal.
-pub(super) fn shorten(text: &str, width: usize) -> String {
-    let line = clean(text).split_whitespace().collect::<Vec<_>>().join(" ");
-    if line.width() <= width {
-        return line;
-    }
-    let mut left = width.saturating_sub(1);
-    let fits = |character: &char| {
-        let wide = character.width().unwrap_or(0);
-        let fits = wide <= left;
-        left = left.saturating_sub(wide);
-        fits
-    };
-    line.chars().take_while(fits).chain(['…']).collect()
-}
-
 /// Returns how many columns a terminal has; `None` if it is none.
-pub(super) fn width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
+fn width(stream: &(impl IsTerminal + std::os::fd::AsFd)) -> Option<usize> {
     let size = stream.is_terminal().then(|| rustix::termios::tcgetwinsize(stream))?;
     size.ok().map(|size| usize::from(size.ws_col)).filter(|&columns| columns > 0)
+}
+
+/// Returns how many columns stdout has; `None` if it is no terminal.
+pub(super) fn stdout_width() -> Option<usize> {
+    width(&io::stdout())
 }
 
 /// Returns rows as a table.
@@ -437,12 +414,6 @@ impl Reporter for Events {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_from_outside_reaches_the_terminal_as_a_command() {
-        assert_eq!(clean("a\u{1b}[31mb\u{9b}c\u{202e}d\re"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d\u{fffd}e");
-        assert_eq!(shorten("one\n two   three", 9), "one two …");
-    }
 
     #[test]
     fn documents_start_with_version_and_command() {

@@ -18,11 +18,11 @@ fn lines(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> Vec<String> {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("granted");
     let path = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("text");
-    let side = || File::options().read(true).write(true).open(&path).expect("opened");
+    let open = || File::options().read(true).write(true).open(&path).expect("opened");
     let size = Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
-    tcsetwinsize(side(), size).expect("a size");
+    tcsetwinsize(open(), size).expect("a size");
     let mut command = sandbox.command(arguments);
-    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(side()).stderr(side());
+    command.env("TERM", "xterm").stdin(Stdio::null()).stdout(open()).stderr(open());
     let mut child = command.spawn().expect("started");
     // Its copies of the terminal are closed, so that reading ends with the program.
     drop(command);
