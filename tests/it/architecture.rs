@@ -85,10 +85,11 @@ const INNER: &[(&str, Rows)] = &[
         ("handle", &["error", "seal"]),
     ]),
     ("rollout", &[
-        ("policy", &[]),
+        ("budget", &[]),
+        ("policy", &["budget"]),
         ("previous", &[]),
         ("gate", &["policy"]),
-        ("plan", &["policy"]),
+        ("plan", &["budget", "policy"]),
         ("record", &["gate", "previous"]),
         ("waves", &["plan", "policy"]),
         ("engine", &["gate", "plan", "policy", "previous", "record"]),

@@ -7,24 +7,15 @@
 use super::{
     Engine, Phase,
     site::{SiteState, Stage},
-    step::{StepProgress, StepRef, StepState},
+    step::{CallWindow, StepProgress, StepRef, StepState},
 };
 use crate::{
-    model::{Change, Timestamp},
+    model::Change,
     rollout::{Fault, Task, TaskResult},
 };
 
 /// How often one step is looked at: each look that finds a late effect is followed by another rollback.
 const MOST_LOOKS: u8 = 3;
-
-/// The time in which a call of this rollout was sent whose effect was not seen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CallWindow {
-    /// When its task was begun.
-    pub begun: Timestamp,
-    /// When nothing more was sent: its task had ended, or its process was gone.
-    pub left: Timestamp,
-}
 
 impl StepProgress {
     /// Returns whether it is to be read once more.

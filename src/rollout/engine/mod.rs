@@ -18,10 +18,10 @@ mod tests;
 use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
 
 pub(crate) use error::EngineError;
-pub use look::CallWindow;
 pub use report::StepResult;
 pub(crate) use report::{WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
+pub use step::CallWindow;
 
 use super::{Ending, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};
 use crate::model::{Change, Presence, Timestamp, WorkspaceName};

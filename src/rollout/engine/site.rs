@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     after,
-    look::CallWindow,
-    step::{StepProgress, StepRef, StepState, rollback_order},
+    step::{CallWindow, StepProgress, StepRef, StepState, rollback_order},
 };
 use crate::{
     model::{Change, PluginId, Timestamp, WorkspaceName},

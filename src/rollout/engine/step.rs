@@ -1,10 +1,18 @@
 //! One step on one workspace: what is known of it.
 
-use super::look::CallWindow;
 use crate::{
     model::{Change, PluginId, Timestamp, topological_order},
     rollout::{Cause, Fault, PreviousState, Task, TaskResult},
 };
+
+/// The time in which a call of this rollout was sent whose effect was not seen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CallWindow {
+    /// When its task was begun.
+    pub begun: Timestamp,
+    /// When nothing more was sent: its task had ended, or its process was gone.
+    pub left: Timestamp,
+}
 
 /// A step of the plan, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
