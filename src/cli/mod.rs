@@ -21,6 +21,7 @@ mod lock;
 mod markdown;
 mod outdated;
 mod plan;
+mod publish;
 mod render;
 mod rollout;
 mod schema;
@@ -102,6 +103,7 @@ enum Command {
     Rollout(rollout::RolloutArgs),
     Workspace(workspace::WorkspaceArgs),
     Serve(serve::ServeArgs),
+    Publish(publish::PublishArgs),
     Gc(gc::GcArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
@@ -171,6 +173,7 @@ impl Command {
             Self::Rollout(_) => "rollout",
             Self::Workspace(_) => "workspace",
             Self::Serve(_) => "serve",
+            Self::Publish(_) => "publish",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
             Self::Schema(_) => "schema",
@@ -205,6 +208,7 @@ impl Command {
             Self::Rollout(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Serve(arguments) => arguments.run(session).await,
+            Self::Publish(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session).await,
             Self::Doctor(arguments) => arguments.run(session).await,
             Self::Schema(arguments) => Ok(arguments.run()),

@@ -38,6 +38,9 @@ pub(super) struct ServeArgs {
     /// A file with a token that opens what is guarded; may be given several times
     #[arg(long, value_name = "FILE")]
     read_token_file: Vec<PathBuf>,
+    /// A file with a token that may publish packages with PUT /api/publish/ID/VERSION/PLATFORM; may be given several times
+    #[arg(long, value_name = "FILE")]
+    write_token_file: Vec<PathBuf>,
     /// How old the catalog may be before /readyz answers 503
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
     max_age: Option<Duration>,
@@ -143,7 +146,7 @@ impl ServeArgs {
             }
             _ => {}
         }
-        Ok(Guards { guarded, read: tokens(&self.read_token_file).await? })
+        Ok(Guards { guarded, read: tokens(&self.read_token_file).await?, write: tokens(&self.write_token_file).await? })
     }
 }
 

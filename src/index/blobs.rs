@@ -6,7 +6,7 @@
 use rusqlite::{Row, TransactionBehavior};
 
 use super::{
-    Index, IndexError, PackageKey,
+    Index, IndexError, PackageKey, SyncWriter,
     provenance::{LogEnd, LogEntry, ProvenanceEvent, package_of},
     session::ConnectionRef,
     values::{count, count_column},
@@ -115,6 +115,31 @@ impl Index {
         self.session().rows("looking for a digest", sql, (sha256, md5), |row| {
             let digests = Digests { sha256: row.get(3)?, md5: row.get(4)? };
             Ok(((row.get(0)?, row.get(1)?, row.get(2)?), digests))
+        })
+    }
+}
+
+impl SyncWriter<'_> {
+    /// Records that a package is in the store, in the transaction of the sync.
+    pub fn put_blob(&mut self, blob: &Blob, signer: Option<&str>) -> Result<(), IndexError> {
+        let doing = "recording a package";
+        put_row(self.session(), doing, blob)?;
+        if is_logged(self.session(), doing, blob)? {
+            return Ok(());
+        }
+        let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+        let source = self.location.clone();
+        self.log(&LogEntry {
+            event: ProvenanceEvent::Stored,
+            plugin: blob.plugin.as_str(),
+            version: Some(blob.version.as_str()),
+            platform: Some(blob.platform.as_str()),
+            package: &Package { digests, size: Some(blob.size) },
+            signer,
+            source: Some(&source),
+            at: blob.added_at,
+            before: None,
+            after: None,
         })
     }
 }

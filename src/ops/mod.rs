@@ -18,7 +18,7 @@
 //! - [`locking`]: the versions of a lock, and its file. [`manifest_draft`]: the text of a manifest while it is edited.
 //! - [`workspace_usage`]: what plugins are needed for on a workspace. [`content`]: dashboards and data sources that a
 //!   rollout changes. [`rollback_packages`]: the packages that must stay for rollouts. [`serving`]: the generation that a
-//!   mirror serves.
+//!   mirror serves. [`private`]: how plugins are marked that were published here.
 //!
 //! # The commands
 //!
@@ -27,6 +27,7 @@
 //! - [`fetch`]: brings packages into the store. [`gc`]: removes from the cache what nothing needs. [`install`] and
 //!   [`remove`]: change the plugins of workspaces.
 //! - [`lock`]: writes the lock. [`outdated`]: which installed versions have a newer one. [`plan`]: what a rollout would do.
+//!   [`publish`]: adds private packages to the catalog.
 //!   [`rollout`]: carries plans out, resumes them, rolls them back.
 //! - [`sync`]: updates the catalog. [`usage`]: what plugins are needed for. [`verify`]: checks packages and installed files
 //!   again. [`why`]: why a version is, or is not, chosen.
@@ -42,6 +43,7 @@ pub(crate) mod keys;
 pub(crate) mod locking;
 pub(crate) mod manifest_draft;
 pub(crate) mod permits;
+pub(crate) mod private;
 pub(crate) mod rollback_packages;
 pub(crate) mod server_warnings;
 pub(crate) mod serving;
@@ -65,6 +67,7 @@ pub(crate) mod install;
 pub(crate) mod lock;
 pub(crate) mod outdated;
 pub(crate) mod plan;
+pub(crate) mod publish;
 pub(crate) mod remove;
 pub(crate) mod rollout;
 pub(crate) mod sync;

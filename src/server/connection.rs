@@ -36,7 +36,9 @@ pub(super) enum Phase {
     Idle,
     /// A header began to come in.
     Header,
-    /// A request is being answered, or its body comes in.
+    /// A request is worked on: the client waits for us.
+    Working,
+    /// A body comes in, or an answer goes out.
     Busy,
 }
 
@@ -110,6 +112,9 @@ impl Watchdog {
         }
         if activity.is_in(Phase::Header) {
             return in_phase >= HEADER;
+        }
+        if activity.is_in(Phase::Working) {
+            return false;
         }
         let (from, before) = self.window;
         if Duration::from_millis(now.saturating_sub(from)) < WINDOW {
@@ -289,6 +294,9 @@ mod tests {
         activity.phase.store(Phase::Busy as u8, Ordering::Relaxed);
         assert!(!Watchdog::new(Arc::clone(&activity)).is_overdue(), "we are at work");
         activity.stall();
+        activity.phase.store(Phase::Working as u8, Ordering::Relaxed);
+        assert!(!Watchdog::new(Arc::clone(&activity)).is_overdue(), "the client waits for us");
+        activity.phase.store(Phase::Busy as u8, Ordering::Relaxed);
         assert!(Watchdog::new(Arc::clone(&activity)).is_overdue(), "nobody reads");
         activity.bytes.store(WINDOW_BYTES, Ordering::Relaxed);
         assert!(!Watchdog::new(Arc::clone(&activity)).is_overdue(), "fast enough");

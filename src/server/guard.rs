@@ -1,6 +1,7 @@
-//! Who may read.
+//! Who may read and who may write.
 //!
-//! *Invariant:* a token is compared in constant time, and its name is logged in its place.
+//! *Invariant:* a token is compared in constant time, and its name is logged in its place. A token that writes does not
+//! read, and one that reads does not write.
 
 use sha2::{Digest as _, Sha256};
 
@@ -44,12 +45,19 @@ pub(crate) struct Guards {
     pub guarded: Guarded,
     /// Tokens that read.
     pub read: Vec<Token>,
+    /// Tokens that publish; without one nothing is published.
+    pub write: Vec<Token>,
 }
 
 impl Guards {
     /// Returns the name of the token that opens a route, or nothing if it is open.
     pub(crate) fn admit(&self, route: &Route, authorization: Option<&str>) -> Result<Option<&str>, Refusal> {
         let tokens = match route {
+            Route::Publish { .. } if self.write.is_empty() => {
+                let message = "publishing is off: the mirror was started without `--write-token-file`";
+                return Err(Refusal::new(Kind::Forbidden, message));
+            }
+            Route::Publish { .. } => &self.write,
             Route::Health | Route::Ready => return Ok(None),
             Route::Download(..) if self.guarded != Guarded::Nothing => &self.read,
             _ if self.guarded == Guarded::Everything => &self.read,
@@ -86,7 +94,12 @@ mod tests {
 
     fn guards(guarded: Guarded) -> Guards {
         let token = |name: &str| Token::new(name.to_owned(), &Secret::new(format!("secret of {name}")));
-        Guards { guarded, read: vec![token("ci"), token("old")] }
+        Guards { guarded, read: vec![token("ci"), token("old")], write: vec![token("release")] }
+    }
+
+    fn publish() -> Route {
+        let text = |text: &str| text.to_owned();
+        Route::Publish { plugin: text("a"), version: text("1.0.0"), platform: text("any") }
     }
 
     fn download() -> Route {
@@ -103,7 +116,10 @@ mod tests {
         assert_eq!(admitted(Guarded::Downloads, Route::List, None), Some(None));
         assert_eq!(admitted(Guarded::Downloads, download(), None), None);
         assert_eq!(admitted(Guarded::Downloads, download(), Some("old")), Some(Some("old".to_owned())));
-        assert_eq!(admitted(Guarded::Downloads, download(), Some("stranger")), None);
+        assert_eq!(admitted(Guarded::Downloads, download(), Some("release")), None, "writing is not reading");
+        assert_eq!(admitted(Guarded::Nothing, publish(), Some("ci")), None, "reading is not writing");
+        assert_eq!(admitted(Guarded::Nothing, publish(), Some("release")), Some(Some("release".to_owned())));
+        assert!(Guards::default().admit(&publish(), Some("Bearer x")).is_err(), "off");
         assert_eq!(admitted(Guarded::Everything, Route::List, None), None);
         assert_eq!(admitted(Guarded::Everything, Route::Health, None), Some(None));
         assert!(guards(Guarded::Downloads).admit(&download(), Some("Basic secret of ci")).is_err());

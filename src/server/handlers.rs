@@ -90,7 +90,7 @@ impl Server {
             }
             Route::Health | Route::Ready | Route::Metrics => self.operation(asked, route).await,
             Route::Malformed => Err(Refusal::new(Kind::BadRequest, "the path cannot be read")),
-            Route::Unknown => Err(Refusal::not_found("there is nothing at this path")),
+            Route::Publish { .. } | Route::Unknown => Err(Refusal::not_found("there is nothing at this path")),
         }
     }
 

@@ -150,11 +150,14 @@ impl Server {
     ) {
         let (stream, activity) = Watched::new(stream);
         let of_service = Arc::clone(&activity);
-        let service = service_fn(move |request| {
+        let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
             let (server, activity) = (Arc::clone(&self), Arc::clone(&of_service));
             async move {
-                activity.enter(Phase::Busy);
+                // Who sends a body is watched while it comes in.
+                let is_reading = request.method() == hyper::Method::PUT;
+                activity.enter(if is_reading { Phase::Busy } else { Phase::Working });
                 let reply = server.handle(request, peer, face).await;
+                activity.enter(Phase::Busy);
                 Ok::<_, io::Error>(reply.map(|body| Tracked { body, activity }))
             }
         });

@@ -15,6 +15,7 @@ mod metrics;
 mod refusal;
 mod reply;
 mod route;
+mod upload;
 
 use std::{
     net::SocketAddr,
@@ -105,20 +106,19 @@ impl Server {
     /// Answers a request; never fails, and never panics.
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, face: Face) -> Response<Body> {
         let started = Instant::now();
-        // No route reads a body.
-        let (parts, _) = request.into_parts();
+        let (parts, body) = request.into_parts();
         let asked = Asked { method: &parts.method, headers: &parts.headers };
         let route = route(parts.uri.path());
         let client = client::kind(asked);
         let mut token = None;
-        let answer = AssertUnwindSafe(self.answer_checked((asked, &parts.uri, face), &route, &mut token));
+        let answer = AssertUnwindSafe(self.answer_checked((asked, &parts.uri, face), &route, body, &mut token));
         let answer = answer.catch_unwind().await.unwrap_or_else(|_| {
             self.metrics.count_panic();
             Err(Refusal::new(Kind::Internal, "the mirror failed to answer; the request can be repeated"))
         });
         let mut reply = answer.unwrap_or_else(|refusal| refused(&parts.method, &refusal));
         // Data that nobody reads would be taken for the next request.
-        if has_body(&parts.headers) {
+        if has_body(&parts.headers) && !(matches!(route, Route::Publish { .. }) && reply.status().is_success()) {
             reply::set(&mut reply, header::CONNECTION, "close");
         }
         let status = reply.status().as_u16();
@@ -147,9 +147,16 @@ impl Server {
         &self,
         (asked, uri, face): (Asked<'_>, &Uri, Face),
         route: &Route,
+        body: Incoming,
         token: &mut Option<String>,
     ) -> handlers::Answer {
         check_size(asked.headers, uri)?;
+        if let Route::Publish { .. } = route
+            && face == Face::Public
+        {
+            *token = self.guards.admit(route, asked.header(header::AUTHORIZATION))?.map(str::to_owned);
+            return self.publish(asked, route, body).await;
+        }
         check_method(asked.method, asked.headers)?;
         if asked.method == Method::OPTIONS {
             let mut reply = reply::empty(StatusCode::NO_CONTENT);

@@ -21,10 +21,18 @@ pub(crate) enum Kind {
     BadRequest,
     /// It needs a token.
     Credentials,
+    /// It may not be done.
+    Forbidden,
     /// There is no such thing here.
     NotFound,
     /// Another method is needed.
     Method,
+    /// It contradicts what is there.
+    Conflict,
+    /// A length must be given.
+    Length,
+    /// What was sent breaks a rule.
+    Unprocessable,
     /// A condition of the request does not hold.
     Precondition,
     /// Its body is too large.
@@ -48,7 +56,11 @@ impl Kind {
         match self {
             Self::BadRequest => StatusCode::BAD_REQUEST,
             Self::Credentials => StatusCode::UNAUTHORIZED,
+            Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
+            Self::Conflict => StatusCode::CONFLICT,
+            Self::Length => StatusCode::LENGTH_REQUIRED,
+            Self::Unprocessable => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::Precondition => StatusCode::PRECONDITION_FAILED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -65,7 +77,11 @@ impl Kind {
         match self {
             Self::BadRequest => "BadRequest",
             Self::Credentials => "InvalidCredentials",
+            Self::Forbidden => "Forbidden",
             Self::NotFound => "NotFound",
+            Self::Conflict => "Conflict",
+            Self::Length => "LengthRequired",
+            Self::Unprocessable => "UnprocessableEntity",
             Self::Method => "MethodNotAllowed",
             Self::Precondition => "PreconditionFailed",
             Self::TooLarge => "PayloadTooLarge",
@@ -106,7 +122,10 @@ impl Refusal {
 
     /// Returns whether the connection is closed after it: what follows on it may not be what it seems.
     pub(crate) const fn closes(&self) -> bool {
-        matches!(self.kind, Kind::BadRequest | Kind::TooLarge | Kind::AddressTooLong | Kind::HeaderTooLarge)
+        matches!(
+            self.kind,
+            Kind::BadRequest | Kind::Length | Kind::TooLarge | Kind::AddressTooLong | Kind::HeaderTooLarge
+        )
     }
 
     /// Returns the body.

@@ -61,6 +61,15 @@ pub(crate) enum Route {
     Ready,
     /// Numbers for Prometheus.
     Metrics,
+    /// A private package to be published.
+    Publish {
+        /// The plugin.
+        plugin: String,
+        /// The version.
+        version: String,
+        /// The platform.
+        platform: String,
+    },
     /// Nothing that is known.
     Unknown,
     /// A path that is no path.
@@ -99,6 +108,7 @@ impl Route {
             Self::Health => "healthz",
             Self::Ready => "readyz",
             Self::Metrics => "metrics",
+            Self::Publish { .. } => "publish",
             Self::Unknown | Self::Malformed => "unknown",
         }
     }
@@ -113,6 +123,10 @@ pub(crate) fn route(path: &str) -> Route {
         ["healthz"] => Route::Health,
         ["readyz"] => Route::Ready,
         ["metrics"] => Route::Metrics,
+        ["api", "publish", plugin, version, platform] => {
+            let [plugin, version, platform] = [plugin, version, platform].map(|part| (*part).to_owned());
+            Route::Publish { plugin, version, platform }
+        }
         ["api", rest @ ..] => api(rest),
         // The links in answers begin here; some read them from the root of the server.
         ["plugins", ..] => api(&parts),

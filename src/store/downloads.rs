@@ -42,6 +42,14 @@ impl Downloads {
         PartialFile::open(&self.folder, key)
     }
 
+    /// Makes a file for a package that comes in by another way than a download. Once it is kept, it is removed like an
+    /// incomplete download. Blocks.
+    pub fn temporary_file(&self) -> Result<tempfile::NamedTempFile, StoreError> {
+        disk::create_dirs(&self.folder).map_err(StoreError::new(&self.folder, "made"))?;
+        let made = tempfile::Builder::new().prefix("upload-").tempfile_in(&self.folder);
+        made.map_err(StoreError::new(&self.folder, "written"))
+    }
+
     /// Removes incomplete downloads, except those whose keys are in `keep`; returns how many files. Blocks.
     pub fn sweep(&self, keep: &[String]) -> Result<usize, StoreError> {
         sweep(&self.folder, keep)

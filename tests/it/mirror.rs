@@ -3,6 +3,7 @@
 mod clients;
 mod http;
 mod listing;
+mod publishing;
 mod robustness;
 
 use std::{

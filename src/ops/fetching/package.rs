@@ -172,7 +172,7 @@ fn needs(index: &Index, dependencies: Vec<Dependency>) -> Result<Vec<PluginSpec>
 }
 
 /// Returns in words who signed a package according to its own manifest, as far as that was proven.
-fn proven_signer(verdict: &Verdict) -> String {
+pub(in crate::ops) fn proven_signer(verdict: &Verdict) -> String {
     let key = verdict.key.as_ref().map_or_else(String::new, |key| format!(", key {key}"));
     match &verdict.manifest {
         Some(manifest) => {

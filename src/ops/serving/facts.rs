@@ -6,7 +6,10 @@ use crate::{
     index::{Blob, Index, IndexError, OpenAlert, PackageKey, StoredRelease},
     mirror::{HeldBack, PluginFacts, ReleaseFacts, SignatureState, StoredFacts},
     model::{Digests, PluginId, Sha256Digest, Timestamp},
-    ops::alerts::Alert,
+    ops::{
+        alerts::Alert,
+        private::{SOURCE, is_private},
+    },
 };
 
 /// What was read.
@@ -45,7 +48,11 @@ pub(super) fn read_facts(
     for (id, number) in index.plugin_numbers()? {
         let Some(stored) = index.plugin(&id)? else { continue };
         let own = blobs.remove(&id).unwrap_or_default();
-        let releases = index.releases(&id)?.into_iter().map(|release| reading.release(release, &own)).collect();
+        let mut releases = index.releases(&id)?;
+        if stored.source == SOURCE {
+            releases.retain(|release| is_private(&release.release.raw));
+        }
+        let releases = releases.into_iter().map(|release| reading.release(release, &own)).collect();
         plugins.push(PluginFacts {
             alerts: alerts.remove(&id).unwrap_or_default().into_iter().map(held_back).collect(),
             list_raw: stored.list_raw.into(),
@@ -57,7 +64,10 @@ pub(super) fn read_facts(
             releases,
         });
     }
-    let synced_at = index.sources()?.into_iter().filter_map(|source| source.synced_at).max();
+    let (own, catalogs): (Vec<_>, Vec<_>) = index.sources()?.into_iter().partition(|source| source.location == SOURCE);
+    let synced_at = catalogs.into_iter().filter_map(|source| source.synced_at).max();
+    // Without a catalog, what was published here is all there is.
+    let synced_at = synced_at.or_else(|| own.into_iter().find_map(|source| source.synced_at));
     Ok(Facts { plugins, unevaluated: reading.unevaluated, synced_at })
 }
 

@@ -28,7 +28,7 @@ use crate::{
     index::{Index, IndexError, IndexWriter},
     model::PluginId,
     net::NetError,
-    ops::Context,
+    ops::{Context, alerts::Alert, private},
     progress::Unit,
     upstream::{Details, List, PluginList, SkippedItem, Upstream, UpstreamError},
 };
@@ -124,6 +124,7 @@ async fn sync_with(
         }
         PluginList::Listed(list) => list,
     };
+    let (list, taken) = without_private(writer, list).await?;
     let known = match source {
         Some(source) => writer.run(move |index| index.known_plugins(source.id)).await?,
         None => HashMap::new(),
@@ -135,8 +136,42 @@ async fn sync_with(
     // A partial sync must not make a whole one assume that nothing is new.
     let now = if options.only.is_empty() { selection.etag.clone() } else { source_etag.clone() };
     let mut outcome = run(context, upstream, writer, selection, ListEtag { before: source_etag, now }).await?;
+    outcome.alerts.extend(taken.into_iter().map(|id| taken_id(id, &location)));
     outcome.add_open(writer.run(|index| index.all_open_alerts()).await?);
     Ok(outcome)
+}
+
+/// Takes plugins that were published here out of the list: they stay private. Returns those that do not stand for the
+/// plugin of a catalog on purpose.
+async fn without_private(writer: &IndexWriter, mut list: List) -> Result<(List, Vec<PluginId>), IndexError> {
+    let private = writer
+        .run(|index| {
+            let Some(source) = index.source(private::SOURCE)? else { return Ok(HashMap::new()) };
+            let mut shadowing = HashMap::new();
+            for id in index.known_plugins(source.id)?.into_keys() {
+                let raw = index.plugin(&id)?.map(|stored| stored.list_raw).unwrap_or_default();
+                shadowing.insert(id, private::shadows(&raw));
+            }
+            Ok::<_, IndexError>(shadowing)
+        })
+        .await?;
+    let mut taken = Vec::new();
+    list.entries.retain(|entry| match private.get(&entry.plugin.id) {
+        None => true,
+        Some(is_on_purpose) => {
+            if !is_on_purpose {
+                taken.push(entry.plugin.id.clone());
+            }
+            false
+        }
+    });
+    Ok((list, taken))
+}
+
+/// Returns the alert that a catalog lists an id that is private.
+fn taken_id(plugin: PluginId, location: &str) -> Alert {
+    let (before, after) = (Some("private".to_owned()), Some(format!("listed by {location}")));
+    Alert { kind: "private-id-listed", plugin, version: None, platform: None, before, after }
 }
 
 /// A catalog that loses more than one plugin in twenty at once is more likely broken than smaller.

@@ -70,7 +70,7 @@ fn an_alert_stops_what_is_new_and_nothing_that_was_listed() {
     let before = mirror.get(&download).body;
     world.upstream.catalog(|catalog| {
         *catalog = FakeCatalog::new()
-            .publish(clock("1.0.0").org("mallory", "Mallory").file("acme-clock-panel/evil.js", "evil"))
+            .publish(clock("1.0.0").org("mallory", "Mallory").file("evil.js", "evil"))
             .publish(clock("1.1.0").org("mallory", "Mallory"));
     });
     world.run(&["sync"]).expect_code(4);

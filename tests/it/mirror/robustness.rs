@@ -102,7 +102,7 @@ fn smuggled_and_broken_requests_are_refused_and_the_connection_is_closed() {
 
 #[test]
 fn it_stops_when_it_is_told_and_finishes_what_it_began() {
-    let big = clock("1.0.0").file("acme-clock-panel/big.bin", fastrand_bytes(8 << 20));
+    let big = clock("1.0.0").file("big.bin", fastrand_bytes(8 << 20));
     let world = stored(FakeCatalog::new().publish(big));
     let mirror = Mirror::start(&world, &[]);
     let mut stream = TcpStream::connect(&mirror.address).expect("it listens");
