@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Report, Session, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, setup::to_document, ui};
 use crate::{
     model::{Platform, PluginId, PluginSpec, VersionRequest},
     ops::publish::{PublishOutcome, platform_of, publish, submit, withdraw},
@@ -60,11 +60,11 @@ impl PublishArgs {
         };
         withdraw(session.context()?, &spec.id, version, self.reason.as_deref().unwrap_or_default()).await?;
         let document = json!({ "published": [], "withdrawn": [{ "plugin": spec.id, "version": version }] });
-        Ok(Report { text: format!("{}@{version} is withdrawn\n", spec.id), document, ..Report::default() })
+        Ok(Report { text: format!("{}@{version} is withdrawn\n", spec.id).into(), document, ..Report::default() })
     }
 }
 
-fn text(outcome: &PublishOutcome) -> String {
+fn text(outcome: &PublishOutcome) -> Text {
     let state = if outcome.is_new { "published" } else { "present" };
     let rows = outcome.published.iter().map(|published| {
         vec![
