@@ -52,11 +52,8 @@ impl PublishArgs {
     }
 
     async fn withdraw(&self, session: &Session, spec: &PluginSpec) -> Result<Report, Failure> {
-        let version = match &spec.version {
-            VersionRequest::Text { version, .. } => version,
-            _ => {
-                return Err(Failure::usage("no version is named", "`--withdraw ID@1.2.3` names one exactly"));
-            }
+        let VersionRequest::Text { version, .. } = &spec.version else {
+            return Err(Failure::usage("no version is named", "`--withdraw ID@1.2.3` names one exactly"));
         };
         withdraw(session.context()?, &spec.id, version, self.reason.as_deref().unwrap_or_default()).await?;
         let document = json!({ "published": [], "withdrawn": [{ "plugin": spec.id, "version": version }] });
