@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{Failure, Report, Session, Text, selection::TargetSelection, ui};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
+    fleet::grafana::NestedPlugin,
     index::{Index, IndexError, IndexHandle},
     model::{PluginId, PluginVersion},
     ops::target::{InstalledPlugin, SignatureState, Snapshot, Target, TargetError, Unread},
@@ -39,6 +40,9 @@ impl ListArgs {
         let mut rows = Vec::new();
         for (target, state) in read.iter().filter_map(TargetListing::there) {
             rows.extend(state.plugins.values().map(|plugin| row(target, plugin)));
+        }
+        for one in &read {
+            rows.extend(one.nested.iter().map(|nested| nested_row(&one.target, nested)));
         }
         let header = ["workspace", "plugin", "version", "type", "signature", "state"];
         let rows_read = rows.len();
@@ -71,6 +75,8 @@ pub(super) struct TargetListing {
     pub(super) state: Result<Snapshot, TargetError>,
     /// Why the list of its plugins may lack some.
     pub(super) gap: Option<String>,
+    /// The plugins that its apps ship.
+    pub(super) nested: Vec<NestedPlugin>,
 }
 
 impl TargetListing {
@@ -84,8 +90,12 @@ pub(super) async fn read_all(targets: Vec<Target>) -> Vec<TargetListing> {
     stream::iter(targets)
         .map(|target| async move {
             let (state, reach) = tokio::join!(target.read(false), target.reach());
+            let nested = match (&state, target.as_server()) {
+                (Ok(_), Ok(server)) => server.nested().await.unwrap_or_default(),
+                _ => Vec::new(),
+            };
             let gap = reach.gap().filter(|_| state.is_ok()).map(|gap| format!("installed plugins: {gap}"));
-            TargetListing { target, state, gap }
+            TargetListing { target, state, gap, nested }
         })
         .buffered(AT_ONCE)
         .collect()
@@ -94,6 +104,12 @@ pub(super) async fn read_all(targets: Vec<Target>) -> Vec<TargetListing> {
 
 pub(super) fn version(plugin: &InstalledPlugin) -> String {
     plugin.version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
+}
+
+fn nested_row(target: &Target, nested: &NestedPlugin) -> Vec<String> {
+    let version = nested.version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
+    let state = nested.app.as_ref().map_or_else(|| "part of an app".to_owned(), |app| format!("part of {app}"));
+    vec![target.name.clone(), nested.id.to_string(), version, "-".to_owned(), "-".to_owned(), state]
 }
 
 fn row(target: &Target, plugin: &InstalledPlugin) -> Vec<String> {
@@ -160,14 +176,21 @@ fn plugin_document(plugin: &InstalledPlugin, weak: Option<bool>) -> Value {
 pub(super) fn document(read: &TargetListing, plugin: impl Fn(&InstalledPlugin) -> Value) -> Value {
     let target = &read.target;
     match &read.state {
-        Ok(state) => json!({
-            "name": target.name,
-            "grafana": state.grafana,
-            "platform": target.platform,
-            "plugins": state.plugins.values().map(plugin).collect::<Vec<_>>(),
-            "complete": read.gap.is_none(),
-            "gaps": read.gap.as_slice(),
-        }),
+        Ok(state) => {
+            let mut document = json!({
+                "name": target.name,
+                "grafana": state.grafana,
+                "platform": target.platform,
+                "plugins": state.plugins.values().map(plugin).collect::<Vec<_>>(),
+                "complete": read.gap.is_none(),
+                "gaps": read.gap.as_slice(),
+            });
+            if !read.nested.is_empty() {
+                let nested = |one: &NestedPlugin| json!({ "id": one.id, "version": one.version, "app": one.app });
+                document["nested"] = read.nested.iter().map(nested).collect();
+            }
+            document
+        }
         Err(error) => {
             json!({ "name": target.name, "plugins": [], "complete": false, "error": Chain(error).to_string() })
         }
@@ -176,7 +199,7 @@ pub(super) fn document(read: &TargetListing, plugin: impl Fn(&InstalledPlugin) -
 
 pub(super) fn problems(read: &[TargetListing]) -> Vec<String> {
     let mut problems = Vec::new();
-    for TargetListing { target, state, gap } in read {
+    for TargetListing { target, state, gap, .. } in read {
         match state {
             Ok(state) => problems.extend(state.remarks.iter().map(|remark| format!("note: {}: {remark}", target.name))),
             Err(error) => problems.extend(Unread::from(error).lines(&target.name)),

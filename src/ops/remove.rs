@@ -48,6 +48,24 @@ pub(crate) struct InUse {
 
 diagnose!(InUse => Kind::Failed, "remove those too, in the same call, or use `--force`");
 
+/// A plugin is a part of another one.
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("{plugin} is a part of {app}, and cannot be removed by itself")]
+pub(crate) struct Nested {
+    /// The plugin.
+    pub plugin: PluginId,
+    /// The app that ships it.
+    pub app: PluginId,
+}
+
+diagnose!(Nested => Kind::Failed, "remove the app");
+
+/// Returns the app that ships a plugin; `None` if it is installed by itself.
+async fn app_of(target: &Target, id: &PluginId) -> Option<PluginId> {
+    let nested = target.as_server().ok()?.nested().await.ok()?;
+    nested.into_iter().find(|one| one.id == *id)?.app
+}
+
 /// Removes plugins from every target.
 pub(crate) async fn remove(
     context: &Context,
@@ -137,7 +155,16 @@ async fn plan_one(
 ) -> ControlFlow<ChangeResult, ChangeResult> {
     let from = match state.presence(id) {
         Presence::Absent => match find_unlisted(target, id).await {
-            ControlFlow::Continue(from) => from,
+            ControlFlow::Continue(from) => match app_of(target, id).await {
+                None => from,
+                Some(app) => {
+                    let error = Nested { plugin: id.clone(), app };
+                    return ControlFlow::Break(
+                        ChangeResult::new(&target.name, id, &VersionChange::uninstall(&from), ChangeOutcome::Failed)
+                            .with_error(&error),
+                    );
+                }
+            },
             ControlFlow::Break(result) => return ControlFlow::Break(result),
         },
         from => from,

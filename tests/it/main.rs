@@ -44,6 +44,7 @@ mod mirror;
 mod old_files;
 mod others_data_sources;
 mod others_files;
+mod others_nested;
 mod provisioning;
 mod readme;
 mod rollout_guards;

@@ -8,6 +8,7 @@ mod content;
 mod error;
 mod files;
 mod identity;
+mod nested;
 mod preinstalled;
 mod probes;
 mod provisioning;
@@ -30,6 +31,7 @@ pub(crate) use content::{ListedDashboard, Rights};
 pub use error::WorkspaceError;
 pub(in crate::fleet) use files::Files;
 pub(crate) use identity::{Identity, InstallObstacle, MayInstall};
+pub(crate) use nested::NestedPlugin;
 pub use probes::{ProbeHints, ProbeTargets};
 pub use provisioning::ContentError;
 pub(crate) use provisioning::{

@@ -34,7 +34,7 @@ impl Executor for Grafana {
     fn change<'a>(&'a self, request: &'a ChangeRequest) -> BoxFuture<'a, ChangeReport> {
         Box::pin(async move {
             match self.change_as_requested(request).await {
-                Ok(settled) => report(request, settled),
+                Ok((settled, notes)) => ChangeReport { notes, ..report(request, settled) },
                 Err(error) => ChangeReport::new(request, Outcome::Failed(error)),
             }
         })
@@ -107,7 +107,7 @@ impl Grafana {
 
     /// Sends a change if its package is permitted and the server shows what is expected; an error means that nothing was
     /// sent.
-    async fn change_as_requested(&self, request: &ChangeRequest) -> Result<Settled, ChangeError> {
+    async fn change_as_requested(&self, request: &ChangeRequest) -> Result<(Settled, Vec<String>), ChangeError> {
         if let Some(version) = self.version.get() {
             version.check_install_route()?;
         }
@@ -119,11 +119,16 @@ impl Grafana {
         if !request.accepts_state(&before) {
             return Err(request.drifted(before.presence()));
         }
+        let nested =
+            if before.presence() == Presence::Absent { Vec::new() } else { self.nested_in(&request.plugin).await };
         let settled = self.settle(&request.plugin, &request.wanted, before).await;
-        match request.wanted.version().filter(|_| request.compares_files) {
-            Some(version) => Ok(self.settle_files(&request.plugin, version, settled).await),
-            None => Ok(settled),
-        }
+        let settled = match request.wanted.version().filter(|_| request.compares_files) {
+            Some(version) => self.settle_files(&request.plugin, version, settled).await,
+            None => settled,
+        };
+        let is_changed = matches!(settled.outcome, Outcome::Changed) && !nested.is_empty();
+        let notes = if is_changed { self.left_running(&nested).await } else { Vec::new() };
+        Ok((settled, notes))
     }
 
     async fn access(&self) -> Result<Option<String>, Obstacle> {

@@ -84,6 +84,30 @@ pub(super) async fn import_all(
     Ok(ContentChange { changed, note: Some(note) })
 }
 
+/// Names the dashboards that an import replaces and that somebody saved since they were imported, or made themselves. What
+/// cannot be read is not named.
+pub(super) async fn edited(server: &Grafana, plugin: &PluginId) -> Vec<String> {
+    let mut named = Vec::new();
+    for bundled in server.bundled(plugin).await.unwrap_or_default() {
+        let Some(uid) = &bundled.uid else { continue };
+        let Ok(Some(saved)) = server.saved(uid).await else { continue };
+        let times = saved.version().unwrap_or(1);
+        if bundled.is_imported && times <= 1 {
+            continue;
+        }
+        let by = saved.document().pointer("/meta/updatedBy").and_then(Value::as_str).filter(|by| !by.is_empty());
+        let by = by.map_or_else(String::new, |by| format!(", last by {}", by.escape_debug()));
+        let (title, uid) = (bundled.title.escape_debug(), uid.escape_debug());
+        let what = if bundled.is_imported {
+            format!("dashboard `{title}` ({uid}) was saved {} times since it was imported{by}", times - 1)
+        } else {
+            format!("dashboard `{title}` ({uid}) is there and was not imported from the plugin{by}")
+        };
+        named.push(format!("{what}; the rollout replaces it if the plugin bundles another state of it"));
+    }
+    named
+}
+
 /// Returns whether every dashboard is imported into the folder.
 pub(super) async fn is_done(
     server: &Grafana,

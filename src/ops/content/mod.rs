@@ -305,6 +305,8 @@ pub(crate) async fn examine(server: &Grafana, content: &Content) -> Examined {
     let is_so = is_so(server, content).await.unwrap_or(false);
     let mut examined = Examined { is_so, ..Examined::default() };
     match Item::from(&content.item) {
+        // If its plugin is changed, what is up to date now may be replaced all the same.
+        Item::Dashboards { .. } => examined.warnings = dashboards::edited(server, &content.plugin).await,
         Item::NoDataSource { uid, lose_secrets } if !is_so => {
             if let Ok(Some(found)) = server.data_source(uid, "").await {
                 examined.obstacle = data_sources::refuse_removal(uid, &found, lose_secrets).err();

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use self::{
     catalog::CatalogFacts,
     extra_content::ExaminedContent,
-    reading::{WorkspaceReading, read_one},
+    reading::{WorkspaceReading, find_users, read_one},
 };
 pub(crate) use self::{
     error::PlanStartError,
@@ -158,8 +158,11 @@ async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceNam
     let at_once = manifest.rollout().max_concurrent.get();
     let mut reading = stream::iter(targets).map(|(name, target)| read_one(name, target)).buffered(at_once);
     let mut readings = Vec::new();
-    while let Some(read) = reading.next().await {
+    while let Some(mut read) = reading.next().await {
         context.reporter.advance(1);
+        if let Ok(workspace) = manifest.workspace(&read.name) {
+            find_users(context, &mut read, &removed(workspace, manifest.plugins())).await;
+        }
         readings.push(read);
     }
     context.reporter.end();
@@ -233,6 +236,7 @@ impl PlanInputs {
             known,
             missing,
             snapshot: reading.planner_snapshot(),
+            in_use: reading.in_use.clone(),
             last_known,
         })
     }
@@ -248,6 +252,12 @@ impl PlanInputs {
         let Some(Requested::Present(ranges)) = asked.get(id) else { return Ok(None) };
         facts.why_not(reading, id, ranges.first().cloned(), self.options.published_before)
     }
+}
+
+/// Returns the plugins that the manifest removes from a workspace.
+fn removed(workspace: &Workspace, wishes: &[Wish]) -> Vec<PluginId> {
+    let asked = requested(workspace, wishes).into_iter();
+    asked.filter(|(_, request)| *request == Requested::Absent).map(|(id, _)| id).collect()
 }
 
 /// Returns what the manifest requests for each plugin on a workspace.

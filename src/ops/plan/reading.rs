@@ -7,8 +7,10 @@ use crate::{
     fleet::{Grafana, grafana::Reach},
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::{
+        Context,
         locking::WorkspaceState,
         target::{InstalledPlugin, Snapshot, Target, TargetError, Unread},
+        workspace_usage::Guard,
     },
     rollout::planner::{PlannerSnapshot, Present},
 };
@@ -20,6 +22,8 @@ pub(super) struct WorkspaceReading {
     pub(super) target: Target,
     pub(super) state: Result<Snapshot, Unread>,
     pub(super) preinstalled: BTreeMap<PluginId, Option<PluginVersion>>,
+    /// Why plugins that the manifest removes must stay.
+    pub(super) in_use: BTreeMap<PluginId, Obstacle>,
     remarks: Vec<String>,
 }
 
@@ -37,7 +41,20 @@ pub(super) async fn read_one(name: WorkspaceName, target: Target) -> WorkspaceRe
         let hint = Some("use a token that may read all plugins, for example of an Admin".to_owned());
         state = Err(Unread { error, hint, kind: Kind::Failed });
     }
-    WorkspaceReading { name, target, state, preinstalled: extras.preinstalled, remarks }
+    WorkspaceReading { name, target, state, preinstalled: extras.preinstalled, in_use: BTreeMap::new(), remarks }
+}
+
+/// Finds out which of the plugins that the manifest removes from a workspace are in use there, as `uninstall` does.
+pub(super) async fn find_users(context: &Context, reading: &mut WorkspaceReading, removed: &[PluginId]) {
+    let Ok(state) = &reading.state else { return };
+    let guard = Guard::new(context, &reading.target);
+    for id in removed.iter().filter(|id| state.plugins.contains_key(*id)) {
+        if let Err(error) = guard.check(id, &state.plugins).await {
+            let hint =
+                format!("`plugport usage {id}` lists what uses it; `plugport uninstall {id} --force` removes it");
+            reading.in_use.insert(id.clone(), Obstacle { message: error.to_string(), hint: Some(hint) });
+        }
+    }
 }
 
 /// What a server reports besides its plugins.

@@ -79,7 +79,9 @@ impl<'a> Guard<'a> {
         let unread = |reason: String| StillUsed::Unread { plugin: plugin.clone(), reason };
         let read = self.read.get_or_init(|| read_one(self.context, self.target)).await;
         let usage = read.as_ref().map_err(|error| unread(Chain(error).to_string()))?;
-        let is_part = |id: &PluginId| !installed.contains_key(id) && is_part_of(id, plugin);
+        // What a known part is used by is counted for its app already.
+        let is_known = |id: &PluginId| installed.contains_key(id) || usage.nested.contains_key(id);
+        let is_part = |id: &PluginId| !is_known(id) && is_part_of(id, plugin);
         refuse_used(plugin, usage, is_part)?;
         let gap = usage.organisations.iter().find_map(|one| Some((one, one.gaps.first()?)));
         match gap {

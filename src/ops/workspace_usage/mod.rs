@@ -58,6 +58,8 @@ pub(crate) struct WorkspaceUsage {
     pub name: String,
     /// The organisations that could be seen.
     pub organisations: Vec<OrganisationUsage>,
+    /// The plugins that apps ship, each with its app: what uses one uses the app.
+    pub nested: BTreeMap<PluginId, PluginId>,
 }
 
 /// What plugins are needed for in one organisation.

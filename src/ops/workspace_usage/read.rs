@@ -1,5 +1,7 @@
 //! Reads a workspace, organisation by organisation.
 
+use std::collections::BTreeMap;
+
 use super::{OrganisationUsage, UsageError, WorkspaceUsage, dashboards::read_dashboards, memory::Memory};
 use crate::{
     diagnostic::Chain,
@@ -7,7 +9,7 @@ use crate::{
         Grafana, WorkspaceError,
         grafana::{Reach, Rights},
     },
-    model::OrganisationInfo,
+    model::{OrganisationInfo, PluginId},
     ops::{Context, target::Target},
     usage::{Graph, OrganisationContent},
 };
@@ -16,15 +18,24 @@ use crate::{
 pub(crate) async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsage, UsageError> {
     let grafana = target.as_server()?;
     let found = grafana.organisations().await?;
+    // Without the list of them, what is named like a part of an app is taken for one.
+    let nested: BTreeMap<PluginId, PluginId> = match grafana.nested().await {
+        Ok(nested) => nested.into_iter().filter_map(|one| Some((one.id, one.app?))).collect(),
+        Err(_) => BTreeMap::new(),
+    };
     let mut organisations = Vec::new();
     for info in found.readable {
-        organisations.push(read_organisation(context, grafana, info).await);
+        let mut organisation = read_organisation(context, grafana, info).await;
+        for (nested, app) in &nested {
+            organisation.graph.attribute(nested, app);
+        }
+        organisations.push(organisation);
     }
     organisations.extend(found.closed.into_iter().map(|info| {
         let gap = "the credential does not belong to this organisation".to_owned();
         OrganisationUsage::new(info, vec![gap], Graph::default())
     }));
-    Ok(WorkspaceUsage { name: target.name.clone(), organisations })
+    Ok(WorkspaceUsage { name: target.name.clone(), organisations, nested })
 }
 
 /// Reads one organisation; what fails is a gap, and so is what the caller may not see.

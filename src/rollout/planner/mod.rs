@@ -47,6 +47,8 @@ pub(crate) struct PlannerInput {
     pub missing: BTreeMap<PluginId, Obstacle>,
     /// The installed plugins, or why they are not known.
     pub snapshot: Result<PlannerSnapshot, Obstacle>,
+    /// Why plugins that the manifest removes must stay: what uses them.
+    pub in_use: BTreeMap<PluginId, Obstacle>,
     /// The versions that the last rollout, or the adoption, left there.
     pub last_known: BTreeMap<PluginId, PluginVersion>,
 }

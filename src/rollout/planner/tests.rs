@@ -36,6 +36,7 @@ fn input() -> PlannerInput {
         known: BTreeMap::new(),
         missing: BTreeMap::new(),
         snapshot: Ok(snapshot),
+        in_use: BTreeMap::new(),
         last_known: BTreeMap::new(),
     }
 }

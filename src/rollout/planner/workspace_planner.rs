@@ -159,6 +159,11 @@ impl<'a> WorkspacePlanner<'a> {
         if let Some(obstacle) = self.no_install_route() {
             self.blocked.extend(std::mem::take(&mut self.removed).into_iter().map(|id| (id, obstacle.clone())));
         }
+        let used: Vec<_> = self.removed.iter().copied().filter(|id| self.input.in_use.contains_key(*id)).collect();
+        for id in used {
+            self.removed.remove(id);
+            self.blocked.insert(id, self.input.in_use[id].clone());
+        }
         for id in pinned {
             let reason = "the configuration of Grafana preinstalls it in this version, and refuses to remove it";
             self.blocked.insert(id, pinned_hint(reason.to_owned()));

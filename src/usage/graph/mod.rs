@@ -208,6 +208,16 @@ pub enum UnresolvedReason {
 }
 
 impl Graph {
+    /// Counts what uses a nested plugin as a use of the app that ships it too.
+    pub fn attribute(&mut self, nested: &PluginId, app: &PluginId) {
+        let Some(uses) = self.plugins.get(nested).cloned() else { return };
+        let whole = self.plugins.entry(app.clone()).or_default();
+        add_new(&mut whole.dashboards, uses.dashboards, |one| one.uid.clone());
+        add_new(&mut whole.datasources, uses.datasources, |one| one.name.clone());
+        add_new(&mut whole.alert_rules, uses.alert_rules, |one| one.uid.clone());
+        add_new(&mut whole.library_panels, uses.library_panels, |one| one.uid.clone());
+    }
+
     /// Returns what the plugins of an organisation are needed for.
     pub fn from_content(content: &OrganisationContent) -> Self {
         builder::build(content)
@@ -260,4 +270,9 @@ impl Serialize for UnresolvedReason {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
+}
+/// Adds what is not there yet, by its key.
+fn add_new<T>(all: &mut Vec<T>, more: Vec<T>, key: impl Fn(&T) -> String) {
+    let known: std::collections::BTreeSet<String> = all.iter().map(&key).collect();
+    all.extend(more.into_iter().filter(|one| !known.contains(&key(one))));
 }
