@@ -21,9 +21,9 @@ use crate::{
 /// is installed, are kept. The lock is written first, then the manifest. Workspaces are only read.
 #[derive(Args, Debug)]
 pub(super) struct AdoptArgs {
-    /// Read these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    /// Read these workspaces of the manifest: `all`, names, globs, or labels like `tier=prod` (repeatable)
     #[arg(long, value_name = "WORKSPACE|SELECTOR", conflicts_with = "dir", required_unless_present = "dir")]
-    on: Option<Selector>,
+    on: Vec<Selector>,
     /// Read this plugins folder. If it is not a workspace of the manifest, it is added, named after the folder
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -47,8 +47,8 @@ impl AdoptArgs {
         services.context.index().check_exists().await?;
         let mut draft = Draft::open(&session.manifest_path)?;
         let selector = match &self.dir {
-            Some(folder) => Selector::Name(draft.with_folder(folder)?),
-            None => self.on.clone().unwrap_or(Selector::All),
+            Some(folder) => Selector::name(draft.with_folder(folder)?),
+            None => Selector::any(&self.on).unwrap_or_else(Selector::all),
         };
         let mut targets = Vec::new();
         for workspace in draft.manifest().select(&selector)? {

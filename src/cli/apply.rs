@@ -30,9 +30,9 @@ pub(super) struct ApplyArgs {
     /// A plan saved by `plugport plan --out`. Without it, a plan is made and shown
     #[arg(value_name = "PLAN", conflicts_with_all = ["on", "resend_secrets"])]
     plan: Option<PathBuf>,
-    /// Plan only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    /// Plan only these workspaces of the manifest: `all`, names, globs, or labels like `tier=prod` (repeatable)
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
-    on: Option<Selector>,
+    on: Vec<Selector>,
     #[command(flatten)]
     secrets: plan::SecretArgs,
     /// Do not ask before a plan that is made now is applied
@@ -62,7 +62,7 @@ impl ApplyArgs {
         let (plan, mut problems, unread) = if let Some(path) = &self.plan {
             (saved(path).await?, Vec::new(), None)
         } else {
-            let planned = plan::make(session, self.on.as_ref(), self.secrets).await?;
+            let planned = plan::make(session, &self.on, self.secrets).await?;
             let (problems, unread) = (plan::problems(&planned), planned.kind_of_nothing());
             (planned.plan, problems, unread)
         };

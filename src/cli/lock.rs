@@ -28,10 +28,10 @@ pub(super) struct LockArgs {
     /// Choose new versions of these plugins and their dependencies; without ID, of all
     #[arg(long, value_name = "ID", num_args = 0..)]
     upgrade: Option<Vec<PluginId>>,
-    /// Lock only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`. The others
+    /// Lock only these workspaces of the manifest: `all`, names, globs, or labels like `tier=prod` (repeatable). The others
     /// keep their entries
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
-    on: Option<Selector>,
+    on: Vec<Selector>,
     /// How many workspaces are read, or packages downloaded, at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     concurrency: NonZeroUsize,
@@ -41,7 +41,7 @@ impl LockArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let services = session.services()?;
         let mut targets = Vec::new();
-        for workspace in select(session, self.on.as_ref().unwrap_or(&Selector::All))? {
+        for workspace in select(session, &self.on)? {
             targets.push((workspace.name().clone(), services.connect(workspace).await));
         }
         let states = read_states(targets, self.concurrency.get()).await;

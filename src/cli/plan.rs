@@ -25,9 +25,9 @@ const NAMED: usize = 12;
 /// "absent"` removes one. `plugport apply` applies a saved plan exactly as it is.
 #[derive(Args, Debug)]
 pub(super) struct PlanArgs {
-    /// Plan only these workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    /// Plan only these workspaces of the manifest: `all`, names, globs, or labels like `tier=prod` (repeatable)
     #[arg(long, value_name = "WORKSPACE|SELECTOR")]
-    on: Option<Selector>,
+    on: Vec<Selector>,
     #[command(flatten)]
     secrets: SecretArgs,
     /// Save the plan to this file (mode 0600)
@@ -49,7 +49,7 @@ pub(super) struct SecretArgs {
 
 impl PlanArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let planned = make(session, self.on.as_ref(), self.secrets).await?;
+        let planned = make(session, &self.on, self.secrets).await?;
         let plan = &planned.plan;
         let mut notes = Vec::new();
         if let Some(path) = &self.out {
@@ -68,12 +68,11 @@ impl PlanArgs {
     }
 }
 
-/// Plans what is to be done on the workspaces that a selector means, or on all.
-pub(super) async fn make(session: &Session, on: Option<&Selector>, secrets: SecretArgs) -> Result<Planned, Failure> {
-    let selector = on.cloned().unwrap_or(Selector::All);
+/// Plans what is to be done on the workspaces that the selectors select, or on all.
+pub(super) async fn make(session: &Session, on: &[Selector], secrets: SecretArgs) -> Result<Planned, Failure> {
     let services = session.services()?;
     let mut targets = Vec::new();
-    for workspace in select(session, &selector)? {
+    for workspace in select(session, on)? {
         targets.push((workspace.name().clone(), services.connect(workspace).await));
     }
     let home = services.context.home.clone();

@@ -13,9 +13,9 @@ use crate::{
 /// Where.
 #[derive(Args, Debug)]
 pub(super) struct TargetSelection {
-    /// These workspaces of the manifest: `all`, a name, or labels like `tier=prod,region=eu`
+    /// These workspaces of the manifest: `all`, names, globs, or labels like `tier=prod` (repeatable)
     #[arg(long, value_name = "WORKSPACE|SELECTOR", conflicts_with = "dir")]
-    on: Option<Selector>,
+    on: Vec<Selector>,
     /// This plugins folder
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
@@ -24,7 +24,7 @@ pub(super) struct TargetSelection {
 impl TargetSelection {
     /// Returns whether nothing was named.
     pub(super) fn is_empty(&self) -> bool {
-        self.on.is_none() && self.dir.is_none()
+        self.on.is_empty() && self.dir.is_none()
     }
 
     /// Returns the targets that were named; it is an error to name none.
@@ -41,8 +41,7 @@ impl TargetSelection {
         if let Some(path) = &self.dir {
             return Ok(vec![folder(path)]);
         }
-        let selector = self.on.clone().unwrap_or(Selector::All);
-        let workspaces = select(session, &selector)?;
+        let workspaces = select(session, &self.on)?;
         let mut targets = Vec::new();
         for workspace in workspaces {
             targets.push(session.services()?.connect(workspace).await);
@@ -51,9 +50,9 @@ impl TargetSelection {
     }
 }
 
-/// Returns the workspaces of the manifest that a selector means.
-pub(super) fn select<'a>(session: &'a Session, selector: &Selector) -> Result<Vec<&'a Workspace>, Failure> {
-    Ok(session.manifest()?.select(selector)?)
+/// Returns the workspaces of the manifest that any of the selectors selects; without selectors, all.
+pub(super) fn select<'a>(session: &'a Session, selectors: &[Selector]) -> Result<Vec<&'a Workspace>, Failure> {
+    Ok(session.manifest()?.select(&Selector::any(selectors).unwrap_or_else(Selector::all))?)
 }
 
 fn folder(path: &Path) -> Target {

@@ -29,9 +29,12 @@ enum WorkspaceCommand {
     List,
     /// Ask workspaces for their version, the user of the token, and whether it may install plugins
     Ping {
-        /// Which: `all`, a name, or labels like `tier=prod,region=eu` [default: all]
+        /// Which: `all`, names, globs, or labels like `tier=prod` [default: all]
         #[arg(value_name = "WORKSPACE|SELECTOR")]
-        workspaces: Option<Selector>,
+        workspaces: Vec<Selector>,
+        /// The same as an option (repeatable)
+        #[arg(long, value_name = "WORKSPACE|SELECTOR")]
+        on: Vec<Selector>,
     },
     /// Ask AWS for Amazon Managed Grafana workspaces, and add them to the manifest with `--write`
     Discover(discover::DiscoverArgs),
@@ -41,7 +44,7 @@ impl WorkspaceArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match &self.command {
             WorkspaceCommand::List => list(session),
-            WorkspaceCommand::Ping { workspaces } => ping(session, workspaces.as_ref().unwrap_or(&Selector::All)).await,
+            WorkspaceCommand::Ping { workspaces, on } => ping(session, &[workspaces.as_slice(), on].concat()).await,
             WorkspaceCommand::Discover(arguments) => arguments.run(session).await,
         }
     }
@@ -96,8 +99,8 @@ enum PingResult {
     Server { grafana: GrafanaVersion, identity: Identity },
 }
 
-async fn ping(session: &Session, selector: &Selector) -> Result<Report, Failure> {
-    let workspaces = select(session, selector)?;
+async fn ping(session: &Session, selectors: &[Selector]) -> Result<Report, Failure> {
+    let workspaces = select(session, selectors)?;
     let pongs: Vec<Pong> =
         stream::iter(workspaces)
             .map(|workspace| async move {

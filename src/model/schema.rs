@@ -104,9 +104,13 @@ text_schema! {
         "maxLength": 1024
     };
     Selector: {
-        "type": "string",
-        "description": "`all`, the name of a workspace, or labels like `tier=prod,region=eu`, which must all match.",
-        "minLength": 1
+        "description": "`all`, names and globs like `prod-eu,test-*`, which add up, or labels like `tier=prod`, `tier!=prod`, \
+                        `tier in (prod,test)`, `!tier`, which must all match; names and labels together: both. The items of \
+                        a list add up. At least one workspace must be selected.",
+        "anyOf": [
+            { "type": "string", "minLength": 1 },
+            { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 }
+        ]
     };
     Sha256Digest: { "type": "string", "description": "A SHA-256 in hex.", "pattern": "^[0-9A-Fa-f]{64}$" };
     Md5Digest: { "type": "string", "description": "An MD5 in hex.", "pattern": "^[0-9A-Fa-f]{32}$" };

@@ -131,11 +131,16 @@ impl<'de> de::Visitor<'de> for WaveVisitor {
     type Value = Wave;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a selector, a share like `10%`, a number like `5`, or a table with `on`")
+        formatter
+            .write_str("a selector, a list of selectors, a share like `10%`, a number like `5`, or a table with `on`")
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Wave, E> {
         text.parse().map_err(E::custom)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<Wave, A::Error> {
+        WaveMembersVisitor.visit_seq(items).map(Wave::from)
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, table: A) -> Result<Wave, A::Error> {
@@ -145,8 +150,7 @@ impl<'de> de::Visitor<'de> for WaveVisitor {
 }
 
 /// The workspaces that are changed together.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum WaveMembers {
     /// The workspaces that a selector matches.
     Selector(Selector),
@@ -173,17 +177,36 @@ impl FromStr for WaveMembers {
     }
 }
 
-impl From<WaveMembers> for String {
-    fn from(wave: WaveMembers) -> Self {
-        wave.to_string()
+impl Serialize for WaveMembers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Selector(selector) => selector.serialize(serializer),
+            Self::Share(_) | Self::Count(_) => serializer.collect_str(self),
+        }
     }
 }
 
-impl TryFrom<String> for WaveMembers {
-    type Error = ParseWaveError;
+impl<'de> Deserialize<'de> for WaveMembers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WaveMembersVisitor)
+    }
+}
 
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
+struct WaveMembersVisitor;
+
+impl<'de> de::Visitor<'de> for WaveMembersVisitor {
+    type Value = WaveMembers;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a selector, a list of selectors, a share like `10%`, or a number like `5`")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<WaveMembers, E> {
+        text.parse().map_err(E::custom)
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<WaveMembers, A::Error> {
+        Selector::deserialize(de::value::SeqAccessDeserializer::new(items)).map(WaveMembers::Selector)
     }
 }
 

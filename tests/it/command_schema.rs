@@ -27,7 +27,7 @@ version = "^2.12"
 on = "tier=prod"
 ensure = "present"
 [rollout]
-waves = ["tier=canary", "10%", "100%"]
+waves = ["tier=prod", "10%", "100%"]
 max-concurrent = 8
 max-failures = 0
 soak = "5m"

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog, fault::Fault};
+use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog, fault::Fault, fleet::FakeWorkspace};
 use crate::support::fake_plugin::FakePlugin;
 use crate::world::{World, outcomes};
 
@@ -315,4 +315,69 @@ fn a_whole_list_says_so() {
         (&document["workspaces"][0]["complete"], &document["workspaces"][0]["gaps"]),
         (&json!(true), &json!([]))
     );
+}
+
+/// Three workspaces: `prod-eu` and `prod-us` with tier `prod`, `stage` with tier `team`.
+fn labelled() -> (World, [FakeWorkspace; 3]) {
+    let (world, eu) = World::new(catalog()).workspace("prod-eu", "12.1.0");
+    let world = world.manifest("labels = { tier = \"prod\", region = \"eu\" }\n");
+    let (world, us) = world.workspace("prod-us", "12.1.0");
+    let world = world.manifest("labels = { tier = \"prod\" }\n");
+    let (world, stage) = world.workspace("stage", "12.1.0");
+    (world.manifest("labels = { tier = \"team\" }\n"), [eu, us, stage])
+}
+
+#[test]
+fn selectors_add_up_and_the_positional_one_is_the_same() {
+    let (world, _workspaces) = labelled();
+    let names = |document: &serde_json::Value| -> Vec<String> {
+        let all = document["workspaces"].as_array().cloned().unwrap_or_default();
+        all.iter().map(|one| one["name"].as_str().unwrap_or_default().to_owned()).collect()
+    };
+    for (arguments, wanted) in [
+        (vec!["workspace", "ping", "--on", "prod-*,!region", "--on", "stage"], vec!["prod-us", "stage"]),
+        (vec!["workspace", "ping", "prod-us", "tier in (team)"], vec!["prod-us", "stage"]),
+        (vec!["workspace", "ping", "--on", "tier!=prod"], vec!["stage"]),
+        (vec!["list", "--on", "prod-eu", "--on", "stage"], vec!["prod-eu", "stage"]),
+    ] {
+        assert_eq!(names(&world.json(0, &arguments)), wanted, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_selector_that_selects_nothing_is_an_error_with_the_nearest() {
+    let (world, _workspaces) = labelled();
+    for command in ["list", "plan", "lock", "apply", "outdated", "usage"] {
+        for (selector, hint) in [
+            ("tier=taem", "did you mean `tier=team`?"),
+            ("prod-*,stagge", "did you mean `stage`?"),
+            ("prdo-*", "did you mean `prod-eu` or `prod-us`?"),
+            ("tier in (gold)", "known here: `tier=prod`, `tier=team`"),
+        ] {
+            world.run(&[command, "--on", "prod-eu", "--on", selector]).expect_code(2).expect_stderr(hint);
+        }
+    }
+    world.run(&["list", "--on", "tier in (prod,team"]).expect_code(2).expect_stderr("invalid selector");
+    let world = world.manifest("[rollout]\nwaves = [\"tier=canray\", \"100%\"]\n");
+    for command in ["lock", "plan", "apply", "list"] {
+        let run = world.run(&[command]).expect_code(2);
+        run.expect_stderr("`waves`: no workspace has the labels `tier=canray`")
+            .expect_stderr("known here: `tier=prod`");
+    }
+}
+
+#[test]
+fn an_entry_of_the_manifest_may_have_a_list_of_selectors() {
+    let (world, _workspaces) = labelled();
+    let entry = format!(
+        "[[plugin]]\nid = \"{CLOCK}\"\non = [\"prod-us\", \"tier=team\"]\n[rollout]\nwaves = [[\"stage\", \"region=eu\"], \"100%\"]\n"
+    );
+    let world = world.manifest(&entry);
+    world.run(&["lock"]).expect_code(0);
+    let plan = world.json(0, &["plan"]);
+    let names: Vec<_> =
+        plan["actions"].as_array().expect("a list").iter().map(|one| one["workspace"].clone()).collect();
+    assert_eq!(names, ["prod-us", "stage"]);
+    let waves = json!([{ "name": "stage or region=eu", "workspaces": ["stage"] }, { "name": "100%", "workspaces": ["prod-us"] }]);
+    assert_eq!(plan["waves"], waves);
 }

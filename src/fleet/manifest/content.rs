@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub(super) fn everywhere() -> Selector {
-    Selector::All
+    Selector::all()
 }
 
 /// Whether something must be there or must not be there.

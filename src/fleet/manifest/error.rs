@@ -6,7 +6,7 @@ use super::{kind::WorkspaceKind, uid::Uid};
 use crate::{
     diagnostic::{Kind, diagnose, printable},
     fleet::reference::ParseReferenceError,
-    model::{Selector, WorkspaceName},
+    model::WorkspaceName,
     net::SiteError,
     spelling::nearest,
 };
@@ -136,12 +136,17 @@ pub enum RuleError {
     /// A folder of plugins is to have a data source or dashboards.
     #[error("the workspace `{0}` is a folder of plugins, which has neither data sources nor dashboards")]
     NoServer(WorkspaceName),
-    /// A selector names nothing.
-    #[error("unknown workspace")]
-    Selector(#[source] SelectError),
+    /// A selector selects nothing.
+    #[error("{place}")]
+    Selector {
+        /// Where it stands, like `` `on` of the plugin `x` ``.
+        place: String,
+        /// What it does not select.
+        source: SelectError,
+    },
 }
 
-/// A selector selects nothing.
+/// A selector, or a part of it, selects nothing.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum SelectError {
     /// There is no workspace of that name.
@@ -152,11 +157,29 @@ pub enum SelectError {
         /// The names that are nearest to it.
         nearest: Vec<WorkspaceName>,
     },
+    /// No name fits a glob.
+    #[error("no workspace has a name like `{glob}`")]
+    NoNameFits {
+        /// The glob.
+        glob: String,
+        /// The names that are nearest to it.
+        nearest: Vec<WorkspaceName>,
+    },
     /// No workspace has these labels.
-    #[error("no workspace has the labels `{}`", selector.to_string().escape_debug())]
+    #[error("no workspace has the labels `{}`", selector.escape_debug())]
     NoMatch {
         /// The labels.
-        selector: Selector,
+        selector: String,
+        /// The labels that may have been intended.
+        nearest: Vec<String>,
+        /// The labels that there are.
+        known: Vec<String>,
+    },
+    /// Names and labels each select workspaces, but no workspace is selected by both.
+    #[error("no workspace is selected by `{}`", selector.escape_debug())]
+    NothingLeft {
+        /// The names and labels.
+        selector: String,
     },
     /// The manifest names no workspaces at all.
     #[error("the manifest has no workspaces")]
@@ -186,7 +209,7 @@ fn known_keys(key: &str, known: &[String]) -> Option<String> {
 }
 
 diagnose!(RuleError {
-    forward Address, Selector;
+    forward Address, Selector { source };
     Missing { field: "token", kind: WorkspaceKind::Grafana } => Kind::Usage,
         "add `token = { env = \"NAME\" }`, or `user` and `password`";
     Missing { field: "token" | "password" } => Kind::Usage, "secrets are given by reference: `{ env = \"NAME\" }`";
@@ -197,12 +220,20 @@ diagnose!(RuleError {
 });
 
 diagnose!(SelectError {
-    UnknownWorkspace { nearest } if nearest.is_empty() => Kind::Usage, "`plugport workspace list` shows their names";
-    UnknownWorkspace { nearest } => Kind::Usage, {
-        let names: Vec<_> = nearest.iter().map(|name| format!("`{name}`")).collect();
-        format!("did you mean {}?", names.join(" or "))
-    };
-    NoMatch => Kind::Usage, "`plugport workspace list` shows the labels";
+    UnknownWorkspace { nearest } | NoNameFits { nearest } if nearest.is_empty() => Kind::Usage,
+        "`plugport workspace list` shows their names";
+    UnknownWorkspace { nearest } | NoNameFits { nearest } => Kind::Usage, did_you_mean(nearest);
+    NoMatch { nearest } if !nearest.is_empty() => Kind::Usage, did_you_mean(nearest);
+    NoMatch { known } if !known.is_empty() => Kind::Usage, format!("known here: {}", quoted(known).join(", "));
+    NoMatch | NothingLeft => Kind::Usage, "`plugport workspace list` shows the names and labels";
     NoWorkspaces => Kind::Usage,
         "add a `[[workspace]]` to plugport.toml, name another manifest with `--config`, or a folder with `--dir`";
 });
+
+fn did_you_mean(names: &[impl ToString]) -> String {
+    format!("did you mean {}?", quoted(names).join(" or "))
+}
+
+fn quoted(names: &[impl ToString]) -> Vec<String> {
+    names.iter().map(|name| format!("`{}`", name.to_string().escape_debug())).collect()
+}

@@ -9,6 +9,7 @@ mod error;
 mod kind;
 mod policy;
 mod schema;
+mod selection;
 mod uid;
 mod wish;
 mod workspace;
@@ -38,7 +39,6 @@ use crate::{
     model::{Selector, WorkspaceName},
     net::{NetSettings, parse_address},
     rollout::{Rollout, WaveMembers},
-    spelling::nearest,
 };
 use workspace::RawWorkspace;
 
@@ -179,24 +179,12 @@ impl Manifest {
 
     /// Returns the workspace of this name.
     pub fn workspace(&self, name: &WorkspaceName) -> Result<&Workspace, SelectError> {
-        self.workspaces.iter().find(|workspace| workspace.name() == name).ok_or_else(|| {
-            let near = nearest(name.as_str(), self.workspaces.iter().map(|workspace| workspace.name().as_str()));
-            let nearest = near.into_iter().filter_map(|name| name.parse().ok()).collect();
-            SelectError::UnknownWorkspace { name: name.clone(), nearest }
-        })
+        selection::find(&self.workspaces, name)
     }
 
-    /// Returns the workspaces that `selector` means, at least one, in the order of the file.
+    /// Returns the workspaces that `selector` selects, at least one, in the order of the file; no part of it selects nothing.
     pub fn select(&self, selector: &Selector) -> Result<Vec<&Workspace>, SelectError> {
-        if let Selector::Name(name) = selector {
-            return self.workspace(name).map(|workspace| vec![workspace]);
-        }
-        let selected: Vec<_> = self.workspaces.iter().filter(|workspace| workspace.is_selected_by(selector)).collect();
-        match (selected.is_empty(), self.workspaces.is_empty()) {
-            (false, _) => Ok(selected),
-            (true, true) => Err(SelectError::NoWorkspaces),
-            (true, false) => Err(SelectError::NoMatch { selector: selector.clone() }),
-        }
+        selection::select(&self.workspaces, selector)
     }
 
     fn check_catalog(&self) -> Result<(), RuleError> {
@@ -204,20 +192,23 @@ impl Manifest {
             Source::Url(address) => {
                 parse_address(address, self.catalog.allow_http).map(drop).map_err(RuleError::Address)
             }
-            Source::Workspace(name) => self.workspace(name).map(drop).map_err(RuleError::Selector),
+            Source::Workspace(name) => {
+                let selector = |source| RuleError::Selector { place: "`source`".to_owned(), source };
+                self.workspace(name).map(drop).map_err(selector)
+            }
             Source::Path(_) => Ok(()),
         }
     }
 
     fn check_waves(&self) -> Result<(), RuleError> {
         self.rollout.waves.iter().try_for_each(|wave| match &wave.on {
-            WaveMembers::Selector(selector) => self.check_name(selector),
+            WaveMembers::Selector(selector) => self.check_selector(selector, || "`waves`".to_owned()),
             WaveMembers::Share(_) | WaveMembers::Count(_) => Ok(()),
         })
     }
 
     fn check_wish(&self, wish: &Wish) -> Result<(), RuleError> {
-        self.check_name(&wish.on)?;
+        self.check_selector(&wish.on, || format!("`on` of the plugin `{}`", wish.id))?;
         let Some((uid, title)) = wish.folder() else { return Ok(()) };
         self.check_is_server(&wish.on)?;
         let others = self.plugins.iter().filter(|other| other.folder().is_some_and(|(known, _)| known == uid));
@@ -229,7 +220,7 @@ impl Manifest {
     }
 
     fn check_data_source(&self, wish: &DataSourceWish) -> Result<(), RuleError> {
-        self.check_name(&wish.on)?;
+        self.check_selector(&wish.on, || format!("`on` of the data source `{}`", wish.uid))?;
         self.check_is_server(&wish.on)?;
         for other in &self.data_sources {
             let name = match (&other.name, &wish.name) {
@@ -251,21 +242,18 @@ impl Manifest {
 
     /// A selector that means several workspaces may mean folders too, which are passed over; a name means that one.
     fn check_is_server(&self, selector: &Selector) -> Result<(), RuleError> {
-        match selector {
-            Selector::Name(name)
-                if self.workspace(name).is_ok_and(|found| found.kind() == WorkspaceKind::Directory) =>
-            {
-                Err(RuleError::NoServer(name.clone()))
-            }
+        let only = selector.only_name().and_then(|name| self.workspace(name).ok());
+        match only {
+            Some(found) if found.kind() == WorkspaceKind::Directory => Err(RuleError::NoServer(found.name().clone())),
             _ => Ok(()),
         }
     }
 
-    /// An unknown name is a misspelling; labels that no workspace has yet may be intended.
-    fn check_name(&self, selector: &Selector) -> Result<(), RuleError> {
-        match selector {
-            Selector::Name(name) => self.workspace(name).map(drop).map_err(RuleError::Selector),
-            Selector::All | Selector::Labels(_) => Ok(()),
+    /// A manifest without workspaces may name those that `workspace discover` is to find, by their labels.
+    fn check_selector(&self, selector: &Selector, place: impl FnOnce() -> String) -> Result<(), RuleError> {
+        match self.select(selector) {
+            Ok(_) | Err(SelectError::NoWorkspaces) => Ok(()),
+            Err(source) => Err(RuleError::Selector { place: place(), source }),
         }
     }
 }
@@ -381,6 +369,7 @@ name = "laptop"
 kind = "directory"
 path = "./plugins"
 grafana = "12.1.0"
+labels = { tier = "canary" }
 
 [[plugin]]
 id = "grafana-athena-datasource"
@@ -441,7 +430,7 @@ settle-timeout = "1m"
         assert_eq!((manifest.trust().keys, manifest.trust().signatures), (KeySource::Upstream, Signatures::Require));
         assert_eq!(manifest.trust().min_release_age, Duration::from_hours(72));
         assert_eq!((manifest.plugins()[0].ensure, manifest.plugins()[1].ensure), (Ensure::Present, Ensure::Absent));
-        assert_eq!(manifest.plugins()[1].on, Selector::All);
+        assert_eq!(manifest.plugins()[1].on, Selector::all());
         let waves: Vec<_> = manifest.rollout().waves.iter().map(ToString::to_string).collect();
         assert_eq!(waves, ["tier=canary", "10%", "100%"]);
         assert_eq!((manifest.rollout().on_failure, manifest.network().tries), (OnFailure::Stop, 2));

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::{RawManifest, policy::Source};
 use crate::{
     fleet::reference::{SecretReference, TokenReference},
-    model::root_schema,
+    model::{Selector, root_schema},
     rollout::{FailureBudget, Wave},
 };
 
@@ -49,17 +49,18 @@ impl JsonSchema for Wave {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "Workspaces that are changed together: a selector like `tier=canary`, a share like `10%`, or a \
-                            number like `5`. A share is a share of the workspaces that the plan changes, rounded up. \
+            "description": "Workspaces that are changed together: a selector like `tier=canary`, a list of selectors, a \
+                            share like `10%`, or a number like `5`. A share is a share of the workspaces that the plan changes, rounded up. \
                             Shares and numbers are cumulative: workspaces of earlier waves count. As a table, `{ on = \
                             \"10%\", max-failures = 1 }`, a wave has a budget of its own, a number or a share of its \
                             workspaces: what fails in it is not counted by the `max-failures` of the rollout.",
             "anyOf": [
                 { "type": "string", "minLength": 1 },
+                { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 },
                 {
                     "type": "object",
                     "properties": {
-                        "on": { "type": "string", "minLength": 1 },
+                        "on": generator.subschema_for::<Selector>(),
                         "max-failures": generator.subschema_for::<FailureBudget>()
                     },
                     "required": ["on"],

@@ -66,14 +66,14 @@ pub(super) fn range_of(version: &PluginVersion) -> Option<VersionRange> {
 /// Returns selectors that match exactly these workspaces of the fleet: all, one label, two labels, or one name each.
 pub(super) fn selectors(names: &BTreeSet<WorkspaceName>, fleet: &[Workspace]) -> Vec<Selector> {
     if !names.is_empty() && fleet.iter().all(|workspace| names.contains(workspace.name())) {
-        return vec![Selector::All];
+        return vec![Selector::all()];
     }
     let by_labels = candidates(names, fleet).into_iter().find(|selector| {
         fleet.iter().all(|workspace| workspace.is_selected_by(selector) == names.contains(workspace.name()))
     });
     match by_labels {
         Some(selector) => vec![selector],
-        None => names.iter().cloned().map(Selector::Name).collect(),
+        None => names.iter().cloned().map(Selector::name).collect(),
     }
 }
 
@@ -85,7 +85,7 @@ fn candidates(names: &BTreeSet<WorkspaceName>, fleet: &[Workspace]) -> Vec<Selec
         common.retain(|(key, value)| workspace.labels().get(*key) == Some(*value));
     }
     let pair = |labels: &[(&String, &String)]| {
-        Selector::Labels(labels.iter().map(|(key, value)| ((*key).clone(), (*value).clone())).collect())
+        Selector::labels(labels.iter().map(|(key, value)| ((*key).clone(), (*value).clone())))
     };
     let ones = common.iter().map(|label| pair(&[*label]));
     let twos = common

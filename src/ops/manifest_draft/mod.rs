@@ -190,7 +190,7 @@ fn table(fields: &[(&str, &str)]) -> Table {
 
 fn write_over(entry: &mut Table, group: &EntryGroup) {
     let version = group.version.as_ref().map(ToString::to_string);
-    let on = (group.on != Selector::All).then(|| group.on.to_string());
+    let on = (!group.on.is_all()).then(|| group.on.to_string());
     set(entry, "version", version.as_deref());
     set(entry, "on", on.as_deref());
     set(entry, "ensure", (group.ensure == Ensure::Absent).then_some("absent"));
@@ -227,7 +227,7 @@ mod tests {
 
     fn group(plugin: &str, version: &str) -> EntryGroup {
         let (plugin, version) = (plugin.parse().expect("an id"), version.parse().ok());
-        EntryGroup { plugin, version, on: Selector::All, ensure: Ensure::Present }
+        EntryGroup { plugin, version, on: Selector::all(), ensure: Ensure::Present }
     }
 
     #[test]
