@@ -44,7 +44,7 @@ pub(super) struct AdoptArgs {
 impl AdoptArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let services = session.services()?;
-        services.context.index().check_exists().await?;
+        services.context.index().check_has_catalog().await?;
         let mut draft = Draft::open(&session.manifest_path)?;
         let selector = match &self.dir {
             Some(folder) => Selector::name(draft.with_folder(folder)?),

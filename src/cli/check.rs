@@ -34,7 +34,7 @@ pub(super) struct CheckArgs {
 impl CheckArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let context = session.context()?;
-        context.index().check_exists().await?;
+        context.index().check_has_catalog().await?;
         let subjects = match &self.workspace_file {
             Some(path) => SavedInventory::read(path)?.into_workspaces(),
             None => read_workspaces(context, self.selection.or_all(session).await?).await,

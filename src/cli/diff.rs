@@ -42,7 +42,10 @@ impl FromStr for Start {
 impl DiffArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let since = self.since.map_or(Since::LastSync, |start| start.0);
-        let read = session.index()?.read(move |index| Ok::<_, Failure>((index.changes(since)?, index.syncs()?)));
+        let read = session.index()?.read(move |index| {
+            index.check_has_catalog()?;
+            Ok::<_, Failure>((index.changes(since)?, index.syncs()?))
+        });
         let (mut changes, syncs) = read.await?;
         // The order in which the upstream answered means nothing.
         changes.sort_by(|left, right| (left.sync, &left.change.plugin).cmp(&(right.sync, &right.change.plugin)));

@@ -12,6 +12,7 @@ use crate::{
         changes::{ChangeResult, Changes},
         install::{InstallOptions, install},
         remove::{RemoveOptions, remove},
+        unknown_plugins::check_known,
     },
 };
 
@@ -93,6 +94,11 @@ impl UninstallArgs {
             dry_run: self.dry_run,
             concurrency: self.concurrency.get(),
         };
+        match check_known(session.context()?, &targets, self.plugins.clone()).await {
+            // Without another id that is spelt like it, it may have been here once.
+            Err(error) if error.is_slip() => return Err(error.into()),
+            _ => {}
+        }
         let changes = remove(session.context()?, session.sources()?, targets, &options).await;
         Ok(report(&changes, self.dry_run))
     }

@@ -38,7 +38,7 @@ pub(super) struct OutdatedArgs {
 impl OutdatedArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let context = session.context()?;
-        context.index().check_exists().await?;
+        context.index().check_has_catalog().await?;
         let read = read_all(self.selection.or_all(session).await?).await;
         let (grafana, published_before, exit_code) =
             (self.grafana.clone(), session.published_before()?, self.exit_code);

@@ -62,7 +62,8 @@ impl SearchArgs {
             include_withdrawn: false,
         };
         let words = query.words.clone();
-        let results = session.index()?.read(move |index| index.search(&query)).await?;
+        let results =
+            session.index()?.read(move |index| index.check_has_catalog().and_then(|()| index.search(&query))).await?;
         let plugins: Vec<_> = results.hits.iter().map(document).collect();
         Ok(Report {
             document: json!({ "query": words, "total": results.total, "plugins": plugins }),

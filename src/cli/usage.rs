@@ -11,6 +11,7 @@ use crate::{
     model::PluginId,
     ops::{
         target::Target,
+        unknown_plugins::check_known,
         usage::read_usage,
         workspace_usage::{OrganisationUsage, UsageError, WorkspaceUsage},
     },
@@ -41,6 +42,7 @@ type TargetUsage = (Target, Result<WorkspaceUsage, UsageError>);
 impl UsageArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let read = read_usage(session.context()?, self.selection.or_all(session).await?).await;
+        self.check_known(session, &read).await?;
         let wanted = read.iter().filter(|_| session.wants_document);
         let documents: Vec<_> = wanted.map(|one| self.document(one)).collect();
         let usages: Vec<_> = read.iter().filter_map(|(_, usage)| usage.as_ref().ok()).collect();
@@ -55,6 +57,19 @@ impl UsageArgs {
             problems: problems(&read),
             kind: kind(&read),
         })
+    }
+
+    /// Refuses an id that nothing needs and nobody knows. What could not be read may know it.
+    async fn check_known(&self, session: &Session, read: &[TargetUsage]) -> Result<(), Failure> {
+        let graphs = || read.iter().filter_map(|(_, usage)| usage.as_ref().ok()).flat_map(|usage| &usage.organisations);
+        let is_whole = read.iter().all(|(_, usage)| usage.as_ref().is_ok_and(WorkspaceUsage::is_complete));
+        let is_needed = |id: &&PluginId| graphs().any(|one| one.graph.uses_of(id).is_some());
+        let unneeded: Vec<_> = self.plugins.iter().filter(|id| !is_needed(id)).cloned().collect();
+        if !is_whole || unneeded.is_empty() {
+            return Ok(());
+        }
+        let targets: Vec<_> = read.iter().map(|(target, _)| target.clone()).collect();
+        Ok(check_known(session.context()?, &targets, unneeded).await?)
     }
 
     fn document(&self, (target, usage): &TargetUsage) -> Value {

@@ -63,7 +63,7 @@ pub(super) struct WhyNotArgs {
 impl WhyArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let index = session.context()?.index();
-        index.check_exists().await?;
+        index.check_has_catalog().await?;
         let (views, read) = self.scope.views(session).await?;
         let (policy, plugin) = (policy(session)?, self.plugin.clone());
         let answer = move |index: &Index| {
@@ -82,7 +82,7 @@ impl WhyNotArgs {
             return Err(Failure::usage(format!("`{}` names no version", self.plugin), hint));
         };
         let index = session.context()?.index();
-        index.check_exists().await?;
+        index.check_has_catalog().await?;
         let (views, read) = self.scope.views(session).await?;
         let (policy, plugin, wanted) = (policy(session)?, self.plugin.id.clone(), version.clone());
         let answer = move |index: &Index| {

@@ -158,6 +158,15 @@ pub(super) const CHANGES: &str = "SELECT sync, started_at, kind, plugin, version
     FROM change JOIN sync ON sync.id = change.sync";
 
 impl Index {
+    /// Returns [`IndexError::NeverSynced`] until something has brought a catalog: an empty index is not an empty catalog.
+    pub fn check_has_catalog(&self) -> Result<(), IndexError> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM sync)";
+        match self.session().row("reading the syncs", sql, [], |row| row.get(0))? {
+            Some(true) => Ok(()),
+            _ => Err(IndexError::NeverSynced),
+        }
+    }
+
     /// Returns what changed, oldest first.
     pub fn changes(&self, since: Since) -> Result<Vec<RecordedChange>, IndexError> {
         let doing = "reading the changes";

@@ -25,6 +25,9 @@ pub enum IndexError {
         /// Where it was looked for.
         path: PathBuf,
     },
+    /// There is an index, and nothing has brought a catalog into it.
+    #[error("the index is empty: no sync has succeeded yet")]
+    NeverSynced,
     /// A newer program made the index.
     #[error(
         "the index at `{}` has the schema version {found}, this program knows versions up to {known}",
@@ -134,6 +137,7 @@ impl IndexError {
 
 diagnose!(IndexError {
     Missing => Kind::Storage, "run `plugport sync` first";
+    NeverSynced => Kind::Storage, "run `plugport sync`";
     Newer => Kind::Storage, "use the newer program, or another cache folder with `--cache`";
     Damaged | Row | Lost => Kind::Storage,
         "`plugport doctor --repair` restores it from its copy, and keeps the packages in the store";

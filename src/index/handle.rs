@@ -102,15 +102,15 @@ impl IndexHandle {
         .await
     }
 
-    /// Compares every byte with the checksum, for several reads that follow, see [`IndexHandle::proven`].
+    /// Compares every byte with the checksum, for several reads of the catalog that follow, see [`IndexHandle::proven`].
     pub async fn prove(&self) -> Result<(), IndexError> {
-        self.proven(|_| Ok(())).await
+        self.proven(Index::check_has_catalog).await
     }
 
-    /// Returns the error of an index that is missing or cannot be opened, for those who find out before they ask anybody
-    /// else.
-    pub async fn check_exists(&self) -> Result<(), IndexError> {
-        self.read(|_| Ok(())).await
+    /// Returns the error of an index that is missing, cannot be opened or has never had a catalog, for those who find out
+    /// before they ask anybody else.
+    pub async fn check_has_catalog(&self) -> Result<(), IndexError> {
+        self.read(Index::check_has_catalog).await
     }
 
     /// Checks the checksum and all pages, and returns what the checksum says; an index without one is no error.

@@ -89,6 +89,7 @@ pub(crate) fn find_plugin(index: &Index, id: &PluginId) -> Result<StoredPlugin, 
     if let Some(plugin) = index.plugin(id)? {
         return Ok(plugin);
     }
+    index.check_has_catalog()?;
     let ids = index.plugin_ids()?;
     let near = nearest(id.as_str(), ids.iter().map(PluginId::as_str)).into_iter().map(str::to_owned).collect();
     Err(LookupError::Unknown { plugin: id.clone(), near })

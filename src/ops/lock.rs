@@ -24,6 +24,7 @@ use crate::{
         },
         sources::Sources,
         target::Target,
+        unknown_plugins::check_removed,
     },
 };
 
@@ -91,6 +92,8 @@ pub(crate) async fn lock(
     let is_missing = there.is_none();
     let former = there.unwrap_or_default();
     let considered = states.len();
+    let read = states.iter().filter_map(|(name, state)| Some((name, state.as_ref().ok()?)));
+    check_removed(context, manifest, read.collect()).await?;
     let request = LockRequest { manifest: manifest.clone(), former: former.clone(), states, options };
     let resolved = resolve_lock(context, sources, request).await?;
     let none_resolved = considered > 0 && resolved.failures.len() == considered;

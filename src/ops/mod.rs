@@ -53,6 +53,7 @@ pub(crate) mod stored_packages;
 pub(crate) mod target;
 pub(crate) mod text_file;
 pub(crate) mod trust;
+pub(crate) mod unknown_plugins;
 pub(crate) mod unmanaged_files;
 pub(crate) mod workspace_usage;
 

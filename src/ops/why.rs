@@ -13,8 +13,9 @@ use crate::{
     index::{Index, IndexError},
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
     ops::{
-        candidates::{self, IndexProvider, LookupError, find_plugin, installed},
+        candidates::{self, IndexProvider, installed},
         target::InstalledPlugin,
+        unknown_plugins::{self, UnknownPlugin},
     },
     resolver::{
         AngularSupport, Candidate, Explanation, Problem, Refusal, RequiredBy, ServerDeviation, Settled, SignatureRule,
@@ -401,11 +402,9 @@ impl<'a> Query<'a> {
 }
 
 /// Checks that the catalog or one of the workspaces has the plugin; the error has the ids with the most similar spelling.
-pub(crate) fn find(index: &Index, workspaces: &[WorkspaceView], id: &PluginId) -> Result<(), LookupError> {
-    if workspaces.iter().any(|workspace| workspace.plugins.contains_key(id)) {
-        return Ok(());
-    }
-    find_plugin(index, id).map(drop)
+pub(crate) fn find(index: &Index, workspaces: &[WorkspaceView], id: &PluginId) -> Result<(), UnknownPlugin> {
+    let installed = workspaces.iter().flat_map(|workspace| workspace.plugins.keys().cloned()).collect();
+    unknown_plugins::check_named(index, id, &installed)
 }
 
 fn with_version(plugin: &InstalledPlugin) -> String {

@@ -727,3 +727,36 @@ fn what_several_files_say_alike_is_reported_once() {
     let (code, document) = sync_json(&sandbox, "catalog", &[]);
     assert_eq!((code, document["skipped"].as_array().map(Vec::len)), (8, Some(1)), "{document}");
 }
+
+#[test]
+fn an_index_without_a_sync_is_not_an_empty_catalog() {
+    let (sandbox, server) = (Sandbox::new(), upstream());
+    sandbox.write(
+        "plugport.toml",
+        format!("[[workspace]]\nname = \"a\"\nkind = \"directory\"\npath = \"p\"\n{IMPATIENT}"),
+    );
+    std::fs::create_dir(sandbox.path().join("p")).expect("a folder");
+    server.fault(Fault::on("GET", "/api/plugins").status(500));
+    sync(&sandbox, &server).expect_code(5);
+    for arguments in [
+        &["search", "zabbix"][..],
+        &["search"],
+        &["show", CLOCK],
+        &["versions", CLOCK],
+        &["diff"],
+        &["why", CLOCK],
+        &["why-not", "grafana-clock-panel@1.0.0"],
+        &["outdated"],
+        &["check", "--grafana", "12.0.0"],
+        &["lock"],
+        &["plan"],
+        &["apply", "--yes"],
+        &["adopt", "--on", "all"],
+        &["fetch", CLOCK],
+        &["install", CLOCK, "--dir", "p"],
+    ] {
+        let output = sandbox.run(arguments).expect_code(6);
+        output.expect_stderr("no sync has succeeded yet").expect_stderr("hint: run `plugport sync`");
+    }
+    sandbox.run(&["list"]).expect_code(0);
+}

@@ -119,7 +119,8 @@ fn a_server_that_uses_another_version_is_announced() {
 fn an_unknown_plugin_is_a_failure_with_its_neighbours() {
     let world = world();
     for command in [&["why", "acme-tide-datasource"][..], &["why-not", "acme-tide-datasource@1.0.0"]] {
-        world.run(command).expect_code(1).expect_stderr("has no plugin `acme-tide-datasource`").expect_stderr(SOURCE);
+        let output = world.run(command).expect_code(2);
+        output.expect_stderr("no catalog knows `acme-tide-datasource`").expect_stderr(SOURCE);
     }
 }
 

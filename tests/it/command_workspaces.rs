@@ -381,3 +381,47 @@ fn an_entry_of_the_manifest_may_have_a_list_of_selectors() {
     let waves = json!([{ "name": "stage or region=eu", "workspaces": ["stage"] }, { "name": "100%", "workspaces": ["prod-us"] }]);
     assert_eq!(plan["waves"], waves);
 }
+
+#[test]
+fn a_misspelt_id_is_not_a_plugin_that_nobody_needs() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    workspace.preinstalled("acme-private-panel", "1.0.0");
+    for (arguments, near) in [
+        (&["usage", "acme-clok-panel", "--on", "all"][..], CLOCK),
+        (&["usage", "acme-private-pannel"], "acme-private-panel"),
+        (&["uninstall", "acme-clok-panel", CLOCK, "--on", "prod"], CLOCK),
+        (&["why", "acme-privat-panel"], "acme-private-panel"),
+    ] {
+        let output = world.run(arguments).expect_code(2).expect_stderr("no workspace and no catalog knows");
+        output.expect_stderr(&format!("did you mean {near}"));
+    }
+    assert!(workspace.requests().iter().all(|request| request.method == "GET"));
+    // What is known, or was known once, is no slip.
+    world.run(&["usage", CLOCK, "timeseries"]).expect_code(0);
+    for known in [CLOCK, "tides-gone-app"] {
+        world.run(&["uninstall", known, "--on", "prod"]).expect_code(0);
+    }
+}
+
+#[test]
+fn an_entry_that_removes_a_misspelt_plugin_is_refused() {
+    let (world, _workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    let entries = "[[plugin]]\nid = \"acme-clock-panel\"\n[[plugin]]\nid = \"acme-sae-app\"\nensure = \"absent\"\n";
+    let world = world.manifest(entries);
+    for command in ["lock", "plan", "apply"] {
+        let output = world.run(&[command]).expect_code(2).expect_stderr("the manifest removes `acme-sae-app`");
+        output.expect_stderr("did you mean acme-sea-app?");
+    }
+    world.sandbox.write("plugport.lock", "format = 1\n");
+    world.run(&["plan"]).expect_code(2).expect_stderr("did you mean acme-sea-app?");
+}
+
+#[test]
+fn an_entry_that_removes_a_plugin_which_is_known_or_was_once_is_no_slip() {
+    let (world, workspace) = World::new(catalog()).workspace("prod", "12.1.0");
+    workspace.preinstalled("acme-sae-app", "1.0.0");
+    let absent = |id: &str| format!("[[plugin]]\nid = \"{id}\"\nensure = \"absent\"\n");
+    let world = world.manifest(&["acme-sae-app", CLOCK, "tides-gone-app"].map(absent).concat());
+    world.run(&["lock"]).expect_code(0);
+    world.run(&["plan"]).expect_code(0).expect_stdout("to uninstall");
+}

@@ -75,7 +75,7 @@ impl World {
     }
 
     fn names_as(mut self, name: &str, kind: &str, url: &str) -> Self {
-        let variable = format!("TOKEN_{}", name.to_uppercase());
+        let variable = format!("TOKEN_{}", name.to_uppercase().replace('-', "_"));
         let lines = format!(
             "[[workspace]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ntoken = {{ env = \"{variable}\" }}\n"
         );

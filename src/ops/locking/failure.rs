@@ -8,7 +8,7 @@ use crate::{
     home::HomeError,
     index::IndexError,
     model::{Platform, PluginId, PluginVersion, WorkspaceName},
-    ops::{candidates::LookupError, fetching::FetchStartError},
+    ops::{candidates::LookupError, fetching::FetchStartError, unknown_plugins::UnknownPlugin},
     resolver::Explanation,
 };
 
@@ -27,6 +27,9 @@ pub(crate) enum LockStartError {
     /// The file cannot be read or written.
     #[error(transparent)]
     File(#[from] LockFileError),
+    /// The manifest removes a plugin that nobody knows.
+    #[error("nothing was locked")]
+    Removed(#[from] UnknownPlugin),
     /// A plugin to upgrade is neither requested nor locked.
     #[error("the plugin `{plugin}` cannot be upgraded: it is neither in the manifest nor in the lock")]
     Stranger {
@@ -38,7 +41,7 @@ pub(crate) enum LockStartError {
 }
 
 diagnose!(LockStartError {
-    forward Index, Home, Fetch, File;
+    forward Index, Home, Fetch, File, Removed;
     Stranger { near } if near.is_empty() => Kind::Usage, "add a `[[plugin]]` for it to the manifest";
     Stranger { near } => Kind::Usage, format!("did you mean {}?", near.join(", "));
 });

@@ -45,7 +45,10 @@ pub(crate) async fn resolve_lock(
     let concurrency = request.options.concurrency;
     let signatures = candidates::signature_rule(&context.trust);
     let reporter = Arc::clone(&context.reporter);
-    let read = move |index: &Index| Resolution::read(index, request, &signatures, reporter);
+    let read = move |index: &Index| {
+        index.check_has_catalog()?;
+        Resolution::read(index, request, &signatures, reporter)
+    };
     let mut resolution = context.index().proven(read).await?;
     let mut round = 0;
     loop {

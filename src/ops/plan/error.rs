@@ -2,7 +2,10 @@
 
 use crate::{
     index::IndexError,
-    ops::locking::{LockFileError, LockStartError},
+    ops::{
+        locking::{LockFileError, LockStartError},
+        unknown_plugins::UnknownPlugin,
+    },
 };
 
 /// No plan was made.
@@ -17,6 +20,9 @@ pub(crate) enum PlanStartError {
     /// The catalog cannot be used.
     #[error("nothing was planned")]
     Index(#[from] IndexError),
+    /// The manifest removes a plugin that nobody knows.
+    #[error("nothing was planned")]
+    Removed(#[from] UnknownPlugin),
 }
 
-crate::diagnostic::diagnose!(PlanStartError { forward Lock, NoLock, Index; });
+crate::diagnostic::diagnose!(PlanStartError { forward Lock, NoLock, Index, Removed; });

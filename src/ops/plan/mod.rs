@@ -37,6 +37,7 @@ use crate::{
         locking::{LockOptions, LockRequest, lock_path, read_lock, resolve_lock},
         sources::Sources,
         target::{Target, Unread},
+        unknown_plugins::check_removed,
     },
     progress::Unit,
     rollout::{
@@ -105,8 +106,10 @@ pub(crate) async fn plan(
     let lock = lock_path(path);
     let former = blocking(move || read_lock(&lock)).await?;
     // Checked before the first request.
-    context.index().check_exists().await?;
+    context.index().check_has_catalog().await?;
     let readings = read(context, manifest, targets).await;
+    let there = readings.iter().filter_map(|reading| Some((&reading.name, reading.state.as_ref().ok()?)));
+    check_removed(context, manifest, there.collect()).await?;
     let unread = readings.iter().filter_map(WorkspaceReading::unread).collect();
     let mut remarks: Vec<_> = readings.iter().flat_map(WorkspaceReading::notes).collect();
     let chosen = if let Some(lock) = former {
@@ -297,6 +300,7 @@ mod tests {
     #[test]
     fn entries_that_mean_one_workspace_are_put_together() {
         let text = "[[workspace]]\nname = \"a\"\nkind = \"directory\"\npath = \"p\"\n\
+            [[workspace]]\nname = \"b\"\nkind = \"directory\"\npath = \"q\"\nlabels = { tier = \"prod\" }\n\
             [[plugin]]\nid = \"twice\"\nversion = \"^1\"\n[[plugin]]\nid = \"twice\"\nversion = \">=1.2\"\non = \"a\"\n\
             [[plugin]]\nid = \"torn\"\n[[plugin]]\nid = \"torn\"\nensure = \"absent\"\n[[plugin]]\nid = \"torn\"\n\
             [[plugin]]\nid = \"gone\"\nensure = \"absent\"\n[[plugin]]\nid = \"elsewhere\"\non = \"tier=prod\"\n";
