@@ -110,3 +110,27 @@ fn imported_dashboards_that_somebody_edited_are_named_before_they_are_replaced()
     assert!(warnings.contains("(mine) is there and was not imported"), "{plan}");
     assert!(!warnings.contains("(fresh)"), "{plan}");
 }
+
+#[test]
+fn what_only_the_newer_schema_of_a_dashboard_names_is_found() {
+    const CLOCK: &str = "acme-clock-panel";
+    let element = json!({"kind": "Panel", "spec": {"id": 1, "title": "P", "vizConfig": {"kind": CLOCK, "spec": {}}}});
+    for face in [Face::V12_1, Face::V13] {
+        let catalog = FakeCatalog::new().publish(FakePlugin::new(CLOCK, "1.0.0"));
+        let (world, server) = World::new(catalog).workspace_as("prod", face);
+        server.dashboard_v2(
+            ("new", "New"),
+            "",
+            json!({"title": "New", "elements": {"panel-1": element}}),
+            json!({"panels": []}),
+        );
+        server.dashboard("old", "Old", "", json!({"panels": [{"id": 1, "type": CLOCK, "title": "P"}]}));
+        for _ in 0..2 {
+            let usage = world.run(&["--json", "usage", CLOCK]).json();
+            let found = plugin(&usage["workspaces"][0]["organisations"][0]["plugins"], CLOCK);
+            let titles: Vec<_> =
+                found["dashboards"].as_array().into_iter().flatten().map(|one| one["title"].clone()).collect();
+            assert_eq!(titles, ["New", "Old"], "{face:?}: {usage}");
+        }
+    }
+}

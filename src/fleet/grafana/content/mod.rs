@@ -18,7 +18,7 @@ use serde_json::Value;
 pub use rights::Reach;
 pub(crate) use rights::Rights;
 
-use super::{Grafana, WorkspaceError};
+use super::{Grafana, WorkspaceError, wire};
 use crate::{
     model::{AlertRuleInfo, DashboardInfo, DataSourceInfo, FolderInfo, LibraryPanelInfo},
     net::Form,
@@ -32,6 +32,9 @@ const PANELS: usize = 100;
 const MAX_PAGES: usize = 1000;
 /// The API group of dashboards, in Grafana 11 and newer.
 const DASHBOARDS: &str = "dashboard.grafana.app";
+
+/// The first major version that shows dashboards of newer schemas in the classic form; 12 refuses to (406).
+const FIRST_CONVERTING: u64 = 13;
 
 /// A dashboard as a list has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,6 +53,8 @@ pub struct ApiGroup {
     /// The version that the server prefers.
     version: String,
     namespace: String,
+    /// Whether the server also shows dashboards of newer schemas in the classic form, with losses.
+    converts: bool,
 }
 
 /// The data sources of an organisation.
@@ -66,15 +71,24 @@ impl Grafana {
     /// newer: `metadata.resourceVersion` below `/apis`); a dashboard without one has to be read to know.
     pub async fn dashboards(&self) -> Result<Vec<ListedDashboard>, WorkspaceError> {
         let (hits, (group, mut markers)) = tokio::try_join!(self.hits("dash-db"), self.group_and_markers())?;
+        let converts = group.as_ref().is_some_and(|group| group.converts);
         let listed = |hit: &Value| {
             let info = shapes::dashboard(hit).ok_or(WorkspaceError::Shape { what: "dashboards", lacks: "uid" })?;
-            Ok(ListedDashboard { marker: markers.remove(&info.uid), info, group: group.clone() })
+            // What was read of the classic form there does not count.
+            let marker = markers.remove(&info.uid);
+            let marker = if converts { marker.map(|marker| format!("native:{marker}")) } else { marker };
+            Ok(ListedDashboard { marker, info, group: group.clone() })
         };
         hits.iter().map(listed).collect()
     }
 
     /// Returns the document of a dashboard and its metadata.
     pub async fn dashboard(&self, listed: &ListedDashboard) -> Result<(DashboardInfo, Value), WorkspaceError> {
+        if let Some(group) = listed.group.as_deref().filter(|group| group.converts)
+            && let Some(native) = self.native_v2(listed, group).await?
+        {
+            return Ok(native);
+        }
         let uid = listed.info.uid.as_str();
         let answer = match self.get("a dashboard", &["api", "dashboards", "uid", uid], &[]).await {
             // A dashboard of the newer schema is not shown in the older one.
@@ -93,13 +107,49 @@ impl Grafana {
     }
 
     async fn dashboard_by_group(&self, listed: &ListedDashboard) -> Result<(DashboardInfo, Value), WorkspaceError> {
-        let Some(ApiGroup { version, namespace }) = listed.group.as_deref() else {
+        let Some(group) = listed.group.as_deref() else {
             return Err(WorkspaceError::Shape { what: "a dashboard", lacks: "form that can be read" });
         };
-        let uid = listed.info.uid.as_str();
-        let path = ["apis", DASHBOARDS, version, "namespaces", namespace, "dashboards", uid];
-        let document = self.get("a dashboard", &path, &[]).await?;
+        let document = self.in_version(listed, group, &group.version).await?;
+        let document = match shapes::stored_version(&document).filter(|stored| *stored != group.version) {
+            Some(stored) => self.in_version(listed, group, stored).await?,
+            None => document,
+        };
         Ok((shapes::with_annotations(listed.info.clone(), &document), document))
+    }
+
+    /// Returns a dashboard that is stored in a newer schema, in that schema: other forms of it have losses. `None` if it is not
+    /// stored so, or the server does not offer this.
+    async fn native_v2(
+        &self,
+        listed: &ListedDashboard,
+        group: &ApiGroup,
+    ) -> Result<Option<(DashboardInfo, Value)>, WorkspaceError> {
+        match self.in_version(listed, group, &group.version).await {
+            Ok(document) => {
+                let stored = shapes::stored_version(&document).unwrap_or(&group.version).to_owned();
+                if !stored.starts_with("v2") {
+                    return Ok(None);
+                }
+                let is_native = stored == group.version;
+                let document = if is_native { document } else { self.in_version(listed, group, &stored).await? };
+                Ok(Some((shapes::with_annotations(listed.info.clone(), &document), document)))
+            }
+            Err(error) if error.is_not_offered() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a dashboard below `/apis` in a version of its schema.
+    async fn in_version(
+        &self,
+        listed: &ListedDashboard,
+        group: &ApiGroup,
+        version: &str,
+    ) -> Result<Value, WorkspaceError> {
+        let uid = listed.info.uid.as_str();
+        let path = ["apis", DASHBOARDS, version, "namespaces", group.namespace.as_str(), "dashboards", uid];
+        self.get("a dashboard", &path, &[]).await
     }
 
     /// Returns all folders that the caller sees.
@@ -227,7 +277,10 @@ impl Grafana {
         let version = group.pointer("/preferredVersion/version").and_then(Value::as_str).map(str::to_owned);
         let settings = self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?;
         let namespace = settings.as_ref().and_then(|settings| settings.get("namespace")).and_then(Value::as_str);
-        Ok(version.zip(namespace.map(str::to_owned)).map(|(version, namespace)| ApiGroup { version, namespace }))
+        let grafana = settings.as_ref().and_then(wire::settings_version);
+        let converts = grafana.is_some_and(|version| version.major() >= FIRST_CONVERTING);
+        let named = version.zip(namespace.map(str::to_owned));
+        Ok(named.map(|(version, namespace)| ApiGroup { version, namespace, converts }))
     }
 }
 

@@ -49,6 +49,11 @@ pub(super) fn with_meta(info: DashboardInfo, meta: Option<&Value>) -> DashboardI
     }
 }
 
+/// Returns the version of the schema that a document below `/apis` is stored in, if it was converted.
+pub(super) fn stored_version(document: &Value) -> Option<&str> {
+    document.pointer("/status/conversion/storedVersion").and_then(Value::as_str).filter(|stored| !stored.is_empty())
+}
+
 /// Adds the metadata of a document below `/apis`.
 pub(super) fn with_annotations(info: DashboardInfo, document: &Value) -> DashboardInfo {
     let Some(metadata) = document.get("metadata") else { return info };
