@@ -4,10 +4,10 @@
 //! its place, synced, renamed, and the folder that holds it is synced.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::{self, File, OpenOptions, TryLockError},
     io::{self, Read, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::fs::OFlags;
@@ -54,8 +54,28 @@ pub(crate) fn create_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Resu
     sync_dir(folder_of(path))
 }
 
+/// How the names of files begin that are not in their place yet.
+pub(crate) const TEMPORARY: &str = ".plugport-";
+
+/// Returns the temporary files in a folder that no living process writes: it holds a lock on each.
+pub(crate) fn abandoned_files(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    let is_temporary = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+    let paths = entries.filter_map(Result::ok).filter(is_temporary).map(|entry| entry.path());
+    paths.filter(|path| is_abandoned(path)).collect()
+}
+
+fn is_abandoned(path: &Path) -> bool {
+    match open_regular(path) {
+        Ok(file) => !matches!(file.try_lock(), Err(TryLockError::WouldBlock)),
+        Err(_) => path.symlink_metadata().is_ok_and(|found| !found.is_dir()),
+    }
+}
+
 fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(".plugport-").tempfile_in(folder_of(path))?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
+    // Shows that this process lives; without locks the file may be swept, which is an error and no damage.
+    drop(file.as_file().try_lock_shared());
     file.write_all(contents)?;
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()?;
@@ -91,6 +111,19 @@ mod tests {
         }
         assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1);
+    }
+
+    #[test]
+    fn only_temporary_files_of_processes_that_are_gone_are_abandoned() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let living = write_beside(&folder.path().join("a"), b"new", 0o600).expect("written");
+        for name in [".plugport-gone", "other"] {
+            fs::write(folder.path().join(name), b"x").expect("written");
+        }
+        fs::create_dir(folder.path().join(".plugport-folder")).expect("made");
+        assert_eq!(abandoned_files(folder.path()), [folder.path().join(".plugport-gone")]);
+        drop(living.keep());
+        assert_eq!(abandoned_files(folder.path()).len(), 2, "its process let go of it");
     }
 
     #[test]

@@ -28,9 +28,6 @@ use crate::{
     model::Timestamp,
 };
 
-/// How the names of files begin that are not in their place yet, see `disk::write_atomic`.
-const TEMPORARY: &str = ".plugport-";
-
 /// Held by whoever carries a rollout out.
 const ROLLOUTS_LOCK: &str = "rollouts.lock";
 
@@ -153,7 +150,7 @@ impl Home {
     pub fn locking(&self) -> io::Result<Locking> {
         let kind = rustix::fs::statfs(&self.root)?.f_type;
         let network = NETWORKS.iter().find(|(number, _)| i128::from(kind) & 0xFFFF_FFFF == i128::from(*number));
-        let probe = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(&self.root)?;
+        let probe = tempfile::Builder::new().prefix(disk::TEMPORARY).tempfile_in(&self.root)?;
         let second = probe.reopen()?;
         let works = match probe.as_file().try_lock() {
             Ok(()) => matches!(second.try_lock(), Err(TryLockError::WouldBlock)),
@@ -166,14 +163,13 @@ impl Home {
         })
     }
 
-    /// Returns the temporary files in the folder itself: those of interrupted runs, unless another process writes one now.
+    /// Returns the temporary files of interrupted runs, beside the index and in the store; not those of living processes.
     pub fn temporary_files(&self) -> Vec<PathBuf> {
-        let Ok(entries) = fs::read_dir(&self.root) else { return Vec::new() };
-        let temporary = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(TEMPORARY);
-        entries.filter_map(Result::ok).filter(temporary).map(|entry| entry.path()).collect()
+        let (store, partial) = (self.store_path(), self.store_path().join("partial"));
+        [&self.root, &store, &partial].into_iter().flat_map(|folder| disk::abandoned_files(folder)).collect()
     }
 
-    /// Removes temporary files; under the lock, nobody needs them. What cannot be removed stays.
+    /// Removes the temporary files of interrupted runs. What cannot be removed stays.
     pub fn sweep_temporary_files(&self) {
         for path in self.temporary_files() {
             drop(fs::remove_file(path));

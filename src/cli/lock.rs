@@ -22,7 +22,7 @@ use crate::{
 /// to read their dependencies.
 #[derive(Args, Debug)]
 pub(super) struct LockArgs {
-    /// Write nothing, and exit with 3 if the lock would change
+    /// Write nothing, and exit with 3 if the lock would change or has a version that upstream withdrew
     #[arg(long)]
     check: bool,
     /// Choose new versions of these plugins and their dependencies; without ID, of all
@@ -75,8 +75,12 @@ fn report(outcome: &LockOutcome) -> Report {
             format!("note: {} {} is locked without a digest: the catalog has none", one.plugin, one.version)
         }),
     );
+    problems.extend(outcome.withdrawn.iter().map(|one| format!("withdrawn: {one}")));
+    if !outcome.withdrawn.is_empty() {
+        problems.push("hint: `plugport lock --upgrade ID` chooses another version".to_owned());
+    }
     problems.extend(outcome.failed.iter().flat_map(failed));
-    let same = !outcome.changed && outcome.failed.is_empty();
+    let same = !outcome.changed && outcome.failed.is_empty() && outcome.withdrawn.is_empty();
     Report {
         document: to_document(outcome),
         text: text(outcome).into(),

@@ -19,7 +19,13 @@ use std::{
 use tokio::sync::{OwnedMutexGuard, oneshot};
 
 use super::{Index, IndexError, SealState};
-use crate::{blocking::run_blocking, disk, model::Timestamp};
+use crate::{
+    blocking::run_blocking,
+    diagnostic::Chain,
+    disk,
+    model::Timestamp,
+    progress::{Reporter, Silent},
+};
 
 /// How many idle connections are kept for the next reads.
 const IDLE_READERS: usize = 4;
@@ -32,6 +38,8 @@ pub struct IndexHandle(Arc<Shared>);
 struct Shared {
     path: PathBuf,
     idle: Mutex<Vec<Reader>>,
+    /// Hears that the index could not be sealed.
+    reporter: Arc<dyn Reporter>,
     /// Held by the thread of the writer.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -58,7 +66,12 @@ pub struct RestoredIndex {
 impl IndexHandle {
     /// Returns the handle of the index at `path`, which need not exist yet.
     pub fn new(path: PathBuf) -> Self {
-        Self(Arc::new(Shared { path, idle: Mutex::default(), turn: Arc::default() }))
+        Self::reporting(path, Arc::new(Silent))
+    }
+
+    /// Returns such a handle that reports when the seal or the copy of the index could not be written.
+    pub fn reporting(path: PathBuf, reporter: Arc<dyn Reporter>) -> Self {
+        Self(Arc::new(Shared { path, idle: Mutex::default(), reporter, turn: Arc::default() }))
     }
 
     /// Returns the file.
@@ -150,12 +163,12 @@ impl IndexHandle {
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let (jobs, queue) = channel();
         let (sender, opened) = oneshot::channel();
-        let path = self.0.path.clone();
+        let (path, reporter) = (self.0.path.clone(), Arc::clone(&self.0.reporter));
         drop(tokio::task::spawn_blocking(move || match open(&path) {
             Ok(index) => {
                 // Without a receiver there are no jobs either.
                 drop(sender.send(Ok(())));
-                serve(index, turn, &queue);
+                serve(index, turn, &queue, reporter.as_ref());
             }
             Err(error) => drop(sender.send(Err(error))),
         }));
@@ -266,7 +279,7 @@ impl IndexWriter {
         }
     }
 
-    /// Seals and closes the index. A failure to seal is no error: the next writer checks all pages first.
+    /// Seals and closes the index. A failure to seal is a warning: the next writer checks all pages first.
     pub async fn close(self) {
         let (sender, closed) = oneshot::channel();
         drop(self.jobs.send(Job::Close(sender)));
@@ -279,7 +292,7 @@ fn received<T>(answer: Result<T, oneshot::error::RecvError>) -> T {
 }
 
 /// Carries out what is asked of a writer, until it is closed or nobody can ask any more.
-fn serve(mut index: Index, turn: OwnedMutexGuard<()>, queue: &Receiver<Job>) {
+fn serve(mut index: Index, turn: OwnedMutexGuard<()>, queue: &Receiver<Job>, reporter: &dyn Reporter) {
     let mut closed = None;
     while let Ok(job) = queue.recv() {
         match job {
@@ -291,6 +304,12 @@ fn serve(mut index: Index, turn: OwnedMutexGuard<()>, queue: &Receiver<Job>) {
         }
     }
     // Sealed before the next writer begins and before the caller hears of it.
+    if let Err(error) = index.seal() {
+        reporter.remark(&format!(
+            "what was written to the index stays, but it is not protected: {}; the next command that writes checks all of it",
+            Chain(&error)
+        ));
+    }
     drop(index);
     drop(turn);
     if let Some(closed) = closed {

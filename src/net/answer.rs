@@ -190,6 +190,12 @@ pub(super) async fn read_reply(
     read_start(response, url, &mask, settings).await.0
 }
 
+/// Returns how long a server asks to be left alone.
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
+    let value = response.headers().get(header::RETRY_AFTER)?;
+    parse_retry_after(value.to_str().ok()?, std::time::SystemTime::now())
+}
+
 /// Reads an answer as [`read_reply`] does, and returns the start of its body too, at most 16 KiB and as it came.
 pub(super) async fn read_start(
     response: Response,
@@ -198,10 +204,7 @@ pub(super) async fn read_start(
     settings: &NetSettings,
 ) -> (Reply, Vec<u8>) {
     let status = response.status();
-    let retry_after = response
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|value| parse_retry_after(value.to_str().ok()?, std::time::SystemTime::now()));
+    let retry_after = retry_after(&response);
     let mut bytes = Vec::new();
     // An error's body that is too long or breaks off is still worth its beginning.
     if let Ok(mut body) = Body::new(response, url, u64::MAX, settings) {

@@ -14,11 +14,12 @@ use reqwest::{
     header::{self, HeaderMap, HeaderValue},
 };
 use serde_json::Value;
+use tokio::sync::mpsc::UnboundedSender;
 use url::{Host, Url};
 
 use super::{
     Client, ConditionalAnswer, FullReply, NetError, RedirectRule, Reply, SiteError,
-    answer::{is_redirect, read_document, read_reply, read_start, refuse},
+    answer::{is_redirect, read_document, read_reply, read_start, refuse, retry_after},
     login::Login,
     redirect::{Hop, MAX_HOPS, decide},
     retry::{FullJitter, pause},
@@ -38,6 +39,8 @@ struct SiteInner {
     organisation: Option<i64>,
     traffic: Arc<Counters>,
     login: Arc<Login>,
+    /// Under which name, and where to, answers with 429 are reported.
+    throttled: Option<(String, UnboundedSender<(String, Duration)>)>,
 }
 
 #[derive(Debug, Default)]
@@ -105,16 +108,38 @@ impl Site {
         let base = parse_address(address, allow_http)?;
         let (client, organisation) = (client.clone(), None);
         let (traffic, login) = (Arc::default(), Arc::default());
-        Ok(Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login })))
+        Ok(Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login, throttled: None })))
     }
 
     /// Returns the same site, asked about another organisation of the Grafana that it is; the traffic is counted as one.
     #[must_use]
     pub fn for_organisation(&self, organisation: i64) -> Self {
-        let SiteInner { client, base, credential, traffic, login, .. } = self.0.as_ref();
+        let SiteInner { client, base, credential, traffic, login, throttled, .. } = self.0.as_ref();
         let (client, base, credential) = (client.clone(), base.clone(), credential.clone());
         let (organisation, traffic, login) = (Some(organisation), Arc::clone(traffic), Arc::clone(login));
-        Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login }))
+        let throttled = throttled.clone();
+        Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login, throttled }))
+    }
+
+    /// Returns the same site, which sends `name` and the pause to `throttled` whenever it answers 429, to a change or to a
+    /// question.
+    #[must_use]
+    pub fn reporting_throttling(&self, name: &str, throttled: UnboundedSender<(String, Duration)>) -> Self {
+        let SiteInner { client, base, credential, organisation, traffic, login, .. } = self.0.as_ref();
+        let (client, base, credential) = (client.clone(), base.clone(), credential.clone());
+        let (organisation, traffic, login) = (*organisation, Arc::clone(traffic), Arc::clone(login));
+        let throttled = Some((name.to_owned(), throttled));
+        Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login, throttled }))
+    }
+
+    fn report_throttling(&self, response: &Response) {
+        let Some((name, throttled)) = &self.0.throttled else { return };
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            let settings = self.0.client.settings();
+            let pause = retry_after(response).unwrap_or(settings.settle_pause).min(settings.retry_after);
+            // The receiver may be gone.
+            drop(throttled.send((name.clone(), pause)));
+        }
     }
 
     /// Returns the address of the site, without a slash at its end.
@@ -361,7 +386,10 @@ impl Site {
         let sent = tokio::time::timeout(timeout, request.send()).await;
         let result = match sent {
             Err(_) => Err(NetError::NoAnswer { url: url.clone(), limit: timeout }),
-            Ok(Ok(response)) => Ok(response),
+            Ok(Ok(response)) => {
+                self.report_throttling(&response);
+                Ok(response)
+            }
             Ok(Err(source)) => Err(NetError::from_sending(url, source)),
         };
         tracing::debug!(%url, status = result.as_ref().map_or(0, |response| response.status().as_u16()), "request");

@@ -17,12 +17,17 @@ use crate::{
         Index, IndexError, ListedPlugin, ListedRelease, OpenAlert, ReadTransaction, Relations, StoredPlugin,
         StoredRelease,
     },
-    model::{Dependency, Platform, PluginId, PluginSpec, PluginStatus, PluginVersion, Release, VersionRequest},
+    model::{
+        Dependency, Platform, PluginId, PluginSpec, PluginStatus, PluginVersion, Release, Timestamp, VersionRequest,
+    },
     ops::{alerts::Alert, target::InstalledPlugin},
     resolver::{self, Candidate, NoVersion, PresentPlugin, Provider, SignatureRule, Surroundings},
     signature::Enforcement,
     spelling::nearest,
 };
+
+/// How many characters of the reason of a deprecation are shown.
+const SHOWN_CONTEXT: usize = 200;
 
 /// How long one search may take.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -194,6 +199,45 @@ pub(crate) fn withdrawn(
         (None, None) if found.release.status == PluginStatus::Deleted => Some(format!("upstream deleted {version}")),
         (None, None) => None,
     })
+}
+
+/// Returns in words that a version is deprecated, with an active one where there is one; `None` if it is not.
+pub(crate) fn deprecated(
+    index: &Index,
+    plugin: &PluginId,
+    version: &PluginVersion,
+) -> Result<Option<String>, IndexError> {
+    let Some(stored) = index.plugin(plugin)? else { return Ok(None) };
+    let reason = match stored.plugin.status_context.trim() {
+        "" => String::new(),
+        text => format!(" (`{}`)", text.chars().take(SHOWN_CONTEXT).collect::<String>().escape_debug()),
+    };
+    if stored.plugin.status == PluginStatus::Deprecated {
+        return Ok(Some(format!("{plugin} is deprecated{reason}")));
+    }
+    let releases = index.releases(plugin)?;
+    let is_it = |one: &StoredRelease| {
+        one.release.status == PluginStatus::Deprecated && one.release.version.same_release(version)
+    };
+    if !releases.iter().any(is_it) {
+        return Ok(None);
+    }
+    let is_active = |one: &&StoredRelease| one.release.status == PluginStatus::Active && one.withdrawn_at.is_none();
+    let active = releases.iter().filter(is_active).map(|one| &one.release.version).max();
+    let instead = active.map_or_else(String::new, |version| format!("; the newest active version is {version}"));
+    Ok(Some(format!("{plugin} {version} is deprecated{instead}")))
+}
+
+/// Returns whether a version was published after `limit`, and is still offered.
+pub(crate) fn is_younger(
+    index: &Index,
+    plugin: &PluginId,
+    version: &PluginVersion,
+    limit: Timestamp,
+) -> Result<bool, IndexError> {
+    let releases = index.releases(plugin)?;
+    let found = releases.iter().find(|one| one.release.version.same_release(version) && one.withdrawn_at.is_none());
+    Ok(found.is_some_and(|one| one.release.created_at.unwrap_or(one.first_seen) > limit))
 }
 
 /// Returns what to do about a version that upstream withdrew and the lock has.

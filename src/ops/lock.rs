@@ -43,6 +43,9 @@ pub(crate) struct LockOutcome {
     pub failed: Vec<LockFailure>,
     /// Versions that are locked without a digest, because the catalog has none.
     pub undigested: BTreeSet<Undigested>,
+    /// Versions that stay locked although upstream withdrew them, each with the reason.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub withdrawn: BTreeSet<String>,
     /// Notes, a sentence each.
     pub remarks: Vec<String>,
     /// How many workspaces were to be locked.
@@ -59,7 +62,7 @@ impl LockOutcome {
         match self.failed.first() {
             Some(first) if self.failed.len() == self.considered => Some(first.fault.kind()),
             Some(_) => Some(Kind::Partly),
-            None => (self.check && self.changed).then_some(Kind::Findings),
+            None => (self.check && (self.changed || !self.withdrawn.is_empty())).then_some(Kind::Findings),
         }
     }
 }
@@ -110,6 +113,7 @@ pub(crate) async fn lock(
         differences,
         failed: resolved.failures,
         undigested: resolved.undigested,
+        withdrawn: resolved.withdrawn,
         remarks: resolved.remarks,
         considered,
         check,

@@ -25,6 +25,8 @@ pub(crate) enum WarningKind {
     NeedsUnknown,
     /// The version uses AngularJS, which the server has switched off by default.
     Angular,
+    /// The publisher advises against the version.
+    Deprecated,
 }
 
 /// A warning about one chosen version.
@@ -52,6 +54,12 @@ impl ServerWarning {
             (WarningKind::ServerRefuses, Some(needed_by)) => needed_by,
             _ => &self.plugin,
         }
+    }
+
+    /// Returns the warning that a version is deprecated.
+    pub(crate) fn deprecated(resolved: &Resolved, text: String) -> Self {
+        let (plugin, version) = (resolved.plugin.clone(), Some(resolved.version.clone()));
+        Self { kind: WarningKind::Deprecated, plugin, version, needed_by: None, text }
     }
 
     fn from_deviation(deviation: ServerDeviation, workspace: &str) -> Self {

@@ -67,7 +67,10 @@ impl Downloads {
         let read = || -> io::Result<usize> {
             let mut count = 0;
             for entry in fs::read_dir(&self.folder)? {
-                count += usize::from(entry?.path().extension().is_none());
+                let path = entry?.path();
+                let is_temporary =
+                    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(disk::TEMPORARY));
+                count += usize::from(path.extension().is_none() && !is_temporary);
             }
             Ok(count)
         };

@@ -35,7 +35,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("upstream", &["blocking", "diagnostic", "json", "model", "net"]),
     ("store", &["blocking", "diagnostic", "disk", "model", "net", "verifier"]),
     ("records", &["blocking", "diagnostic", "disk"]),
-    ("index", &["blocking", "diagnostic", "disk", "model", "spelling", "sqlite"]),
+    ("index", &["blocking", "diagnostic", "disk", "model", "progress", "spelling", "sqlite"]),
 
     ("resolver", &["diagnostic", "model"]),
     ("lockfile", &["diagnostic", "model", "spelling"]),
@@ -142,7 +142,7 @@ const INNER: &[(&str, Rows)] = &[
             "sources", "stored_packages", "target", "unmanaged_files"]),
         ("lock", &["context", "locking", "sources", "target", "unknown_plugins"]),
         ("outdated", &["candidates", "target"]),
-        ("plan", &["candidates", "content", "context", "locking", "server_warnings", "sources", "target",
+        ("plan", &["candidates", "content", "context", "locking", "server_warnings", "sources", "target", "trust",
             "unknown_plugins", "workspace_usage"]),
         ("publish", &["context", "fetching", "private"]),
         ("remove", &["changes", "comparison_packages", "context", "permits", "sources", "target", "unmanaged_files",

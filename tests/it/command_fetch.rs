@@ -306,3 +306,49 @@ fn a_lock_that_is_not_there_or_does_not_fit_is_said() {
         .expect_code(1)
         .expect_stderr("the catalog has no version 7.0.0 of acme-clock-panel");
 }
+
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() { found.extend(files(&path)) } else { found.push(path) }
+    }
+    found
+}
+
+/// It said that the upstream "was not asked", with 5.
+#[test]
+fn a_damaged_package_that_cannot_be_downloaded_again_is_named_as_damaged() {
+    let world = World::new(FakeCatalog::new().publish(FakePlugin::new("acme-clock-panel", "1.0.0")));
+    world.run(&["fetch", "acme-clock-panel"]).expect_code(0);
+    let package =
+        files(&world.path("cache/store")).into_iter().max_by_key(|path| path.metadata().map_or(0, |found| found.len()));
+    let package = package.expect("a package");
+    let mut bytes = std::fs::read(&package).expect("it is there");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&package, mode).expect("ours");
+    std::fs::write(&package, bytes).expect("written");
+    let output = world.run(&["--offline", "fetch", "acme-clock-panel"]).expect_code(4);
+    let output = output.expect_stderr("the package in the store is damaged: its bytes hash to ");
+    output.expect_stderr("without `--offline`");
+    world.run(&["fetch", "acme-clock-panel"]).expect_code(0);
+    world.run(&["verify", "--all"]).expect_code(0);
+}
+
+#[test]
+fn what_a_killed_run_left_beside_its_downloads_is_swept_by_the_next() {
+    let world = World::new(FakeCatalog::new().publish(FakePlugin::new("acme-clock-panel", "1.0.0")));
+    world.run(&["fetch", "acme-clock-panel"]).expect_code(0);
+    let left = [world.path("cache/store/partial/.plugport-abcdef"), world.path("cache/.plugport-abcdef")];
+    std::fs::create_dir_all(world.path("cache/store/partial")).expect("made");
+    for path in &left {
+        std::fs::write(path, "half").expect("written");
+    }
+    let living = std::fs::File::create(world.path("cache/store/partial/.plugport-living")).expect("made");
+    living.lock_shared().expect("free");
+    world.run(&["install", "acme-clock-panel", "--dir", "plugins"]).expect_code(0);
+    assert!(left.iter().all(|path| !path.exists()));
+    assert!(world.path("cache/store/partial/.plugport-living").exists(), "another process writes it");
+}

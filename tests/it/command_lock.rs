@@ -315,6 +315,61 @@ fn new_versions_wait_unless_they_are_named() {
     assert_eq!(locked(&world), ["image acme-clock-panel 2.0.0 asked for"]);
 }
 
+/// What is installed already is no news: an older version was planned in its place.
+#[test]
+fn the_minimum_age_takes_nothing_back_unless_that_is_asked_for() {
+    let catalog = FakeCatalog::new()
+        .publish(FakePlugin::new(CLOCK, "1.0.0").created_at("2020-01-01T00:00:00.000Z"))
+        .publish(FakePlugin::new(CLOCK, "2.0.0").created_at("2099-01-01T00:00:00.000Z"));
+    let lines = "[trust]\nmin-release-age = \"3d\"\n[[workspace]]\nname = \"image\"\nkind = \"directory\"\npath = \"plugins\"\n\
+                 [[plugin]]\nid = \"acme-clock-panel\"\n";
+    let world = World::new(catalog).manifest(lines);
+    world.run(&["install", "acme-clock-panel@2.0.0", "--dir", "plugins"]).expect_code(0);
+    world.run(&["plan"]).expect_code(0).expect_stdout("1 unchanged");
+    for arguments in [&["lock"][..], &["lock", "--upgrade"]] {
+        world.run(arguments).expect_code(0);
+        assert_eq!(locked(&world), ["image acme-clock-panel 2.0.0 asked for"]);
+    }
+    let document = world.json(0, &["install", CLOCK, "--dir", "plugins"]);
+    assert_eq!(document["results"][0]["outcome"], "unchanged", "{document:#}");
+    let world = world.manifest("version = \"^1\"\n");
+    world.run(&["lock"]).expect_code(0);
+    assert_eq!(locked(&world), ["image acme-clock-panel 1.0.0 asked for"]);
+    world.run(&["plan"]).expect_code(0).expect_stdout("1 to downgrade");
+}
+
+#[test]
+fn a_check_of_the_lock_sees_what_upstream_withdrew() {
+    let (world, _workspaces) = fleet();
+    world.run(&["lock"]).expect_code(0);
+    world.run(&["lock", "--check"]).expect_code(0);
+    world.upstream.catalog(|catalog| catalog.withdraw(CLOCK, "2.0.0"));
+    world.run(&["sync"]);
+    let output = world.run(&["lock", "--check"]).expect_code(3);
+    output
+        .expect_stderr("withdrawn: acme-clock-panel: upstream withdrew 2.0.0")
+        .expect_stderr("plugport lock --upgrade");
+    let document = world.json(3, &["lock", "--check"]);
+    assert_eq!(document["withdrawn"].as_array().map(Vec::len), Some(1), "{document:#}");
+    world.run(&["lock", "--upgrade", CLOCK]).expect_code(0);
+    world.run(&["lock", "--check"]).expect_code(0);
+}
+
+#[test]
+fn a_deprecated_version_is_named_with_the_active_one() {
+    let catalog = FakeCatalog::new()
+        .publish(FakePlugin::new(CLOCK, "1.0.0"))
+        .publish(FakePlugin::new(CLOCK, "2.0.0").status("deprecated"));
+    let lines = "[[workspace]]\nname = \"image\"\nkind = \"directory\"\npath = \"plugins\"\n\
+                 [[plugin]]\nid = \"acme-clock-panel\"\n";
+    let world = World::new(catalog).manifest(lines);
+    let text = "deprecated";
+    world.run(&["lock"]).expect_code(0).expect_stderr(text);
+    let plan = world.json(0, &["plan"]);
+    assert!(plan["warnings"].to_string().contains(text), "{plan:#}");
+    world.run(&["install", CLOCK, "--dir", "plugins", "--dry-run"]).expect_stderr(text);
+}
+
 #[test]
 fn unsigned_plugins_are_not_chosen_unless_they_are_allowed() {
     let catalog = FakeCatalog::new().publish(FakePlugin::new(CLOCK, "1.0.0").unsigned().signature(""));

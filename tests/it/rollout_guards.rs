@@ -4,10 +4,10 @@ use std::fs::File;
 
 use serde_json::Value;
 
-use crate::fleet::{CLOCK, FORMER, Fleet, MAP, wait_until};
-use crate::support::fake_grafana::fault::Fault;
+use crate::fleet::{CLOCK, FORMER, Fleet, MAP, finish, spawn, wait_until};
+use crate::support::fake_grafana::{catalog::FakeCatalog, fault::Fault};
 use crate::support::fake_plugin::FakePlugin;
-use crate::world::outcomes;
+use crate::world::{World, outcomes};
 
 /// The variable that ends the program after so many entries of the journal.
 const STOP_AFTER: &str = "PLUGPORT_TEST_STOP_AFTER";
@@ -206,4 +206,49 @@ fn what_was_skipped_does_not_carry_the_error_of_another_result() {
     let with_error = results.iter().filter(|result| result.get("error").is_some());
     let named: Vec<_> = with_error.map(|result| (result["workspace"].clone(), result["plugin"].clone())).collect();
     assert_eq!(named, [("canary".into(), CLOCK.into())], "{document:#}");
+}
+
+#[test]
+fn a_question_that_is_answered_with_429_slows_the_workspace_down_like_a_change() {
+    let fleet = Fleet::new("");
+    fleet.servers[0].install_delay(300);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| fleet.world.json(0, &["apply", "--yes"]));
+        wait_until("the first change is sent", || fleet.changes(0) > 0);
+        fleet.servers[0].fault(Fault::on("GET", "/api/plugins*").status(429).retry_after("1").times(1));
+        running.join().expect("it ends")
+    });
+    assert!(fleet.events().contains(&"throttled".to_owned()), "{:?}", fleet.events());
+}
+
+/// One stalled server made `sync`, `fetch` and every other `install` end with 7.
+#[test]
+fn a_server_that_stalls_keeps_nobody_from_the_cache() {
+    let fleet = Fleet::new("");
+    fleet.servers[0].hold_installs();
+    let child = spawn(&fleet.world, &["install", MAP, "--on", "canary"]);
+    wait_until("the change is sent", || fleet.changes(0) > 0);
+    fleet.world.run(&["fetch", CLOCK]).expect_code(0);
+    fleet.servers[0].release_installs();
+    finish(child);
+}
+
+#[test]
+fn an_unsigned_former_version_is_refused_by_the_plan_with_the_way_to_allow_it() {
+    let catalog = FakeCatalog::new().publish(FakePlugin::new(CLOCK, "1.0.0").unsigned());
+    let world = World::new(catalog.publish(FakePlugin::new(CLOCK, "2.0.0"))).manifest(&format!(
+        "[[workspace]]\nname = \"edge\"\nkind = \"directory\"\npath = \"plugins\"\n[[plugin]]\nid = \"{CLOCK}\"\n"
+    ));
+    let strict = std::fs::read_to_string(world.path("plugport.toml")).expect("a manifest");
+    let lenient = format!("{strict}[trust]\nunsigned = [\"{CLOCK}\"]\n");
+    world.sandbox.write("plugport.toml", &lenient);
+    world.run(&["install", &format!("{CLOCK}@1.0.0"), "--dir", "plugins"]).expect_code(0);
+    world.run(&["lock"]).expect_code(0);
+    world.sandbox.write("plugport.toml", &strict);
+    let output = world.run(&["plan"]);
+    let output = output.expect_stdout("the installed 1.0.0 is unsigned, so a rollback to it would be refused");
+    output.expect_stderr("add `acme-clock-panel` to `unsigned` under `[trust]`");
+    world.run(&["apply", "--yes"]).expect_code(1);
+    world.sandbox.write("plugport.toml", &lenient);
+    world.run(&["apply", "--yes"]).expect_code(0);
 }

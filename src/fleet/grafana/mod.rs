@@ -63,8 +63,6 @@ pub struct Grafana {
     lists_load_errors: Arc<OnceLock<bool>>,
     /// The root URL that the server reports, once it was read.
     root_url: Arc<OnceCell<String>>,
-    /// Under which name, and where to, answers with 429 are reported.
-    throttled: Option<(String, UnboundedSender<(String, Duration)>)>,
 }
 
 /// A change whose outcome is known.
@@ -89,14 +87,13 @@ impl Grafana {
             version: Arc::default(),
             lists_load_errors: Arc::default(),
             root_url: Arc::default(),
-            throttled: None,
         }
     }
 
-    /// Returns this server, which sends `name` and the pause to `throttled` whenever it answers a change with 429.
+    /// Returns this server, which sends `name` and the pause to `throttled` whenever it answers with 429.
     #[must_use]
     pub fn reporting_throttling(self, name: &str, throttled: UnboundedSender<(String, Duration)>) -> Self {
-        Self { throttled: Some((name.to_owned(), throttled)), ..self }
+        Self { site: self.site.reporting_throttling(name, throttled), ..self }
     }
 
     /// Returns the site, for other requests and for the traffic so far.
@@ -251,12 +248,6 @@ impl Grafana {
         let timeout = self.site.client().settings().change_timeout;
         match self.site.call(Method::POST, &path, Some(&body), timeout).await {
             Ok(Reply { status, message, retry_after }) => {
-                if let (429, Some((name, throttled))) = (status, &self.throttled) {
-                    let settings = self.site.client().settings();
-                    let pause = retry_after.unwrap_or(settings.settle_pause).min(settings.retry_after);
-                    // The receiver may be gone.
-                    drop(throttled.send((name.clone(), pause)));
-                }
                 StepEvent { event: Event::Answered { status, message, retry_after }, error: None }
             }
             Err(error) => {

@@ -128,3 +128,37 @@ async fn an_index_that_was_restored_is_opened_anew() {
     assert_eq!(count(&handle).await, 2);
     handle.prove().await.expect("intact");
 }
+
+#[derive(Debug, Default)]
+struct Heard(Mutex<Vec<String>>);
+
+impl Reporter for Heard {
+    fn remark(&self, text: &str) {
+        self.0.lock().expect("no panic").push(text.to_owned());
+    }
+}
+
+/// It ended with 0 and without a word.
+#[tokio::test]
+async fn an_index_that_could_not_be_sealed_is_a_warning() {
+    let (scratch, _) = filled();
+    let heard = Arc::new(Heard::default());
+    let handle = IndexHandle::reporting(scratch.path(), Arc::clone(&heard) as Arc<dyn Reporter>);
+    let write = |handle: &IndexHandle| {
+        let handle = handle.clone();
+        async move { handle.open_writer().await.expect("opened") }
+    };
+    let put_another = |index: &mut Index| {
+        put(index, "b-clock-panel", &[]);
+        Ok::<_, IndexError>(())
+    };
+    let writer = write(&handle).await;
+    writer.run(put_another).await.expect("written");
+    fs::create_dir(scratch.path().with_extension("seal")).expect("in its place");
+    writer.close().await;
+    let text = heard.0.lock().expect("no panic").join("; ");
+    assert!(text.contains("it is not protected: "), "{text}");
+    fs::remove_dir(scratch.path().with_extension("seal")).expect("removed");
+    write(&handle).await.close().await;
+    assert_eq!(heard.0.lock().expect("no panic").len(), 1);
+}

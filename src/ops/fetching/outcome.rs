@@ -10,7 +10,7 @@ use crate::{
     model::{Md5Digest, Platform, PluginId, PluginSpec, PluginVersion, Sha256Digest},
     ops::{candidates::LookupError, sources::SourceError},
     signature::PolicyError,
-    store::StoreError,
+    store::{PackageFault, StoreError},
     upstream::{PackageName, UpstreamError},
     verifier::VerifyError,
 };
@@ -67,6 +67,14 @@ pub(crate) enum FetchError {
     /// It was refused.
     #[error(transparent)]
     Verify(#[from] VerifyError),
+    /// The store has it, but damaged, and it could not be downloaded again.
+    #[error("the package in the store is damaged: {fault}; it could not be downloaded again")]
+    Damaged {
+        /// What is wrong with it.
+        fault: PackageFault,
+        /// Why it could not be downloaded.
+        source: Box<FetchError>,
+    },
     /// It could not be kept.
     #[error("the package could not be kept")]
     Store(#[from] StoreError),
@@ -103,6 +111,7 @@ pub(crate) enum FetchError {
 
 diagnose!(FetchError {
     forward Lookup, Source, Upstream, Verify, Store, Index;
+    Damaged => Kind::Integrity, "run it again without `--offline` once the upstream responds: a sound package takes its place";
     Unlisted => Kind::Failed, "`plugport sync` may bring it";
     NoPackage => Kind::Failed;
     Contradicted => Kind::Integrity,

@@ -10,13 +10,14 @@ use futures_util::future::BoxFuture;
 use super::{FetchError, FetchFailure, outcome::Obtained, wanted::PackageToFetch};
 use crate::{
     archive::parse_plugin_json,
+    diagnostic::{Diagnose as _, Kind},
     index::{Blob, Index, IndexError, IndexWriter},
     model::{Dependency, Digests, PluginSpec},
     net::Sink,
     ops::{Context, blocking, candidates, sources::Sources},
     progress::Reporter,
     signature::{PolicyError, Verdict},
-    store::{self, PartialFile},
+    store::{self, PackageFault, PartialFile},
     upstream::PackageName,
     verifier::{Promise, Received, Verified, VerifyError, verify},
 };
@@ -52,9 +53,11 @@ impl PackageSink {
         let _only_one = turn.lock().await;
         let PackageName { plugin, version, platform } = wanted.name.clone();
         let known = self.index.run(move |index| index.blob(&plugin, &version, &platform)).await?;
-        if let Some(blob) = known
-            && self.is_there(&blob, wanted).await
-        {
+        let fault = match &known {
+            Some(blob) => self.fault_of(blob, wanted).await,
+            None => Some(PackageFault::Missing),
+        };
+        if let (Some(blob), None) = (known, &fault) {
             let dependencies = parse_plugin_json(blob.plugin_json.as_bytes()).map(|json| json.dependencies);
             let needs = self.needs(dependencies.unwrap_or_default()).await?;
             return Ok(Obtained { fetched: blob.into(), is_new: false, objection: None, needs });
@@ -63,7 +66,12 @@ impl PackageSink {
             let taken = self.take_in(received, wanted).await?;
             return self.obtained(taken, false).await;
         }
-        let (received, was_resumed) = self.download(sources, wanted).await?;
+        let (received, was_resumed) = match (self.download(sources, wanted).await, fault) {
+            (Err(error), Some(fault)) if fault != PackageFault::Missing && error.kind() == Kind::Network => {
+                return Err(FetchError::Damaged { fault, source: Box::new(error) });
+            }
+            (downloaded, _) => downloaded?,
+        };
         let taken = match self.take_in(received, wanted).await {
             // What an earlier run left may have been damaged with the machine that it ran on.
             Err(FetchError::Verify(VerifyError::Mismatch { .. })) if was_resumed => {
@@ -93,10 +101,11 @@ impl PackageSink {
         Arc::clone(under_way.entry(key.to_owned()).or_default())
     }
 
-    async fn is_there(&self, blob: &Blob, wanted: &PackageToFetch) -> bool {
+    /// Returns what is wrong with a package in the store; one that is not what is wanted counts as missing.
+    async fn fault_of(&self, blob: &Blob, wanted: &PackageToFetch) -> Option<PackageFault> {
         let recorded = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
         if wanted.digests.contradicts(&recorded) {
-            return false;
+            return Some(PackageFault::Missing);
         }
         let (store, digest, size) = (self.context.store(), blob.sha256, blob.size);
         let fault = if self.reads_again {
@@ -104,7 +113,7 @@ impl PackageSink {
         } else {
             store::inspect(store, digest, size).await
         };
-        fault.is_ok_and(|fault| fault.is_none())
+        fault.unwrap_or(Some(PackageFault::Missing))
     }
 
     /// Returns a blob that is there although the index does not say so: a run was killed between the two.

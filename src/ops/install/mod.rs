@@ -118,7 +118,7 @@ pub(crate) async fn install(
         }
         return Ok(Changes::new(results, remarks));
     }
-    let _lock = context.lock().await?;
+    let mut lock = Some(context.lock().await?);
     let failures = fetch_for(context, sources, &ready, &specs, options.concurrency).await?;
     let mut work = Vec::new();
     for one in ready {
@@ -129,6 +129,10 @@ pub(crate) async fn install(
         comparison_packages::fetch(context, sources, &one.target, unknown).await;
         let overwrites = one.is_server() && one.state.grafana.as_ref().is_some_and(overwrites_dependencies);
         work.push((one.target.clone(), overwrites, steps));
+    }
+    // A server that stalls must not keep others from the cache; folders wait for nobody.
+    if work.iter().any(|(target, ..)| target.as_folder().is_none()) {
+        lock.take();
     }
     context.reporter.begin("installing", Some(work.len() as u64), Unit::Items);
     let failures = &failures;

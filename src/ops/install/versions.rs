@@ -45,6 +45,7 @@ impl Versions {
             surroundings: ready.surroundings.clone(),
             signatures: ready.signatures.clone(),
             installed: candidates::installed(ready.state.plugins.values()),
+            locked: young(index, ready, specs)?,
             ..Problem::default()
         };
         let provider = IndexProvider::new(index, &ready.surroundings);
@@ -57,6 +58,10 @@ impl Versions {
             with_dependents = installed_with_dependents(problem, &solution);
         }
         warnings.extend(version_warnings(problem, &solution, name));
+        for resolved in solution.plugins.iter().filter(|resolved| !resolved.stays) {
+            let text = candidates::deprecated(index, &resolved.plugin, &resolved.version)?;
+            warnings.extend(text.map(|text| ServerWarning::deprecated(resolved, text)));
+        }
         Ok(Self {
             chosen: solution.plugins.into_iter().map(|resolved| (resolved.plugin, resolved.version)).collect(),
             refused: settled.refused.into_iter().filter_map(choice_error).collect(),
@@ -64,6 +69,23 @@ impl Versions {
             installed_with_dependents: with_dependents,
         })
     }
+}
+
+/// Returns the installed versions that are younger than the minimum age: what waits is what is not there yet, and no older
+/// version takes the place of one that is.
+fn young(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result<BTreeMap<PluginId, PluginVersion>, IndexError> {
+    let mut young = BTreeMap::new();
+    let Some(limit) = ready.surroundings.published_before else { return Ok(young) };
+    for spec in specs {
+        let plugin = ready.state.plugins.get(&spec.id).filter(|plugin| plugin.fault.is_none());
+        let version = plugin.and_then(|plugin| plugin.version.as_ref()).filter(|version| spec.version.allows(version));
+        if let Some(version) = version
+            && candidates::is_younger(index, &spec.id, version, limit)?
+        {
+            young.insert(spec.id.clone(), version.clone());
+        }
+    }
+    Ok(young)
 }
 
 /// Returns the error of a refused wish; `None` if the walk over its dependencies finds a more exact one.

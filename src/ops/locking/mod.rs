@@ -78,4 +78,6 @@ pub(crate) struct ResolvedLock {
     pub remarks: Vec<String>,
     /// Versions that are locked without a digest, because the catalog has none.
     pub undigested: BTreeSet<Undigested>,
+    /// Versions that stay locked although upstream withdrew them, each with the reason.
+    pub withdrawn: BTreeSet<String>,
 }

@@ -201,6 +201,23 @@ fn report_unknown(unknown: &BTreeSet<Unknown>, asked: &BTreeMap<Unknown, String>
     }
 }
 
+/// Reports the locked versions that upstream withdrew or deprecated.
+fn report_versions(
+    index: &Index,
+    entries: &BTreeMap<WorkspaceName, LockedWorkspace>,
+    resolved: &mut ResolvedLock,
+) -> Result<(), IndexError> {
+    let all = entries.values().flat_map(|entry| &entry.plugins);
+    let versions: BTreeSet<(&PluginId, &PluginVersion)> = all.map(|(id, locked)| (id, &locked.version)).collect();
+    for (id, version) in versions {
+        if let Some(reason) = candidates::withdrawn(index, id, version)? {
+            resolved.withdrawn.insert(format!("{id}: {reason}"));
+        }
+        resolved.remarks.extend(candidates::deprecated(index, id, version)?);
+    }
+    Ok(())
+}
+
 /// Fetches packages; returns each with why its dependencies are still not known.
 async fn fetch_all(
     context: &Context,
@@ -265,6 +282,7 @@ fn assemble(
     }
     let order = |name: &WorkspaceName| request.manifest.workspaces().iter().position(|one| one.name() == name);
     resolved.failures.sort_by_key(|failure| order(&failure.workspace));
+    report_versions(index, &entries, resolved)?;
     // An unchanged lock keeps the state of the catalog that it was chosen from.
     let is_same = !entries.is_empty() && entries == request.former.workspaces;
     resolved.lock.catalog = if is_same { request.former.catalog.clone() } else { assembly.catalog.snapshot()? };

@@ -11,8 +11,11 @@ use crate::{
     },
     index::{Index, IndexError},
     lockfile::{LockReason, LockedPlugin, LockedWorkspace},
-    model::{GrafanaVersion, PluginId, PluginSpec, PluginVersion, VersionRequest},
-    ops::target::{Snapshot, TargetError},
+    model::{GrafanaVersion, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
+    ops::{
+        candidates,
+        target::{Snapshot, TargetError},
+    },
     resolver::{Problem, SignatureRule, Surroundings},
 };
 
@@ -52,7 +55,10 @@ impl WorkspaceProblem {
         let (wishes, kept) = wishes(index, &present, former)?;
         let upgraded = upgraded(&request.options.upgrade, former);
         let installed = state.and_then(|state| state.as_ref().ok());
-        let locked = locked(former, installed, &present, upgraded.as_ref());
+        let mut locked = locked(former, installed, &present, upgraded.as_ref());
+        if let Some(limit) = request.options.published_before {
+            keep_young(index, (&wishes, former, installed), limit, &mut locked)?;
+        }
         let surroundings = Surroundings {
             grafana,
             platforms: vec![workspace.platform().clone()],
@@ -179,6 +185,29 @@ fn locked(
     locked.extend(entries.map(|(id, plugin)| (id.clone(), plugin.version.clone())));
     locked.retain(|id, _| !upgraded.contains(id));
     locked
+}
+
+/// Adds the installed and the locked versions that are younger than the minimum age: what waits is what is not there yet, and
+/// no older version takes the place of one that is.
+fn keep_young(
+    index: &Index,
+    (wishes, former, installed): (&[PluginSpec], Option<&LockedWorkspace>, Option<&Snapshot>),
+    limit: Timestamp,
+    locked: &mut BTreeMap<PluginId, PluginVersion>,
+) -> Result<(), IndexError> {
+    for wish in wishes {
+        let there = installed.and_then(|state| state.plugins.get(&wish.id)).filter(|plugin| plugin.fault.is_none());
+        let there = there.and_then(|plugin| plugin.version.as_ref());
+        let before = former.and_then(|former| former.plugins.get(&wish.id)).map(|plugin| &plugin.version);
+        let newest = there.into_iter().chain(before).filter(|version| wish.version.allows(version)).max();
+        if let Some(version) = newest
+            && !locked.contains_key(&wish.id)
+            && candidates::is_younger(index, &wish.id, version, limit)?
+        {
+            locked.insert(wish.id.clone(), version.clone());
+        }
+    }
+    Ok(())
 }
 
 /// Returns the workspaces to lock, in the order of the manifest.

@@ -84,6 +84,22 @@ impl<'a> CatalogFacts<'a> {
         Ok(fact)
     }
 
+    /// Returns the warnings about deprecated versions.
+    pub(super) fn deprecations(
+        &self,
+        input: &PlannerInput,
+        decision: &WorkspaceDecision,
+    ) -> Result<Vec<Warning>, IndexError> {
+        let mut found = Vec::new();
+        for change in decision.changes.iter().filter(|one| !matches!(one.kind, Change::Repin | Change::Uninstall)) {
+            let Some(version) = &change.to else { continue };
+            let text = candidates::deprecated(self.index, &change.plugin, version)?;
+            let plugin = Some(change.plugin.clone());
+            found.extend(text.map(|text| Warning { workspace: input.name.clone(), text, plugin }));
+        }
+        Ok(found)
+    }
+
     /// Returns the warnings about the versions that a server gets.
     pub(super) fn warnings(
         &mut self,

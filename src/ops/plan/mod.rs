@@ -9,7 +9,7 @@ mod extra_content;
 mod reading;
 mod save;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use futures_util::{StreamExt, stream};
 use sha2::{Digest as _, Sha256};
@@ -37,6 +37,7 @@ use crate::{
         locking::{LockOptions, LockRequest, lock_path, read_lock, resolve_lock},
         sources::Sources,
         target::{Target, Unread},
+        trust::Trust,
         unknown_plugins::check_removed,
     },
     progress::Unit,
@@ -120,7 +121,8 @@ pub(crate) async fn plan(
         chosen
     };
     let examined = extra_content::examine(manifest, &readings, options.resend_secrets).await;
-    let inputs = PlanInputs { manifest: manifest.clone(), chosen, options, now: context.now(), examined };
+    let (manifest, trust) = (manifest.clone(), Arc::clone(&context.trust));
+    let inputs = PlanInputs { manifest, chosen, options, now: context.now(), examined, trust };
     let plan = context.index().read(move |index| inputs.plan(index, &readings)).await?;
     Ok(Planned { plan, remarks, unread })
 }
@@ -180,6 +182,8 @@ struct PlanInputs {
     now: Timestamp,
     /// Content that the manifest asks for, and what was read of it.
     examined: Vec<ExaminedContent>,
+    /// What a rollback may install.
+    trust: Arc<Trust>,
 }
 
 impl PlanInputs {
@@ -190,6 +194,7 @@ impl PlanInputs {
             let Ok(workspace) = self.manifest.workspace(&reading.name) else { continue };
             let input = self.input(workspace, reading, &mut facts)?;
             let mut decision = decide(&input);
+            decision.warnings.extend(facts.deprecations(&input, &decision)?);
             decision.warnings.extend(facts.warnings(reading, &input, &decision)?);
             let examined = (self.examined.as_slice(), self.options.resend_secrets);
             content.extend(extra_content::planned((&self.manifest, workspace), reading, &mut decision, examined));
@@ -238,7 +243,7 @@ impl PlanInputs {
             locked,
             known,
             missing,
-            snapshot: reading.planner_snapshot(),
+            snapshot: reading.planner_snapshot(&self.trust),
             in_use: reading.in_use.clone(),
             last_known,
         })

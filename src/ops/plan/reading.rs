@@ -10,9 +10,11 @@ use crate::{
         Context,
         locking::WorkspaceState,
         target::{InstalledPlugin, Snapshot, Target, TargetError, Unread},
+        trust::Trust,
         workspace_usage::Guard,
     },
     rollout::planner::{PlannerSnapshot, Present},
+    signature::{Enforcement, Status},
 };
 
 /// A workspace as it was read.
@@ -112,23 +114,43 @@ impl WorkspaceReading {
     }
 
     /// Returns the present state for the planner.
-    pub(super) fn planner_snapshot(&self) -> Result<PlannerSnapshot, Obstacle> {
+    pub(super) fn planner_snapshot(&self, trust: &Trust) -> Result<PlannerSnapshot, Obstacle> {
         let state = self
             .state
             .as_ref()
             .map_err(|unread| Obstacle { message: unread.error.clone(), hint: unread.hint.clone() })?;
         Ok(PlannerSnapshot {
             grafana: state.grafana.clone(),
-            plugins: state.plugins.iter().map(|(id, plugin)| (id.clone(), present(plugin))).collect(),
+            plugins: state.plugins.iter().map(|(id, plugin)| (id.clone(), present(plugin, state, trust))).collect(),
             preinstalled: self.preinstalled.clone(),
         })
     }
 }
 
-fn present(plugin: &InstalledPlugin) -> Present {
+fn present(plugin: &InstalledPlugin, state: &Snapshot, trust: &Trust) -> Present {
     Present {
         version: plugin.version.clone(),
         fault: plugin.fault.clone(),
         needs: plugin.dependencies.iter().map(|dependency| dependency.id.clone()).collect(),
+        no_return: no_return(plugin, state, trust),
     }
+}
+
+/// Returns why a rollback could not install a version again that is there now: it is unsigned, and the policy refuses that.
+fn no_return(plugin: &InstalledPlugin, state: &Snapshot, trust: &Trust) -> Option<Obstacle> {
+    if trust.enforcement != Enforcement::Require || trust.unsigned.contains(&plugin.id) {
+        return None;
+    }
+    let is_unsigned = match (&plugin.signature, state.folders.get(&plugin.id)) {
+        (Some(signature), _) => signature.status == Status::Unsigned.as_str(),
+        // Grafana looks for the manifest beside plugin.json; both may be in `dist`.
+        (None, Some(folder)) => !["MANIFEST.txt", "dist/MANIFEST.txt"].iter().any(|name| folder.join(name).exists()),
+        (None, None) => false,
+    };
+    let version = plugin.version.as_ref().filter(|_| is_unsigned)?;
+    let id = &plugin.id;
+    Some(Obstacle {
+        message: format!("the installed {version} is unsigned, so a rollback to it would be refused"),
+        hint: Some(format!("add `{id}` to `unsigned` under `[trust]` to allow it, also for the new version")),
+    })
 }

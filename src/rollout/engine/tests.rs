@@ -386,11 +386,13 @@ fn a_workspace_that_is_skipped_on_the_way_back_goes_back_when_it_is_there_again(
     for step in [1, 0] {
         hand.carry_out("b", Task::Back { step }, done(absent()));
     }
+    hand.look("b", &[1, 0]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RollbackFailed)]);
     hand.write(Record::RollingBack { reason: "once more".to_owned() });
     for step in [1, 0] {
         hand.carry_out("a", Task::Back { step }, done(absent()));
     }
+    hand.look("a", &[1, 0]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }
 

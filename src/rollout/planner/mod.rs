@@ -99,6 +99,8 @@ pub(crate) struct Present {
     pub fault: Option<String>,
     /// The plugins that it depends on.
     pub needs: BTreeSet<PluginId>,
+    /// Why its version could not be installed again by a rollback.
+    pub no_return: Option<Obstacle>,
 }
 
 /// Returns an obstacle that a new lock removes.

@@ -71,7 +71,7 @@ impl PlannerInput {
     }
 
     fn has(mut self, plugin: &str, at: &str, needs: &[&str]) -> Self {
-        let present = Present { version: Some(version(at)), fault: None, needs: ids(needs) };
+        let present = Present { version: Some(version(at)), fault: None, needs: ids(needs), no_return: None };
         self.snapshot().plugins.insert(id(plugin), present);
         self
     }
@@ -288,6 +288,39 @@ fn what_must_not_be_used_is_blocked_but_may_stay() {
     input.known.insert(id("app"), KnownVersion { stopped, ..KnownVersion::default() });
     assert_eq!(input.blocked(), ["app: an alert stops it"]);
     assert_eq!(input.has("app", "1.0.0", &[]).blocked().len(), 0);
+}
+
+#[test]
+fn a_withdrawn_version_is_blocked_and_reported_where_it_is_installed() {
+    let mut input = input().wants("app", "1.0.0");
+    let withdrawn = Some(Obstacle::new("upstream withdrew it"));
+    input.known.insert(id("app"), KnownVersion { withdrawn, ..KnownVersion::default() });
+    assert_eq!(input.blocked(), ["app: upstream withdrew it"]);
+    let input = input.has("app", "1.0.0", &[]);
+    assert_eq!(input.blocked().len(), 0);
+    assert_eq!(decide(&input).warnings[0].text, "upstream withdrew it");
+}
+
+#[test]
+fn what_a_rollback_could_not_restore_is_neither_changed_nor_removed() {
+    let mut input = input().wants("app", "2.0.0").unwanted("gone").has("app", "1.0.0", &[]).has("gone", "1.0.0", &[]);
+    for plugin in ["app", "gone"] {
+        let present = input.snapshot().plugins.get_mut(&id(plugin)).expect("there");
+        present.no_return = Some(Obstacle::new("it is unsigned"));
+    }
+    assert_eq!(input.blocked(), ["app: it is unsigned", "gone: it is unsigned"]);
+    assert_eq!(input.done().len(), 0);
+}
+
+#[test]
+fn after_an_upgrade_of_grafana_a_locked_angular_plugin_is_blocked() {
+    let mut input = input().wants("app", "1.0.0");
+    input.snapshot().grafana = Some("12.0.0".parse().expect("a version"));
+    input.known.insert(id("app"), KnownVersion { angular: true, ..KnownVersion::default() });
+    let blocked = input.blocked();
+    assert!(blocked[0].starts_with("app: 1.0.0 needs AngularJS, which Grafana 12"), "{blocked:?}");
+    let warnings = decide(&input.has("app", "1.0.0", &[])).warnings;
+    assert!(warnings[0].text.contains("AngularJS"), "{warnings:?}");
 }
 
 #[test]

@@ -78,6 +78,9 @@ impl<'a> WorkspacePlanner<'a> {
         if let Some(obstacle) = self.no_install_route() {
             return Some(obstacle);
         }
+        if let Some(obstacle) = self.no_return(id) {
+            return Some(obstacle);
+        }
         let said = self.known(id).and_then(|known| known.stopped.as_ref().or(known.withdrawn.as_ref()));
         if let Some(obstacle) = said {
             return Some(obstacle.clone());
@@ -87,6 +90,12 @@ impl<'a> WorkspacePlanner<'a> {
             return Some(pinned_hint(text));
         }
         self.other_platform(locked).or_else(|| self.other_grafana(id, locked))
+    }
+
+    /// Returns why a rollback could not restore the installed version; a version that is only repaired stays.
+    fn no_return(&self, id: &PluginId) -> Option<Obstacle> {
+        let is_repaired = self.verbs.get(id) == Some(&Change::Reinstall);
+        self.snapshot.plugins.get(id).filter(|_| !is_repaired)?.no_return.clone()
     }
 
     fn no_install_route(&self) -> Option<Obstacle> {
@@ -159,6 +168,9 @@ impl<'a> WorkspacePlanner<'a> {
         if let Some(obstacle) = self.no_install_route() {
             self.blocked.extend(std::mem::take(&mut self.removed).into_iter().map(|id| (id, obstacle.clone())));
         }
+        let kept: Vec<_> = self.removed.iter().filter_map(|id| Some((*id, self.no_return(id)?))).collect();
+        self.removed.retain(|id| !kept.iter().any(|(other, _)| other == id));
+        self.blocked.extend(kept);
         let used: Vec<_> = self.removed.iter().copied().filter(|id| self.input.in_use.contains_key(*id)).collect();
         for id in used {
             self.removed.remove(id);
