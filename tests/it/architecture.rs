@@ -91,7 +91,7 @@ const INNER: &[(&str, Rows)] = &[
         ("gate", &["policy"]),
         ("plan", &["budget", "policy"]),
         ("record", &["gate", "previous"]),
-        ("waves", &["plan", "policy"]),
+        ("waves", &["budget", "plan", "policy"]),
         ("engine", &["gate", "plan", "policy", "previous", "record"]),
         ("planner", &["plan", "policy", "waves"]),
     ]),

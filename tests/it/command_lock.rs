@@ -161,7 +161,8 @@ fn a_withdrawn_version_that_is_locked_stays_with_its_digests() {
     let before = text(&world);
     world.upstream.catalog(|catalog| catalog.withdraw(CLOCK, "2.0.0"));
     world.run(&["sync"]).expect_code(0);
-    world.run(&["lock", "--check"]).expect_code(0);
+    world.run(&["lock", "--check"]).expect_code(3).expect_stderr("withdrawn: acme-clock-panel");
+    world.run(&["lock"]).expect_code(0);
     assert_eq!(text(&world), before);
     world.run(&["lock", "--upgrade", CLOCK]).expect_code(0);
     assert_eq!(locked(&world)[3], "us acme-clock-panel 1.2.0 asked for");
