@@ -118,7 +118,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let living = write_beside(&folder.path().join("a"), b"new", 0o600).expect("written");
         for name in [".plugport-gone", "other"] {
-            fs::write(folder.path().join(name), b"x").expect("written");
+            File::create(folder.path().join(name)).expect("made");
         }
         fs::create_dir(folder.path().join(".plugport-folder")).expect("made");
         assert_eq!(abandoned_files(folder.path()), [folder.path().join(".plugport-gone")]);
