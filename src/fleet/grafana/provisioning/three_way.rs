@@ -50,6 +50,7 @@ pub(crate) fn three_way(before: &Value, made: &Value, now: &Value) -> ThreeWay {
         }
         settings.insert(key.clone(), Value::Object(members));
     }
+    conflicts.sort_unstable();
     match (conflicts.is_empty(), is_same) {
         (false, _) => ThreeWay::Conflict(conflicts),
         (true, true) => ThreeWay::Same,
