@@ -38,7 +38,7 @@ pub(super) fn read_extra(extra: &[u8], name: &[u8], sizes: Sizes) -> Result<Size
         match kind {
             ZIP64 if zip64.replace(body).is_some() => return Err(Rule::Zip64),
             UNICODE_PATH if body.get(5..) != Some(name) => return Err(Rule::UnicodePath),
-            ASI_UNIX if asi_mode(body).is_none_or(|mode| mode & FORMAT == LINK) => return Err(Rule::Link),
+            ASI_UNIX if asi_mode(body).ok_or(Rule::Extra)? & FORMAT == LINK => return Err(Rule::Link),
             _ => {}
         }
     }

@@ -42,7 +42,7 @@ impl From<CatalogChange> for Alert {
 }
 
 impl Alert {
-    /// Returns whether the alert is about the digest of a package, and so stops that package.
+    /// Returns whether the alert is about the digest of a package, and so stops its version.
     pub(crate) fn concerns_digest(&self) -> bool {
         self.kind.parse().is_ok_and(ChangeKind::is_of_digest)
     }
