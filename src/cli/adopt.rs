@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Failure, Report, Session, Text, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, selection::connect, setup::to_document, ui};
 use crate::{
     model::{Selector, WorkspaceName},
     ops::{
@@ -50,10 +50,7 @@ impl AdoptArgs {
             Some(folder) => Selector::name(draft.with_folder(folder)?),
             None => Selector::any(&self.on).unwrap_or_else(Selector::all),
         };
-        let mut targets = Vec::new();
-        for workspace in draft.manifest().select(&selector)? {
-            targets.push((workspace.name().clone(), services.connect(workspace).await));
-        }
+        let targets = connect(session, draft.manifest().select(&selector)?).await?;
         let subjects = read_workspaces(targets).await;
         let options =
             AdoptOptions { out: self.out.clone(), force: self.force, partial: self.partial, dry_run: self.dry_run };

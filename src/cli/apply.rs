@@ -127,11 +127,10 @@ pub(super) async fn members(session: &Session, plan: &Plan) -> Result<Members, F
     let (manifest, services) = (session.manifest()?, session.services()?);
     let mut members = Members::new();
     let names: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
-    for name in names {
-        if let Ok(workspace) = manifest.workspace(name) {
-            let target = services.connect(workspace).await;
-            members.insert(name.clone(), Member { target, workspace: workspace.clone() });
-        }
+    let workspaces: Vec<_> = names.into_iter().filter_map(|name| manifest.workspace(name).ok()).collect();
+    let targets = services.connect_all(workspaces.clone()).await;
+    for (workspace, target) in workspaces.into_iter().zip(targets) {
+        members.insert(workspace.name().clone(), Member { target, workspace: workspace.clone() });
     }
     Ok(members)
 }

@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use clap::Args;
 
-use super::{Failure, Report, Session, selection::select, setup::to_document, ui};
+use super::{
+    Failure, Report, Session,
+    selection::{connect, select},
+    setup::to_document,
+    ui,
+};
 use crate::{
     lockfile::{LockChange, LockDifference},
     model::{PluginId, Selector},
@@ -40,10 +45,7 @@ pub(super) struct LockArgs {
 impl LockArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let services = session.services()?;
-        let mut targets = Vec::new();
-        for workspace in select(session, &self.on)? {
-            targets.push((workspace.name().clone(), services.connect(workspace).await));
-        }
+        let targets = connect(session, select(session, &self.on)?).await?;
         let states = read_states(targets, self.concurrency.get()).await;
         let options = LockOptions {
             upgrade: self.upgrade(),

@@ -4,7 +4,12 @@ use std::{collections::BTreeSet, fmt::Write as _, path::PathBuf};
 
 use clap::Args;
 
-use super::{Failure, Report, Session, Text, selection::select, setup::to_document, ui};
+use super::{
+    Failure, Report, Session, Text,
+    selection::{connect, select},
+    setup::to_document,
+    ui,
+};
 use crate::{
     blocking::run_blocking,
     diagnostic::Kind,
@@ -71,10 +76,7 @@ impl PlanArgs {
 /// Plans what is to be done on the workspaces that the selectors select, or on all.
 pub(super) async fn make(session: &Session, on: &[Selector], secrets: SecretArgs) -> Result<Planned, Failure> {
     let services = session.services()?;
-    let mut targets = Vec::new();
-    for workspace in select(session, on)? {
-        targets.push((workspace.name().clone(), services.connect(workspace).await));
-    }
+    let targets = connect(session, select(session, on)?).await?;
     let home = services.context.home.clone();
     let last_known = run_blocking(move || rollout::last_known(&home)).await?;
     let options = PlanOptions {

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Failure, Session};
 use crate::{
     fleet::{Target, Workspace},
-    model::{Platform, Selector},
+    model::{Platform, Selector, WorkspaceName},
 };
 
 /// Where.
@@ -42,17 +42,23 @@ impl TargetSelection {
             return Ok(vec![folder(path)]);
         }
         let workspaces = select(session, &self.on)?;
-        let mut targets = Vec::new();
-        for workspace in workspaces {
-            targets.push(session.services()?.connect(workspace).await);
-        }
-        Ok(targets)
+        Ok(session.services()?.connect_all(workspaces).await)
     }
 }
 
 /// Returns the workspaces of the manifest that any of the selectors selects; without selectors, all.
 pub(super) fn select<'a>(session: &'a Session, selectors: &[Selector]) -> Result<Vec<&'a Workspace>, Failure> {
     Ok(session.manifest()?.select(&Selector::any(selectors).unwrap_or_else(Selector::all))?)
+}
+
+/// Connects to workspaces, side by side; returned with their names, in their order.
+pub(super) async fn connect(
+    session: &Session,
+    workspaces: Vec<&Workspace>,
+) -> Result<Vec<(WorkspaceName, Target)>, Failure> {
+    let names: Vec<_> = workspaces.iter().map(|workspace| workspace.name().clone()).collect();
+    let targets = session.services()?.connect_all(workspaces).await;
+    Ok(names.into_iter().zip(targets).collect())
 }
 
 fn folder(path: &Path) -> Target {

@@ -151,7 +151,8 @@ fn row(name: &str, answer: &PingResult) -> Vec<String> {
         }
         PingResult::Server { grafana, identity } => {
             let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-            let who = identity.login.clone().or_else(|| identity.name.clone());
+            let account = || (identity.is_service_account == Some(true)).then(|| "service account".to_owned());
+            let who = identity.login.clone().or_else(|| identity.name.clone()).or_else(account);
             let may = match identity.may_install {
                 MayInstall::Yes => "yes".to_owned(),
                 MayInstall::Unknown => "unknown".to_owned(),
@@ -186,6 +187,7 @@ fn document(pong: &Pong) -> Value {
             "organisation": identity.organisation,
             "role": identity.role,
             "server_admin": identity.is_server_admin,
+            "service_account": identity.is_service_account,
             "may_install": match identity.may_install {
                 MayInstall::Yes => Value::Bool(true),
                 MayInstall::No(_) => Value::Bool(false),

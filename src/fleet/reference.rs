@@ -54,7 +54,7 @@ pub(crate) enum TokenReference {
 }
 
 /// A program that prints a secret, and what it must not see.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct CommandLine {
     /// The program and its arguments.
     words: Vec<String>,
@@ -97,6 +97,15 @@ impl SecretReference {
     /// Fetches a secret of one line: at most 64 KiB of UTF-8 without control characters, line ends at its end left out.
     pub async fn resolve(&self, environment: Environment<'_>) -> Result<Secret, ReferenceError> {
         self.accept(self.fetch(environment).await?, char::is_control)
+    }
+
+    /// Fetches a token: blanks around it and a `Bearer ` before it, as people copy it, are left out.
+    pub async fn resolve_token(&self, environment: Environment<'_>) -> Result<Secret, ReferenceError> {
+        let secret = self.resolve(environment).await?;
+        let token = secret.expose().trim_start();
+        let scheme = token.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("Bearer "));
+        let token = scheme.and_then(|scheme| token.get(scheme.len()..)).unwrap_or(token).trim();
+        self.accept(token.as_bytes().to_vec(), char::is_control)
     }
 
     /// Fetches a secret that may have several lines, like a PEM certificate or the JSON of a service account.
@@ -452,6 +461,20 @@ mod tests {
             assert!(matches!(error, ReferenceError::Content { flaw, .. } if flaw == wanted), "{error}");
             assert!(!format!("{error} {error:?}").contains("canary"));
         }
+    }
+
+    #[tokio::test]
+    async fn a_token_is_taken_as_people_copy_it_and_a_password_as_it_is() {
+        for content in ["canary", "  canary \n", "Bearer canary\n", "\u{feff}bearer  canary", " Bearer canary "] {
+            let (_file, reference) = secret_file(content.as_bytes(), 0o600);
+            assert_eq!(reference.resolve_token(&nothing).await.expect("a token").expose(), "canary", "{content:?}");
+        }
+        for content in [" ", "Bearer \n", "can\nary"] {
+            let (_file, reference) = secret_file(content.as_bytes(), 0o600);
+            assert!(reference.resolve_token(&nothing).await.is_err(), "{content:?}");
+        }
+        let (_file, reference) = secret_file(b" Bearer canary \n", 0o600);
+        assert_eq!(reference.resolve(&nothing).await.expect("a password").expose(), " Bearer canary ");
     }
 
     #[tokio::test]

@@ -5,6 +5,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
+use futures_util::{StreamExt, stream};
+
 use super::{
     Context, ContextParts,
     keys::{self, UpstreamKeys},
@@ -16,7 +18,7 @@ use crate::{
     diagnostic::Chain,
     fleet::{
         Manifest, Target, Workspace,
-        aws::AccountTokens,
+        access::RunTokens,
         manifest::{KeySource, SelectError},
     },
     home::Home,
@@ -25,6 +27,9 @@ use crate::{
     progress::Reporter,
     signature::Keyring,
 };
+
+/// How many workspaces are connected side by side.
+const CONNECTED: usize = 16;
 
 /// What the caller decides for one run, beside the manifest.
 #[derive(Debug)]
@@ -55,7 +60,7 @@ pub(crate) struct Services {
     /// The upstreams that the manifest knows, and any other by its address.
     pub sources: Sources,
     /// The tokens that this run made, to be deleted at its end.
-    pub tokens: Arc<AccountTokens>,
+    pub tokens: Arc<RunTokens>,
     environment: fn(&str) -> Option<String>,
     upstream_keys: Option<TrustedUpstream>,
 }
@@ -85,7 +90,7 @@ impl Services {
     /// Makes what a run works with. Reads the kept keys of the upstream if the manifest trusts them.
     pub(crate) fn new(manifest: &Manifest, settings: Settings) -> Result<Self, SettingsError> {
         let client = Client::new(manifest.network().clone(), settings.offline, settings.ca_certificates.as_deref())?;
-        let tokens = Arc::new(AccountTokens::new(client.clone(), settings.clock));
+        let tokens = Arc::new(RunTokens::new(client.clone(), settings.clock));
         let environment = settings.environment;
         let sources = Sources::new(client.clone(), known_sources(manifest), environment, Arc::clone(&tokens));
         let source = trusted_upstream(manifest, settings.trusted_keys.is_some())?;
@@ -135,6 +140,11 @@ impl Services {
     /// Fetches the secret of a workspace and connects to it. Sends nothing to the workspace.
     pub(crate) async fn connect(&self, workspace: &Workspace) -> Target {
         Target::connect(workspace, &self.context.client, &self.environment, &self.tokens).await
+    }
+
+    /// Connects to several workspaces side by side, since a program that prints a token may take seconds; in their order.
+    pub(crate) async fn connect_all(&self, workspaces: Vec<&Workspace>) -> Vec<Target> {
+        stream::iter(workspaces).map(|workspace| self.connect(workspace)).buffered(CONNECTED).collect().await
     }
 }
 

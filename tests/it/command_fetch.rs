@@ -352,3 +352,18 @@ fn what_a_killed_run_left_beside_its_downloads_is_swept_by_the_next() {
     assert!(left.iter().all(|path| !path.exists()));
     assert!(world.path("cache/store/partial/.plugport-living").exists(), "another process writes it");
 }
+
+#[test]
+fn of_several_platforms_those_that_exist_come_and_the_others_are_named() {
+    let world = World::new(FakeCatalog::new().publish(clock()).publish(backend()));
+    let platforms = ["--platform", "linux-amd64", "--platform", "any", "--platform", "windows-amd64"];
+    for spec in ["acme-tides-datasource@2.0.0", "acme-tides-datasource"] {
+        let document = world.json(8, &[&["fetch", spec], &platforms[..]].concat());
+        let taken: Vec<_> =
+            ["fetched", "present"].iter().flat_map(|key| document[key].as_array().expect("a list")).collect();
+        assert_eq!(taken.iter().map(|one| one["platform"].as_str()).collect::<Vec<_>>(), [Some("linux-amd64")]);
+        let failed = document["failed"].to_string();
+        assert!(failed.contains("any") && failed.contains("windows-amd64"), "{document:#}");
+    }
+    assert_eq!(world.json(0, &[&["fetch", CLOCK], &platforms[..]].concat())["failed"], json!([]));
+}

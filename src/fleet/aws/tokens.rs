@@ -21,7 +21,7 @@ const AT_ONCE: usize = 8;
 
 /// The tokens of one run.
 #[derive(Debug)]
-pub struct AccountTokens {
+pub(crate) struct AccountTokens {
     client: Client,
     clock: fn() -> Timestamp,
     #[cfg_attr(not(feature = "aws"), expect(clippy::zero_sized_map_values, reason = "nothing is ever put into it"))]
@@ -60,13 +60,13 @@ pub struct Leftover {
 
 impl AccountTokens {
     /// Returns the tokens of a run that has made none yet.
-    pub fn new(client: Client, clock: fn() -> Timestamp) -> Self {
+    pub(crate) fn new(client: Client, clock: fn() -> Timestamp) -> Self {
         Self { client, clock, regions: tokio::sync::Mutex::default(), made: Mutex::default() }
     }
 
     /// Returns a token of a service account that has at least a fifth of its life before it: the one that this run made, or
     /// a new one.
-    pub async fn token(&self, account: &ServiceAccount) -> Result<Secret, AwsError> {
+    pub(crate) async fn token(&self, account: &ServiceAccount) -> Result<Secret, AwsError> {
         if let Some(key) = self.known(account) {
             return Ok(key);
         }
@@ -78,7 +78,7 @@ impl AccountTokens {
     }
 
     /// Deletes every token that was made; returns those that stay until they expire.
-    pub async fn delete_all(&self) -> Vec<Leftover> {
+    pub(crate) async fn delete_all(&self) -> Vec<Leftover> {
         let made = std::mem::take(&mut *self.made());
         let deleted = stream::iter(made).map(|made| async move {
             let result = self.delete(&made).await;

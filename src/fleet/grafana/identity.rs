@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::wire;
 use crate::fleet::manifest::Service;
@@ -18,8 +18,10 @@ pub struct Identity {
     pub organisation: Option<String>,
     /// The role in that organisation: `Viewer`, `Editor` or `Admin`.
     pub role: Option<String>,
-    /// Whether it is a server admin, if known.
+    /// Whether it is a server admin, if known; a service account is never shown as one, and that says nothing.
     pub is_server_admin: Option<bool>,
+    /// Whether it is a service account, if known.
+    pub is_service_account: Option<bool>,
     /// Whether it may install plugins.
     pub may_install: MayInstall,
 }
@@ -72,6 +74,8 @@ impl fmt::Display for MayInstall {
 pub(super) struct IdentityAnswers {
     /// `/api/user`.
     pub(super) user: Option<Value>,
+    /// Whether `/api/user` was refused with 403: from 10.2 to 11.2 it is for users only. A 404 there says nothing.
+    pub(super) is_refused_as_user: bool,
     /// `/api/org`.
     pub(super) organisation: Option<Value>,
     /// `/api/user/orgs`.
@@ -95,15 +99,51 @@ impl IdentityAnswers {
             organisation: text(self.organisation.as_ref(), "name"),
             role: self.role().map(str::to_owned),
             is_server_admin: self.is_server_admin(),
+            is_service_account: self.is_service_account(),
             may_install: self.may_install(service),
         }
     }
 
     fn is_server_admin(&self) -> Option<bool> {
+        if self.is_service_account() == Some(true) {
+            return None;
+        }
         self.user.as_ref()?.get("isGrafanaAdmin")?.as_bool()
     }
 
+    /// From 11.3, `/api/user` answers with the account itself.
+    fn is_service_account(&self) -> Option<bool> {
+        let Some(user) = &self.user else { return self.is_refused_as_user.then_some(true) };
+        let uid = user.get("uid").and_then(Value::as_str).unwrap_or_default();
+        Some(uid.starts_with("service-account:"))
+    }
+
+    fn permissions(&self) -> Option<&Map<String, Value>> {
+        self.permissions.as_ref().and_then(Value::as_object).filter(|permissions| !permissions.is_empty())
+    }
+
     fn role(&self) -> Option<&str> {
+        self.member_role().or_else(|| self.role_by_permissions())
+    }
+
+    /// The role that holds the permissions: a service account has no organisations that could tell it.
+    fn role_by_permissions(&self) -> Option<&'static str> {
+        let permissions = self.permissions()?;
+        let holds = |names: &[&str]| names.iter().any(|name| permissions.contains_key(*name));
+        Some(if holds(&["datasources:create", "plugins:write"]) {
+            "Admin"
+        } else if holds(&["dashboards:create", "folders:create"]) {
+            "Editor"
+        } else {
+            "Viewer"
+        })
+    }
+
+    fn admin_by_permissions(&self) -> Option<&'static str> {
+        self.role_by_permissions().filter(|role| *role == "Admin")
+    }
+
+    fn member_role(&self) -> Option<&str> {
         let current = self.organisation.as_ref().and_then(|organisation| organisation.get("id"));
         let current = current.or_else(|| self.user.as_ref()?.get("orgId"))?;
         let all = self.organisations.as_ref()?.as_array()?;
@@ -128,7 +168,10 @@ impl IdentityAnswers {
         }
         let permissions = self.permissions.as_ref().and_then(Value::as_object);
         let is_permitted = permissions.map(|permissions| permissions.contains_key("plugins:install"));
-        match (service, is_permitted, self.role(), self.is_server_admin()) {
+        // On Amazon only a role that was read stops: permissions may be cut there, and the attempt shows it.
+        let role =
+            if service == Service::Amg { self.member_role().or(self.admin_by_permissions()) } else { self.role() };
+        match (service, is_permitted, role, self.is_server_admin()) {
             (_, Some(true), _, _) | (Service::Amg, _, Some("Admin"), _) | (Service::Grafana, None, _, Some(true)) => {
                 MayInstall::Yes
             }
@@ -147,6 +190,7 @@ mod tests {
 
     fn answers(permissions: Option<Value>, is_server_admin: Option<bool>, role: Option<&str>) -> IdentityAnswers {
         IdentityAnswers {
+            is_refused_as_user: false,
             user: is_server_admin.map(|admin| json!({"login": "me", "orgId": 2, "isGrafanaAdmin": admin})),
             organisation: Some(json!({"id": 2, "name": "Main Org."})),
             organisations: role.map(|role| json!([{"orgId": 1, "role": "Viewer"}, {"orgId": 2, "role": role}])),
@@ -186,6 +230,35 @@ mod tests {
         assert_eq!(told.may_install(Service::Amg), MayInstall::Yes);
         told.settings = Some(json!({"pluginAdminEnabled": false}));
         assert_eq!(told.may_install(Service::Amg), MayInstall::No(InstallObstacle::ManagementOff));
+    }
+
+    /// To 10.1 `/api/user` is 404, to 11.2 it is 403, later it answers; the organisations are empty or 403.
+    #[test]
+    fn a_service_account_has_the_role_that_its_permissions_show() {
+        let admin = json!({"plugins:write": ["plugins:*"], "datasources:create": [""], "dashboards:read": ["*"]});
+        let account = json!({"id": 0, "uid": "service-account:7", "login": "sa-1-me", "isGrafanaAdmin": false});
+        for (user, is_refused, is_account) in
+            [(None, false, None), (None, true, Some(true)), (Some(account), false, Some(true))]
+        {
+            let mut told = answers(Some(admin.clone()), None, None);
+            (told.user, told.is_refused_as_user, told.organisations) = (user, is_refused, Some(json!([])));
+            let identity = told.identity(Service::Grafana);
+            assert_eq!((identity.role.as_deref(), identity.is_service_account), (Some("Admin"), is_account));
+            assert_eq!(identity.may_install, MayInstall::No(InstallObstacle::NoPermission));
+            assert_eq!((told.may_install(Service::Amg), identity.is_server_admin), (MayInstall::Yes, None));
+            told.permissions = Some(json!({"plugins:install": [""]}));
+            assert_eq!(told.may_install(Service::Grafana), MayInstall::Yes);
+            // Without permissions nothing says no: the attempt shows it.
+            told.permissions = None;
+            assert_eq!(
+                [Service::Amg, Service::Grafana].map(|service| told.may_install(service)),
+                [MayInstall::Unknown; 2]
+            );
+        }
+        let role = |permissions| answers(Some(permissions), None, None).identity(Service::Grafana).role;
+        assert_eq!(role(json!({"dashboards:create": ["*"]})).as_deref(), Some("Editor"));
+        assert_eq!(role(json!({"dashboards:read": ["*"]})).as_deref(), Some("Viewer"));
+        assert_eq!(role(json!({})), None);
     }
 
     #[test]

@@ -148,7 +148,11 @@ impl Grafana {
 
     /// Reads everything that describes the token, once.
     async fn identity_answers(&self) -> Result<IdentityAnswers, WorkspaceError> {
-        let user = self.get_optional("user", &["api", "user"]).await?;
+        let (user, is_refused_as_user) = match self.get("user", &["api", "user"], &[]).await {
+            Ok(user) => (Some(user), false),
+            Err(error) if error.is_not_offered() || error.status() == Some(500) => (None, error.status() == Some(403)),
+            Err(error) => return Err(error),
+        };
         // Every valid token may read its organisation: a refusal here is a refusal of the token.
         let organisation = match self.get("organisation", &["api", "org"], &[]).await {
             Ok(organisation) => Some(organisation),
@@ -161,6 +165,7 @@ impl Grafana {
             permissions: self.get_optional("permissions", &["api", "access-control", "user", "permissions"]).await?,
             settings: self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?,
             user,
+            is_refused_as_user,
             organisation,
         })
     }

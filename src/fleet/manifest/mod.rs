@@ -665,6 +665,22 @@ settle-timeout = "1m"
     }
 
     #[test]
+    fn the_quota_is_a_key_and_amazon_has_one_of_its_own() {
+        let quota = |lines: &str| {
+            let text = format!("[[workspace]]\nname = \"a\"\n{lines}");
+            Manifest::parse(&text, Path::new("plugport.toml")).map(|manifest| manifest.workspaces()[0].quota())
+        };
+        let server =
+            |kind: &str| format!("kind = \"{kind}\"\nurl = \"https://g.example\"\ntoken = {{ env = \"T\" }}\n");
+        assert_eq!(quota(&server("amg")).expect("sound"), Some(50));
+        assert_eq!(quota(&format!("{}quota = 80\n", server("amg"))).expect("sound"), Some(80));
+        assert_eq!(quota(&server("grafana")).expect("sound"), None);
+        assert_eq!(quota(&format!("{}quota = 3\n", server("grafana"))).expect("sound"), Some(3));
+        assert!(quota(&format!("{}quota = 0\n", server("amg"))).is_err());
+        assert!(quota("kind = \"directory\"\npath = \"p\"\nquota = 3\n").is_err());
+    }
+
+    #[test]
     fn workspaces_of_one_account_are_known_by_their_region_unless_an_account_is_told() {
         let account = |lines: &str| {
             let text = format!("[[workspace]]\nname = \"a\"\ntoken = {{ env = \"T\" }}\n{lines}");

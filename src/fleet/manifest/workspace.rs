@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    num::NonZeroUsize,
     path::{Component, Path, PathBuf},
 };
 
@@ -18,6 +19,9 @@ use crate::{
     model::{GrafanaVersion, Platform, Selector, WorkspaceName},
     net::parse_address,
 };
+
+/// The number of plugins that Amazon Managed Grafana allows beyond its default ones; it can be raised there.
+const AMAZON_QUOTA: usize = 50;
 
 /// Who runs the Grafana behind an address.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,6 +78,7 @@ pub struct Workspace {
     labels: BTreeMap<String, String>,
     platform: Platform,
     account: Option<String>,
+    quota: Option<NonZeroUsize>,
     endpoint: Endpoint,
 }
 
@@ -106,6 +111,12 @@ impl Workspace {
             Endpoint::Server { service: Service::Amg, url, .. } => Some(amazon_account(url)),
             _ => None,
         }
+    }
+
+    /// Returns how many plugins may be installed there: the number in the manifest, for `amg` else Amazon's.
+    pub fn quota(&self) -> Option<usize> {
+        let quota = self.quota.map(NonZeroUsize::get);
+        quota.or_else(|| (self.kind() == WorkspaceKind::Amg).then_some(AMAZON_QUOTA))
     }
 
     /// Returns the reference to the secret; `None` for folders.
@@ -171,6 +182,9 @@ pub(super) struct RawWorkspace {
     /// Workspaces with the same account share one rate limit: a 429 of one slows all of them down. Without it: for
     /// `amg` the AWS region in the address.
     account: Option<String>,
+    /// How many plugins may be installed there, beyond those that it comes with; not for `directory`. Without it: 50
+    /// for `amg`, else no limit.
+    quota: Option<NonZeroUsize>,
     /// The version of the Grafana that uses the folder; only for `directory`.
     grafana: Option<GrafanaVersion>,
 }
@@ -188,7 +202,8 @@ impl RawWorkspace {
             WorkspaceKind::Directory => (self.directory(folder)?, Platform::host()),
         };
         let platform = self.platform.unwrap_or(platform);
-        Ok(Workspace { name: self.name, labels: self.labels, platform, account: self.account, endpoint })
+        let Self { name, labels, account, quota, .. } = self;
+        Ok(Workspace { name, labels, platform, account, quota, endpoint })
     }
 
     fn refuse_unfit(&self) -> Result<(), RuleError> {
@@ -200,6 +215,7 @@ impl RawWorkspace {
             ("token", self.token.is_some() && is_directory),
             ("allow-http", self.allow_http.is_some() && is_directory),
             ("account", self.account.is_some() && is_directory),
+            ("quota", self.quota.is_some() && is_directory),
             ("user", self.user.is_some() && self.kind != WorkspaceKind::Grafana),
             ("password", self.password.is_some() && self.kind != WorkspaceKind::Grafana),
         ];

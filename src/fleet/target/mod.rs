@@ -26,7 +26,10 @@ pub(crate) use snapshot::{InstalledPlugin, SignatureState, Snapshot, TargetError
 
 use self::folder::DirectoryTarget;
 use super::{
-    Environment, Grafana, Workspace, access::AccessError, aws::AccountTokens, grafana::Reach, manifest::Endpoint,
+    Environment, Grafana, Workspace,
+    access::{AccessError, RunTokens},
+    grafana::Reach,
+    manifest::Endpoint,
     settle::Outcome,
 };
 use crate::{
@@ -84,7 +87,7 @@ impl Target {
         workspace: &Workspace,
         client: &Client,
         environment: Environment<'_>,
-        tokens: &AccountTokens,
+        tokens: &RunTokens,
     ) -> Self {
         let connection = match workspace.endpoint() {
             Endpoint::Directory { path, grafana } => {

@@ -8,8 +8,8 @@ use std::collections::HashSet;
 use super::{FetchFailure, FetchOptions, FetchRequest, wanted::PackageToFetch};
 use crate::{
     index::{Index, IndexError, StoredRelease},
-    model::{PluginId, PluginSpec},
-    ops::candidates,
+    model::{Platform, PluginId, PluginSpec},
+    ops::candidates::{self, LookupError},
     resolver::{self, Candidate, Surroundings},
     verifier::VerifyError,
 };
@@ -48,7 +48,7 @@ impl Selection {
     pub(super) fn add_spec(&mut self, index: &Index, spec: &PluginSpec, options: &FetchOptions) {
         let chosen = match candidates::choose_for_use(index, spec, &options.surroundings) {
             Ok(chosen) => chosen,
-            Err(error) => return self.failed.push(FetchFailure::for_plugin(&spec.id, error.into())),
+            Err(error) => return self.add_apart(index, spec, options, error),
         };
         let wanted = PackageToFetch::from_release(&chosen.plugin, &chosen.release, &options.surroundings.platforms);
         if wanted.is_empty() {
@@ -57,6 +57,30 @@ impl Selection {
             self.failed.push(FetchFailure::for_plugin(&spec.id, error.into()));
         }
         self.wanted.extend(wanted);
+    }
+
+    /// Adds what there is for each platform, where no version has packages for all of them; the others fail.
+    fn add_apart(&mut self, index: &Index, spec: &PluginSpec, options: &FetchOptions, error: LookupError) {
+        let surroundings =
+            |platform: &Platform| Surroundings { platforms: vec![platform.clone()], ..options.surroundings.clone() };
+        let platforms = &options.surroundings.platforms;
+        let apart: Vec<_> = platforms
+            .iter()
+            .map(|platform| (platform, candidates::choose_for_use(index, spec, &surroundings(platform))))
+            .collect();
+        if platforms.len() < 2 || apart.iter().all(|(_, chosen)| chosen.is_err()) {
+            return self.failed.push(FetchFailure::for_plugin(&spec.id, error.into()));
+        }
+        for (platform, chosen) in apart {
+            match chosen {
+                Ok(chosen) => {
+                    let wanted =
+                        PackageToFetch::from_release(&chosen.plugin, &chosen.release, std::slice::from_ref(platform));
+                    self.wanted.extend(wanted);
+                }
+                Err(error) => self.failed.push(FetchFailure::for_plugin(&spec.id, error.into())),
+            }
+        }
     }
 
     /// Adds the packages of the newest versions, for those of the platforms that have one.

@@ -47,9 +47,6 @@ use crate::{
     },
 };
 
-/// How many plugins an Amazon Managed Grafana workspace may have besides those that it preinstalls (protocol page 7).
-const AMAZON_QUOTA: usize = 50;
-
 /// How to plan.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PlanOptions {
@@ -238,7 +235,7 @@ impl PlanInputs {
             name: name.clone(),
             platform,
             is_server: workspace.kind() != WorkspaceKind::Directory,
-            quota: (workspace.kind() == WorkspaceKind::Amg).then_some(AMAZON_QUOTA),
+            quota: workspace.quota(),
             asked,
             locked,
             known,
