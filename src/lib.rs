@@ -169,10 +169,10 @@ pub mod exposed {
     }
     pub mod rollout {
         pub use crate::rollout::{
-            Base, CallWindow, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand,
-            FailureBudget, Fault, Gate, HealthCheck, JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId,
-            PlanSummary, PlannedChange, PlannedWorkspace, PluginSeen, Probe, Record, Rollback, Rollout, StepResult,
-            Task, TaskResult, WavePlan,
+            Base, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand, FailureBudget, Fault,
+            Gate, HealthCheck, JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId, PlanSummary,
+            PlannedChange, PlannedWorkspace, PluginSeen, Probe, Record, Rollback, Rollout, StepResult, Task,
+            TaskResult, WavePlan,
         };
     }
     pub mod signature {

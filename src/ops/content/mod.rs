@@ -109,6 +109,9 @@ impl ContentFault {
     fn cause(&self) -> Cause {
         match self {
             Self::Change(ContentError::Drifted { .. }) => Cause::Drift,
+            // Grafana's own failure is the end of it; without an answer, or with a proxy's, it may still take effect.
+            Self::Change(ContentError::Fruitless { status, .. }) if *status != Some(500) => Cause::NoAnswer,
+            Self::Change(ContentError::NoEffect { .. }) => Cause::NoAnswer,
             Self::Change(error) => match (error.status(), error.kind()) {
                 (Some(401), _) => Cause::Token,
                 (_, Kind::Network | Kind::Unknown) => Cause::Network,

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     fleet::settle::OpenCall,
     model::{Timestamp, WorkspaceName},
-    rollout::{CallWindow, Engine, EngineCommand, JournalEntry, Record, Task, TaskResult},
+    rollout::{Engine, EngineCommand, JournalEntry, Record, Task, TaskResult},
 };
 
 /// A task that has ended.
@@ -178,22 +178,20 @@ impl<'a> Driver<'a> {
             rollback: step.and_then(|step| self.engine.rollback(workspace, step)),
             former: step.and_then(|step| self.engine.former(workspace, step)),
             baseline: self.engine.baseline(workspace).filter(|_| task == Task::Gate).cloned(),
-            open_call: step.and_then(|step| self.open_call(workspace, task, step)).unwrap_or_default(),
+            open_call: step.map(|step| self.open_call(workspace, task, step)).unwrap_or_default(),
             is_last_look: self.engine.is_last_look(workspace, task),
         }
     }
 
     /// Returns the call of a step that may still be at work: for as long as a call may last after nothing more was sent.
-    fn open_call(&self, workspace: &WorkspaceName, task: Task, step: usize) -> Option<OpenCall> {
+    fn open_call(&self, workspace: &WorkspaceName, task: Task, step: usize) -> OpenCall {
         let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_look(workspace, task);
-        let Some(CallWindow { begun, left }) = self.engine.open_call(workspace, step) else {
-            return Some(OpenCall { remaining: Duration::ZERO, is_earlier });
-        };
-        let runner = self.runners.get(workspace)?;
-        let sent_by = left.min(after(begun, runner.longest_change()));
-        let closed = after(sent_by, self.setting.context.client.settings().change_timeout);
+        let closed = self
+            .engine
+            .open_call(workspace, step)
+            .map_or(self.now(), |left| after(left, self.setting.context.client.settings().change_timeout));
         let remaining = closed.as_milliseconds().saturating_sub(self.now().as_milliseconds());
-        Some(OpenCall { remaining: Duration::from_millis(u64::try_from(remaining).unwrap_or(0)), is_earlier })
+        OpenCall { remaining: Duration::from_millis(u64::try_from(remaining).unwrap_or(0)), is_earlier }
     }
 
     fn begin(&mut self, workspace: WorkspaceName, task: Task, input: TaskInput) -> Result<(), RolloutError> {

@@ -7,7 +7,7 @@
 use super::{
     Engine, Phase,
     site::{SiteState, Stage},
-    step::{CallWindow, StepProgress, StepRef, StepState},
+    step::{StepProgress, StepRef, StepState},
 };
 use crate::{
     model::Change,
@@ -29,10 +29,11 @@ impl StepProgress {
         self.begun_at.is_some() && !is_hold && is_settled && !self.is_looked_at && self.looks < MOST_LOOKS
     }
 
-    /// Takes in a result: it is to be looked at later, and a call whose effect was found is at work no more.
+    /// Takes in a result: it is to be looked at later, and a call whose effect was found, or whose time has
+    /// passed, is at work no more.
     pub(super) fn settled(&mut self, result: &TaskResult, is_settling: bool) {
         self.is_looked_at = false;
-        if is_settling && matches!(result, TaskResult::Done { .. }) {
+        if is_settling && matches!(result, TaskResult::Done { .. } | TaskResult::NotDone) {
             self.open_call = None;
         }
     }
@@ -40,7 +41,6 @@ impl StepProgress {
     /// Takes in what a look found.
     fn looked(&mut self, result: &TaskResult) {
         self.looks += 1;
-        self.is_looked_at = true;
         match (result, &self.state) {
             // A late effect: it is rolled back once more.
             (TaskResult::NotDone | TaskResult::Damaged { .. }, StepState::RolledBack(effect)) => {
@@ -64,6 +64,8 @@ impl StepProgress {
         if let TaskResult::Done { note: Some(note), .. } = result {
             self.note = Some(note.clone());
         }
+        self.settled(result, true);
+        self.is_looked_at = true;
     }
 }
 
@@ -104,8 +106,9 @@ impl SiteState {
 }
 
 impl Engine {
-    /// Returns whether a call of a step may still be at work: what the time is in which it was sent.
-    pub fn open_call(&self, workspace: &crate::model::WorkspaceName, step: usize) -> Option<CallWindow> {
+    /// Returns since when nothing more was sent of a step whose call may still be at work: its task had ended, or its process
+    /// was gone when the rollout was resumed.
+    pub fn open_call(&self, workspace: &crate::model::WorkspaceName, step: usize) -> Option<Timestamp> {
         self.site(workspace)?.steps.get(step)?.open_call
     }
 

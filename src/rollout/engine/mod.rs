@@ -21,7 +21,6 @@ pub(crate) use error::EngineError;
 pub use report::StepResult;
 pub(crate) use report::{WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
-pub use step::CallWindow;
 
 use super::{Ending, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};
 use crate::model::{Change, Presence, Timestamp, WorkspaceName};

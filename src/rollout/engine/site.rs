@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{
     after,
-    step::{CallWindow, StepProgress, StepRef, StepState, rollback_order},
+    step::{StepProgress, StepRef, StepState, rollback_order},
 };
 use crate::{
     model::{Change, PluginId, Timestamp, WorkspaceName},
@@ -259,6 +259,10 @@ impl SiteState {
     /// The rollout was left and is taken up again: what was under way is in doubt, and gates begin anew.
     pub(super) fn resume(&mut self, at: Timestamp) {
         self.locked_out = None;
+        // The clocks of two runs need not agree: the time of a call that is still open begins anew.
+        for open in self.steps.iter_mut().filter_map(|step| step.open_call.as_mut()) {
+            *open = at;
+        }
         self.skipped = None;
         if let Some(task) = self.task.take()
             && let Some(step) = task.step()
@@ -274,8 +278,7 @@ impl SiteState {
     /// The call of a task may still be at work on the server.
     fn leave_open(&mut self, task: Task, at: Timestamp) {
         if let Task::Forward { step } | Task::Back { step } = task {
-            let progress = &mut self.steps[step];
-            progress.open_call = progress.begun_at.map(|begun| CallWindow { begun, left: at });
+            self.steps[step].open_call = Some(at);
         }
     }
 

@@ -5,15 +5,6 @@ use crate::{
     rollout::{Cause, Fault, PreviousState, Task, TaskResult},
 };
 
-/// The time in which a call of this rollout was sent whose effect was not seen.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct CallWindow {
-    /// When its task was begun.
-    pub begun: Timestamp,
-    /// When nothing more was sent: its task had ended, or its process was gone.
-    pub left: Timestamp,
-}
-
 /// A step of the plan, and what became of it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct StepProgress {
@@ -28,8 +19,8 @@ pub(super) struct StepProgress {
     pub(super) note: Option<String>,
     /// When it was last begun to be carried out or rolled back.
     pub(super) begun_at: Option<Timestamp>,
-    /// A call whose effect was not seen: it may still come.
-    pub(super) open_call: Option<CallWindow>,
+    /// When a call was sent at the latest whose effect was not seen: it may still come.
+    pub(super) open_call: Option<Timestamp>,
     /// Whether it was read once more since it was rolled back.
     pub(super) is_looked_at: bool,
     /// How often it was.

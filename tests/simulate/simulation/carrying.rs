@@ -8,7 +8,7 @@ use std::{
 use plugport::exposed::{
     fleet::settle::{Confirmation, Event as Answer, OpenCall, ServerPluginState},
     model::{Presence, Timestamp, WorkspaceName},
-    rollout::{CallWindow, Cause, Gate, Observation, Probe, Record, Task, TaskResult},
+    rollout::{Cause, Gate, Observation, Probe, Record, Task, TaskResult},
 };
 
 use super::{Event, Flow, Simulation};
@@ -19,8 +19,6 @@ use crate::{
     world::{Heard, LATEST_EFFECT, PATIENCE, Time, wanted_of},
 };
 
-/// How long a whole change may last until its last call is sent: pauses, readings and tries included.
-const CHANGE_LASTS: Time = 300_000;
 /// How long a call may be at work.
 const CALL_LASTS: Time = PATIENCE + LATEST_EFFECT;
 impl Simulation {
@@ -58,9 +56,8 @@ impl Simulation {
 
     /// Returns the call that may still be at work, as the driver of rollouts finds it.
     fn open_call(&self, workspace: &WorkspaceName, task: Task) -> Option<OpenCall> {
-        let CallWindow { begun, left } = self.engine.open_call(workspace, task.step()?)?;
-        let sent_by = left.as_milliseconds().min(begun.as_milliseconds() + CHANGE_LASTS);
-        let remaining = (sent_by + CALL_LASTS - self.now).max(0);
+        let left = self.engine.open_call(workspace, task.step()?)?;
+        let remaining = (left.as_milliseconds() + CALL_LASTS - self.clock().as_milliseconds()).max(0);
         let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_look(workspace, task);
         Some(OpenCall { remaining: Duration::from_millis(remaining.unsigned_abs()), is_earlier })
     }

@@ -237,7 +237,7 @@ impl TaskRunner {
     }
 
     /// Returns the longest that a change may take, with what is read of it: after that it is given up.
-    pub(super) fn longest_change(&self) -> Duration {
+    fn longest_change(&self) -> Duration {
         let settings = self.context.client.settings();
         let changing = settings.change_timeout.saturating_add(settings.settle_timeout.saturating_mul(2));
         // A plugin whose files are those of another version is removed and installed besides.
