@@ -171,8 +171,8 @@ pub mod exposed {
         pub use crate::rollout::{
             Base, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand, FailureBudget, Fault,
             Gate, HealthCheck, JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId, PlanSummary,
-            PlannedChange, PlannedWorkspace, PluginSeen, Probe, Record, Rollback, Rollout, StepResult, Task,
-            TaskResult, WavePlan,
+            PlannedChange, PlannedWorkspace, PluginSeen, PreviousState, Probe, Record, Rollback, Rollout, StepResult,
+            Task, TaskResult, WavePlan,
         };
     }
     pub mod signature {

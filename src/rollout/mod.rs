@@ -24,5 +24,5 @@ pub use plan::{
 pub(crate) use plan::{Blocked, PlannedPackage, Step, Unmanaged, Warning};
 pub use policy::{HealthCheck, OnFailure, Rollout};
 pub(crate) use policy::{Wave, WaveMembers};
-pub(crate) use previous::PreviousState;
+pub use previous::PreviousState;
 pub use record::{Cause, Ending, Fault, JournalEntry, Record, Task, TaskResult};

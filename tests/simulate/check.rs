@@ -8,7 +8,7 @@ use plugport::exposed::{
 };
 
 use crate::{
-    scene::{PLUGINS, Scene, StepScene, THEIRS, name, place_of, site_of, version},
+    scene::{PLACES, Scene, StepScene, THEIRS, name, place_of, site_of, version},
     task::Aim,
     world::{Cell, Time, Truth, Who, World},
 };
@@ -43,7 +43,7 @@ struct Site {
     /// Whether a step was begun.
     is_begun: bool,
     /// When each plugin was read first in its task, and last.
-    reads: [(Time, Time); PLUGINS],
+    reads: [(Time, Time); PLACES],
 }
 
 /// The checks, with what they remember.
@@ -152,6 +152,11 @@ impl Check {
             TaskResult::Damaged { fault, .. } => {
                 *mark = Mark { is_done: true, is_unknown: false, is_open: is_open || has_no_answer(fault) };
             }
+            // Nobody can tell a late effect from somebody else's doing, if it is what the plan puts there.
+            TaskResult::NotDone if is_back && !mark.is_unknown => {
+                *mark = Mark { is_done: true, is_unknown: false, is_open };
+                mine.left.insert(step);
+            }
             TaskResult::NotDone => *mark = Mark { is_done: is_back, is_unknown: false, is_open },
             // A look that cannot be made tells nothing of what was read before.
             TaskResult::Unknown(_) if is_reading && !mark.is_unknown && !mark.is_open => {}
@@ -250,10 +255,11 @@ impl Check {
             format!("it ends as {ending:?}, unknown: {has_unknown}")
         })?;
         let results = engine.results();
-        let mut results = results.iter();
+        let (mut plugins, mut contents): (Vec<_>, Vec<_>) = results.iter().rev().partition(|one| one.content.is_none());
         for (place, site) in scene.sites.iter().enumerate() {
             for (step, scene) in site.steps.iter().enumerate() {
-                let Some(result) = results.next() else { return Err(Violation("a step without a result".to_owned())) };
+                let results = if scene.is_content() { &mut contents } else { &mut plugins };
+                let Some(result) = results.pop() else { return Err(Violation("a step without a result".to_owned())) };
                 let mark = self.sites[place].marks[step];
                 let cell = &world.sites[place].cells[scene.plugin];
                 let start = site.start[scene.plugin];
@@ -283,7 +289,8 @@ impl Check {
         if cell.by == Who::Them {
             return true;
         }
-        let is_as_planned = cell.truth.version().is_some() == step.to.is_some()
+        let is_as_planned = cell.other_files.is_none()
+            && cell.truth.version().is_some() == step.to.is_some()
             && (same(step.to, cell.truth) || matches!(cell.truth, Truth::Broken(found) if Some(found) == step.to));
         let may_be_moved = cell.by == Who::Along && ending != Ending::Done;
         match result.outcome {
@@ -389,7 +396,12 @@ fn same(wanted: Option<u8>, truth: Truth) -> bool {
 fn not_as_before(scene: &Scene, world: &World) -> Option<String> {
     scene.sites.iter().zip(&world.sites).enumerate().find_map(|(place, (scene, site))| {
         let mut cells = scene.start.iter().zip(&site.cells).enumerate();
-        let is_other = |start: &Truth, cell: &Cell| cell.by != Who::Them && start.version() != cell.truth.version();
+        let is_other = |start: &Truth, cell: &Cell| {
+            // A call that is overtaken by somebody else is left alone, whatever comes of it.
+            !cell.was_theirs
+                && cell.by != Who::Them
+                && (start.version() != cell.truth.version() || cell.other_files.is_some())
+        };
         let (plugin, (start, cell)) = cells.find(|(_, (start, cell))| is_other(start, cell))?;
         Some(format!("plugin {plugin} of {} was {start:?} and is {cell:?}", name(place)))
     })

@@ -11,8 +11,8 @@ use fastrand::Rng;
 use plugport::exposed::{
     model::{Change, Platform, PluginId, PluginVersion, Timestamp, WorkspaceName},
     rollout::{
-        Base, FailureBudget, HealthCheck, OnFailure, Plan, PlanId, PlanSummary, PlannedChange, PlannedWorkspace,
-        Rollout, WavePlan,
+        Base, Content, ContentItem, FailureBudget, HealthCheck, OnFailure, Plan, PlanId, PlanSummary, PlannedChange,
+        PlannedWorkspace, Rollout, WavePlan,
     },
 };
 
@@ -20,6 +20,8 @@ use crate::world::Truth;
 
 /// How many plugins there are.
 pub(crate) const PLUGINS: usize = 6;
+/// How many things can be changed on a workspace: after the plugins come data sources.
+pub(crate) const PLACES: usize = PLUGINS + 2;
 /// The version that somebody else installs.
 pub(crate) const THEIRS: u8 = 3;
 /// The version that comes along with another plugin: the newest, on servers since 12.
@@ -28,6 +30,9 @@ pub(crate) const ALONG: u8 = 4;
 pub(crate) const WRITTEN: u8 = 6;
 /// From this seed on there are servers before 12; seeds below it are drawn as they were before these were simulated.
 const FIRST_WITH_OLD_SERVERS: u64 = 6_000;
+/// From this seed on there are data sources, effects that come later than any reading, files that differ from what a server
+/// shows, baselines that are lost, and clocks that jump; but seeds that failed once stay as they were.
+const FIRST_WITH_EXTRAS: u64 = 2_000;
 /// The same release as the first version, told in another way.
 const SAME_AS_FIRST: u8 = 5;
 
@@ -76,8 +81,12 @@ pub(crate) struct Scene {
 /// A workspace before the rollout.
 #[derive(Debug)]
 pub(crate) struct SiteScene {
-    pub(crate) start: [Truth; PLUGINS],
+    pub(crate) start: [Truth; PLACES],
     pub(crate) steps: Vec<StepScene>,
+    /// Whether it carries out one call for a plugin at a time, and answers another at once: servers since 11.2.
+    pub(crate) is_guarded: bool,
+    /// Whether it unpacks what comes along over an installed plugin without loading it: servers before 11.2.
+    pub(crate) overwrites: bool,
     pub(crate) brings: Option<Brings>,
     pub(crate) account: Option<usize>,
     pub(crate) wave: usize,
@@ -102,12 +111,28 @@ pub(crate) struct StepScene {
     pub(crate) brought_by: Option<usize>,
 }
 
+/// Returns whether a seed has what came later.
+pub(crate) fn has_extras(seed: u64) -> bool {
+    seed >= FIRST_WITH_EXTRAS && !crate::REGRESSIONS.iter().any(|(known, _)| *known == seed)
+}
+
+impl StepScene {
+    /// Returns whether it changes a data source, and no plugin.
+    pub(crate) fn is_content(&self) -> bool {
+        self.plugin >= PLUGINS
+    }
+}
+
 impl Scene {
     /// Draws a scene.
     pub(crate) fn draw(rng: &mut Rng, seed: u64) -> Self {
         let has_old_servers = seed >= FIRST_WITH_OLD_SERVERS;
         let count = if rng.u8(..8) == 0 { rng.usize(1..=30) } else { rng.usize(1..=10) };
         let mut sites: Vec<SiteScene> = (0..count).map(|_| SiteScene::draw(rng, has_old_servers)).collect();
+        let mut extras = Rng::with_seed(seed ^ 0x5eed);
+        for site in sites.iter_mut().filter(|_| has_extras(seed)) {
+            site.draw_extras(&mut extras);
+        }
         let waves = draw_waves(rng, &mut sites);
         let mut plan = Plan {
             plan_id: PlanId::default(),
@@ -134,7 +159,7 @@ impl SiteScene {
     fn draw(rng: &mut Rng, may_be_old: bool) -> Self {
         let mut places: [usize; PLUGINS] = std::array::from_fn(|place| place);
         rng.shuffle(&mut places);
-        let mut start = [Truth::Absent; PLUGINS];
+        let mut start = [Truth::Absent; PLACES];
         let mut steps: Vec<StepScene> = Vec::new();
         for &plugin in places.iter().take(rng.usize(1..=4)) {
             let (verb, before, to) = draw_step(rng);
@@ -148,19 +173,48 @@ impl SiteScene {
             _ => None,
         };
         let account = (rng.u8(..3) == 0).then(|| rng.usize(..2));
-        Self { start, steps, brings, account, wave: 0 }
+        Self { start, steps, is_guarded: false, overwrites: false, brings, account, wave: 0 }
+    }
+
+    /// Draws data sources, which come after all plugins, and which kind of server it is.
+    fn draw_extras(&mut self, rng: &mut Rng) {
+        for plugin in PLUGINS..PLUGINS + rng.usize(..3) {
+            let (before, to) = match rng.u8(..4) {
+                0 => (Truth::Loaded(0), None),
+                1 => (Truth::Absent, Some(rng.u8(..3))),
+                _ => (Truth::Loaded(0), Some(rng.u8(1..3))),
+            };
+            self.start[plugin] = before;
+            let verb = if to.is_some() { Change::Upgrade } else { Change::Uninstall };
+            self.steps.push(StepScene { plugin, to, verb, brought_by: None });
+        }
+        self.is_guarded = rng.bool();
+        self.overwrites = !self.is_guarded && self.brings.is_some_and(|brings| brings.version == WRITTEN);
     }
 
     fn describe(&self, rng: &mut Rng, place: usize, plan: &mut Plan) {
         let name = name(place);
         let told = |truth: Truth| truth.version().map(|place| Some(version(place).clone()));
         let mut plugins = BTreeMap::new();
-        for (place, truth) in self.start.iter().enumerate() {
+        for (place, truth) in self.start[..PLUGINS].iter().enumerate() {
             if let Some(version) = told(*truth) {
                 plugins.insert(plugin(place).clone(), version);
             }
         }
-        for step in &self.steps {
+        for step in self.steps.iter().filter(|step| step.is_content()) {
+            let uid = format!("source-{}", step.plugin);
+            let item = match step.to {
+                None => ContentItem::NoDataSource { uid },
+                Some(to) => ContentItem::DataSource {
+                    name: uid.clone(),
+                    uid,
+                    settings: serde_json::json!({ "version": to }),
+                    secrets: Vec::new(),
+                },
+            };
+            plan.content.push(Content { workspace: name.clone(), plugin: plugin(0).clone(), item });
+        }
+        for step in self.steps.iter().filter(|step| !step.is_content()) {
             let mut from = self.start[step.plugin].version();
             let is_told_otherwise = from == Some(SAME_AS_FIRST) || (step.verb == Change::Upgrade && rng.u8(..6) == 0);
             if is_told_otherwise {
@@ -197,7 +251,7 @@ fn draw_step(rng: &mut Rng) -> (Change, Truth, Option<u8>) {
 }
 
 /// A plugin that comes along with the first one that is installed, and is held where it should be (W32).
-fn hold(rng: &mut Rng, start: &mut [Truth; PLUGINS], steps: &mut Vec<StepScene>, held: usize) -> Option<Brings> {
+fn hold(rng: &mut Rng, start: &mut [Truth; PLACES], steps: &mut Vec<StepScene>, held: usize) -> Option<Brings> {
     let bringing = steps.iter().position(|step| step.to.is_some())?;
     let bringer = steps[bringing].plugin;
     start[held] = Truth::Loaded(0);
@@ -212,7 +266,7 @@ fn hold(rng: &mut Rng, start: &mut [Truth; PLUGINS], steps: &mut Vec<StepScene>,
 }
 
 /// A plugin that comes along with one that is installed, and is changed after it.
-fn follow(rng: &mut Rng, start: &mut [Truth; PLUGINS], steps: &mut Vec<StepScene>, brought: usize) -> Option<Brings> {
+fn follow(rng: &mut Rng, start: &mut [Truth; PLACES], steps: &mut Vec<StepScene>, brought: usize) -> Option<Brings> {
     let bringing = steps.iter().position(|step| step.to.is_some())?;
     let bringer = steps[bringing].plugin;
     let (verb, before, to) = match rng.u8(..3) {

@@ -48,6 +48,8 @@ pub(crate) struct Summary {
     /// How often each row came up, and in how many runs.
     rows: [(u64, u64); 32],
     totals: Totals,
+    /// Effects later than all readings, files that differ, looks without an answer.
+    extras: (u64, u64, u64),
 }
 
 impl Summary {
@@ -57,6 +59,7 @@ impl Summary {
             sum.1 += u64::from(*came > 0);
         }
         self.totals.add(&run.totals);
+        self.add_extras((run.world.latest_effects, run.world.differences, run.world.silences));
     }
 
     pub(crate) fn merge(&mut self, other: &Self) {
@@ -65,6 +68,13 @@ impl Summary {
             sum.1 += came.1;
         }
         self.totals.add(&other.totals);
+        self.add_extras(other.extras);
+    }
+
+    fn add_extras(&mut self, (latest, differences, silences): (u64, u64, u64)) {
+        self.extras.0 += latest;
+        self.extras.1 += differences;
+        self.extras.2 += silences;
     }
 
     pub(crate) fn print(&self, count: u64, regressions: usize, took: Duration) {
@@ -78,6 +88,12 @@ impl Summary {
         }
         let endings = ENDINGS.iter().zip(self.totals.endings).map(|(name, count)| format!("{name} {count}"));
         println!("endings: {}", endings.collect::<Vec<_>>().join(", "));
+        let (latest, differences, silences) = self.extras;
+        let Totals { contents, jumps, .. } = self.totals;
+        println!(
+            "{contents} data sources, {latest} effects later than all readings, {differences} files that differ, {silences} \
+             looks without an answer, {jumps} clocks that jumped"
+        );
         let Totals { kills, aborts, undos, pauses, entries, steps, .. } = self.totals;
         println!("{steps} steps, {entries} entries, {kills} kills, {aborts} aborts, {pauses} pauses, {undos} undos");
         let rate = count * 1000 / u64::try_from(took.as_millis()).unwrap_or(u64::MAX).max(1);
@@ -96,6 +112,8 @@ impl Totals {
         self.pauses += other.pauses;
         self.entries += other.entries;
         self.steps += other.steps;
+        self.jumps += other.jumps;
+        self.contents += other.contents;
         for (sum, count) in self.endings.iter_mut().zip(other.endings) {
             *sum += count;
         }

@@ -73,6 +73,8 @@ pub(in crate::fleet) struct Settled {
     pub(in crate::fleet) before: ServerPluginState,
     /// What the last reading showed; `None` if it failed. After a failed upgrade the old version may be gone.
     pub(in crate::fleet) after: Option<ServerPluginState>,
+    /// Whether a request may still take effect if the change failed.
+    pub(in crate::fleet) may_be_late: bool,
     /// The last error of a request.
     pub(in crate::fleet) last_error: Option<WorkspaceError>,
 }
@@ -235,7 +237,8 @@ impl Grafana {
                 NextStep::ReadBack(pause) => self.read_after(pause, id).await,
                 NextStep::Finish(outcome) => {
                     tracing::debug!(plugin = %id, ?outcome, attempts = change.attempts(), "change settled");
-                    return Settled { outcome, before, after: change.seen().cloned(), last_error };
+                    let (after, may_be_late) = (change.seen().cloned(), change.may_be_late());
+                    return Settled { outcome, before, after, may_be_late, last_error };
                 }
             };
             last_error = result.error.or(last_error);

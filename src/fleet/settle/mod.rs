@@ -88,6 +88,8 @@ pub struct PendingChange {
     attempts: u32,
     /// Whether an earlier request may have had an effect.
     in_doubt: bool,
+    /// Whether a request was answered by nobody, by a proxy, or with a success that does not show.
+    is_open: bool,
     reading: Reading,
     seen: Option<ServerPluginState>,
 }
@@ -156,7 +158,7 @@ impl PendingChange {
             NextStep::Send(Duration::ZERO)
         };
         let reading = Reading::new(Answer::Unclear { status: None, message: None });
-        (Self { wanted, before, bounds, attempts: 0, in_doubt: false, reading, seen }, first)
+        (Self { wanted, before, bounds, attempts: 0, in_doubt: false, is_open: false, reading, seen }, first)
     }
 
     /// Returns what to do after `event`; `took` is how long the last step lasted, its pause included.
@@ -175,6 +177,11 @@ impl PendingChange {
     /// Returns what the last reading showed: also after a failure, for Grafana removes the old version first.
     pub fn seen(&self) -> Option<&ServerPluginState> {
         self.seen.as_ref()
+    }
+
+    /// Returns whether a request may still take effect if the change failed.
+    pub fn may_be_late(&self) -> bool {
+        self.is_open
     }
 
     /// Returns how often it was tried to send the change.
@@ -256,6 +263,7 @@ impl PendingChange {
         };
         let conflict = matches!(answer, Answer::Busy { .. } | Answer::Refused { .. });
         self.in_doubt |= !conflict;
+        self.is_open |= matches!(answer, Answer::Accepted { .. } | Answer::Unclear { .. });
         self.reading = Reading::new(answer);
         self.reading.next(pause)
     }
@@ -267,6 +275,8 @@ impl PendingChange {
         }
         self.reading.record(state, took);
         if let Some(failure) = self.settled_failure() {
+            // What was not broken before shows the effect of the change.
+            self.is_open &= !matches!(failure, Failure::Broken { .. }) || self.was_broken();
             return NextStep::Finish(Outcome::Failed(failure));
         }
         let over = self.reading.is_over(&self.bounds);
@@ -293,6 +303,10 @@ impl PendingChange {
         if denied && !self.in_doubt && self.wanted != Presence::Absent { Outcome::Unchanged } else { Outcome::Changed }
     }
 
+    fn was_broken(&self) -> bool {
+        matches!(self.before, ServerPluginState::Broken { .. })
+    }
+
     /// A failure that no further reading will change.
     fn settled_failure(&self) -> Option<Failure> {
         let reading = &self.reading;
@@ -307,7 +321,7 @@ impl PendingChange {
             });
         }
         // A plugin that was broken before may still be loading.
-        let is_new = !matches!(self.before, ServerPluginState::Broken { .. }) && self.wanted != Presence::Absent;
+        let is_new = !self.was_broken() && self.wanted != Presence::Absent;
         match &reading.seen {
             Some(ServerPluginState::Broken { code, .. }) if is_new && reading.refusals >= AGREEING => {
                 Some(Failure::Broken { code: code.clone() })

@@ -226,6 +226,8 @@ pub struct ChangeReport {
     pub notes: Vec<String>,
     /// The folder that unmanaged files were moved to.
     pub kept: Option<PathBuf>,
+    /// Whether a request may still take effect if the change failed.
+    pub may_be_late: bool,
     /// The last error of a request, if the change failed or is unknown for another reason.
     pub last_error: Option<String>,
 }
@@ -234,7 +236,7 @@ impl ChangeReport {
     /// Returns the report of a change before which things were as requested.
     pub fn new(request: &ChangeRequest, outcome: Outcome<ChangeError>) -> Self {
         let before = request.before.clone();
-        Self { outcome, before, left: None, notes: Vec::new(), kept: None, last_error: None }
+        Self { outcome, before, left: None, notes: Vec::new(), kept: None, may_be_late: false, last_error: None }
     }
 
     /// Returns the causes of the error of this report in one line.

@@ -175,6 +175,7 @@ fn report(request: &ChangeRequest, settled: Settled) -> ChangeReport {
         outcome,
         before,
         left: changed_to.filter(|_| is_failure && !overtaken),
+        may_be_late: settled.may_be_late,
         last_error: settled.last_error.map(|error| Chain(&error).to_string()),
         notes: Vec::new(),
         kept: None,

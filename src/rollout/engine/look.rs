@@ -93,6 +93,10 @@ impl SiteState {
     /// Takes in what a look found; a late effect begins the rollback anew.
     pub(super) fn after_look(&mut self, step: usize, result: &TaskResult) {
         self.steps[step].looked(result);
+        if matches!(self.steps[step].state, StepState::Changed(_)) {
+            // It may have moved others along with it.
+            (0..self.steps.len()).for_each(|other| self.renew_moved(other));
+        }
         if self.can_roll_back() {
             self.stage = Stage::RollingBack;
         }

@@ -296,7 +296,7 @@ impl SiteState {
 
     /// What is held, or comes along with others, is corrected once more after these are rolled back now, but not what is held
     /// after its own rollback.
-    fn renew_moved(&mut self, step: usize) {
+    pub(super) fn renew_moved(&mut self, step: usize) {
         let is_rolled_back = |earlier: usize| self.needs_rollback(earlier) || self.steps[earlier].state.is_unknown();
         let (is_hold, is_without_use) = (self.is_hold(step), self.is_without_use(step));
         let brought_by = &self.steps[step].brought_by;

@@ -8,7 +8,7 @@ use std::{
 use plugport::exposed::{
     fleet::settle::{Confirmation, Event as Answer, OpenCall, ServerPluginState},
     model::{Presence, Timestamp, WorkspaceName},
-    rollout::{Cause, Gate, Observation, Probe, Record, Task, TaskResult},
+    rollout::{Cause, Gate, Observation, PreviousState, Probe, Record, Task, TaskResult},
 };
 
 use super::{Event, Flow, Simulation};
@@ -16,11 +16,22 @@ use crate::{
     check::{Check, Violation, ensure},
     scene::{StepScene, name, site_of, version},
     task::{Aim, BOUNDS, Doing, Running, fault},
-    world::{Heard, LATEST_EFFECT, PATIENCE, Time, wanted_of},
+    world::{Heard, LATEST_OF_ALL, PATIENCE, Time, wanted_of},
 };
 
 /// How long a call may be at work.
-const CALL_LASTS: Time = PATIENCE + LATEST_EFFECT;
+const CALL_LASTS: Time = PATIENCE + LATEST_OF_ALL;
+/// How often the baseline is observed again.
+const BASELINE_TRIES: u32 = 2;
+
+/// Returns what was there before, a plugin or a data source.
+fn presence_before(state: &PreviousState) -> Option<Presence> {
+    match state {
+        PreviousState::Plugin(presence) => Some(presence.clone()),
+        PreviousState::Content(document) => Some(Presence::Version(document["version"].as_str()?.parse().ok()?)),
+    }
+}
+
 impl Simulation {
     pub(super) fn start(&mut self, workspace: &WorkspaceName, task: Task) -> Result<Flow, Violation> {
         let site = site_of(workspace);
@@ -29,37 +40,23 @@ impl Simulation {
         }
         ensure(self.running[site].is_none(), || format!("two tasks at once on {workspace}"))?;
         let aim = self.aim(workspace, task)?;
-        let doing = match task {
-            Task::Prepare | Task::Gate => Doing::Look,
-            Task::Forward { .. } | Task::Back { .. } => Doing::FirstRead,
-            Task::Settle { .. } | Task::SettleBack { .. } => Doing::ReadBack,
-        };
-        let confirmation = aim.as_ref().filter(|aim| aim.is_settling).map(|_| {
-            let open = self.open_call(workspace, task).unwrap_or_default();
-            Confirmation::new(&BOUNDS, open)
-        });
-        let running = Running {
-            task,
-            doing,
-            aim,
-            settling: None,
-            confirmation,
-            begun: self.now,
-            heard: None,
-            since: self.now,
-            is_token_refused: false,
-        };
+        let is_settling = aim.as_ref().is_some_and(|aim| aim.is_settling);
+        let mut running = Running::new(task, aim, self.now);
+        if is_settling {
+            running.open = self.open_call(workspace, task);
+            running.confirmation = Some(Confirmation::new(&BOUNDS, running.open));
+        }
         self.running[site] = Some(running);
         self.schedule(self.now, Event::Call { site, operator: self.operator });
         Ok(Flow::On)
     }
 
     /// Returns the call that may still be at work, as the driver of rollouts finds it.
-    fn open_call(&self, workspace: &WorkspaceName, task: Task) -> Option<OpenCall> {
-        let left = self.engine.open_call(workspace, task.step()?)?;
-        let remaining = (left.as_milliseconds() + CALL_LASTS - self.clock().as_milliseconds()).max(0);
+    fn open_call(&self, workspace: &WorkspaceName, task: Task) -> OpenCall {
+        let left = task.step().and_then(|step| self.engine.open_call(workspace, step));
+        let remaining = left.map_or(0, |left| left.as_milliseconds() + CALL_LASTS - self.clock().as_milliseconds());
         let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_look(workspace, task);
-        Some(OpenCall { remaining: Duration::from_millis(remaining.unsigned_abs()), is_earlier })
+        OpenCall { remaining: Duration::from_millis(remaining.max(0).unsigned_abs()), is_earlier }
     }
 
     fn aim(&mut self, workspace: &WorkspaceName, task: Task) -> Result<Option<Aim>, Violation> {
@@ -67,21 +64,38 @@ impl Simulation {
         let site = site_of(workspace);
         let step = self.scene.sites[site].steps[place];
         let is_settling = matches!(task, Task::Settle { .. } | Task::SettleBack { .. });
+        let compares_files = self.scene.sites[site].overwrites
+            && (step.brought_by.is_some() || step.verb == plugport::exposed::model::Change::Repin);
         if let Task::Forward { .. } | Task::Settle { .. } = task {
             let wanted = Presence::from(step.to.map(version));
-            let first = self.at_first(site, step)?;
+            let kept = self.kept.get(&(site, place)).cloned();
+            let first = if step.is_content() { ServerPluginState::Absent } else { self.at_first(site, step)? };
             let former = first.clone();
-            return Ok(Some(Aim { place, step, wanted, is_back: false, is_settling, first, former, rollback: None }));
+            let aim = Aim {
+                place,
+                step,
+                compares_files,
+                kept,
+                wanted,
+                is_back: false,
+                is_settling,
+                first,
+                former,
+                rollback: None,
+            };
+            return Ok(Some(aim));
         }
         let Some(rollback) = self.engine.rollback(workspace, place) else {
             return Err(Violation(format!("there is no rollback for {task:?} on {workspace}")));
         };
-        let Some(wanted) = rollback.target.presence().filter(|target| **target != Presence::Unknown).cloned() else {
+        let Some(wanted) = presence_before(&rollback.target).filter(|target| *target != Presence::Unknown) else {
             return Err(Violation(format!("it is rolled back to {:?}", rollback.target)));
         };
         let first = step.to.map_or(ServerPluginState::Absent, |to| crate::world::Truth::Loaded(to).state());
         let former = first.clone();
-        Ok(Some(Aim { place, step, wanted, is_back: true, is_settling, first, former, rollback: Some(rollback) }))
+        let kept = None;
+        let rollback = Some(rollback);
+        Ok(Some(Aim { place, step, compares_files, kept, wanted, is_back: true, is_settling, first, former, rollback }))
     }
 
     /// Returns what was there when the workspace was prepared.
@@ -121,10 +135,16 @@ impl Simulation {
                 self.check.read(site, plugin, self.now, false);
                 self.world.read(site, plugin, self.now)
             }
+            Doing::ReadFiles => self.world.read_files(site, plugin, self.now),
             Doing::Send => {
-                let Some(aim) = &running.aim else { return Ok(()) };
-                self.check.sends(site, aim, &self.world, self.scene.sites[site].start[plugin])?;
-                let sent = self.world.send((site, plugin), &aim.wanted, aim.is_back, self.now);
+                let (Some(aim), Some(wanted)) = (&running.aim, running.wanted()) else { return Ok(()) };
+                if running.anew.is_none() {
+                    self.check.sends(site, aim, &self.world, self.scene.sites[site].start[plugin])?;
+                }
+                if let Some(kept) = &aim.kept {
+                    self.kept.insert((site, aim.place), kept.clone());
+                }
+                let sent = self.world.send((site, plugin), wanted, aim.is_back, self.now);
                 if let Some((delay, effect)) = sent.effect {
                     self.schedule(self.now + delay, Event::Effect { site, effect });
                 }
@@ -149,8 +169,16 @@ impl Simulation {
         let is_throttled = matches!(&heard, Some(Heard::Answer(Answer::Answered { status: 429, .. })));
         let now = self.now;
         let result = match (running.doing, heard) {
+            (Doing::Look, Some(Heard::Observation(seen)))
+                if running.task == Task::Prepare && seen.is_incomplete() && running.looks < BASELINE_TRIES =>
+            {
+                running.looks += 1;
+                running.since = now + 2_000;
+                None
+            }
             (Doing::Look, Some(heard)) => Some(self.after_gate(site, running.task, heard)?),
             (Doing::FirstRead, Some(heard)) => running.first_read(heard, now),
+            (Doing::ReadFiles, Some(heard)) => running.files_read(&heard, now),
             (Doing::Send | Doing::ReadBack, Some(heard)) => running.go_on(heard, now),
             (_, None) => return Err(Violation("an answer to nothing".to_owned())),
         };
@@ -162,7 +190,7 @@ impl Simulation {
         self.running[site] = Some(running);
         self.schedule(now + pause, Event::Call { site, operator: self.operator });
         if is_throttled {
-            let until = Timestamp::from_milliseconds(now + pause.max(2000));
+            let until = Timestamp::from_milliseconds(self.clock().as_milliseconds() + pause.max(2000));
             return self.write(Record::Throttled { workspace: name(site).clone(), until });
         }
         Ok(Flow::On)
@@ -189,6 +217,7 @@ impl Simulation {
             let (wanted, made) = (BTreeMap::new(), BTreeSet::new());
             let checks = &self.scene.plan.policy.health;
             let is_fit = Gate { baseline: &baseline, wanted: &wanted, made: &made, checks }.obstacles().is_empty();
+            ensure(!is_fit || !baseline.is_incomplete(), || format!("{} begins without a baseline", name(site)))?;
             return Ok(if is_as_planned && !is_fit {
                 TaskResult::Failed(fault(Cause::Network))
             } else if is_as_planned {
@@ -222,7 +251,7 @@ impl Simulation {
     /// Compares what is there with the plan's ground, for the plugins that are changed.
     fn is_as_planned(&self, site: usize, seen: &Observation) -> bool {
         let ground = self.scene.plan.workspaces.get(name(site)).map(|ground| &ground.plugins);
-        self.scene.sites[site].steps.iter().all(|step| {
+        self.scene.sites[site].steps.iter().filter(|step| !step.is_content()).all(|step| {
             let id = crate::scene::plugin(step.plugin);
             let planned = ground.and_then(|plugins| plugins.get(id)).cloned().flatten();
             let found = seen.plugins.get(id).and_then(|plugin| plugin.version.clone());

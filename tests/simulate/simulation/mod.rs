@@ -2,17 +2,20 @@
 
 mod carrying;
 
-use std::{cmp::Reverse, collections::BinaryHeap};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+};
 
 use fastrand::Rng;
 use plugport::exposed::{
-    model::Timestamp,
+    model::{Presence, Timestamp},
     rollout::{Ending, Engine, EngineCommand, JournalEntry, Observation, Record, Task},
 };
 
 use crate::{
     check::{Check, Violation, ensure},
-    scene::{Scene, name},
+    scene::{Scene, has_extras, name},
     task::Running,
     world::{Effect, Time, World},
 };
@@ -49,6 +52,11 @@ pub(crate) struct Simulation {
     /// What the living operator remembers of the workspaces before.
     baselines: Vec<Option<Box<Observation>>>,
     running: Vec<Option<Running>>,
+    /// What was saved before content was changed: it outlives the operator.
+    kept: BTreeMap<(usize, usize), Presence>,
+    /// How far the clock of the living operator is ahead of the world's; and draws it anew for each.
+    skew: Time,
+    jumps: Option<Rng>,
     queue: BinaryHeap<Reverse<(Time, u64, Event)>>,
     now: Time,
     order: u64,
@@ -76,6 +84,8 @@ pub(crate) struct Totals {
     pub(crate) pauses: u64,
     pub(crate) entries: u64,
     pub(crate) steps: u64,
+    pub(crate) jumps: u64,
+    pub(crate) contents: u64,
     pub(crate) endings: [u64; 8],
 }
 
@@ -84,14 +94,18 @@ impl Simulation {
     pub(crate) fn draw(seed: u64, has_history: bool) -> Self {
         let mut rng = Rng::with_seed(seed);
         let scene = Scene::draw(&mut rng, seed);
-        let (world, drifts) = World::draw(&scene, rng.fork());
+        let (world, drifts) = World::draw(&scene, seed, rng.fork());
         let count = scene.sites.len();
         let engine = Engine::new(scene.plan.clone());
         let until_kill = rng.bool().then(|| rng.u64(..400));
         let until_abort = (rng.u8(..16) == 0).then(|| rng.u64(..400));
         let mut simulation = Self {
             check: Check::new(&scene),
-            totals: Totals { steps: scene.sites.iter().map(|site| site.steps.len() as u64).sum(), ..Totals::default() },
+            totals: Totals {
+                steps: scene.sites.iter().map(|site| site.steps.len() as u64).sum(),
+                contents: scene.plan.content.len() as u64,
+                ..Totals::default()
+            },
             shadow: engine.clone(),
             engine,
             scene,
@@ -99,6 +113,9 @@ impl Simulation {
             journal: Vec::new(),
             baselines: vec![None; count],
             running: (0..count).map(|_| None).collect(),
+            kept: BTreeMap::new(),
+            skew: 0,
+            jumps: has_extras(seed).then(|| Rng::with_seed(seed ^ 0xc10c)),
             queue: BinaryHeap::new(),
             now: 0,
             order: 0,
@@ -159,7 +176,7 @@ impl Simulation {
     }
 
     fn clock(&self) -> Timestamp {
-        Timestamp::from_milliseconds(self.now)
+        Timestamp::from_milliseconds(self.now + self.skew)
     }
 
     fn tick(counter: &mut Option<u64>) -> bool {
@@ -186,7 +203,7 @@ impl Simulation {
                         return Ok(Some(Flow::Killed));
                     }
                 }
-                EngineCommand::Wait { until } => wake = Some(until.as_milliseconds()),
+                EngineCommand::Wait { until } => wake = Some(until.as_milliseconds() - self.skew),
                 EngineCommand::Leave { .. } => return self.help().map(Some),
                 EngineCommand::Finish(ending) => return self.finish(ending),
             }
@@ -268,6 +285,7 @@ impl Simulation {
         if self.rng.bool() {
             self.now += self.rng.i64(0..180_000);
         }
+        self.jump();
         self.until_kill = (self.kills < 5 && self.rng.bool()).then(|| self.rng.u64(..200));
         if self.journal.is_empty() {
             let begun = self.write(Record::Started { by: "me@here".to_owned() })?;
@@ -278,6 +296,21 @@ impl Simulation {
             self.take_up()?;
         }
         Ok(())
+    }
+
+    /// Another operator has another clock, which may be hours before or behind; within a run it goes on as it should.
+    fn jump(&mut self) {
+        let Some(jumps) = &mut self.jumps else { return };
+        if jumps.bool() {
+            let wall = self.now + jumps.i64(-7_200_000..7_200_000);
+            let last = self.journal.last().map_or(0, |entry| entry.at.as_milliseconds());
+            self.skew = wall.max(last) - self.now;
+            self.totals.jumps += 1;
+        } else {
+            // A clock that is right is not behind the journal either.
+            let last = self.journal.last().map_or(0, |entry| entry.at.as_milliseconds());
+            self.skew = last.max(self.now) - self.now;
+        }
     }
 
     fn take_up(&mut self) -> Result<(), Violation> {

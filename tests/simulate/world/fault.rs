@@ -5,7 +5,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use plugport::exposed::fleet::settle::Event;
 
-use super::{Effect, Heard, LATEST_EFFECT, PATIENCE, SECOND, Sent, Time, Truth, Who, Workspace, World};
+use super::{Effect, Heard, LATEST_EFFECT, LATEST_OF_ALL, PATIENCE, SECOND, Sent, Time, Truth, Who, Workspace, World};
 
 /// A fault that waits for its moment.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +30,8 @@ pub(super) enum Kind {
     FailAfter(u16),
     LoseAnswer,
     Late,
+    /// Its effect comes later than its settling lasts.
+    Latest,
     LoseRequest,
     NotSent,
     Unreadable,
@@ -66,6 +68,12 @@ impl World {
                 let delay = PATIENCE + rng.i64(SECOND..LATEST_EFFECT);
                 lost(effect(wanted, Who::Us).map(|(_, effect)| (delay, effect)))
             }
+            Kind::Latest => {
+                let delay = PATIENCE + rng.i64(LATEST_EFFECT..LATEST_OF_ALL);
+                self.latest_effects += 1;
+                self.sites[site].cells[plugin].at_work_until = now + delay;
+                lost(effect(wanted, Who::Us).map(|(_, effect)| (delay, effect)))
+            }
             Kind::LoseRequest | Kind::Hang => lost(None),
             Kind::NotSent => only(Heard::Answer(Event::NotSent)),
             Kind::Unreadable => {
@@ -100,6 +108,13 @@ impl World {
     }
 }
 
+impl Kind {
+    /// Returns whether it says nothing of data sources.
+    pub(super) fn is_for_plugins(self) -> bool {
+        matches!(self, Self::Break | Self::Ill | Self::Damage | Self::AlreadyTheirs | Self::GoneAlready)
+    }
+}
+
 impl Sent {
     pub(super) fn well(plugin: usize, truth: Truth) -> Self {
         Self {
@@ -116,6 +131,17 @@ pub(super) fn answer(status: u16, retry_after: Option<Time>) -> Heard {
 }
 
 impl Workspace {
+    /// Draws what came later: effects that come later than all readings, and looks without an answer.
+    pub(super) fn draw_extras(&mut self, rng: &mut Rng) {
+        if self.is_guarded && rng.u8(..6) == 0 {
+            let on_way_back = rng.u8(..4) == 0;
+            self.tricks.push(Trick { row: 11, kind: Kind::Latest, left: 1, on_way_back });
+        }
+        if rng.u8(..8) == 0 {
+            self.silent_looks = rng.u32(1..=5);
+        }
+    }
+
     pub(super) fn draw_faults(&mut self, rng: &mut Rng) {
         for _ in 0..rng.usize(1..=3) {
             let on_way_back = rng.u8(..4) == 0;

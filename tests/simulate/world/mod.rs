@@ -13,7 +13,7 @@ use plugport::exposed::{
 
 use fault::{Trick, answer};
 
-use crate::scene::{Brings, PLUGINS, Scene, SiteScene, THEIRS, WRITTEN, plugin, version};
+use crate::scene::{Brings, PLACES, PLUGINS, Scene, SiteScene, THEIRS, WRITTEN, has_extras, plugin, version};
 
 /// Milliseconds since the rollout began.
 pub(crate) type Time = i64;
@@ -22,7 +22,9 @@ const SECOND: Time = 1000;
 /// For how long an answer is waited for.
 pub(crate) const PATIENCE: Time = 30 * SECOND;
 /// A late effect comes within this time: readings go on for longer.
-pub(crate) const LATEST_EFFECT: Time = 15 * SECOND;
+const LATEST_EFFECT: Time = 15 * SECOND;
+/// On a server that carries out one call at a time, an effect may come later than all readings of its own.
+pub(crate) const LATEST_OF_ALL: Time = 150 * SECOND;
 
 /// What is true of a plugin on a workspace.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -90,6 +92,12 @@ pub(crate) struct Cell {
     pub(crate) former: Option<Truth>,
     /// Whether it says that it is not well, though it runs.
     is_ill: bool,
+    /// The version of its files, where that is not what the server shows.
+    pub(crate) other_files: Option<u8>,
+    /// Whether somebody else ever changed it.
+    pub(crate) was_theirs: bool,
+    /// Until when a call is at work on it.
+    at_work_until: Time,
 }
 
 /// What is changed later.
@@ -105,7 +113,7 @@ pub(crate) struct Effect {
 /// A workspace.
 #[derive(Debug)]
 pub(crate) struct Workspace {
-    pub(crate) cells: [Cell; PLUGINS],
+    pub(crate) cells: [Cell; PLACES],
     tricks: Vec<Trick>,
     brings: Option<Brings>,
     account: Option<usize>,
@@ -116,6 +124,10 @@ pub(crate) struct Workspace {
     hangs: std::ops::Range<Time>,
     token_bad_from: Time,
     token_row: u8,
+    is_guarded: bool,
+    overwrites: bool,
+    /// So many looks at the health have no answer about plugins.
+    silent_looks: u32,
     /// Calls that were begun and not answered.
     pub(crate) calls: u32,
 }
@@ -127,6 +139,11 @@ pub(crate) struct World {
     limited_until: [Time; 2],
     /// How often each row came up.
     pub(crate) rows: [u64; 33],
+    /// How often files were unpacked that differ from what is shown, how often an effect came later than any reading, and
+    /// how often a look had no answer.
+    pub(crate) differences: u64,
+    pub(crate) latest_effects: u64,
+    pub(crate) silences: u64,
     pub(crate) rng: Rng,
 }
 
@@ -135,6 +152,8 @@ pub(crate) struct World {
 pub(crate) enum Heard {
     Observation(Box<Observation>),
     State(ServerPluginState),
+    /// The version of the files of a plugin.
+    Files(Option<u8>),
     Answer(Event),
     TokenRefused,
     Unreachable,
@@ -150,12 +169,16 @@ pub(crate) struct Sent {
 
 impl World {
     /// Draws the faults of a fleet; `drifts` are handed back with their times.
-    pub(crate) fn draw(scene: &Scene, mut rng: Rng) -> (Self, Vec<(Time, usize, Effect)>) {
+    pub(crate) fn draw(scene: &Scene, seed: u64, mut rng: Rng) -> (Self, Vec<(Time, usize, Effect)>) {
         let mut drifts = Vec::new();
         let is_calm = rng.u8(..6) == 0;
         let mut sites = Vec::new();
+        let mut extras = Rng::with_seed(seed ^ 0xfa_017);
         for (place, site) in scene.sites.iter().enumerate() {
             let mut workspace = Workspace::new(site);
+            if has_extras(seed) {
+                workspace.draw_extras(&mut extras);
+            }
             if !is_calm && rng.u8(..3) == 0 {
                 workspace.draw_faults(&mut rng);
             }
@@ -166,7 +189,9 @@ impl World {
             }
             sites.push(workspace);
         }
-        (Self { sites, limited_until: [0; 2], rows: [0; 33], rng }, drifts)
+        let (differences, latest_effects, silences) = (0, 0, 0);
+        let rows = [0; 33];
+        (Self { sites, limited_until: [0; 2], rows, differences, latest_effects, silences, rng }, drifts)
     }
 
     /// Applies what comes about.
@@ -179,9 +204,11 @@ impl World {
             }
             self.rows[22] += 1;
             cell.theirs_at = now;
+            cell.was_theirs = true;
         }
         (cell.truth, cell.by) = (effect.truth, effect.by);
         cell.is_ill = effect.is_ill;
+        cell.other_files = None;
         let brings = workspace.brings.filter(|one| one.bringer == effect.plugin && effect.truth != Truth::Absent);
         if let Some(Brings { brought, version, .. }) = brings
             && workspace.cells[brought].by != Who::Them
@@ -191,6 +218,14 @@ impl World {
             let cell = &mut workspace.cells[brought];
             if version == WRITTEN {
                 cell.former = cell.former.or(Some(cell.truth));
+            }
+            if workspace.overwrites && cell.truth != Truth::Absent {
+                cell.other_files = Some(version);
+                self.differences += 1;
+                if effect.by == Who::Them {
+                    (cell.by, cell.theirs_at, cell.was_theirs) = (Who::Them, now, true);
+                }
+                return;
             }
             cell.truth = Truth::Loaded(version);
             cell.by = if effect.by == Who::Them { Who::Them } else { Who::Along };
@@ -213,6 +248,15 @@ impl World {
         let cell = &mut self.sites[site].cells[plugin];
         cell.read = cell.truth;
         (Heard::State(cell.truth.state()), 50)
+    }
+
+    /// Reads which version the files of a plugin have.
+    pub(crate) fn read_files(&mut self, site: usize, plugin: usize, now: Time) -> (Heard, Time) {
+        if let Some(fault) = self.unreachable(site, now) {
+            return fault;
+        }
+        let cell = &self.sites[site].cells[plugin];
+        (Heard::Files(cell.other_files.or(cell.truth.version())), 20)
     }
 
     fn unreachable(&mut self, site: usize, now: Time) -> Option<(Heard, Time)> {
@@ -251,7 +295,7 @@ impl World {
         let workspace = &self.sites[site];
         let grafana = Some(if is_flapping { Probe::Unhealthy("database".to_owned()) } else { Probe::Healthy });
         let mut seen = Observation { grafana, ..Observation::default() };
-        for step in &scene.steps {
+        for step in scene.steps.iter().filter(|step| !step.is_content()) {
             let cell = workspace.cells[step.plugin];
             let id: &PluginId = plugin(step.plugin);
             seen.plugins.insert(id.clone(), cell.seen());
@@ -262,6 +306,13 @@ impl World {
                 let source = DataSourceSeen { plugin: id.clone(), name, health, smoke: None };
                 seen.data_sources.insert(format!("1/{}", step.plugin), source);
             }
+        }
+        let silent = &mut self.sites[site].silent_looks;
+        if *silent > 0 && !seen.plugins.is_empty() {
+            *silent -= 1;
+            self.silences += 1;
+            let silence = || Probe::NoAnswer("502".to_owned());
+            seen.plugins.values_mut().for_each(|plugin| plugin.health = Some(silence()));
         }
         if has_command {
             seen.commands.push(if is_flapping { Probe::Unhealthy("exit 1".to_owned()) } else { Probe::Healthy });
@@ -280,13 +331,19 @@ impl World {
         if let Some((heard, latency)) = self.before_sending(site, now) {
             return Sent { heard, latency, effect: None };
         }
+        let is_guarded = self.sites[site].is_guarded && plugin < PLUGINS;
         let cell = &mut self.sites[site].cells[plugin];
+        if is_guarded && now < cell.at_work_until {
+            // It says that all is well, and has done nothing.
+            return Sent { heard: answer(200, None), latency: 20, effect: None };
+        }
         if cell.former.is_none() && !is_back {
             cell.former = Some(cell.read);
         }
         let tricks = &mut self.sites[site].tricks;
         let trick = tricks.iter_mut().find(|trick| trick.left > 0 && trick.on_way_back == is_back);
-        let Some(trick) = trick else { return Sent::well(plugin, Truth::of(wanted)) };
+        let is_for_plugins = |trick: &&mut Trick| plugin < PLUGINS || !trick.kind.is_for_plugins();
+        let Some(trick) = trick.filter(is_for_plugins) else { return Sent::well(plugin, Truth::of(wanted)) };
         trick.left -= 1;
         let trick = *trick;
         self.rows[usize::from(trick.row)] += 1;
@@ -328,7 +385,9 @@ impl World {
                 _ => false,
             }
         };
-        !checks.contains(&HealthCheck::Plugin) || scene.steps.iter().all(as_wanted)
+        let is_silent = |plugin: &PluginSeen| plugin.installed && matches!(plugin.health, Some(Probe::NoAnswer(_)));
+        let mut plugins = scene.steps.iter().filter(|step| !step.is_content());
+        !checks.contains(&HealthCheck::Plugin) || (plugins.all(as_wanted) && !seen.plugins.values().any(is_silent))
     }
 }
 
@@ -349,8 +408,17 @@ impl Cell {
 
 impl Workspace {
     fn new(scene: &SiteScene) -> Self {
-        let cell =
-            |truth| Cell { truth, by: Who::Nobody, theirs_at: Time::MAX, read: truth, former: None, is_ill: false };
+        let cell = |truth| Cell {
+            truth,
+            by: Who::Nobody,
+            theirs_at: Time::MAX,
+            read: truth,
+            former: None,
+            is_ill: false,
+            other_files: None,
+            was_theirs: false,
+            at_work_until: 0,
+        };
         Self {
             cells: scene.start.map(cell),
             tricks: Vec::new(),
@@ -363,6 +431,9 @@ impl Workspace {
             hangs: 0..0,
             token_bad_from: Time::MAX,
             token_row: 1,
+            is_guarded: scene.is_guarded,
+            overwrites: scene.overwrites,
+            silent_looks: 0,
             calls: 0,
         }
     }
@@ -371,5 +442,6 @@ impl Workspace {
 /// Returns what a gate wants of a workspace.
 pub(crate) fn wanted_of(scene: &SiteScene) -> BTreeMap<PluginId, Option<PluginVersion>> {
     let told = |to: Option<u8>| to.map(|place| version(place).clone());
-    scene.steps.iter().map(|step| (plugin(step.plugin).clone(), told(step.to))).collect()
+    let plugins = scene.steps.iter().filter(|step| !step.is_content());
+    plugins.map(|step| (plugin(step.plugin).clone(), told(step.to))).collect()
 }

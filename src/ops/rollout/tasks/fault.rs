@@ -85,8 +85,9 @@ impl FaultCause for Failure {
             Self::Refused { .. } => Cause::Refused,
             Self::NotReached | Self::Unreadable => Cause::Network,
             Self::Overtaken { .. } => Cause::Drift,
-            Self::NotDone { status: Some(500), .. } | Self::Broken { .. } | Self::OtherFiles { .. } => Cause::Other,
-            Self::NotDone { .. } | Self::NoEffect { .. } => Cause::NoAnswer,
+            Self::NotDone { .. } | Self::NoEffect { .. } | Self::Broken { .. } | Self::OtherFiles { .. } => {
+                Cause::Other
+            }
         }
     }
 }

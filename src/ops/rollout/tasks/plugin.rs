@@ -175,5 +175,8 @@ fn failed(report: &ChangeReport, error: &ChangeError) -> TaskResult {
 }
 
 fn report_fault(report: &ChangeReport, error: &ChangeError) -> Fault {
-    Fault { message: report.describe(error), ..error.fault() }
+    let fault = error.fault();
+    let is_late = report.may_be_late && !matches!(fault.cause, Cause::Token | Cause::Drift);
+    let cause = if is_late { Cause::NoAnswer } else { fault.cause };
+    Fault { cause, message: report.describe(error), ..fault }
 }
