@@ -204,12 +204,13 @@ impl SiteScene {
         for step in self.steps.iter().filter(|step| step.is_content()) {
             let uid = format!("source-{}", step.plugin);
             let item = match step.to {
-                None => ContentItem::NoDataSource { uid },
+                None => ContentItem::NoDataSource { uid, after_gate: false, lose_secrets: false },
                 Some(to) => ContentItem::DataSource {
                     name: uid.clone(),
                     uid,
                     settings: serde_json::json!({ "version": to }),
                     secrets: Vec::new(),
+                    keep_secrets: false,
                 },
             };
             plan.content.push(Content { workspace: name.clone(), plugin: plugin(0).clone(), item });

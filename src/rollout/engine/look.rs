@@ -10,7 +10,7 @@ use super::{
     step::{StepProgress, StepRef, StepState},
 };
 use crate::{
-    model::Change,
+    model::{Change, Timestamp, WorkspaceName},
     rollout::{Fault, Task, TaskResult},
 };
 
@@ -112,17 +112,17 @@ impl SiteState {
 impl Engine {
     /// Returns since when nothing more was sent of a step whose call may still be at work: its task had ended, or its process
     /// was gone when the rollout was resumed.
-    pub fn open_call(&self, workspace: &crate::model::WorkspaceName, step: usize) -> Option<Timestamp> {
+    pub fn open_call(&self, workspace: &WorkspaceName, step: usize) -> Option<Timestamp> {
         self.site(workspace)?.steps.get(step)?.open_call
     }
 
     /// Returns whether a task reads once more what is settled already.
-    pub fn is_look(&self, workspace: &crate::model::WorkspaceName, task: Task) -> bool {
+    pub fn is_look(&self, workspace: &WorkspaceName, task: Task) -> bool {
         self.site(workspace).is_some_and(|site| site.is_look(task))
     }
 
     /// Returns whether no other look is left on a workspace.
-    pub fn is_last_look(&self, workspace: &crate::model::WorkspaceName, task: Task) -> bool {
+    pub fn is_last_look(&self, workspace: &WorkspaceName, task: Task) -> bool {
         self.is_look(workspace, task)
             && self.site(workspace).is_some_and(|site| site.steps.iter().filter(|step| step.needs_look()).count() == 1)
     }
