@@ -47,7 +47,7 @@ pub(super) fn exit_code(kind: Kind) -> u8 {
     }
 }
 
-fn kind_name(kind: Kind) -> &'static str {
+pub(super) fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Failed => "failed",
         Kind::Usage => "usage",

@@ -57,7 +57,7 @@ const TOPICS: [Topic; 13] = topics! {
 const GROUPS: [(&str, &[&str]); 7] = [
     ("Catalog", &["sync", "search", "show", "versions", "diff", "accept"]),
     ("Packages", &["fetch", "verify", "gc"]),
-    ("Mirror", &["serve", "publish"]),
+    ("Mirror", &["serve", "publish", "channel"]),
     ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "uninstall"]),
     ("Before an upgrade of Grafana", &["check", "why", "why-not"]),
     ("Fleet", &["adopt", "lock", "plan", "apply", "rollout"]),

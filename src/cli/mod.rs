@@ -6,6 +6,7 @@
 mod accept;
 mod adopt;
 mod apply;
+mod channel;
 mod check;
 mod completions;
 mod diff;
@@ -104,6 +105,7 @@ enum Command {
     Workspace(workspace::WorkspaceArgs),
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
+    Channel(channel::ChannelArgs),
     Gc(gc::GcArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
@@ -121,6 +123,11 @@ impl Command {
             Self::Rollout(arguments) => arguments.wants_events(),
             _ => false,
         }
+    }
+
+    /// Returns the signals that end it.
+    fn ended_by(&self) -> &'static [Signal] {
+        if matches!(self, Self::Serve(_)) { signals::ending_a_server() } else { signals::ENDING }
     }
 
     /// Returns whether it may leave something under way when it is cut off.
@@ -174,6 +181,7 @@ impl Command {
             Self::Workspace(_) => "workspace",
             Self::Serve(_) => "serve",
             Self::Publish(_) => "publish",
+            Self::Channel(_) => "channel",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
             Self::Schema(_) => "schema",
@@ -209,6 +217,7 @@ impl Command {
             Self::Workspace(arguments) => arguments.run(session).await,
             Self::Serve(arguments) => arguments.run(session).await,
             Self::Publish(arguments) => arguments.run(session).await,
+            Self::Channel(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session).await,
             Self::Doctor(arguments) => arguments.run(session).await,
             Self::Schema(arguments) => Ok(arguments.run()),
@@ -317,7 +326,7 @@ enum RunEnd {
 
 async fn until_signal(arguments: &Cli, name: &'static str) -> RunEnd {
     let interrupt = Arc::new(Interrupt::default());
-    let caught = signals::listen(Arc::clone(&interrupt));
+    let caught = signals::listen(Arc::clone(&interrupt), arguments.command.ended_by());
     let session = Session::new(&arguments.globals, arguments.ui(), name, Arc::clone(&interrupt));
     let mut work = Box::pin(arguments.command.run(&session));
     let ended = tokio::select! {

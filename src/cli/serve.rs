@@ -4,13 +4,18 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, Report, Session, ui};
+use super::{Failure, Report, Session, failure::kind_name, ui};
 use crate::{
     fleet::reference::SecretReference,
     mirror::{Links, Mode},
-    ops::serving::{Serving, ServingOptions, published_keys},
-    server::{AccessLog, Guarded, Guards, LineFormat, Listening, Server, ServerOptions, Token},
+    ops::{
+        pull::Puller,
+        serving::{Serving, ServingOptions, age, published_keys},
+        sync::{SyncOptions, sync},
+    },
+    server::{AccessLog, Guarded, Guards, LineFormat, Listening, Server, ServerOptions, Tls, Token},
 };
 
 /// Serve the catalog and the packages to Grafana servers, as grafana.com does
@@ -29,8 +34,14 @@ pub(super) struct ServeArgs {
     #[arg(long, value_name = "URL")]
     public_url: Option<String>,
     /// List what the catalog lists, although its packages cannot be downloaded here
-    #[arg(long)]
+    #[arg(long, conflicts_with = "pull")]
     metadata_only: bool,
+    /// List what the catalog lists, and fetch a package when somebody asks for it
+    #[arg(long)]
+    pull: bool,
+    /// Sync the catalog of the manifest at the start and then this often; SIGHUP does it at once
+    #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
+    sync_every: Option<Duration>,
     /// What needs a token: nothing; downloads, which Grafana 10 and later can send one for; or everything, which plugport
     /// and people can use, but no page of Grafana
     #[arg(long, value_enum, value_name = "WHAT", default_value = "none")]
@@ -41,6 +52,12 @@ pub(super) struct ServeArgs {
     /// A file with a token that may publish packages with PUT /api/publish/ID/VERSION/PLATFORM; may be given several times
     #[arg(long, value_name = "FILE")]
     write_token_file: Vec<PathBuf>,
+    /// A chain of certificates in PEM form: speak TLS. Read again when the file changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// The private key of the certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
     /// How old the catalog may be before /readyz answers 503
     #[arg(long, value_name = "DURATION", value_parser = crate::duration::parse)]
     max_age: Option<Duration>,
@@ -67,25 +84,37 @@ impl ServeArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let serving = Arc::new(Serving::new(session.context()?.clone(), self.serving_options(session)?));
         serving.reload().await?;
+        if session.is_offline() && (self.pull || self.sync_every.is_some()) {
+            let hint = "leave out `--offline`, or serve what is stored";
+            return Err(Failure::usage("`--pull` and `--sync-every` need the network", hint));
+        }
         let public = Listening::public(&self.listen).await?;
-        let url = format!("http://{}", public.address);
+        let public_address = public.address;
         let mut listening = vec![public];
         if let Some(address) = &self.admin_listen {
             let admin = Listening::admin(address).await?;
             session.ui.announce(&format!("health and metrics on http://{}", admin.address));
             listening.push(admin);
         }
-        let server = Arc::new(Server::new(Arc::clone(&serving), self.server_options(session).await?));
+        let (puller, tls) = (self.pull.then(Arc::<Puller>::default), self.tls()?);
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = format!("{scheme}://{public_address}");
+        let options = self.server_options(session, (puller.clone(), tls.clone())).await?;
+        let server = Arc::new(Server::new(Arc::clone(&serving), options));
         for note in notes(&serving) {
             session.ui.note(&note);
         }
         session.ui.announce(&format!("listening on {url}"));
         let _heeded = session.interrupt.heed();
         let counting = Arc::clone(&server);
+        let sources = session.sources()?;
         tokio::select! {
             () = server.run(listening, session.interrupt.wanted()) => {}
             () = serving.follow() => {}
             () = serving.scrub(move |_| counting.count_damage()) => {}
+            () = async { puller.as_ref().expect("it is there").run(&serving, sources).await }, if puller.is_some() => {}
+            () = async { tls.as_ref().expect("it is there").follow().await }, if tls.is_some() => {}
+            () = self.keep_synced(session, &serving, &server) => {}
         }
         Ok(Report { document: json!({ "listened_on": url }), ..Report::default() })
     }
@@ -93,7 +122,11 @@ impl ServeArgs {
     fn serving_options(&self, session: &Session) -> Result<ServingOptions, Failure> {
         let manifest = session.manifest()?;
         let age = i64::try_from(manifest.trust().min_release_age.as_millis()).unwrap_or(i64::MAX);
-        let mode = if self.metadata_only { Mode::MetadataOnly } else { Mode::Mirror };
+        let mode = match (self.metadata_only, self.pull) {
+            (true, _) => Mode::MetadataOnly,
+            (_, true) => Mode::Pull,
+            _ => Mode::Mirror,
+        };
         Ok(ServingOptions { mode, links: Links { prefix: self.prefix()? }, minimum_age: age })
     }
 
@@ -110,7 +143,11 @@ impl ServeArgs {
         Ok(parsed.as_str().trim_end_matches('/').to_owned())
     }
 
-    async fn server_options(&self, session: &Session) -> Result<ServerOptions, Failure> {
+    async fn server_options(
+        &self,
+        session: &Session,
+        (puller, tls): (Option<Arc<Puller>>, Option<Arc<Tls>>),
+    ) -> Result<ServerOptions, Failure> {
         let format = match self.access_log {
             LogFormat::Off => None,
             LogFormat::Text => Some(LineFormat::Text),
@@ -123,6 +160,8 @@ impl ServeArgs {
             guards: self.guards().await?,
             max_age: self.max_age,
             log,
+            puller,
+            tls,
             keys: published_keys(session.trusted_key_file()?.as_deref()),
             has_admin: self.admin_listen.is_some(),
         })
@@ -130,6 +169,42 @@ impl ServeArgs {
 }
 
 impl ServeArgs {
+    fn tls(&self) -> Result<Option<Arc<Tls>>, Failure> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Ok(Some(Arc::new(Tls::load(certificate.clone(), key.clone())?))),
+            _ => Ok(None),
+        }
+    }
+
+    /// Syncs from time to time, and when a hangup comes; without `--sync-every` a hangup only reads the catalog again.
+    async fn keep_synced(&self, session: &Session, serving: &Serving, server: &Server) {
+        let mut hangups = signal(SignalKind::hangup()).ok();
+        if let Some(every) = self.sync_every {
+            let age = age(&serving.generation(), serving.context().now());
+            // One that was synced a moment ago is not synced again because of a restart.
+            let mut pause = age.map_or(Duration::ZERO, |age| every.saturating_sub(age));
+            loop {
+                wait(pause, hangups.as_mut()).await;
+                pause = match sync_once(session).await {
+                    Ok(lines) => {
+                        lines.iter().for_each(|line| session.ui.announce(line));
+                        every
+                    }
+                    Err(failure) => {
+                        server.count_sync_error(kind_name(failure.kind));
+                        session.ui.announce(&format!("the sync failed: {}", failure.message));
+                        every.min(AFTER_FAILURE)
+                    }
+                };
+                serving.wake();
+            }
+        }
+        loop {
+            wait(Duration::MAX, hangups.as_mut()).await;
+            serving.wake();
+        }
+    }
+
     async fn guards(&self) -> Result<Guards, Failure> {
         let guarded = match self.guard {
             Guard::None => Guarded::Nothing,
@@ -148,6 +223,34 @@ impl ServeArgs {
         }
         Ok(Guards { guarded, read: tokens(&self.read_token_file).await?, write: tokens(&self.write_token_file).await? })
     }
+}
+
+/// How long after a failed sync the next is tried, at the most.
+const AFTER_FAILURE: Duration = Duration::from_mins(5);
+
+/// Waits for a time, or until a hangup comes.
+async fn wait(time: Duration, hangups: Option<&mut Signal>) {
+    let hangup = async {
+        match hangups {
+            Some(hangups) => drop(hangups.recv().await),
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = tokio::time::sleep(time) => {}
+        () = hangup => {}
+    }
+}
+
+/// Syncs the catalog of the manifest; returns what somebody should look at.
+async fn sync_once(session: &Session) -> Result<Vec<String>, Failure> {
+    let upstream = session.upstream(None).await?;
+    let options = SyncOptions { only: Vec::new(), concurrency: 16, full: false, confirm: false };
+    let outcome = sync(session.context()?, &upstream, &options).await?;
+    let alerts = outcome.alerts.iter().map(|alert| format!("alert: {alert}"));
+    let skipped = (!outcome.skipped.is_empty())
+        .then(|| format!("the sync left out {}", ui::count(outcome.skipped.len() as u64, "item", "items")));
+    Ok(alerts.chain(skipped).collect())
 }
 
 /// Reads tokens from files; each is called by the name of its file.

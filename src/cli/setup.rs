@@ -267,6 +267,11 @@ impl Session {
         Ok(&self.services()?.sources)
     }
 
+    /// Returns whether no socket may be opened to others.
+    pub(super) fn is_offline(&self) -> bool {
+        self.globals.offline
+    }
+
     /// Returns the file of `--trusted-key`, if one is named.
     pub(super) fn trusted_key_file(&self) -> Result<Option<Vec<u8>>, Failure> {
         let read = |path: &PathBuf| {

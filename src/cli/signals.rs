@@ -30,7 +30,16 @@ pub(super) struct Signal {
     pub(super) number: u8,
 }
 
-const ENDING: [Signal; 3] = [
+/// The signals that end every command.
+pub(super) const ENDING: &[Signal] = &ENDING_ALL;
+
+/// The signals that end a server: a hangup is the request to read everything again.
+pub(super) fn ending_a_server() -> &'static [Signal] {
+    ENDING.split_last().map_or(&[], |(_, others)| others)
+}
+
+/// A hangup is the last.
+const ENDING_ALL: [Signal; 3] = [
     Signal { name: "SIGINT", number: 2 },
     Signal { name: "SIGTERM", number: 15 },
     Signal { name: "SIGHUP", number: 1 },
@@ -46,17 +55,17 @@ impl Signal {
 /// Begins to listen; the receiver hears of the first signal. Where nothing can be listened for, it never hears.
 ///
 /// A second signal ends at once what ends by itself, but slowly.
-pub(super) fn listen(interrupt: Arc<Interrupt>) -> impl Future<Output = Signal> {
+pub(super) fn listen(interrupt: Arc<Interrupt>, ends: &'static [Signal]) -> impl Future<Output = Signal> {
     let (sender, receiver) = oneshot::channel();
     let (ready, is_ready) = std::sync::mpsc::channel();
     let thread = std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
         let Ok(runtime) = Builder::new_current_thread().enable_all().build() else { return };
         runtime.block_on(async {
-            let heard = hear();
+            let heard = hear(ends);
             let _ = ready.send(());
             let Some(heard) = heard else { return };
             let caught = heard.await;
-            let again = hear();
+            let again = hear(ends);
             let is_slow = interrupt.is_heeded();
             let _ = sender.send(caught);
             if let (true, Some(again)) = (is_slow, again) {
@@ -79,13 +88,13 @@ pub(super) fn listen(interrupt: Arc<Interrupt>) -> impl Future<Output = Signal> 
 }
 
 /// Registers all signals; returns a future of the first that comes.
-fn hear() -> Option<impl Future<Output = Signal>> {
+fn hear(ends: &'static [Signal]) -> Option<impl Future<Output = Signal>> {
     // Past the limit on file sizes a write is to fail, not to kill.
     let too_large = SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw());
     if let Err(error) = signal(too_large) {
         tracing::debug!(%error, "a file over the limit ends the program");
     }
-    let waits = ENDING.iter().filter_map(|ending| {
+    let waits = ends.iter().filter_map(|ending| {
         let mut stream = signal(SignalKind::from_raw(i32::from(ending.number))).ok()?;
         Some(Box::pin(async move {
             stream.recv().await;

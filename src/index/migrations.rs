@@ -6,10 +6,10 @@ use rusqlite_migration::M;
 #[cfg(test)]
 use rusqlite_migration::{Error, Migrations};
 
-use super::provenance;
+use super::{channels, provenance};
 
 /// The schema version this program writes: the number of steps.
-pub(super) const LATEST: i64 = 4;
+pub(super) const LATEST: i64 = 5;
 
 /// Returns the steps; the third is the provenance log, with the entries of what was there before it.
 pub(super) fn steps() -> Vec<M<'static>> {
@@ -18,6 +18,7 @@ pub(super) fn steps() -> Vec<M<'static>> {
         M::up(SEARCH),
         M::up_with_hook(provenance::SCHEMA, provenance::log_what_is_there),
         M::up(LISTING),
+        M::up(channels::SCHEMA),
     ]
 }
 

@@ -10,6 +10,7 @@ mod alerts;
 mod blobs;
 mod catalog;
 mod changes;
+mod channels;
 mod damage;
 mod error;
 mod handle;
@@ -33,6 +34,7 @@ pub(crate) use self::{
     alerts::OpenAlert,
     catalog::{IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
     changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},
+    channels::ChannelContent,
     damage::IndexDamage,
     handle::{IndexHandle, IndexWriter, RestoredIndex},
     listing::{ListedPlugin, ListedRelease, Relations},
@@ -42,6 +44,7 @@ pub(crate) use self::{
 };
 pub use self::{
     blobs::Blob,
+    channels::StoredChannel,
     error::IndexError,
     seal::SealState,
     search::{Matched, SearchQuery, Sort},

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value, json};
 
 use super::{
-    html::{Images, safe_html},
+    html::{Images, TextFormat, safe_html},
     listing::{Asking, ServedPackage, ServedPlugin, ServedRelease, version_number},
 };
 use crate::{
@@ -47,7 +47,11 @@ const NUMBERS: [&str; 6] = ["userId", "orgId", "featured", "popularity", "typeId
 const FLAGS: [&str; 3] = ["verified", "internal", "angularDetected"];
 
 /// What an entry of the upstream may have that is no field of a plugin or a version here.
-const DROPPED: [&str; 6] = ["readme", "changelog", "versions", "arch", "download", "links"];
+const DROPPED: [&str; 9] =
+    ["readme", "changelog", "versions", "arch", "download", "links", FORMAT, "origin", "shadows"];
+
+/// The key that says how readme and changelog are written, if it is Markdown.
+pub(crate) const FORMAT: &str = "textFormat";
 
 /// Returns a plugin as the list has it.
 pub(super) fn list_item(plugin: &ServedPlugin, links: &Links) -> Value {
@@ -311,9 +315,11 @@ fn plugin_json(plugin: &ServedPlugin, release: &ServedRelease, source: &Object) 
 /// Adds the readme and the changelog as safe HTML.
 fn add_texts(object: &mut Object, source: &Object, plugin: &ServedPlugin, release: Option<&ServedRelease>) {
     let images = release.map_or_else(Images::default, |release| images(plugin, release, source));
+    let is_markdown = source.get(FORMAT).is_some_and(|format| format == "markdown");
+    let format = if is_markdown { TextFormat::Markdown } else { TextFormat::Guessed };
     for key in ["readme", "changelog"] {
         if let Some(text) = source.get(key).and_then(Value::as_str) {
-            object.insert(key.to_owned(), safe_html(text, &images).into());
+            object.insert(key.to_owned(), safe_html(text, format, &images).into());
         } else if key == "readme" {
             object.insert(key.to_owned(), "".into());
         }

@@ -16,6 +16,8 @@ pub(crate) enum Mode {
     /// Only what is in the store.
     #[default]
     Mirror,
+    /// What the catalog lists; missing packages are fetched when somebody asks for them.
+    Pull,
     /// What the catalog lists; packages that are not stored cannot be downloaded.
     MetadataOnly,
 }
@@ -84,6 +86,8 @@ pub(crate) struct StoredFacts {
     pub signature: SignatureState,
     /// Its plugin.json.
     pub plugin_json: Arc<str>,
+    /// When it came into the store.
+    pub added_at: Timestamp,
 }
 
 /// What a signature says, or what the catalog claims of it.

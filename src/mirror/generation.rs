@@ -90,6 +90,11 @@ impl Generation {
         self.plugins.get(at).map(|plugin| (at, plugin))
     }
 
+    /// Returns all plugins, in the order of their ids.
+    pub(crate) fn plugins(&self) -> &[ServedPlugin] {
+        &self.plugins
+    }
+
     /// Returns how much there is.
     pub(crate) fn counts(&self) -> Counts {
         let mut counts = Counts { plugins: self.listed.len(), ..Counts::default() };

@@ -21,6 +21,15 @@ const ENDS_BY_ITSELF: [&str; 15] =
 /// Relative addresses in a text are read as if they were below this one.
 const PACKAGE: &str = "https://package.invalid/";
 
+/// How a text is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum TextFormat {
+    /// As packages have it.
+    Markdown,
+    /// As a catalog sends it: HTML if it begins with a tag.
+    Guessed,
+}
+
 /// The images that a text may show.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Images {
@@ -52,13 +61,13 @@ impl Images {
 }
 
 /// Returns a readme or a changelog, HTML or Markdown, as HTML that is safe.
-pub(crate) fn safe_html(text: &str, images: &Images) -> String {
+pub(crate) fn safe_html(text: &str, format: TextFormat, images: &Images) -> String {
     let text = cut(text);
     if depth(text) > DEEPEST {
         return format!("<pre>{}</pre>", ammonia::clean_text(cut_at(text, LONGEST / 8)));
     }
-    // Catalogs send HTML, packages have Markdown.
-    let html = if text.contains("</") { Cow::Borrowed(text) } else { Cow::Owned(rendered(text)) };
+    let is_html = format == TextFormat::Guessed && text.trim_start().starts_with('<');
+    let html = if is_html { Cow::Borrowed(text) } else { Cow::Owned(rendered(text)) };
     let allowed = images.clone();
     let cleaned = ammonia::Builder::default()
         .rm_tags(["map", "area"])
@@ -196,7 +205,7 @@ mod tests {
     }
 
     fn safe(text: &str) -> String {
-        safe_html(text, &images())
+        safe_html(text, TextFormat::Guessed, &images())
     }
 
     #[test]
@@ -276,6 +285,8 @@ mod tests {
 
     #[test]
     fn markdown_is_rendered_and_long_texts_are_cut() {
+        let mixed = safe_html("<p align=\"center\">A</p>\n\n# Tides\n", TextFormat::Markdown, &images());
+        assert!(mixed.contains("<h1>Tides</h1>"), "{mixed}");
         assert!(safe("# Tides\n\n| a | b |\n|---|---|\n| 1 | 2 |\n").contains("<table>"));
         assert!(safe(&"é".repeat(2 << 20)).len() <= LONGEST);
         let deep = "<div>".repeat(100_000) + "</div>";

@@ -47,6 +47,8 @@ pub(crate) struct ServedRelease {
     pub is_listed: bool,
     /// When it was published, or else first seen.
     pub created_at: Timestamp,
+    /// Since when it can be listed: it was seen, and one of its packages is stored.
+    pub since: Timestamp,
     /// The range of Grafana versions it works with, as published.
     pub grafana_dependency: Option<String>,
     /// The same, parsed.
@@ -173,6 +175,14 @@ impl ServedPlugin {
             let wanted: PluginVersion = text.parse().ok()?;
             self.releases.iter().find(|release| release.version.same_release(&wanted))
         })
+    }
+
+    /// Returns it with those of its versions alone that a channel has.
+    pub(crate) fn limited_to(&self, has: impl Fn(&PluginVersion) -> bool) -> Self {
+        let mut limited = self.clone();
+        limited.releases.retain(|release| has(&release.version));
+        limited.refused.retain(|(version, _)| has(version));
+        limited
     }
 
     /// Returns whether the list of plugins has it.
@@ -321,6 +331,13 @@ fn served_release(facts: ReleaseFacts, packages: Packages, plugin_is_withdrawn: 
         status,
         is_listed: is_active,
         created_at: release.created_at.unwrap_or(facts.first_seen),
+        since: facts
+            .stored
+            .values()
+            .map(|stored| stored.added_at)
+            .min()
+            .unwrap_or(facts.first_seen)
+            .max(facts.first_seen),
         requirement: Requirement::new(release.grafana_dependency.as_deref()),
         grafana_dependency: release.grafana_dependency,
         is_angular: release.angular,

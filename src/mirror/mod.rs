@@ -16,8 +16,8 @@ mod tests;
 
 pub(crate) use self::{
     coding::Coded,
-    documents::{Links, image_paths, plain_path},
+    documents::{FORMAT as TEXT_FORMAT, Links, image_paths, plain_path},
     facts::{HeldBack, Mode, PluginFacts, Policy, ReleaseFacts, SignatureState, StoredFacts},
     generation::Generation,
-    listing::{Asking, ServedPlugin, ServedRelease, serve},
+    listing::{Asking, ServedPackage, ServedPlugin, ServedRelease, serve},
 };

@@ -13,7 +13,7 @@ use crate::{
     index::{Blob, Index, IndexError},
     journal::JournalError,
     model::{Platform, PluginId, PluginVersion, Sha256Digest},
-    ops::{Context, blocking, rollback_packages, workspace_usage::memory_files},
+    ops::{Context, blocking, private, rollback_packages, workspace_usage::memory_files},
     store::{FolderStore, ListedPackage, StoreError},
 };
 
@@ -80,10 +80,12 @@ crate::diagnostic::diagnose!(GcError { forward Home, Index, Store, Journal; });
 /// dashboards that nobody used for 90 days.
 pub(crate) async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let _lock = context.lock().await?;
-    let blobs = context.index().read(Index::blobs).await?;
+    let (blobs, served) =
+        context.index().read(|index| Ok::<_, IndexError>((index.blobs()?, irreplaceable(index)?))).await?;
     let this = context.clone();
     let (old, needed) = blocking(move || (old_files(&this), rollback_packages::needed(&this.home))).await;
-    let needed = needed?;
+    let mut needed = needed?;
+    needed.extend(served);
     let (mut superseded, mut kept) = split(blobs, options.keep);
     // A rollout that is unfinished, or may be rolled back, needs its packages however old they are.
     kept.extend(superseded.extract_if(.., |blob| needed.contains(&(blob.plugin.clone(), blob.version.clone()))));
@@ -114,6 +116,18 @@ pub(crate) async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcom
         outcome.add(file);
     }
     result.map(|()| outcome).map_err(GcError::from)
+}
+
+/// Returns the versions that a channel serves, or would after a rollback, and those that were published here, which no
+/// upstream has.
+fn irreplaceable(index: &Index) -> Result<BTreeSet<(PluginId, PluginVersion)>, IndexError> {
+    let mut versions = index.channel_versions()?;
+    if let Some(source) = index.source(private::SOURCE)? {
+        for plugin in index.known_plugins(source.id)?.into_keys() {
+            versions.extend(index.releases(&plugin)?.into_iter().map(|known| (plugin.clone(), known.release.version)));
+        }
+    }
+    Ok(versions)
 }
 
 fn old_files(context: &Context) -> Vec<String> {

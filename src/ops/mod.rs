@@ -22,12 +22,12 @@
 //!
 //! # The commands
 //!
-//! - [`accept`]: accepts what an alert is about. [`adopt`]: makes manifest and lock of what is installed. [`check`]: what an
-//!   upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
+//! - [`accept`]: accepts what an alert is about. [`adopt`]: makes manifest and lock of what is installed. [`channel`]:
+//!   decides what groups of servers see. [`check`]: what an upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
 //! - [`fetch`]: brings packages into the store. [`gc`]: removes from the cache what nothing needs. [`install`] and
 //!   [`remove`]: change the plugins of workspaces.
 //! - [`lock`]: writes the lock. [`outdated`]: which installed versions have a newer one. [`plan`]: what a rollout would do.
-//!   [`publish`]: adds private packages to the catalog.
+//!   [`publish`]: adds private packages to the catalog. [`pull`]: fetches what a mirror is asked for.
 //!   [`rollout`]: carries plans out, resumes them, rolls them back.
 //! - [`sync`]: updates the catalog. [`usage`]: what plugins are needed for. [`verify`]: checks packages and installed files
 //!   again. [`why`]: why a version is, or is not, chosen.
@@ -59,6 +59,7 @@ pub(crate) mod workspace_usage;
 
 pub(crate) mod accept;
 pub(crate) mod adopt;
+pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod discover;
 pub(crate) mod doctor;
@@ -69,6 +70,7 @@ pub(crate) mod lock;
 pub(crate) mod outdated;
 pub(crate) mod plan;
 pub(crate) mod publish;
+pub(crate) mod pull;
 pub(crate) mod remove;
 pub(crate) mod rollout;
 pub(crate) mod sync;

@@ -1,6 +1,8 @@
 //! One answer for each route.
 //!
-//! *Invariant:* an answer is made from one generation. Nothing here reaches the network.
+//! *Invariant:* an answer is made from one generation. Nothing here reaches the network; only a [`Puller`] asks for packages.
+//!
+//! [`Puller`]: crate::ops::pull::Puller
 
 use std::{sync::Arc, time::Duration};
 
@@ -18,9 +20,12 @@ use crate::{
     diagnostic::Chain,
     index::Blob,
     json::field,
-    mirror::{Asking, Coded, Generation, ServedPlugin, ServedRelease},
-    model::{Platform, PluginId},
-    ops::serving::age,
+    mirror::{Asking, Coded, Generation, ServedPackage, ServedPlugin, ServedRelease},
+    model::{Platform, PluginId, Sha256Digest},
+    ops::{
+        pull::{PullError, PullFault, PulledPackage},
+        serving::age,
+    },
 };
 
 pub(super) type Answer = Result<Response<Body>, Refusal>;
@@ -36,8 +41,13 @@ enum Readiness {
 
 impl Server {
     /// Answers a request that may be answered.
-    pub(super) async fn answer(&self, asked: Asked<'_>, route: &Route, query: &Query) -> Answer {
-        let generation = self.serving.generation();
+    pub(super) async fn answer(
+        &self,
+        asked: Asked<'_>,
+        (channel, route): (Option<&str>, &Route),
+        query: &Query,
+    ) -> Answer {
+        let generation = self.generation(channel)?;
         let asking = client::asking(asked);
         let json = |coded: &Coded| Ok(reply::json(asked, coded));
         match route {
@@ -82,7 +92,7 @@ impl Server {
                 let (_, plugin) = found(&generation, name)?;
                 if plugin.is_listed() { json(&Coded::new("{}")) } else { Err(unserved(plugin)) }
             }
-            Route::Download(name, version) => self.download(asked, query, &generation, (name, version)).await,
+            Route::Download(name, version) => self.download(asked, query, channel, (name, version)).await,
             Route::Logo { plugin, version, size } => self.logo(asked, &generation, (plugin, version), *size).await,
             Route::Image { plugin, version, path } => self.image(asked, &generation, (plugin, version), path).await,
             Route::Elsewhere => {
@@ -94,17 +104,25 @@ impl Server {
         }
     }
 
+    /// Returns what is served now, of a channel if one is named.
+    fn generation(&self, channel: Option<&str>) -> Result<Arc<Generation>, Refusal> {
+        let Some(name) = channel else { return Ok(self.serving.generation()) };
+        let shown: String = name.chars().take(40).collect();
+        self.serving.channel(name).ok_or_else(|| Refusal::not_found(format!("This mirror has no channel {shown}")))
+    }
+
     async fn download(
         &self,
         asked: Asked<'_>,
         query: &Query,
-        generation: &Arc<Generation>,
+        channel: Option<&str>,
         (name, version): (&str, &str),
     ) -> Answer {
-        let sought = self.find_package(asked, query, generation, (name, version)).await;
+        let sought = self.find_package(asked, query, channel, (name, version)).await;
         if let Err(refusal) = &sought
             && refusal.status() == StatusCode::NOT_FOUND
         {
+            let generation = self.generation(channel)?;
             let known = generation.plugin(name).map(|(_, plugin)| plugin.plugin.id.as_str());
             self.metrics.count_missing(known.unwrap_or("unknown"));
         }
@@ -115,16 +133,27 @@ impl Server {
         &self,
         asked: Asked<'_>,
         query: &Query,
-        generation: &Arc<Generation>,
-        (name, version): (&str, &str),
+        channel: Option<&str>,
+        named: (&str, &str),
     ) -> Result<PackageReply, Refusal> {
-        let (_, plugin) = found(generation, name)?;
-        let platform = client::platform(asked).or_else(|| client::platform_of(query.get("os"), query.get("arch")));
-        let release = chosen(plugin, version, &client::asking(asked), platform.as_ref())?;
-        let Some((key, package)) = release.package(platform.as_ref()) else {
-            return Err(other_platform(plugin, release, platform.as_ref()));
-        };
-        let Some(digest) = package.stored else { return Err(not_stored(plugin, release, key)) };
+        let generation = self.generation(channel)?;
+        let located = locate(asked, query, &generation, named)?;
+        match (located.package.stored, &self.puller) {
+            (Some(digest), _) => self.send(&located, digest, named.1).await,
+            (None, None) => Err(located.not_stored()),
+            (None, Some(puller)) => {
+                puller.pull(located.name()).await.map_err(|error| not_pulled(&error))?;
+                // The policy decides again: only the package itself says who signed it.
+                let generation = self.generation(channel)?;
+                let located = locate(asked, query, &generation, named)?;
+                let digest = located.package.stored.ok_or_else(|| located.not_stored())?;
+                self.send(&located, digest, named.1).await
+            }
+        }
+    }
+
+    async fn send(&self, located: &Located<'_>, digest: Sha256Digest, version: &str) -> Result<PackageReply, Refusal> {
+        let Located { plugin, release, platform: key, package } = located;
         let opened = self.serving.context().store().open(digest).await;
         let opened = opened.map_err(|error| {
             tracing::warn!(error = %Chain(&error), "the store cannot be read");
@@ -134,15 +163,14 @@ impl Server {
             self.serving.mark_damaged(digest);
             return Err(Refusal::new(Kind::Unavailable, "the package is missing from the store, or damaged"));
         };
-        let id = &plugin.plugin.id;
-        let exact = &release.version;
+        let (id, exact) = (&plugin.plugin.id, &release.version);
+        let is_only_any = key.is_any() && release.packages.as_ref().is_some_and(|packages| packages.len() == 1);
         Ok(PackageReply {
             package: opened,
             digest,
             file_name: format!("{id}-{exact}.{key}.zip"),
             content_location: (version == "latest").then(|| format!("../{exact}/download")),
-            varies: version == "latest"
-                || release.packages.as_ref().is_none_or(|packages| packages.len() > 1 || !key.is_any()),
+            varies: version == "latest" || !is_only_any,
             is_public: self.guards.guarded == super::Guarded::Nothing,
         })
     }
@@ -265,6 +293,43 @@ impl Server {
     }
 }
 
+/// A package of a generation, in the store or not.
+struct Located<'a> {
+    plugin: &'a ServedPlugin,
+    release: &'a ServedRelease,
+    platform: &'a Platform,
+    package: &'a ServedPackage,
+}
+
+impl Located<'_> {
+    fn name(&self) -> PulledPackage {
+        (self.plugin.plugin.id.clone(), self.release.version.clone(), self.platform.clone())
+    }
+
+    fn not_stored(&self) -> Refusal {
+        let (id, version) = (&self.plugin.plugin.id, &self.release.version);
+        let platform = if self.platform.is_any() { String::new() } else { format!(" --platform {}", self.platform) };
+        Refusal::not_found(format!(
+            "The package of {id} {version} is not stored here: run `plugport fetch {id}@{version}{platform}`"
+        ))
+    }
+}
+
+/// Finds the package that is asked for: by the headers, else by the query, else by what there is.
+fn locate<'a>(
+    asked: Asked<'_>,
+    query: &Query,
+    generation: &'a Generation,
+    (name, version): (&str, &str),
+) -> Result<Located<'a>, Refusal> {
+    let (_, plugin) = found(generation, name)?;
+    let platform = client::platform(asked).or_else(|| client::platform_of(query.get("os"), query.get("arch")));
+    let release = chosen(plugin, version, &client::asking(asked), platform.as_ref())?;
+    let package = release.package(platform.as_ref());
+    let (key, package) = package.ok_or_else(|| other_platform(plugin, release, platform.as_ref()))?;
+    Ok(Located { plugin, release, platform: key, package })
+}
+
 fn version_check(asked: Asked<'_>, query: &Query, generation: &Generation) -> Response<Body> {
     let asking = match query.get("grafanaVersion") {
         Some(version) => Asking::parse(Some(version)),
@@ -338,12 +403,14 @@ fn other_platform(plugin: &ServedPlugin, release: &ServedRelease, platform: Opti
     ))
 }
 
-fn not_stored(plugin: &ServedPlugin, release: &ServedRelease, platform: &Platform) -> Refusal {
-    let (id, version) = (&plugin.plugin.id, &release.version);
-    let platform = if platform.is_any() { String::new() } else { format!(" --platform {platform}") };
-    Refusal::not_found(format!(
-        "The package of {id} {version} is not stored here: run `plugport fetch {id}@{version}{platform}`"
-    ))
+fn not_pulled(error: &PullError) -> Refusal {
+    let kind = match error.fault {
+        PullFault::Missing => Kind::NotFound,
+        PullFault::Upstream => Kind::Upstream,
+        PullFault::TooSlow => Kind::UpstreamTimeout,
+        PullFault::Busy => Kind::Unavailable,
+    };
+    Refusal::new(kind, error.message.clone())
 }
 
 fn no_image(plugin: &ServedPlugin, release: &ServedRelease) -> Refusal {

@@ -24,6 +24,8 @@ use crate::diagnostic::{Diagnose, Diagnosis, Kind};
 const CONNECTIONS: usize = 10_000;
 /// How long whoever is being answered has at the end.
 const DRAIN: Duration = Duration::from_secs(10);
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How often it is looked whether a client is too slow.
 const WATCH: Duration = Duration::from_secs(5);
 /// How long nobody is let in after the machine had no more files.
@@ -138,7 +140,14 @@ impl Server {
         let _open = self.metrics.connection();
         // Small answers are not held back for more to come.
         drop(stream.set_nodelay(true));
-        self.converse(stream, (peer, face), stopping).await;
+        match self.tls.as_ref().filter(|_| face == Face::Public) {
+            None => self.converse(stream, (peer, face), stopping).await,
+            Some(tls) => {
+                if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.acceptor().accept(stream)).await {
+                    self.converse(stream, (peer, face), stopping).await;
+                }
+            }
+        }
     }
 
     /// Answers the requests of a connection, until its client is gone, is too slow, or the server stops.

@@ -36,6 +36,11 @@ struct PluginLabels {
 }
 
 #[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
+struct ReasonLabels {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, EncodeLabelSet, Eq, Hash, PartialEq)]
 struct GenerationLabels {
     generation: String,
 }
@@ -51,6 +56,7 @@ pub(super) struct Metrics {
     missing_packages: Family<PluginLabels, Counter>,
     panics: Counter,
     integrity_failures: Counter,
+    sync_errors: Family<ReasonLabels, Counter>,
     state: StateGauges,
 }
 
@@ -93,6 +99,7 @@ impl Metrics {
             missing_packages: Family::default(),
             panics: Counter::default(),
             integrity_failures: Counter::default(),
+            sync_errors: Family::default(),
             state: StateGauges::default(),
             registry: Registry::default(),
         };
@@ -105,6 +112,7 @@ impl Metrics {
         registry.register("panics", "Requests that failed by a fault of the program", new.panics.clone());
         let help = "Packages of the store whose bytes were found to be others";
         registry.register("integrity_failures", help, new.integrity_failures.clone());
+        registry.register("sync_errors", "Syncs that failed", new.sync_errors.clone());
         new.state.register(&mut registry);
         Self { registry, ..new }
     }
@@ -146,6 +154,11 @@ impl Metrics {
     /// Counts a damaged package.
     pub(super) fn count_damage(&self) {
         self.integrity_failures.inc();
+    }
+
+    /// Counts a sync that failed.
+    pub(super) fn count_sync_error(&self, reason: &'static str) {
+        self.sync_errors.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts a connection that was opened, until the returned value is dropped.

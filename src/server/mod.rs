@@ -15,6 +15,7 @@ mod metrics;
 mod refusal;
 mod reply;
 mod route;
+mod tls;
 mod upload;
 
 use std::{
@@ -38,10 +39,14 @@ pub(crate) use self::{
     access_log::{AccessLog, LineFormat},
     guard::{Guarded, Guards, Token},
     listener::Listening,
+    tls::Tls,
 };
 use crate::{
     mirror::Coded,
-    ops::serving::{PackageFiles, Serving},
+    ops::{
+        pull::Puller,
+        serving::{PackageFiles, Serving},
+    },
 };
 
 /// The longest address of a request, in bytes: 8 KiB.
@@ -62,6 +67,10 @@ pub(crate) struct ServerOptions {
     pub max_age: Option<Duration>,
     /// Where requests are logged.
     pub log: Option<AccessLog>,
+    /// What fetches packages that are not stored, if anything does.
+    pub puller: Option<Arc<Puller>>,
+    /// The certificate of the address for everybody, if it speaks TLS.
+    pub tls: Option<Arc<Tls>>,
     /// The answer to `ci/keys`.
     pub keys: serde_json::Value,
     /// Whether health and metrics are on an address of their own.
@@ -75,6 +84,8 @@ pub(crate) struct Server {
     guards: Guards,
     max_age: Option<Duration>,
     log: Option<AccessLog>,
+    puller: Option<Arc<Puller>>,
+    tls: Option<Arc<Tls>>,
     keys: Coded,
     has_admin: bool,
     metrics: Metrics,
@@ -93,9 +104,10 @@ pub(crate) enum Face {
 impl Server {
     /// Returns a mirror that serves what `serving` has.
     pub(crate) fn new(serving: Arc<Serving>, options: ServerOptions) -> Self {
-        let ServerOptions { guards, max_age, log, keys, has_admin } = options;
+        let ServerOptions { guards, max_age, log, puller, tls, keys, has_admin } = options;
+        let (metrics, files) = (Metrics::new(), PackageFiles::default());
         let keys = Coded::from_json(&keys);
-        Self { serving, guards, max_age, log, keys, has_admin, metrics: Metrics::new(), files: PackageFiles::default() }
+        Self { serving, guards, max_age, log, puller, tls, keys, has_admin, metrics, files }
     }
 
     /// Counts a damaged package.
@@ -103,15 +115,22 @@ impl Server {
         self.metrics.count_damage();
     }
 
+    /// Counts a sync that failed, by the kind of its failure.
+    pub(crate) fn count_sync_error(&self, reason: &'static str) {
+        self.metrics.count_sync_error(reason);
+    }
+
     /// Answers a request; never fails, and never panics.
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, face: Face) -> Response<Body> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let asked = Asked { method: &parts.method, headers: &parts.headers };
-        let route = route(parts.uri.path());
+        let (channel, route) = route(parts.uri.path());
+        let channel = channel.as_deref();
         let client = client::kind(asked);
         let mut token = None;
-        let answer = AssertUnwindSafe(self.answer_checked((asked, &parts.uri, face), &route, body, &mut token));
+        let answer =
+            AssertUnwindSafe(self.answer_checked((asked, &parts.uri, face), (channel, &route), body, &mut token));
         let answer = answer.catch_unwind().await.unwrap_or_else(|_| {
             self.metrics.count_panic();
             Err(Refusal::new(Kind::Internal, "the mirror failed to answer; the request can be repeated"))
@@ -146,7 +165,7 @@ impl Server {
     async fn answer_checked(
         &self,
         (asked, uri, face): (Asked<'_>, &Uri, Face),
-        route: &Route,
+        (channel, route): (Option<&str>, &Route),
         body: Incoming,
         token: &mut Option<String>,
     ) -> handlers::Answer {
@@ -172,7 +191,7 @@ impl Server {
             Face::Public => {}
         }
         *token = self.guards.admit(route, asked.header(header::AUTHORIZATION))?.map(str::to_owned);
-        self.answer(asked, route, &Query::parse(uri.query())).await
+        self.answer(asked, (channel, route), &Query::parse(uri.query())).await
     }
 }
 

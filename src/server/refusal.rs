@@ -47,6 +47,10 @@ pub(crate) enum Kind {
     Internal,
     /// The method is not known.
     Unknown,
+    /// The upstream gave no usable answer.
+    Upstream,
+    /// The upstream did not answer in time.
+    UpstreamTimeout,
     /// Something that is needed is away, or busy.
     Unavailable,
 }
@@ -69,6 +73,8 @@ impl Kind {
             Self::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unknown => StatusCode::NOT_IMPLEMENTED,
+            Self::Upstream => StatusCode::BAD_GATEWAY,
+            Self::UpstreamTimeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
@@ -90,6 +96,8 @@ impl Kind {
             Self::HeaderTooLarge => "RequestHeaderFieldsTooLarge",
             Self::Internal => "InternalError",
             Self::Unknown => "NotImplemented",
+            Self::Upstream => "BadGateway",
+            Self::UpstreamTimeout => "GatewayTimeout",
             Self::Unavailable => "ServiceUnavailable",
         }
     }

@@ -114,23 +114,25 @@ impl Route {
     }
 }
 
-/// Returns what a path asks for.
-pub(crate) fn route(path: &str) -> Route {
+/// Returns what a path asks for, and of which channel.
+pub(crate) fn route(path: &str) -> (Option<String>, Route) {
     let parts: Option<Vec<String>> = path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
-    let Some(parts) = parts else { return Route::Malformed };
+    let Some(parts) = parts else { return (None, Route::Malformed) };
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
     match parts.as_slice() {
-        ["healthz"] => Route::Health,
-        ["readyz"] => Route::Ready,
-        ["metrics"] => Route::Metrics,
+        ["healthz"] => (None, Route::Health),
+        ["readyz"] => (None, Route::Ready),
+        ["metrics"] => (None, Route::Metrics),
         ["api", "publish", plugin, version, platform] => {
             let [plugin, version, platform] = [plugin, version, platform].map(|part| (*part).to_owned());
-            Route::Publish { plugin, version, platform }
+            (None, Route::Publish { plugin, version, platform })
         }
-        ["api", rest @ ..] => api(rest),
+        ["c", channel, "api", rest @ ..] => (Some((*channel).to_owned()), api(rest)),
+        ["api", rest @ ..] => (None, api(rest)),
         // The links in answers begin here; some read them from the root of the server.
-        ["plugins", ..] => api(&parts),
-        _ => Route::Unknown,
+        ["plugins", ..] => (None, api(&parts)),
+        ["c", channel, "plugins", ..] => (Some((*channel).to_owned()), api(&parts[2..])),
+        _ => (None, Route::Unknown),
     }
 }
 
@@ -243,7 +245,9 @@ mod tests {
     use super::*;
 
     fn plain(path: &str) -> Route {
-        route(path)
+        let (channel, route) = route(path);
+        assert_eq!(channel, None, "{path}");
+        route
     }
 
     #[test]
@@ -270,6 +274,9 @@ mod tests {
             assert_eq!(at("/acme-tides-datasource/versions/2.1.0/images/img/a%20b.png"), image);
         }
         assert_eq!(plain("/api/dashboards"), Route::Dashboards);
+        for path in ["/c/prod/api/plugins", "/c/prod/api/gnet/plugins", "/c//prod/plugins/"] {
+            assert_eq!(route(path), (Some("prod".to_owned()), Route::List), "{path}");
+        }
         for elsewhere in ["/api/dashboards/1860", "/api/grafana/versions/stable", "/api/plugins/ci/sign"] {
             assert_eq!(plain(elsewhere), Route::Elsewhere);
         }

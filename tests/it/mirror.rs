@@ -1,9 +1,11 @@
 //! `plugport serve`, end to end: over real sockets, with the requests that real Grafana servers send.
 
+mod channels;
 mod clients;
 mod http;
 mod listing;
 mod publishing;
+mod pulling;
 mod robustness;
 
 use std::{

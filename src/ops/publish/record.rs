@@ -11,6 +11,7 @@ use crate::{
         Blob, CatalogChange, ChangeKind, Index, IndexError, PluginRecord, StoredPlugin, StoredRelease, SyncWriter,
     },
     json::field,
+    mirror::TEXT_FORMAT,
     model::{Digests, Package, Plugin, PluginId, PluginStatus, PluginVersion, Release, Signature, Timestamp},
     ops::{
         fetching::proven_signer,
@@ -119,7 +120,7 @@ fn release(packages: &[&PublishedPackage], known: Option<&StoredRelease>, now: T
     let created_at = known.and_then(|known| known.release.created_at).unwrap_or(now);
     let raw = json!({
         "version": first.blob.version, "status": "active", "createdAt": created_at.to_string(), ORIGIN: SOURCE,
-        "readme": first.texts.readme, "changelog": first.texts.changelog,
+        TEXT_FORMAT: "markdown", "readme": first.texts.readme, "changelog": first.texts.changelog,
     });
     Release {
         version: first.blob.version.clone(),
@@ -180,6 +181,7 @@ fn plugin_record(
             ORIGIN: SOURCE, SHADOWS: is_shadow,
         });
         if with_texts {
+            entry[TEXT_FORMAT] = "markdown".into();
             entry["json"] = document.clone();
             entry["readme"] = package.texts.readme.clone().into();
             entry["changelog"] = package.texts.changelog.clone().into();

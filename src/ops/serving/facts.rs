@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use crate::{
-    index::{Blob, Index, IndexError, OpenAlert, PackageKey, StoredRelease},
+    index::{Blob, Index, IndexError, OpenAlert, PackageKey, StoredChannel, StoredRelease},
     mirror::{HeldBack, PluginFacts, ReleaseFacts, SignatureState, StoredFacts},
     model::{Digests, PluginId, Sha256Digest, Timestamp},
     ops::{
@@ -19,6 +19,7 @@ pub(super) struct Facts {
     /// Packages of which it is not known what their signature says; they count as invalid until it is.
     pub(super) unevaluated: Vec<Unevaluated>,
     pub(super) synced_at: Option<Timestamp>,
+    pub(super) channels: Vec<StoredChannel>,
 }
 
 /// A package whose signature is to be evaluated.
@@ -68,7 +69,7 @@ pub(super) fn read_facts(
     let synced_at = catalogs.into_iter().filter_map(|source| source.synced_at).max();
     // Without a catalog, what was published here is all there is.
     let synced_at = synced_at.or_else(|| own.into_iter().find_map(|source| source.synced_at));
-    Ok(Facts { plugins, unevaluated: reading.unevaluated, synced_at })
+    Ok(Facts { plugins, unevaluated: reading.unevaluated, synced_at, channels: index.channels()? })
 }
 
 struct Reading<'a> {
@@ -98,6 +99,7 @@ impl Reading<'_> {
             size: blob.size,
             signature,
             plugin_json: blob.plugin_json.as_str().into(),
+            added_at: blob.added_at,
         }
     }
 

@@ -10,7 +10,7 @@ mod keys;
 mod scrub;
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs, io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -25,7 +25,7 @@ pub(crate) use self::{files::PackageFiles, keys::published_keys};
 use super::{Context, stored_packages::read_verified};
 use crate::{
     diagnostic::Chain,
-    index::{Blob, IndexError},
+    index::{Blob, IndexError, StoredChannel},
     mirror::{Generation, Links, Mode, Policy, SignatureState, serve},
     model::{Sha256Digest, Timestamp},
     ops::blocking,
@@ -47,6 +47,24 @@ pub(crate) struct ServingOptions {
     pub minimum_age: i64,
 }
 
+/// The name of the channel that has all that is listed.
+pub(crate) const EDGE: &str = "edge";
+
+/// What is served: one state of the index, and of each channel the part that it has.
+#[derive(Debug)]
+struct Catalogs {
+    edge: Arc<Generation>,
+    channels: BTreeMap<String, Arc<Generation>>,
+}
+
+impl Catalogs {
+    /// Returns what shows that two have the same content.
+    fn ids(&self) -> Vec<(&str, &str)> {
+        let channels = self.channels.iter().map(|(name, generation)| (name.as_str(), generation.id()));
+        [(EDGE, self.edge.id())].into_iter().chain(channels).collect()
+    }
+}
+
 /// A generation could not be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServingError {
@@ -65,7 +83,7 @@ crate::diagnostic::diagnose!(ServingError { forward Index, Store; });
 pub(crate) struct Serving {
     context: Context,
     options: ServingOptions,
-    current: watch::Sender<Arc<Generation>>,
+    current: watch::Sender<Arc<Catalogs>>,
     /// What signatures said that were evaluated here.
     evaluated: Mutex<HashMap<Sha256Digest, SignatureState>>,
     /// Packages whose bytes are not those of their digest.
@@ -78,14 +96,21 @@ pub(crate) struct Serving {
 impl Serving {
     /// Returns what serves an empty catalog until [`Serving::reload`] made the first generation.
     pub(crate) fn new(context: Context, options: ServingOptions) -> Self {
-        let current = watch::Sender::new(Arc::new(Generation::new(Vec::new(), options.links.clone(), None)));
+        let edge = Arc::new(Generation::new(Vec::new(), options.links.clone(), None));
+        let current = watch::Sender::new(Arc::new(Catalogs { edge, channels: BTreeMap::new() }));
         let (evaluated, damaged, fault, wake) = Default::default();
         Self { context, options, current, evaluated, damaged, fault, wake }
     }
 
     /// Returns the generation that is served now; it stays whole as long as it is held.
     pub(crate) fn generation(&self) -> Arc<Generation> {
-        Arc::clone(&self.current.borrow())
+        Arc::clone(&self.current.borrow().edge)
+    }
+
+    /// Returns the generation of a channel; `None` if there is no such channel.
+    pub(crate) fn channel(&self, name: &str) -> Option<Arc<Generation>> {
+        let current = self.current.borrow();
+        if name == EDGE { Some(Arc::clone(&current.edge)) } else { current.channels.get(name).map(Arc::clone) }
     }
 
     /// Returns what operations work with.
@@ -116,9 +141,9 @@ impl Serving {
             Err(ServingError::Index(IndexError::Missing { .. })) => return Ok(false),
             Err(error) => return Err(error),
         };
-        let now = self.generation();
-        let differs = now.id() != next.id();
-        if differs || (now.synced_at, now.due) != (next.synced_at, next.due) {
+        let now = Arc::clone(&self.current.borrow());
+        let differs = now.ids() != next.ids();
+        if differs || (now.edge.synced_at, now.edge.due) != (next.edge.synced_at, next.edge.due) {
             self.current.send_replace(Arc::new(next));
         }
         Ok(differs)
@@ -164,7 +189,7 @@ impl Serving {
         }
     }
 
-    async fn make(&self) -> Result<Generation, ServingError> {
+    async fn make(&self) -> Result<Catalogs, ServingError> {
         let mut present: HashMap<_, _> =
             self.context.store().list().await?.into_iter().map(|package| (package.digest, package.size)).collect();
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -188,8 +213,17 @@ impl Serving {
         }
         let (policy, links) = (self.policy(), self.options.links.clone());
         Ok(blocking(move || {
-            let served = plugins.into_iter().map(|facts| serve(facts, &policy)).collect();
-            Generation::new(served, links, read.synced_at)
+            let served: Vec<_> = plugins.into_iter().map(|facts| serve(facts, &policy)).collect();
+            let channel = |channel: StoredChannel| {
+                let links = Links { prefix: format!("{}/c/{}", links.prefix, channel.name) };
+                let plugins = served.iter().filter_map(|plugin| {
+                    let versions = channel.content.get(&plugin.plugin.id)?;
+                    Some(plugin.limited_to(|version| versions.contains_key(version.as_str())))
+                });
+                (channel.name.clone(), Arc::new(Generation::new(plugins.collect(), links, read.synced_at)))
+            };
+            let channels = read.channels.into_iter().map(channel).collect();
+            Catalogs { edge: Arc::new(Generation::new(served, links, read.synced_at)), channels }
         })
         .await)
     }
