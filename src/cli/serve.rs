@@ -8,7 +8,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, Report, Session, failure::kind_name, ui};
 use crate::{
-    fleet::reference::SecretReference,
+    fleet::{
+        manifest::{GuardedPart, ServeSection},
+        reference::SecretReference,
+    },
     mirror::{Links, Mode},
     ops::{
         pull::Puller,
@@ -22,11 +25,11 @@ use crate::{
 ///
 /// Point a Grafana at it with `GF_GRAFANA_COM_API_URL=http://ADDRESS/api`. Only versions are listed whose packages are in
 /// the store, and which the policy in the manifest accepts. What another process syncs or fetches shows within seconds.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(super) struct ServeArgs {
-    /// The address to listen on; port 0 is any that is free
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
-    listen: String,
+    /// The address to listen on; port 0 is any that is free [default: `serve.listen`, else 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
     /// Answer /healthz, /readyz and /metrics on this address, and no longer on the other
     #[arg(long, value_name = "ADDRESS")]
     admin_listen: Option<String>,
@@ -44,8 +47,8 @@ pub(super) struct ServeArgs {
     sync_every: Option<Duration>,
     /// What needs a token: nothing; downloads, which Grafana 10 and later can send one for; or everything, which plugport
     /// and people can use, but no page of Grafana
-    #[arg(long, value_enum, value_name = "WHAT", default_value = "none")]
-    guard: Guard,
+    #[arg(long, value_enum, value_name = "WHAT")]
+    guard: Option<Guard>,
     /// A file with a token that opens what is guarded; may be given several times
     #[arg(long, value_name = "FILE")]
     read_token_file: Vec<PathBuf>,
@@ -82,13 +85,39 @@ enum LogFormat {
 
 impl ServeArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        self.with(session.manifest()?.serve()).serve(session).await
+    }
+
+    /// Returns the arguments with what the manifest says in the place of those that are not given.
+    fn with(&self, section: &ServeSection) -> Self {
+        let names_mode = self.metadata_only || self.pull;
+        Self {
+            listen: self.listen.clone().or_else(|| section.listen.clone()),
+            admin_listen: self.admin_listen.clone().or_else(|| section.admin_listen.clone()),
+            public_url: self.public_url.clone().or_else(|| section.public_url.clone()),
+            metadata_only: self.metadata_only || (section.metadata_only && !names_mode),
+            pull: self.pull || (section.pull && !names_mode),
+            sync_every: self.sync_every.or(section.sync_every),
+            guard: self.guard.or(match section.guard {
+                GuardedPart::None => None,
+                GuardedPart::Downloads => Some(Guard::Downloads),
+                GuardedPart::All => Some(Guard::All),
+            }),
+            tls_cert: self.tls_cert.clone().or_else(|| section.tls_cert.clone()),
+            tls_key: self.tls_key.clone().or_else(|| section.tls_key.clone()),
+            max_age: self.max_age.or(section.max_age),
+            ..self.clone()
+        }
+    }
+
+    async fn serve(&self, session: &Session) -> Result<Report, Failure> {
         let serving = Arc::new(Serving::new(session.context()?.clone(), self.serving_options(session)?));
         serving.reload().await?;
         if session.is_offline() && (self.pull || self.sync_every.is_some()) {
             let hint = "leave out `--offline`, or serve what is stored";
             return Err(Failure::usage("`--pull` and `--sync-every` need the network", hint));
         }
-        let public = Listening::public(&self.listen).await?;
+        let public = Listening::public(self.listen.as_deref().unwrap_or(DEFAULT_ADDRESS)).await?;
         let public_address = public.address;
         let mut listening = vec![public];
         if let Some(address) = &self.admin_listen {
@@ -157,7 +186,7 @@ impl ServeArgs {
         let log = format.map(|format| AccessLog::new(format, move |line| ui.announce(line))).transpose();
         let log = log.map_err(|error| super::setup::no_runtime(&error))?;
         Ok(ServerOptions {
-            guards: self.guards().await?,
+            guards: self.guards(session.manifest()?.serve()).await?,
             max_age: self.max_age,
             log,
             puller,
@@ -172,7 +201,8 @@ impl ServeArgs {
     fn tls(&self) -> Result<Option<Arc<Tls>>, Failure> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Ok(Some(Arc::new(Tls::load(certificate.clone(), key.clone())?))),
-            _ => Ok(None),
+            (None, None) => Ok(None),
+            _ => Err(Failure::usage("of a certificate and its key only one is named", "name both, or none")),
         }
     }
 
@@ -205,13 +235,14 @@ impl ServeArgs {
         }
     }
 
-    async fn guards(&self) -> Result<Guards, Failure> {
-        let guarded = match self.guard {
+    async fn guards(&self, section: &ServeSection) -> Result<Guards, Failure> {
+        let guarded = match self.guard.unwrap_or(Guard::None) {
             Guard::None => Guarded::Nothing,
             Guard::Downloads => Guarded::Downloads,
             Guard::All => Guarded::Everything,
         };
-        match (guarded, self.read_token_file.is_empty()) {
+        let read = tokens(&self.read_token_file, &section.read_token).await?;
+        match (guarded, read.is_empty()) {
             (Guarded::Nothing, false) => {
                 let hint = "add `--guard downloads` or `--guard all`";
                 return Err(Failure::usage("a token that reads is named, but nothing is guarded", hint));
@@ -221,9 +252,12 @@ impl ServeArgs {
             }
             _ => {}
         }
-        Ok(Guards { guarded, read: tokens(&self.read_token_file).await?, write: tokens(&self.write_token_file).await? })
+        Ok(Guards { guarded, read, write: tokens(&self.write_token_file, &section.write_token).await? })
     }
 }
+
+/// Where the mirror listens if nobody says otherwise: this machine alone.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
 
 /// How long after a failed sync the next is tried, at the most.
 const AFTER_FAILURE: Duration = Duration::from_mins(5);
@@ -253,13 +287,14 @@ async fn sync_once(session: &Session) -> Result<Vec<String>, Failure> {
     Ok(alerts.chain(skipped).collect())
 }
 
-/// Reads tokens from files; each is called by the name of its file.
-async fn tokens(files: &[PathBuf]) -> Result<Vec<Token>, Failure> {
+/// Fetches tokens: from files if any are named, else as the manifest says. Each is called by where it is.
+async fn tokens(files: &[PathBuf], of_manifest: &[SecretReference]) -> Result<Vec<Token>, Failure> {
+    let files: Vec<_> = files.iter().cloned().map(SecretReference::File).collect();
+    let references = if files.is_empty() { of_manifest } else { &files };
     let mut tokens = Vec::new();
-    for file in files {
-        let secret = SecretReference::File(file.clone()).resolve(&super::setup::environment).await?;
-        let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
-        tokens.push(Token::new(name, &secret));
+    for reference in references {
+        let secret = reference.resolve(&super::setup::environment).await?;
+        tokens.push(Token::new(reference.to_string(), &secret));
     }
     Ok(tokens)
 }

@@ -10,6 +10,7 @@ mod kind;
 mod policy;
 mod schema;
 mod selection;
+mod serving;
 mod uid;
 mod wish;
 mod workspace;
@@ -29,6 +30,7 @@ pub(crate) use error::{ManifestError, RuleError, SelectError};
 pub(crate) use kind::WorkspaceKind;
 pub(crate) use policy::{CatalogSection, KeySource, Signatures, Source, TrustSection};
 pub(crate) use schema::manifest_schema;
+pub(crate) use serving::{GuardedPart, ServeSection};
 pub(crate) use wish::Wish;
 pub use workspace::Service;
 pub(crate) use workspace::{Endpoint, Login, Workspace};
@@ -52,6 +54,7 @@ pub struct Manifest {
     data_sources: Vec<DataSourceWish>,
     rollout: Rollout,
     network: NetSettings,
+    serve: ServeSection,
 }
 
 /// The manifest of plugport: the workspaces, the wanted plugins and the policy.
@@ -81,6 +84,9 @@ struct RawManifest {
     #[serde(default)]
     #[schemars(with = "Option<NetSettings>")]
     network: NetSettings,
+    #[serde(default)]
+    #[schemars(with = "Option<ServeSection>")]
+    serve: ServeSection,
 }
 
 impl Manifest {
@@ -107,9 +113,9 @@ impl Manifest {
         let workspaces = check_workspaces(raw.workspace, folder, &manifest_text)?;
         let (catalog, catalog_at) = split(raw.catalog);
         let (rollout, rollout_at) = split(raw.rollout);
-        let (trust, network) = (raw.trust, raw.network);
+        let (trust, network, serve) = (raw.trust, raw.network, raw.serve.below(folder));
         let (plugins, data_sources) = (Vec::new(), Vec::new());
-        let mut manifest = Self { catalog, trust, workspaces, plugins, data_sources, rollout, network };
+        let mut manifest = Self { catalog, trust, workspaces, plugins, data_sources, rollout, network, serve };
         manifest.check_catalog().map_err(|source| manifest_text.broken(catalog_at, source))?;
         manifest.check_waves().map_err(|source| manifest_text.broken(rollout_at, source))?;
         for wish in raw.plugin {
@@ -135,7 +141,9 @@ impl Manifest {
     fn keep_secrets_apart(&mut self) {
         let workspaces = self.workspaces.iter_mut().filter_map(Workspace::secret_mut);
         let data_sources = self.data_sources.iter_mut().flat_map(|wish| wish.secrets.values_mut());
-        let mut secrets: Vec<_> = self.catalog.token.iter_mut().chain(workspaces).chain(data_sources).collect();
+        let tokens = self.serve.read_token.iter_mut().chain(&mut self.serve.write_token);
+        let mut secrets: Vec<_> =
+            self.catalog.token.iter_mut().chain(workspaces).chain(data_sources).chain(tokens).collect();
         let variables: BTreeSet<_> = secrets.iter().filter_map(|secret| secret.variable()).map(str::to_owned).collect();
         for secret in &mut secrets {
             secret.withhold(&variables);
@@ -170,6 +178,11 @@ impl Manifest {
     /// Returns the policy of rollouts.
     pub fn rollout(&self) -> &Rollout {
         &self.rollout
+    }
+
+    /// Returns how the mirror is served.
+    pub fn serve(&self) -> &ServeSection {
+        &self.serve
     }
 
     /// Returns the bounds of every conversation.

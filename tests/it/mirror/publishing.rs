@@ -188,6 +188,21 @@ fn guards_ask_for_a_token() {
     drop(mirror);
     let mirror = Mirror::start(&world, &["--guard", "all", "--read-token-file", "token"]);
     assert_eq!((mirror.get("/api/plugins").status, mirror.get("/healthz").status), (401, 200));
+    drop(mirror);
+    let of_manifest =
+        "[serve]\nguard = \"downloads\"\nread-token = [{ env = \"READ_TOKEN\" }]\nadmin-listen = \"127.0.0.1:0\"\n";
+    let world = world.env("READ_TOKEN", TOKEN).manifest(of_manifest);
+    let mirror = Mirror::start(&world, &[]);
+    assert_eq!(
+        (mirror.get(&download).status, mirror.get("/api/plugins").status, mirror.get("/metrics").status),
+        (401, 200, 404)
+    );
+    let with = Request::get(&download).header("Authorization", &format!("Bearer {TOKEN}"));
+    assert_eq!(mirror.send(with).status, 200);
+    drop(mirror);
+    let world = world.manifest("listen = \"nowhere\"\n");
+    world.run(&["serve"]).expect_code(2);
+    world.sandbox.write("plugport.toml", "");
     world.run(&["serve", "--read-token-file", "token"]).expect_code(2);
     world.run(&["serve", "--guard", "all"]).expect_code(2);
 }
