@@ -1,6 +1,14 @@
 //! `plugport serve`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    os::{
+        linux::net::SocketAddrExt as _,
+        unix::net::{SocketAddr, UnixDatagram},
+    },
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
@@ -133,7 +141,10 @@ impl ServeArgs {
         for note in notes(&serving) {
             session.ui.note(&note);
         }
+        // Before anybody hears of the mirror: until then a hangup would end it.
+        let hangups = signal(SignalKind::hangup()).ok();
         session.ui.announce(&format!("listening on {url}"));
+        tell_supervisor("READY=1");
         let _heeded = session.interrupt.heed();
         let counting = Arc::clone(&server);
         let sources = session.sources()?;
@@ -143,8 +154,9 @@ impl ServeArgs {
             () = serving.scrub(move |_| counting.count_damage()) => {}
             () = async { puller.as_ref().expect("it is there").run(&serving, sources).await }, if puller.is_some() => {}
             () = async { tls.as_ref().expect("it is there").follow().await }, if tls.is_some() => {}
-            () = self.keep_synced(session, &serving, &server) => {}
+            () = self.keep_synced(session, (&serving, &server), hangups) => {}
         }
+        tell_supervisor("STOPPING=1");
         Ok(Report { document: json!({ "listened_on": url }), ..Report::default() })
     }
 
@@ -207,8 +219,12 @@ impl ServeArgs {
     }
 
     /// Syncs from time to time, and when a hangup comes; without `--sync-every` a hangup only reads the catalog again.
-    async fn keep_synced(&self, session: &Session, serving: &Serving, server: &Server) {
-        let mut hangups = signal(SignalKind::hangup()).ok();
+    async fn keep_synced(
+        &self,
+        session: &Session,
+        (serving, server): (&Serving, &Server),
+        mut hangups: Option<Signal>,
+    ) {
         if let Some(every) = self.sync_every {
             let age = age(&serving.generation(), serving.context().now());
             // One that was synced a moment ago is not synced again because of a restart.
@@ -253,6 +269,19 @@ impl ServeArgs {
             _ => {}
         }
         Ok(Guards { guarded, read, write: tokens(&self.write_token_file, &section.write_token).await? })
+    }
+}
+
+/// Tells systemd the state of the service, if it asks for it (`sd_notify`). Nobody depends on it.
+fn tell_supervisor(state: &str) {
+    let Some(path) = super::setup::environment("NOTIFY_SOCKET") else { return };
+    let address = match path.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
+    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
+    if let Err(error) = sent {
+        tracing::debug!(%error, "the supervisor does not listen");
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) use self::{
     alerts::OpenAlert,
     catalog::{IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
     changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},
-    channels::ChannelContent,
+    channels::{ChannelContent, StoredChannel},
     damage::IndexDamage,
     handle::{IndexHandle, IndexWriter, RestoredIndex},
     listing::{ListedPlugin, ListedRelease, Relations},
@@ -44,7 +44,6 @@ pub(crate) use self::{
 };
 pub use self::{
     blobs::Blob,
-    channels::StoredChannel,
     error::IndexError,
     seal::SealState,
     search::{Matched, SearchQuery, Sort},
