@@ -233,7 +233,9 @@ impl ServeArgs {
                 wait(pause, hangups.as_mut()).await;
                 pause = match sync_once(session).await {
                     Ok(lines) => {
-                        lines.iter().for_each(|line| session.ui.announce(line));
+                        for line in &lines {
+                            session.ui.announce(line);
+                        }
                         every
                     }
                     Err(failure) => {

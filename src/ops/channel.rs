@@ -154,9 +154,9 @@ pub(crate) async fn rollback(serving: &Serving, name: &str) -> Result<ChannelOut
     let before = history.iter().find(|earlier| earlier.content != now.content);
     let before = before.ok_or_else(|| ChannelError::NoHistory(name.to_owned()))?;
     let changes = differences(&now.content, &before.content);
-    let content = before.content.clone();
+    let restored = before.content.clone();
     let origin = "rollback".to_owned();
-    put(context, StoredChannel { name: name.to_owned(), at: context.now(), origin, content }).await?;
+    put(context, StoredChannel { name: name.to_owned(), at: context.now(), origin, content: restored }).await?;
     Ok(ChannelOutcome { changes: Some(changes), ..list(serving).await? })
 }
 
