@@ -215,7 +215,7 @@ impl Command {
             Self::Apply(arguments) => arguments.run(session).await,
             Self::Rollout(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
-            Self::Serve(arguments) => arguments.run(session).await,
+            Self::Serve(arguments) => Box::pin(arguments.run(session)).await,
             Self::Publish(arguments) => arguments.run(session).await,
             Self::Channel(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session).await,

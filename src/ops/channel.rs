@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     diagnostic::{Kind, diagnose},
     home::HomeError,
-    index::{ChannelContent, IndexError, StoredChannel},
+    index::{ChannelContent, Index, IndexError, StoredChannel},
     mirror::Generation,
     model::{PluginId, Timestamp},
     ops::{
@@ -165,7 +165,7 @@ async fn put(context: &Context, channel: StoredChannel) -> Result<(), ChannelErr
 }
 
 async fn stored(context: &Context) -> Result<Vec<StoredChannel>, IndexError> {
-    match context.index().read(|index| index.channels()).await {
+    match context.index().read(Index::channels).await {
         Err(IndexError::Missing { .. }) => Ok(Vec::new()),
         channels => channels,
     }
