@@ -46,6 +46,15 @@ pub(crate) fn write_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Resul
     sync_dir(folder_of(path))
 }
 
+/// Replaces the file at `path` by one with what `source` has left, and this mode.
+pub(crate) fn copy_atomic(path: &Path, source: &mut impl Read, mode: u32) -> io::Result<()> {
+    let mut file = new_beside(path)?;
+    io::copy(source, &mut file)?;
+    complete(&file, mode)?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_dir(folder_of(path))
+}
+
 /// Creates the file at `path` with these contents and mode; where there is one already, nothing happens and the error is
 /// [`io::ErrorKind::AlreadyExists`].
 pub(crate) fn create_atomic(path: &Path, contents: &[u8], mode: u32) -> io::Result<()> {
@@ -73,13 +82,22 @@ fn is_abandoned(path: &Path) -> bool {
 }
 
 fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTempFile> {
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
+    let mut file = new_beside(path)?;
+    file.write_all(contents)?;
+    complete(&file, mode)?;
+    Ok(file)
+}
+
+fn new_beside(path: &Path) -> io::Result<NamedTempFile> {
+    let file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
     // Shows that this process lives; without locks the file may be swept, which is an error and no damage.
     drop(file.as_file().try_lock_shared());
-    file.write_all(contents)?;
-    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
-    file.as_file().sync_all()?;
     Ok(file)
+}
+
+fn complete(file: &NamedTempFile, mode: u32) -> io::Result<()> {
+    file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    file.as_file().sync_all()
 }
 
 /// Opens a regular file for reading; a link in its place is an error.
@@ -124,6 +142,16 @@ mod tests {
         assert_eq!(abandoned_files(folder.path()), [folder.path().join(".plugport-gone")]);
         drop(living.keep());
         assert_eq!(abandoned_files(folder.path()).len(), 2, "its process let go of it");
+    }
+
+    #[test]
+    fn a_copy_is_whole_and_has_its_mode() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a");
+        copy_atomic(&path, &mut &b"bytes"[..], 0o644).expect("written");
+        assert_eq!(fs::read(&path).expect("read"), b"bytes");
+        assert_eq!(fs::metadata(&path).expect("there").permissions().mode() & 0o777, 0o644);
+        assert_eq!(fs::read_dir(folder.path()).expect("read").count(), 1);
     }
 
     #[test]

@@ -60,7 +60,7 @@ const GROUPS: [(&str, &[&str]); 7] = [
     ("Mirror", &["serve", "publish", "channel"]),
     ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "uninstall"]),
     ("Before an upgrade of Grafana", &["check", "why", "why-not"]),
-    ("Fleet", &["adopt", "lock", "plan", "apply", "rollout"]),
+    ("Fleet", &["adopt", "lock", "plan", "apply", "rollout", "export"]),
     ("Other", &["doctor", "schema", "completions", "man", "help"]),
 ];
 

@@ -11,6 +11,7 @@ mod check;
 mod completions;
 mod diff;
 mod doctor;
+mod export;
 mod failure;
 mod fetch;
 mod gc;
@@ -106,6 +107,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
     Channel(channel::ChannelArgs),
+    Export(export::ExportArgs),
     Gc(gc::GcArgs),
     Doctor(doctor::DoctorArgs),
     Schema(schema::SchemaArgs),
@@ -182,6 +184,7 @@ impl Command {
             Self::Serve(_) => "serve",
             Self::Publish(_) => "publish",
             Self::Channel(_) => "channel",
+            Self::Export(_) => "export",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
             Self::Schema(_) => "schema",
@@ -218,6 +221,7 @@ impl Command {
             Self::Serve(arguments) => Box::pin(arguments.run(session)).await,
             Self::Publish(arguments) => arguments.run(session).await,
             Self::Channel(arguments) => arguments.run(session).await,
+            Self::Export(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session).await,
             Self::Doctor(arguments) => arguments.run(session).await,
             Self::Schema(arguments) => Ok(arguments.run()),

@@ -24,8 +24,8 @@
 //!
 //! - [`accept`]: accepts what an alert is about. [`adopt`]: makes manifest and lock of what is installed. [`channel`]:
 //!   decides what groups of servers see. [`check`]: what an upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
-//! - [`fetch`]: brings packages into the store. [`gc`]: removes from the cache what nothing needs. [`install`] and
-//!   [`remove`]: change the plugins of workspaces.
+//! - [`export`]: renders the lock for other tools. [`fetch`]: brings packages into the store. [`gc`]: removes from the
+//!   cache what nothing needs. [`install`] and [`remove`]: change the plugins of workspaces.
 //! - [`lock`]: writes the lock. [`outdated`]: which installed versions have a newer one. [`plan`]: what a rollout would do.
 //!   [`publish`]: adds private packages to the catalog. [`pull`]: fetches what a mirror is asked for.
 //!   [`rollout`]: carries plans out, resumes them, rolls them back.
@@ -63,6 +63,7 @@ pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod discover;
 pub(crate) mod doctor;
+pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod gc;
 pub(crate) mod install;

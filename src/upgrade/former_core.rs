@@ -36,6 +36,11 @@ const FORMER_CORE: [FormerCore; 14] = [
     FormerCore { id: "zipkin", since: 13 },
 ];
 
+/// Returns whether `grafana` brings the plugin itself: it left Grafana with a later version.
+pub(crate) fn is_core(plugin: &PluginId, grafana: &GrafanaVersion) -> bool {
+    FORMER_CORE.iter().any(|one| one.id == plugin.as_str() && grafana.major() < one.since)
+}
+
 /// Returns the plugins that `to` installs from the catalog and that were part of `from`.
 pub(crate) fn former_core(from: Option<&GrafanaVersion>, to: &GrafanaVersion) -> impl Iterator<Item = PluginId> {
     let from = from.map_or(0, GrafanaVersion::major);
@@ -47,6 +52,14 @@ pub(crate) fn former_core(from: Option<&GrafanaVersion>, to: &GrafanaVersion) ->
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_plugin_is_core_until_it_leaves_grafana() {
+        let is_core =
+            |id: &str, version: &str| super::is_core(&id.parse().expect("an id"), &version.parse().expect("a version"));
+        assert!(is_core("prometheus", "9.4.0") && is_core("prometheus", "12.4.9"));
+        assert!(!is_core("prometheus", "13.0.0") && !is_core("acme-clock-panel", "9.4.0"));
+    }
 
     #[test]
     fn each_leaves_grafana_once_and_has_a_valid_id() {

@@ -10,7 +10,7 @@ mod former_core;
 mod steps;
 
 pub(crate) use classify::classify;
-pub(crate) use former_core::former_core;
+pub(crate) use former_core::{former_core, is_core};
 pub(crate) use steps::{Brought, Move, Moves, UpgradeStep, steps};
 
 use serde::Serialize;

@@ -42,18 +42,19 @@ const MAP: &[(&str, &[&str])] = &[
     ("usage", &["model"]),
     ("mirror", &["json", "model", "signature"]),
     ("upgrade", &["model", "resolver"]),
+    ("export", &["diagnostic", "lockfile", "model", "upgrade"]),
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
     ("fleet", &["archive", "blocking", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout",
         "spelling", "verifier"]),
     ("journal", &["diagnostic", "disk", "model", "rollout", "sqlite"]),
 
-    ("ops", &["archive", "blocking", "diagnostic", "disk", "fleet", "home", "index", "journal", "json", "lockfile", "mirror",
+    ("ops", &["archive", "blocking", "diagnostic", "disk", "export", "fleet", "home", "index", "journal", "json", "lockfile", "mirror",
         "model", "net", "process", "progress", "records", "resolver", "rollout", "signature", "spelling", "store", "upgrade",
         "upstream", "usage", "verifier"]),
 
     ("server", &["blocking", "diagnostic", "index", "json", "mirror", "model", "ops", "store", "verifier"]),
 
-    ("cli", &["blocking", "diagnostic", "duration", "fleet", "home", "index", "journal", "lockfile", "mirror", "model", "ops",
+    ("cli", &["blocking", "diagnostic", "duration", "export", "fleet", "home", "index", "journal", "lockfile", "mirror", "model", "ops",
         "progress", "resolver", "rollout", "server", "signature", "spelling", "upgrade", "upstream", "usage"]),
 ];
 
@@ -138,6 +139,7 @@ const INNER: &[(&str, Rows)] = &[
         ("check", &["candidates", "context", "target", "workspace_usage"]),
         ("discover", &["manifest_draft"]),
         ("doctor", &["alerts", "context", "fetching", "sources", "workspace_usage"]),
+        ("export", &["context", "locking", "stored_packages", "text_file"]),
         ("fetch", &["context", "fetching", "sources"]),
         ("gc", &["context", "private", "rollback_packages", "workspace_usage"]),
         ("install", &["candidates", "changes", "comparison_packages", "context", "fetching", "permits", "server_warnings",

@@ -12,6 +12,7 @@ mod command_diff;
 #[cfg(feature = "aws")]
 mod command_discover;
 mod command_doctor;
+mod command_export;
 mod command_fetch;
 mod command_install;
 mod command_lock;
