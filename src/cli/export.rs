@@ -44,7 +44,7 @@ enum ToolName {
     Helm,
     /// The Grafana operator for Kubernetes: a part of the resource `Grafana`
     Operator,
-    /// Terraform or OpenTofu: resources for Grafana Cloud, else a local value
+    /// Terraform: resources for Grafana Cloud, else a local value
     Terraform,
     /// Ansible: a play
     Ansible,

@@ -89,5 +89,5 @@ fn check(text: &mut String, program: &str, lines: &[String]) {
     for line in lines {
         let _ = writeln!(text, "    '{line}' \\");
     }
-    let _ = write!(text, "    > {program}s && {program} -c {program}s\n");
+    let _ = writeln!(text, "    > {program}s && {program} -c {program}s");
 }

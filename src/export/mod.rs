@@ -149,8 +149,8 @@ pub(crate) fn unreachable_workspaces(set: &ExportSet, tool: ExportTool) -> Vec<S
 /// Every format has comments that begin with `#`.
 fn header(set: &ExportSet, command: &str) -> String {
     let command: String = command.chars().filter(|one| !one.is_control()).collect();
-    let named = set.workspaces.iter().take(NAMED).map(|workspace| workspace.name.as_str());
-    let mut names = named.collect::<Vec<_>>().join(", ");
+    let first: Vec<_> = set.workspaces.iter().take(NAMED).map(|workspace| workspace.name.as_str()).collect();
+    let mut names = first.join(", ");
     if set.workspaces.len() > NAMED {
         let _ = write!(names, " and {} more", set.workspaces.len() - NAMED);
     }

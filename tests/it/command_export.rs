@@ -2,9 +2,10 @@
 //!
 //! `PLUGPORT_UPDATE_DOCS=1 cargo test --test it command_export` writes the files of `fixtures/export`.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{fs, path::Path};
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
 
 use crate::support::{fake_grafana::catalog::FakeCatalog, fake_plugin::FakePlugin, sandbox::Sandbox};
 use crate::world::World;
@@ -117,11 +118,8 @@ fn the_document_has_what_the_text_is_made_of() {
 
 #[test]
 fn the_lock_s_digest_is_that_of_the_file() {
-    use sha2::{Digest as _, Sha256};
     let sandbox = sandbox(ONE, &lock("one"));
-    let digest = Sha256::digest(lock("one"));
-    let digest: BTreeMap<usize, String> = digest.iter().map(|byte| format!("{byte:02x}")).enumerate().collect();
-    let digest: String = digest.into_values().collect();
+    let digest = hex::encode(Sha256::digest(lock("one")));
     sandbox.run(&["export", "nix"]).expect_code(0).expect_stdout(&format!("# The lock: sha256:{digest}\n"));
 }
 
