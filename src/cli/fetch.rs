@@ -9,7 +9,7 @@ use crate::{
     model::{GrafanaVersion, Platform, PluginSpec},
     ops::{
         fetch::fetch,
-        fetching::{FetchOptions, FetchOutcome, FetchRequest, Fetched, LockedPackages, locked_packages},
+        fetching::{FetchOptions, FetchOutcome, FetchRequest, Fetched, LockedPackages, MirrorSet, locked_packages},
         locking::{lock_path, read_lock},
     },
     resolver::Surroundings,
@@ -22,7 +22,7 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct FetchArgs {
     /// Plugins, with or without a version like `ID@1.2.3` or `ID@^1.2`
-    #[arg(value_name = "ID[@RANGE]", required_unless_present_any = ["all", "locked"])]
+    #[arg(value_name = "ID[@RANGE]", required_unless_present_any = ["all", "locked", "mirror"])]
     plugins: Vec<PluginSpec>,
     /// Fetch every plugin of the catalog
     #[arg(long, conflicts_with = "plugins")]
@@ -30,6 +30,9 @@ pub(super) struct FetchArgs {
     /// Fetch every package of the lock for the platform of its workspace, and nothing else
     #[arg(long, conflicts_with_all = ["plugins", "all", "grafana"])]
     locked: bool,
+    /// Fetch what `[mirror]` in the manifest says that the mirror keeps
+    #[arg(long, conflicts_with_all = ["plugins", "all", "locked", "grafana", "platforms"])]
+    mirror: bool,
     /// With `--all`: how many versions of each plugin
     #[arg(long, value_name = "N", default_value = "1", requires = "all")]
     latest: NonZeroUsize,
@@ -47,6 +50,10 @@ pub(super) struct FetchArgs {
 
 impl FetchArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
+        if self.mirror {
+            let options = FetchOptions { concurrency: self.concurrency.get(), ..mirror_options(session)? };
+            return self.fetch(session, &options).await;
+        }
         let platforms = if self.platforms.is_empty() { vec![Platform::host()] } else { self.platforms.clone() };
         let subject = match (self.all, self.locked) {
             (true, _) => FetchRequest::All { latest: self.latest.get() },
@@ -57,8 +64,12 @@ impl FetchArgs {
             Surroundings { grafana: self.grafana.clone(), platforms, published_before: session.published_before()? };
         let (dependencies, concurrency) = (!self.locked, self.concurrency.get());
         let options = FetchOptions { subject, surroundings, dependencies, concurrency };
+        self.fetch(session, &options).await
+    }
+
+    async fn fetch(&self, session: &Session, options: &FetchOptions) -> Result<Report, Failure> {
         let (context, remarks) = session.with_fresh_keys().await?;
-        let outcome = fetch(&context, session.sources()?, &options).await?;
+        let outcome = fetch(&context, session.sources()?, options).await?;
         let mut report = report(&outcome);
         report.problems.splice(..0, remarks);
         Ok(report)
@@ -72,6 +83,27 @@ impl FetchArgs {
         };
         Ok(locked_packages(&lock, &self.platforms))
     }
+}
+
+/// Returns how what `[mirror]` says is fetched.
+pub(super) fn mirror_options(session: &Session) -> Result<FetchOptions, Failure> {
+    let section = session.manifest()?.mirror();
+    if section.plugins.is_empty() {
+        let hint = "add it to the manifest, like `plugins = [\"*\"]` below `[mirror]`";
+        return Err(Failure::usage("the manifest does not say what the mirror keeps", hint));
+    }
+    let platforms = if section.platforms.is_empty() { vec![Platform::host()] } else { section.platforms.clone() };
+    let wants_lock = section.plugins.iter().any(|plugin| plugin == "locked");
+    let lock = if wants_lock { read_lock(&lock_path(&session.manifest_path))? } else { None };
+    let set = MirrorSet {
+        plugins: section.plugins.clone(),
+        grafana: section.grafana.clone(),
+        latest: section.latest,
+        locked: lock.map(|lock| locked_packages(&lock, &platforms)).unwrap_or_default(),
+    };
+    let published_before = session.published_before()?;
+    let surroundings = Surroundings { grafana: None, platforms, published_before };
+    Ok(FetchOptions { subject: FetchRequest::Mirror(set), surroundings, dependencies: true, concurrency: 8 })
 }
 
 /// One failure out of one wish is a failure; of several, it is reported beside what came.

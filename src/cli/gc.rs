@@ -4,7 +4,7 @@ use std::{fmt::Write as _, num::NonZeroUsize};
 
 use clap::Args;
 
-use super::{Failure, Report, Session, Text, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, fetch::mirror_options, setup::to_document, ui};
 use crate::ops::gc::{GcOptions, GcOutcome, RemovedFile, gc};
 
 /// Remove what is no longer needed from the store
@@ -23,7 +23,9 @@ pub(super) struct GcArgs {
 
 impl GcArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        let options = GcOptions { keep: self.keep.map(NonZeroUsize::get), dry_run: self.dry_run };
+        let has_set = !session.manifest()?.mirror().plugins.is_empty();
+        let mirror = if has_set { Some(mirror_options(session)?) } else { None };
+        let options = GcOptions { keep: self.keep.map(NonZeroUsize::get), mirror, dry_run: self.dry_run };
         let outcome = gc(session.context()?, options).await?;
         let mut document = to_document(&outcome);
         document["dry_run"] = self.dry_run.into();

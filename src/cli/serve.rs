@@ -14,7 +14,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, Report, Session, failure::kind_name, ui};
+use super::{Failure, Report, Session, failure::kind_name, fetch::mirror_options, ui};
 use crate::{
     fleet::{
         manifest::{GuardedPart, ServeSection},
@@ -22,6 +22,7 @@ use crate::{
     },
     mirror::{Links, Mode},
     ops::{
+        fetch::fetch,
         pull::Puller,
         serving::{Serving, ServingOptions, age, published_keys},
         sync::{SyncOptions, sync},
@@ -93,7 +94,7 @@ enum LogFormat {
 
 impl ServeArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
-        self.with(session.manifest()?.serve()).serve(session).await
+        Box::pin(self.with(session.manifest()?.serve()).serve(session)).await
     }
 
     /// Returns the arguments with what the manifest says in the place of those that are not given.
@@ -307,7 +308,7 @@ async fn wait(time: Duration, hangups: Option<&mut Signal>) {
     }
 }
 
-/// Syncs the catalog of the manifest; returns what somebody should look at.
+/// Syncs the catalog of the manifest and fetches what `[mirror]` asks for; returns what somebody should look at.
 async fn sync_once(session: &Session) -> Result<Vec<String>, Failure> {
     let upstream = session.upstream(None).await?;
     let options = SyncOptions { only: Vec::new(), concurrency: 16, full: false, confirm: false };
@@ -315,7 +316,12 @@ async fn sync_once(session: &Session) -> Result<Vec<String>, Failure> {
     let alerts = outcome.alerts.iter().map(|alert| format!("alert: {alert}"));
     let skipped = (!outcome.skipped.is_empty())
         .then(|| format!("the sync left out {}", ui::count(outcome.skipped.len() as u64, "item", "items")));
-    Ok(alerts.chain(skipped).collect())
+    let mut lines: Vec<String> = alerts.chain(skipped).collect();
+    if !session.manifest()?.mirror().plugins.is_empty() {
+        let fetched = fetch(session.context()?, session.sources()?, &mirror_options(session)?).await?;
+        lines.extend(fetched.failed.iter().map(|failure| format!("failed: {}: {}", failure.plugin, failure.reason)));
+    }
+    Ok(lines)
 }
 
 /// Fetches tokens: from files if any are named, else as the manifest says. Each is called by where it is.

@@ -43,7 +43,7 @@ pub use rel_path::RelPath;
 pub(crate) use rel_path::{FileDigests, ParseRelPathError, is_device_name};
 pub(crate) use schema::root_schema;
 pub use secret::{Credential, Secret};
-pub(crate) use selector::{LabelRule, NamePattern, ParseSelectorError, Selector, SelectorGroup};
+pub(crate) use selector::{LabelRule, NamePattern, ParseSelectorError, Selector, SelectorGroup, fits_glob};
 pub use spec::PluginSpec;
 pub(crate) use spec::VersionRequest;
 pub use time::Timestamp;

@@ -153,8 +153,8 @@ impl LabelRule {
     }
 }
 
-/// Compares in steps that are bounded by the product of both lengths.
-fn fits_glob(pattern: &[u8], text: &[u8]) -> bool {
+/// Returns whether a text fits a pattern with `*` and `?`, in steps that are bounded by the product of both lengths.
+pub(crate) fn fits_glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut at, mut read) = (0, 0);
     // Where the last `*` stands, and how much of the text it has taken.
     let mut star: Option<(usize, usize)> = None;

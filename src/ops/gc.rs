@@ -13,15 +13,22 @@ use crate::{
     index::{Blob, Index, IndexError},
     journal::JournalError,
     model::{Platform, PluginId, PluginVersion, Sha256Digest},
-    ops::{Context, blocking, private, rollback_packages, workspace_usage::memory_files},
+    ops::{
+        Context, blocking,
+        fetching::{FetchOptions, kept_versions},
+        private, rollback_packages,
+        workspace_usage::memory_files,
+    },
     store::{FolderStore, ListedPackage, StoreError},
 };
 
 /// What to remove.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct GcOptions {
     /// Keep this many of the newest versions of each plugin for each platform; nothing keeps all.
     pub keep: Option<usize>,
+    /// What the mirror keeps, however old it is.
+    pub mirror: Option<FetchOptions>,
     /// Only say what would go.
     pub dry_run: bool,
 }
@@ -80,8 +87,15 @@ crate::diagnostic::diagnose!(GcError { forward Home, Index, Store, Journal; });
 /// dashboards that nobody used for 90 days.
 pub(crate) async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let _lock = context.lock().await?;
-    let (blobs, served) =
-        context.index().read(|index| Ok::<_, IndexError>((index.blobs()?, irreplaceable(index)?))).await?;
+    let mirror = options.mirror.clone();
+    let read = move |index: &Index| {
+        let mut served = irreplaceable(index)?;
+        if let Some(mirror) = mirror {
+            served.extend(kept_versions(index, &mirror)?);
+        }
+        Ok::<_, IndexError>((index.blobs()?, served))
+    };
+    let (blobs, served) = context.index().read(read).await?;
     let this = context.clone();
     let (old, needed) = blocking(move || (old_files(&this), rollback_packages::needed(&this.home))).await;
     let mut needed = needed?;

@@ -141,7 +141,7 @@ const INNER: &[(&str, Rows)] = &[
         ("doctor", &["alerts", "context", "fetching", "sources", "workspace_usage"]),
         ("export", &["context", "locking", "stored_packages", "text_file"]),
         ("fetch", &["context", "fetching", "sources"]),
-        ("gc", &["context", "private", "rollback_packages", "workspace_usage"]),
+        ("gc", &["context", "fetching", "private", "rollback_packages", "workspace_usage"]),
         ("install", &["candidates", "changes", "comparison_packages", "context", "fetching", "permits", "server_warnings",
             "sources", "stored_packages", "target", "unmanaged_files"]),
         ("lock", &["context", "locking", "sources", "target", "unknown_plugins"]),

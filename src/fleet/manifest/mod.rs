@@ -30,7 +30,7 @@ pub(crate) use error::{ManifestError, RuleError, SelectError};
 pub(crate) use kind::WorkspaceKind;
 pub(crate) use policy::{CatalogSection, KeySource, Signatures, Source, TrustSection};
 pub(crate) use schema::manifest_schema;
-pub(crate) use serving::{GuardedPart, ServeSection};
+pub(crate) use serving::{GuardedPart, MirrorSection, ServeSection};
 pub(crate) use wish::Wish;
 pub use workspace::Service;
 pub(crate) use workspace::{Endpoint, Login, Workspace};
@@ -55,6 +55,7 @@ pub struct Manifest {
     rollout: Rollout,
     network: NetSettings,
     serve: ServeSection,
+    mirror: MirrorSection,
 }
 
 /// The manifest of plugport: the workspaces, the wanted plugins and the policy.
@@ -87,6 +88,9 @@ struct RawManifest {
     #[serde(default)]
     #[schemars(with = "Option<ServeSection>")]
     serve: ServeSection,
+    #[serde(default)]
+    #[schemars(with = "Option<MirrorSection>")]
+    mirror: MirrorSection,
 }
 
 impl Manifest {
@@ -113,9 +117,9 @@ impl Manifest {
         let workspaces = check_workspaces(raw.workspace, folder, &manifest_text)?;
         let (catalog, catalog_at) = split(raw.catalog);
         let (rollout, rollout_at) = split(raw.rollout);
-        let (trust, network, serve) = (raw.trust, raw.network, raw.serve.below(folder));
+        let (trust, network, serve, mirror) = (raw.trust, raw.network, raw.serve.below(folder), raw.mirror);
         let (plugins, data_sources) = (Vec::new(), Vec::new());
-        let mut manifest = Self { catalog, trust, workspaces, plugins, data_sources, rollout, network, serve };
+        let mut manifest = Self { catalog, trust, workspaces, plugins, data_sources, rollout, network, serve, mirror };
         manifest.check_catalog().map_err(|source| manifest_text.broken(catalog_at, source))?;
         manifest.check_waves().map_err(|source| manifest_text.broken(rollout_at, source))?;
         for wish in raw.plugin {
@@ -178,6 +182,11 @@ impl Manifest {
     /// Returns the policy of rollouts.
     pub fn rollout(&self) -> &Rollout {
         &self.rollout
+    }
+
+    /// Returns what the mirror keeps.
+    pub fn mirror(&self) -> &MirrorSection {
+        &self.mirror
     }
 
     /// Returns how the mirror is served.

@@ -1,4 +1,4 @@
-//! The section of the manifest about the mirror.
+//! The sections of the manifest about the mirror.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,9 +6,13 @@ use std::{
 };
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::Error as _};
 
-use crate::{duration::DurationText, fleet::reference::SecretReference};
+use crate::{
+    duration::DurationText,
+    fleet::reference::SecretReference,
+    model::{GrafanaVersion, Platform},
+};
 
 /// `[serve]`: how the mirror is served. Arguments of `plugport serve` take the place of these.
 #[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq)]
@@ -72,6 +76,38 @@ impl ServeSection {
             ..self
         }
     }
+}
+
+/// `[mirror]`: what the mirror keeps. `fetch --mirror` and `serve --sync-every` fetch it, and `gc` keeps it.
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+#[schemars(rename = "Mirror")]
+pub struct MirrorSection {
+    /// Ids of plugins, and patterns with `*` and `?`; `locked` is what the lock needs.
+    pub plugins: Vec<String>,
+    /// The platforms that packages are kept for; this machine's if there are none.
+    pub platforms: Vec<Platform>,
+    /// Versions of Grafana, like `12.4`: for each, the newest release of every plugin that works with it.
+    #[serde(deserialize_with = "grafana_versions")]
+    #[schemars(with = "Vec<String>")]
+    pub grafana: Vec<GrafanaVersion>,
+    /// How many of the newest releases of every plugin are kept beside these.
+    pub latest: usize,
+}
+
+impl Default for MirrorSection {
+    fn default() -> Self {
+        Self { plugins: Vec::new(), platforms: Vec::new(), grafana: Vec::new(), latest: 1 }
+    }
+}
+
+/// Reads versions of which the patch may be left out.
+fn grafana_versions<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<GrafanaVersion>, D::Error> {
+    let read = |text: String| {
+        let whole = if text.matches('.').count() == 1 { format!("{text}.0") } else { text };
+        whole.parse::<GrafanaVersion>().map_err(D::Error::custom)
+    };
+    Vec::<String>::deserialize(deserializer)?.into_iter().map(read).collect()
 }
 
 fn optional_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {

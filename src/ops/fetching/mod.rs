@@ -11,7 +11,7 @@ mod selection;
 mod wanted;
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -26,7 +26,7 @@ use crate::{
     home::HomeError,
     index::{Index, IndexError, IndexWriter},
     lockfile::PackageDigest,
-    model::{Platform, PluginId, PluginSpec, PluginVersion},
+    model::{GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion},
     ops::{Context, blocking, sources::Sources},
     progress::Unit,
     resolver::Surroundings,
@@ -45,6 +45,31 @@ pub(crate) enum FetchRequest {
     },
     /// Exactly these versions, withdrawn or not.
     Locked(Vec<LockedPackages>),
+    /// What a mirror keeps.
+    Mirror(MirrorSet),
+}
+
+/// What a mirror keeps of a catalog.
+#[derive(Clone, Debug)]
+pub(crate) struct MirrorSet {
+    /// Ids of plugins, and patterns with `*` and `?`.
+    pub plugins: Vec<String>,
+    /// Versions of Grafana: for each, the newest release that works with it.
+    pub grafana: Vec<GrafanaVersion>,
+    /// How many of the newest releases beside these.
+    pub latest: usize,
+    /// What a lock needs.
+    pub locked: Vec<LockedPackages>,
+}
+
+/// Returns the versions that a mirror keeps, as the index has them.
+pub(crate) fn kept_versions(
+    index: &Index,
+    options: &FetchOptions,
+) -> Result<BTreeSet<(PluginId, PluginVersion)>, IndexError> {
+    let mut selection = Selection::default();
+    selection.add_request(index, options)?;
+    Ok(selection.wanted.into_iter().map(|wanted| (wanted.name.plugin, wanted.name.version)).collect())
 }
 
 /// The packages of a version that was chosen already.
@@ -111,7 +136,7 @@ async fn fetch_with(
     let sink = PackageSink {
         context: context.clone(),
         index: writer.clone(),
-        reads_again: !matches!(options.subject, FetchRequest::All { .. }),
+        reads_again: !matches!(options.subject, FetchRequest::All { .. } | FetchRequest::Mirror(_)),
         under_way: Arc::default(),
     };
     let mut outcome = FetchOutcome::default();

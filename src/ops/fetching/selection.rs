@@ -5,10 +5,10 @@
 
 use std::collections::HashSet;
 
-use super::{FetchFailure, FetchOptions, FetchRequest, wanted::PackageToFetch};
+use super::{FetchFailure, FetchOptions, FetchRequest, MirrorSet, wanted::PackageToFetch};
 use crate::{
     index::{Index, IndexError, StoredRelease},
-    model::{Platform, PluginId, PluginSpec},
+    model::{Platform, PluginId, PluginSpec, fits_glob},
     ops::candidates::{self, LookupError},
     resolver::{self, Candidate, Surroundings},
     verifier::VerifyError,
@@ -35,6 +35,7 @@ impl Selection {
                     self.add_newest(index, (&id, *latest), options)?;
                 }
             }
+            FetchRequest::Mirror(set) => self.add_mirror(index, set, options)?,
             FetchRequest::Locked(packages) => {
                 return packages.iter().try_for_each(|locked| self.add_locked(index, locked));
             }
@@ -42,6 +43,21 @@ impl Selection {
         let mut seen = HashSet::new();
         self.wanted.retain(|wanted| seen.insert(wanted.name.clone()));
         Ok(())
+    }
+
+    fn add_mirror(&mut self, index: &Index, set: &MirrorSet, options: &FetchOptions) -> Result<(), IndexError> {
+        let is_kept = |id: &PluginId| set.plugins.iter().any(|one| fits_glob(one.as_bytes(), id.as_str().as_bytes()));
+        for id in index.plugin_ids()?.iter().filter(|id| is_kept(id)) {
+            let failed = self.failed.len();
+            self.add_newest(index, (id, set.latest), options)?;
+            for grafana in &set.grafana {
+                let surroundings = Surroundings { grafana: Some(grafana.clone()), ..options.surroundings.clone() };
+                self.add_newest(index, (id, 1), &FetchOptions { surroundings, ..options.clone() })?;
+            }
+            // What stops a plugin stops it for every Grafana, and is reported once.
+            self.failed.truncate(failed + 1);
+        }
+        set.locked.iter().try_for_each(|locked| self.add_locked(index, locked))
     }
 
     /// Adds the packages of the version that fits.

@@ -95,3 +95,30 @@ fn another_plugport_syncs_and_fetches_from_a_mirror_over_tls() {
     other.run(&["sync", "--source", &source]).expect_code(5);
     world.run(&["serve", "--tls-cert", &certificate, "--tls-key", &certificate]).expect_code(2);
 }
+
+#[test]
+fn what_the_manifest_declares_is_fetched_and_kept() {
+    let catalog = FakeCatalog::new()
+        .publish(clock("1.0.0").grafana_dependency("<11"))
+        .publish(clock("2.0.0").grafana_dependency(">=11"))
+        .publish(clock("3.0.0").grafana_dependency(">=11"))
+        .publish(tides("2.0.0"));
+    let set = "[mirror]\nplugins = [\"acme-clock-*\"]\nplatforms = [\"linux-amd64\"]\ngrafana = [\"10.4\", \"12.4\"]\n";
+    let world = World::unsynced(catalog).manifest(set);
+    let mirror = Mirror::start(&world, &["--sync-every", "1h"]);
+    let listed = format!("/api/plugins/{CLOCK}/versions");
+    mirror.wait_until(&listed, |answer| {
+        answer.status == 200 && answer.json()["items"].as_array().map(Vec::len) == Some(2)
+    });
+    let versions = mirror.json(&listed);
+    assert_eq!(
+        (&versions["items"][0]["version"], &versions["items"][1]["version"]),
+        (&json!("3.0.0"), &json!("1.0.0"))
+    );
+    mirror.get(&format!("/api/plugins/{TIDES}")).expect_refusal(404, "NotFound");
+    world.run(&["fetch", "--mirror"]).expect_code(0).expect_stdout("present");
+    world.run(&["gc", "--keep", "1"]).expect_code(0);
+    assert_eq!(mirror.get(&download(CLOCK, "1.0.0")).status, 200, "gc keeps it");
+    world.sandbox.write("plugport.toml", "");
+    world.run(&["fetch", "--mirror"]).expect_code(2);
+}
