@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{
-    Failure, Report, Session, plan,
+    Failure, Report, Session, confirm, plan,
     render::{self, RolloutPrinter},
 };
 use crate::{
-    blocking::run_blocking,
     diagnostic::Kind,
     model::{Selector, WorkspaceName},
     ops::{
@@ -103,16 +102,7 @@ impl ApplyArgs {
                 "say `--yes`, or save the plan with `plugport plan --out FILE` and apply that",
             ));
         }
-        let ui = session.ui;
-        ui.show(&plan::text(plan, session.verbose));
-        let answer = run_blocking(move || ui.ask("Carry this plan out? Only `yes` does: ")).await;
-        match answer.trim() {
-            "yes" => Ok(()),
-            _ => Err(Failure::usage(
-                "the plan was not confirmed, and nothing was changed",
-                "answer `yes`, or say `--yes`",
-            )),
-        }
+        confirm::ask(session, &plan::text(plan, session.verbose), "Carry this plan out?").await
     }
 }
 

@@ -54,13 +54,14 @@ const TOPICS: [Topic; 13] = topics! {
 };
 
 /// The commands as the overview lists them.
-const GROUPS: [(&str, &[&str]); 7] = [
-    ("Catalog", &["sync", "search", "show", "versions", "diff", "accept"]),
+const GROUPS: [(&str, &[&str]); 8] = [
+    ("Start", &["init", "validate", "status"]),
+    ("Catalog", &["sync", "search", "show", "versions", "diff", "alerts", "accept"]),
     ("Packages", &["fetch", "verify", "gc"]),
     ("Mirror", &["serve", "publish", "channel"]),
-    ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "uninstall"]),
+    ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "upgrade", "uninstall"]),
     ("Before an upgrade of Grafana", &["check", "why", "why-not"]),
-    ("Fleet", &["adopt", "lock", "plan", "apply", "rollout", "export"]),
+    ("Fleet", &["adopt", "add", "remove", "lock", "plan", "apply", "rollout", "export"]),
     ("Other", &["doctor", "schema", "completions", "man", "help"]),
 ];
 

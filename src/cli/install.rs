@@ -1,13 +1,13 @@
 //! `plugport install` and `plugport uninstall`.
 
-use std::num::NonZeroUsize;
+use std::{collections::BTreeSet, num::NonZeroUsize};
 
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Report, Session, Text, selection::TargetSelection, setup::to_document, ui};
+use super::{Failure, Report, Session, Text, confirm, selection::TargetSelection, setup::to_document, ui};
 use crate::{
-    model::{GrafanaVersion, PluginId, PluginSpec},
+    model::{ChangeOutcome, GrafanaVersion, PluginId, PluginSpec},
     ops::{
         changes::{ChangeResult, Changes},
         install::{InstallOptions, install},
@@ -37,15 +37,23 @@ pub(super) struct InstallArgs {
     /// Report what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Do not ask before more than one workspace is changed
+    #[arg(long)]
+    yes: bool,
     /// How many workspaces are changed at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     concurrency: NonZeroUsize,
 }
 
+/// What is said where one command changed several workspaces.
+const DECLARATIVE: &str =
+    "hint: for many workspaces, `plugport plan` and `plugport apply` change wave after wave, with gates and a rollback";
+
 impl InstallArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let targets = self.selection.named(session).await?;
-        let options = InstallOptions {
+        let count = targets.len();
+        let mut options = InstallOptions {
             specs: self.plugins.clone(),
             dry_run: self.dry_run,
             preflight: session.manifest()?.trust().preflight,
@@ -55,9 +63,16 @@ impl InstallArgs {
             concurrency: self.concurrency.get(),
         };
         let (context, remarks) = session.with_fresh_keys().await?;
+        if must_ask(session, count, self.dry_run || self.yes) {
+            options.dry_run = true;
+            let planned = install(&context, session.sources()?, targets.clone(), &options).await?;
+            confirm_changes(session, &planned, "Install these on").await?;
+            options.dry_run = false;
+        }
         let changes = install(&context, session.sources()?, targets, &options).await?;
         let mut report = report(&changes, self.dry_run);
         report.problems.splice(..0, remarks);
+        report.problems.extend(declarative_hint(session, count));
         Ok(report)
     }
 }
@@ -80,6 +95,9 @@ pub(super) struct UninstallArgs {
     /// Report what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
+    /// Do not ask before more than one workspace is changed
+    #[arg(long)]
+    yes: bool,
     /// How many workspaces are changed at the same time
     #[arg(long, value_name = "N", default_value = "8")]
     concurrency: NonZeroUsize,
@@ -88,7 +106,8 @@ pub(super) struct UninstallArgs {
 impl UninstallArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let targets = self.selection.named(session).await?;
-        let options = RemoveOptions {
+        let count = targets.len();
+        let mut options = RemoveOptions {
             plugins: self.plugins.clone(),
             force: self.force,
             dry_run: self.dry_run,
@@ -99,12 +118,40 @@ impl UninstallArgs {
             Err(error) if error.is_slip() => return Err(error.into()),
             _ => {}
         }
+        if must_ask(session, count, self.dry_run || self.yes) {
+            options.dry_run = true;
+            let planned = remove(session.context()?, session.sources()?, targets.clone(), &options).await;
+            confirm_changes(session, &planned, "Remove these from").await?;
+            options.dry_run = false;
+        }
         let changes = remove(session.context()?, session.sources()?, targets, &options).await;
-        Ok(report(&changes, self.dry_run))
+        let mut report = report(&changes, self.dry_run);
+        report.problems.extend(declarative_hint(session, count));
+        Ok(report)
     }
 }
 
-fn report(changes: &Changes, dry_run: bool) -> Report {
+/// Returns whether what is to be done must be confirmed, and somebody can be asked.
+pub(super) fn must_ask(session: &Session, workspaces: usize, is_answered: bool) -> bool {
+    workspaces > 1 && !is_answered && session.ui.may_ask()
+}
+
+/// Shows what is planned and asks, if more than one workspace is changed.
+pub(super) async fn confirm_changes(session: &Session, planned: &Changes, question: &str) -> Result<(), Failure> {
+    let changes = planned.results.iter().filter(|result| result.outcome == ChangeOutcome::Planned);
+    let workspaces: BTreeSet<_> = changes.map(|result| &result.workspace).collect();
+    if workspaces.len() < 2 {
+        return Ok(());
+    }
+    confirm::ask(session, &text(planned), &format!("{question} {} workspaces?", workspaces.len())).await
+}
+
+/// Returns the hint for somebody who changes several workspaces with one command.
+pub(super) fn declarative_hint(session: &Session, workspaces: usize) -> Option<String> {
+    (workspaces > 1 && !session.ui.quiet).then(|| DECLARATIVE.to_owned())
+}
+
+pub(super) fn report(changes: &Changes, dry_run: bool) -> Report {
     let mut notes: Vec<String> = changes.remarks.iter().map(|remark| format!("note: {remark}")).collect();
     for result in &changes.results {
         if let Some(error) = &result.error {

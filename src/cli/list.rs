@@ -1,30 +1,41 @@
 //! `plugport list`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use clap::Args;
-use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, Text, selection::TargetSelection, ui};
+use super::{
+    Failure, Report, Session, Text,
+    listing::{TargetListing, document, kind, problems, read_all, version},
+    matrix::matrix,
+    selection::TargetSelection,
+    ui,
+};
 use crate::{
-    diagnostic::{Chain, Diagnose, Kind},
     fleet::grafana::NestedPlugin,
     index::{Index, IndexError, IndexHandle},
     model::{PluginId, PluginVersion},
-    ops::target::{InstalledPlugin, SignatureState, Snapshot, Target, TargetError, Unread},
+    ops::{
+        target::{InstalledPlugin, SignatureState, Target},
+        unknown_plugins::{UnknownPlugin, check_named},
+    },
 };
-
-/// How many targets are read side by side.
-const AT_ONCE: usize = 8;
 
 /// List installed plugins
 ///
+/// `--matrix` has a row for each plugin and a column for each workspace; workspaces that are alike share a column.
 /// Exits with 8 if a workspace could not be read, or if the token cannot see all of its plugins.
 #[derive(Args, Debug)]
 pub(super) struct ListArgs {
+    /// List only these plugins
+    #[arg(value_name = "ID")]
+    plugins: Vec<PluginId>,
     #[command(flatten)]
     selection: TargetSelection,
+    /// Print plugins by workspaces
+    #[arg(long)]
+    matrix: bool,
 }
 
 impl ListArgs {
@@ -37,6 +48,7 @@ impl ListArgs {
                 failed => TargetListing { state: failed, ..one },
             });
         }
+        let mut notes = self.choose(context.index(), &mut read).await?;
         let mut rows = Vec::new();
         for (target, state) in read.iter().filter_map(TargetListing::there) {
             rows.extend(state.plugins.values().map(|plugin| row(target, plugin)));
@@ -46,9 +58,13 @@ impl ListArgs {
         }
         let header = ["workspace", "plugin", "version", "type", "signature", "state"];
         let rows_read = rows.len();
-        let text = if rows.is_empty() { Text::default() } else { ui::table(&header, rows) };
-        let nothing = rows_read == 0 && kind(&read).is_none();
-        let notes = if nothing { vec!["no plugins are installed".to_owned()] } else { Vec::new() };
+        let text = match rows.is_empty() {
+            true => Text::default(),
+            false if self.matrix => matrix(&read, session.ui.shape, ui::stdout_width()),
+            false => ui::table(&header, rows),
+        };
+        let nothing = rows_read == 0 && kind(&read).is_none() && self.plugins.is_empty();
+        notes.extend(nothing.then(|| "no plugins are installed".to_owned()));
         let weak = weak_packages(context.index(), &read).await;
         let documents: Vec<_> = read
             .iter()
@@ -69,41 +85,33 @@ impl ListArgs {
     }
 }
 
-/// What was read of a target.
-pub(super) struct TargetListing {
-    pub(super) target: Target,
-    pub(super) state: Result<Snapshot, TargetError>,
-    /// Why the list of its plugins may lack some.
-    pub(super) gap: Option<String>,
-    /// The plugins that its apps ship.
-    pub(super) nested: Vec<NestedPlugin>,
-}
-
-impl TargetListing {
-    /// Returns what is there, where it could be read.
-    pub(super) fn there(&self) -> Option<(&Target, &Snapshot)> {
-        Some((&self.target, self.state.as_ref().ok()?))
+impl ListArgs {
+    /// Leaves the named plugins alone in what was read; returns a note for each that is nowhere. One that nobody knows is an
+    /// error.
+    async fn choose(&self, index: &IndexHandle, read: &mut [TargetListing]) -> Result<Vec<String>, Failure> {
+        let mut notes = Vec::new();
+        if self.plugins.is_empty() {
+            return Ok(notes);
+        }
+        let states = read.iter().filter_map(|one| one.state.as_ref().ok());
+        let mut installed: BTreeSet<_> = states.flat_map(|state| state.plugins.keys().cloned()).collect();
+        installed.extend(read.iter().flat_map(|one| &one.nested).map(|nested| nested.id.clone()));
+        let is_whole = read.iter().all(|one| one.state.is_ok() && one.gap.is_none());
+        for id in self.plugins.iter().filter(|id| is_whole && !installed.contains(*id)) {
+            let (plugin, others) = (id.clone(), installed.clone());
+            match index.read(move |index| check_named(index, &plugin, &others)).await {
+                Err(error @ UnknownPlugin::Named { .. }) => return Err(error.into()),
+                _ => notes.push(format!("{id} is installed on none of these workspaces")),
+            }
+        }
+        for one in read {
+            one.nested.retain(|nested| self.plugins.contains(&nested.id));
+            if let Ok(state) = &mut one.state {
+                state.plugins.retain(|id, _| self.plugins.contains(id));
+            }
+        }
+        Ok(notes)
     }
-}
-
-pub(super) async fn read_all(targets: Vec<Target>) -> Vec<TargetListing> {
-    stream::iter(targets)
-        .map(|target| async move {
-            let (state, reach) = tokio::join!(target.read(false), target.reach());
-            let nested = match (&state, target.as_server()) {
-                (Ok(_), Ok(server)) => server.nested().await.unwrap_or_default(),
-                _ => Vec::new(),
-            };
-            let gap = reach.gap().filter(|_| state.is_ok()).map(|gap| format!("installed plugins: {gap}"));
-            TargetListing { target, state, gap, nested }
-        })
-        .buffered(AT_ONCE)
-        .collect()
-        .await
-}
-
-pub(super) fn version(plugin: &InstalledPlugin) -> String {
-    plugin.version.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string)
 }
 
 fn nested_row(target: &Target, nested: &NestedPlugin) -> Vec<String> {
@@ -171,50 +179,4 @@ fn plugin_document(plugin: &InstalledPlugin, weak: Option<bool>) -> Value {
         "error": plugin.fault,
         "weak": weak,
     })
-}
-
-pub(super) fn document(read: &TargetListing, plugin: impl Fn(&InstalledPlugin) -> Value) -> Value {
-    let target = &read.target;
-    match &read.state {
-        Ok(state) => {
-            let mut document = json!({
-                "name": target.name,
-                "grafana": state.grafana,
-                "platform": target.platform,
-                "plugins": state.plugins.values().map(plugin).collect::<Vec<_>>(),
-                "complete": read.gap.is_none(),
-                "gaps": read.gap.as_slice(),
-            });
-            if !read.nested.is_empty() {
-                let nested = |one: &NestedPlugin| json!({ "id": one.id, "version": one.version, "app": one.app });
-                document["nested"] = read.nested.iter().map(nested).collect();
-            }
-            document
-        }
-        Err(error) => {
-            json!({ "name": target.name, "plugins": [], "complete": false, "error": Chain(error).to_string() })
-        }
-    }
-}
-
-pub(super) fn problems(read: &[TargetListing]) -> Vec<String> {
-    let mut problems = Vec::new();
-    for TargetListing { target, state, gap, .. } in read {
-        match state {
-            Ok(state) => problems.extend(state.remarks.iter().map(|remark| format!("note: {}: {remark}", target.name))),
-            Err(error) => problems.extend(Unread::from(error).lines(&target.name)),
-        }
-        problems.extend(gap.iter().map(|gap| format!("incomplete: {}: {gap}", target.name)));
-    }
-    problems
-}
-
-/// What could not be read, or not whole, makes the list a partial one; when nothing could, it is what the first failure
-/// is.
-pub(super) fn kind(read: &[TargetListing]) -> Option<Kind> {
-    match read.iter().find_map(|one| one.state.as_ref().err()) {
-        Some(first) if read.iter().all(|one| one.state.is_err()) => Some(first.kind()),
-        Some(_) => Some(Kind::Partly),
-        None => read.iter().any(|one| one.gap.is_some()).then_some(Kind::Partly),
-    }
 }

@@ -5,22 +5,28 @@
 
 mod accept;
 mod adopt;
+mod alerts;
 mod apply;
 mod channel;
 mod check;
 mod completions;
+mod confirm;
 mod diff;
 mod doctor;
+mod entries;
 mod export;
 mod failure;
 mod fetch;
 mod gc;
 mod help;
+mod init;
 mod install;
 mod line;
 mod list;
+mod listing;
 mod lock;
 mod markdown;
+mod matrix;
 mod outdated;
 mod plan;
 mod publish;
@@ -33,10 +39,13 @@ mod serve;
 mod setup;
 mod show;
 mod signals;
+mod status;
 mod sync;
 mod table;
 mod ui;
+mod upgrade;
 mod usage;
+mod validate;
 mod verify;
 mod versions;
 mod why;
@@ -82,16 +91,23 @@ Exit codes: 0 done · 1 failed · 2 usage · 3 findings · 4 integrity: a digest
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Init(init::InitArgs),
+    Validate(validate::ValidateArgs),
+    Status(status::StatusArgs),
     Sync(sync::SyncArgs),
     Search(search::SearchArgs),
     Show(show::ShowArgs),
     Versions(versions::VersionsArgs),
     Diff(diff::DiffArgs),
+    Alerts(alerts::AlertsArgs),
     Accept(accept::AcceptArgs),
     Fetch(fetch::FetchArgs),
     Verify(verify::VerifyArgs),
     Install(install::InstallArgs),
     Uninstall(install::UninstallArgs),
+    Upgrade(upgrade::UpgradeArgs),
+    Add(entries::AddArgs),
+    Remove(entries::RemoveArgs),
     List(list::ListArgs),
     Outdated(outdated::OutdatedArgs),
     Check(check::CheckArgs),
@@ -134,14 +150,17 @@ impl Command {
 
     /// Returns whether it may leave something under way when it is cut off.
     fn changes_workspaces(&self) -> bool {
-        matches!(self, Self::Install(_) | Self::Uninstall(_))
+        matches!(self, Self::Install(_) | Self::Uninstall(_) | Self::Upgrade(_))
     }
 
     /// Returns whether it changes nothing but the cache.
     fn only_reads(&self) -> bool {
         matches!(
             self,
-            Self::Search(_)
+            Self::Validate(_)
+                | Self::Status(_)
+                | Self::Alerts(_)
+                | Self::Search(_)
                 | Self::Show(_)
                 | Self::Versions(_)
                 | Self::Diff(_)
@@ -159,16 +178,23 @@ impl Command {
     /// Returns the name as it is typed.
     fn name(&self) -> &'static str {
         match self {
+            Self::Init(_) => "init",
+            Self::Validate(_) => "validate",
+            Self::Status(_) => "status",
             Self::Sync(_) => "sync",
             Self::Search(_) => "search",
             Self::Show(_) => "show",
             Self::Versions(_) => "versions",
             Self::Diff(_) => "diff",
+            Self::Alerts(_) => "alerts",
             Self::Accept(_) => "accept",
             Self::Fetch(_) => "fetch",
             Self::Verify(_) => "verify",
             Self::Install(_) => "install",
             Self::Uninstall(_) => "uninstall",
+            Self::Upgrade(_) => "upgrade",
+            Self::Add(_) => "add",
+            Self::Remove(_) => "remove",
             Self::List(_) => "list",
             Self::Outdated(_) => "outdated",
             Self::Check(_) => "check",
@@ -196,16 +222,23 @@ impl Command {
 
     async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match self {
+            Self::Init(arguments) => arguments.run(session).await,
+            Self::Validate(_) => validate::ValidateArgs::run(session),
+            Self::Status(arguments) => arguments.run(session).await,
             Self::Sync(arguments) => arguments.run(session).await,
             Self::Search(arguments) => arguments.run(session).await,
             Self::Show(arguments) => arguments.run(session).await,
             Self::Versions(arguments) => arguments.run(session).await,
             Self::Diff(arguments) => arguments.run(session).await,
+            Self::Alerts(arguments) => arguments.run(session).await,
             Self::Accept(arguments) => arguments.run(session).await,
             Self::Fetch(arguments) => arguments.run(session).await,
             Self::Verify(arguments) => arguments.run(session).await,
             Self::Install(arguments) => arguments.run(session).await,
             Self::Uninstall(arguments) => arguments.run(session).await,
+            Self::Upgrade(arguments) => arguments.run(session).await,
+            Self::Add(arguments) => arguments.run(session).await,
+            Self::Remove(arguments) => arguments.run(session),
             Self::List(arguments) => arguments.run(session).await,
             Self::Outdated(arguments) => arguments.run(session).await,
             Self::Check(arguments) => arguments.run(session).await,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Report, Session, Text,
-    list::{TargetListing, document, kind, problems, read_all, version},
+    listing::{TargetListing, document, kind, problems, read_all, version},
     selection::TargetSelection,
     ui,
 };

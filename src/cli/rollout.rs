@@ -8,6 +8,7 @@ use serde_json::json;
 use super::{
     Failure, Report, Session, Text,
     apply::{Carrying, members},
+    confirm,
     render::{self, RolloutPrinter},
     setup::to_document,
     ui,
@@ -15,7 +16,10 @@ use super::{
 use crate::{
     blocking::run_blocking,
     journal::{RolloutHolder, RolloutSummary},
-    ops::rollout::{self, Members, RolloutContext, RolloutHistory, RolloutRequest},
+    ops::{
+        changes::OutcomeCounts,
+        rollout::{self, Members, RolloutContext, RolloutError, RolloutHistory, RolloutRequest},
+    },
     rollout::{Ending, WaveState, WaveStatus},
 };
 
@@ -50,9 +54,17 @@ enum RolloutCommand {
         carrying: Carrying,
     },
     /// Roll a rollout back: every workspace gets its own previous versions
+    ///
+    /// Shows what is rolled back and asks. Where nobody can be asked, `--yes` is needed.
     Undo {
         #[command(flatten)]
         which: Which,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Show what would be rolled back according to the journal; sends no request
+        #[arg(long, conflicts_with = "yes")]
+        dry_run: bool,
         #[command(flatten)]
         carrying: Carrying,
     },
@@ -81,20 +93,62 @@ impl RolloutArgs {
         match &self.command {
             RolloutCommand::List => list(session).await,
             RolloutCommand::Show { which } => show(session, which).await,
-            RolloutCommand::Resume { which, carrying } => go_on(session, which, carrying, RolloutRequest::Resume).await,
-            RolloutCommand::Abort { which, carrying } => go_on(session, which, carrying, RolloutRequest::Abort).await,
-            RolloutCommand::Undo { which, carrying } => go_on(session, which, carrying, RolloutRequest::Undo).await,
+            RolloutCommand::Resume { which, carrying } => {
+                go_on(session, history(session, which).await?, carrying, RolloutRequest::Resume).await
+            }
+            RolloutCommand::Abort { which, carrying } => {
+                go_on(session, history(session, which).await?, carrying, RolloutRequest::Abort).await
+            }
+            RolloutCommand::Undo { which, yes, dry_run, carrying } => {
+                let history = history(session, which).await?;
+                if history.listed.ending.is_some_and(|ending| !render::can_be_undone(ending)) {
+                    return Err(RolloutError::Undone(history.listed.id).into());
+                }
+                if *dry_run {
+                    return Ok(undo_preview(&history));
+                }
+                if !*yes {
+                    confirm_undo(session, &history).await?;
+                }
+                go_on(session, history, carrying, RolloutRequest::Undo).await
+            }
         }
     }
 }
 
+/// Asks whether a rollout is to be rolled back; it is an error if nobody can be asked.
+async fn confirm_undo(session: &Session, history: &RolloutHistory) -> Result<(), Failure> {
+    let id = &history.listed.id;
+    if !session.ui.may_ask() {
+        return Err(Failure::usage(
+            format!("nobody can be asked whether rollout {id} is to be rolled back"),
+            format!("use `--yes`; `plugport rollout undo {id} --dry-run` shows what would be done"),
+        ));
+    }
+    confirm::ask(session, &undo_preview(history).text, &format!("Roll rollout {id} back?")).await
+}
+
+/// Returns what a rollback does according to the journal.
+fn undo_preview(history: &RolloutHistory) -> Report {
+    let changes = history.engine.rollback_changes();
+    let text = if changes.is_empty() {
+        "nothing to roll back: the rollout has changed nothing\n".into()
+    } else {
+        ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], changes.iter().map(render::row))
+    };
+    let document = json!({
+        "rollout": history.listed.id, "results": to_document(&changes),
+        "summary": to_document(&OutcomeCounts::default()), "planned": changes.len(), "dry_run": true,
+    });
+    Report { document, text, ..Report::default() }
+}
+
 async fn go_on(
     session: &Session,
-    which: &Which,
+    history: RolloutHistory,
     carrying: &Carrying,
     request: RolloutRequest,
 ) -> Result<Report, Failure> {
-    let history = history(session, which).await?;
     let members =
         if request == RolloutRequest::Abort { Members::new() } else { members(session, &history.plan).await? };
     let (context, remarks) = session.with_fresh_keys().await?;

@@ -225,6 +225,11 @@ impl Session {
         }
     }
 
+    /// Returns where a first manifest is written: the named file, or one in this folder.
+    pub(super) fn first_manifest_path(&self) -> PathBuf {
+        self.globals.config.clone().unwrap_or_else(|| PathBuf::from("plugport.toml"))
+    }
+
     /// Returns the manifest; without a file the default one.
     pub(super) fn manifest(&self) -> Result<&Manifest, Failure> {
         once(&self.manifest, || self.globals.manifest())

@@ -283,6 +283,16 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// Returns a length of time in its largest unit, as people read it.
+pub(super) fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => "less than a minute".to_owned(),
+        60..3_600 => count(seconds / 60, "minute", "minutes"),
+        3_600..86_400 => count(seconds / 3_600, "hour", "hours"),
+        _ => count(seconds / 86_400, "day", "days"),
+    }
+}
+
 /// Returns a number of bytes as people read it.
 pub(super) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
@@ -414,6 +424,12 @@ impl Reporter for Events {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ages_are_rounded_down_to_their_largest_unit() {
+        let ages = [5, 60, 7_199, 86_400, 200_000].map(age);
+        assert_eq!(ages, ["less than a minute", "1 minute", "1 hour", "1 day", "2 days"]);
+    }
 
     #[test]
     fn documents_start_with_version_and_command() {

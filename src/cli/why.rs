@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Failure, Report, Session,
-    list::{TargetListing, kind, problems, read_all},
+    listing::{TargetListing, kind, problems, read_all},
     selection::TargetSelection,
     setup::to_document,
     ui,

@@ -24,6 +24,8 @@
 //!
 //! - [`accept`]: accepts what an alert is about. [`adopt`]: makes manifest and lock of what is installed. [`channel`]:
 //!   decides what groups of servers see. [`check`]: what an upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
+//! - [`entries`]: adds and removes entries of the manifest. [`init`]: writes a first manifest. [`validate`]: what a manifest
+//!   refers to that is not here. [`status`]: the age of the catalog, and drift.
 //! - [`export`]: renders the lock for other tools. [`fetch`]: brings packages into the store. [`gc`]: removes from the
 //!   cache what nothing needs. [`install`] and [`remove`]: change the plugins of workspaces.
 //! - [`lock`]: writes the lock. [`outdated`]: which installed versions have a newer one. [`plan`]: what a rollout would do.
@@ -63,9 +65,11 @@ pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod discover;
 pub(crate) mod doctor;
+pub(crate) mod entries;
 pub(crate) mod export;
 pub(crate) mod fetch;
 pub(crate) mod gc;
+pub(crate) mod init;
 pub(crate) mod install;
 pub(crate) mod lock;
 pub(crate) mod outdated;
@@ -74,8 +78,10 @@ pub(crate) mod publish;
 pub(crate) mod pull;
 pub(crate) mod remove;
 pub(crate) mod rollout;
+pub(crate) mod status;
 pub(crate) mod sync;
 pub(crate) mod usage;
+pub(crate) mod validate;
 pub(crate) mod verify;
 pub(crate) mod why;
 

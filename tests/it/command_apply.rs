@@ -112,7 +112,7 @@ fn what_was_changed_stays_where_that_is_wanted() {
     let document = fleet.world.json(8, &["apply", "--yes"]);
     assert_eq!(document["ending"], "stopped");
     assert_eq!(fleet.versions(CLOCK), ["2.0.0", FORMER[1], FORMER[2], FORMER[3]]);
-    fleet.world.run(&["rollout", "undo"]).expect_code(0);
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
     fleet.expect_former();
 }
 

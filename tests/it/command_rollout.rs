@@ -40,13 +40,41 @@ fn a_rollout_is_taken_back_later_and_only_once() {
     let fleet = Fleet::new("");
     fleet.world.run(&["apply", "--yes"]).expect_code(0);
     fleet.expect_new();
-    let document = fleet.world.json(0, &["rollout", "undo"]);
+    let document = fleet.world.json(0, &["rollout", "undo", "--yes"]);
     assert_eq!((document["ending"].as_str(), document["summary"]["rolled_back"].as_u64()), (Some("undone"), Some(7)));
     fleet.expect_former();
-    fleet.world.run(&["rollout", "undo"]).expect_code(2).expect_stderr("rolled back already");
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(2).expect_stderr("rolled back already");
     fleet.world.run(&["apply", "--yes"]).expect_code(0);
     fleet.expect_new();
     assert_eq!(fleet.world.json(0, &["rollout", "list"])["rollouts"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn undo_without_a_terminal_needs_yes_and_a_dry_run_sends_nothing() {
+    let fleet = Fleet::new("");
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    let requests = || fleet.servers.iter().map(|server| server.requests().len()).sum::<usize>();
+    let before = requests();
+    let output = fleet.world.run(&["rollout", "undo"]).expect_code(2).expect_stderr("nobody can be asked");
+    output.expect_stderr("hint: use `--yes`; `plugport rollout undo ");
+    assert_eq!(fleet.world.json(2, &["rollout", "undo"])["error"]["kind"], "usage");
+    let document = fleet.world.json(0, &["rollout", "undo", "--dry-run"]);
+    assert_eq!((&document["dry_run"], &document["planned"]), (&json!(true), &json!(7)), "{document}");
+    let change = |workspace: &str, plugin: &str| {
+        let results = document["results"].as_array().into_iter().flatten();
+        let mut found = results.filter(|one| one["workspace"] == workspace && one["plugin"] == plugin);
+        found.next().map(|one| (one["action"].clone(), one["from"].clone(), one["to"].clone(), one["outcome"].clone()))
+    };
+    let planned = json!("planned");
+    let back = (json!("downgrade"), json!("2.0.0"), json!(FORMER[1]), planned.clone());
+    assert_eq!(change("east", CLOCK), Some(back));
+    assert_eq!(change("west", MAP), Some((json!("uninstall"), json!("3.0.0"), Value::Null, planned)));
+    fleet.world.run(&["rollout", "undo", "--dry-run"]).expect_code(0).expect_stdout("downgrade");
+    assert_eq!(requests(), before);
+    fleet.expect_new();
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
+    fleet.expect_former();
+    fleet.world.run(&["rollout", "undo", "--dry-run"]).expect_code(2).expect_stderr("rolled back already");
 }
 
 /// W22 on the way back.
@@ -55,7 +83,7 @@ fn nothing_is_taken_back_over_what_somebody_else_put_there_since() {
     let fleet = Fleet::new("");
     fleet.world.run(&["apply", "--yes"]).expect_code(0);
     fleet.servers[1].preinstalled(CLOCK, "1.2.0");
-    let document = fleet.world.json(8, &["rollout", "undo"]);
+    let document = fleet.world.json(8, &["rollout", "undo", "--yes"]);
     assert_eq!(document["ending"], "rollback-failed");
     assert_eq!(fleet.versions(CLOCK), [FORMER[0], "1.2.0", FORMER[2], FORMER[3]]);
     assert_eq!(fleet.versions(MAP), ["-"; 4]);
@@ -105,7 +133,7 @@ fn a_rollout_that_was_killed_goes_on_and_repeats_nothing() {
 fn a_killed_rollout_is_taken_back_or_left_where_it_is() {
     let fleet = Fleet::new("");
     killed_after(&fleet, 9);
-    assert_eq!(fleet.world.json(0, &["rollout", "undo"])["ending"], "undone");
+    assert_eq!(fleet.world.json(0, &["rollout", "undo", "--yes"])["ending"], "undone");
     fleet.expect_former();
     killed_after(&fleet, 9);
     let before = fleet.versions(CLOCK);
@@ -123,7 +151,9 @@ fn a_second_operator_is_refused_with_who_has_the_lock_and_its_id() {
     fleet.servers[0].hold_installs();
     let child = spawn(&fleet.world, &["--json", "apply", "--yes"]);
     wait_until("the first change is sent", || fleet.changes(0) > 0);
-    for arguments in [&["apply", "--yes"][..], &["rollout", "resume"], &["rollout", "undo"], &["rollout", "abort"]] {
+    for arguments in
+        [&["apply", "--yes"][..], &["rollout", "resume"], &["rollout", "undo", "--yes"], &["rollout", "abort"]]
+    {
         let output = fleet.world.run(arguments).expect_code(7);
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         let output = output.expect_stderr(&format!("@{host}, process {}, since ", child.id()));
@@ -179,7 +209,7 @@ fn a_damaged_journal_is_an_error_and_nothing_is_changed() {
     let path = fleet.world.path("cache/rollouts.sqlite");
     assert!(rusqlite_update(&path, "UPDATE entry SET text = replace(text, 'canary', 'east') WHERE number = 4"));
     let before = fleet.changes(0) + fleet.changes(1);
-    for arguments in [&["rollout", "resume"][..], &["rollout", "show"], &["rollout", "undo"]] {
+    for arguments in [&["rollout", "resume"][..], &["rollout", "show"], &["rollout", "undo", "--yes"]] {
         fleet.world.run(arguments).expect_code(6).expect_stderr("is damaged");
     }
     assert_eq!(fleet.changes(0) + fleet.changes(1), before);
@@ -232,7 +262,7 @@ fn a_way_back_that_fails_on_some_is_told_and_can_be_tried_again() {
     assert_eq!(fleet.versions(MAP), ["3.0.0", "-", "-", "-"]);
     assert_eq!(fleet.versions(CLOCK), FORMER);
     fleet.servers[0].clear_faults();
-    assert_eq!(fleet.world.json(0, &["rollout", "undo"])["ending"], "undone");
+    assert_eq!(fleet.world.json(0, &["rollout", "undo", "--yes"])["ending"], "undone");
     fleet.expect_former();
 }
 
@@ -247,7 +277,7 @@ fn what_the_way_back_needs_stays_in_the_store() {
         }
     });
     // The servers of this test have their packages from the same catalog, so only the folder shows it.
-    fleet.world.run(&["rollout", "undo"]);
+    fleet.world.run(&["rollout", "undo", "--yes"]);
     assert_eq!(fleet.versions(CLOCK)[3], FORMER[3]);
 }
 
@@ -273,7 +303,7 @@ fn a_rollout_interrupted_in_its_pause_between_waves_is_resumed() {
     });
     signal(&child, "INT");
     assert_eq!(finish(child).0, 130);
-    fleet.world.run(&["rollout", "undo"]).expect_code(0);
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
     fleet.expect_former();
     assert!(!fleet.events().iter().any(|event| event.contains("east")), "{:?}", fleet.events());
     fleet.expect_no_leak(&[&World::token("nobody")]);

@@ -204,7 +204,7 @@ fn resumed(place: &Place, wanted: Contents, former: Contents) -> Done {
 
 fn undone(place: &Place, wanted: Contents, former: Contents) -> Done {
     place.run(0, &["apply", "--yes"], wanted, former)?;
-    place.run(0, &["rollout", "undo"], former, former)
+    place.run(0, &["rollout", "undo", "--yes"], former, former)
 }
 
 /// Compares one operation on all faces with the table, in both directions.

@@ -52,7 +52,7 @@ fn killed_in_flight() -> (World, FakeWorkspace) {
 #[test]
 fn an_install_that_lands_while_undo_reads_is_taken_back_before_undone_is_said() {
     let (world, server) = killed_in_flight();
-    let undo = spawn(&world, &["rollout", "undo"]);
+    let undo = spawn(&world, &["rollout", "undo", "--yes"]);
     std::thread::sleep(Duration::from_millis(300));
     server.release_installs();
     let (code, stdout, stderr) = finish(undo);
@@ -146,7 +146,7 @@ fn a_plugin_that_a_server_brought_along_is_named_by_undo() {
     world.upstream.catalog(|catalog| catalog.add_dependency(SEA, "1.0.0", (MAP, "")));
     world.run(&["apply", "--yes"]).expect_code(0);
     assert_eq!(server.installed()[MAP], "3.0.0");
-    let document = world.json(0, &["rollout", "undo"]);
+    let document = world.json(0, &["rollout", "undo", "--yes"]);
     assert!(!server.installed().contains_key(SEA));
     let note = document["results"][0]["note"].as_str().unwrap_or_default();
     assert!(note.starts_with("installed now and not before: acme-map-panel ("), "{document}");

@@ -59,7 +59,7 @@ fn killed() -> Fleet {
     fleet.world.run(&["usage"]).expect_code(0);
     fleet.world.run(&["plan", "--out", "plan.json"]).expect_code(0);
     fleet.world.run(&["apply", "plan.json", "--yes"]).expect_code(0);
-    fleet.world.run(&["rollout", "undo"]).expect_code(0);
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
     let manifest = fs::read_to_string(fleet.world.path("plugport.toml")).expect("the manifest");
     fleet.world.sandbox.write("red.toml", manifest + RED_GATE);
     fleet.world.run(&["--config", "red.toml", "apply", "--yes"]).expect_code(1);
@@ -158,13 +158,15 @@ fn rollouts(fleet: &Fleet) -> Vec<Value> {
 /// Goes on with the rollout of the killed program; takes its lock, which is not free on another machine than that it ran on.
 #[track_caller]
 fn go_on(fleet: &Fleet, code: i32, command: &str) {
-    let refused = fleet.world.run(&["rollout", command]);
+    let arguments = if command == "undo" { vec!["rollout", "undo", "--yes"] } else { vec!["rollout", command] };
+    let refused = fleet.world.run(&arguments);
     if refused.code != 7 {
         refused.expect_code(code);
         return;
     }
     let lock = refused.stderr.split("--take-lock ").nth(1).and_then(|rest| rest.split(['`', ' ']).next());
-    fleet.world.run(&["rollout", command, "--take-lock", lock.expect("a lock to take")]).expect_code(code);
+    let taking = ["--take-lock", lock.expect("a lock to take")];
+    fleet.world.run(&[&arguments[..], &taking].concat()).expect_code(code);
 }
 
 #[test]
@@ -219,7 +221,7 @@ fn an_old_rollout_whose_program_was_killed_is_resumed_and_then_undone() {
     go_on(&fleet, 0, "resume");
     fleet.expect_new();
     assert_eq!(fleet.story()["ending"], "done");
-    assert_eq!(fleet.world.json(0, &["rollout", "undo"])["ending"], "undone");
+    assert_eq!(fleet.world.json(0, &["rollout", "undo", "--yes"])["ending"], "undone");
     fleet.expect_former();
 }
 

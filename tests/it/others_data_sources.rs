@@ -87,7 +87,7 @@ fn a_data_source_with_secrets_is_removed_after_the_gate_and_only_with_consent() 
     let (world, well) = self::world(&agreed);
     world.json(0, &["apply", "--yes"]);
     assert_eq!(uids(&well), ["sea"]);
-    let document = world.json(8, &["rollout", "undo"]);
+    let document = world.json(8, &["rollout", "undo", "--yes"]);
     assert_eq!(document["ending"], "rollback-failed", "{document}");
     assert_eq!(uids(&well), ["sea", "old"]);
     assert_eq!(sent(&server, "DELETE"), 0);

@@ -69,7 +69,7 @@ fn an_alert_stops_resume_until_it_is_accepted() {
     fleet.world.run(&["rollout", "resume"]).expect_code(4).expect_stderr("an alert stops it");
     assert_eq!((fleet.versions(CLOCK), changes(&fleet)), (before, sent));
     // The way back does not use it.
-    assert_eq!(fleet.world.json(0, &["rollout", "undo"])["ending"], "undone");
+    assert_eq!(fleet.world.json(0, &["rollout", "undo", "--yes"])["ending"], "undone");
     fleet.expect_former();
 }
 
@@ -83,12 +83,12 @@ fn an_alert_on_a_former_version_stops_undo_and_the_next_rollout() {
     fleet.expect_former();
     fleet.world.run(&["apply", "plan.json", "--no-way-back"]).expect_code(0);
     let sent = changes(&fleet);
-    let output = fleet.world.run(&["rollout", "undo"]).expect_code(4);
+    let output = fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(4);
     output.expect_stderr("acme-clock-panel@1.1.0 for east: an alert stops it");
     assert_eq!(changes(&fleet), sent);
     fleet.expect_new();
     fleet.world.run(&["accept", "acme-clock-panel@1.1.0"]).expect_code(0);
-    fleet.world.run(&["rollout", "undo"]).expect_code(0);
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
 }
 
 /// Both canaries were changed, got a 404 and went back.
@@ -120,7 +120,7 @@ fn undo_and_resume_need_no_lock_of_the_cache() {
     fleet.world.run(&["fetch", CLOCK]).expect_code(7);
     fleet.world.run(&["rollout", "resume"]).expect_code(0);
     fleet.expect_new();
-    fleet.world.run(&["rollout", "undo"]).expect_code(0);
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
     fleet.expect_former();
 }
 
@@ -136,11 +136,11 @@ fn a_workspace_that_the_manifest_lost_is_skipped_and_named_and_goes_back_later()
     assert_eq!(fleet.versions(CLOCK), ["2.0.0", FORMER[1], "2.0.0", "2.0.0"]);
     fleet.world.sandbox.write("plugport.toml", &manifest);
     let manifest = forget(&fleet, "west");
-    let document = fleet.world.json(8, &["rollout", "undo"]);
+    let document = fleet.world.json(8, &["rollout", "undo", "--yes"]);
     assert_eq!(document["ending"], "rollback-failed");
     assert_eq!(fleet.versions(CLOCK), [FORMER[0], FORMER[1], "2.0.0", FORMER[3]]);
     fleet.world.sandbox.write("plugport.toml", &manifest);
-    assert_eq!(fleet.world.json(0, &["rollout", "undo"])["ending"], "undone");
+    assert_eq!(fleet.world.json(0, &["rollout", "undo", "--yes"])["ending"], "undone");
     fleet.expect_former();
 }
 
@@ -193,7 +193,7 @@ fn what_became_of_a_change_that_nobody_knew_is_read_by_resume() {
     let document = fleet.world.json(8, &["rollout", "resume"]);
     assert!(outcomes(&document).contains(&format!("canary {CLOCK} changed")), "{document:#}");
     assert_eq!(changes(&fleet), sent, "it only reads");
-    fleet.world.run(&["rollout", "undo"]).expect_code(0);
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
     fleet.expect_former();
 }
 

@@ -1,7 +1,12 @@
 //! Tables and sentences in real (pseudo) terminals of 60 to 140 columns: no line is wider than the terminal, and what
 //! somebody copies is whole.
 
-use std::{fs::File, io::Read as _, process::Stdio, thread};
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    process::Stdio,
+    thread,
+};
 
 use rustix::{
     pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt},
@@ -10,6 +15,7 @@ use rustix::{
 
 use crate::{
     command_sync::{CLOCK, ZABBIX, sync, upstream},
+    fleet::Fleet,
     support::sandbox::Sandbox,
 };
 
@@ -35,6 +41,54 @@ fn lines(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> Vec<String> {
     child.wait().expect("ended");
     let text = reading.join().expect("read");
     text.lines().map(|line| without_colours(line).trim_end_matches('\r').to_owned()).collect()
+}
+
+/// Runs a command with a terminal on stdin and stderr, where somebody answers; returns the exit code and what was shown.
+fn answered(sandbox: &Sandbox, arguments: &[&str], answer: &str) -> (i32, String) {
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+    grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("granted");
+    let path = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("text");
+    let open = || File::options().read(true).write(true).open(&path).expect("opened");
+    let mut command = sandbox.command(arguments);
+    command.env("TERM", "xterm").stdin(open()).stdout(Stdio::null()).stderr(open());
+    let mut child = command.spawn().expect("started");
+    drop(command);
+    let mut terminal = File::from(terminal);
+    terminal.write_all(format!("{answer}\n").as_bytes()).expect("answered");
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // A terminal whose other side is closed is an error on Linux.
+        drop(terminal.read_to_end(&mut bytes));
+        String::from_utf8_lossy(&bytes).into_owned()
+    });
+    let code = child.wait().expect("ended").code().unwrap_or(-1);
+    (code, reading.join().expect("read"))
+}
+
+/// "No" ends with 1 and changes nothing; only "yes" goes on.
+#[test]
+fn somebody_on_a_terminal_is_asked_before_several_workspaces_are_changed() {
+    let fleet = Fleet::new("");
+    let changes = || [0, 1, 2].map(|server| fleet.changes(server));
+    for arguments in [&["apply"][..], &["install", "acme-map-panel", "--on", "kind=server"]] {
+        let (code, shown) = answered(&fleet.world.sandbox, arguments, "no");
+        assert_eq!((code, changes()), (1, [0; 3]), "{shown}");
+        assert!(shown.contains("acme-map-panel") && shown.contains("was not confirmed"), "{shown}");
+    }
+    let (code, shown) = answered(&fleet.world.sandbox, &["upgrade", "--all", "--on", "kind=server"], "no");
+    assert_eq!((code, changes()), (1, [0; 3]), "{shown}");
+    let (code, shown) = answered(&fleet.world.sandbox, &["apply"], "yes");
+    assert_eq!(code, 0, "{shown}");
+    fleet.expect_new();
+    for arguments in [&["rollout", "undo"][..], &["uninstall", "acme-map-panel", "--on", "kind=server"]] {
+        let before = changes();
+        let (code, shown) = answered(&fleet.world.sandbox, arguments, "");
+        assert_eq!((code, changes()), (1, before), "{shown}");
+        assert!(shown.contains("uninstall") && shown.contains("Only `yes` does:"), "{shown}");
+    }
+    let (code, shown) = answered(&fleet.world.sandbox, &["rollout", "undo"], "yes");
+    assert_eq!(code, 0, "{shown}");
+    fleet.expect_former();
 }
 
 fn without_colours(line: &str) -> String {
@@ -67,6 +121,10 @@ fn no_line_of_any_table_is_wider_than_the_terminal() {
         &["versions", ZABBIX],
         &["diff", "--since", "0"],
         &["list"],
+        &["list", "--matrix"],
+        &["status"],
+        &["alerts"],
+        &["validate"],
         &["outdated"],
         &["check", "--grafana", "13.0.0"],
         &["why", "acme-rather-long-name-panel"],

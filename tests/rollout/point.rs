@@ -36,7 +36,7 @@ impl Scenario {
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "apply", before: &[], run: &["apply", "green.json"], code: 0 },
     Scenario { name: "apply, rolled back", before: &[], run: RED, code: 1 },
-    Scenario { name: "undo", before: &[&["apply", "green.json"]], run: &["rollout", "undo"], code: 0 },
+    Scenario { name: "undo", before: &[&["apply", "green.json"]], run: &["rollout", "undo", "--yes"], code: 0 },
 ];
 
 /// What came of all points.

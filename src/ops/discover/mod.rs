@@ -140,6 +140,15 @@ impl Discovery {
     /// Puts the workspaces that the manifest at `path` does not name into it.
     pub(crate) async fn write(&mut self, path: &Path) -> Result<(), DraftError> {
         let draft = Draft::open(path)?;
+        if let Some(draft) = self.added_to(&draft).await? {
+            draft.save()?;
+            self.written = true;
+        }
+        Ok(())
+    }
+
+    /// Returns the draft with the workspaces that it does not name; `None` if it names all of them.
+    pub(crate) async fn added_to(&mut self, draft: &Draft) -> Result<Option<Draft>, DraftError> {
         let (mut names, mut tables) = (names(draft.manifest()), Vec::new());
         for found in self.workspaces.iter_mut().filter(|found| found.manifest.is_none() && found.is_there()) {
             // What may not be listed is only what a comment would have said.
@@ -149,11 +158,7 @@ impl Discovery {
             names.insert(name.clone());
             (found.manifest, found.added) = (Some(name), true);
         }
-        if !tables.is_empty() {
-            draft.with_workspaces(tables)?.save()?;
-            self.written = true;
-        }
-        Ok(())
+        if tables.is_empty() { Ok(None) } else { draft.with_workspaces(tables).map(Some) }
     }
 }
 

@@ -4,6 +4,7 @@
 //! *Not for:* deciding which entries are added.
 
 mod error;
+mod removal;
 
 use std::{
     fs,
@@ -148,6 +149,13 @@ impl Draft {
         Self::from_text(&self.path, self.finish(&document))
     }
 
+    /// Returns the draft without the `[[plugin]]` entries at these places.
+    pub(in crate::ops) fn without(&self, places: &[usize]) -> Result<Self, DraftError> {
+        let text = removal::without(&self.text, "plugin", places)
+            .map_err(|source| DraftError::Edit { path: self.path.clone(), source })?;
+        Self::from_text(&self.path, text.ok_or(DraftError::Inline { key: "plugin" })?)
+    }
+
     fn document(&self) -> Result<DocumentMut, DraftError> {
         self.text.parse().map_err(|source| DraftError::Edit { path: self.path.clone(), source })
     }
@@ -183,26 +191,33 @@ fn table(fields: &[(&str, &str)]) -> Table {
     let mut table = Table::new();
     table.decor_mut().set_prefix("\n");
     for (key, text) in fields {
-        set(&mut table, key, Some(text));
+        set(&mut table, key, Some((*text).into()));
     }
     table
 }
 
 fn write_over(entry: &mut Table, group: &EntryGroup) {
     let version = group.version.as_ref().map(ToString::to_string);
-    let on = (!group.on.is_all()).then(|| group.on.to_string());
-    set(entry, "version", version.as_deref());
-    set(entry, "on", on.as_deref());
-    set(entry, "ensure", (group.ensure == Ensure::Absent).then_some("absent"));
+    set(entry, "version", version.map(Value::from));
+    set(entry, "on", on(&group.on));
+    set(entry, "ensure", (group.ensure == Ensure::Absent).then(|| "absent".into()));
+}
+
+/// Returns the workspaces of an entry as they are written; `None` for all of them.
+fn on(selector: &Selector) -> Option<Value> {
+    match selector.groups() {
+        _ if selector.is_all() => None,
+        [group] => Some(group.to_string().into()),
+        groups => Some(Value::Array(groups.iter().map(ToString::to_string).collect())),
+    }
 }
 
 /// Sets a key, or removes it; the comment behind it stays with it.
-fn set(entry: &mut Table, key: &str, text: Option<&str>) {
-    let Some(text) = text else {
+fn set(entry: &mut Table, key: &str, value: Option<Value>) {
+    let Some(mut value) = value else {
         entry.remove(key);
         return;
     };
-    let mut value = Value::from(text);
     match entry.get_mut(key) {
         Some(item) => {
             if let Some(old) = item.as_value() {

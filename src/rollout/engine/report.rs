@@ -8,7 +8,7 @@ use super::{
     step::{StepProgress, StepRef, StepState},
 };
 use crate::{
-    model::{ChangeOutcome, PluginId, PluginVersion, Presence, Timestamp, WorkspaceName},
+    model::{Change, ChangeOutcome, PluginId, PluginVersion, Presence, Timestamp, WorkspaceName},
     rollout::{ContentItem, Fault, PlannedChange},
 };
 
@@ -142,6 +142,36 @@ impl Engine {
             };
             Some((change, version?))
         })
+    }
+
+    /// Returns the changes of a rollback from where the rollout stands, as planned: from what the rollout put there to what was
+    /// there before. What is not known yet may turn out to need none.
+    pub(crate) fn rollback_changes(&self) -> Vec<StepResult> {
+        let mut changes = Vec::new();
+        for site in &self.sites {
+            let steps = site.steps.iter().enumerate().filter(|(step, _)| site.may_be_rolled_back(*step));
+            changes.extend(steps.map(|(step, progress)| self.rollback_change(site, step, progress)));
+        }
+        changes
+    }
+
+    fn rollback_change(&self, site: &SiteState, step: usize, progress: &StepProgress) -> StepResult {
+        let found = Some((site, progress));
+        let done = match progress.index {
+            StepRef::Plugin(index, _) => self.action_result(index, found),
+            StepRef::Content(index) => self.content_result(index, found),
+        };
+        let target = self.rollback(&site.name, step).and_then(|rollback| rollback.target.presence().cloned());
+        let before = target.map_or(done.from, |target| target.version().cloned());
+        let action = match (&before, progress.index) {
+            (_, StepRef::Content(_)) => done.action,
+            (Some(before), StepRef::Plugin(..)) => {
+                Change::to_version(&Presence::from(done.to.as_ref()), before).as_str()
+            }
+            (None, StepRef::Plugin(..)) => Change::Uninstall.as_str(),
+        };
+        let outcome = ChangeOutcome::Planned;
+        StepResult { action, from: done.to, to: before, outcome, error: None, hint: None, note: None, ..done }
     }
 
     fn change_of(&self, step: &StepProgress) -> Option<&PlannedChange> {
