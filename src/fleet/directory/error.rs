@@ -22,7 +22,7 @@ pub enum DirectoryError {
     /// Another process changes it.
     #[error("another plugport is changing `{}`", .0.display())]
     Locked(PathBuf),
-    /// Something else bears its name since it was opened.
+    /// Another folder now has this path.
     #[error("`{}` is no longer the folder that was opened; nothing was changed", .0.display())]
     Moved(PathBuf),
     /// It is the folder of one plugin.
@@ -36,11 +36,11 @@ pub enum DirectoryError {
     /// Something in it cannot be used.
     #[error("`{}` cannot be {doing}", path.display())]
     Io {
-        /// What.
+        /// The path.
         path: PathBuf,
-        /// What was being done to it.
+        /// The failed operation, a past participle.
         doing: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The package could not be unpacked.
@@ -48,7 +48,7 @@ pub enum DirectoryError {
     Unpack {
         /// The plugin.
         plugin: PluginId,
-        /// Why.
+        /// The cause.
         source: UnpackError,
     },
     /// The folder of that name is not this plugin.

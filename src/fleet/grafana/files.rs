@@ -38,9 +38,9 @@ impl Grafana {
         }
     }
 
-    /// Installs a plugin anew if its files are those of another version than the wanted one, which the server shows, or may
-    /// be: an installation alone is answered with 409.
-    pub(in crate::fleet) async fn settle_files(
+    /// Reinstalls a plugin that the server reports in the wanted version, if its files are or may be of another version.
+    /// Grafana answers a plain installation with 409, so the plugin is removed first.
+    pub(in crate::fleet) async fn reinstall_if_files_differ(
         &self,
         id: &PluginId,
         wanted: &PluginVersion,

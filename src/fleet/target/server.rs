@@ -123,7 +123,7 @@ impl Grafana {
             if before.presence() == Presence::Absent { Vec::new() } else { self.nested_in(&request.plugin).await };
         let settled = self.settle(&request.plugin, &request.wanted, before).await;
         let settled = match request.wanted.version().filter(|_| request.compares_files) {
-            Some(version) => self.settle_files(&request.plugin, version, settled).await,
+            Some(version) => self.reinstall_if_files_differ(&request.plugin, version, settled).await,
             None => settled,
         };
         let is_changed = matches!(settled.outcome, Outcome::Changed) && !nested.is_empty();

@@ -1,7 +1,6 @@
 //! The dashboards that use a plugin which is to be changed, saved before the first change.
 //!
-//! *Invariant:* nothing on the workspace is changed but snapshots made, where those are asked for; what could not be saved
-//! is said.
+//! *Invariant:* the workspace is not changed, except that snapshots are created if requested; failures are reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,11 +21,11 @@ use crate::{
 
 /// How long a snapshot is there, in seconds: 7 days.
 const SNAPSHOT_SECONDS: u64 = 7 * 24 * 60 * 60;
-/// How many single troubles are told.
-const MAX_TOLD: usize = 10;
+/// The maximum number of failures reported per organisation.
+const MAX_REPORTED: usize = 10;
 
 /// Saves every dashboard that uses one of these plugins: a record for each below `name`, by organisation and unique id. With
-/// `snapshot` also makes a Grafana snapshot of each. Returns what is to be told of it: where they are, and what is missing.
+/// `snapshot` also makes a Grafana snapshot of each. Returns notes: where they are, and what is missing.
 pub async fn save_dashboards(
     context: &Context,
     target: &Target,
@@ -80,7 +79,7 @@ impl Saving<'_> {
             }
         };
         let below = self.name.join(&info.id.to_string());
-        let (mut count, mut troubles, all) = (0, Vec::new(), used.len());
+        let (mut count, mut failures, all) = (0, Vec::new(), used.len());
         for (uid, title) in used {
             match save_one(&entered.grafana, self.records, &below, uid).await {
                 Ok(document) => {
@@ -89,16 +88,16 @@ impl Saving<'_> {
                         self.take_snapshot(&entered.grafana, title, &document).await;
                     }
                 }
-                Err(error) => troubles.push(format!("dashboard `{}` was not saved: {error}", printable(title))),
+                Err(error) => failures.push(format!("dashboard `{}` was not saved: {error}", printable(title))),
             }
         }
         if let Some(left) = entered.left
             && let Err(error) = server.switch(left).await
         {
-            troubles.push(format!("the login is still in organisation {}: {}", info.id, Chain(&error)));
+            failures.push(format!("the login is still in organisation {}: {}", info.id, Chain(&error)));
         }
         self.notes.push(format!("{count} of {all} dashboards are saved under `rollouts/{below}` in the cache"));
-        self.notes.extend(troubles.into_iter().take(MAX_TOLD));
+        self.notes.extend(failures.into_iter().take(MAX_REPORTED));
     }
 
     async fn take_snapshot(&mut self, server: &Grafana, title: &str, document: &Value) {

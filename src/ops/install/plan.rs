@@ -128,7 +128,7 @@ pub(super) fn plan(index: &Index, ready: &Ready, specs: &[PluginSpec]) -> Result
             continue;
         }
         if is_settled(index, &ready.state, &wish)? {
-            let step = if versions.is_put_right(&id) { reinstallation(index, ready, wish)? } else { None };
+            let step = if versions.is_corrected_afterwards(&id) { reinstallation(index, ready, wish)? } else { None };
             order.extend(step.as_ref().map(|_| id.clone()));
             steps.extend(step.map(|step| (id, step)));
             continue;

@@ -24,13 +24,13 @@ pub(super) struct Versions {
     /// Wishes that do not work together with earlier ones, or that only unsigned plugins fulfil.
     pub(super) refused: HashMap<PluginId, ChoiceError>,
     pub(super) warnings: Vec<ServerWarning>,
-    /// The plugins that the server gets after their dependents, each with one of these.
+    /// The plugins that are installed after a plugin that depends on them; the value is one such dependent.
     pub(super) installed_with_dependents: BTreeMap<PluginId, PluginId>,
 }
 
 impl Versions {
-    /// Returns whether the server installs another version of a plugin that stays, which is put right after that.
-    pub(super) fn is_put_right(&self, plugin: &PluginId) -> bool {
+    /// Returns whether the server changes a plugin that should stay as it is, which is corrected afterwards.
+    pub(super) fn is_corrected_afterwards(&self, plugin: &PluginId) -> bool {
         let is_about_it =
             |warning: &ServerWarning| warning.kind == WarningKind::ServerTakesAnother && warning.plugin == *plugin;
         self.installed_with_dependents.contains_key(plugin) && self.warnings.iter().any(is_about_it)

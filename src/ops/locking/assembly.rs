@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{CatalogReader, LockFault, WorkspaceLockError, workspace_problem::WorkspaceProblem};
+use super::{CatalogReader, LockFault, WorkspaceLockError, workspace_resolution::WorkspaceResolution};
 use crate::{
     index::{Index, IndexError, OpenAlert},
     lockfile::{LockReason, LockedPlugin, LockedWorkspace},
@@ -26,7 +26,7 @@ impl<'a> Assembly<'a> {
     /// Returns the entry of a workspace.
     pub(super) fn entry(
         &mut self,
-        case: &WorkspaceProblem,
+        case: &WorkspaceResolution,
         solution: &Solution,
     ) -> Result<LockedWorkspace, WorkspaceLockError> {
         let mut plugins = BTreeMap::new();
@@ -43,7 +43,7 @@ impl<'a> Assembly<'a> {
     }
 
     /// Checks that a version which works with the others may be locked.
-    fn check(&self, case: &WorkspaceProblem, resolved: &Resolved) -> Result<(), WorkspaceLockError> {
+    fn check(&self, case: &WorkspaceResolution, resolved: &Resolved) -> Result<(), WorkspaceLockError> {
         let (plugin, version) = (&resolved.plugin, &resolved.version);
         if case.unwanted.contains(plugin) {
             let needed_by = if is_requested(resolved) { Vec::new() } else { dependents(resolved) };
@@ -67,10 +67,10 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    fn plugin(&mut self, case: &WorkspaceProblem, resolved: &Resolved) -> Result<LockedPlugin, WorkspaceLockError> {
+    fn plugin(&mut self, case: &WorkspaceResolution, resolved: &Resolved) -> Result<LockedPlugin, WorkspaceLockError> {
         let mut locked = self.catalog.lock(&resolved.plugin, &resolved.version, reason(case, resolved))?;
         let same = |former: &&LockedPlugin| former.version.same_release(&resolved.version);
-        let Some(former) = case.former_of(&resolved.plugin).filter(same) else { return Ok(locked) };
+        let Some(former) = case.kept_entry(&resolved.plugin).filter(same) else { return Ok(locked) };
         if locked.packages.is_empty() {
             locked.packages.clone_from(&former.packages);
         }
@@ -92,7 +92,7 @@ impl<'a> Assembly<'a> {
 }
 
 /// Keeps the plugins that the catalog does not have, with their dependencies.
-fn keep(case: &WorkspaceProblem, plugins: &mut BTreeMap<PluginId, LockedPlugin>) {
+fn keep(case: &WorkspaceResolution, plugins: &mut BTreeMap<PluginId, LockedPlugin>) {
     plugins.extend(case.kept.iter().map(|(id, locked)| (id.clone(), locked.clone())));
     let mut kept: BTreeSet<PluginId> = case.kept.keys().cloned().collect();
     loop {
@@ -133,7 +133,7 @@ fn first_request(resolved: &Resolved) -> VersionRequest {
     }
 }
 
-fn reason(case: &WorkspaceProblem, resolved: &Resolved) -> LockReason {
+fn reason(case: &WorkspaceResolution, resolved: &Resolved) -> LockReason {
     if !is_requested(resolved) {
         return LockReason::NeededBy(dependents(resolved));
     }

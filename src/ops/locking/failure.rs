@@ -61,7 +61,7 @@ pub(crate) enum LockFault {
     },
     /// It answers without its version of Grafana, which is not known from the lock.
     #[error("it does not report its version of Grafana, and the lock has none")]
-    Hidden,
+    GrafanaVersionNotReported,
     /// No versions work together.
     #[error(transparent)]
     Unsolvable(Box<Explanation>),
@@ -119,7 +119,7 @@ impl LockFault {
             Self::Stopped { source, .. } => source.kind(),
             Self::Digest { .. } => Kind::Integrity,
             Self::Unsolvable(explanation) => explanation.kind(),
-            Self::Hidden | Self::GivenUp | Self::Unwanted { .. } => Kind::Failed,
+            Self::GrafanaVersionNotReported | Self::GivenUp | Self::Unwanted { .. } => Kind::Failed,
         }
     }
 
@@ -127,7 +127,7 @@ impl LockFault {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Unread { hint, .. } => hint.clone(),
-            Self::Hidden => None,
+            Self::GrafanaVersionNotReported => None,
             Self::Stopped { source, .. } => source.hint(),
             Self::Unsolvable(explanation) => explanation.hint(),
             Self::GivenUp => Some("name versions of some of the plugins in the manifest".to_owned()),

@@ -10,7 +10,7 @@ mod catalog;
 mod failure;
 mod file;
 mod resolution;
-mod workspace_problem;
+mod workspace_resolution;
 
 use std::collections::BTreeSet;
 

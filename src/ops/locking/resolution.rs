@@ -8,7 +8,7 @@ use std::{
 use super::{
     LockFailure, LockFault, LockRequest, LockStartError, LockUpgrade, ResolvedLock,
     assembly::Assembly,
-    workspace_problem::{WorkspaceProblem, considered},
+    workspace_resolution::{WorkspaceResolution, considered},
 };
 use crate::{
     fleet::Workspace,
@@ -68,7 +68,7 @@ pub(crate) async fn resolve_lock(
 struct Resolution {
     request: LockRequest,
     reporter: Arc<dyn Reporter>,
-    cases: Vec<WorkspaceProblem>,
+    cases: Vec<WorkspaceResolution>,
     /// Packages that were fetched for their dependencies, each with why these are still not known.
     asked: BTreeMap<Unknown, String>,
     resolved: ResolvedLock,
@@ -90,7 +90,7 @@ impl Resolution {
     ) -> Result<Self, IndexError> {
         let (mut resolved, mut cases) = (ResolvedLock::default(), Vec::new());
         for workspace in considered(&request) {
-            match WorkspaceProblem::new(index, &request, workspace, signatures, &mut resolved.remarks) {
+            match WorkspaceResolution::new(index, &request, workspace, signatures, &mut resolved.remarks) {
                 Ok(case) => cases.push(case),
                 Err(error) => resolved.failures.push(failure(&request, workspace, error.into_fault()?)),
             }
@@ -157,7 +157,7 @@ impl ProblemKey {
 fn solve_all(
     reporter: &dyn Reporter,
     index: &Index,
-    cases: &[WorkspaceProblem],
+    cases: &[WorkspaceResolution],
 ) -> Result<Vec<SolveOutcome>, IndexError> {
     let mut solved: HashMap<ProblemKey, SolveOutcome> = HashMap::new();
     let mut outcomes = Vec::with_capacity(cases.len());
@@ -176,7 +176,7 @@ fn solve_all(
     Ok(outcomes)
 }
 
-fn unknown(cases: &[WorkspaceProblem], outcomes: &[SolveOutcome]) -> BTreeSet<Unknown> {
+fn unknown(cases: &[WorkspaceResolution], outcomes: &[SolveOutcome]) -> BTreeSet<Unknown> {
     let mut unknown = BTreeSet::new();
     for (case, outcome) in cases.iter().zip(outcomes) {
         let SolveOutcome::Solved(solution) = outcome else { continue };
@@ -252,7 +252,7 @@ async fn fetch_all(
 fn assemble(
     index: &Index,
     request: &LockRequest,
-    (cases, outcomes): (Vec<WorkspaceProblem>, Vec<SolveOutcome>),
+    (cases, outcomes): (Vec<WorkspaceResolution>, Vec<SolveOutcome>),
     resolved: &mut ResolvedLock,
 ) -> Result<(), IndexError> {
     let mut assembly = Assembly::new(index)?;

@@ -179,13 +179,13 @@ impl<'a> Driver<'a> {
             former: step.and_then(|step| self.engine.former(workspace, step)),
             baseline: self.engine.baseline(workspace).filter(|_| task == Task::Gate).cloned(),
             open_call: step.map(|step| self.open_call(workspace, task, step)).unwrap_or_default(),
-            is_last_look: self.engine.is_last_look(workspace, task),
+            is_last_final_check: self.engine.is_last_final_check(workspace, task),
         }
     }
 
     /// Returns the call of a step that may still be at work: for as long as a call may last after nothing more was sent.
     fn open_call(&self, workspace: &WorkspaceName, task: Task, step: usize) -> OpenCall {
-        let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_look(workspace, task);
+        let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_final_check(workspace, task);
         let closed = self
             .engine
             .open_call(workspace, step)

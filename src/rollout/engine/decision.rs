@@ -92,7 +92,7 @@ impl Engine {
 
     fn pausing(&self) -> Option<Record> {
         let is_stuck = |site: &&SiteState| match self.phase {
-            Phase::RollingBack(_) => site.stage == Stage::RollingBack || site.blocked_look().is_some(),
+            Phase::RollingBack(_) => site.stage == Stage::RollingBack || site.blocked_final_check().is_some(),
             Phase::Stopped => site.is_half_done(),
             Phase::Settling => site.next_unsettled().is_some(),
             _ => true,
@@ -294,7 +294,7 @@ impl Engine {
             return None;
         }
         let at_once = |task: Option<Task>| task.map(|task| (task, None));
-        let look = site.next_look().filter(|_| self.may_look(site));
+        let look = site.next_final_check().filter(|_| self.may_look(site));
         match self.phase {
             Phase::Running if self.is_final() && site.stage == Stage::RollingBack => at_once(site.next_rollback()),
             Phase::Running | Phase::RollingBack(_) if self.is_final() => at_once(look),

@@ -7,8 +7,8 @@
 
 mod decision;
 mod error;
+mod final_check;
 mod layout;
-mod look;
 mod report;
 mod site;
 mod step;

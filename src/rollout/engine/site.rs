@@ -110,8 +110,8 @@ impl SiteState {
             note: None,
             begun_at: None,
             open_call: None,
-            is_looked_at: false,
-            looks: 0,
+            is_finally_checked: false,
+            final_checks: 0,
         };
         let progress: Vec<_> = steps.iter().enumerate().map(progress).collect();
         let back = rollback_order(steps, |step| &progress[step].brought_by);
@@ -251,7 +251,7 @@ impl SiteState {
         }
         if let Task::Forward { step } | Task::Back { step } = task {
             self.steps[step].begun_at = Some(at);
-            self.steps[step].is_looked_at = false;
+            self.steps[step].is_finally_checked = false;
         }
         self.task = Some(task);
     }
@@ -351,7 +351,9 @@ impl SiteState {
             self.leave_open(task, at);
         }
         match task {
-            Task::Settle { step } | Task::SettleBack { step } if self.is_look(task) => self.after_look(step, result),
+            Task::Settle { step } | Task::SettleBack { step } if self.is_final_check(task) => {
+                self.after_final_check(step, result)
+            }
             Task::Prepare => self.prepared(result, at, rules),
             Task::Forward { step } => self.stepped(step, result, false, (at, rules)),
             Task::Settle { step } => self.stepped(step, result, true, (at, rules)),

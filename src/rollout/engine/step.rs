@@ -22,9 +22,9 @@ pub(super) struct StepProgress {
     /// When a call was sent at the latest whose effect was not seen: it may still come.
     pub(super) open_call: Option<Timestamp>,
     /// Whether it was read once more since it was rolled back.
-    pub(super) is_looked_at: bool,
+    pub(super) is_finally_checked: bool,
     /// How often it was.
-    pub(super) looks: u8,
+    pub(super) final_checks: u8,
 }
 
 /// Where the plan has it.

@@ -666,14 +666,14 @@ fn a_look_that_cannot_be_made_leaves_what_was_read_before() {
 
 #[test]
 fn a_failed_step_without_an_answer_is_looked_at_and_its_late_effect_rolled_back() {
-    for (cause, is_looked_at) in [(Cause::NoAnswer, true), (Cause::Refused, false)] {
+    for (cause, is_finally_checked) in [(Cause::NoAnswer, true), (Cause::Refused, false)] {
         let mut hand = plan(&[&["a"]], |_| {});
         hand.prepare("a");
         hand.now = 10;
         hand.begin("a", FORWARD);
         hand.now = 20;
         hand.end("a", FORWARD, TaskResult::Failed(fault(cause)));
-        if !is_looked_at {
+        if !is_finally_checked {
             assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
             continue;
         }

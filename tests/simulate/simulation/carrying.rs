@@ -55,7 +55,7 @@ impl Simulation {
     fn open_call(&self, workspace: &WorkspaceName, task: Task) -> OpenCall {
         let left = task.step().and_then(|step| self.engine.open_call(workspace, step));
         let remaining = left.map_or(0, |left| left.as_milliseconds() + CALL_LASTS - self.clock().as_milliseconds());
-        let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_look(workspace, task);
+        let is_earlier = matches!(task, Task::SettleBack { .. }) && self.engine.is_final_check(workspace, task);
         OpenCall { remaining: Duration::from_millis(remaining.max(0).unsigned_abs()), is_earlier }
     }
 

@@ -86,7 +86,8 @@ impl Saved {
         self.0.pointer("/meta/folderId").filter(|id| **id != 0 && !id.is_null())
     }
 
-    /// Returns whether two are the same but for what each saving counts up.
+    /// Returns whether two dashboards and their folders are equal, ignoring `id` and `version`, which Grafana assigns at every
+    /// save.
     pub fn is_same(&self, other: &Self) -> bool {
         let bare = |saved: &Self| {
             let mut dashboard = saved.0.get("dashboard").cloned().unwrap_or_default();
@@ -116,7 +117,7 @@ impl Grafana {
         Ok(list.iter().filter_map(|item| BundledDashboard::read(plugin, item)).collect())
     }
 
-    /// Returns a dashboard whole.
+    /// Returns the current dashboard with its metadata.
     pub async fn saved(&self, uid: &str) -> Result<Option<Saved>, WorkspaceError> {
         let found = self.found("a dashboard", &["api", "dashboards", "uid", uid]).await?;
         let lacks = WorkspaceError::Shape { what: "a dashboard", lacks: "dashboard" };

@@ -67,7 +67,7 @@ pub(super) struct TaskInput {
     /// A call of the step that may still be at work.
     pub(super) open_call: OpenCall,
     /// Whether the workspace is read for the last time before the end.
-    pub(super) is_last_look: bool,
+    pub(super) is_last_final_check: bool,
 }
 
 impl TaskRunner {

@@ -41,7 +41,7 @@ impl TaskRunner {
     /// Adds to what a last look found which plugins are there besides: a server installs what a plugin depends on along with
     /// it, and nothing tells these from what somebody else installed meanwhile.
     async fn with_strangers(&self, result: TaskResult, input: &TaskInput) -> TaskResult {
-        let (true, TaskResult::Done { before, note }) = (input.is_last_look, &result) else { return result };
+        let (true, TaskResult::Done { before, note }) = (input.is_last_final_check, &result) else { return result };
         let Ok(snapshot) = self.member.target.read(true).await else { return result };
         let known = &self.planned_workspace().plugins;
         let is_strange =

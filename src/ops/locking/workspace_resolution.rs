@@ -1,4 +1,4 @@
-//! The problem of one workspace: the requested plugins, and where they must work.
+//! The input of the resolver for one workspace: the requested plugins, and where they must work.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ use crate::{
 
 /// The problem of one workspace.
 #[derive(Debug)]
-pub(super) struct WorkspaceProblem {
+pub(super) struct WorkspaceResolution {
     pub(super) workspace: Workspace,
     pub(super) former: Option<LockedWorkspace>,
     pub(super) problem: Problem,
@@ -33,7 +33,7 @@ pub(super) struct WorkspaceProblem {
     pub(super) upgraded: Option<BTreeSet<PluginId>>,
 }
 
-impl WorkspaceProblem {
+impl WorkspaceResolution {
     /// Returns the problem of a workspace. What was assumed goes into `remarks`.
     pub(super) fn new(
         index: &Index,
@@ -43,8 +43,8 @@ impl WorkspaceProblem {
         remarks: &mut Vec<String>,
     ) -> Result<Self, WorkspaceLockError> {
         let former = request.former.workspace(workspace.name());
-        let meant = request.manifest.plugins().iter().filter(|wish| workspace.is_selected_by(&wish.on));
-        let (present, absent): (Vec<&Wish>, Vec<&Wish>) = meant.partition(|wish| wish.ensure == Ensure::Present);
+        let selected = request.manifest.plugins().iter().filter(|wish| workspace.is_selected_by(&wish.on));
+        let (present, absent): (Vec<&Wish>, Vec<&Wish>) = selected.partition(|wish| wish.ensure == Ensure::Present);
         let state = request.states.iter().find(|(name, _)| name == workspace.name()).map(|(_, state)| state);
         let known = grafana(workspace, state, former, remarks);
         let grafana = match known {
@@ -70,8 +70,8 @@ impl WorkspaceProblem {
         Ok(Self { workspace: workspace.clone(), former: former.cloned(), problem, kept, unwanted, upgraded })
     }
 
-    /// Returns the entry of the previous lock for a plugin that is to stay as it is.
-    pub(super) fn former_of(&self, plugin: &PluginId) -> Option<&LockedPlugin> {
+    /// Returns the previous lock entry of a plugin that this run must not upgrade.
+    pub(super) fn kept_entry(&self, plugin: &PluginId) -> Option<&LockedPlugin> {
         let stays = self.upgraded.as_ref().is_some_and(|upgraded| !upgraded.contains(plugin));
         self.former.as_ref().filter(|_| stays)?.plugins.get(plugin)
     }
@@ -97,7 +97,7 @@ fn grafana(
             Ok(None)
         }
         (Endpoint::Server { .. }, Some(Ok(_))) => {
-            let locked = locked.ok_or(LockFault::Hidden)?;
+            let locked = locked.ok_or(LockFault::GrafanaVersionNotReported)?;
             remarks.push(format!("{name}: it does not report its version of Grafana; {locked} of the lock is used"));
             Ok(Some(locked))
         }

@@ -1,7 +1,8 @@
-//! The last look: what a rollout took back, or failed to do, is read once more before its end is written.
+//! The final check: every step that was rolled back, or failed while a request may still be running, is read once more before
+//! the end of the rollout is written.
 //!
-//! *Invariant:* nothing is sent by a look, and a look finds an effect of this rollout or leaves the step as it was. What is
-//! looked at is bounded.
+//! *Invariant:* a check sends nothing; it either finds a late effect of this rollout or does not change the state of the step.
+//! The number of checks of a step is bounded.
 //! *Not for:* steps whose outcome is not known: these are settled before anything is rolled back.
 
 use super::{
@@ -14,25 +15,29 @@ use crate::{
     rollout::{Fault, Task, TaskResult},
 };
 
-/// How often one step is looked at: each look that finds a late effect is followed by another rollback.
-const MOST_LOOKS: u8 = 3;
+/// How often one step is checked: each check that finds a late effect is followed by another rollback.
+const MAX_FINAL_CHECKS: u8 = 3;
 
 impl StepProgress {
-    /// Returns whether it is to be read once more.
-    fn needs_look(&self) -> bool {
+    /// Returns whether the step must be read once more.
+    fn needs_final_check(&self) -> bool {
         let is_hold = matches!(self.index, StepRef::Plugin(_, Change::Repin));
         let is_settled = match &self.state {
             StepState::RolledBack(_) => true,
             StepState::Planned | StepState::Failed(_) => self.open_call.is_some(),
             _ => false,
         };
-        self.begun_at.is_some() && !is_hold && is_settled && !self.is_looked_at && self.looks < MOST_LOOKS
+        self.begun_at.is_some()
+            && !is_hold
+            && is_settled
+            && !self.is_finally_checked
+            && self.final_checks < MAX_FINAL_CHECKS
     }
 
     /// Takes in a result: it is to be looked at later, and a call whose effect was found, or whose time has
     /// passed, is at work no more.
     pub(super) fn settled(&mut self, result: &TaskResult, is_settling: bool) {
-        self.is_looked_at = false;
+        self.is_finally_checked = false;
         if is_settling && matches!(result, TaskResult::Done { .. } | TaskResult::NotDone) {
             self.open_call = None;
         }
@@ -40,7 +45,7 @@ impl StepProgress {
 
     /// Takes in what a look found.
     fn looked(&mut self, result: &TaskResult) {
-        self.looks += 1;
+        self.final_checks += 1;
         match (result, &self.state) {
             // A late effect: it is rolled back once more.
             (TaskResult::NotDone | TaskResult::Damaged { .. }, StepState::RolledBack(effect)) => {
@@ -65,23 +70,23 @@ impl StepProgress {
             self.note = Some(note.clone());
         }
         self.settled(result, true);
-        self.is_looked_at = true;
+        self.is_finally_checked = true;
     }
 }
 
 impl SiteState {
-    /// Returns the look that is due here.
-    pub(super) fn next_look(&self) -> Option<Task> {
-        let looked_at = self.back.iter().copied().filter(|_| self.skipped.is_none());
-        let step = looked_at.into_iter().find(|step| self.steps[*step].needs_look())?;
+    /// Returns the final check that is due on this workspace.
+    pub(super) fn next_final_check(&self) -> Option<Task> {
+        let steps_to_check = self.back.iter().copied().filter(|_| self.skipped.is_none());
+        let step = steps_to_check.into_iter().find(|step| self.steps[*step].needs_final_check())?;
         Some(match self.steps[step].state {
             StepState::RolledBack(_) => Task::SettleBack { step },
             _ => Task::Settle { step },
         })
     }
 
-    /// Returns whether a task is a look: nothing about its step was in doubt.
-    pub(super) fn is_look(&self, task: Task) -> bool {
+    /// Returns whether a task is a final check: the outcome of its step is known already.
+    pub(super) fn is_final_check(&self, task: Task) -> bool {
         let state = task.step().map(|step| &self.steps[step].state);
         matches!(
             (task, state),
@@ -90,8 +95,8 @@ impl SiteState {
         )
     }
 
-    /// Takes in what a look found; a late effect begins the rollback anew.
-    pub(super) fn after_look(&mut self, step: usize, result: &TaskResult) {
+    /// Records what a final check found; a late effect starts the rollback again.
+    pub(super) fn after_final_check(&mut self, step: usize, result: &TaskResult) {
         self.steps[step].looked(result);
         if matches!(self.steps[step].state, StepState::Changed(_)) {
             // It may have moved others along with it.
@@ -102,29 +107,31 @@ impl SiteState {
         }
     }
 
-    /// Returns why a look cannot be made that must be.
-    pub(super) fn blocked_look(&self) -> Option<&Fault> {
-        let is_open = self.steps.iter().any(|step| step.open_call.is_some() && step.needs_look());
+    /// Returns why a required final check is impossible.
+    pub(super) fn blocked_final_check(&self) -> Option<&Fault> {
+        let is_open = self.steps.iter().any(|step| step.open_call.is_some() && step.needs_final_check());
         self.locked_out.as_ref().filter(|_| is_open)
     }
 }
 
 impl Engine {
-    /// Returns since when nothing more was sent of a step whose call may still be at work: its task had ended, or its process
-    /// was gone when the rollout was resumed.
+    /// Returns since when a step whose request may still be running has sent nothing more: its task ended then, or the
+    /// rollout was resumed after its process was gone.
     pub fn open_call(&self, workspace: &WorkspaceName, step: usize) -> Option<Timestamp> {
         self.site(workspace)?.steps.get(step)?.open_call
     }
 
-    /// Returns whether a task reads once more what is settled already.
-    pub fn is_look(&self, workspace: &WorkspaceName, task: Task) -> bool {
-        self.site(workspace).is_some_and(|site| site.is_look(task))
+    /// Returns whether a task is a final check.
+    pub fn is_final_check(&self, workspace: &WorkspaceName, task: Task) -> bool {
+        self.site(workspace).is_some_and(|site| site.is_final_check(task))
     }
 
-    /// Returns whether no other look is left on a workspace.
-    pub fn is_last_look(&self, workspace: &WorkspaceName, task: Task) -> bool {
-        self.is_look(workspace, task)
-            && self.site(workspace).is_some_and(|site| site.steps.iter().filter(|step| step.needs_look()).count() == 1)
+    /// Returns whether no other final check is left on a workspace.
+    pub fn is_last_final_check(&self, workspace: &WorkspaceName, task: Task) -> bool {
+        self.is_final_check(workspace, task)
+            && self
+                .site(workspace)
+                .is_some_and(|site| site.steps.iter().filter(|step| step.needs_final_check()).count() == 1)
     }
 
     /// Returns whether nothing but looks may be left before the end.
@@ -138,7 +145,8 @@ impl Engine {
 
     /// Returns whether something is to be looked at once more.
     pub(super) fn has_look(&self) -> bool {
-        let is_due = |site: &SiteState| site.locked_out.is_none() && self.may_look(site) && site.next_look().is_some();
+        let is_due =
+            |site: &SiteState| site.locked_out.is_none() && self.may_look(site) && site.next_final_check().is_some();
         self.sites.iter().any(is_due)
     }
 
