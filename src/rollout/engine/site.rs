@@ -352,7 +352,7 @@ impl SiteState {
         }
         match task {
             Task::Settle { step } | Task::SettleBack { step } if self.is_final_check(task) => {
-                self.after_final_check(step, result)
+                self.after_final_check(step, result);
             }
             Task::Prepare => self.prepared(result, at, rules),
             Task::Forward { step } => self.stepped(step, result, false, (at, rules)),
