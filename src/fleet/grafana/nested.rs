@@ -119,7 +119,15 @@ mod tests {
             ("strange-panel", "panel"),
         ]);
         let found = attribute(&own, nested.iter());
-        let apps: Vec<_> = found.iter().map(|one| one.app.as_ref().map_or("-", PluginId::as_str)).collect();
-        assert_eq!(apps, ["acme-sea-app", "acme-sea-tide-app", "other-map-app", "-", "-"]);
+        let app_of = |one: &NestedPlugin| (one.id.to_string(), one.app.as_ref().map(ToString::to_string));
+        let apps: BTreeMap<_, _> = found.iter().map(app_of).collect();
+        let expected = [
+            ("acme-lost-panel", None),
+            ("acme-sea-datasource", Some("acme-sea-app")),
+            ("acme-sea-tide-panel", Some("acme-sea-tide-app")),
+            ("other-chart-panel", Some("other-map-app")),
+            ("strange-panel", None),
+        ];
+        assert_eq!(apps, expected.map(|(id, app)| (id.to_owned(), app.map(str::to_owned))).into());
     }
 }

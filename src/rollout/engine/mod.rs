@@ -8,6 +8,7 @@
 mod decision;
 mod error;
 mod final_check;
+mod gating;
 mod layout;
 mod report;
 mod site;

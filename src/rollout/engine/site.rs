@@ -2,10 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{
-    after,
-    step::{StepProgress, StepRef, StepState, rollback_order},
-};
+use super::step::{StepProgress, StepRef, StepState, rollback_order};
 use crate::{
     model::{Change, PluginId, Timestamp, WorkspaceName},
     rollout::{Cause, Fault, Observation, Plan, Task, TaskResult},
@@ -66,9 +63,9 @@ pub(super) enum Stage {
 /// The looks at a gate.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) struct GateProgress {
-    began: Timestamp,
+    pub(super) began: Timestamp,
     /// How many in a row were well.
-    passes: usize,
+    pub(super) passes: usize,
     /// When the next look is due.
     pub(super) due: Timestamp,
 }
@@ -418,7 +415,7 @@ impl SiteState {
     }
 
     /// Goes on to the gate after the last step, and to what comes after the gate.
-    fn go_on(&mut self, at: Timestamp, rules: &Rules) {
+    pub(super) fn go_on(&mut self, at: Timestamp, rules: &Rules) {
         if self.stage == Stage::Stepping && self.next_forward().is_none() {
             self.stage = if rules.is_gated { Stage::Gating(GateProgress::begin(at)) } else { Stage::Finishing };
         }
@@ -427,30 +424,7 @@ impl SiteState {
         }
     }
 
-    fn after_gate(&mut self, result: &TaskResult, at: Timestamp, rules: &Rules) {
-        let (looks, passed) = match &mut self.stage {
-            Stage::Gating(looks) => (looks, Stage::Finishing),
-            Stage::Rechecking(looks) => (looks, Stage::Sound),
-            _ => return,
-        };
-        looks.due = after(at, rules.pause);
-        if let TaskResult::Healthy { notes } = result {
-            let new: Vec<_> = notes.iter().filter(|note| !self.notes.contains(note)).cloned().collect();
-            self.notes.extend(new);
-            looks.passes += 1;
-            if looks.passes >= rules.passes {
-                self.stage = passed;
-                self.go_on(at, rules);
-            }
-            return;
-        }
-        looks.passes = 0;
-        if at >= after(looks.began, rules.timeout) {
-            self.fail(gate_fault(result), rules);
-        }
-    }
-
-    fn fail(&mut self, fault: Fault, rules: &Rules) {
+    pub(super) fn fail(&mut self, fault: Fault, rules: &Rules) {
         self.failure.get_or_insert(fault);
         let rolls_back_all = rules.rolls_back_alone && self.can_roll_back();
         self.stage = if rolls_back_all { Stage::RollingBack } else { Stage::Failed };
@@ -492,13 +466,4 @@ fn brought_by(plan: &Plan, earlier: &[(StepRef, &PluginId)], index: StepRef) -> 
         matches!(step, StepRef::Plugin(_, change) if change != Change::Repin) && action.brought_by.contains(plugin)
     };
     (0..earlier.len()).filter(|step| brings(earlier[*step])).collect()
-}
-
-/// Returns why a workspace does not get through its gate.
-fn gate_fault(result: &TaskResult) -> Fault {
-    match result {
-        TaskResult::Failed(fault) | TaskResult::Unknown(fault) => fault.clone(),
-        TaskResult::Unhealthy { reasons } => Fault { cause: Cause::Unhealthy, message: reasons.join("; "), hint: None },
-        _ => Fault { cause: Cause::Other, message: "it is unhealthy".to_owned(), hint: None },
-    }
 }
