@@ -105,7 +105,7 @@ const INNER: &[(&str, Rows)] = &[
         ("settle", &[]),
         ("directory", &[]),
         ("grafana", &["manifest", "settle"]),
-        ("target", &["access", "aws", "directory", "grafana", "manifest", "reference", "settle"]),
+        ("target", &["access", "directory", "grafana", "manifest", "reference", "settle"]),
     ]),
     ("ops", &[
         ("trust", &[]),
