@@ -166,6 +166,7 @@ fn text(stored: &StoredPlugin, releases: &[StoredRelease]) -> Text {
         "signature",
         match plugin.signature.signature_type.as_str() {
             "" => "none, according to the catalog".to_owned(),
+            kind if plugin.signature.org_name.is_empty() => format!("{kind}, according to the catalog"),
             kind => format!("{kind}, by {} (according to the catalog)", plugin.signature.org_name),
         },
     );
