@@ -17,7 +17,7 @@ pub(crate) const MAP: &str = "acme-map-panel";
 const FORMER: [&str; 3] = ["1.0.0", "1.1.0", "1.2.0"];
 
 /// Bounds that let a rollout be over soon.
-const NETWORK: &str = "[network]\nchange-timeout = \"5s\"\nsettle-timeout = \"1s\"\nsettle-pause = \"5ms\"\n\
+const NETWORK: &str = "[network]\nchange-timeout = \"2s\"\nsettle-timeout = \"1s\"\nsettle-pause = \"5ms\"\n\
     header-timeout = \"5s\"\nbackoff = \"5ms\"\n";
 
 /// A fleet, and the program that rolls out over it.
