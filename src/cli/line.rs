@@ -37,7 +37,7 @@ pub(super) fn wrap_lines(text: &str, width: usize) -> String {
     let line = |line: &str| {
         let (words, end) = line.strip_suffix('\n').map_or((line, ""), |words| (words, "\n"));
         let indent = words.len() - words.trim_start().len();
-        if words.width() <= width || indent > width / 2 {
+        if shown_width(words) <= width || indent > width / 2 {
             return line.to_owned();
         }
         let (indent, words) = words.split_at(indent);
@@ -49,11 +49,10 @@ pub(super) fn wrap_lines(text: &str, width: usize) -> String {
 
 /// Breaks a text into lines of at most `width` columns, at blanks; a longer word has a line of its own.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
-    // Colours take no room.
-    let shown = |text: &str| anstream::adapter::strip_str(text).to_string().width();
     let mut lines = vec![String::new()];
     for word in text.split_whitespace() {
-        let line = lines.last_mut().filter(|line| line.is_empty() || shown(line) + 1 + shown(word) <= width);
+        let line =
+            lines.last_mut().filter(|line| line.is_empty() || shown_width(line) + 1 + shown_width(word) <= width);
         match line {
             Some(line) if line.is_empty() => line.push_str(word),
             Some(line) => {
@@ -66,6 +65,11 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// Returns how many columns a text takes: colours take none.
+fn shown_width(text: &str) -> usize {
+    anstream::adapter::strip_str(text).to_string().width()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +78,13 @@ mod tests {
     fn nothing_from_outside_reaches_the_terminal_as_a_command() {
         assert_eq!(clean("a\u{1b}[31mb\u{9b}c\u{202e}d\re"), "a\u{fffd}[31mb\u{fffd}c\u{fffd}d\u{fffd}e");
         assert_eq!(shorten("one\n two   three", 9), "one two …");
+    }
+
+    /// A row with a coloured word was taken for wider than it is, and lost its columns.
+    #[test]
+    fn a_coloured_line_that_fits_is_left_as_it_is() {
+        let line = "prod    \u{1b}[32mchanged\u{1b}[0m";
+        assert_eq!(wrap_lines(line, 15), line);
+        assert_eq!(wrap_lines(line, 11), "prod\n\u{1b}[32mchanged\u{1b}[0m");
     }
 }

@@ -196,7 +196,7 @@ impl ServeArgs {
             LogFormat::Json => Some(LineFormat::Json),
         };
         let ui = session.ui;
-        let log = format.map(|format| AccessLog::new(format, move |line| ui.announce(line))).transpose();
+        let log = format.map(|format| AccessLog::new(format, move |line| ui.log(line))).transpose();
         let log = log.map_err(|error| super::setup::no_runtime(&error))?;
         Ok(ServerOptions {
             guards: self.guards(session.manifest()?.serve()).await?,

@@ -61,7 +61,9 @@ pub(super) struct Report {
 impl Report {
     /// Leaves these columns of its tables alone; with no names, all. A name that no table has changes nothing.
     pub(super) fn select(&mut self, columns: &[String]) -> Result<(), NoSuchColumn> {
-        self.text = self.text.clone().select(columns)?;
+        if !columns.is_empty() {
+            self.text = self.text.clone().select(columns)?;
+        }
         Ok(())
     }
 }
@@ -137,6 +139,11 @@ impl Ui {
         self.complain(&clean(text));
     }
 
+    /// Prints a line of a log on stderr: it is never wrapped.
+    pub(super) fn log(self, line: &str) {
+        self.print_note(&clean(line));
+    }
+
     /// Prints what goes on right now on stderr, unless it was asked for quiet.
     pub(super) fn progress(self, text: &str) {
         self.note(text);
@@ -155,7 +162,7 @@ impl Ui {
 
     /// Shows a text before a question.
     pub(super) fn show(self, text: &Text) {
-        self.complain(text.render(Shape::Fit, width(&io::stderr())).trim_end());
+        self.print_note(text.render(Shape::Fit, width(&io::stderr())).trim_end());
     }
 
     /// Asks a question and returns the answer; blocks until there is one.
@@ -168,9 +175,14 @@ impl Ui {
         answer
     }
 
-    /// Prints a line on stderr; when that fails there is nobody left to tell.
+    /// Prints sentences on stderr, wrapped at its width.
     fn complain(self, text: &str) {
         let text = width(&io::stderr()).map_or_else(|| text.to_owned(), |columns| wrap_lines(text, columns));
+        self.print_note(&text);
+    }
+
+    /// Prints a text on stderr as it is; when that fails there is nobody left to tell.
+    fn print_note(self, text: &str) {
         let mut stream = AutoStream::new(io::stderr(), self.color).lock();
         drop(writeln!(stream, "{text}"));
     }
