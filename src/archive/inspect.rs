@@ -97,7 +97,7 @@ fn kept_limit(path: &RelPath, limits: &ArchiveLimits) -> Option<u64> {
     }
 }
 
-fn inside(folder: &str, name: &str) -> String {
+pub(super) fn inside(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 

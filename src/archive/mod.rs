@@ -167,6 +167,11 @@ impl Archive {
         &self.plugin_folder
     }
 
+    /// Returns where a file lies that plugin.json names; `None` for what is no path.
+    pub(crate) fn path_in_plugin(&self, name: &str) -> Option<RelPath> {
+        inspect::inside(self.plugin_folder(), name).parse().ok()
+    }
+
     /// Returns the bytes of the MANIFEST.txt beside plugin.json, where there is one.
     pub fn manifest(&self) -> Option<&[u8]> {
         self.manifest.as_deref()

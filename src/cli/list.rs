@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Report, Session, Text,
-    listing::{TargetListing, document, kind, problems, read_all, version},
+    listing::{TargetListing, document, kind, problems, read_all_with_nested, version},
     matrix::matrix,
     selection::TargetSelection,
     ui,
@@ -42,7 +42,7 @@ impl ListArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let context = session.context()?;
         let mut read = Vec::new();
-        for one in read_all(self.selection.or_all(session).await?).await {
+        for one in read_all_with_nested(self.selection.or_all(session).await?).await {
             read.push(match one.state {
                 Ok(state) => TargetListing { state: Ok(state.verify_signatures(&context.trust).await), ..one },
                 failed => TargetListing { state: failed, ..one },

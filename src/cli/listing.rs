@@ -33,11 +33,20 @@ impl TargetListing {
 }
 
 pub(super) async fn read_all(targets: Vec<Target>) -> Vec<TargetListing> {
+    read(targets, false).await
+}
+
+/// Also reads the plugins that apps ship, which takes servers two more requests.
+pub(super) async fn read_all_with_nested(targets: Vec<Target>) -> Vec<TargetListing> {
+    read(targets, true).await
+}
+
+async fn read(targets: Vec<Target>, reads_nested: bool) -> Vec<TargetListing> {
     stream::iter(targets)
         .map(|target| async move {
             let (state, reach) = tokio::join!(target.read(false), target.reach());
             let nested = match (&state, target.as_server()) {
-                (Ok(_), Ok(server)) => server.nested().await.unwrap_or_default(),
+                (Ok(_), Ok(server)) if reads_nested => server.nested().await.unwrap_or_default(),
                 _ => Vec::new(),
             };
             let gap = reach.gap().filter(|_| state.is_ok()).map(|gap| format!("installed plugins: {gap}"));

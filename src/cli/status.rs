@@ -15,7 +15,7 @@ use super::{
 use crate::{
     blocking::run_blocking,
     diagnostic::Kind,
-    fleet::manifest::WorkspaceKind,
+    fleet::{Workspace, manifest::WorkspaceKind},
     home::Home,
     index::IndexError,
     lockfile::Lock,
@@ -89,15 +89,9 @@ impl StatusArgs {
         }
         let selected = select(session, &self.on)?;
         let Some(lock) = lock else { return Ok(Err("not known: there is no lock")) };
-        let (mut workspaces, mut targets, mut left_out) = (Vec::new(), Vec::new(), 0);
-        for workspace in selected {
-            if session.is_offline() && workspace.kind() != WorkspaceKind::Directory {
-                left_out += 1;
-            } else {
-                targets.push(session.services()?.connect(workspace).await);
-                workspaces.push(workspace);
-            }
-        }
+        let is_read = |workspace: &&Workspace| !session.is_offline() || workspace.kind() == WorkspaceKind::Directory;
+        let (workspaces, left_out): (Vec<_>, Vec<_>) = selected.into_iter().partition(is_read);
+        let targets = session.services()?.connect_all(workspaces.clone()).await;
         let (read, mut found) = (read_all(targets).await, Vec::new());
         for (workspace, one) in workspaces.into_iter().zip(&read) {
             if let Ok(state) = &one.state {
@@ -105,7 +99,7 @@ impl StatusArgs {
                 found.extend(drift(workspace, manifest.plugins(), locked, (state, one.gap.is_none())));
             }
         }
-        Ok(Ok(FleetStatus { read, drift: found, left_out }))
+        Ok(Ok(FleetStatus { read, drift: found, left_out: left_out.len() }))
     }
 }
 

@@ -144,8 +144,8 @@ impl Text {
         self.0.is_empty()
     }
 
-    /// Returns the text with these columns of its tables alone, without tables that have none of them; with no names, with
-    /// all. A name that no table has is an error.
+    /// Returns the text with these columns of its tables alone, without tables that have none of them;
+    /// A name that no table has is an error.
     pub(super) fn select(self, names: &[String]) -> Result<Self, NoSuchColumn> {
         let tables =
             || self.0.iter().filter_map(|block| if let Block::Table(table) = block { Some(table) } else { None });
@@ -155,7 +155,7 @@ impl Text {
             return Err(NoSuchColumn { name: name.clone(), titles });
         }
         let choose = |block| match block {
-            Block::Table(table) if !names.is_empty() => table.select(names).map(Block::Table),
+            Block::Table(table) => table.select(names).map(Block::Table),
             block => Some(block),
         };
         Ok(Self(self.0.into_iter().filter_map(choose).collect()))
@@ -284,12 +284,8 @@ struct Layout {
 
 impl Layout {
     fn new(table: &Table, terminal: Option<usize>) -> Self {
-        let natural = |place: usize| {
-            let cells = table.rows.iter().filter_map(|row| row.get(place));
-            let widest = cells.map(|cell| cell.width()).max().unwrap_or(0);
-            Some(widest.max(table.titles[place].width()))
-        };
-        let mut layout = Self { widths: (0..table.titles.len()).map(natural).collect(), terminal };
+        let natural: Vec<_> = (0..table.titles.len()).map(|place| natural_width(table, place)).collect();
+        let mut layout = Self { widths: natural.iter().copied().map(Some).collect(), terminal };
         let Some(terminal) = terminal else { return layout };
         let fits: Vec<_> = table.titles.iter().map(|title| fit(title)).collect();
         layout.cut(terminal, &fits);
@@ -300,7 +296,7 @@ impl Layout {
                     return layout;
                 }
                 layout.widths[place] = None;
-                layout.widen(table, &natural);
+                layout.widen(&natural);
                 layout.cut(terminal, &fits);
             }
         }
@@ -308,11 +304,9 @@ impl Layout {
     }
 
     /// Gives columns that were cut their natural width again, after another has gone below.
-    fn widen(&mut self, table: &Table, natural: &dyn Fn(usize) -> Option<usize>) {
-        for place in 0..table.titles.len() {
-            if self.widths[place].is_some() {
-                self.widths[place] = natural(place);
-            }
+    fn widen(&mut self, natural: &[usize]) {
+        for (width, natural) in self.widths.iter_mut().zip(natural) {
+            *width = width.map(|_| *natural);
         }
     }
 
@@ -378,6 +372,12 @@ impl Layout {
         }
         lines.iter().fold(String::new(), |text, line| text + INDENT + line + "\n")
     }
+}
+
+/// Returns how wide a column must be to show all of its cells.
+fn natural_width(table: &Table, place: usize) -> usize {
+    let cells = table.rows.iter().filter_map(|row| row.get(place));
+    cells.map(|cell| cell.width()).max().unwrap_or(0).max(table.titles[place].width())
 }
 
 fn fit(title: &str) -> Fit {

@@ -14,6 +14,7 @@ use crate::{
     index::{Index, IndexError},
     model::{PluginId, PluginSpec, Timestamp, VersionRequest},
     ops::{
+        Context,
         changes::Changes,
         install::{InstallOptions, install as install_on},
         outdated::compare,
@@ -60,17 +61,18 @@ impl UpgradeArgs {
         let (manifest, before) = (session.manifest()?.clone(), session.published_before()?);
         let (ids, unread, failed) = (self.plugins.clone(), problems(&read), kind(&read));
         let groups = session.index()?.read(move |index| groups(index, &read, (&manifest, &ids), before)).await?;
+        let (context, remarks) = session.with_fresh_keys().await?;
         let count = groups.values().map(|(_, targets)| targets.len()).sum::<usize>();
         if install::must_ask(session, count, self.dry_run || self.yes) {
-            let planned = self.install(session, &groups, true).await?;
+            let planned = self.install(session, &context, &groups, true).await?;
             install::confirm_changes(session, &planned, "Upgrade these on").await?;
         }
-        let changes = self.install(session, &groups, self.dry_run).await?;
+        let changes = self.install(session, &context, &groups, self.dry_run).await?;
         let mut report = install::report(&changes, self.dry_run);
         if changes.results.is_empty() && failed.is_none() {
             report.notes.push("nothing to upgrade: every plugin has the newest version that works there".to_owned());
         }
-        report.problems.splice(..0, unread);
+        report.problems.splice(..0, remarks.into_iter().chain(unread));
         report.problems.extend(install::declarative_hint(session, count));
         report.kind = report.kind.or(failed);
         Ok(report)
@@ -91,9 +93,14 @@ impl UpgradeArgs {
         }
     }
 
-    async fn install(&self, session: &Session, groups: &Groups, dry_run: bool) -> Result<Changes, Failure> {
-        let (context, remarks) = session.with_fresh_keys().await?;
-        let (mut results, mut all_remarks) = (Vec::new(), remarks);
+    async fn install(
+        &self,
+        session: &Session,
+        context: &Context,
+        groups: &Groups,
+        dry_run: bool,
+    ) -> Result<Changes, Failure> {
+        let (mut results, mut remarks) = (Vec::new(), Vec::new());
         for (specs, targets) in groups.values() {
             let options = InstallOptions {
                 specs: specs.clone(),
@@ -104,11 +111,11 @@ impl UpgradeArgs {
                 published_before: session.published_before()?,
                 concurrency: self.concurrency.get(),
             };
-            let changes = install_on(&context, session.sources()?, targets.clone(), &options).await?;
+            let changes = install_on(context, session.sources()?, targets.clone(), &options).await?;
             results.extend(changes.results);
-            all_remarks.extend(changes.remarks);
+            remarks.extend(changes.remarks);
         }
-        Ok(Changes::new(results, all_remarks))
+        Ok(Changes::new(results, remarks))
     }
 }
 

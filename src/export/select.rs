@@ -2,13 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest as _, Sha256};
-
 use super::{ExportSet, ExportedPlugin, ExportedWorkspace, setting::InstallSetting};
 use crate::{
     diagnostic::{Kind, diagnose},
     lockfile::{Lock, LockReason, LockedPlugin, LockedWorkspace, PackageDigest},
-    model::{GrafanaVersion, Platform, PluginId, PluginVersion, Sha256Digest, WorkspaceName},
+    model::{GrafanaVersion, Platform, PluginId, PluginVersion, WorkspaceName},
     upgrade::is_core,
 };
 
@@ -118,8 +116,14 @@ pub(crate) fn select(
             "the lock has none for these workspaces"
         }));
     }
-    let digest = Sha256Digest::from_bytes(Sha256::digest(lock.to_text()).into());
-    Ok(ExportSet { lock: digest, workspaces, grafana, platforms: platforms.into_iter().collect(), plugins, core })
+    Ok(ExportSet {
+        lock: lock.digest(),
+        workspaces,
+        grafana,
+        platforms: platforms.into_iter().collect(),
+        plugins,
+        core,
+    })
 }
 
 fn merge(locked: &[(&WorkspaceName, &LockedWorkspace)]) -> Result<BTreeMap<PluginId, Merged>, ExportError> {

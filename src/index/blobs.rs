@@ -36,6 +36,12 @@ pub struct Blob {
     pub added_at: Timestamp,
 }
 
+impl Blob {
+    fn package(&self) -> Package {
+        Package { digests: Digests { sha256: Some(self.sha256), md5: self.md5 }, size: Some(self.size) }
+    }
+}
+
 const COLUMNS: &str = "plugin, version, platform, sha256, md5, size, plugin_json, weak, added_at";
 const ORDER: &str = "ORDER BY plugin, version, platform";
 
@@ -55,19 +61,8 @@ impl Index {
         let session = ConnectionRef { connection: &transaction, path };
         put_row(session, doing, blob)?;
         if !is_logged(session, doing, blob)? {
-            let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
-            let entry = LogEntry {
-                event: ProvenanceEvent::Stored,
-                plugin: blob.plugin.as_str(),
-                version: Some(blob.version.as_str()),
-                platform: Some(blob.platform.as_str()),
-                package: &Package { digests, size: Some(blob.size) },
-                signer,
-                source,
-                at: blob.added_at,
-                before: None,
-                after: None,
-            };
+            let package = blob.package();
+            let entry = stored(blob, &package, signer, source);
             LogEnd::load(&transaction).and_then(|mut chain| chain.append(&transaction, &entry)).map_err(fault)?;
         }
         transaction.commit().map_err(fault)
@@ -127,20 +122,24 @@ impl SyncWriter<'_> {
         if is_logged(self.session(), doing, blob)? {
             return Ok(());
         }
-        let digests = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
-        let source = self.location.clone();
-        self.log(&LogEntry {
-            event: ProvenanceEvent::Stored,
-            plugin: blob.plugin.as_str(),
-            version: Some(blob.version.as_str()),
-            platform: Some(blob.platform.as_str()),
-            package: &Package { digests, size: Some(blob.size) },
-            signer,
-            source: Some(&source),
-            at: blob.added_at,
-            before: None,
-            after: None,
-        })
+        let (package, source) = (blob.package(), self.location.clone());
+        self.log(&stored(blob, &package, signer, Some(&source)))
+    }
+}
+
+/// Returns the entry of the provenance log for a package that is new in the store.
+fn stored<'a>(blob: &'a Blob, package: &'a Package, signer: Option<&'a str>, source: Option<&'a str>) -> LogEntry<'a> {
+    LogEntry {
+        event: ProvenanceEvent::Stored,
+        plugin: blob.plugin.as_str(),
+        version: Some(blob.version.as_str()),
+        platform: Some(blob.platform.as_str()),
+        package,
+        signer,
+        source,
+        at: blob.added_at,
+        before: None,
+        after: None,
     }
 }
 

@@ -11,6 +11,8 @@ mod schema;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
+use sha2::{Digest as _, Sha256};
+
 pub(crate) use difference::{LockChange, LockDifference};
 pub(crate) use error::{LockError, ParseReasonError};
 pub(crate) use schema::lock_schema;
@@ -154,6 +156,11 @@ impl Lock {
     /// Returns the entry of the workspace with this name.
     pub(crate) fn workspace(&self, name: &WorkspaceName) -> Option<&LockedWorkspace> {
         self.workspaces.get(name)
+    }
+
+    /// Returns the digest of the text, by which plans and exports identify a lock.
+    pub(crate) fn digest(&self) -> Sha256Digest {
+        Sha256Digest::from_bytes(Sha256::digest(self.to_text()).into())
     }
 
     /// Returns the text of the file: sorted, one field a line, `\n` at the end of each.

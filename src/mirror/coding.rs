@@ -26,7 +26,7 @@ impl Coded {
     /// Prepares a body.
     pub(crate) fn new(plain: impl Into<Bytes>) -> Self {
         let plain = plain.into();
-        let tag = hex::encode(&Sha256::digest(&plain)[..16]);
+        let tag = tag(&plain);
         let gzip = (plain.len() >= WORTHWHILE).then(|| compress(&plain)).flatten();
         Self { plain, gzip, tag }
     }
@@ -45,6 +45,15 @@ impl Coded {
     pub(crate) fn size(&self) -> usize {
         self.plain.len() + self.gzip.as_ref().map_or(0, Bytes::len) + self.tag.len()
     }
+}
+
+/// Returns the `ETag` of bytes that are sent in one form only.
+pub(crate) fn plain_etag(bytes: &[u8]) -> String {
+    format!("\"{}\"", tag(bytes))
+}
+
+fn tag(bytes: &[u8]) -> String {
+    hex::encode(&Sha256::digest(bytes)[..16])
 }
 
 fn compress(plain: &[u8]) -> Option<Bytes> {
@@ -70,5 +79,6 @@ mod tests {
             .expect("decoded");
         assert_eq!(decoded, coded.plain);
         assert!(Coded::new("short").gzip.is_none());
+        assert_eq!(plain_etag(&coded.plain), coded.etag(false));
     }
 }

@@ -15,7 +15,7 @@ mod listing;
 mod tests;
 
 pub(crate) use self::{
-    coding::Coded,
+    coding::{Coded, plain_etag},
     documents::{FORMAT as TEXT_FORMAT, Links, image_paths, plain_path},
     facts::{HeldBack, Mode, PluginFacts, Policy, ReleaseFacts, SignatureState, StoredFacts},
     generation::Generation,

@@ -81,25 +81,13 @@ fn facts(releases: Vec<ReleaseFacts>) -> PluginFacts {
     let raw = json!({ "id": 410, "slug": ID, "name": "Tides", "url": "https://git.example/tides", "orgId": "77",
         "downloads": "many", "featured": false, "readme": "<p>Hi<script>alert(1)</script></p>", "extra": { "kept": true } });
     let plugin = Plugin {
-        id: ID.parse().expect("an id"),
-        name: "Tides".to_owned(),
         plugin_type: PluginType::Datasource,
         description: "Tide tables".to_owned(),
-        status: PluginStatus::Active,
-        status_context: String::new(),
-        version: None,
         org: "acme".to_owned(),
         org_name: "Acme".to_owned(),
         signature: Signature { signature_type: "community".to_owned(), ..Signature::default() },
         downloads: 3,
-        created_at: None,
-        updated_at: None,
-        angular: false,
-        internal: false,
-        grafana_dependency: None,
-        keywords: Vec::new(),
-        dependencies: Vec::new(),
-        packages: BTreeMap::new(),
+        ..crate::model::tests::plugin(ID, "Tides")
     };
     PluginFacts {
         plugin,

@@ -21,6 +21,8 @@ mod schema;
 mod secret;
 mod selector;
 mod spec;
+#[cfg(test)]
+pub(crate) mod tests;
 mod time;
 mod version;
 mod workspace;

@@ -1,6 +1,6 @@
 //! Points in time.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,12 @@ impl Timestamp {
     /// Returns the milliseconds since 1970-01-01T00:00:00Z.
     pub const fn as_milliseconds(self) -> i64 {
         self.0
+    }
+
+    /// Returns the point `pause` later; the last there is if that is beyond it.
+    #[must_use]
+    pub fn saturating_add(self, pause: Duration) -> Self {
+        Self(self.0.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)))
     }
 
     /// Returns the date alone, `2025-03-04`.

@@ -30,7 +30,7 @@ use crate::model::{Credential, Secret};
 #[derive(Clone, Debug)]
 pub struct Site(Arc<SiteInner>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct SiteInner {
     client: Client,
     base: Url,
@@ -114,22 +114,15 @@ impl Site {
     /// Returns the same site, asked about another organisation of the Grafana that it is; the traffic is counted as one.
     #[must_use]
     pub fn for_organisation(&self, organisation: i64) -> Self {
-        let SiteInner { client, base, credential, traffic, login, throttled, .. } = self.0.as_ref();
-        let (client, base, credential) = (client.clone(), base.clone(), credential.clone());
-        let (organisation, traffic, login) = (Some(organisation), Arc::clone(traffic), Arc::clone(login));
-        let throttled = throttled.clone();
-        Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login, throttled }))
+        Self(Arc::new(SiteInner { organisation: Some(organisation), ..self.0.as_ref().clone() }))
     }
 
     /// Returns the same site, which sends `name` and the pause to `throttled` whenever it answers 429, to a change or to a
     /// question.
     #[must_use]
     pub fn reporting_throttling(&self, name: &str, throttled: UnboundedSender<(String, Duration)>) -> Self {
-        let SiteInner { client, base, credential, organisation, traffic, login, .. } = self.0.as_ref();
-        let (client, base, credential) = (client.clone(), base.clone(), credential.clone());
-        let (organisation, traffic, login) = (*organisation, Arc::clone(traffic), Arc::clone(login));
         let throttled = Some((name.to_owned(), throttled));
-        Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login, throttled }))
+        Self(Arc::new(SiteInner { throttled, ..self.0.as_ref().clone() }))
     }
 
     fn report_throttling(&self, response: &Response) {

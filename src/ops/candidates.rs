@@ -189,16 +189,27 @@ pub(crate) fn withdrawn(
 ) -> Result<Option<String>, IndexError> {
     let Some(stored) = index.plugin(plugin)? else { return Ok(None) };
     let releases = index.releases(plugin)?;
+    Ok(find_release(&releases, version).and_then(|found| withdrawn_release(&stored, found, version)))
+}
+
+/// Returns a version as it is listed, else the one that differs in build metadata alone.
+pub(crate) fn find_release<'a>(releases: &'a [StoredRelease], version: &PluginVersion) -> Option<&'a StoredRelease> {
     let exact = releases.iter().find(|one| one.release.version == *version);
-    let Some(found) = exact.or_else(|| releases.iter().find(|one| one.release.version.same_release(version))) else {
-        return Ok(None);
-    };
-    Ok(match (found.withdrawn_at, stored.withdrawn_at) {
+    exact.or_else(|| releases.iter().find(|one| one.release.version.same_release(version)))
+}
+
+/// The same of a version whose rows are read already.
+pub(crate) fn withdrawn_release(
+    stored: &StoredPlugin,
+    found: &StoredRelease,
+    version: &PluginVersion,
+) -> Option<String> {
+    match (found.withdrawn_at, stored.withdrawn_at) {
         (Some(at), _) => Some(format!("upstream withdrew {version}: it is not in the catalog since {}", at.date())),
         (None, Some(at)) => Some(format!("upstream withdrew the plugin: it is not in the catalog since {}", at.date())),
         (None, None) if found.release.status == PluginStatus::Deleted => Some(format!("upstream deleted {version}")),
         (None, None) => None,
-    })
+    }
 }
 
 /// Returns in words that a version is deprecated, with an active one where there is one; `None` if it is not.
@@ -208,24 +219,33 @@ pub(crate) fn deprecated(
     version: &PluginVersion,
 ) -> Result<Option<String>, IndexError> {
     let Some(stored) = index.plugin(plugin)? else { return Ok(None) };
+    Ok(deprecated_release(&stored, &index.releases(plugin)?, version))
+}
+
+/// The same of a version whose rows are read already.
+pub(crate) fn deprecated_release(
+    stored: &StoredPlugin,
+    releases: &[StoredRelease],
+    version: &PluginVersion,
+) -> Option<String> {
+    let plugin = &stored.plugin.id;
     let reason = match stored.plugin.status_context.trim() {
         "" => String::new(),
         text => format!(" (`{}`)", text.chars().take(SHOWN_CONTEXT).collect::<String>().escape_debug()),
     };
     if stored.plugin.status == PluginStatus::Deprecated {
-        return Ok(Some(format!("{plugin} is deprecated{reason}")));
+        return Some(format!("{plugin} is deprecated{reason}"));
     }
-    let releases = index.releases(plugin)?;
     let is_it = |one: &StoredRelease| {
         one.release.status == PluginStatus::Deprecated && one.release.version.same_release(version)
     };
     if !releases.iter().any(is_it) {
-        return Ok(None);
+        return None;
     }
     let is_active = |one: &&StoredRelease| one.release.status == PluginStatus::Active && one.withdrawn_at.is_none();
     let active = releases.iter().filter(is_active).map(|one| &one.release.version).max();
     let instead = active.map_or_else(String::new, |version| format!("; the newest active version is {version}"));
-    Ok(Some(format!("{plugin} {version} is deprecated{instead}")))
+    Some(format!("{plugin} {version} is deprecated{instead}"))
 }
 
 /// Returns whether a version was published after `limit`, and is still offered.

@@ -34,10 +34,10 @@ pub(crate) enum Selected {
 
 /// Decides what of a body with this tag and length is sent.
 pub(crate) fn select(conditions: Conditions<'_>, etag: &str, length: u64) -> Selected {
-    if conditions.if_match.is_some_and(|tags| !names(tags, etag, Comparison::Strong)) {
+    if conditions.if_match.is_some_and(|tags| !names(tags, etag, EtagComparison::Strong)) {
         return Selected::PreconditionFailed;
     }
-    if conditions.if_none_match.is_some_and(|tags| names(tags, etag, Comparison::Weak)) {
+    if conditions.if_none_match.is_some_and(|tags| names(tags, etag, EtagComparison::Weak)) {
         return Selected::NotModified;
     }
     // A date is compared with nothing here: the whole is right for whoever sends one.
@@ -49,17 +49,17 @@ pub(crate) fn select(conditions: Conditions<'_>, etag: &str, length: u64) -> Sel
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
-enum Comparison {
+enum EtagComparison {
     Strong,
     Weak,
 }
 
-fn names(tags: &str, etag: &str, comparison: Comparison) -> bool {
+fn names(tags: &str, etag: &str, comparison: EtagComparison) -> bool {
     let mut tags = tags.split(',').map(str::trim);
     tags.any(|tag| match (comparison, tag.strip_prefix("W/")) {
         _ if tag == "*" => true,
-        (Comparison::Weak, Some(opaque)) => opaque == etag,
-        (Comparison::Strong, Some(_)) => false,
+        (EtagComparison::Weak, Some(opaque)) => opaque == etag,
+        (EtagComparison::Strong, Some(_)) => false,
         (_, None) => tag == etag,
     })
 }

@@ -18,7 +18,7 @@ use std::{
 use hyper::Method;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::refusal::Refusal;
+use super::refusal::HttpRefusal;
 
 /// How long a header may take.
 const HEADER: Duration = Duration::from_secs(10);
@@ -235,7 +235,7 @@ fn own_refusal(bytes: &[u8]) -> Option<Vec<u8>> {
         return None;
     }
     let status: u16 = format!("4{}", std::str::from_utf8(status).ok()?).parse().ok()?;
-    let refusal = Refusal::of_status(status);
+    let refusal = HttpRefusal::of_status(status);
     let (status, body) = (refusal.status(), refusal.body());
     let reason = status.canonical_reason().unwrap_or_default();
     let head = format!(

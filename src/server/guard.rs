@@ -6,7 +6,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    refusal::{Kind, Refusal},
+    refusal::{HttpRefusal, Kind},
     route::Route,
 };
 use crate::model::Secret;
@@ -51,11 +51,11 @@ pub(crate) struct Guards {
 
 impl Guards {
     /// Returns the name of the token that opens a route, or nothing if it is open.
-    pub(crate) fn admit(&self, route: &Route, authorization: Option<&str>) -> Result<Option<&str>, Refusal> {
+    pub(crate) fn admit(&self, route: &Route, authorization: Option<&str>) -> Result<Option<&str>, HttpRefusal> {
         let tokens = match route {
             Route::Publish { .. } if self.write.is_empty() => {
                 let message = "publishing is off: the mirror was started without `--write-token-file`";
-                return Err(Refusal::new(Kind::Forbidden, message));
+                return Err(HttpRefusal::new(Kind::Forbidden, message));
             }
             Route::Publish { .. } => &self.write,
             Route::Health | Route::Ready => return Ok(None),
@@ -64,7 +64,7 @@ impl Guards {
             // Grafana may send a token that is for somebody else; nobody looks at it (protocol page 11.12).
             _ => return Ok(None),
         };
-        let refused = |message: &str| Err(Refusal::new(Kind::Credentials, message));
+        let refused = |message: &str| Err(HttpRefusal::new(Kind::Credentials, message));
         let Some(given) = authorization.and_then(bearer) else {
             return refused("this needs a token: `Authorization: Bearer TOKEN`");
         };

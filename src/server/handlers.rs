@@ -12,7 +12,7 @@ use serde_json::json;
 use super::{
     Server, client,
     metrics::State,
-    refusal::{Kind, Refusal},
+    refusal::{HttpRefusal, Kind},
     reply::{self, Asked, Body, PackageReply},
     route::{LogoSize, Query, Route},
 };
@@ -28,7 +28,7 @@ use crate::{
     },
 };
 
-pub(super) type Answer = Result<Response<Body>, Refusal>;
+pub(super) type Answer = Result<Response<Body>, HttpRefusal>;
 
 /// How a mirror may be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -87,7 +87,7 @@ impl Server {
             Route::Keys => json(&self.keys),
             Route::AngularPatterns => json(&Coded::new("[]")),
             Route::Dashboards => json(&Coded::from_json(&json!({ "items": [], "page": 1, "pages": 1, "total": 0 }))),
-            Route::Insights(name) => Err(Refusal::not_found(format!("this mirror has no insights on {name}"))),
+            Route::Insights(name) => Err(HttpRefusal::not_found(format!("this mirror has no insights on {name}"))),
             Route::Entitlement(name) => {
                 let (_, plugin) = found(&generation, name)?;
                 if plugin.is_listed() { json(&Coded::new("{}")) } else { Err(unserved(plugin)) }
@@ -96,19 +96,19 @@ impl Server {
             Route::Logo { plugin, version, size } => self.logo(asked, &generation, (plugin, version), *size).await,
             Route::Image { plugin, version, path } => self.image(asked, &generation, (plugin, version), path).await,
             Route::Elsewhere => {
-                Err(Refusal::not_found("this is a mirror of plugins: it has nothing else of grafana.com's API"))
+                Err(HttpRefusal::not_found("this is a mirror of plugins: it has nothing else of grafana.com's API"))
             }
             Route::Health | Route::Ready | Route::Metrics => self.operation(asked, route).await,
-            Route::Malformed => Err(Refusal::new(Kind::BadRequest, "the path cannot be read")),
-            Route::Publish { .. } | Route::Unknown => Err(Refusal::not_found("there is nothing at this path")),
+            Route::Malformed => Err(HttpRefusal::new(Kind::BadRequest, "the path cannot be read")),
+            Route::Publish { .. } | Route::Unknown => Err(HttpRefusal::not_found("there is nothing at this path")),
         }
     }
 
     /// Returns what is served now, of a channel if one is named.
-    fn generation(&self, channel: Option<&str>) -> Result<Arc<Generation>, Refusal> {
+    fn generation(&self, channel: Option<&str>) -> Result<Arc<Generation>, HttpRefusal> {
         let Some(name) = channel else { return Ok(self.serving.generation()) };
         let shown: String = name.chars().take(40).collect();
-        self.serving.channel(name).ok_or_else(|| Refusal::not_found(format!("This mirror has no channel {shown}")))
+        self.serving.channel(name).ok_or_else(|| HttpRefusal::not_found(format!("This mirror has no channel {shown}")))
     }
 
     async fn download(
@@ -135,7 +135,7 @@ impl Server {
         query: &Query,
         channel: Option<&str>,
         named: (&str, &str),
-    ) -> Result<PackageReply, Refusal> {
+    ) -> Result<PackageReply, HttpRefusal> {
         let generation = self.generation(channel)?;
         let located = locate(asked, query, &generation, named)?;
         match (located.package.stored, &self.puller) {
@@ -152,16 +152,21 @@ impl Server {
         }
     }
 
-    async fn send(&self, located: &Located<'_>, digest: Sha256Digest, version: &str) -> Result<PackageReply, Refusal> {
+    async fn send(
+        &self,
+        located: &Located<'_>,
+        digest: Sha256Digest,
+        version: &str,
+    ) -> Result<PackageReply, HttpRefusal> {
         let Located { plugin, release, platform: key, package } = located;
         let opened = self.serving.context().store().open(digest).await;
         let opened = opened.map_err(|error| {
             tracing::warn!(error = %Chain(&error), "the store cannot be read");
-            Refusal::new(Kind::Unavailable, "the store of this mirror cannot be read now")
+            HttpRefusal::new(Kind::Unavailable, "the store of this mirror cannot be read now")
         })?;
         let Some(opened) = opened.filter(|opened| package.size.is_none_or(|size| size == opened.size)) else {
             self.serving.mark_damaged(digest);
-            return Err(Refusal::new(Kind::Unavailable, "the package is missing from the store, or damaged"));
+            return Err(HttpRefusal::new(Kind::Unavailable, "the package is missing from the store, or damaged"));
         };
         let (id, exact) = (&plugin.plugin.id, &release.version);
         let is_only_any = key.is_any() && release.packages.as_ref().is_some_and(|packages| packages.len() == 1);
@@ -209,7 +214,7 @@ impl Server {
         let blob = a_package(&plugin.plugin.id, release).ok_or_else(|| no_image(plugin, release))?;
         let file = self.files.image(self.serving.context(), blob, path).await;
         let file = file.ok_or_else(|| no_image(plugin, release))?;
-        Ok(reply::image(asked, &file.bytes, file.media_type))
+        Ok(reply::image(asked, &file))
     }
 
     /// Answers what the operator of the mirror asks.
@@ -227,7 +232,7 @@ impl Server {
                 let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 Ok(reply::text(asked, StatusCode::OK, media_type, self.metrics.text(&self.state().await)))
             }
-            _ => Err(Refusal::not_found("there is nothing at this path")),
+            _ => Err(HttpRefusal::not_found("there is nothing at this path")),
         }
     }
 
@@ -306,10 +311,10 @@ impl Located<'_> {
         (self.plugin.plugin.id.clone(), self.release.version.clone(), self.platform.clone())
     }
 
-    fn not_stored(&self) -> Refusal {
+    fn not_stored(&self) -> HttpRefusal {
         let (id, version) = (&self.plugin.plugin.id, &self.release.version);
         let platform = if self.platform.is_any() { String::new() } else { format!(" --platform {}", self.platform) };
-        Refusal::not_found(format!(
+        HttpRefusal::not_found(format!(
             "The package of {id} {version} is not stored here: run `plugport fetch {id}@{version}{platform}`"
         ))
     }
@@ -321,7 +326,7 @@ fn locate<'a>(
     query: &Query,
     generation: &'a Generation,
     (name, version): (&str, &str),
-) -> Result<Located<'a>, Refusal> {
+) -> Result<Located<'a>, HttpRefusal> {
     let (_, plugin) = found(generation, name)?;
     let platform = client::platform(asked).or_else(|| client::platform_of(query.get("os"), query.get("arch")));
     let release = chosen(plugin, version, &client::asking(asked), platform.as_ref())?;
@@ -340,9 +345,9 @@ fn version_check(asked: Asked<'_>, query: &Query, generation: &Generation) -> Re
     reply::json(asked, &Coded::from_json(&newest))
 }
 
-fn found<'a>(generation: &'a Generation, name: &str) -> Result<(usize, &'a ServedPlugin), Refusal> {
+fn found<'a>(generation: &'a Generation, name: &str) -> Result<(usize, &'a ServedPlugin), HttpRefusal> {
     let shown: String = name.chars().take(80).collect();
-    generation.plugin(name).ok_or_else(|| Refusal::not_found(format!("Plugin {shown} is not in this mirror")))
+    generation.plugin(name).ok_or_else(|| HttpRefusal::not_found(format!("Plugin {shown} is not in this mirror")))
 }
 
 /// Returns a version by its name, or the newest that the caller can use.
@@ -351,21 +356,21 @@ fn chosen<'a>(
     version: &str,
     asking: &Asking,
     platform: Option<&Platform>,
-) -> Result<&'a ServedRelease, Refusal> {
+) -> Result<&'a ServedRelease, HttpRefusal> {
     if version == "latest" {
         return plugin.newest_for(asking, platform).ok_or_else(|| nothing_fits(plugin, asking, platform));
     }
     plugin.release(version).ok_or_else(|| {
         let id = &plugin.plugin.id;
         let shown: String = version.chars().take(80).collect();
-        Refusal::not_found(match plugin.refusal(version) {
+        HttpRefusal::not_found(match plugin.refusal(version) {
             Some(why) => format!("Version {shown} of {id} {why}"),
             None => format!("Plugin {id} has no version {shown} in this mirror"),
         })
     })
 }
 
-fn nothing_fits(plugin: &ServedPlugin, asking: &Asking, platform: Option<&Platform>) -> Refusal {
+fn nothing_fits(plugin: &ServedPlugin, asking: &Asking, platform: Option<&Platform>) -> HttpRefusal {
     let id = &plugin.plugin.id;
     if !plugin.is_listed() {
         return unserved(plugin);
@@ -375,46 +380,46 @@ fn nothing_fits(plugin: &ServedPlugin, asking: &Asking, platform: Option<&Platfo
         Asking::Anyone | Asking::Invalid => String::new(),
     };
     let platform = platform.map_or_else(String::new, |platform| format!(" on {platform}"));
-    Refusal::not_found(format!("Plugin {id} has no version{grafana}{platform} in this mirror"))
+    HttpRefusal::not_found(format!("Plugin {id} has no version{grafana}{platform} in this mirror"))
 }
 
 /// Returns the refusal of a plugin that has no version here, with the reason of its newest one.
-fn unserved(plugin: &ServedPlugin) -> Refusal {
+fn unserved(plugin: &ServedPlugin) -> HttpRefusal {
     let id = &plugin.plugin.id;
     if plugin.is_withdrawn {
-        return Refusal::not_found(format!("Plugin {id} is no longer in the catalog of this mirror"));
+        return HttpRefusal::not_found(format!("Plugin {id} is no longer in the catalog of this mirror"));
     }
-    Refusal::not_found(match plugin.refused.first() {
+    HttpRefusal::not_found(match plugin.refused.first() {
         Some((version, why)) => format!("Plugin {id} has no version in this mirror: version {version} {why}"),
         None => format!("Plugin {id} has no version in this mirror"),
     })
 }
 
-fn other_platform(plugin: &ServedPlugin, release: &ServedRelease, platform: Option<&Platform>) -> Refusal {
+fn other_platform(plugin: &ServedPlugin, release: &ServedRelease, platform: Option<&Platform>) -> HttpRefusal {
     let (id, version) = (&plugin.plugin.id, &release.version);
     let Some(packages) = &release.packages else {
-        return Refusal::not_found(format!("Version {version} of {id} has no package in this mirror"));
+        return HttpRefusal::not_found(format!("Version {version} of {id} has no package in this mirror"));
     };
     let offered: Vec<_> = packages.keys().map(Platform::as_str).collect();
     let wanted = platform.map_or("a platform that is not named", Platform::as_str);
-    Refusal::not_found(format!(
+    HttpRefusal::not_found(format!(
         "Version {version} of {id} is not available for {wanted}; there is {}",
         offered.join(", ")
     ))
 }
 
-fn not_pulled(error: &PullError) -> Refusal {
+fn not_pulled(error: &PullError) -> HttpRefusal {
     let kind = match error.fault {
         PullFault::Missing => Kind::NotFound,
         PullFault::Upstream => Kind::Upstream,
         PullFault::TooSlow => Kind::UpstreamTimeout,
         PullFault::Busy => Kind::Unavailable,
     };
-    Refusal::new(kind, error.message.clone())
+    HttpRefusal::new(kind, error.message.clone())
 }
 
-fn no_image(plugin: &ServedPlugin, release: &ServedRelease) -> Refusal {
-    Refusal::not_found(format!("There is no such image of {} {} in this mirror", plugin.plugin.id, release.version))
+fn no_image(plugin: &ServedPlugin, release: &ServedRelease) -> HttpRefusal {
+    HttpRefusal::not_found(format!("There is no such image of {} {} in this mirror", plugin.plugin.id, release.version))
 }
 
 /// Returns one of the packages of a release that are in the store.

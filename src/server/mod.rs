@@ -31,7 +31,7 @@ use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, body::Incomin
 use self::{
     access_log::AccessEntry,
     metrics::Metrics,
-    refusal::{Kind, Refusal},
+    refusal::{HttpRefusal, Kind},
     reply::{Asked, Body},
     route::{Query, Route, route},
 };
@@ -133,7 +133,7 @@ impl Server {
             AssertUnwindSafe(self.answer_checked((asked, &parts.uri, face), (channel, &route), body, &mut token));
         let answer = answer.catch_unwind().await.unwrap_or_else(|_| {
             self.metrics.count_panic();
-            Err(Refusal::new(Kind::Internal, "the mirror failed to answer; the request can be repeated"))
+            Err(HttpRefusal::new(Kind::Internal, "the mirror failed to answer; the request can be repeated"))
         });
         let mut reply = answer.unwrap_or_else(|refusal| refused(&parts.method, &refusal));
         // Data that nobody reads would be taken for the next request.
@@ -186,7 +186,7 @@ impl Server {
         match face {
             Face::Admin => return self.operation(asked, route).await,
             Face::Public if is_operation && self.has_admin => {
-                return Err(Refusal::not_found("health and metrics are on the address of `--admin-listen`"));
+                return Err(HttpRefusal::not_found("health and metrics are on the address of `--admin-listen`"));
             }
             Face::Public => {}
         }
@@ -196,7 +196,7 @@ impl Server {
 }
 
 /// Returns a refusal with the headers that belong to its status.
-fn refused(method: &Method, refusal: &Refusal) -> Response<Body> {
+fn refused(method: &Method, refusal: &HttpRefusal) -> Response<Body> {
     let mut reply = reply::refusal(method, refusal);
     let (name, value) = match refusal.status() {
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => (header::ALLOW, READING),
@@ -209,31 +209,34 @@ fn refused(method: &Method, refusal: &Refusal) -> Response<Body> {
 }
 
 /// Refuses what is too large. The HTTP library refuses what is larger still.
-fn check_size(headers: &HeaderMap, uri: &Uri) -> Result<(), Refusal> {
+fn check_size(headers: &HeaderMap, uri: &Uri) -> Result<(), HttpRefusal> {
     let address = uri.path_and_query().map_or(0, |address| address.as_str().len());
     if address > ADDRESS {
-        return Err(Refusal::new(Kind::AddressTooLong, format!("the address is longer than {ADDRESS} bytes")));
+        return Err(HttpRefusal::new(Kind::AddressTooLong, format!("the address is longer than {ADDRESS} bytes")));
     }
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if headers.len() > HEADER_FIELDS || bytes > HEADER_BYTES {
-        return Err(Refusal::new(Kind::HeaderTooLarge, "the header is larger than 64 KiB or has more than 100 fields"));
+        return Err(HttpRefusal::new(
+            Kind::HeaderTooLarge,
+            "the header is larger than 64 KiB or has more than 100 fields",
+        ));
     }
     Ok(())
 }
 
 /// Refuses methods that write, and bodies that nobody expects.
-fn check_method(method: &Method, headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_method(method: &Method, headers: &HeaderMap) -> Result<(), HttpRefusal> {
     if !connection::is_known(method) {
-        return Err(Refusal::new(Kind::Unknown, "the method is not known here"));
+        return Err(HttpRefusal::new(Kind::Unknown, "the method is not known here"));
     }
     if ![Method::GET, Method::HEAD, Method::OPTIONS].contains(method) {
-        return Err(Refusal::new(Kind::Method, format!("this can only be read: {READING}")));
+        return Err(HttpRefusal::new(Kind::Method, format!("this can only be read: {READING}")));
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Refusal::new(Kind::BadRequest, "a request that reads has no body"));
+        return Err(HttpRefusal::new(Kind::BadRequest, "a request that reads has no body"));
     }
     if has_body(headers) {
-        return Err(Refusal::new(Kind::TooLarge, "a request that reads has no body"));
+        return Err(HttpRefusal::new(Kind::TooLarge, "a request that reads has no body"));
     }
     Ok(())
 }

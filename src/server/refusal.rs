@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// Why a request is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Refusal {
+pub(crate) struct HttpRefusal {
     kind: Kind,
     /// One sentence for people.
     pub message: String,
@@ -103,7 +103,7 @@ impl Kind {
     }
 }
 
-impl Refusal {
+impl HttpRefusal {
     /// Returns a refusal with a sentence for people.
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into() }

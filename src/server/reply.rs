@@ -17,9 +17,9 @@ use hyper::{
 
 use super::{
     conditional::{Conditions, Selected, accepts_gzip, select},
-    refusal::{Kind, Refusal},
+    refusal::{HttpRefusal, Kind},
 };
-use crate::{mirror::Coded, model::Sha256Digest, store::StoredPackage};
+use crate::{mirror::Coded, model::Sha256Digest, ops::serving::PluginFile, store::StoredPackage};
 
 /// The body of an answer.
 pub(super) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -92,9 +92,9 @@ pub(super) fn json(asked: Asked<'_>, coded: &Coded) -> Response<Body> {
 }
 
 /// Answers with an image.
-pub(super) fn image(asked: Asked<'_>, bytes: &Bytes, media_type: &'static str) -> Response<Body> {
-    let etag = Coded::new(bytes.clone()).etag(false);
-    let mut reply = match select(asked.conditions(), &etag, bytes.len() as u64) {
+pub(super) fn image(asked: Asked<'_>, image: &PluginFile) -> Response<Body> {
+    let PluginFile { bytes, media_type, etag } = image;
+    let mut reply = match select(asked.conditions(), etag, bytes.len() as u64) {
         Selected::NotModified => empty(StatusCode::NOT_MODIFIED),
         Selected::PreconditionFailed => return refusal(asked.method, &precondition()),
         _ => {
@@ -105,7 +105,7 @@ pub(super) fn image(asked: Asked<'_>, bytes: &Bytes, media_type: &'static str) -
             reply
         }
     };
-    set(&mut reply, header::ETAG, &etag);
+    set(&mut reply, header::ETAG, etag);
     set(&mut reply, header::CACHE_CONTROL, "no-cache");
     no_sniffing(&mut reply);
     reply
@@ -129,7 +129,7 @@ pub(super) fn package(asked: Asked<'_>, sent: PackageReply) -> Response<Body> {
         Selected::PreconditionFailed => return refusal(asked.method, &precondition()),
         Selected::Unsatisfiable => {
             let message = format!("the package has {length} bytes: the range is outside");
-            let mut reply = refusal(asked.method, &Refusal::new(Kind::Range, message));
+            let mut reply = refusal(asked.method, &HttpRefusal::new(Kind::Range, message));
             set(&mut reply, header::CONTENT_RANGE, &format!("bytes */{length}"));
             return reply;
         }
@@ -169,7 +169,7 @@ pub(super) fn package(asked: Asked<'_>, sent: PackageReply) -> Response<Body> {
 }
 
 /// Answers with a refusal.
-pub(super) fn refusal(method: &Method, refusal: &Refusal) -> Response<Body> {
+pub(super) fn refusal(method: &Method, refusal: &HttpRefusal) -> Response<Body> {
     let mut reply = whole(method, refusal.status(), refusal.body().into());
     set(&mut reply, header::CONTENT_TYPE, "application/json; charset=utf-8");
     set(&mut reply, header::CACHE_CONTROL, "no-store");
@@ -194,8 +194,8 @@ pub(super) fn set(reply: &mut Response<Body>, name: HeaderName, value: &str) {
     }
 }
 
-fn precondition() -> Refusal {
-    Refusal::new(Kind::Precondition, "what is here is not what `If-Match` names")
+fn precondition() -> HttpRefusal {
+    HttpRefusal::new(Kind::Precondition, "what is here is not what `If-Match` names")
 }
 
 fn no_sniffing(reply: &mut Response<Body>) {

@@ -14,7 +14,7 @@ use tokio::io::AsyncWriteExt as _;
 use super::{
     Server,
     handlers::Answer,
-    refusal::{Kind, Refusal},
+    refusal::{HttpRefusal, Kind},
     reply::{self, Asked},
     route::Route,
 };
@@ -40,7 +40,7 @@ impl Server {
     /// Publishes the body of a request. The token was checked.
     pub(super) async fn publish(&self, asked: Asked<'_>, route: &Route, body: Incoming) -> Answer {
         if asked.method != Method::PUT {
-            return Err(Refusal::new(Kind::Method, "a package is published with PUT"));
+            return Err(HttpRefusal::new(Kind::Method, "a package is published with PUT"));
         }
         let upload = read_request(asked, route, self.serving.context().limits.package_bytes)?;
         if let Some(known) = self.check_known(&upload).await? {
@@ -60,7 +60,7 @@ impl Server {
     }
 
     /// Returns the outcome if the same bytes are published already, and refuses what may not be published.
-    async fn check_known(&self, upload: &Upload) -> Result<Option<PublishOutcome>, Refusal> {
+    async fn check_known(&self, upload: &Upload) -> Result<Option<PublishOutcome>, HttpRefusal> {
         let published = Published {
             plugin: upload.plugin.clone(),
             version: upload.version.clone(),
@@ -79,11 +79,11 @@ impl Server {
     }
 
     /// Writes the body into a file.
-    async fn receive(&self, mut body: Incoming, upload: &Upload) -> Result<Received, Refusal> {
+    async fn receive(&self, mut body: Incoming, upload: &Upload) -> Result<Received, HttpRefusal> {
         let context = self.serving.context().clone();
         let unusable = |error: &dyn std::error::Error| {
             tracing::warn!(error = %Chain(error), "a package could not be received");
-            Refusal::new(Kind::Unavailable, "the package cannot be stored now")
+            HttpRefusal::new(Kind::Unavailable, "the package cannot be stored now")
         };
         let temporary = run_blocking(move || context.folder_store().downloads().temporary_file())
             .await
@@ -92,14 +92,14 @@ impl Server {
         let mut file = tokio::fs::File::from_std(file);
         let mut length = 0;
         while let Some(frame) = body.frame().await {
-            let cut = |_| Refusal::new(Kind::BadRequest, "the body was cut off");
+            let cut = |_| HttpRefusal::new(Kind::BadRequest, "the body was cut off");
             let Ok(data) = frame.map_err(cut)?.into_data() else { continue };
             length += data.len() as u64;
             file.write_all(&data).await.map_err(|error| unusable(&error))?;
         }
         file.flush().await.map_err(|error| unusable(&error))?;
         if length != upload.length {
-            return Err(Refusal::new(Kind::BadRequest, "the body was cut off"));
+            return Err(HttpRefusal::new(Kind::BadRequest, "the body was cut off"));
         }
         let file = file.into_std().await;
         let received =
@@ -107,7 +107,7 @@ impl Server {
         let (received, path) = received.map_err(|error| unusable(&error))?;
         if upload.digest.is_some_and(|digest| digest != received.sha256) {
             let message = format!("the body hashes to {}, which is not what the header says", received.sha256);
-            return Err(Refusal::new(Kind::Unprocessable, message));
+            return Err(HttpRefusal::new(Kind::Unprocessable, message));
         }
         // From here on it is removed by who publishes it.
         path.keep().map_err(|error| unusable(&error))?;
@@ -115,30 +115,30 @@ impl Server {
     }
 }
 
-fn read_request(asked: Asked<'_>, route: &Route, limit: u64) -> Result<Upload, Refusal> {
+fn read_request(asked: Asked<'_>, route: &Route, limit: u64) -> Result<Upload, HttpRefusal> {
     let Route::Publish { plugin, version, platform } = route else {
-        return Err(Refusal::not_found("there is nothing at this path"));
+        return Err(HttpRefusal::not_found("there is nothing at this path"));
     };
-    let bad = |error: &dyn std::error::Error| Refusal::new(Kind::BadRequest, Chain(error).to_string());
+    let bad = |error: &dyn std::error::Error| HttpRefusal::new(Kind::BadRequest, Chain(error).to_string());
     let plugin = plugin.parse::<PluginId>().map_err(|error| bad(&error))?;
     let version = version.parse::<PluginVersion>().map_err(|error| bad(&error))?;
     let platform = platform.parse::<Platform>().map_err(|error| bad(&error))?;
     if asked.headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Refusal::new(Kind::Length, "a package is sent with `Content-Length`"));
+        return Err(HttpRefusal::new(Kind::Length, "a package is sent with `Content-Length`"));
     }
     let length = asked.header(header::CONTENT_LENGTH).and_then(|length| length.parse::<u64>().ok());
-    let length = length.ok_or_else(|| Refusal::new(Kind::Length, "a package is sent with `Content-Length`"))?;
+    let length = length.ok_or_else(|| HttpRefusal::new(Kind::Length, "a package is sent with `Content-Length`"))?;
     if length > limit {
-        return Err(Refusal::new(Kind::TooLarge, format!("a package has at most {limit} bytes")));
+        return Err(HttpRefusal::new(Kind::TooLarge, format!("a package has at most {limit} bytes")));
     }
     Ok(Upload { plugin, version, platform, digest: digest(asked)?, length })
 }
 
 /// Returns the digest that the headers promise.
-fn digest(asked: Asked<'_>) -> Result<Option<Sha256Digest>, Refusal> {
+fn digest(asked: Asked<'_>) -> Result<Option<Sha256Digest>, HttpRefusal> {
     use base64::Engine as _;
 
-    let bad = || Refusal::new(Kind::BadRequest, "the digest of the request is not a SHA-256");
+    let bad = || HttpRefusal::new(Kind::BadRequest, "the digest of the request is not a SHA-256");
     if let Some(text) = asked.header("x-checksum-sha256") {
         return text.trim().parse().map(Some).map_err(|_| bad());
     }
@@ -167,7 +167,7 @@ fn answer(asked: Asked<'_>, outcome: &PublishOutcome) -> hyper::Response<reply::
     reply::text(asked, status, "application/json; charset=utf-8", document.to_string())
 }
 
-fn refused(error: &PublishError) -> Refusal {
+fn refused(error: &PublishError) -> HttpRefusal {
     let kind = match error {
         PublishError::Conflict { .. } | PublishError::Shadow { .. } => Kind::Conflict,
         PublishError::Twice { .. } | PublishError::NotPrivate { .. } => Kind::BadRequest,
@@ -179,5 +179,5 @@ fn refused(error: &PublishError) -> Refusal {
     if kind == Kind::Unavailable {
         tracing::warn!(error = %Chain(error), "a package could not be published");
     }
-    Refusal::new(kind, Chain(error).to_string())
+    HttpRefusal::new(kind, Chain(error).to_string())
 }

@@ -301,14 +301,19 @@ fn what_is_not_known_is_told_by_name() {
         .expect_stderr("note: the dependencies of acme-sea-datasource 1.4.0 are not known: the package did not come");
 }
 
-#[test]
-fn new_versions_wait_unless_they_are_named() {
+/// Returns a folder that wants a panel with an old and a very new version, under a minimum age.
+fn with_a_minimum_age() -> World {
     let catalog = FakeCatalog::new()
         .publish(FakePlugin::new(CLOCK, "1.0.0").created_at("2020-01-01T00:00:00.000Z"))
         .publish(FakePlugin::new(CLOCK, "2.0.0").created_at("2099-01-01T00:00:00.000Z"));
     let lines = "[trust]\nmin-release-age = \"3d\"\n[[workspace]]\nname = \"image\"\nkind = \"directory\"\npath = \"plugins\"\n\
                  [[plugin]]\nid = \"acme-clock-panel\"\n";
-    let world = World::new(catalog).manifest(lines);
+    World::new(catalog).manifest(lines)
+}
+
+#[test]
+fn new_versions_wait_unless_they_are_named() {
+    let world = with_a_minimum_age();
     world.run(&["lock"]).expect_code(0).expect_stderr("note: image: its version of Grafana is not known");
     assert_eq!(locked(&world), ["image acme-clock-panel 1.0.0 asked for"]);
     let world = world.manifest("version = \"2.0.0\"\n");
@@ -319,12 +324,7 @@ fn new_versions_wait_unless_they_are_named() {
 /// What is installed already is no news: an older version was planned in its place.
 #[test]
 fn the_minimum_age_takes_nothing_back_unless_that_is_asked_for() {
-    let catalog = FakeCatalog::new()
-        .publish(FakePlugin::new(CLOCK, "1.0.0").created_at("2020-01-01T00:00:00.000Z"))
-        .publish(FakePlugin::new(CLOCK, "2.0.0").created_at("2099-01-01T00:00:00.000Z"));
-    let lines = "[trust]\nmin-release-age = \"3d\"\n[[workspace]]\nname = \"image\"\nkind = \"directory\"\npath = \"plugins\"\n\
-                 [[plugin]]\nid = \"acme-clock-panel\"\n";
-    let world = World::new(catalog).manifest(lines);
+    let world = with_a_minimum_age();
     world.run(&["install", "acme-clock-panel@2.0.0", "--dir", "plugins"]).expect_code(0);
     world.run(&["plan"]).expect_code(0).expect_stdout("1 unchanged");
     for arguments in [&["lock"][..], &["lock", "--upgrade"]] {

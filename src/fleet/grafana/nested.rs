@@ -23,10 +23,8 @@ pub struct NestedPlugin {
 impl Grafana {
     /// Returns the nested plugins that the server has registered.
     pub async fn nested(&self) -> Result<Vec<NestedPlugin>, WorkspaceError> {
-        let all = self.get("plugins", &["api", "plugins"], &[("core", "0")]).await?;
-        let all = wire::inventory(&all, BTreeMap::new())?.plugins;
-        let own = self.get("plugins", &["api", "plugins"], &[("embedded", "0"), ("core", "0")]).await?;
-        let own = wire::inventory(&own, BTreeMap::new())?.plugins;
+        let all = self.plugin_list(&[("core", "0")]).await?;
+        let own = self.plugin_list(&[("embedded", "0"), ("core", "0")]).await?;
         let ids: BTreeSet<_> = own.iter().map(|plugin| &plugin.id).collect();
         Ok(attribute(&own, all.iter().filter(|plugin| !ids.contains(&plugin.id))))
     }
@@ -62,9 +60,13 @@ impl Grafana {
         notes
     }
 
+    async fn plugin_list(&self, query: &[(&str, &str)]) -> Result<Vec<ServerPlugin>, WorkspaceError> {
+        let list = self.get("plugins", &["api", "plugins"], query).await?;
+        Ok(wire::inventory(&list, BTreeMap::new())?.plugins)
+    }
+
     async fn nested_ids(&self) -> Result<BTreeMap<PluginId, Option<PluginVersion>>, WorkspaceError> {
-        let all = self.get("plugins", &["api", "plugins"], &[("core", "0")]).await?;
-        let all = wire::inventory(&all, BTreeMap::new())?.plugins;
+        let all = self.plugin_list(&[("core", "0")]).await?;
         Ok(all.into_iter().map(|plugin| (plugin.id, plugin.version)).collect())
     }
 }

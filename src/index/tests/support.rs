@@ -7,8 +7,7 @@ use serde_json::json;
 use crate::{
     index::{Index, PluginRecord},
     model::{
-        Digests, Package, Platform, Plugin, PluginId, PluginStatus, PluginType, PluginVersion, Release, Sha256Digest,
-        Signature, Timestamp,
+        Digests, Package, Platform, Plugin, PluginId, PluginStatus, PluginVersion, Release, Sha256Digest, Timestamp,
     },
 };
 
@@ -72,27 +71,7 @@ pub(in crate::index) fn release(text: &str, packages: &[(&str, u8)]) -> Release 
 }
 
 pub(in crate::index) fn plugin_called(plugin: &str, name: &str) -> Plugin {
-    Plugin {
-        id: id(plugin),
-        name: name.to_owned(),
-        plugin_type: PluginType::Panel,
-        description: String::new(),
-        status: PluginStatus::Active,
-        status_context: String::new(),
-        version: None,
-        org: String::new(),
-        org_name: String::new(),
-        signature: Signature::default(),
-        downloads: 0,
-        created_at: None,
-        updated_at: None,
-        angular: false,
-        internal: false,
-        grafana_dependency: None,
-        keywords: Vec::new(),
-        dependencies: Vec::new(),
-        packages: [].into(),
-    }
+    crate::model::tests::plugin(plugin, name)
 }
 
 pub(in crate::index) fn record(plugin: Plugin) -> PluginRecord {

@@ -8,6 +8,7 @@ use crate::{
     index::{Index, IndexError, StoredPlugin, StoredRelease},
     lockfile::{CatalogState, LockReason, LockedPlugin, LockedSigner, PackageDigest},
     model::{PluginId, PluginVersion},
+    ops::candidates,
 };
 
 /// A version that is locked without a digest.
@@ -68,9 +69,7 @@ impl<'a> CatalogReader<'a> {
                 signature: signature.signature_type.clone(),
                 organisation: signature.org.clone(),
             });
-            let exact = releases.iter().find(|one| one.release.version == *version);
-            let found = exact.or_else(|| releases.iter().find(|one| one.release.version.same_release(version)));
-            if let Some(found) = found {
+            if let Some(found) = candidates::find_release(releases, version) {
                 // A version that is no longer listed is known only from its pins.
                 let listed = &found.release.packages;
                 let packages = if listed.is_empty() { &found.pins } else { listed };

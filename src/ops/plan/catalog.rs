@@ -27,6 +27,8 @@ pub(super) struct VersionFact {
     pub(super) dependencies: Option<Vec<Dependency>>,
     /// The dependencies that are part of Grafana.
     pub(super) core_dependencies: Vec<PluginId>,
+    /// That it is deprecated, in words.
+    pub(super) deprecated: Option<String>,
 }
 
 /// The catalog.
@@ -59,14 +61,12 @@ impl<'a> CatalogFacts<'a> {
     fn read(&self, id: &PluginId, version: &PluginVersion, platform: &Platform) -> Result<VersionFact, IndexError> {
         let mut fact = VersionFact::default();
         fact.known.stopped = candidates::stopped(self.index, id, version)?.map(|error| Obstacle::from(&error));
-        let withdrawn = candidates::withdrawn(self.index, id, version)?;
-        fact.known.withdrawn =
-            withdrawn.map(|reason| Obstacle { message: reason, hint: Some(candidates::withdrawn_hint(id)) });
         let Some(plugin) = self.index.plugin(id)? else { return Ok(fact) };
         let releases = self.index.releases(id)?;
-        let exact = releases.iter().find(|one| one.release.version == *version);
-        let found = exact.or_else(|| releases.iter().find(|one| one.release.version.same_release(version)));
-        let Some(found) = found else { return Ok(fact) };
+        fact.deprecated = candidates::deprecated_release(&plugin, &releases, version);
+        let Some(found) = candidates::find_release(&releases, version) else { return Ok(fact) };
+        fact.known.withdrawn = candidates::withdrawn_release(&plugin, found, version)
+            .map(|reason| Obstacle { message: reason, hint: Some(candidates::withdrawn_hint(id)) });
         fact.known.grafana_dependency.clone_from(&found.release.grafana_dependency);
         if let Some(dependencies) = candidates::dependencies(self.index, &plugin, &found.release, Some(platform))? {
             let mut external = Vec::new();
@@ -86,14 +86,14 @@ impl<'a> CatalogFacts<'a> {
 
     /// Returns the warnings about deprecated versions.
     pub(super) fn deprecations(
-        &self,
+        &mut self,
         input: &PlannerInput,
         decision: &WorkspaceDecision,
     ) -> Result<Vec<Warning>, IndexError> {
         let mut found = Vec::new();
         for change in decision.changes.iter().filter(|one| !matches!(one.kind, Change::Repin | Change::Uninstall)) {
             let Some(version) = &change.to else { continue };
-            let text = candidates::deprecated(self.index, &change.plugin, version)?;
+            let text = self.known(&change.plugin, version, &input.platform)?.deprecated;
             let plugin = Some(change.plugin.clone());
             found.extend(text.map(|text| Warning { workspace: input.name.clone(), text, plugin }));
         }

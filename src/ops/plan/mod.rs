@@ -12,7 +12,6 @@ mod save;
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use futures_util::{StreamExt, stream};
-use sha2::{Digest as _, Sha256};
 
 use self::{
     catalog::CatalogFacts,
@@ -81,14 +80,9 @@ impl Planned {
     }
 }
 
-/// Returns the digest by which a plan identifies a lock.
-pub(crate) fn lock_digest(lock: &Lock) -> Sha256Digest {
-    Sha256Digest::from_bytes(Sha256::digest(lock.to_text()).into())
-}
-
 /// Returns the digest of the lock beside a manifest; `None` if there is none.
 pub(crate) fn current_lock(manifest_path: &Path) -> Result<Option<Sha256Digest>, PlanStartError> {
-    Ok(read_lock(&lock_path(manifest_path))?.as_ref().map(lock_digest))
+    Ok(read_lock(&lock_path(manifest_path))?.as_ref().map(Lock::digest))
 }
 
 /// Makes a plan for workspaces, given in the order of the manifest.
@@ -111,7 +105,7 @@ pub(crate) async fn plan(
     let unread = readings.iter().filter_map(WorkspaceReading::unread).collect();
     let mut remarks: Vec<_> = readings.iter().flat_map(WorkspaceReading::notes).collect();
     let chosen = if let Some(lock) = former {
-        ChosenVersions { digest: Some(lock_digest(&lock)), lock, failed: BTreeMap::new() }
+        ChosenVersions { digest: Some(lock.digest()), lock, failed: BTreeMap::new() }
     } else {
         let (chosen, more) = choose(context, sources, manifest, &readings, options.published_before).await?;
         remarks.extend(more);

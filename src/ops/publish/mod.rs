@@ -290,16 +290,11 @@ async fn inspect(
 fn texts(verified: &mut Verified) -> Result<Texts, archive::ArchiveError> {
     const LONGEST: u64 = 1 << 20;
     let (file, archive) = verified.file();
-    let folder = archive.plugin_folder();
-    let path = |name: &str| if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-    let names = [path("README.md"), path("CHANGELOG.md")];
-    let wanted: BTreeSet<RelPath> = names.iter().filter_map(|name| name.parse().ok()).collect();
+    let names = ["README.md", "CHANGELOG.md"].map(|name| archive.path_in_plugin(name));
+    let wanted: BTreeSet<RelPath> = names.iter().flatten().cloned().collect();
     let mut found = archive::read_files(file, archive, &wanted, LONGEST)?;
-    let mut take = |name: &String| {
-        let bytes = found.remove(&name.parse::<RelPath>().ok()?)?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    Ok(Texts { readme: take(&names[0]), changelog: take(&names[1]) })
+    let [readme, changelog] = names.map(|name| Some(String::from_utf8_lossy(&found.remove(&name?)?).into_owned()));
+    Ok(Texts { readme, changelog })
 }
 
 fn refuse_twins(published: &[Published]) -> Result<(), PublishError> {

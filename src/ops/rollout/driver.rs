@@ -189,7 +189,7 @@ impl<'a> Driver<'a> {
         let closed = self
             .engine
             .open_call(workspace, step)
-            .map_or(self.now(), |left| after(left, self.setting.context.client.settings().change_timeout));
+            .map_or(self.now(), |left| left.saturating_add(self.setting.context.client.settings().change_timeout));
         let remaining = closed.as_milliseconds().saturating_sub(self.now().as_milliseconds());
         OpenCall { remaining: Duration::from_millis(u64::try_from(remaining).unwrap_or(0)), is_earlier }
     }
@@ -257,7 +257,7 @@ impl<'a> Driver<'a> {
 
     fn throttle(&mut self, workspace: &str, pause: Duration) -> Result<(), RolloutError> {
         let Ok(workspace) = workspace.parse() else { return Ok(()) };
-        let until = after(self.now(), pause);
+        let until = self.now().saturating_add(pause);
         self.note(Record::Throttled { workspace, until })
     }
 
@@ -291,10 +291,4 @@ impl<'a> Driver<'a> {
     fn now(&self) -> Timestamp {
         self.clock.get_or_init(|| RunClock::start(self.setting.context.now(), self.last)).now()
     }
-}
-
-/// Returns the point `pause` after `at`.
-fn after(at: Timestamp, pause: Duration) -> Timestamp {
-    let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_milliseconds(at.as_milliseconds().saturating_add(pause))
 }

@@ -11,7 +11,7 @@ use std::{
 use crate::{
     archive,
     index::Blob,
-    mirror::{image_paths, plain_path},
+    mirror::{image_paths, plain_etag, plain_path},
     model::{RelPath, Sha256Digest},
     ops::{Context, blocking, stored_packages::read_verified},
 };
@@ -29,6 +29,8 @@ pub(crate) struct PluginFile {
     pub bytes: bytes::Bytes,
     /// Its media type, by its content.
     pub media_type: &'static str,
+    /// Its `ETag`.
+    pub etag: String,
 }
 
 type Files = Arc<BTreeMap<String, PluginFile>>;
@@ -87,17 +89,14 @@ fn images(context: &Context, blob: &Blob) -> BTreeMap<String, PluginFile> {
     let named = image_paths(&plugin_json);
     let Ok(mut verified) = read_verified(context, blob) else { return BTreeMap::new() };
     let (file, archive) = verified.file();
-    let folder = archive.plugin_folder();
-    let located = |path: &String| {
-        let inside = if folder.is_empty() { path.clone() } else { format!("{folder}/{path}") };
-        Some((inside.parse::<RelPath>().ok()?, path.clone()))
-    };
+    let located = |path: &String| Some((archive.path_in_plugin(path)?, path.clone()));
     let located: BTreeMap<RelPath, String> = named.iter().filter_map(located).collect();
     let wanted: BTreeSet<RelPath> = located.keys().cloned().collect();
     let found = archive::read_files(file, archive, &wanted, LONGEST).unwrap_or_default();
     let image = |(path, bytes): (RelPath, Vec<u8>)| {
         let media_type = media_type(&bytes)?;
-        Some((located.get(&path)?.clone(), PluginFile { bytes: bytes.into(), media_type }))
+        let etag = plain_etag(&bytes);
+        Some((located.get(&path)?.clone(), PluginFile { bytes: bytes.into(), media_type, etag }))
     };
     found.into_iter().filter_map(image).collect()
 }

@@ -21,7 +21,10 @@ use std::{
 use tokio::sync::{Notify, watch};
 
 use self::facts::{Unevaluated, read_facts};
-pub(crate) use self::{files::PackageFiles, keys::published_keys};
+pub(crate) use self::{
+    files::{PackageFiles, PluginFile},
+    keys::published_keys,
+};
 use super::{Context, stored_packages::read_verified};
 use crate::{
     diagnostic::Chain,
@@ -195,7 +198,8 @@ impl Serving {
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone();
         present.retain(|digest, _| !damaged.contains(digest));
         let keys = self.context.trust.keyring.ids();
-        let is_evaluated = self.context.trust.enforcement != Enforcement::Off;
+        // Nothing else asks for signatures.
+        let is_evaluated = self.context.trust.enforcement == Enforcement::Require;
         let known = self.evaluated.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let read = self.context.index().proven(move |index| read_facts(index, &present, &keys, &known)).await?;
         let mut plugins = read.plugins;

@@ -231,7 +231,7 @@ mod tests {
     use super::*;
     use crate::{
         index::{OpenAlert, StoredPlugin},
-        model::{Digests, Package, PluginEntry, PluginType, Sha256Digest, Signature, Timestamp},
+        model::{Digests, Package, PluginEntry, Sha256Digest, Signature, Timestamp},
         upstream::SkippedItem,
     };
 
@@ -239,25 +239,9 @@ mod tests {
 
     fn plugin(org: &str, signature_type: &str) -> Plugin {
         Plugin {
-            id: "a-panel".parse().expect("an id"),
-            name: "A".into(),
-            plugin_type: PluginType::Panel,
-            description: String::new(),
-            status: PluginStatus::Active,
-            status_context: String::new(),
-            version: None,
             org: org.into(),
-            org_name: String::new(),
             signature: Signature { signature_type: signature_type.into(), ..Signature::default() },
-            downloads: 0,
-            created_at: None,
-            updated_at: None,
-            angular: false,
-            internal: false,
-            grafana_dependency: None,
-            keywords: Vec::new(),
-            dependencies: Vec::new(),
-            packages: BTreeMap::new(),
+            ..crate::model::tests::plugin("a-panel", "A")
         }
     }
 

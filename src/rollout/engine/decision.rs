@@ -1,8 +1,6 @@
 //! What comes next: decisions first, then the tasks that are due.
 
-use super::{
-    Engine, EngineCommand, Phase, RollbackKind, WaveProgress, after, is_at_rest, site::SiteState, site::Stage,
-};
+use super::{Engine, EngineCommand, Phase, RollbackKind, WaveProgress, is_at_rest, site::SiteState, site::Stage};
 use crate::{
     model::Timestamp,
     rollout::{Ending, OnFailure, Record, Task},
@@ -154,7 +152,7 @@ impl Engine {
     pub(super) fn soak_end(&self) -> Option<Timestamp> {
         let wave = self.current.filter(|wave| wave + 1 < self.waves.len())?;
         let soak = self.plan.policy.soak;
-        self.waves[wave].done_at.filter(|_| !soak.is_zero()).map(|at| after(at, soak))
+        self.waves[wave].done_at.filter(|_| !soak.is_zero()).map(|at| at.saturating_add(soak))
     }
 
     /// Returns how it ends, once nothing is left to do or to look at.

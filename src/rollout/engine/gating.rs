@@ -1,9 +1,6 @@
 //! How a workspace passes its gate: as often as the policy says, within its time.
 
-use super::{
-    after,
-    site::{Rules, SiteState, Stage},
-};
+use super::site::{Rules, SiteState, Stage};
 use crate::{
     model::Timestamp,
     rollout::{Cause, Fault, TaskResult},
@@ -17,7 +14,7 @@ impl SiteState {
             Stage::Rechecking(looks) => (looks, Stage::Sound),
             _ => return,
         };
-        looks.due = after(at, rules.pause);
+        looks.due = at.saturating_add(rules.pause);
         if let TaskResult::Healthy { notes } = result {
             let new: Vec<_> = notes.iter().filter(|note| !self.notes.contains(note)).cloned().collect();
             self.notes.extend(new);
@@ -29,7 +26,7 @@ impl SiteState {
             return;
         }
         looks.passes = 0;
-        if at >= after(looks.began, rules.timeout) {
+        if at >= looks.began.saturating_add(rules.timeout) {
             self.fail(gate_fault(result), rules);
         }
     }

@@ -16,7 +16,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, ops::Range, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 pub(crate) use error::EngineError;
 pub use report::StepResult;
@@ -399,12 +399,6 @@ impl Engine {
         self.phase = Phase::Over(ending);
         Ok(())
     }
-}
-
-/// Returns the point `pause` after `at`.
-fn after(at: Timestamp, pause: Duration) -> Timestamp {
-    let pause = i64::try_from(pause.as_millis()).unwrap_or(i64::MAX);
-    Timestamp::from_milliseconds(at.as_milliseconds().saturating_add(pause))
 }
 
 /// Returns whether a site stands still until somebody takes it up again.
