@@ -64,11 +64,18 @@ impl Index {
         self.session().execute(doing, sql, (&channel.name, channel.at, &channel.origin, content)).map(drop)
     }
 
+    /// Returns what a channel was before its last change; `None` if it never was anything else.
+    pub fn channel_before(&self, now: &StoredChannel) -> Result<Option<StoredChannel>, IndexError> {
+        let history = self.channel_history(&now.name)?;
+        Ok(history.into_iter().find(|earlier| earlier.content != now.content))
+    }
+
     /// Returns the versions that a channel has now, or has had before its last change.
     pub fn channel_versions(&self) -> Result<BTreeSet<(PluginId, PluginVersion)>, IndexError> {
         let mut versions = BTreeSet::new();
         for channel in self.channels()? {
-            for known in self.channel_history(&channel.name)?.into_iter().take(2) {
+            let before = self.channel_before(&channel)?;
+            for known in before.into_iter().chain([channel]) {
                 for (plugin, of_plugin) in known.content {
                     let parsed = of_plugin.into_keys().filter_map(|version| version.parse::<PluginVersion>().ok());
                     versions.extend(parsed.map(|version| (plugin.clone(), version)));

@@ -148,13 +148,13 @@ pub(crate) async fn diff(serving: &Serving, first: &str, second: &str) -> Result
 pub(crate) async fn rollback(serving: &Serving, name: &str) -> Result<ChannelOutcome, ChannelError> {
     let context = serving.context();
     let _lock = context.lock().await?;
-    let wanted = name.to_owned();
-    let history = context.index().read(move |index| index.channel_history(&wanted)).await?;
-    let Some(now) = history.first() else { return Err(ChannelError::Unknown(name.to_owned())) };
-    let before = history.iter().find(|earlier| earlier.content != now.content);
+    let now = stored(context).await?.into_iter().find(|channel| channel.name == name);
+    let now = now.ok_or_else(|| ChannelError::Unknown(name.to_owned()))?;
+    let (content, before) =
+        context.index().read(move |index| index.channel_before(&now).map(|before| (now.content, before))).await?;
     let before = before.ok_or_else(|| ChannelError::NoHistory(name.to_owned()))?;
-    let changes = differences(&now.content, &before.content);
-    let restored = before.content.clone();
+    let changes = differences(&content, &before.content);
+    let restored = before.content;
     let origin = "rollback".to_owned();
     put(context, StoredChannel { name: name.to_owned(), at: context.now(), origin, content: restored }).await?;
     Ok(ChannelOutcome { changes: Some(changes), ..list(serving).await? })

@@ -33,7 +33,8 @@ impl Grafana {
                 Some(found) if found.same_release(shown) => Files::AsShown,
                 Some(found) => Files::Other(found),
             },
-            Err(error) if error.is_not_offered() => Files::Hidden,
+            // A refused token says nothing of the files.
+            Err(error) if error.is_not_offered() && error.status() != Some(401) => Files::Hidden,
             Err(_) => Files::Unread,
         }
     }

@@ -622,6 +622,20 @@ mod tests {
         assert_eq!(posts(&heard).len(), 2);
     }
 
+    /// A refused token was taken for hidden files, and the plugin was removed and installed anew.
+    #[tokio::test]
+    async fn a_plugin_whose_files_may_not_be_asked_for_is_left_and_its_state_unknown() {
+        let answer = |line: &str, _: &str| match line {
+            "GET /sub/api/plugins/a-panel/settings" => settings("1.2.0"),
+            "GET /sub/public/plugins/a-panel/plugin.json" => (401, r#"{"message":"Unauthorized"}"#.to_owned()),
+            _ => (200, "[]".to_owned()),
+        };
+        let (grafana, heard) = serve(Box::new(answer)).await;
+        let compared = ChangeRequest { compares_files: true, ..request(Presence::Version(version())) };
+        let report = grafana.change(&compared).await;
+        assert!(matches!(report.outcome, Outcome::Unknown(_)) && posts(&heard).is_empty(), "{report:?}");
+    }
+
     #[tokio::test]
     async fn what_may_have_come_along_is_older_than_what_is_expected() {
         let version_of = |text: &str| Presence::Version(text.parse().expect("a version"));

@@ -62,14 +62,19 @@ pub(crate) struct MirrorSet {
     pub locked: Vec<LockedPackages>,
 }
 
-/// Returns the versions that a mirror keeps, as the index has them.
+/// Returns the versions that a mirror keeps, as the index has them: also those that an open alert keeps from being fetched.
 pub(crate) fn kept_versions(
     index: &Index,
     options: &FetchOptions,
 ) -> Result<BTreeSet<(PluginId, PluginVersion)>, IndexError> {
     let mut selection = Selection::default();
     selection.add_request(index, options)?;
-    Ok(selection.wanted.into_iter().map(|wanted| (wanted.name.plugin, wanted.name.version)).collect())
+    let mut kept = selection.stopped;
+    kept.extend(selection.wanted.into_iter().map(|wanted| (wanted.name.plugin, wanted.name.version)));
+    if let FetchRequest::Mirror(set) = &options.subject {
+        kept.extend(set.locked.iter().map(|locked| (locked.plugin.clone(), locked.version.clone())));
+    }
+    Ok(kept)
 }
 
 /// The packages of a version that was chosen already.
@@ -188,7 +193,7 @@ impl FetchOutcome {
             let mut selection = Selection::default();
             add(&mut selection, index, &options).map(|()| selection)
         };
-        let Selection { wanted, failed } = writer.run(select).await?;
+        let Selection { wanted, failed, .. } = writer.run(select).await?;
         self.failed.extend(failed);
         Ok(wanted)
     }

@@ -3,12 +3,12 @@
 //! *Invariant:* a package is selected only if nothing stops its version: no open alert, no withdrawal, a digest to prove it.
 //! *Not for:* the network or the store.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use super::{FetchFailure, FetchOptions, FetchRequest, MirrorSet, wanted::PackageToFetch};
 use crate::{
     index::{Index, IndexError, StoredRelease},
-    model::{Platform, PluginId, PluginSpec, fits_glob},
+    model::{Platform, PluginId, PluginSpec, PluginVersion, fits_glob},
     ops::candidates::{self, LookupError},
     resolver::{self, Candidate, Surroundings},
     verifier::VerifyError,
@@ -19,6 +19,8 @@ use crate::{
 pub(super) struct Selection {
     pub(super) wanted: Vec<PackageToFetch>,
     pub(super) failed: Vec<FetchFailure>,
+    /// The versions that would be wanted if no alert were open.
+    pub(super) stopped: BTreeSet<(PluginId, PluginVersion)>,
 }
 
 impl Selection {
@@ -117,7 +119,10 @@ impl Selection {
         let newest = resolver::newest(&candidates, &anywhere, latest).into_iter().filter_map(stored);
         for StoredRelease { release, .. } in newest {
             match candidates::stopped(index, id, &release.version)? {
-                Some(error) => self.failed.push(FetchFailure::for_plugin(id, error.into())),
+                Some(error) => {
+                    self.stopped.insert((id.clone(), release.version.clone()));
+                    self.failed.push(FetchFailure::for_plugin(id, error.into()));
+                }
                 None => {
                     self.wanted.extend(PackageToFetch::from_release(&plugin, release, &options.surroundings.platforms));
                 }

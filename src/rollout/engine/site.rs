@@ -386,7 +386,9 @@ impl SiteState {
         }
         match result {
             TaskResult::Failed(fault) | TaskResult::Unknown(fault) | TaskResult::Damaged { fault, .. } => {
-                self.failed_step = self.failed_step.or(Some(step)).filter(|_| self.failure.is_none());
+                if self.failure.is_none() {
+                    self.failed_step = Some(step);
+                }
                 self.fail(fault.clone(), rules);
             }
             _ => self.go_on(at, rules),

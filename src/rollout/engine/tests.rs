@@ -416,6 +416,21 @@ fn a_rollout_that_ended_as_unknown_is_read_once_more_and_nothing_is_changed() {
     assert!(hand.tasks().contains(&("a".to_owned(), Task::Back { step: 0 })));
 }
 
+/// The step that failed was forgotten when it was read once more, and every step carried its error.
+#[test]
+fn an_unknown_step_that_is_read_once_more_keeps_its_error_to_itself() {
+    let mut hand = plan(&[&["a"]], |plan| plan.policy.max_failures = FailureBudget::Count(1));
+    hand.prepare("a");
+    hand.carry_out("a", FORWARD, TaskResult::Unknown(fault(Cause::Network)));
+    hand.carry_out("a", Task::Settle { step: 0 }, TaskResult::Unknown(fault(Cause::Network)));
+    hand.ask();
+    hand.write(Record::Resumed { by: "me".to_owned() });
+    hand.carry_out("a", Task::Settle { step: 0 }, TaskResult::Unknown(fault(Cause::Network)));
+    hand.ask();
+    let errors: Vec<_> = hand.engine.results().into_iter().map(|result| result.error.is_some()).collect();
+    assert_eq!(errors, [true, false]);
+}
+
 #[test]
 fn a_rollback_of_unknown_end_is_read_once_more() {
     let mut hand = plan(&[&["a"]], |_| {});

@@ -41,6 +41,23 @@ fn a_channel_moves_only_when_it_is_promoted_and_back_when_it_is_rolled_back() {
     assert_eq!(list["channels"][1]["plugins"], 2);
 }
 
+/// A promotion that changes nothing made gc forget what a rollback brings back.
+#[test]
+fn what_a_rollback_brings_back_is_kept_also_after_promotions_without_a_change() {
+    let world = stored(FakeCatalog::new().publish(clock("1.0.0")));
+    world.run(&["channel", "promote", "edge", "prod"]).expect_code(0);
+    world.upstream.catalog(|catalog| *catalog = FakeCatalog::new().publish(clock("2.0.0")));
+    world.run(&["sync"]);
+    world.run(&["fetch", CLOCK]).expect_code(0);
+    for _ in 0..3 {
+        world.run(&["channel", "promote", "edge", "prod"]).expect_code(0);
+    }
+    world.run(&["gc", "--keep", "1"]).expect_code(0);
+    world.run(&["channel", "rollback", "prod"]).expect_code(0).expect_stdout("removed acme-clock-panel@2.0.0");
+    let mirror = Mirror::start(&world, &[]);
+    assert_eq!(mirror.get(&format!("/c/prod/api/plugins/{CLOCK}/versions/1.0.0/download")).status, 200);
+}
+
 #[test]
 fn a_channel_that_is_not_there_is_an_error_everywhere() {
     let world = stored(FakeCatalog::new().publish(clock("1.0.0")));

@@ -131,3 +131,17 @@ fn damaged_bytes_are_no_longer_served_once_they_are_seen() {
     world.run(&["fetch", CLOCK]).expect_code(0);
     mirror.wait_until(&format!("/api/plugins/{CLOCK}/versions/1.0.0/download"), |answer| answer.status == 200);
 }
+
+/// What was listed stays listed when an alert comes later, and gc took its package away.
+#[test]
+fn gc_keeps_what_the_mirror_keeps_while_an_alert_is_open() {
+    let set = "[mirror]\nplugins = [\"acme-clock-panel\"]\nlatest = 2\n";
+    let catalog = || FakeCatalog::new().publish(clock("2.0.0"));
+    let world = stored(catalog().publish(clock("1.0.0"))).manifest(set);
+    world.run(&["fetch", "--mirror"]).expect_code(0);
+    world.upstream.catalog(|upstream| *upstream = catalog().publish(clock("1.0.0").file("more.js", "1")));
+    world.run(&["sync", "--full"]).expect_code(4).expect_stderr("digest changed");
+    world.run(&["gc", "--keep", "1"]).expect_code(0);
+    let mirror = Mirror::start(&world, &[]);
+    assert_eq!(mirror.get(&format!("/api/plugins/{CLOCK}/versions/1.0.0/download")).status, 200);
+}

@@ -81,7 +81,9 @@ impl Grafana {
             Ok(current) if current == organisation.id => return Ok(Some(self.clone())),
             Ok(_) => {}
             // The default of [`Self::organisations`]: no switch is needed.
-            Err(error) if organisation.name.is_empty() && error.is_not_offered() => return Ok(Some(self.clone())),
+            Err(error) if organisation.name.is_empty() && error.is_not_offered() && error.status() != Some(401) => {
+                return Ok(Some(self.clone()));
+            }
             Err(error) => return Err(error),
         }
         let site = self.site.for_organisation(organisation.id);
