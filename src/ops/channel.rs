@@ -150,10 +150,10 @@ pub(crate) async fn rollback(serving: &Serving, name: &str) -> Result<ChannelOut
     let _lock = context.lock().await?;
     let now = stored(context).await?.into_iter().find(|channel| channel.name == name);
     let now = now.ok_or_else(|| ChannelError::Unknown(name.to_owned()))?;
-    let (content, before) =
+    let (served, before) =
         context.index().read(move |index| index.channel_before(&now).map(|before| (now.content, before))).await?;
     let before = before.ok_or_else(|| ChannelError::NoHistory(name.to_owned()))?;
-    let changes = differences(&content, &before.content);
+    let changes = differences(&served, &before.content);
     let restored = before.content;
     let origin = "rollback".to_owned();
     put(context, StoredChannel { name: name.to_owned(), at: context.now(), origin, content: restored }).await?;
