@@ -183,7 +183,7 @@ impl fmt::Display for Chain<'_> {
         let mut next = self.0.source();
         while let Some(error) = next {
             let text = error.to_string();
-            // Some libraries repeat the text of their cause; said once is enough.
+            // Some libraries repeat the text of their cause; once is enough.
             if !last.ends_with(&text) {
                 write!(formatter, ": {text}")?;
                 last = text;

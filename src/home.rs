@@ -1,11 +1,11 @@
-//! The cache folder: where everything of ours lies, and the lock of whoever changes it.
+//! The cache folder: where all files of this program are, and the lock for changing it.
 //!
 //! ```text
 //! cache/
 //! ├── index.sqlite        the catalog, and what is in the store
 //! ├── index.seal          what it hashed to when its last writer was done, see `index`
-//! ├── index.snapshot-N-H  a copy of it after sync N, to go back to
-//! ├── keys.json           the keys that the upstream published, where they are believed
+//! ├── index.snapshot-N-H  a copy of it after sync N, to restore from
+//! ├── keys.json           the keys that the upstream published, if they are trusted
 //! ├── lock                held while something is changed
 //! ├── rollouts.sqlite     the journal of rollouts, see `journal`
 //! ├── rollouts.lock       held while a rollout is carried out
@@ -28,7 +28,7 @@ use crate::{
     model::Timestamp,
 };
 
-/// Held by whoever carries a rollout out.
+/// Held by the process that carries out a rollout.
 const ROLLOUTS_LOCK: &str = "rollouts.lock";
 
 /// The longest file of kept keys that is read, in bytes: a longer one was not written here.
@@ -73,7 +73,7 @@ pub struct WriteLock {
 /// The cache folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum HomeError {
-    /// It cannot be made or looked at.
+    /// It cannot be made or examined.
     #[error("the cache `{}` cannot be used", path.display())]
     Unusable {
         /// The folder.
@@ -126,17 +126,17 @@ impl Home {
         &self.root
     }
 
-    /// Returns where the index lies.
+    /// Returns the path of the index.
     pub fn index_path(&self) -> PathBuf {
         self.root.join("index.sqlite")
     }
 
-    /// Returns where the store lies.
+    /// Returns the path of the store.
     pub fn store_path(&self) -> PathBuf {
         self.root.join("store")
     }
 
-    /// Returns where the journal of rollouts lies.
+    /// Returns the path of the journal of rollouts.
     pub fn journal_path(&self) -> PathBuf {
         self.root.join("rollouts.sqlite")
     }
@@ -217,7 +217,7 @@ impl Home {
         Ok(held)
     }
 
-    /// Makes the folder where it is missing, and takes the lock of whoever carries out a rollout; does not wait.
+    /// Creates the folder if it is missing, and takes the lock for carrying out a rollout; does not wait.
     pub fn lock_rollouts(&self, command: &str, now: Timestamp) -> Result<WriteLock, HomeError> {
         self.hold(ROLLOUTS_LOCK, command, now)
     }

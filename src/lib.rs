@@ -46,12 +46,12 @@
 //!
 //! **`install`: a workspace changes.** The packages are fetched as above. Every change goes through
 //! [`fleet::target::Executor`]: [`fleet::directory`] unpacks beside the plugin's folder, reads it back, and swaps the two by
-//! rename; [`fleet::grafana`] sends the request, and [`fleet::settle`] reads back what came of it: changed, failed, or
+//! rename; [`fleet::grafana`] sends the request, and [`fleet::settle`] reads back its outcome: changed, failed, or
 //! unknown, but never guessed.
 //!
 //! **`apply`: a fleet changes.** [`ops::plan`] reads every workspace and compares it with the lock: a plan is data.
 //! [`rollout::Engine`] decides what is next, from the entries of the journal and the time alone; [`ops::rollout`] writes
-//! down what it is about to do, does it, and writes down what came of it. Any process that reads the journal can go on.
+//! down what it is about to do, does it, and writes down its outcome. Any process that reads the journal can go on.
 //!
 //! **`serve`: a Grafana installs from here.** [`ops::serving`] reads `index` and `store` into facts; [`mirror`] decides what
 //! is listed and makes an immutable [`Generation`](mirror::Generation), which takes the place of the one before. [`server`]

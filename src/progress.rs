@@ -27,7 +27,7 @@ pub trait Reporter: Debug + Send + Sync {
     /// The piece of work is over.
     fn end(&self) {}
 
-    /// Something is to be told before the work goes on.
+    /// A note that is printed while the work continues.
     fn remark(&self, _text: &str) {}
 }
 

@@ -73,7 +73,7 @@ fn similarity(wanted: &str, word: &str, more: u32) -> f64 {
     if letters >= 3 && word.contains(wanted) {
         return if word.starts_with(wanted) { 0.95 } else { 0.85 };
     }
-    // The word itself, or its start if the word goes on: `grafna` for `grafanalabs`.
+    // The word itself, or its start if the word continues: `grafna` for `grafanalabs`.
     let start: String = word.chars().take(letters).collect();
     let allowed = more
         + match letters {

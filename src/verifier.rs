@@ -24,7 +24,7 @@ use crate::{
 pub struct Received {
     /// The open file; it is only read from here on.
     pub file: File,
-    /// Where it lies for now.
+    /// Where it is for now.
     pub path: PathBuf,
     /// The SHA-256 of its bytes.
     pub sha256: Sha256Digest,
@@ -86,7 +86,7 @@ impl Verified {
         &self.archive
     }
 
-    /// Returns whether only an MD5 stands behind it, which a forger can match.
+    /// Returns whether it has only an MD5, which a forger can match.
     pub fn is_weak(&self) -> bool {
         self.weak
     }

@@ -19,7 +19,7 @@ pub(super) struct Inflater {
     output: Vec<u8>,
 }
 
-/// What went wrong between an entry and its sink.
+/// The fault between an entry and its sink.
 #[derive(Debug)]
 pub(super) enum ExtractError {
     /// The entry does not match its header.

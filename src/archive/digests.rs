@@ -1,4 +1,4 @@
-//! The files of a plugin that is installed in a folder, as a signature speaks of them (protocol page 6.4).
+//! The files of a plugin that is installed in a folder, as a signature lists them (protocol page 6.4).
 //!
 //! *Invariant:* no link is followed below the folder, and everything in it is either hashed or listed as foreign.
 //! *Not for:* what the files should be.

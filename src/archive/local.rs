@@ -1,6 +1,6 @@
 //! The parts before and after the bytes of an entry: the local header and the data descriptor.
 //!
-//! *Invariant:* a reader that goes from front to back and never sees the central directory reads the same entries.
+//! *Invariant:* a reader that reads from front to back and never sees the central directory reads the same entries.
 //! *Not for:* the bytes between.
 
 use std::io::Read;

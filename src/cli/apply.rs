@@ -91,7 +91,7 @@ impl ApplyArgs {
         Ok(report)
     }
 
-    /// Shows the plan and asks, unless it was said before that it is to be carried out.
+    /// Shows the plan and asks, unless `--yes` was given.
     async fn confirm(&self, session: &Session, plan: &Plan) -> Result<(), Failure> {
         if self.yes {
             return Ok(());

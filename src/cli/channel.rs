@@ -28,7 +28,7 @@ pub(super) struct ChannelArgs {
 enum ChannelCommand {
     /// List the channels
     List,
-    /// Give a channel the versions of another; makes it if there is none
+    /// Give a channel the versions of another; creates it if it is missing
     Promote {
         /// The channel that has them: `edge`, or another
         from: String,
@@ -72,7 +72,7 @@ impl ChannelArgs {
             ChannelCommand::Diff { first, second } => diff(&serving, first, second).await?,
             ChannelCommand::Rollback { name } => {
                 notes.push(
-                    "servers 11.3 and 11.4 go back to the version that is now the newest, at their next start"
+                    "servers 11.3 and 11.4 downgrade to the version that is now the newest, at their next start"
                         .to_owned(),
                 );
                 rollback(&serving, name).await?

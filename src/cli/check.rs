@@ -61,7 +61,7 @@ impl CheckArgs {
 }
 
 impl CheckArgs {
-    /// Asks AWS for the versions it offers for its own workspaces; what it does not offer is a remark, never a failure.
+    /// Asks AWS for the versions it offers for its own workspaces; what it does not offer is a note, never a failure.
     async fn offers(&self, session: &Session, outcome: &mut CheckOutcome) -> Result<Vec<OfferedVersions>, Failure> {
         if self.workspace_file.is_some() {
             return Ok(Vec::new());

@@ -21,7 +21,7 @@ impl<E: Diagnose> From<E> for Failure {
 }
 
 impl Failure {
-    /// Returns a failure of someone who asked for something that cannot be meant.
+    /// Returns a usage error.
     pub(super) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { kind: Kind::Usage, message: message.into(), hint: Some(hint.into()) }
     }

@@ -41,7 +41,7 @@ const TOPICS: [Topic; 13] = topics! {
     "commands": "every command, with its arguments and examples",
     "manifest": "every key of `plugport.toml`",
     "selectors": "how `--on`, `on` and `waves` select workspaces",
-    "sources": "where a catalog comes from, and folders as a source",
+    "sources": "the sources of a catalog, folders among them",
     "cache": "the index, the store and the journal: what is where, and how it is repaired",
     "trust": "digests, signatures, alerts, tokens",
     "rollouts": "from the lock to the last wave, and how to roll back",

@@ -45,7 +45,7 @@ pub(super) struct InstallArgs {
     concurrency: NonZeroUsize,
 }
 
-/// What is said where one command changed several workspaces.
+/// The hint after one command changed several workspaces.
 const DECLARATIVE: &str =
     "hint: for many workspaces, `plugport plan` and `plugport apply` change wave after wave, with gates and a rollback";
 

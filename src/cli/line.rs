@@ -32,7 +32,7 @@ pub(super) fn shorten(text: &str, width: usize) -> String {
     line.chars().take_while(fits).chain(['…']).collect()
 }
 
-/// Wraps the lines that are wider than the terminal; what goes on stands below where the line began.
+/// Wraps the lines that are wider than the terminal; the rest is indented like the start of the line.
 pub(super) fn wrap_lines(text: &str, width: usize) -> String {
     let line = |line: &str| {
         let (words, end) = line.strip_suffix('\n').map_or((line, ""), |words| (words, "\n"));

@@ -86,7 +86,7 @@ impl ListArgs {
 }
 
 impl ListArgs {
-    /// Leaves the named plugins alone in what was read; returns a note for each that is nowhere. One that nobody knows is an
+    /// Leaves the named plugins alone in what was read; returns a note for each that is nowhere. One that is unknown is an
     /// error.
     async fn choose(&self, index: &IndexHandle, read: &mut [TargetListing]) -> Result<Vec<String>, Failure> {
         let mut notes = Vec::new();

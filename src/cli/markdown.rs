@@ -74,7 +74,7 @@ pub(super) fn wrap(text: &str, width: usize, first: &str, rest: &str) -> String 
 fn blocks(page: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut lines = page.lines().peekable();
-    // Whether the last block goes on with the next line of text.
+    // Whether the last block continues in the next line of text.
     let mut is_open = false;
     while let Some(line) = lines.next() {
         let trimmed = line.trim();
@@ -234,7 +234,7 @@ fn bold(text: &str) -> String {
     if text.is_empty() { String::new() } else { format!("{BOLD}{text}{PLAIN}") }
 }
 
-/// Returns the words of a text; what stands between backticks is one word.
+/// Returns the words of a text; the text between backticks is one word.
 fn words(text: &str) -> Vec<String> {
     let mut words = vec![String::new()];
     let mut in_code = false;

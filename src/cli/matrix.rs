@@ -1,6 +1,6 @@
 //! `plugport list --matrix`: a row for each plugin, a column for each workspace.
 //!
-//! *Invariant:* every version of every workspace is shown: what has no room in one table is in another below it.
+//! *Invariant:* every version of every workspace is shown: what does not fit into one table is in another below it.
 //! *Not for:* reading workspaces.
 
 use std::{collections::BTreeMap, fmt::Write as _};
@@ -40,7 +40,7 @@ impl Column {
 }
 
 /// Returns the matrix of what could be read. For people, workspaces that are alike share a column, and as many columns
-/// stand side by side as a terminal of `width` has room for.
+/// fit side by side into a terminal of `width`.
 pub(super) fn matrix(read: &[TargetListing], shape: Shape, width: Option<usize>) -> Text {
     let columns = columns(read, shape == Shape::Fit);
     let plugins: Vec<_> = {
@@ -74,7 +74,7 @@ fn columns(read: &[TargetListing], are_alike_joined: bool) -> Vec<Column> {
     columns
 }
 
-/// Splits the columns into those that have room beside the plugins, at least one each time.
+/// Splits the columns into those that fit beside the plugins, at least one each time.
 fn blocks(columns: &[Column], room: Option<usize>) -> Vec<&[Column]> {
     let (mut blocks, mut start, mut used) = (Vec::new(), 0, 0);
     for (at, column) in columns.iter().enumerate() {

@@ -110,7 +110,7 @@ pub(super) fn text(plan: &Plan, verbose: bool) -> Text {
     Text::join(parts)
 }
 
-/// Returns the commands that are run here as gates: whoever applies the plan runs them.
+/// Returns the commands that are run here as gates: `apply` runs them.
 fn commands(commands: &[Vec<String>]) -> String {
     commands.iter().map(|words| ui::clean(&format!("gate command: `{}`\n", words.join(" ")))).collect()
 }

@@ -1,6 +1,6 @@
 //! Rollouts in words: while they go on, when they are over, and from their journal.
 //!
-//! *Invariant:* what is said while a rollout goes on and what is said of it later are the same sentences.
+//! *Invariant:* the sentences printed during a rollout and those printed about it later are the same.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,7 +29,7 @@ use crate::{
 /// How many results are shown.
 const SHOWN: usize = 400;
 
-/// Tells of a rollout while it goes on.
+/// Reports a rollout while it runs.
 #[derive(Debug)]
 pub(super) struct RolloutPrinter {
     ui: Ui,
@@ -59,14 +59,14 @@ impl Observer for RolloutPrinter {
     }
 }
 
-/// What was told of a rollout so far: a gate that is looked at again and again is told of when it says something else.
+/// What was reported of a rollout so far: a gate that is checked repeatedly is reported when its result changes.
 #[derive(Debug, Default)]
 pub(super) struct Narration {
     ill: BTreeMap<WorkspaceName, Vec<String>>,
 }
 
 impl Narration {
-    /// Returns the next entry of a journal as a sentence; nothing where there is nothing new to be told.
+    /// Returns the next entry of a journal as a sentence; `None` if it has nothing new.
     pub(super) fn sentence(&mut self, plan: &Plan, record: &Record) -> Option<String> {
         if let Record::Ended { workspace, task, result } = record {
             let ill = match result {
@@ -85,7 +85,7 @@ impl Narration {
     }
 }
 
-/// Returns an entry of a journal as a sentence; nothing where there is nothing to be told.
+/// Returns an entry of a journal as a sentence; `None` if it has nothing to report.
 fn sentence(plan: &Plan, record: &Record) -> Option<String> {
     Some(match record {
         Record::Started { by } => format!("begun by {by}"),
@@ -189,7 +189,7 @@ pub(super) fn ending_word(ending: Option<Ending>) -> String {
 
 /// Returns how to go on with an unfinished rollout.
 pub(super) fn next_steps(id: &RolloutId) -> String {
-    format!("`plugport rollout resume {id}` goes on, `plugport rollout undo {id}` takes everything back")
+    format!("`plugport rollout resume {id}` continues, `plugport rollout undo {id}` rolls everything back")
 }
 
 /// Returns whether something may be left to take back.
@@ -276,7 +276,7 @@ pub(super) fn row(result: &StepResult) -> Vec<String> {
     ]
 }
 
-/// Returns how many results came to what.
+/// Returns how many results there are of each outcome.
 pub(super) fn counts(summary: OutcomeCounts, planned: usize) -> String {
     let parts = [
         (summary.changed, "changed"),

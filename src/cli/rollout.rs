@@ -168,7 +168,7 @@ async fn go_on(
     Ok(report)
 }
 
-/// Reads the rollout that is meant, which needs the cache and nothing else.
+/// Reads the rollout that was named, which needs only the cache.
 async fn history(session: &Session, which: &Which) -> Result<RolloutHistory, Failure> {
     let (home, id) = (session.home()?.clone(), which.id.clone());
     Ok(run_blocking(move || rollout::find(&home, id.as_deref())).await?)
@@ -278,7 +278,7 @@ fn next(history: &RolloutHistory) -> Vec<String> {
         (_, None) => {
             let paused = history.engine.paused().map(|reason| format!("it is paused: {reason}"));
             let ways = format!(
-                "`plugport rollout resume {id}` goes on, `plugport rollout undo {id}` takes everything back, \
+                "`plugport rollout resume {id}` continues, `plugport rollout undo {id}` rolls everything back, \
                  `plugport rollout abort {id}` leaves everything as it is"
             );
             paused.into_iter().chain([ways]).collect()

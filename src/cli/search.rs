@@ -75,7 +75,7 @@ impl SearchArgs {
 }
 
 impl SearchArgs {
-    /// Returns what was looked for, in words.
+    /// Returns what was searched, in words.
     fn describe(&self, words: &str) -> String {
         let filters = [
             ("type", self.plugin_type.as_ref()),

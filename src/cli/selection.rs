@@ -31,7 +31,7 @@ impl TargetSelection {
     pub(super) async fn named(&self, session: &Session) -> Result<Vec<Target>, Failure> {
         if self.is_empty() {
             let hint = "`--on NAME` means a workspace of plugport.toml, `--on all` every one, `--dir FOLDER` a folder";
-            return Err(Failure::usage("it is not said where: `--on` or `--dir` is missing", hint));
+            return Err(Failure::usage("no workspace is named: `--on` or `--dir` is missing", hint));
         }
         self.or_all(session).await
     }

@@ -29,7 +29,7 @@ enum Fit {
     Whole,
     /// It is cut, down to this many columns of the terminal.
     Cut(usize),
-    /// It goes below its row first, and is wrapped there.
+    /// It is moved below its row first, and is wrapped there.
     Below,
 }
 
@@ -87,7 +87,7 @@ const STATES: &[(&str, u8)] = &[
 /// How tables are printed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Shape {
-    /// As wide as the terminal, or as it needs where there is none.
+    /// As wide as the terminal, or as it needs if there is none.
     #[default]
     Fit,
     /// As wide as it needs.
@@ -351,7 +351,7 @@ impl Layout {
         format!("{}\n", line.trim_end())
     }
 
-    /// Returns what stands below a row: the cells that have no room in it, each after its title.
+    /// Returns the lines below a row: the cells that do not fit into it, each after its title.
     fn below(&self, titles: &[String], row: &[String]) -> String {
         let Some(terminal) = self.terminal else { return String::new() };
         let room = terminal - INDENT.len();

@@ -50,9 +50,9 @@ pub(super) struct Report {
     pub(super) document: Value,
     /// The same for people.
     pub(super) text: Text,
-    /// Remarks for people, on stderr, before the text; whoever wants quiet does without.
+    /// Notes for people, on stderr, before the text; not printed with `--quiet`.
     pub(super) notes: Vec<String>,
-    /// What went wrong, one by one, on stderr, after the text; each begins with a label like `failed:` or `hint:`.
+    /// The fault, one by one, on stderr, after the text; each begins with a label like `failed:` or `hint:`.
     pub(super) problems: Vec<String>,
     /// What the exit code says, where the command did not simply succeed.
     pub(super) kind: Option<crate::diagnostic::Kind>,
@@ -127,7 +127,7 @@ impl Ui {
         }
     }
 
-    /// Prints a remark, unless it was asked for quiet.
+    /// Prints a note, except with `--quiet`.
     pub(super) fn note(self, text: &str) {
         if !self.quiet {
             self.complain(&clean(text));
@@ -144,14 +144,14 @@ impl Ui {
         self.print_note(&clean(line));
     }
 
-    /// Prints what goes on right now on stderr, unless it was asked for quiet.
+    /// Prints what is being done on stderr, except with `--quiet`.
     pub(super) fn progress(self, text: &str) {
         self.note(text);
     }
 
     /// Prints an object of a stream.
     pub(super) fn line(self, object: &Value) {
-        // Whoever stopped reading does not want to be told.
+        // A reader that closed the pipe does not want an error.
         drop(self.print(&format!("{object}\n")));
     }
 
@@ -219,7 +219,7 @@ pub(super) fn print_overview(text: &str) {
     ui.show(&text.into());
 }
 
-/// Prints the document of arguments that cannot be understood, for programs that asked for JSON.
+/// Prints the document of invalid arguments, for programs that asked for JSON.
 pub(super) fn print_usage_error(message: &str) -> io::Result<()> {
     let failure = Failure::usage(message.trim_end(), "`plugport help` lists what there is");
     let ui = Ui { format: Format::Json, shape: Shape::Fit, quiet: true, progress: false, color: ColorChoice::Never };
@@ -310,7 +310,7 @@ pub(super) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
 
-/// Draws nothing, and prints remarks.
+/// Draws nothing, and prints notes.
 #[derive(Debug)]
 struct Remarks(Ui);
 
@@ -402,7 +402,7 @@ impl Events {
         }
         state.printed = Some(Instant::now());
         let fields = serde_json::json!({ "what": state.what, "done": state.done, "total": state.total });
-        // Whoever stopped reading does not want to be told.
+        // A reader that closed the pipe does not want an error.
         drop(self.ui.print(&event(name, fields)));
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     signature::Status,
 };
 
-/// So many signatures are told one by one.
+/// How many signatures are listed one by one.
 const FEW: usize = 3;
 
 /// Check the store, a zip, or installed plugins again
@@ -52,9 +52,7 @@ impl VerifyArgs {
         notes.extend(hints(&outcome));
         notes.extend(signatures(&outcome.signatures));
         let weak = outcome.weak.iter();
-        notes.extend(
-            weak.map(|object| format!("weak: {object}: only an MD5 stands behind it, which a forger can match")),
-        );
+        notes.extend(weak.map(|object| format!("weak: {object}: it has only an MD5, which a forger can match")));
         Ok(Report {
             document: to_document(&outcome),
             text: text(&outcome).into(),

@@ -33,7 +33,7 @@ impl VersionsArgs {
         };
         let (stored, mut releases, open) = session.index()?.read(read).await?;
         let alerts: Vec<_> = open.into_iter().map(|alert| Alert::from(alert.change)).collect();
-        // With a plugin its versions are gone, though nobody said so of each.
+        // With a plugin its versions are gone, though the catalog does not list each.
         for release in &mut releases {
             release.withdrawn_at = release.withdrawn_at.or(stored.withdrawn_at);
         }

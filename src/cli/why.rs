@@ -106,7 +106,7 @@ impl Scope {
         Ok((there.map(|(target, state)| self.view(manifest, target, state)).collect(), read))
     }
 
-    /// Returns what stands for a workspace where there is none: a machine like this one with the Grafana that was named.
+    /// Returns what is used if there is no workspace: a machine like this one with the Grafana that was named.
     fn nowhere(&self) -> WorkspaceView {
         let name = self.grafana.as_ref().map_or_else(|| "catalog".to_owned(), |grafana| format!("Grafana {grafana}"));
         let platform = self.grafana.as_ref().map(|_| Platform::host());

@@ -51,7 +51,7 @@ pub(crate) enum Host {
     Amazon,
     /// A stack of Grafana Cloud, by its slug: Grafana Cloud installs plugins, but its settings cannot be reached.
     Cloud(String),
-    /// Anybody else: settings and files belong to whoever exports.
+    /// Anything else: settings and files belong to the user who exports.
     Own,
 }
 

@@ -1,4 +1,4 @@
-//! The fleet: the workspaces of the manifest, how they are read and changed, and what came of a change.
+//! The fleet: the workspaces of the manifest, how they are read and changed, and the outcome of a change.
 //!
 //! *Invariant:* a secret is a reference until the moment it is sent, and a change counts as done only when the workspace
 //! was read back and shows it.

@@ -1,4 +1,4 @@
-//! Alerts that nobody accepted yet, and their acceptance.
+//! Alerts that are not accepted yet, and their acceptance.
 //!
 //! *Invariant:* an alert is open from the sync that saw it until it is accepted by name; that the upstream goes back to what
 //! it said before closes nothing, since somebody tampered. What is accepted is what was offered last.
@@ -112,7 +112,7 @@ fn still_open(changes: Vec<RecordedChange>) -> HashMap<PluginId, Vec<OpenAlert>>
         } else if change.alert && change.kind.stops() {
             let earlier = alerts.iter_mut().find(|alert| is_there(alert) && change.kind.supersedes(alert.change.kind));
             match earlier {
-                // What was believed is what was before the first of them.
+                // The trusted value is the one before the first of them.
                 Some(alert) => alert.change = CatalogChange { before: alert.change.before.take(), ..change },
                 None => alerts.push(OpenAlert { change, sync, since: at }),
             }

@@ -32,7 +32,7 @@ pub struct Blob {
     pub plugin_json: String,
     /// Whether the catalog had no better digest than MD5 to check it by.
     pub weak: bool,
-    /// When it came into the store.
+    /// When it was stored.
     pub added_at: Timestamp,
 }
 

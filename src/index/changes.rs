@@ -112,7 +112,7 @@ pub struct CatalogChange {
     pub before: Option<String>,
     /// What is offered now.
     pub after: Option<String>,
-    /// Whether someone must look at it before it is believed.
+    /// Whether a person must check it before it is trusted.
     pub alert: bool,
 }
 
@@ -149,7 +149,7 @@ pub struct SyncRecord {
     pub started_at: Timestamp,
     /// When it was done.
     pub finished_at: Timestamp,
-    /// What the caller said of it.
+    /// The caller's summary.
     pub summary: Value,
 }
 

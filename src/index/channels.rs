@@ -49,7 +49,7 @@ impl Index {
         self.session().rows("reading the channels", sql, [], channel_of)
     }
 
-    /// Returns what a channel is and was, newest first; nothing if there is none.
+    /// Returns what a channel is and was, newest first; empty if there is none.
     pub fn channel_history(&self, name: &str) -> Result<Vec<StoredChannel>, IndexError> {
         let sql = "SELECT name, at, origin, content FROM channel WHERE name = ?1 ORDER BY id DESC";
         self.session().rows("reading a channel", sql, [name], channel_of)

@@ -22,7 +22,7 @@ pub enum IndexError {
     /// There is no index yet.
     #[error("there is no index at `{}`", path.display().to_string().escape_debug())]
     Missing {
-        /// Where it was looked for.
+        /// Where it was searched.
         path: PathBuf,
     },
     /// There is an index, and nothing has brought a catalog into it.
@@ -52,7 +52,7 @@ pub enum IndexError {
     /// There is no index, though there was one: a copy of it is still there.
     #[error("the index at `{}` is gone, and a copy of it is there", path.display().to_string().escape_debug())]
     Lost {
-        /// Where it was looked for.
+        /// Where it was searched.
         path: PathBuf,
     },
     /// The seal or the copy of the index cannot be read or written; the index itself is not touched by that.
@@ -74,8 +74,8 @@ pub enum IndexError {
     /// Another process wrote to the index for longer than the waiting time.
     #[error("another process is writing to the index")]
     Busy,
-    /// There is no room for the index on the disk.
-    #[error("the disk is full: there is no room for the index")]
+    /// The disk is full.
+    #[error("the disk is full: the index cannot be written")]
     Full,
     /// The disk failed.
     #[error("{doing} failed, and with it the index at `{}`", path.display().to_string().escape_debug())]

@@ -54,7 +54,7 @@ struct Reader {
 /// Device and number of a file: an index that was restored is another file under the same name.
 type FileId = Option<(u64, u64)>;
 
-/// What came of a repair, see [`IndexHandle::restore`].
+/// The outcome of a repair, see [`IndexHandle::restore`].
 #[derive(Debug)]
 pub struct RestoredIndex {
     /// Where the damaged file is now, if there was one.

@@ -29,7 +29,7 @@ pub struct ListedPlugin {
     pub withdrawn: bool,
 }
 
-/// What the catalog says of how a plugin goes with others.
+/// The catalog's relations between plugins.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
 pub struct Relations {
     /// Whether Grafana brings it.
@@ -62,7 +62,7 @@ impl Index {
         })
     }
 
-    /// Returns how a plugin goes with others; what it needs is told of its newest version alone.
+    /// Returns the relations of a plugin; its dependencies are those of its newest version alone.
     pub fn relations(&self, plugin: &ListedPlugin) -> Result<Option<Relations>, IndexError> {
         let sql = "SELECT record FROM plugin_document WHERE plugin = ?1";
         self.session().row("reading a plugin", sql, [plugin.number], |row| json(row, 0))

@@ -81,7 +81,7 @@ pub struct ReadTransaction<'a> {
 }
 
 impl Index {
-    /// Opens the index for reading and writing; creates it where there is none and brings an older one up to date.
+    /// Opens the index for reading and writing; creates it if there is none and migrates an older one.
     ///
     /// The folder must exist. An index of a newer program is refused and not touched.
     pub fn open(path: &Path) -> Result<Self, IndexError> {
@@ -115,7 +115,7 @@ impl Index {
         Ok(Self { connection, path: path.to_owned(), writes: true, is_immutable: false, ledger })
     }
 
-    /// Opens the index for reading: where there is none, [`IndexError::Missing`].
+    /// Opens the index for reading: if there is none, [`IndexError::Missing`].
     ///
     /// Works on a read-only file system too. An index of an older program is brought up to date first, which needs a
     /// folder that can be written.
@@ -126,7 +126,7 @@ impl Index {
     /// Opens the index for reading as [`Index::open_existing`] does, having read all of it: for those who decide what to
     /// install or to fetch.
     ///
-    /// It is compared with its seal ([`Index::prove`]); where there is none, its pages are checked ([`Index::check`]).
+    /// It is compared with its seal ([`Index::prove`]); if there is none, its pages are checked ([`Index::check`]).
     pub fn open_proven(path: &Path) -> Result<Self, IndexError> {
         let index = Self::open_existing(path)?;
         if index.prove()? != SealState::Sealed {

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* every pin and every package of the store has an entry that says when, where from and by whom it was first
 //! seen. An entry is never changed or removed: triggers refuse it, and the chain of hashes shows it where somebody went
-//! around them. An entry and what it speaks of are written in one transaction.
+//! around them. An entry and what it describes are written in one transaction.
 //! *Not for:* keeping out somebody who may write the file and makes the whole chain anew. Only a head that was written
 //! down elsewhere shows that.
 //!
@@ -73,7 +73,7 @@ const HASHED: usize = 12;
 /// What an entry tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ProvenanceEvent {
-    /// A catalog told the digest; the signer is who signed according to it.
+    /// A catalog gave the digest; the signer is who signed according to it.
     Listed,
     /// The package came into the store; the signer is who signed according to its own manifest.
     Stored,
@@ -103,7 +103,7 @@ pub struct Provenance {
     pub plugin: PluginId,
     /// The version; nothing where an alert on the whole plugin was accepted.
     pub version: Option<PluginVersion>,
-    /// The platform, where one package is meant.
+    /// The platform, for an entry on one package.
     pub platform: Option<Platform>,
     /// The digests of the package, and its length in bytes, as far as they were known.
     pub package: Package,
@@ -113,9 +113,9 @@ pub struct Provenance {
     pub source: Option<String>,
     /// When.
     pub at: Timestamp,
-    /// What an alert that was accepted said of before.
+    /// The earlier value of an alert that was accepted.
     pub before: Option<String>,
-    /// What an alert that was accepted said was offered.
+    /// The offered value of an alert that was accepted.
     pub after: Option<String>,
     /// The hash that the next entry builds on.
     pub hash: Sha256Digest,
@@ -163,7 +163,7 @@ pub(super) struct LogEnd {
 }
 
 impl LogEnd {
-    /// Returns the end as it is in the file; whoever appends to it must hold the lock for writing by then.
+    /// Returns the end as it is in the file; the lock for writing must be held before anything is appended to it.
     pub(super) fn load(connection: &Connection) -> rusqlite::Result<Self> {
         let (number, hash) = last(connection)?.unwrap_or_default();
         Ok(Self { number, hash, bytes: Vec::with_capacity(512) })

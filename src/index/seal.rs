@@ -1,7 +1,7 @@
 //! The seal: what the index hashed to when its last writer was done, in a small file beside it.
 //!
 //! SQLite notices pages that do not fit together; a byte that flipped within a text fits as well as the right one. The
-//! seal notices every one, because it speaks of every byte of every page: also of free pages and of the header.
+//! seal notices every one, because it covers every byte of every page: also of free pages and of the header.
 //!
 //! ```text
 //! index.seal     plugport-index-seal 1 LENGTH SHA256 CHECK
@@ -15,7 +15,7 @@
 //! seal, which says nothing bad of the file: the next writer checks all pages before it seals again.
 //! *Not for:* forgery. Who may write the index may write the seal.
 //!
-//! The bytes come through SQLite (`sqlite3_serialize`): they are one state, whoever writes, what is still in the
+//! The bytes come through SQLite (`sqlite3_serialize`): they are one state, also while others write, what is still in the
 //! write-ahead log included; and opening the file beside SQLite would, on closing, take its locks away (SQLite: "How To
 //! Corrupt An SQLite Database File", 2.2).
 
@@ -42,7 +42,7 @@ const PATIENCE: std::time::Duration = std::time::Duration::from_millis(500);
 /// How often a file is read again that somebody wrote in the meantime.
 const TRIES: usize = 5;
 
-/// How an index stands that is not damaged as far as can be told.
+/// The state of an index in which no damage was found.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum SealState {
     /// Every byte is as its last writer left it.
@@ -120,7 +120,7 @@ impl Ledger {
     }
 
     /// Notes that what was let go was not committed after all. A rollback of something else, after a commit that was,
-    /// cannot be told from it, and costs no more than a check of all pages.
+    /// cannot be distinguished from it, and costs no more than a check of all pages.
     fn rolled_back(&self) {
         let mut entries = self.entries();
         if entries.commits == Commits::UnderWay {

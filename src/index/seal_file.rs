@@ -21,7 +21,7 @@ pub(super) struct Seal {
     pub(super) sha256: Sha256Digest,
 }
 
-/// What lies in the place of the seal.
+/// The file at the path of the seal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum SealFile {
     None,
@@ -70,7 +70,7 @@ impl SealFile {
     }
 }
 
-/// Returns where the seal of an index lies.
+/// Returns the path of the seal of an index.
 pub(super) fn seal_path(path: &Path) -> PathBuf {
     path.with_extension("seal")
 }

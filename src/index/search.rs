@@ -41,7 +41,7 @@ pub enum Sort {
     Updated,
 }
 
-/// What is looked for.
+/// What is searched.
 #[derive(Clone, Debug, Default)]
 pub struct SearchQuery {
     /// Any text; an empty one finds everything. The first 1 KiB and 16 words of it count.

@@ -1,4 +1,4 @@
-//! Copies of a sealed index, to go back to: the pins and the history are in no other place.
+//! Copies of a sealed index, to restore from: the pins and the history are stored nowhere else.
 //!
 //! ```text
 //! index.snapshot-SYNC-SHA256     the index after the sync of this number; the digest is that of the copy
@@ -7,7 +7,7 @@
 //!
 //! *Invariant:* a copy is used only where its bytes hash to its name. There is one, the newest; the one before goes only
 //! when the next is on the disk.
-//! *Not for:* deciding when to go back, which is the caller's, who holds the lock of the cache.
+//! *Not for:* deciding when to restore one, which is up to the caller, who holds the lock of the cache.
 
 use std::{
     ffi::OsString,
@@ -35,7 +35,7 @@ struct Copy {
     sha256: Sha256Digest,
 }
 
-/// Keeps a copy where a sync came since the last one; then the last one goes.
+/// Keeps a copy if there was a sync since the last one; then the last one is removed.
 pub(super) fn keep(path: &Path, sync: i64, seal: Seal, image: &[u8]) -> io::Result<()> {
     let before = copies(path)?;
     if sync != 0 && before.iter().all(|copy| copy.sync < sync) {
@@ -63,7 +63,7 @@ pub(super) fn thin_out(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns whether there is a copy to go back to, by its name.
+/// Returns whether there is a copy to restore from, by its name.
 pub(super) fn exists(path: &Path) -> bool {
     copies(path).is_ok_and(|copies| !copies.is_empty())
 }
@@ -95,7 +95,7 @@ impl Index {
     pub fn set_aside(path: &Path, now: Timestamp) -> io::Result<Option<PathBuf>> {
         seal_file::remove(path)?;
         let aside = path.with_extension(format!("damaged-{}", now.as_milliseconds()));
-        // The log goes first: it must never be taken for that of the file that comes next.
+        // The log is removed first: it must never be used with the file that is put here next.
         rename(&beside(path, "-wal"), &beside(&aside, "-wal"))?;
         rename(&beside(path, "-shm"), &beside(&aside, "-shm"))?;
         let moved = rename(path, &aside)?;

@@ -41,8 +41,8 @@ pub(crate) enum JournalError {
         /// What SQLite met.
         source: rusqlite::Error,
     },
-    /// There is no room for it on the disk.
-    #[error("the disk is full: there is no room for the journal")]
+    /// The disk is full.
+    #[error("the disk is full: the journal cannot be written")]
     Full,
     /// Another process wrote for longer than the waiting time.
     #[error("another process is writing to the journal")]
@@ -73,7 +73,7 @@ pub(crate) enum JournalError {
     /// The lock that was to be taken is not the one that is held.
     #[error("no lock `{}` is held", .0.escape_debug())]
     NoSuchLock(String),
-    /// There is a rollout that did not come to its end.
+    /// There is a rollout that could not be fetched to its end.
     #[error("rollout {0} is unfinished")]
     Unfinished(RolloutId),
     /// There is no such rollout.
@@ -136,7 +136,7 @@ impl JournalError {
 diagnose!(JournalError {
     Newer => Kind::Storage, "use the newer program, or another cache folder with `--cache`";
     Damaged => Kind::Storage,
-        "move the file out of the way to begin anew; what it told of earlier rollouts, and how to roll them back, is lost \
+        "move the file out of the way to begin anew; its history of earlier rollouts, and the way to roll them back, is lost \
          with it";
     NotWritable => Kind::Storage, "check the permissions of the cache folder, or name another one with `--cache`";
     Full => Kind::Storage, "free some space; then `plugport rollout resume` continues";
@@ -145,10 +145,10 @@ diagnose!(JournalError {
         "wait until it is done; or, when that process is gone for certain, take its place with `--take-lock {}`",
         holder.lock
     );
-    Taken => Kind::Locked, "`plugport rollout list` tells who goes on with it";
-    NoSuchLock => Kind::Usage, "leave `--take-lock` out: who holds the lock is told where somebody does";
+    Taken => Kind::Locked, "`plugport rollout list` shows who holds it";
+    NoSuchLock => Kind::Usage, "leave `--take-lock` out: the holder of the lock is shown if there is one";
     Unfinished(id) => Kind::Failed, format!(
-        "`plugport rollout resume {id}` goes on with it, `plugport rollout undo {id}` rolls it back, \
+        "`plugport rollout resume {id}` continues it, `plugport rollout undo {id}` rolls it back, \
          `plugport rollout abort {id}` leaves everything as it is"
     );
     NoSuchRollout | Ambiguous => Kind::Usage, "`plugport rollout list` lists them";

@@ -1,7 +1,7 @@
 //! The journal of rollouts: plans that are being applied, entry by entry, in a SQLite file of their own.
 //!
 //! *Invariant:* what was appended is on the disk before the call returns, and stays as it was written: each entry carries
-//! the digest of all before it, and whatever does not fit is an error, never a panic and never believed. Only the holder of
+//! the digest of all before it, and whatever does not fit is an error, never a panic and never trusted. Only the holder of
 //! the lock writes.
 //! *Not for:* deciding what is written, or secrets: entries have none. All calls block.
 
@@ -76,12 +76,12 @@ struct Tail {
 }
 
 impl Journal {
-    /// Opens the journal for writing; makes it where there is none. The folder must exist.
+    /// Opens the journal for writing; creates it if there is none. The folder must exist.
     pub(crate) fn open(path: &Path) -> Result<Self, JournalError> {
         Ok(Self { connection: schema::open(path)?, path: path.to_owned(), stop: None })
     }
 
-    /// Opens the journal for reading; nothing where there is none.
+    /// Opens the journal for reading; `None` if there is none.
     pub(crate) fn open_existing(path: &Path) -> Result<Option<Self>, JournalError> {
         let connection = schema::open_existing(path)?;
         Ok(connection.map(|connection| Self { connection, path: path.to_owned(), stop: None }))

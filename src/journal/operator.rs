@@ -1,4 +1,4 @@
-//! Who carries out a rollout: one operator at a time, by a lock whose number fences off whoever held it before.
+//! Who carries out a rollout: one operator at a time, by a lock whose number fences off the previous holder.
 //!
 //! *Invariant:* every entry is written under the number of the lock, checked in the same transaction: a process whose lock
 //! was taken writes nothing more.

@@ -74,14 +74,14 @@ pub(super) fn open(path: &Path) -> Result<Connection, JournalError> {
     Ok(connection)
 }
 
-/// Makes the file where there is none, for its owner alone: dashboards and settings are nobody else's. SQLite gives its log
-/// the same mode. What goes wrong here goes wrong again when the file is opened, and is told then.
+/// Creates the file if there is none, readable by its owner alone: it has dashboards and settings. SQLite gives its log
+/// the same mode. What fails here fails again when the file is opened, and is reported then.
 fn make_private(path: &Path) {
     use std::os::unix::fs::OpenOptionsExt as _;
     drop(fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path));
 }
 
-/// Opens the file for reading; nothing where there is none. Works on a read-only file system too.
+/// Opens the file for reading; `None` if there is none. Works on a read-only file system too.
 pub(super) fn open_existing(path: &Path) -> Result<Option<Connection>, JournalError> {
     if sqlite::is_missing(path) {
         return Ok(None);

@@ -86,7 +86,7 @@ pub(crate) struct StoredFacts {
     pub signature: SignatureState,
     /// Its plugin.json.
     pub plugin_json: Arc<str>,
-    /// When it came into the store.
+    /// When it was stored.
     pub added_at: Timestamp,
 }
 

@@ -274,7 +274,7 @@ fn stand(
     Ok(packages)
 }
 
-/// Returns the packages that may be served, and what the policy said of one that may not.
+/// Returns the packages that may be served, and the policy's verdict on one that may not.
 fn packages(id: &PluginId, facts: &ReleaseFacts, is_signed: bool, policy: &Policy) -> (Packages, Option<Refused>) {
     let (mut packages, mut refusal) = (BTreeMap::new(), None);
     for (platform, stored) in &facts.stored {

@@ -52,7 +52,7 @@ impl Change {
     }
 }
 
-/// What came of a change, as results report it.
+/// The outcome of a change, as results report it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ChangeOutcome {

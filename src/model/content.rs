@@ -23,7 +23,7 @@ pub struct FolderInfo {
     pub uid: String,
     /// The name for people.
     pub title: String,
-    /// The folder that it lies in; nothing at the top.
+    /// Its folder; `None` at the top.
     pub parent_uid: Option<String>,
     /// Who made it, if the server says so.
     pub owner: Option<String>,
@@ -32,11 +32,11 @@ pub struct FolderInfo {
 /// A dashboard, without its document.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct DashboardInfo {
-    /// The unique id; very old servers have none, and the slug stands in.
+    /// The unique id; very old servers have none, and the slug is used instead.
     pub uid: String,
     /// The name for people.
     pub title: String,
-    /// The folder that it lies in; nothing at the top.
+    /// Its folder; `None` at the top.
     pub folder_uid: Option<String>,
     /// The name of that folder.
     pub folder_title: Option<String>,
@@ -74,7 +74,7 @@ pub struct LibraryPanelInfo {
     pub uid: String,
     /// The name for people.
     pub name: String,
-    /// The folder that it lies in; nothing at the top.
+    /// Its folder; `None` at the top.
     pub folder_uid: Option<String>,
     /// The panel's JSON.
     pub model: Value,
@@ -87,7 +87,7 @@ pub struct AlertRuleInfo {
     pub uid: String,
     /// The name for people.
     pub title: String,
-    /// The folder that it lies in.
+    /// Its folder.
     pub folder_uid: Option<String>,
     /// The group that it is evaluated with.
     pub group: Option<String>,

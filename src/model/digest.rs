@@ -116,7 +116,7 @@ impl Digests {
         if self.sha256.is_some() { Some(Algorithm::Sha256) } else { self.md5.map(|_| Algorithm::Md5) }
     }
 
-    /// Returns whether both speak of a common digest and disagree on it.
+    /// Returns whether both have a digest of the same kind and the two differ.
     pub fn contradicts(&self, other: &Self) -> bool {
         fn differ<T: PartialEq>(left: Option<T>, right: Option<T>) -> bool {
             matches!((left, right), (Some(left), Some(right)) if left != right)

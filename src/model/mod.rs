@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* holding one of these values is the proof that its text was checked; every private field has one way in.
 //! *Not for:* anything that reads a clock, a file, a socket or a row. What may be put here: a noun that at least two
-//! other layers speak of, and the rules that hold for it everywhere.
+//! other layers use, and the rules that hold for it everywhere.
 
 #[macro_use]
 mod text;

@@ -11,7 +11,7 @@ const MAX_LENGTH: usize = 128;
 
 /// A plugin's id, `grafana-clock-panel`: the slug in a catalog, the `id` of plugin.json and the name of its folder.
 ///
-/// The text is ASCII, starts with a letter or a digit, goes on with letters, digits, `.`, `_` and `-`, has 1 to 128
+/// The text is ASCII, starts with a letter or a digit, continues with letters, digits, `.`, `_` and `-`, has 1 to 128
 /// bytes, does not end with a dot and is no device name. So it is safe as one part of a path and of a URL. Ids that
 /// differ only in case exist in the wild; they are different ids, and [`PluginId::fold`] tells when two would collide.
 ///

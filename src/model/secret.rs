@@ -20,7 +20,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// Returns the text itself, for the one header it goes into.
+    /// Returns the text itself, for the one header that carries it.
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }

@@ -1,4 +1,4 @@
-//! What comes back: bodies read within their bounds.
+//! Answers: bodies read within their bounds.
 
 use std::{io::Write as _, time::Duration};
 
@@ -49,7 +49,7 @@ pub struct TaggedBody {
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// What the server said: the `message` of a JSON body, else the start of the body, secrets masked.
+    /// The server's message: the `message` of a JSON body, else the start of the body, secrets masked.
     pub message: Option<String>,
     /// How long the server wants to be left alone.
     pub retry_after: Option<Duration>,
@@ -58,7 +58,7 @@ pub struct Reply {
 /// An answer of any status with its body.
 #[derive(Debug)]
 pub struct FullReply {
-    /// The status, and what the server said.
+    /// The status, and the server's message.
     pub reply: Reply,
     /// The body as it came, secrets that it repeats included; of an answer that is no success at most the first 16 KiB.
     pub bytes: Vec<u8>,

@@ -13,7 +13,7 @@ use super::{
     retry::{FullJitter, pause},
 };
 
-/// Where a download goes. It remembers how far it came, also from an earlier run. What it waits for never blocks the thread.
+/// Where a download is written. It knows how much is complete, also from an earlier run. Waiting never blocks the thread.
 pub trait Sink: Send {
     /// Returns how many bytes are there already.
     fn position(&self) -> u64;
@@ -40,7 +40,7 @@ pub struct Download<'a> {
 }
 
 impl Site {
-    /// Writes a body into `sink`; after a failure that may pass it goes on where it stopped, if the server can do that
+    /// Writes a body into `sink`; after a failure that may be temporary it continues where it stopped, if the server can do that
     /// for the same content (RFC 9110, 13.1.5), else from the start.
     pub async fn download(&self, what: Download<'_>, sink: &mut dyn Sink) -> Result<(), NetError> {
         let url = self.address(what.path, what.query);
@@ -97,7 +97,7 @@ impl Site {
 /// Asks for the rest where there is a beginning with a strong ETag, else for everything.
 fn request_headers(sink: &dyn Sink) -> HeaderMap {
     let mut headers = HeaderMap::new();
-    // Ranges and digests speak of the bytes themselves, not of a compressed form.
+    // Ranges and digests refer to the bytes themselves, not of a compressed form.
     headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let strong = sink.etag().filter(|etag| etag.starts_with('"'));
     if let (Some(Ok(etag)), position @ 1..) = (strong.map(HeaderValue::from_str), sink.position()) {

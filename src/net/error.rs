@@ -10,13 +10,13 @@ use crate::diagnostic::{Kind, diagnose, printable};
 /// A request was not answered as it should be. Addresses never carry credentials: [`SiteError`] refuses those.
 #[derive(Debug, thiserror::Error)]
 pub enum NetError {
-    /// The program was told to open no socket.
+    /// The program may open no socket (`--offline`).
     #[error("no request to `{url}`: `--offline` is on")]
     Offline {
         /// What would have been asked.
         url: Url,
     },
-    /// No connection came about: no such name, refused, or no trust in the certificate.
+    /// No connection could be made: no such name, refused, or no trust in the certificate.
     #[error("`{url}` cannot be reached")]
     Unreachable {
         /// What was asked.
@@ -24,7 +24,7 @@ pub enum NetError {
         /// Why.
         source: reqwest::Error,
     },
-    /// The connection stood, and no headers came.
+    /// The connection was made, and no headers were received.
     #[error("`{url}` did not answer within {} s", limit.as_secs_f32())]
     NoAnswer {
         /// What was asked.
@@ -32,7 +32,7 @@ pub enum NetError {
         /// How long was waited.
         limit: Duration,
     },
-    /// The answer came at less than 1 kB a second.
+    /// The answer arrived at less than 1 kB a second.
     #[error("`{url}` sends less than 1 kB a second")]
     TooSlow {
         /// What was asked.
@@ -76,20 +76,20 @@ pub enum NetError {
         /// Why.
         source: std::io::Error,
     },
-    /// A web page came where a package was asked for: a login page or a proxy's.
+    /// A web page was received instead of a package: a login page or a proxy's.
     #[error("`{url}` answered with a web page instead of a package")]
     WebPage {
         /// What was asked.
         url: Url,
     },
-    /// The server said no.
+    /// The server refused the request.
     #[error("`{url}` answered {status}{}", message_suffix(message.as_deref()))]
     Status {
         /// What was asked.
         url: Url,
         /// The HTTP status.
         status: u16,
-        /// What the server said, cut short, secrets masked.
+        /// The server's message, cut short, secrets masked.
         message: Option<String>,
         /// How long the server wants to be left alone.
         retry_after: Option<Duration>,

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 /// So many refusals in a row end the requests with a password that was accepted before.
 const MAX_REFUSALS: u32 = 3;
 
-/// What the answers so far said.
+/// What the answers so far showed.
 #[derive(Debug, Default)]
 pub(super) struct Login {
     /// Whether the first request is over, and was not refused.

@@ -1,7 +1,7 @@
 //! HTTP towards servers that were named: the catalog's upstream and the workspaces.
 //!
-//! *Invariant:* a request goes to a [`Site`], which is one configured address with its own credential, or as a [`RawRequest`]
-//! where it was addressed and signed to; a redirect that leaves a site goes over https to public addresses only, and takes no
+//! *Invariant:* a request is sent to a [`Site`], which is one configured address with its own credential, or as a [`RawRequest`]
+//! where it was addressed and signed to; a redirect that leaves a site is followed over https to public addresses only, and carries no
 //! credential along. Every answer is bounded in time, in size and in tries. With `offline` no socket is opened.
 //! *Not for:* knowing what an answer means. This is the only module that names `reqwest`.
 

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* the same bounds hold as for a [`Site`](super::Site): no socket while offline, no redirect is followed, and
 //! plain http is for this machine and for the addresses at which a cloud tells a machine who it is.
-//! *Not for:* asking a site; nothing here is asked again, and whatever status comes is an answer.
+//! *Not for:* asking a site; nothing here is asked again, and any status is an answer.
 
 use std::{fmt, net::IpAddr, time::Duration};
 
@@ -42,7 +42,7 @@ impl fmt::Debug for RawRequest {
     }
 }
 
-/// What came back, whatever its status.
+/// An answer, with any status.
 pub struct RawAnswer {
     /// The HTTP status.
     pub status: u16,

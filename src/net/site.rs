@@ -88,7 +88,7 @@ pub struct SingleRequest<'a> {
 /// Asks Grafana about another organisation than the one that the caller is in, and leaves no trace there.
 const ORGANISATION: &str = "x-grafana-org-id";
 
-/// How much was said so far.
+/// How many messages were printed so far.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Traffic {
     /// The requests that were sent.
@@ -145,7 +145,7 @@ impl Site {
         &self.0.client
     }
 
-    /// Returns how much was said so far.
+    /// Returns how many messages were printed so far.
     pub fn traffic(&self) -> Traffic {
         let Counters { requests, bytes } = self.0.traffic.as_ref();
         Traffic { requests: requests.load(Ordering::Relaxed), bytes: bytes.load(Ordering::Relaxed) }
@@ -191,7 +191,7 @@ impl Site {
             .await
     }
 
-    /// Sends one request, once, and returns whatever status comes; only a missing answer is an error.
+    /// Sends one request, once, and returns any status; only a missing answer is an error.
     pub async fn call(
         &self,
         method: Method,
@@ -207,7 +207,7 @@ impl Site {
         Ok(read_reply(response, url, self.0.credential.as_ref(), self.0.client.settings()).await)
     }
 
-    /// Sends one request, once, and returns whatever status comes with its body; only a missing answer is an error, and a
+    /// Sends one request, once, and returns any status with its body; only a missing answer is an error, and a
     /// success of more than `question.limit` decoded bytes.
     pub async fn request_once(&self, question: SingleRequest<'_>) -> Result<FullReply, NetError> {
         let url = self.address(question.path, &[]);
@@ -227,7 +227,7 @@ impl Site {
         Ok(FullReply { reply, bytes })
     }
 
-    /// Returns what a server said without our own secret and without these, should it repeat one.
+    /// Returns a server's message without our own secret and without these, in case it repeats one.
     pub fn mask(&self, text: &str, hidden: &[Secret]) -> String {
         hidden.iter().fold(self.masked(text), |text, secret| Credential::Bearer(secret.clone()).mask(&text))
     }
@@ -390,7 +390,7 @@ impl Site {
     }
 }
 
-/// Returns the address of a site as one is told from another: without user, query and fragment.
+/// Returns the address that identifies a site: without user, query and fragment.
 ///
 /// Plain http is for this machine, and elsewhere only with `allow_http`.
 pub(crate) fn parse_address(address: &str, allow_http: bool) -> Result<Url, SiteError> {

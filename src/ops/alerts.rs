@@ -14,7 +14,7 @@ use crate::{
     model::{Platform, PluginId, PluginVersion, Timestamp, WorkspaceName},
 };
 
-/// Something that someone must look at before it is believed.
+/// Something that a person must check before it is trusted.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct Alert {
     /// What kind of change it is, `digest-changed`.

@@ -1,4 +1,4 @@
-//! What came of changes, one by one: the shape in which `install`, `uninstall` and `upgrade` report.
+//! The outcome of changes, one by one: the shape in which `install`, `uninstall` and `upgrade` report.
 
 use std::path::PathBuf;
 
@@ -52,7 +52,7 @@ impl VersionChange {
     }
 }
 
-/// One change and what came of it.
+/// One change and its outcome.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct ChangeResult {
     /// The workspace or the folder.
@@ -67,7 +67,7 @@ pub(crate) struct ChangeResult {
     /// The version afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<PluginVersion>,
-    /// What came of it.
+    /// Its outcome.
     pub outcome: ChangeOutcome,
     /// The plugin that depends on it, unless the user named it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -116,7 +116,7 @@ impl ChangeResult {
         Self { outcome, error: Some(Chain(error).to_string()), hint: error.hint(), kind: Some(kind), ..self }
     }
 
-    /// Returns this result with what came of the change.
+    /// Returns this result with the outcome of the change.
     #[must_use]
     pub(crate) fn with_report(self, report: ChangeReport) -> Self {
         let lost = report.before.version().filter(|_| report.left == Some(Presence::Absent));
@@ -182,7 +182,7 @@ impl OutcomeCounts {
     }
 }
 
-/// What came of all changes.
+/// The outcome of all changes.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Changes {
     /// One by one, in the order in which they were made on each target.

@@ -28,7 +28,7 @@ pub(crate) enum EntryError {
     /// There is no manifest.
     #[error("there is no manifest `{}`", path.display().to_string().escape_debug())]
     NoManifest {
-        /// Where it was looked for.
+        /// Where it was searched.
         path: PathBuf,
     },
     /// The manifest cannot be edited, or would be refused.
@@ -58,7 +58,7 @@ diagnose!(EntryError {
     NoEntry => Kind::Usage, "`plugport list` shows what is installed, `plugport uninstall` removes it there";
 });
 
-/// What came of an edit.
+/// The outcome of an edit.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct EntryOutcome {
     /// The manifest.
@@ -69,7 +69,7 @@ pub(crate) struct EntryOutcome {
     pub version: Option<VersionRange>,
     /// The workspaces of the entry; `None` for all, and after a removal.
     pub on: Option<Selector>,
-    /// How many entries were added, replaced or removed; 0 if the manifest said so already.
+    /// How many entries were added, replaced or removed; 0 if the manifest has them already.
     pub changed: usize,
     /// What is worth knowing, a sentence each.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -96,7 +96,7 @@ pub(crate) async fn add(
     let wanted = spec.clone();
     let checked = match context.index().read(move |index| check(index, &wanted)).await {
         Err(LookupError::Index(IndexError::Missing { .. } | IndexError::NeverSynced)) => {
-            Some(format!("`{}` was not looked up: no sync has succeeded yet", spec.id))
+            Some(format!("`{}` was not searched: no sync has succeeded yet", spec.id))
         }
         checked => checked.map(|()| None)?,
     };

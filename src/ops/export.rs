@@ -303,7 +303,7 @@ fn find_package(index: &Index, plugin: &ExportedPlugin, platform: &Platform) -> 
     Err(ExportFailure::NotStored { plugin: id.clone(), version: version.clone(), platform: platform.clone() })
 }
 
-/// Writes packages into a folder, which is made if there is none; returns their paths.
+/// Writes packages into a folder, which is created if it is missing; returns their paths.
 async fn write_packages(
     context: &Context,
     folder: &Path,

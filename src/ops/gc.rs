@@ -33,7 +33,7 @@ pub(crate) struct GcOptions {
     pub dry_run: bool,
 }
 
-/// Something that goes.
+/// Something to remove.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct RemovedFile {
     /// What.
@@ -58,10 +58,10 @@ pub(crate) struct GcOutcome {
 }
 
 /// How long what was scanned of an organisation's dashboards is kept without being used, in milliseconds: 90 days. The files
-/// do not name their workspace, so one that the manifest no longer has goes when it was not read for that long.
+/// do not name their workspace, so one that the manifest no longer has is removed when it was not read for that long.
 const SCANS_KEPT_MS: i64 = 90 * 24 * 3600 * 1000;
 
-/// How long a damaged file that was moved out of the way is not spoken of, in milliseconds: a week.
+/// How long a damaged file that was moved out of the way is not reported, in milliseconds: a week.
 const REST_MS: i64 = 7 * 24 * 3600 * 1000;
 
 /// Nothing more was removed.
@@ -83,7 +83,7 @@ pub(crate) enum GcError {
 
 crate::diagnostic::diagnose!(GcError { forward Home, Index, Store, Journal; });
 
-/// Removes incomplete downloads, files that the index does not speak of, versions beyond those to keep, and scans of
+/// Removes incomplete downloads, files that the index does not list, versions beyond those to keep, and scans of
 /// dashboards that nobody used for 90 days.
 pub(crate) async fn gc(context: &Context, options: GcOptions) -> Result<GcOutcome, GcError> {
     let _lock = context.lock().await?;
@@ -197,7 +197,7 @@ fn sweep_files(context: &Context, dry_run: bool, outcome: &mut GcOutcome) -> Res
     }
     sweep_scans(context, dry_run, outcome);
     if !dry_run {
-        // Also where there is none: one that was killed here may have left a tag without its download.
+        // Also if there is no download: a killed process may have left a tag without one.
         store.downloads().sweep(&[])?;
     }
     Ok(())

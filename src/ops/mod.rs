@@ -1,7 +1,7 @@
 //! What a user can ask for: each operation takes options and returns an outcome.
 //!
 //! *Invariant:* here, and only here, upstream, store and index meet, so the order of writes is visible in one layer: a
-//! package is verified before it is stored, and stored before the index speaks of it. A command knows the trunk and no
+//! package is verified before it is stored, and stored before the index lists it. A command knows the trunk and no
 //! other command; what two commands share is part of the trunk.
 //! *Not for:* arguments, terminals and exit codes; an operation never prints.
 //!

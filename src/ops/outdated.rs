@@ -31,7 +31,7 @@ impl Compared<'_> {
     }
 }
 
-/// Compares what is on a target with the catalog; `grafana` stands in where the target does not tell its version.
+/// Compares what is on a target with the catalog; `grafana` is used instead where the target does not tell its version.
 pub(crate) fn compare<'a>(
     index: &Index,
     target: &Target,

@@ -16,7 +16,7 @@ pub(super) fn is_private(raw: &str) -> bool {
     field(raw, ORIGIN).is_some_and(|origin| origin == SOURCE)
 }
 
-/// Returns whether the JSON object of a private plugin says that it stands for one of a catalog.
+/// Returns whether the JSON object of a private plugin says that it represents one of a catalog.
 pub(super) fn shadows(raw: &str) -> bool {
     field(raw, SHADOWS).is_some_and(|shadows| shadows == true)
 }

@@ -30,7 +30,7 @@ use crate::{
     upstream::UpstreamError,
 };
 
-/// How long whoever asks waits.
+/// How long a client waits.
 const PATIENCE: Duration = Duration::from_secs(100);
 /// How long a failure is remembered.
 const REMEMBERED: Duration = Duration::from_mins(1);
@@ -48,13 +48,13 @@ pub(crate) type PulledPackage = (PluginId, PluginVersion, Platform);
 /// Why a package could not be pulled.
 #[derive(Clone, Debug)]
 pub(crate) struct PullError {
-    /// What went wrong, for the status of the answer.
+    /// The fault, for the status of the answer.
     pub fault: PullFault,
-    /// What went wrong, in a sentence.
+    /// The fault, in a sentence.
     pub message: String,
 }
 
-/// What went wrong, for the status of an answer.
+/// The fault, for the status of an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum PullFault {
     /// The upstream has no such package, or the catalog refuses it.

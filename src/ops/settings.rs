@@ -154,7 +154,7 @@ fn trusted_upstream(manifest: &Manifest, has_trusted_keys: bool) -> Result<Optio
     if wanted { location(manifest, &manifest.catalog().source).map(Some) } else { Ok(None) }
 }
 
-/// Returns the cache folder of somebody who names none: `here` if that is a folder, else the user's (`XDG_CACHE_HOME`, or
+/// Returns the cache folder if none is named: `here` if that is a folder, else the user's (`XDG_CACHE_HOME`, or
 /// `.cache` in `HOME`); `None` if there is no home folder either.
 pub(crate) fn default_cache(
     here: Option<PathBuf>,

@@ -1,6 +1,6 @@
 //! Opens upstreams by the names that people and the index give them.
 //!
-//! *Invariant:* a credential goes to the address it was configured for and to no other.
+//! *Invariant:* a credential is sent to the address it was configured for and to no other.
 
 use std::{collections::HashMap, path::Path, sync::Arc};
 

@@ -1,6 +1,6 @@
 //! Whom to trust beyond the catalog's digests: signatures, and what the manifest says of them.
 //!
-//! *Invariant:* a signature is judged over the bytes that are then used, read from the same open file.
+//! *Invariant:* a signature is evaluated over the bytes that are then used, read from the same open file.
 //! *Not for:* how signatures work, which `signature` knows.
 
 use std::{collections::BTreeSet, fmt, path::PathBuf};
@@ -17,7 +17,7 @@ use crate::{
     verifier::Verified,
 };
 
-/// Which keys are believed, and what becomes of a plugin that none of them signed.
+/// Which keys are trusted, and what is done with a plugin that none of them signed.
 #[derive(Clone, Debug)]
 pub struct Trust {
     /// The keys.
@@ -110,7 +110,7 @@ pub struct InstalledVerdict {
     pub nested: Vec<(RelPath, Verdict)>,
 }
 
-/// An installed folder cannot be judged.
+/// An installed folder cannot be evaluated.
 #[derive(Debug, thiserror::Error)]
 pub enum EvaluateError {
     /// Its plugin.json cannot be read.
@@ -140,20 +140,20 @@ impl Trust {
         Keyring::from_armored(&bytes).map_err(|source| KeyFileError::Keys { path: path.to_path_buf(), source })
     }
 
-    /// Returns what is to be said of a package's signature; `root_url` is that of the server it is for, where it is known.
+    /// Returns the verdict on a package's signature; `root_url` is that of the server it is for, where it is known.
     pub fn evaluate(&self, package: &mut Verified, root_url: Option<&str>) -> Result<Verdict, ArchiveError> {
         let (file, archive) = package.file();
         let digests = archive::file_digests(file, archive)?;
         Ok(self.evaluate_unpacked(archive, &digests, root_url))
     }
 
-    /// Returns what is to be said of the signature over the files of a package, of which these are the digests.
+    /// Returns the verdict on the signature over the files of a package, of which these are the digests.
     pub fn evaluate_unpacked(&self, archive: &Archive, digests: &FileDigests, root_url: Option<&str>) -> Verdict {
         let files = below(digests, archive.plugin_folder());
         self.evaluate_files(archive.manifest(), archive.plugin_json(), &files, root_url)
     }
 
-    /// Returns what is to be said of files by their path below the folder that holds plugin.json and, maybe, a manifest.
+    /// Returns the verdict on files by their path below the folder that holds plugin.json and, maybe, a manifest.
     pub fn evaluate_files(
         &self,
         manifest: Option<&[u8]>,
@@ -174,7 +174,7 @@ impl Trust {
             let Some(inner) = found.folder.as_ref().and_then(|root| root.open_dir(child.folder.as_str()).ok()) else {
                 continue;
             };
-            // What cannot be judged by itself is what its parent is.
+            // What has no signature of its own has the verdict of its parent.
             let own = self.evaluate_folder(&inner).map_or_else(|_| verdict.clone(), |(own, _)| own);
             nested.push((child.folder, signature::inherit(own, &verdict)));
         }

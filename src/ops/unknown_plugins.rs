@@ -23,7 +23,7 @@ use crate::{
 /// How many workspaces are read side by side.
 const WORKSPACES: usize = 8;
 
-/// Nobody knows a plugin.
+/// A plugin is unknown.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnknownPlugin {
     /// The index cannot be read.
@@ -98,7 +98,7 @@ pub(crate) async fn check_known(
         let unlisted = unlisted(index, ids.iter())?;
         Ok::<_, IndexError>((unlisted, index.plugin_ids()?))
     });
-    // Without a catalog nobody can tell.
+    // Without a catalog it is unknown.
     let Ok((unlisted, listed)) = read.await else { return Ok(()) };
     if unlisted.is_empty() {
         return Ok(());
@@ -126,7 +126,7 @@ async fn is_somewhere(targets: &[Target], plugin: &PluginId) -> bool {
     false
 }
 
-/// Refuses a manifest that removes a plugin which nobody knows, if another id is spelt like it.
+/// Refuses a manifest that removes a plugin which is unknown, if another id is spelt like it.
 ///
 /// Entries about workspaces that were not read are passed over.
 pub(crate) async fn check_removed(

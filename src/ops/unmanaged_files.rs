@@ -29,7 +29,7 @@ const REPOSITORIES: [&str; 4] = [".git", ".hg", ".svn", ".jj"];
 /// How many unmanaged files are named.
 const NAMED: usize = 3;
 
-/// Unmanaged files cannot be told from those of the plugin.
+/// Unmanaged files cannot be distinguished from those of the plugin.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UnmanagedFilesError {
     /// The folder failed.
@@ -44,13 +44,13 @@ pub(crate) enum UnmanagedFilesError {
         marker: &'static str,
     },
     /// A file in it cannot be read.
-    #[error("the plugin's own files cannot be told from others")]
+    #[error("the plugin's own files cannot be distinguished from others")]
     Compare(#[from] CompareError),
     /// The list of stored packages cannot be read.
-    #[error("the plugin's own files cannot be told from others")]
+    #[error("the plugin's own files cannot be distinguished from others")]
     Index(#[from] IndexError),
     /// A package in the store cannot be read.
-    #[error("the plugin's own files cannot be told from others")]
+    #[error("the plugin's own files cannot be distinguished from others")]
     Package(#[from] VerifyError),
 }
 
@@ -69,7 +69,7 @@ pub(in crate::ops) fn refuse_repository(folder: &PluginsFolder, plugin: &PluginI
     }
 }
 
-/// Returns the version of an installed plugin whose own files cannot be told from others, because neither its package is in
+/// Returns the version of an installed plugin whose own files cannot be distinguished from others, because neither its package is in
 /// the store nor it has a manifest with a good signature; `None` if they can, or it is not there.
 pub(in crate::ops) fn unknown_version(
     context: &Context,

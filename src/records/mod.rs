@@ -29,7 +29,7 @@ pub trait Records: fmt::Debug + Send + Sync {
     fn list(&self, name: RecordName) -> RecordFuture<'_, Vec<RecordName>>;
 }
 
-/// What came of [`Records::create`].
+/// The outcome of [`Records::create`].
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Creation {
     /// The record is the caller's.

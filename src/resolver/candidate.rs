@@ -47,7 +47,7 @@ pub(crate) fn works_with(declared: Option<&str>, grafana: &GrafanaVersion) -> bo
 }
 
 /// Returns every reason why a release does not work in these surroundings, signatures left out of account; `named` if it
-/// is requested by name, so that its age does not count. Platforms that are not loaded are not looked at.
+/// is requested by name, so that its age does not count. Platforms that are not loaded are not examined.
 pub(crate) fn refusals(candidate: &Candidate, named: bool, surroundings: &Surroundings) -> Vec<Refusal> {
     every_refusal(candidate, Exemptions { age: named, withdrawal: false }, surroundings).collect()
 }

@@ -191,7 +191,7 @@ impl<P: Provider> SolutionWalk<'_, P> {
         }
     }
 
-    /// Visits the next dependency of a plugin, or gives the plugin its place if there is none left.
+    /// Visits the next dependency of a plugin, or appends the plugin to the order if there is none left.
     fn advance(&mut self, node: SolverNode, seen: usize) -> Result<(), P::Error> {
         let Some((member, index)) = self.universe.member(node).zip(self.chosen.get(&node)) else { return Ok(()) };
         let entry = &member.entries[*index];

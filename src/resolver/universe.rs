@@ -53,7 +53,7 @@ impl fmt::Display for SolverNode {
 /// Why a search ends without an answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SearchFault<E: Error + 'static> {
-    #[error("the plugins cannot be looked up")]
+    #[error("the plugins cannot be read")]
     Provider(#[source] E),
     #[error("the search took too long")]
     GivenUp,

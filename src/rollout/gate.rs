@@ -28,7 +28,7 @@ pub struct Observation {
     pub plugins: BTreeMap<PluginId, PluginSeen>,
     /// The data sources of those plugins, by organisation and uid (`1/abc`), or by name if there is no uid.
     pub data_sources: BTreeMap<String, DataSourceSeen>,
-    /// How many more data sources there are: so many that they are not looked at.
+    /// How many more data sources there are: so many that they are not examined.
     #[serde(skip_serializing_if = "is_zero")]
     pub data_sources_left_out: usize,
     /// The custom commands, in the order of the policy.
@@ -100,7 +100,7 @@ pub enum Probe {
     Forbidden,
 }
 
-/// What is said of a plugin whose check is gone.
+/// The note on a plugin whose check is gone.
 const NO_CHECK: &str = "it was checked before, and answers now as if it had no backend";
 
 /// What a gate compares with what it sees.

@@ -1,8 +1,8 @@
 //! Rollouts: a plan of changes over a fleet, and how it is carried out wave by wave.
 //!
 //! *Invariant:* pure: state in, decisions out. Clock, network, disk and journal are passed in as data, so that ten thousand
-//! rollouts can be tried in a moment, and a rollout that was killed goes on where its journal ends.
-//! *Not for:* talking to a workspace, or choosing versions; a plan leaves no choice to whoever applies it.
+//! rollouts can be tried in a moment, and a rollout that was killed continues where its journal ends.
+//! *Not for:* talking to a workspace, or choosing versions; a plan leaves no choice to the code that applies it.
 
 pub(crate) mod budget;
 pub(crate) mod engine;

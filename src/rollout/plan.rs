@@ -125,7 +125,7 @@ pub struct PlannedChange {
     /// The package that is verified before; `None` if none is needed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub package: Option<PlannedPackage>,
-    /// The plugins with which a server installs another version of it: they are changed before it, on the way back too.
+    /// The plugins with which a server installs another version of it: they are changed before it, also in a rollback.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub brought_by: Vec<PluginId>,
 }

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* the JSON is what every version wrote: `null` for nothing, a text for the version of a plugin, `true` for a
 //! plugin in an unknown version, and an object for the document of a data source, or of a folder and its dashboards.
-//! *Not for:* secrets: whoever makes a document leaves them out.
+//! *Not for:* secrets: the code that makes a document leaves them out.
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -24,12 +24,12 @@ pub struct JournalEntry {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
 pub enum Record {
-    /// Somebody began the rollout.
+    /// The rollout was begun.
     Started {
         /// Who: `user@host`, pid.
         by: String,
     },
-    /// Somebody resumed it; the outcome of tasks that were running before is in doubt. A rollout that is over with an unknown
+    /// It was resumed; the outcome of tasks that were running before is in doubt. A rollout that is over with an unknown
     /// outcome is only read: what cannot be settled stays unknown.
     Resumed {
         /// Who.
@@ -48,7 +48,7 @@ pub enum Record {
         workspace: WorkspaceName,
         /// The task.
         task: Task,
-        /// What came of it.
+        /// Its outcome.
         result: TaskResult,
     },
     /// A wave begins.
@@ -92,7 +92,7 @@ pub enum Record {
         /// Why.
         reason: String,
     },
-    /// Somebody ended it; what was changed stays.
+    /// It was ended by `abort`; what was changed stays.
     Aborted {
         /// Who.
         by: String,
@@ -120,7 +120,7 @@ pub enum Ending {
     RollbackFailed,
     /// The outcome on some workspace is unknown.
     Unknown,
-    /// Somebody ended it.
+    /// It was ended by `abort`.
     Aborted,
     /// It was rolled back on request.
     Undone,
@@ -156,7 +156,7 @@ pub enum Task {
     },
 }
 
-/// What came of a task.
+/// The outcome of a task.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "result")]
 pub enum TaskResult {
@@ -185,7 +185,7 @@ pub enum TaskResult {
     /// It was not done, and what was there before still is.
     Failed(Fault),
     /// It was not done, and what was there before is not there any more: Grafana removes the old version before it unpacks
-    /// the new one. It counts as failed, and is taken back.
+    /// the new one. It counts as failed, and is rolled back.
     Damaged {
         /// What was there before: a rollback restores it.
         #[serde(default)]

@@ -40,7 +40,7 @@ pub(crate) fn select(conditions: Conditions<'_>, etag: &str, length: u64) -> Sel
     if conditions.if_none_match.is_some_and(|tags| names(tags, etag, EtagComparison::Weak)) {
         return Selected::NotModified;
     }
-    // A date is compared with nothing here: the whole is right for whoever sends one.
+    // A date is compared with nothing here: the whole is right for a client that sends one.
     let is_current = conditions.if_range.is_none_or(|tag| tag.trim() == etag);
     match conditions.range.filter(|_| is_current) {
         Some(range) => parse(range, length),

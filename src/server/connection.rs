@@ -1,7 +1,7 @@
 //! One connection: what passes through it, and when it is cut off.
 //!
 //! *Invariant:* a client that sends its header, its body or takes its answer too slowly is cut off, and so is one that is
-//! idle for a minute; whoever waits for this program is not.
+//! idle for a minute; a client that waits for this program is not.
 //! *Not for:* requests.
 
 use std::{
@@ -38,7 +38,7 @@ pub(super) enum Phase {
     Header,
     /// A request is worked on: the client waits for us.
     Working,
-    /// A body comes in, or an answer goes out.
+    /// A body is received, or an answer is sent.
     Busy,
 }
 
@@ -174,7 +174,7 @@ impl<S: AsyncWrite + Unpin> Watched<S> {
         }
     }
 
-    /// Writes the rest of a substitute; returns how long the answer was that it stands for.
+    /// Writes the rest of a substitute; returns how long the answer was that it represents.
     fn poll_substitute(&mut self, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
         let Some((bytes, written, length)) = &mut self.substitute else { return Poll::Ready(Ok(0)) };
         while *written < bytes.len() {

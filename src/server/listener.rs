@@ -1,6 +1,6 @@
 //! The addresses that are listened on, and the way of a connection from its acceptance to its end.
 //!
-//! *Invariant:* when it is to stop, nobody new is let in, and whoever is being answered has ten seconds.
+//! *Invariant:* when it is to stop, no new connection is accepted, and requests that are being answered have ten seconds.
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
@@ -22,11 +22,11 @@ use crate::diagnostic::{Diagnose, Diagnosis, Kind};
 
 /// How many connections are open at once; more wait.
 const CONNECTIONS: usize = 10_000;
-/// How long whoever is being answered has at the end.
+/// How long requests that are being answered have at the end.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How often it is looked whether a client is too slow.
+/// How often it is checked whether a client is too slow.
 const WATCH: Duration = Duration::from_secs(5);
 /// How long nobody is let in after the machine had no more files.
 const BACK_OFF: Duration = Duration::from_millis(200);

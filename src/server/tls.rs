@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::diagnostic::{Chain, Kind, diagnose};
 
-/// How often it is looked whether the files changed.
+/// How often it is checked whether the files changed.
 const LOOK: Duration = Duration::from_secs(5);
 
 /// The files of a certificate cannot be used.

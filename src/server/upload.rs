@@ -52,7 +52,7 @@ impl Server {
         let outcome = publish(self.serving.context(), vec![submission], &BTreeSet::new())
             .await
             .map_err(|error| refused(&error))?;
-        // Whoever published it finds it listed.
+        // The client that published it finds it listed.
         if let Err(error) = self.serving.reload().await {
             tracing::warn!(error = %Chain(&error), "the catalog could not be read");
         }

@@ -1,7 +1,7 @@
 //! The clear-signed block of a manifest, cut out of the text around it (RFC 9580 section 7).
 //!
 //! *Invariant:* the text that is handed on is one block from its first to its last line; what stands around it is never
-//! looked at again.
+//! checked again.
 //! *Not for:* whether the signature is good.
 
 use pgp::{composed::CleartextSignedMessage, packet::Signature};

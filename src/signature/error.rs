@@ -12,7 +12,7 @@ use crate::{
 /// What is the matter with an `OpenPGP` block, as far as it helps; the library's own words are for its authors.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum BlockFault {
-    /// What stands between its first and its last line is not Base64 with the right checksum.
+    /// The text between its first and its last line is not Base64 with the right checksum.
     #[error("the text between its first and its last line is damaged")]
     Armor,
     /// It ends too early.

@@ -112,7 +112,7 @@ fn quoted(urls: &[String]) -> String {
     urls.iter().map(|url| format!("`{}`", url.escape_debug())).collect::<Vec<_>>().join(", ")
 }
 
-/// What is to be said of a plugin's signature.
+/// The verdict on a plugin's signature.
 #[derive(Clone, Debug)]
 pub struct Verdict {
     /// What Grafana would call it.

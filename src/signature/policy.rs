@@ -28,7 +28,7 @@ pub enum Enforcement {
 pub(crate) enum PolicyDecision {
     /// It may be installed.
     Allow,
-    /// It may be installed, and this is to be told.
+    /// It may be installed, with this warning.
     AllowWithWarning(PolicyError),
     /// It may not be installed.
     Refuse(PolicyError),

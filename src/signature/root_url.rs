@@ -5,7 +5,7 @@
 
 use super::manifest::{SignatureType, SignedManifest};
 
-/// Characters that mean something in Grafana's patterns and are not understood here: such a pattern fits nothing.
+/// Characters with a meaning in Grafana's patterns that is not supported here: such a pattern matches nothing.
 const NOT_UNDERSTOOD: &[char] = &['[', ']', '{', '}', '\\'];
 
 /// Returns whether a manifest is for the server at a root URL.

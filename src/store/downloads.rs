@@ -134,7 +134,7 @@ impl PartialFile {
         Ok(known)
     }
 
-    /// Ends the download; what is known of the bytes goes to the verifier.
+    /// Ends the download; what is known of the bytes is passed to the verifier.
     pub async fn finish(self) -> Result<Received, StoreError> {
         let mut file = self.file.into_std().await;
         let failed = StoreError::new(&self.path, "read");
@@ -170,7 +170,7 @@ impl Sink for PartialFile {
 
     fn restart<'a>(&'a mut self, etag: Option<&'a str>) -> BoxFuture<'a, io::Result<()>> {
         Box::pin(async move {
-            // The old tag goes before the old bytes do: a tag must never stand beside bytes that it does not describe.
+            // The old tag is removed before the old bytes: a tag must never be beside bytes that it does not describe.
             let path = etag_path(&self.path);
             match tokio::fs::remove_file(&path).await {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -149,7 +149,7 @@ pub(crate) async fn check(
     Ok((read.sha256 != digest).then_some(PackageFault::Digest { found: read.sha256 }))
 }
 
-/// Returns a package of the store as if it had just come in, for one that the index does not list; `None` if there is none
+/// Returns a package of the store as if it had just been stored, for one that the index does not list; `None` if there is none
 /// of its own.
 pub(crate) async fn take_up(store: &dyn PackageStore, digest: Sha256Digest) -> Result<Option<Received>, StoreError> {
     if !matches!(store.has(digest).await?, Held::Package(_)) {

@@ -85,7 +85,7 @@ pub enum FolderError {
     NoPackage {
         /// The folder.
         root: PathBuf,
-        /// What was looked for.
+        /// What was searched.
         wanted: PackageName,
     },
 }

@@ -16,7 +16,7 @@ const MAX_KEYS: usize = 64;
 /// The longest key in text form, in bytes.
 const MAX_LENGTH: usize = 64 << 10;
 
-/// A key as an upstream publishes it; nobody looked at it yet.
+/// A key as an upstream publishes it; nobody examined it yet.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PublishedKey {
     /// `keyId`: the id that manifests name it by.
@@ -45,7 +45,7 @@ pub(super) fn read_keys(document: &[u8]) -> Result<PublishedKeys, DocumentError>
         let reason = match () {
             () if id.is_empty() || public.is_empty() => "it has no texts `keyId` and `public`".to_owned(),
             () if public.len() > MAX_LENGTH => format!("it has more than {MAX_LENGTH} bytes"),
-            () if published.keys.len() == MAX_KEYS => format!("it comes after {MAX_KEYS} others"),
+            () if published.keys.len() == MAX_KEYS => format!("only the first {MAX_KEYS} are used"),
             () => {
                 published.keys.push(PublishedKey { id: id.to_owned(), public: public.to_owned() });
                 continue;

@@ -83,7 +83,7 @@ pub struct List {
 /// All that an upstream tells of one plugin.
 #[derive(Debug)]
 pub struct Details {
-    /// The detail page, or the list's entry where there is none.
+    /// The detail page, or the list's entry if there is none.
     pub entry: PluginEntry,
     /// Its versions, newest first as far as the upstream sorts them.
     pub releases: Vec<Release>,
@@ -146,7 +146,7 @@ impl Upstream {
         }
     }
 
-    /// Returns how much was said so far.
+    /// Returns how many messages were printed so far.
     pub fn traffic(&self) -> Traffic {
         match self {
             Self::Http(catalog) => catalog.traffic(),
@@ -155,7 +155,7 @@ impl Upstream {
     }
 }
 
-/// Which package is meant.
+/// The package.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct PackageName {
     /// The plugin.
@@ -202,7 +202,7 @@ pub enum DocumentError {
     /// Its list of items is missing, or is no list.
     #[error("it lacks the list `{0}`")]
     NoList(&'static str),
-    /// It speaks of another plugin.
+    /// It describes another plugin.
     #[error("it is about `{0}`")]
     OtherPlugin(String),
     /// An item has a wrong shape.

@@ -45,7 +45,7 @@ impl Reports {
     pub(crate) fn into_list(self) -> Vec<SkippedItem> {
         let Self { mut kept, more } = self;
         if more > 0 {
-            let reason = format!("and {more} more, which are not told one by one");
+            let reason = format!("and {more} more, which are not listed one by one");
             kept.push(SkippedItem { reason, ..SkippedItem::default() });
         }
         kept
@@ -75,6 +75,6 @@ mod tests {
         assert!(!twice.is_whole());
         let list = twice.into_list();
         assert_eq!(list.len(), Reports::MOST + 1);
-        assert_eq!(list[Reports::MOST].reason, "and 1000 more, which are not told one by one");
+        assert_eq!(list[Reports::MOST].reason, "and 1000 more, which are not listed one by one");
     }
 }

@@ -1,6 +1,6 @@
 //! Dashboards of schema v2: `elements` hold the panels, `layout` says where they are.
 //!
-//! In `v2alpha1` the `kind` of a `vizConfig` or a query is the plugin and `datasource` stands beside the query; since
+//! In `v2alpha1` the `kind` of a `vizConfig` or a query is the plugin and `datasource` is beside the query; since
 //! `v2beta1` the plugin is the `group`, and `datasource.name` in the query is the uid.
 
 use serde_json::Value;

@@ -14,7 +14,7 @@ use super::value;
 /// The version of what a scan finds: a scan that was kept under another one is out of date.
 pub(crate) const SCAN_VERSION: u32 = 1;
 
-/// How many panels of a dashboard are looked at, and how many variables, annotations and library panels.
+/// How many panels of a dashboard are examined, and how many variables, annotations and library panels.
 pub(super) const MAX_PANELS: usize = 10_000;
 pub(super) const MAX_NAMES: usize = 1_000;
 
@@ -41,7 +41,7 @@ pub struct Scan {
     /// Library panels that an export brings along (`__elements`), by uid.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub elements: BTreeMap<String, Panel>,
-    /// Whether there was more than is looked at.
+    /// Whether there was more than is examined.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_cut: bool,
 }
@@ -81,7 +81,7 @@ pub struct Panel {
     pub has_alert: bool,
 }
 
-/// Which library panel; the first dashboards that used them said the name only.
+/// Which library panel; the first dashboards that used them have the name only.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LibraryReference {
     /// The unique id.
@@ -201,7 +201,7 @@ impl Panel {
 }
 
 impl Scan {
-    /// Adds a panel, as long as there is room.
+    /// Adds a panel, up to the limit.
     pub(super) fn add_panel(&mut self, panel: Panel) {
         if self.panels.len() < MAX_PANELS {
             self.panels.push(panel);
@@ -210,7 +210,7 @@ impl Scan {
         }
     }
 
-    /// Adds what a variable or an annotation asks, as long as there is room.
+    /// Adds what a variable or an annotation asks, up to the limit.
     pub(super) fn add_reference(&mut self, holder: QueryOwner, name: &str, source: SourceReference) {
         if self.references.len() < MAX_NAMES {
             self.references.push(NamedReference { holder, name: value::bounded(name), source });
@@ -219,7 +219,7 @@ impl Scan {
         }
     }
 
-    /// Adds a variable, as long as there is room.
+    /// Adds a variable, up to the limit.
     pub(super) fn add_variable(&mut self, name: &str, variable: Variable) {
         if self.variables.len() < MAX_NAMES {
             self.variables.insert(value::bounded(name), variable);

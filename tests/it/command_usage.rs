@@ -211,7 +211,7 @@ fn what_cannot_be_told_keeps_a_plugin_too() {
     prod.preinstalled("acme-none-panel", "1.0.0");
     let document = world.json(1, &["uninstall", "acme-none-panel", "--on", "prod"]);
     let error = document["results"][0]["error"].as_str().unwrap_or_default();
-    assert!(error.contains("it cannot be told whether something needs acme-none-panel"), "{error}");
+    assert!(error.contains("it is not known whether something needs acme-none-panel"), "{error}");
     world.run(&["uninstall", "acme-none-panel", "--on", "prod", "--force"]).expect_code(0);
 }
 

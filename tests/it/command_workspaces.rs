@@ -303,7 +303,7 @@ fn a_list_that_may_lack_plugins_is_not_called_complete() {
     let check = ["--offline", "check", "--grafana", "13.0.0", "--workspace-file", "fleet.json"];
     world.run(&check).expect_code(8).expect_stderr("incomplete: prod: installed plugins");
     let refused = world.run(&["uninstall", CLOCK, "--on", "prod"]).expect_code(1);
-    refused.expect_stderr("it cannot be told whether something needs acme-clock-panel: installed plugins: ");
+    refused.expect_stderr("it is not known whether something needs acme-clock-panel: installed plugins: ");
 }
 
 #[test]

@@ -177,7 +177,10 @@ fn where_the_disk_does_not_tell_what_a_plugin_brought_nothing_is_removed() {
     let (index, away) = (world.path("cache/index.sqlite"), world.path("away"));
     fs::rename(&index, &away).expect("moved");
     fs::create_dir(&index).expect("made");
-    world.run(&["uninstall", TIDES, "--dir", "plugins"]).expect_code(6).expect_stderr("cannot be told from others");
+    world
+        .run(&["uninstall", TIDES, "--dir", "plugins"])
+        .expect_code(6)
+        .expect_stderr("cannot be distinguished from others");
     assert_eq!(fs::read_to_string(world.path("plugins").join(TIDES).join("module.js")).expect("there"), "edited");
     fs::remove_dir(&index).expect("removed");
     fs::rename(&away, &index).expect("moved");

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::net::Client;
 
-/// Amazon Managed Grafana in one region; there is none.
+/// Amazon Managed Grafana in one region, which has none.
 #[derive(Clone, Debug)]
 pub struct ManagedGrafana(Infallible);
 

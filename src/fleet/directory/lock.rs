@@ -49,7 +49,7 @@ impl Staged {
     }
 }
 
-/// What came of removing a plugin.
+/// The outcome of removing a plugin.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Removal {
     /// It was not there.

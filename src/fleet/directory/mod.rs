@@ -14,7 +14,7 @@
 //!         └── ID/VERSION-TIME/       files that were in a plugin's folder and were not the plugin's
 //! ```
 //!
-//! Grafana takes every first-level folder, hidden or not, for a source of plugins, and walks it for plugin.json, but goes
+//! Grafana takes every first-level folder, hidden or not, for a source of plugins, and walks it for plugin.json, but enters
 //! into no folder called `node_modules` (`pkg/plugins/manager/sources/source_local_disk.go`, `ReadDir` and
 //! `getAbsPluginJSONPaths`; before Grafana 12 `pkg/plugins/manager/loader/finder/local.go`): what lies below one is not
 //! loaded by a Grafana that starts while something is changed. It must be a folder, since a link of that name is an error
@@ -103,7 +103,7 @@ impl PluginsFolder {
             path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
         disk::create_dirs(path).map_err(failed())?;
         for made in missing.into_iter().rev() {
-            // Whoever the folder above belongs to must be able to use it.
+            // The owner of the parent folder must be able to use it.
             let owner = File::open(disk::folder_of(made)).and_then(Owner::of).map_err(failed())?;
             File::open(made).and_then(|made| owner.take(made)).map_err(failed())?;
         }

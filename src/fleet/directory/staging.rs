@@ -113,7 +113,7 @@ pub(super) fn sweep(root: &Dir, path: &Path) -> Result<(), DirectoryError> {
         let is_ours = name.starts_with(OURS) && name != retained::KEPT;
         if is_ours && look(root, &name).is_ok_and(|found| found.is_some_and(|it| it.file_type == FileType::Directory)) {
             match finish(root, &path.join(&name), &name) {
-                // Another user's: not ours to put right, nor to remove.
+                // Another user's: not ours to repair or remove.
                 Err(DirectoryError::Io { source, .. }) if source.kind() == std::io::ErrorKind::PermissionDenied => {
                     tracing::warn!(folder = %path.join(&name).display(), "what another user's run left cannot be read");
                 }

@@ -28,7 +28,7 @@ pub enum WorkspaceError {
         /// The address of the workspace.
         url: String,
     },
-    /// The answer is not JSON that can be believed.
+    /// The answer is not JSON that can be trusted.
     #[error("the answer about {what} cannot be read")]
     Answer {
         /// What was asked for.

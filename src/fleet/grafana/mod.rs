@@ -352,7 +352,7 @@ impl Grafana {
     }
 }
 
-/// What came of a step.
+/// The outcome of a step.
 struct StepEvent {
     event: Event,
     error: Option<WorkspaceError>,
@@ -613,7 +613,7 @@ mod tests {
         let (grafana, heard) = overwritten("1.0.0", false).await;
         let report = grafana.change(&compared()).await;
         assert!(matches!(report.outcome, Outcome::Changed) && posts(&heard).len() == 2, "{report:?}");
-        // What is looked at once more was settled with its files.
+        // What is checked once more was settled with its files.
         let look = OpenCall { is_earlier: true, ..OpenCall::default() };
         for (open_call, is_confirmed) in [(look, true), (OpenCall::default(), false)] {
             let report = grafana.confirm(&ChangeRequest { before: Presence::Absent, open_call, ..compared() }).await;

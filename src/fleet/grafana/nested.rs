@@ -16,7 +16,7 @@ pub struct NestedPlugin {
     pub id: PluginId,
     /// The version that is registered; after an update of the app the old one, until Grafana is restarted.
     pub version: Option<PluginVersion>,
-    /// The app; `None` if it cannot be told.
+    /// The app; `None` if it is not known.
     pub app: Option<PluginId>,
 }
 

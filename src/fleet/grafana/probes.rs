@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* it only reads; one request at a time, each sent once, all of them bounded. A request that fails
 //! becomes a [`Probe`] with the reason; as a whole it fails only if the token is refused.
-//! *Not for:* judging what was seen: see [`crate::rollout::gate`].
+//! *Not for:* evaluating what was seen: see [`crate::rollout::gate`].
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -139,7 +139,7 @@ pub enum RuleError {
     /// A selector selects nothing.
     #[error("{place}")]
     Selector {
-        /// Where it stands, like `` `on` of the plugin `x` ``.
+        /// Its state, like `` `on` of the plugin `x` ``.
         place: String,
         /// What it does not select.
         source: SelectError,

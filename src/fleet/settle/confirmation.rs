@@ -1,4 +1,4 @@
-//! What came of a change that this process did not see the end of: pure, without clock or socket.
+//! The outcome of a change that this process did not see the end of: pure, without clock or socket.
 //!
 //! *Invariant:* a finding is what readings in a row agreed on. While the call may still be at work on the server, only its
 //! effect settles the change.

@@ -15,7 +15,7 @@ pub use outcome::{Failure, Outcome, ServerPluginState};
 
 use crate::{model::Presence, net::NetSettings};
 
-/// What came of the last step.
+/// The outcome of the last step.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Event {
     /// The server answered the change.
@@ -330,7 +330,7 @@ impl PendingChange {
         }
     }
 
-    /// Grafana itself reported a failure, or said what readings deny: there is no late effect to wait for before the next
+    /// Grafana itself reported a failure, or answered what readings contradict: there is no late effect to wait for before the next
     /// try, nor after the last one. A 500 without a message may be a proxy's.
     fn is_over_early(&self) -> bool {
         let is_last = self.attempts >= self.bounds.tries;
@@ -420,7 +420,7 @@ mod tests {
         Event::Answered { status, message: Some(message.to_owned()), retry_after: None }
     }
 
-    /// A workspace that goes by a script: answers to changes, and readings, of which the last one stays.
+    /// A workspace that follows a script: answers to changes, and readings, of which the last one stays.
     struct Script {
         answers: Vec<Event>,
         readings: Vec<Option<ServerPluginState>>,

@@ -55,7 +55,7 @@ impl ServerPluginState {
     }
 }
 
-/// What came of a change; `E` says why it failed or is unknown.
+/// The outcome of a change; `E` says why it failed or is unknown.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Outcome<E = Failure> {
     /// The workspace shows what was wanted, and did not before.

@@ -213,10 +213,10 @@ diagnose!(ChangeError {
     UnknownVersion | Lost => Kind::Failed;
 });
 
-/// What came of a change.
+/// The outcome of a change.
 #[derive(Debug)]
 pub struct ChangeReport {
-    /// What came of it.
+    /// Its outcome.
     pub outcome: Outcome<ChangeError>,
     /// What was there before.
     pub before: Presence,

@@ -1,4 +1,4 @@
-//! What came of a change that was under way when its process ended.
+//! The outcome of a change that was under way when its process ended.
 //!
 //! *Invariant:* nothing is sent; what is reported is what several readings in a row agreed on.
 //! *Not for:* when readings are enough: see [`crate::fleet::settle`].
@@ -72,7 +72,7 @@ async fn has_other_files(server: &Grafana, request: &ChangeRequest) -> bool {
     let Some(version) = request.wanted.version().filter(|_| request.compares_files) else { return false };
     match server.files(&request.plugin, version).await {
         Files::Other(_) => true,
-        // The change that is looked at once more was settled with its files.
+        // The change that is checked once more was settled with its files.
         Files::Hidden => !request.open_call.is_earlier,
         Files::AsShown | Files::Unread => false,
     }

@@ -22,11 +22,11 @@ pub(crate) trait Executor: fmt::Debug + Send + Sync {
     /// incomplete list (protocol page 5.3).
     fn presence<'a>(&'a self, plugin: &'a PluginId) -> BoxFuture<'a, Result<Presence, TargetError>>;
 
-    /// Changes one plugin from what is expected to what is wanted, and reads back what came of it. What is neither expected
+    /// Changes one plugin from what is expected to what is wanted, and reads back its outcome. What is neither expected
     /// nor wanted is left alone.
     fn change<'a>(&'a self, request: &'a ChangeRequest) -> BoxFuture<'a, ChangeReport>;
 
-    /// Reads what came of a change that was under way when its process ended; changes nothing. [`Outcome::Unchanged`](crate::fleet::Outcome::Unchanged) means
+    /// Reads the outcome of a change that was under way when its process ended; changes nothing. [`Outcome::Unchanged`](crate::fleet::Outcome::Unchanged) means
     /// that it had no effect: what was there before still is.
     fn confirm<'a>(&'a self, request: &'a ChangeRequest) -> BoxFuture<'a, ChangeReport>;
 

@@ -171,7 +171,7 @@ impl Target {
         }
     }
 
-    /// Reads what came of a change; see [`Executor::confirm`].
+    /// Reads the outcome of a change; see [`Executor::confirm`].
     pub async fn confirm(&self, request: &ChangeRequest) -> ChangeReport {
         match self.executor() {
             Err(error) => ChangeReport::new(request, Outcome::Unknown(error.into())),

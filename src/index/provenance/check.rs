@@ -10,7 +10,7 @@ use crate::{
     model::Sha256Digest,
 };
 
-/// What a check of the log came to.
+/// The outcome of a check of the log.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ChainCheck {
     /// How many entries there are.
@@ -37,10 +37,10 @@ pub enum ChainFault {
     Broken {
         /// Its number.
         number: i64,
-        /// What it speaks of.
+        /// What it describes.
         object: String,
     },
-    /// Something is in the index that no entry speaks of.
+    /// Something is in the index that no entry describes.
     #[error("there is no entry on the {what} `{}`", object.escape_debug())]
     NoEntry {
         /// `pin` or `package in the store`.
@@ -67,7 +67,7 @@ pub enum ChainFault {
 /// A package by its plugin, version and platform, as texts that may be anything.
 type Key = (String, String, String);
 
-/// What is recorded of a package, as it stands in the columns, and in which entry.
+/// What is recorded of a package, as it is used instead the columns, and in which entry.
 #[derive(Clone, Debug, Default)]
 struct Recorded {
     number: i64,
@@ -136,7 +136,7 @@ impl Index {
                     .faults
                     .push(ChainFault::Broken { number: found, object: format!("{plugin}@{version} ({platform})") });
             }
-            // From here on the chain is what it says it is, so that one fault is told once.
+            // From here on the chain is taken as recorded, so that one fault is reported once.
             (number, hash) = (found, stored);
             check.entries += 1;
             logged.take(row, found)

@@ -5,7 +5,7 @@
 
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
-/// How much of a text is looked at, in bytes.
+/// How much of a text is examined, in bytes.
 const MAX_BYTES: usize = 1024;
 /// How many different words of it.
 const MAX_TOKENS: usize = 16;

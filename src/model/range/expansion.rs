@@ -1,14 +1,14 @@
 //! Short forms as comparators: `^1.2`, `~1`, `8.x`, `>=9`, `1 - 2` (node-semver's `classes/range.js`).
 //!
 //! *Invariant:* texts become texts, since what npm accepts depends on the texts it builds on the way.
-//! *Not for:* judging the result: a text that no rule takes is passed on for the comparator to refuse.
+//! *Not for:* validating the result: a text that no rule matches is passed on for the comparator to refuse.
 
 use super::{
     comparator::Comparison,
     partial::{PartialVersion, VersionPart},
 };
 
-/// A hyphen range as the two comparators that it stands for.
+/// A hyphen range as the two comparators that it represents.
 #[derive(Debug)]
 pub(super) struct Hyphen {
     pub(super) comparators: String,

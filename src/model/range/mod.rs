@@ -42,7 +42,7 @@ pub struct VersionRange {
     alternatives: Vec<Alternative>,
 }
 
-/// What stands between two `||`: every comparator must hold, so that none allows everything.
+/// The text between two `||`: every comparator must hold, so that none allows everything.
 #[derive(Clone, Debug, Eq, PartialEq)]
 struct Alternative {
     comparators: Vec<Comparator>,
@@ -97,7 +97,7 @@ impl VersionRange {
 }
 
 impl Alternative {
-    /// Parses what stands between two `||`, in the order of npm's `parseRange`.
+    /// Parses the text between two `||`, in the order of npm's `parseRange`.
     fn parse(text: &str) -> Result<Self, ParseRangeError> {
         let text = spacing::strip_builds(text);
         let hyphen = expansion::expand_hyphen(&text);

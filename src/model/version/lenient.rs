@@ -18,7 +18,7 @@ pub(in crate::model) struct Lenient {
 }
 
 impl Lenient {
-    /// Reads a version as leniently as it can be meant; `None` where the text has no leading number, or a number
+    /// Reads a version as leniently as possible; `None` where the text has no leading number, or a number
     /// beyond 64 bits. A leading `v` does not count, missing parts are zero, what follows the numbers is a prerelease.
     pub(super) fn parse(text: &str) -> Option<Self> {
         if let Some(semver) = npm::parse_trimmed(text) {

@@ -14,7 +14,7 @@ use crate::{
     rollout::{PreviousState, TaskResult},
 };
 
-/// What a rollback of dashboards came to.
+/// The outcome of a rollback of dashboards.
 #[derive(Default)]
 pub(super) struct DashboardRollback {
     changed: usize,

@@ -176,7 +176,7 @@ impl Secrets<'_> {
     }
 }
 
-/// What came of a change, with a note.
+/// The outcome of a change, with a note.
 struct ContentChange {
     changed: Changed,
     note: Option<String>,

@@ -1,6 +1,6 @@
 //! What the manifest asks for besides plugins, on one workspace.
 //!
-//! *Invariant:* pure; data sources come before dashboards, which may ask them, and what goes comes last.
+//! *Invariant:* pure; data sources are changed before dashboards, which may query them, and removals are last.
 
 use std::collections::BTreeSet;
 

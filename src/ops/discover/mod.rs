@@ -66,7 +66,7 @@ pub(crate) struct DiscoveredWorkspace {
     pub name: Option<String>,
     /// Its region.
     pub region: String,
-    /// Its account, where that can be told.
+    /// Its account, if it is known.
     pub account: Option<String>,
     /// The version of Grafana.
     pub grafana: String,
@@ -151,7 +151,7 @@ impl Discovery {
     pub(crate) async fn added_to(&mut self, draft: &Draft) -> Result<Option<Draft>, DraftError> {
         let (mut names, mut tables) = (names(draft.manifest()), Vec::new());
         for found in self.workspaces.iter_mut().filter(|found| found.manifest.is_none() && found.is_there()) {
-            // What may not be listed is only what a comment would have said.
+            // Without the right to list them, only a comment is missing.
             let accounts = found.managed.list_accounts(&found.workspace).await.unwrap_or_default();
             let name = entries::name(found, &names);
             tables.push(entries::table(found, &name, &accounts));

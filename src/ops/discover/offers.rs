@@ -15,7 +15,7 @@ use crate::{
     net::Client,
 };
 
-/// How long all of it may take: it is a remark, and nobody waits long for one.
+/// How long all of it may take: it is only a note, which is not worth a long wait.
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// What AWS offers for a workspace.

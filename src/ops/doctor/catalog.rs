@@ -35,7 +35,7 @@ pub(super) async fn check(context: &Context, repairs: bool, outcome: &mut Doctor
     }
 }
 
-/// Reports the alerts that nobody accepted yet. They say nothing against the cache, so it stays in order.
+/// Reports the alerts that are not accepted yet. They say nothing against the cache, so it stays in order.
 pub(super) async fn report_alerts(context: &Context, outcome: &mut DoctorOutcome) {
     let open = match context.index().read(Index::all_open_alerts).await {
         Ok(open) => open,

@@ -1,4 +1,4 @@
-//! The cache folder: who may write there, whether locks work, how much room is left, the clock, and what lies about.
+//! The cache folder: who may write there, whether locks work, how much space is free, the clock, and what is left over.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
@@ -17,8 +17,8 @@ const CLOCK_SLACK_MS: i64 = 5 * 60 * 1000;
 /// The start of 2024, which is before this program: a clock that says less was never set.
 const EARLIEST_MS: i64 = 1_704_067_200_000;
 
-/// The least room that a sync of the whole catalog wants, in bytes.
-const LEAST_ROOM: u64 = 128 << 20;
+/// The least free space that a sync of the whole catalog needs, in bytes.
+const LEAST_FREE_SPACE: u64 = 128 << 20;
 
 /// Looks at the folder; returns whether there is one that may be used.
 pub(super) fn check(context: &Context, outcome: &mut DoctorOutcome) -> bool {
@@ -30,7 +30,7 @@ pub(super) fn check(context: &Context, outcome: &mut DoctorOutcome) -> bool {
     }
     let usable = check_owner(root, outcome);
     check_locks(context, outcome);
-    check_room(root, outcome);
+    check_space(root, outcome);
     usable
 }
 
@@ -39,7 +39,7 @@ fn check_owner(root: &Path, outcome: &mut DoctorOutcome) -> bool {
     let found = match fs::metadata(root) {
         Ok(found) => found,
         Err(error) => {
-            outcome.bad("cache", format!("`{shown}` cannot be looked at: {error}"), None);
+            outcome.bad("cache", format!("`{shown}` cannot be examined: {error}"), None);
             return false;
         }
     };
@@ -81,18 +81,22 @@ fn check_locks(context: &Context, outcome: &mut DoctorOutcome) {
     }
 }
 
-fn check_room(root: &Path, outcome: &mut DoctorOutcome) {
+fn check_space(root: &Path, outcome: &mut DoctorOutcome) {
     match rustix::fs::statvfs(root) {
         Ok(found) => {
             let free = found.f_bavail.saturating_mul(found.f_frsize);
             let detail = format!("{} MB free", free / 1_000_000);
-            if free < LEAST_ROOM {
-                outcome.bad("room", detail, Some("make room; `plugport gc` removes what nothing needs".to_owned()));
+            if free < LEAST_FREE_SPACE {
+                outcome.bad(
+                    "room",
+                    detail,
+                    Some("free some space; `plugport gc` removes what nothing needs".to_owned()),
+                );
             } else {
                 outcome.good("room", detail);
             }
         }
-        Err(error) => outcome.good("room", format!("how much is left is not told: {error}")),
+        Err(error) => outcome.good("room", format!("the free space is not known: {error}")),
     }
 }
 

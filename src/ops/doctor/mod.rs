@@ -1,6 +1,6 @@
 //! Looks whether the cache is in order, and repairs what can be repaired.
 //!
-//! *Invariant:* checking changes nothing. Repairing never makes a package trusted: what is fetched again goes through the
+//! *Invariant:* checking changes nothing. Repairing never makes a package trusted: what is fetched again passes the
 //! verifier like any other, what cannot be proven stays out, and no package is removed, which only `gc` does.
 //! *Not for:* reading every byte of the store without `--repair`, which `verify --all` does.
 
@@ -17,10 +17,10 @@ use crate::{
     ops::{Context, blocking, sources::Sources},
 };
 
-/// One thing that was looked at.
+/// One thing that was examined.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct Check {
-    /// What was looked at.
+    /// What was examined.
     pub name: &'static str,
     /// Whether it is in order now.
     pub ok: bool,
@@ -33,7 +33,7 @@ pub(crate) struct Check {
     pub repaired: bool,
 }
 
-/// What a look at the cache came to.
+/// The outcome of an examination of the cache.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub(crate) struct DoctorOutcome {
     /// One by one.

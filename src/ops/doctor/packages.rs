@@ -117,7 +117,7 @@ async fn report_unknown(context: &Context, repairs: bool, found: &StoreFindings,
     let detail = format!("{} that the index does not speak of, {} other", count(&found.unknown), count(&found.strays));
     if !repairs {
         let hint =
-            "`plugport doctor --repair` takes packages up that the catalog vouches for, `plugport gc` removes others";
+            "`plugport doctor --repair` adds packages whose digests the catalog has, `plugport gc` removes others";
         return outcome.fair("unknown files", detail, hint);
     }
     let taken = take_up(context, &found.unknown).await;

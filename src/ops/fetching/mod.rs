@@ -1,7 +1,7 @@
 //! The way of packages into the store, with what they depend on: for every command that needs packages.
 //!
-//! *Invariant:* a package is verified before it is stored and stored before the index speaks of it; a crash in between
-//! leaves a blob that nobody speaks of, which the next fetch takes up. One package that fails stops no other.
+//! *Invariant:* a package is verified before it is stored and stored before the index lists it; a crash in between
+//! leaves a blob that the index does not list; the next fetch uses it. One package that fails stops no other.
 //! *Not for:* taking the lock of the cache, which the caller holds, or installing.
 
 mod locked;

@@ -41,7 +41,7 @@ pub(crate) struct Fetched {
     pub md5: Option<Md5Digest>,
     /// Its length in bytes.
     pub size: u64,
-    /// Whether only an MD5 stands behind it.
+    /// Whether it has only an MD5.
     pub weak: bool,
 }
 
@@ -61,7 +61,7 @@ pub(crate) enum FetchError {
     /// The source that listed it cannot be used.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It did not come.
+    /// It could not be downloaded.
     #[error("the package did not come")]
     Upstream(#[from] UpstreamError),
     /// It was refused.
@@ -177,16 +177,16 @@ impl FetchWarning {
 /// What a fetch did.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct FetchOutcome {
-    /// Packages that came.
+    /// Packages that were downloaded.
     pub fetched: Vec<Fetched>,
     /// Packages that were there.
     pub present: Vec<Fetched>,
-    /// Packages that did not come.
+    /// Packages that could not be downloaded.
     pub failed: Vec<FetchFailure>,
     /// What the signature policy says against packages that came.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) warnings: Vec<FetchWarning>,
-    /// How many bytes came into the store.
+    /// How many bytes were stored.
     pub bytes: u64,
     /// How long it took.
     pub elapsed_ms: u64,

@@ -22,7 +22,7 @@ use crate::{
     verifier::{Promise, Received, Verified, VerifyError, verify},
 };
 
-/// Where packages are kept and spoken of.
+/// Where packages are stored and listed.
 #[derive(Clone, Debug)]
 pub(super) struct PackageSink {
     pub(super) context: Context,
@@ -122,7 +122,7 @@ impl PackageSink {
         store::take_up(self.context.store(), digest).await.ok()?.filter(|received| received.sha256 == digest)
     }
 
-    /// Returns what came, and whether an earlier run began it.
+    /// Returns the download, and whether an earlier run began it.
     async fn download(&self, sources: &Sources, wanted: &PackageToFetch) -> Result<(Received, bool), FetchError> {
         if wanted.digests.strongest().is_none() {
             let PackageName { plugin, version, .. } = wanted.name.clone();
@@ -137,7 +137,7 @@ impl PackageSink {
         Ok((sink.partial.finish().await?, was_begun))
     }
 
-    /// Judges a package, puts it into the store, and only then speaks of it.
+    /// Verifies a package, stores it, and only then lists it in the index.
     async fn take_in(&self, received: Received, wanted: &PackageToFetch) -> Result<StoredNow, FetchError> {
         let PackageName { plugin, version, .. } = wanted.name.clone();
         let promise = Promise { plugin, version, digests: wanted.digests };
@@ -192,7 +192,7 @@ pub(in crate::ops) fn proven_signer(verdict: &Verdict) -> String {
     }
 }
 
-/// Returns the row that speaks of a verified package.
+/// Returns the row of a verified package.
 pub(in crate::ops) fn describe(name: &PackageName, verified: &Verified, context: &Context) -> Blob {
     let received = verified.received();
     Blob {
@@ -208,7 +208,7 @@ pub(in crate::ops) fn describe(name: &PackageName, verified: &Verified, context:
     }
 }
 
-/// A sink that tells how much came.
+/// A sink that reports how much was received.
 struct Counted<'a> {
     partial: PartialFile,
     reporter: &'a dyn Reporter,

@@ -78,7 +78,7 @@ fn due(waiting: &[(InstallStep, ChangeResult)], coming: &VecDeque<InstallStep>) 
     waiting.iter().position(is_due)
 }
 
-/// What came of the steps so far.
+/// The outcome of the steps so far.
 #[derive(Default)]
 struct Results {
     list: Vec<(InstallStep, ChangeResult)>,

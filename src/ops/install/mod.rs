@@ -84,7 +84,7 @@ struct Ready {
     surroundings: Surroundings,
     /// Whether what the catalog calls unsigned is chosen.
     signatures: SignatureRule,
-    /// Whether packages are judged here before they are used, so that the catalog's word is not the last.
+    /// Whether packages are verified here before they are used, instead of trusting the catalog.
     is_checked: bool,
 }
 

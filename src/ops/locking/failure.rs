@@ -27,7 +27,7 @@ pub(crate) enum LockStartError {
     /// The file cannot be read or written.
     #[error(transparent)]
     File(#[from] LockFileError),
-    /// The manifest removes a plugin that nobody knows.
+    /// The manifest removes a plugin that is unknown.
     #[error("nothing was locked")]
     Removed(#[from] UnknownPlugin),
     /// A plugin to upgrade is neither requested nor locked.

@@ -74,7 +74,7 @@ struct Resolution {
     resolved: ResolvedLock,
 }
 
-/// What came of one round.
+/// The outcome of one round.
 enum Round {
     Resolved(Box<ResolvedLock>),
     /// The dependencies of these packages are not known, and were not asked for before.
@@ -189,7 +189,7 @@ fn unknown(cases: &[WorkspaceResolution], outcomes: &[SolveOutcome]) -> BTreeSet
     unknown
 }
 
-/// Adds a remark for every version with unknown dependencies, once.
+/// Adds a note for every version with unknown dependencies, once.
 fn report_unknown(unknown: &BTreeSet<Unknown>, asked: &BTreeMap<Unknown, String>, remarks: &mut Vec<String>) {
     let mut reported = HashSet::new();
     for one in unknown {

@@ -34,7 +34,7 @@ pub(super) struct WorkspaceResolution {
 }
 
 impl WorkspaceResolution {
-    /// Returns the problem of a workspace. What was assumed goes into `remarks`.
+    /// Returns the problem of a workspace. What was assumed is added to `remarks`.
     pub(super) fn new(
         index: &Index,
         request: &LockRequest,

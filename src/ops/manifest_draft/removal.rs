@@ -1,6 +1,6 @@
 //! `[[key]]` entries taken out of the text of a manifest.
 //!
-//! *Invariant:* nothing but the lines of the entries goes, and the comments that touch them from above.
+//! *Invariant:* only the lines of the entries are removed, and the comments directly above them.
 //! *Not for:* entries that others take the place of: those are edited as tables, which keeps the comments inside.
 
 use std::ops::Range;

@@ -165,7 +165,7 @@ impl<'a> CatalogFacts<'a> {
     }
 }
 
-/// Returns the text of a warning, with the step that puts right what the server does.
+/// Returns the text of a warning, with the step that corrects what the server does.
 fn with_remedy(warning: &ServerWarning, decision: &WorkspaceDecision) -> String {
     let is_remedy = |action: &&PlannedChange| {
         action.plugin == warning.plugin && (action.kind == Change::Repin || !action.brought_by.is_empty())

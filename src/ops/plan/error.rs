@@ -20,7 +20,7 @@ pub(crate) enum PlanStartError {
     /// The catalog cannot be used.
     #[error("nothing was planned")]
     Index(#[from] IndexError),
-    /// The manifest removes a plugin that nobody knows.
+    /// The manifest removes a plugin that is unknown.
     #[error("nothing was planned")]
     Removed(#[from] UnknownPlugin),
 }

@@ -1,6 +1,6 @@
 //! The time within one run of a rollout.
 //!
-//! *Invariant:* it goes as fast as time does, whatever the clock of the machine is set to in the meantime: a soak ends after
+//! *Invariant:* it advances with real time, whatever the clock of the machine is set to in the meantime: a soak ends after
 //! its pause, and a gate has its whole limit. The clock of the machine counts only when a run begins, and never before the
 //! last entry of the journal.
 //! *Not for:* limits of single requests.

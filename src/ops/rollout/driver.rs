@@ -287,7 +287,7 @@ impl<'a> Driver<'a> {
         Ok(())
     }
 
-    /// Returns the time of this run, which neither goes back nor jumps with the clock of the machine.
+    /// Returns the time of this run, which is monotonic and does not follow the clock of the machine.
     fn now(&self) -> Timestamp {
         self.clock.get_or_init(|| RunClock::start(self.setting.context.now(), self.last)).now()
     }

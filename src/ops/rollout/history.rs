@@ -21,7 +21,7 @@ pub(crate) struct RolloutHistory {
     pub plan: Arc<Plan>,
     /// What happened, in order.
     pub entries: Vec<JournalEntry>,
-    /// Where it stands.
+    /// Its state.
     pub engine: Engine,
     /// Who carries it out now.
     pub holder: Option<RolloutHolder>,
@@ -51,7 +51,7 @@ pub(crate) async fn saved(home: &Home, id: &RolloutId) -> Result<Vec<RecordName>
     FolderRecords::new(home.rollouts_path()).list(RecordName::new([id.as_str()])).await
 }
 
-/// Returns where a rollout stands.
+/// Returns the state of a rollout.
 pub(super) fn engine(stored: StoredRollout) -> Result<Engine, RolloutError> {
     let mut engine = Engine::new(Arc::new(stored.plan));
     for entry in &stored.entries {

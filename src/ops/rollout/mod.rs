@@ -222,7 +222,7 @@ pub(crate) async fn go_on(
     Ok(RolloutOutcome::new(id.clone(), driver.engine(), left, remarks))
 }
 
-/// Fetches and checks the packages that a rollout needs from where it stands. What is refused stops it before anything is
+/// Fetches and checks the packages that a rollout needs from its current state. What is refused stops it before anything is
 /// sent; what is just missing fails at the step that needs it, and is reported now.
 async fn check_rest(
     rollout_context: &RolloutContext<'_>,

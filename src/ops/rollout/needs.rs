@@ -75,7 +75,7 @@ impl PackageNeeds {
         needs
     }
 
-    /// Returns what a rollout needs from where it stands: what is still to be installed, or to be restored.
+    /// Returns what a rollout needs from its current state: what is still to be installed, or to be restored.
     pub(super) fn of_rest(engine: &Engine, members: &Members, preflight: bool, goes_back: bool) -> Self {
         let (plan, mut needs) = (engine.plan(), Self::default());
         if !goes_back {
@@ -84,7 +84,7 @@ impl PackageNeeds {
             }
         }
         for (action, version) in engine.restored() {
-            // On the way back the former version is what is installed.
+            // During a rollback the former version is what is installed.
             needs.add(plan, members, preflight, (action, &version, !goes_back));
         }
         needs

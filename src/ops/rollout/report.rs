@@ -15,9 +15,9 @@ use crate::{
 pub(crate) enum StopReason {
     /// It is over.
     Finished(Ending),
-    /// It cannot go on without somebody's help.
+    /// It cannot go on without an operator.
     Paused(String),
-    /// Somebody wanted it to end.
+    /// It was ended by `abort`.
     Interrupted,
 }
 
@@ -34,20 +34,20 @@ pub(crate) struct RolloutOutcome {
     pub paused: Option<String>,
     /// What became of each action.
     pub results: Vec<StepResult>,
-    /// How many came to what.
+    /// How many results there are of each outcome.
     pub summary: OutcomeCounts,
-    /// How many were not come to yet.
+    /// How many were not reached yet.
     #[serde(skip_serializing_if = "is_zero")]
     pub planned: usize,
     /// What the plan could not do from the start.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub blocked: Vec<Blocked>,
-    /// Where each wave stands.
+    /// The state of each wave.
     pub waves: Vec<WaveState>,
     /// Why workspaces failed that were changed as planned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<WorkspaceFailure>,
-    /// What is to be told besides.
+    /// Notes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub remarks: Vec<String>,
     /// How it was left.
@@ -100,7 +100,7 @@ impl RolloutOutcome {
         }
     }
 
-    /// Returns what it means for whoever wanted the plan to be carried out; nothing where all of it was.
+    /// Returns the error of `apply` or `resume`; `None` if the whole plan was carried out.
     pub(crate) fn kind(&self) -> Option<Kind> {
         let some = self.summary.changed > 0;
         let partly = if some { Kind::Partly } else { Kind::Failed };
@@ -109,14 +109,14 @@ impl RolloutOutcome {
             Some(Ending::Unknown) => Some(Kind::Unknown),
             Some(Ending::Done) if self.blocked.is_empty() => None,
             Some(Ending::Done | Ending::Partly | Ending::RollbackFailed) => Some(Kind::Partly),
-            // Somebody wanted that.
+            // It was asked for.
             Some(Ending::Undone) => None,
             Some(Ending::RolledBack) => Some(Kind::Failed),
             Some(Ending::Stopped | Ending::Aborted) | None => Some(partly),
         }
     }
 
-    /// Returns what it means for whoever wanted it to be taken back, or left where it is.
+    /// Returns the error of `undo` or `abort`; `None` if that is done.
     pub(crate) fn kind_of_end(&self) -> Option<Kind> {
         match self.ending {
             Some(Ending::Undone | Ending::RolledBack | Ending::Aborted) => None,

@@ -29,7 +29,7 @@ pub(super) struct Unevaluated {
 }
 
 /// Reads everything. `present` are the packages of the store with their lengths, `keys` the ids of the trusted keys,
-/// `known` what signatures said that were evaluated before.
+/// `known` has the verdicts of signatures that were evaluated before.
 pub(super) fn read_facts(
     index: &Index,
     present: &HashMap<Sha256Digest, u64>,

@@ -36,7 +36,7 @@ use crate::{
     store::StoreError,
 };
 
-/// How often it is looked whether the index changed.
+/// How often it is checked whether the index changed.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// What is served.
@@ -87,7 +87,7 @@ pub(crate) struct Serving {
     context: Context,
     options: ServingOptions,
     current: watch::Sender<Arc<Catalogs>>,
-    /// What signatures said that were evaluated here.
+    /// The verdicts of the signatures that were evaluated here.
     evaluated: Mutex<HashMap<Sha256Digest, SignatureState>>,
     /// Packages whose bytes are not those of their digest.
     damaged: Mutex<BTreeSet<Sha256Digest>>,

@@ -69,7 +69,7 @@ fn replaces(change: &CatalogChange, open: &CatalogChange) -> bool {
     change.kind.supersedes(open.kind) && (&change.version, &change.platform) == (&open.version, &open.platform)
 }
 
-/// Returns an alert for every version of which one document has two contents, unless it is told already.
+/// Returns an alert for every version of which one document has two contents, unless it is reported already.
 fn contradicted(before: &KnownPlugin, now: &Details) -> Vec<CatalogChange> {
     let kind = ChangeKind::DigestContradicted;
     let new = now.contradicted.iter().filter(|version| before.open_alert(kind, Some(version), None).is_none());
@@ -380,7 +380,7 @@ mod tests {
         assert_eq!((kinds(&other), other.standing), (vec![(ChangeKind::DigestChanged, true)], vec![]));
     }
 
-    /// A change that is taken back was tampering all the same.
+    /// A change that is reverted was tampering all the same.
     #[test]
     fn the_pinned_digest_that_returns_is_an_alert_where_another_one_was_offered() {
         let mut known = before(plugin("a", ""), &[release("1.0.0", 1)]);

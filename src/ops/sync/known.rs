@@ -10,9 +10,9 @@ use crate::{
 pub(super) struct KnownPlugin {
     pub(super) plugin: Option<StoredPlugin>,
     pub(super) releases: Vec<StoredRelease>,
-    /// The alerts that nobody accepted.
+    /// The alerts that are not accepted.
     pub(super) open: Vec<OpenAlert>,
-    /// Whether the same source told it: what another one leaves out tells nothing.
+    /// Whether it is from the same source: what another source leaves out means nothing.
     pub(super) same_source: bool,
 }
 

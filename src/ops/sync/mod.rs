@@ -261,7 +261,7 @@ struct Fetching<'a> {
     sender: &'a mpsc::Sender<WriterMessage>,
     outcome: &'a mut SyncOutcome,
     seen: HashSet<PluginId>,
-    /// How many plugins came.
+    /// How many plugins were received.
     came: usize,
     /// How many faults in a row were not those of one plugin.
     lost: usize,
@@ -307,7 +307,7 @@ impl Fetching<'_> {
         next
     }
 
-    /// Reports a plugin that did not come; returns the error where the network is to blame for it.
+    /// Reports a plugin that could not be fetched; returns the error where the network is to blame for it.
     fn miss(&mut self, task: &DetailRequest, error: UpstreamError) -> Result<Option<UpstreamError>, UpstreamError> {
         self.outcome.skip(task, &error);
         let fault = FaultSource::from_error(&error);
@@ -321,7 +321,7 @@ impl Fetching<'_> {
     }
 }
 
-/// With what a fault lies.
+/// The cause of a fault.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum FaultSource {
     /// With the way to the upstream.

@@ -52,7 +52,7 @@ pub(crate) struct SyncOutcome {
     pub versions: VersionCounts,
     /// How many requests were sent.
     pub requests: u64,
-    /// How many bytes came, decoded.
+    /// How many bytes were received, decoded.
     pub bytes: u64,
     /// What someone must look at.
     pub alerts: Vec<Alert>,
@@ -104,7 +104,7 @@ impl SyncOutcome {
         outcome
     }
 
-    /// Adds the alerts that nobody accepted yet, but for those that this sync reports anyway.
+    /// Adds the alerts that are not accepted yet, but for those that this sync reports anyway.
     pub(super) fn add_open(&mut self, open: HashMap<PluginId, Vec<OpenAlert>>) {
         let mut open: Vec<_> = open.into_values().flatten().collect();
         open.sort_by(|left, right| (left.sync, &left.change.plugin).cmp(&(right.sync, &right.change.plugin)));

@@ -1,7 +1,7 @@
 //! What a catalog promised of a plugin's bytes, and what it promises now. Pure.
 //!
 //! *Invariant:* a pin that is contradicted, that is no longer promised, or that is promised again after it was not, is an
-//! alert, told when it comes and not again while it stays as it is.
+//! alert, reported when it is raised and not again while it is unchanged.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -69,7 +69,7 @@ fn contradiction(pinned: &Digests, offered: &Digests) -> String {
     }
 }
 
-/// Returns the text of a pin, in the words of the offer that it is told beside.
+/// Returns the text of a pin, in the form of the offer that it is compared with.
 fn before_of(pinned: &Digests, offered: &str) -> String {
     match (pinned.sha256, pinned.md5) {
         (Some(sha256), Some(md5)) if offered.contains("md5:") => format!("sha256:{sha256} md5:{md5}"),
@@ -86,7 +86,7 @@ fn lacks(pinned: &Digests, offered: &Digests) -> bool {
     }
 }
 
-/// Which digests a catalog told of a package.
+/// Which digests a catalog has for a package.
 #[derive(Clone, Copy, Debug, Default)]
 struct ClaimedDigests {
     sha256: bool,

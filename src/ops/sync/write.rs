@@ -52,7 +52,7 @@ struct Earlier<'a> {
     open: HashMap<PluginId, Vec<OpenAlert>>,
 }
 
-/// Writes what comes until it is told to commit; without that, or where all is as it was, nothing is kept.
+/// Writes what is received until it is asked to commit; without that, or if nothing changed, nothing is kept.
 pub(super) fn write(
     index: &mut Index,
     location: &str,

@@ -1,4 +1,4 @@
-//! What a verification came to, gathered object by object.
+//! The outcome of a verification, gathered object by object.
 //!
 //! *Invariant:* an object that the signature policy refuses is never counted as good.
 //! *Not for:* reading anything.
@@ -30,7 +30,7 @@ pub(crate) struct Finding {
     pub hint: Option<String>,
 }
 
-/// What a verification came to.
+/// The outcome of a verification.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub(crate) struct VerifyOutcome {
     /// How many things were checked.
@@ -39,7 +39,7 @@ pub(crate) struct VerifyOutcome {
     pub ok: usize,
     /// The others.
     pub failures: Vec<Finding>,
-    /// What is as it should be, though only an MD5 stands behind it.
+    /// What is as it should be, though it has only an MD5.
     pub weak: Vec<String>,
     /// What the failures mean.
     #[serde(skip)]
@@ -53,7 +53,7 @@ pub(crate) struct VerifyOutcome {
     pub provenance: Option<ProvenanceOutcome>,
 }
 
-/// What the check of the provenance log came to.
+/// The outcome of the check of the provenance log.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub(crate) struct ProvenanceOutcome {
     /// How many entries it has.

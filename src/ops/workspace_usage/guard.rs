@@ -42,7 +42,7 @@ pub(crate) enum StillUsed {
         named: Vec<String>,
     },
     /// Nothing was found that needs it, and not everything could be read.
-    #[error("it cannot be told whether something needs {plugin}: {reason}")]
+    #[error("it is not known whether something needs {plugin}: {reason}")]
     Unread {
         /// The plugin.
         plugin: PluginId,

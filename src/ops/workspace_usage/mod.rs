@@ -96,14 +96,14 @@ pub(crate) struct UsedBy {
 pub(crate) struct DashboardGroup {
     /// The folders, outermost first.
     pub folder: String,
-    /// Whoever made them, where that is told.
+    /// Who made them, if the server reports it.
     pub owner: Option<String>,
     /// How many.
     pub dashboards: usize,
 }
 
 impl OrganisationUsage {
-    /// Makes the graph; a dashboard that was not understood or not read to its end is a gap too.
+    /// Makes the graph; a dashboard that is invalid or was not read completely is a gap too.
     pub(crate) fn new(info: OrganisationInfo, mut gaps: Vec<String>, graph: Graph) -> Self {
         let unread = graph
             .unresolved

@@ -134,7 +134,7 @@ impl Engine {
         (wave < self.waves.len() && self.is_wave_over()).then_some(wave)
     }
 
-    /// Returns whether the wave that was opened last is done, and its gates were looked at once more where they are to be.
+    /// Returns whether the wave that was opened last is done, and its gates were checked once more where they are to be.
     fn is_wave_over(&self) -> bool {
         let Some(wave) = self.current else { return true };
         let mut sites = self.sites[self.waves[wave].sites.clone()].iter();
@@ -143,7 +143,7 @@ impl Engine {
         self.waves[wave].done_at.is_some() && sites.all(is_rechecked)
     }
 
-    /// Returns whether the gates of the current wave are looked at once more: after the pause before another wave.
+    /// Returns whether the gates of the current wave are checked once more: after the pause before another wave.
     fn is_rechecking(&self) -> bool {
         self.soak_end().is_some() && self.rules().is_gated
     }
@@ -160,7 +160,7 @@ impl Engine {
         self.possible_ending().filter(|_| !self.is_final() || !self.has_look())
     }
 
-    /// Returns how it ends if nothing is looked at once more.
+    /// Returns how it ends if nothing is checked once more.
     pub(super) fn possible_ending(&self) -> Option<Ending> {
         if self.under_way > 0 || self.paused.is_some() || !self.is_all_done() {
             return None;
@@ -230,7 +230,7 @@ impl Engine {
         self.sites.iter().any(|site| site.skipped.is_some() && !is_through(site))
     }
 
-    /// Returns whether workspaces are on their way back; those that are locked out count or not.
+    /// Returns whether workspaces are being rolled back; those that are locked out count or not.
     pub(super) fn has_rolling_back(&self, with_locked_out: bool) -> bool {
         let counts = |site: &SiteState| site.skipped.is_none() && (with_locked_out || site.locked_out.is_none());
         self.sites.iter().any(|site| site.stage == Stage::RollingBack && counts(site))

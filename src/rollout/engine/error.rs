@@ -13,7 +13,7 @@ pub enum EngineError {
     #[error("the journal does not begin with the begin of the rollout")]
     NotStarted,
     /// It began twice.
-    #[error("the rollout is said to begin twice")]
+    #[error("the rollout begins twice")]
     StartedTwice,
     /// Such an entry cannot come now.
     #[error("`{event}` cannot come here")]
@@ -31,7 +31,7 @@ pub enum EngineError {
     #[error("more than {0} workspaces would be worked on at once")]
     TooMany(usize),
     /// It is not what comes next there.
-    #[error("{task:?} is not what comes next on workspace {workspace}")]
+    #[error("{task:?} is not the next task on workspace {workspace}")]
     NotNext {
         /// The workspace.
         workspace: WorkspaceName,

@@ -34,7 +34,7 @@ impl StepProgress {
             && self.final_checks < MAX_FINAL_CHECKS
     }
 
-    /// Takes in a result: it is to be looked at later, and a call whose effect was found, or whose time has
+    /// Applies a result: it is to be checked later, and a call whose effect was found, or whose time has
     /// passed, is at work no more.
     pub(super) fn settled(&mut self, result: &TaskResult, is_settling: bool) {
         self.is_finally_checked = false;
@@ -143,14 +143,14 @@ impl Engine {
         }
     }
 
-    /// Returns whether something is to be looked at once more.
+    /// Returns whether something is to be checked once more.
     pub(super) fn has_look(&self) -> bool {
         let is_due =
             |site: &SiteState| site.locked_out.is_none() && self.may_look(site) && site.next_final_check().is_some();
         self.sites.iter().any(is_due)
     }
 
-    /// Returns whether a workspace is looked at before the end: all that were begun when everything is rolled back, else
+    /// Returns whether a workspace is examined before the end: all that were begun when everything is rolled back, else
     /// those that were rolled back alone.
     pub(super) fn may_look(&self, site: &SiteState) -> bool {
         match self.phase {

@@ -1,9 +1,9 @@
-//! The engine of a rollout: it takes in what has happened, and says what to do next.
+//! The engine of a rollout: it applies what has happened, and says what to do next.
 //!
 //! *Invariant:* only [`Engine::apply`] changes it, so the journal alone brings a rollout back to where it was; and what it
 //! says next hangs on nothing but that and the time. A workspace sees one task at a time. What is not known counts as
 //! failed and is read before anything is changed over it; a done step is never begun again.
-//! *Not for:* carrying anything out, or telling the time: whoever drives it does.
+//! *Not for:* carrying anything out, or reading a clock: its driver does.
 
 mod decision;
 mod error;
@@ -43,7 +43,7 @@ pub enum EngineCommand {
         /// When.
         until: Timestamp,
     },
-    /// It cannot go on without somebody's help, and nothing is under way: leave it, to be resumed.
+    /// It cannot go on without an operator, and nothing is under way: leave it, to be resumed.
     Leave {
         /// Why.
         reason: String,
@@ -72,7 +72,7 @@ pub struct Engine {
     under_way: usize,
 }
 
-/// Where a rollout as a whole stands.
+/// The state of a rollout as a whole.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Phase {
     Created,
@@ -85,12 +85,12 @@ enum Phase {
     Over(Ending),
 }
 
-/// Why workspaces go back.
+/// Why workspaces are rolled back.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum RollbackKind {
     /// The rollout was stopped.
     Rollback,
-    /// Somebody wants it.
+    /// An operator asked for it.
     Undo,
 }
 
@@ -152,7 +152,7 @@ impl Engine {
         &self.plan
     }
 
-    /// Takes in what has happened: the only thing that changes an engine. An entry that cannot follow leaves it as it was.
+    /// Applies what has happened: the only thing that changes an engine. An entry that cannot follow leaves it as it was.
     pub fn apply(&mut self, entry: &JournalEntry) -> Result<(), EngineError> {
         let at = entry.at;
         if self.phase == Phase::Created && !matches!(entry.record, Record::Started { .. }) {
@@ -183,7 +183,7 @@ impl Engine {
         }
     }
 
-    /// Returns whether [`Record::Finished`] was applied and nobody took it up again.
+    /// Returns whether [`Record::Finished`] was applied and it was not resumed.
     pub fn is_over(&self) -> bool {
         self.ending().is_some()
     }
@@ -193,7 +193,7 @@ impl Engine {
         self.paused.as_deref()
     }
 
-    /// Returns whether its workspaces are on their way back.
+    /// Returns whether its workspaces are being rolled back.
     pub fn is_rolling_back(&self) -> bool {
         matches!(self.phase, Phase::RollingBack(_))
     }
@@ -401,7 +401,7 @@ impl Engine {
     }
 }
 
-/// Returns whether a site stands still until somebody takes it up again.
+/// Returns whether a site stands still until it is resumed.
 fn is_at_rest(site: &SiteState) -> bool {
     site.skipped.is_some() || matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::RolledBack)
 }

@@ -38,12 +38,12 @@ pub struct StepResult {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// What else is to be told.
+    /// Notes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
 }
 
-/// Where a wave stands.
+/// The state of a wave.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct WaveState {
     /// How the manifest spells it.
@@ -68,7 +68,7 @@ pub enum WaveStatus {
     Waiting,
     /// Its workspaces are worked on.
     Open,
-    /// The next one waits, and then its gates are looked at once more.
+    /// The next one waits, and then its gates are checked once more.
     Soaking {
         /// Until when.
         until: Timestamp,
@@ -120,7 +120,7 @@ impl Engine {
         failed.filter_map(|site| Some((&site.name, site.failure.as_ref().or(site.locked_out.as_ref())?)))
     }
 
-    /// Returns the changes of plugins that are still to be made if the rollout goes on, those in doubt too.
+    /// Returns the changes of plugins that are still to be made if the rollout continues, including those whose outcome is unknown.
     pub(crate) fn still_planned(&self) -> impl Iterator<Item = &PlannedChange> {
         let sites = self.sites.iter().filter(|site| site.failure.is_none());
         let open = |step: &&StepProgress| matches!(step.state, StepState::Planned | StepState::InDoubt);
@@ -144,7 +144,7 @@ impl Engine {
         })
     }
 
-    /// Returns the changes of a rollback from where the rollout stands, as planned: from what the rollout put there to what was
+    /// Returns the changes of a rollback from its current state, as planned: from what the rollout put there to what was
     /// there before. What is not known yet may turn out to need none.
     pub(crate) fn rollback_changes(&self) -> Vec<StepResult> {
         let mut changes = Vec::new();
@@ -186,7 +186,7 @@ impl Engine {
         self.sites.iter().filter_map(|site| Some((&site.name, site.skipped.as_deref()?)))
     }
 
-    /// Returns what [`crate::rollout::Task::Prepare`] told of each workspace: where dashboards were saved, and such.
+    /// Returns what [`crate::rollout::Task::Prepare`] reported of each workspace: where dashboards were saved, and such.
     pub fn notes(&self) -> impl Iterator<Item = (&WorkspaceName, &str)> {
         self.sites.iter().flat_map(|site| site.notes.iter().map(|note| (&site.name, note.as_str())))
     }

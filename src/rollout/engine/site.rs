@@ -23,7 +23,7 @@ pub(super) struct SiteState {
     pub(super) failed_step: Option<usize>,
     /// Why it is left alone for now; see [`Record::Skipped`](crate::rollout::Record::Skipped).
     pub(super) skipped: Option<String>,
-    /// What its token was refused with; nothing begins here until somebody helps.
+    /// What its token was refused with; nothing begins here until an operator acts.
     pub(super) locked_out: Option<Fault>,
     /// Shared, since comparing two engines would else compare it each time.
     pub(super) baseline: Option<Arc<Observation>>,
@@ -33,7 +33,7 @@ pub(super) struct SiteState {
     pub(super) back: Vec<usize>,
 }
 
-/// Where a workspace stands.
+/// The state of a workspace.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Stage {
     /// Not begun.
@@ -42,13 +42,13 @@ pub(super) enum Stage {
     Preparing,
     /// Its steps are carried out.
     Stepping,
-    /// Its gate is looked at.
+    /// Its gate is checked.
     Gating(GateProgress),
     /// The steps after the gate are carried out.
     Finishing,
     /// It is through its gate.
     Passed,
-    /// Its gate is looked at once more, after the pause of its wave.
+    /// Its gate is checked once more, after the pause of its wave.
     Rechecking(GateProgress),
     /// It is through that too.
     Sound,
@@ -77,9 +77,9 @@ pub(super) struct Rules {
     pub(super) timeout: Duration,
     pub(super) pause: Duration,
     pub(super) passes: usize,
-    /// Whether a workspace that fails goes back at once.
+    /// Whether a workspace that fails is rolled back at once.
     pub(super) rolls_back_alone: bool,
-    /// Whether all workspaces go back.
+    /// Whether all workspaces are rolled back.
     pub(super) rolls_back_all: bool,
 }
 
@@ -170,7 +170,7 @@ impl SiteState {
         Some(Task::Settle { step })
     }
 
-    /// Returns what comes next on the way back: what nobody knows is read first.
+    /// Returns the next task of a rollback: unknown outcomes are read first.
     pub(super) fn next_rollback(&self) -> Option<Task> {
         let settling = self.back.iter().find_map(|&step| match &self.steps[step].state {
             StepState::InDoubt | StepState::Unknown { asked: false, .. } => Some(Task::Settle { step }),
@@ -279,7 +279,7 @@ impl SiteState {
         }
     }
 
-    /// Everything goes back; what is under way ends first.
+    /// Everything is rolled back, after what is under way has ended.
     pub(super) fn roll_back(&mut self) {
         self.locked_out = None;
         self.steps.iter_mut().for_each(|step| step.state.renew());
@@ -319,7 +319,7 @@ impl SiteState {
         hold.is_some_and(|hold| (0..hold).any(|other| self.steps[other].first != first && is_rolled_back(other)))
     }
 
-    /// Takes in what came of a task; it fits.
+    /// Applies the outcome of a task; it fits.
     pub(super) fn end(&mut self, task: Task, result: &TaskResult, at: Timestamp, rules: &Rules) {
         self.task = None;
         if let TaskResult::Failed(fault) | TaskResult::Unknown(fault) = result
@@ -335,7 +335,7 @@ impl SiteState {
         }
     }
 
-    /// The token is refused: it goes on here, once there is another.
+    /// The token is refused: the work continues here, once there is another.
     fn lock_out(&mut self, task: Task, result: &TaskResult, fault: &Fault) {
         self.locked_out = Some(fault.clone());
         if let (Some(step), TaskResult::Unknown(_)) = (task.step(), result) {
@@ -408,7 +408,7 @@ impl SiteState {
         }
     }
 
-    /// Returns whether something is to be rolled back, and can be: what nobody knows, though it was asked, ends the way
+    /// Returns whether something is to be rolled back, and can be: what is unknown, though it was asked, ends the way
     /// back, for that workspace cannot be read.
     pub(super) fn can_roll_back(&self) -> bool {
         let gives_up =

@@ -49,7 +49,7 @@ pub(super) enum StepState {
     Changed(Effect),
     /// Nothing was changed.
     Failed(Fault),
-    /// Nobody knows; `asked` once settling it brought nothing either.
+    /// The outcome is unknown; `asked` once settling it brought nothing either.
     Unknown { fault: Fault, asked: bool },
     /// What was sent may have had its effect, but something else is there now.
     Overtaken(Fault),
@@ -57,7 +57,7 @@ pub(super) enum StepState {
     BackInDoubt(Effect),
     /// It could not be rolled back.
     BackFailed(Effect, Fault),
-    /// Nobody knows whether it was rolled back.
+    /// It is unknown whether it was rolled back.
     BackUnknown(Effect, Fault),
     /// It was rolled back.
     RolledBack(Effect),
@@ -84,7 +84,7 @@ impl StepState {
         }
     }
 
-    /// Returns whether nobody knows what is there.
+    /// Returns whether it is unknown what is there.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self, Self::InDoubt | Self::Unknown { .. } | Self::BackInDoubt(_) | Self::BackUnknown(..))
     }
@@ -128,7 +128,7 @@ impl StepState {
         }
     }
 
-    /// What nobody knows is read once more.
+    /// Unknown outcomes are read once more.
     pub(super) fn doubt_again(&mut self) {
         *self = match std::mem::replace(self, Self::Planned) {
             Self::Unknown { .. } => Self::InDoubt,
@@ -147,7 +147,7 @@ impl StepState {
         };
     }
 
-    /// Takes in what came of [`Task::Forward`] or [`Task::Settle`].
+    /// Applies the outcome of [`Task::Forward`] or [`Task::Settle`].
     pub(super) fn forward(&mut self, result: &TaskResult, is_settling: bool) {
         *self = match result {
             TaskResult::Done { before, .. } => Self::Changed(Effect { before: before.clone(), ..Effect::default() }),
@@ -164,7 +164,7 @@ impl StepState {
         };
     }
 
-    /// Takes in what came of [`Task::Back`] or [`Task::SettleBack`]; `change` is what is rolled back.
+    /// Applies the outcome of [`Task::Back`] or [`Task::SettleBack`]; `change` is what is rolled back.
     pub(super) fn back(&mut self, result: &TaskResult, mut change: Effect, is_settling: bool) {
         *self = match result {
             TaskResult::Done { .. } | TaskResult::Unchanged => Self::RolledBack(change),

@@ -27,7 +27,7 @@ pub(super) struct WorkspacePlanner<'a> {
     /// The dependencies in the wanted state.
     links: Links<'a>,
     blocked: BTreeMap<&'a PluginId, Obstacle>,
-    /// What is there and goes.
+    /// What is there and is removed.
     removed: BTreeSet<&'a PluginId>,
 }
 

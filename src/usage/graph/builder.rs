@@ -17,7 +17,7 @@ use super::{
 };
 use crate::model::{AlertRuleInfo, LibraryPanelInfo, PluginId};
 
-/// Types of panels that no plugin draws: rows, and what stands in for a panel that is not there yet.
+/// Types of panels that no plugin draws: rows, and what is used instead for a panel that is not there yet.
 const NO_PLUGINS: [&str; 5] = ["row", "library-panel-ref", "add-panel", "add-library-panel", "unconfigured-panel"];
 
 /// Returns what the plugins of an organisation are needed for.

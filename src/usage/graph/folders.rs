@@ -19,7 +19,7 @@ impl<'a> FolderTree<'a> {
         Self(folders.iter().map(|folder| (folder.uid.as_str(), folder)).collect())
     }
 
-    /// Returns the titles of a folder and those around it; `title` stands in where it was not read.
+    /// Returns the titles of a folder and those around it; `title` is used instead where it was not read.
     pub(super) fn path(&self, uid: Option<&str>, title: Option<&str>) -> String {
         let (mut titles, mut next) = (Vec::new(), uid.filter(|uid| !uid.is_empty()));
         while let Some(uid) = next.filter(|_| titles.len() < MAX_DEPTH) {

@@ -193,7 +193,7 @@ pub struct Unresolved {
 pub enum UnresolvedReason {
     /// The document is not like a dashboard.
     NoDashboard,
-    /// There are more panels, variables or annotations than are looked at.
+    /// There are more panels, variables or annotations than are examined.
     TooMuch,
     /// No data source has this uid or name.
     NoDataSource,
@@ -256,10 +256,10 @@ impl fmt::Display for UnresolvedReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::NoDashboard => "the document is not like a dashboard",
-            Self::TooMuch => "there is more in it than is looked at",
+            Self::TooMuch => "it has more than is examined",
             Self::NoDataSource => "no data source has this uid or name",
             Self::NoDefault => "no data source is the default one",
-            Self::NoVariable => "no variable of this name stands for a data source",
+            Self::NoVariable => "no variable of this name is a data source",
             Self::NoLibraryPanel => "no library panel has this uid or name",
             Self::NoPluginId => "it cannot be the id of a plugin",
         })

@@ -179,7 +179,7 @@ impl Grafana {
     }
 }
 
-/// Returns what a server may repeat of a secret: all of it, as it stands in JSON, and the lines of one with several.
+/// Returns what a server may repeat of a secret: all of it, as it is used instead JSON, and the lines of one with several.
 fn shown_forms(secret: &Secret) -> Vec<Secret> {
     let text = secret.expose();
     let mut forms = vec![secret.clone()];

@@ -123,7 +123,7 @@ mod tests {
         let (before, made) = (json!({"url": "old", "jsonData": {"a": 1}}), json!({"url": "new", "jsonData": {"a": 2}}));
         let now = json!({"url": "theirs", "jsonData": {"a": 3}});
         assert_eq!(three_way(&before, &made, &now), ThreeWay::Conflict(vec!["jsonData.a".into(), "url".into()]));
-        // What we left as it was is not ours, whoever changes it.
+        // What we left as it was is not ours, no matter who changes it.
         assert_eq!(three_way(&made, &made, &now), ThreeWay::Same);
     }
 

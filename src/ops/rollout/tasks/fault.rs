@@ -47,7 +47,7 @@ impl FaultCause for ChangeError {
             Self::Refused(error) => cause_of_kind(error.kind()),
             Self::Folder(error) => cause_of_kind(error.kind()),
             Self::Server(error) => error.fault_cause(),
-            // Its secret cannot be fetched, or its address cannot be used: somebody must help.
+            // Its secret cannot be fetched, or its address cannot be used: an operator must act.
             Self::Access(_) => Cause::Token,
             Self::Failed(error) => error.fault_cause(),
             Self::Drifted { .. } | Self::Overtaken(_) => Cause::Drift,

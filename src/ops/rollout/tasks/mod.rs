@@ -143,7 +143,7 @@ impl TaskRunner {
         content::save_dashboards(&self.context, &self.member.target, &plugins, &self.saved_below(), snapshot).await
     }
 
-    /// Carries out a step that changes content, rolls it back, or reads what came of either.
+    /// Carries out a step that changes content, rolls it back, or reads the outcome of either.
     async fn change_content(&self, task: Task, step: usize, item: &Content, input: &TaskInput) -> TaskResult {
         let server = match self.member.target.as_server() {
             Ok(server) => server,

@@ -20,7 +20,7 @@ use crate::{
 };
 
 impl TaskRunner {
-    /// Carries out a step of the plan, rolls it back, or reads what came of either.
+    /// Carries out a step of the plan, rolls it back, or reads the outcome of either.
     pub(super) async fn change_plugin(&self, task: Task, planned: &PlannedChange, input: &TaskInput) -> TaskResult {
         let request = match task {
             Task::Back { .. } | Task::SettleBack { .. } => self.rollback_request(planned, input).await,
@@ -153,7 +153,7 @@ fn changed(report: ChangeReport) -> TaskResult {
 /// Returns the entry for a change that was read back.
 fn confirmed(report: ChangeReport, task: Task, planned: &PlannedChange) -> TaskResult {
     match &report.outcome {
-        // Whether it was re-pinned or there all the time cannot be told, and does not matter.
+        // Whether it was re-pinned or there all the time is not known, and does not matter.
         Outcome::Changed if planned.kind == Change::Repin && matches!(task, Task::Settle { .. }) => {
             TaskResult::Unchanged
         }
