@@ -119,7 +119,8 @@ impl ChangeResult {
     /// Returns this result with the outcome of the change.
     #[must_use]
     pub(crate) fn with_report(self, report: ChangeReport) -> Self {
-        let lost = report.before.version().filter(|_| report.left == Some(Presence::Absent));
+        let is_lost = report.left == Some(Presence::Absent) && self.to.is_some();
+        let lost = report.before.version().filter(|_| is_lost);
         let lost = lost.map(|version| format!("version {version}, which was there before, is gone: install it again"));
         let result = match &report.outcome {
             Outcome::Changed => Self { outcome: ChangeOutcome::Changed, ..self },

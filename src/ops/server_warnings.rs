@@ -27,6 +27,8 @@ pub(crate) enum WarningKind {
     Angular,
     /// The publisher advises against the version.
     Deprecated,
+    /// An installed plugin that stays as it is depends on other versions.
+    BreaksDependent,
 }
 
 /// A warning about one chosen version.
@@ -39,7 +41,7 @@ pub(crate) struct ServerWarning {
     /// The chosen version; `None` for a core plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<PluginVersion>,
-    /// The dependent plugin that the server is asked to install.
+    /// The dependent plugin: the one that the server is asked to install, or the one whose dependency changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needed_by: Option<PluginId>,
     /// The warning as a sentence.
@@ -117,6 +119,38 @@ pub(crate) fn version_warnings(problem: &Problem, solution: &Solution, workspace
                  needs it"
             );
             warnings.push(warning(WarningKind::Angular, text));
+        }
+    }
+    warnings
+}
+
+/// Returns the warnings about installed plugins that stay, and whose dependency moves out of the versions that they declare:
+/// neither Grafana nor a search for other plugins looks at these.
+pub(crate) fn dependent_warnings(problem: &Problem, solution: &Solution, workspace: &str) -> Vec<ServerWarning> {
+    let is_moved = |plugin: &PluginId| {
+        let chosen = solution.plugins.iter().find(|resolved| resolved.plugin == *plugin);
+        chosen.is_some_and(|resolved| !is_installed(problem, plugin, &resolved.version))
+    };
+    let staying: Vec<_> = problem.installed.iter().filter(|(id, _)| !is_moved(id)).collect();
+    let mut warnings = Vec::new();
+    for Resolved { plugin, version, .. } in &solution.plugins {
+        let Some(before) = problem.installed.get(plugin).filter(|_| is_moved(plugin)) else { continue };
+        for (id, dependent) in &staying {
+            let ranges = dependent.dependencies.iter().filter(|dependency| dependency.id == *plugin);
+            let mut broken = ranges.filter_map(|dependency| dependency.range.as_ref());
+            let Some(range) = broken.find(|range| range.allows(&before.version) && !range.allows(version)) else {
+                continue;
+            };
+            let range = range.as_str().escape_debug();
+            let text =
+                format!("{id} {} on {workspace} needs {plugin} `{range}`, which excludes {version}", dependent.version);
+            warnings.push(ServerWarning {
+                kind: WarningKind::BreaksDependent,
+                plugin: plugin.clone(),
+                version: Some(version.clone()),
+                needed_by: Some((*id).clone()),
+                text,
+            });
         }
     }
     warnings

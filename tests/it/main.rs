@@ -53,6 +53,7 @@ mod others_files;
 mod others_nested;
 mod provisioning;
 mod readme;
+mod real_servers;
 mod rollout_guards;
 mod secrets;
 mod signatures;

@@ -2,7 +2,9 @@
 //!
 //! *Invariant:* a version is called installed only if its files are that version's, or if it was installed just now. Where a
 //! server hides its files and may have unpacked others, the plugin is installed anew.
-//! *Not for:* servers since 11.2, which remove the old version before they unpack a dependency.
+//! *Not for:* reading back the answer to a change; `settle` does that first.
+
+use std::time::Duration;
 
 use super::{Grafana, Settled, wire};
 use crate::{
@@ -26,8 +28,12 @@ pub(in crate::fleet) enum Files {
 impl Grafana {
     /// Reads which version the files of a plugin have.
     pub(in crate::fleet) async fn files(&self, id: &PluginId, shown: &PluginVersion) -> Files {
+        self.files_as_asked(id, shown, &[]).await
+    }
+
+    async fn files_as_asked(&self, id: &PluginId, shown: &PluginVersion, query: &[(&str, &str)]) -> Files {
         let path = ["public", "plugins", id.as_str(), "plugin.json"];
-        match self.get("a plugin's files", &path, &[]).await {
+        match self.get("a plugin's files", &path, query).await {
             Ok(plugin_json) => match wire::version(&plugin_json) {
                 None => Files::Hidden,
                 Some(found) if found.same_release(shown) => Files::AsShown,
@@ -37,6 +43,27 @@ impl Grafana {
             Err(error) if error.is_not_offered() && error.status() != Some(401) => Files::Hidden,
             Err(_) => Files::Unread,
         }
+    }
+
+    /// Returns what came of a removal, by the files: some servers of 12 answer 200 and leave them. What a cache in front of
+    /// the server still has is not asked for.
+    pub(in crate::fleet) async fn refuse_left_files(&self, id: &PluginId, settled: Settled) -> Settled {
+        if settled.outcome != Outcome::Changed {
+            return settled;
+        }
+        let former = settled.before.presence();
+        let Some(former) = former.version() else { return settled };
+        let mut left = None;
+        for pause in [Duration::ZERO, self.site().client().settings().settle_pause] {
+            tokio::time::sleep(pause).await;
+            left = match self.files_as_asked(id, former, &[("_cache", "removed")]).await {
+                Files::AsShown => Some(former.clone()),
+                Files::Other(found) => Some(found),
+                Files::Hidden | Files::Unread => return settled,
+            };
+        }
+        let outcome = left.map_or(Outcome::Changed, |found| Outcome::Failed(Failure::FilesLeft { found }));
+        Settled { outcome, ..settled }
     }
 
     /// Reinstalls a plugin that the server reports in the wanted version, if its files are or may be of another version.

@@ -125,6 +125,12 @@ pub enum Failure {
         /// The version of the files.
         found: PluginVersion,
     },
+    /// The workspace no longer lists the plugin, and still has its files.
+    #[error("the workspace no longer lists the plugin, but still has the files of {found}", found = found.as_str().escape_debug())]
+    FilesLeft {
+        /// The version of the files.
+        found: PluginVersion,
+    },
     /// The change was never sent: no connection could be made.
     #[error("the workspace could not be reached")]
     NotReached,
@@ -167,6 +173,8 @@ diagnose!(Failure {
     NotReached => Kind::Network;
     Unreadable => Kind::Unknown, "read the workspace again once it responds, before anything else is changed there";
     OtherFiles => Kind::Failed, "remove the plugin there and install it again; a restart would load the other version";
+    FilesLeft => Kind::Failed,
+        "remove the plugin's folder from the plugins folder of that server: Grafana loads it again at its next start";
     NotDone { status: Some(500) } => Kind::Failed,
         "see the log of the workspace: its plugins folder may be read-only, or its catalog may not have answered";
     Refused | NotDone => Kind::Failed;

@@ -124,6 +124,7 @@ impl Grafana {
         let settled = self.settle(&request.plugin, &request.wanted, before).await;
         let settled = match request.wanted.version().filter(|_| request.compares_files) {
             Some(version) => self.reinstall_if_files_differ(&request.plugin, version, settled).await,
+            None if request.wanted == Presence::Absent => self.refuse_left_files(&request.plugin, settled).await,
             None => settled,
         };
         let is_changed = matches!(settled.outcome, Outcome::Changed) && !nested.is_empty();

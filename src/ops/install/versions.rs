@@ -12,7 +12,7 @@ use crate::{
     model::{PluginId, PluginSpec, PluginVersion},
     ops::{
         candidates::{self, IndexProvider},
-        server_warnings::{ServerWarning, WarningKind, server_warnings, version_warnings},
+        server_warnings::{ServerWarning, WarningKind, dependent_warnings, server_warnings, version_warnings},
     },
     resolver::{Problem, UnsignedFallback, WishRefusal, installed_with_dependents, settle},
 };
@@ -58,6 +58,7 @@ impl Versions {
             with_dependents = installed_with_dependents(problem, &solution);
         }
         warnings.extend(version_warnings(problem, &solution, name));
+        warnings.extend(dependent_warnings(problem, &solution, name));
         for resolved in solution.plugins.iter().filter(|resolved| !resolved.stays) {
             let text = candidates::deprecated(index, &resolved.plugin, &resolved.version)?;
             warnings.extend(text.map(|text| ServerWarning::deprecated(resolved, text)));

@@ -9,7 +9,7 @@ use crate::{
     model::{Change, Dependency, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange},
     ops::{
         candidates::{self, IndexProvider, LookupError},
-        server_warnings::{ServerWarning, WarningKind, server_warnings, version_warnings},
+        server_warnings::{ServerWarning, WarningKind, dependent_warnings, server_warnings, version_warnings},
     },
     resolver::{Problem, Resolved, Solution, Surroundings},
     rollout::{
@@ -100,14 +100,14 @@ impl<'a> CatalogFacts<'a> {
         Ok(found)
     }
 
-    /// Returns the warnings about the versions that a server gets.
+    /// Returns the warnings about the versions that a workspace gets.
     pub(super) fn warnings(
         &mut self,
         reading: &WorkspaceReading,
         input: &PlannerInput,
         decision: &WorkspaceDecision,
     ) -> Result<Vec<Warning>, IndexError> {
-        let (Ok(state), true) = (&reading.state, input.is_server) else { return Ok(Vec::new()) };
+        let Ok(state) = &reading.state else { return Ok(Vec::new()) };
         let mut chosen = Vec::new();
         for action in decision.changes.iter().filter(|one| !matches!(one.kind, Change::Repin | Change::Uninstall)) {
             let Some(version) = &action.to else { continue };
@@ -128,12 +128,17 @@ impl<'a> CatalogFacts<'a> {
             platforms: vec![input.platform.clone()],
             published_before: None,
         };
-        let installed = candidates::installed(state.plugins.values());
+        let is_removed =
+            |id: &PluginId| decision.changes.iter().any(|one| one.kind == Change::Uninstall && one.plugin == *id);
+        let installed = candidates::installed(state.plugins.values().filter(|plugin| !is_removed(&plugin.id)));
         let problem = Problem { surroundings, installed, ..Problem::default() };
         let (solution, name) = (Solution::from_chosen(chosen), input.name.as_str());
-        let provider = IndexProvider::new(self.index, &problem.surroundings);
-        let mut found = server_warnings(&provider, &problem, &solution, name)?;
-        found.extend(version_warnings(&problem, &solution, name));
+        let mut found = dependent_warnings(&problem, &solution, name);
+        if input.is_server {
+            let provider = IndexProvider::new(self.index, &problem.surroundings);
+            found.extend(server_warnings(&provider, &problem, &solution, name)?);
+            found.extend(version_warnings(&problem, &solution, name));
+        }
         let warning = |warning: ServerWarning| Warning {
             workspace: input.name.clone(),
             text: with_remedy(&warning, decision),

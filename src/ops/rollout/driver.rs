@@ -173,7 +173,9 @@ impl<'a> Driver<'a> {
 
     fn input(&self, workspace: &WorkspaceName, task: Task) -> TaskInput {
         let step = task.step();
+        let unmoved = self.engine.unmoved_holds(workspace, task).into_iter();
         TaskInput {
+            unmoved: unmoved.filter_map(|held| Some((held.plugin.clone(), held.to.clone()?))).collect(),
             is_retry: step.is_some_and(|step| self.in_doubt.contains(&(workspace.clone(), step))),
             rollback: step.and_then(|step| self.engine.rollback(workspace, step)),
             former: step.and_then(|step| self.engine.former(workspace, step)),

@@ -9,6 +9,7 @@ mod decision;
 mod error;
 mod final_check;
 mod gating;
+mod holds;
 mod layout;
 mod report;
 mod site;

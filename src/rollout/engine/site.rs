@@ -203,7 +203,7 @@ impl SiteState {
 
     /// Returns whether steps before one may have changed its plugin along with theirs: any of another plugin before a hold,
     /// and those that bring its plugin.
-    fn was_moved(&self, step: usize) -> bool {
+    pub(super) fn was_moved(&self, step: usize) -> bool {
         let StepProgress { first, brought_by, .. } = &self.steps[step];
         let may_have = |earlier: &StepProgress| earlier.state.may_have_moved_others();
         if self.is_hold(step) {

@@ -85,9 +85,11 @@ impl FaultCause for Failure {
             Self::Refused { .. } => Cause::Refused,
             Self::NotReached | Self::Unreadable => Cause::Network,
             Self::Overtaken { .. } => Cause::Drift,
-            Self::NotDone { .. } | Self::NoEffect { .. } | Self::Broken { .. } | Self::OtherFiles { .. } => {
-                Cause::Other
-            }
+            Self::NotDone { .. }
+            | Self::NoEffect { .. }
+            | Self::Broken { .. }
+            | Self::OtherFiles { .. }
+            | Self::FilesLeft { .. } => Cause::Other,
         }
     }
 }

@@ -18,7 +18,7 @@ use super::{Member, packages::PackageCache};
 use crate::{
     fleet::{Manifest, settle::OpenCall, target::NoServer},
     journal::RolloutId,
-    model::{Change, Presence, WorkspaceName},
+    model::{Change, PluginId, PluginVersion, Presence, WorkspaceName},
     ops::{
         Context,
         content::{self, SavedState},
@@ -68,6 +68,8 @@ pub(super) struct TaskInput {
     pub(super) open_call: OpenCall,
     /// Whether the workspace is read for the last time before the end.
     pub(super) is_last_final_check: bool,
+    /// The plugins that are only held, and that nothing of this rollout has moved, with the versions that are held.
+    pub(super) unmoved: Vec<(PluginId, PluginVersion)>,
 }
 
 impl TaskRunner {

@@ -14,7 +14,7 @@ use crate::{
         Outcome,
         target::{ChangeError, ChangeReport, ChangeRequest, Expected},
     },
-    model::{Change, PluginId, Presence},
+    model::{Change, PluginId, PluginVersion, Presence},
     ops::blocking,
     rollout::{Cause, Fault, PlannedChange, Task, TaskResult},
 };
@@ -22,6 +22,9 @@ use crate::{
 impl TaskRunner {
     /// Carries out a step of the plan, rolls it back, or reads the outcome of either.
     pub(super) async fn change_plugin(&self, task: Task, planned: &PlannedChange, input: &TaskInput) -> TaskResult {
+        if let Some(fault) = self.later_version(&input.unmoved).await {
+            return TaskResult::Failed(fault);
+        }
         let request = match task {
             Task::Back { .. } | Task::SettleBack { .. } => self.rollback_request(planned, input).await,
             _ => Ok(self.request(planned, input).await),
@@ -59,6 +62,24 @@ impl TaskRunner {
             before: before.clone(),
             note: Some(note.iter().cloned().chain([told]).collect::<Vec<_>>().join("; ")),
         }
+    }
+
+    /// Returns the fault of a plugin that is only held, if somebody else installed a later version of it: the server may change
+    /// it with the next step, and what is held would go over it.
+    async fn later_version(&self, unmoved: &[(PluginId, PluginVersion)]) -> Option<Fault> {
+        for (plugin, held) in unmoved {
+            let found = match self.member.target.presence(plugin).await {
+                Ok(found) => found,
+                Err(error) => return Some(error.fault()),
+            };
+            if let Some(later) = found.version().filter(|found| found.cmp_precedence(held).is_gt()) {
+                let message =
+                    format!("somebody else installed {plugin} {later}, and this rollout would put {held} in its place");
+                let hint = format!("nothing was changed; put {held} back first, or plan again");
+                return Some(fault(Cause::Drift, message, Some(&hint)));
+            }
+        }
+        None
     }
 
     async fn request(&self, planned: &PlannedChange, input: &TaskInput) -> ChangeRequest {

@@ -26,14 +26,15 @@ pub(super) fn answer(state: &State, catalog: &FakeCatalog, request: &Request, re
     }
 }
 
-/// Answers `/public/plugins/ID/plugin.json`: what is on the disk of a plugin that is loaded. It needs no login.
+/// Answers `/public/plugins/ID/plugin.json`: what is on the disk of a plugin that is loaded, and what a removal left there.
+/// It needs no login.
 pub(super) fn on_disk(state: &State, catalog: &FakeCatalog, id: &str) -> Answer {
     let shown = match state.nested.get(id) {
         Some(nested) => state.disk.get(&nested.parent).and_then(|version| {
             let parent = installed_plugin(catalog, &nested.parent, version);
             parent.nested.into_iter().find(|child| child.id == id)
         }),
-        None if state.installed.contains_key(id) => {
+        None if state.installed.contains_key(id) || state.trouble.leaves_files => {
             state.disk.get(id).map(|version| installed_plugin(catalog, id, version))
         }
         None => None,

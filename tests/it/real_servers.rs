@@ -1,0 +1,132 @@
+//! What real servers do and what people do there besides: warned of, read back, and reported as it is.
+
+use serde_json::Value;
+
+use crate::fleet::QUICK;
+use crate::support::fake_grafana::{catalog::FakeCatalog, face::Face, fleet::FakeWorkspace};
+use crate::support::fake_plugin::FakePlugin;
+use crate::world::World;
+
+const CLOCK: &str = "acme-clock-panel";
+const MAP: &str = "acme-map-panel";
+const SEA: &str = "acme-sea-app";
+
+fn plugin(id: &str, version: &str) -> FakePlugin {
+    FakePlugin::new(id, version).grafana_dependency(">=7.0.0")
+}
+
+fn catalog() -> FakeCatalog {
+    ["1.0.0", "2.0.0", "2.1.0", "2.2.0"]
+        .into_iter()
+        .fold(FakeCatalog::new(), |catalog, version| catalog.publish(plugin(CLOCK, version)))
+        .publish(plugin(MAP, "3.0.0"))
+        .publish(plugin(SEA, "1.0.0").depends_on(CLOCK, "1.0.0"))
+        .publish(plugin(SEA, "2.0.0").depends_on(CLOCK, "^2.0.0"))
+}
+
+fn place(face: Face, there: &[(&str, &str)], wanted: &str) -> (World, FakeWorkspace) {
+    let (world, server) = World::new(catalog()).workspace_as("prod", face);
+    for (id, version) in there {
+        server.preinstalled(id, version);
+    }
+    let world = world.manifest(&format!("{wanted}[rollout]\nwaves = [\"100%\"]\n{QUICK}"));
+    (world, server)
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+/// Neither Grafana nor the search looks at what stays as it is.
+#[test]
+fn an_install_that_takes_an_installed_app_the_version_it_needs_says_so() {
+    let broken = "acme-sea-app 1.0.0 on prod needs acme-clock-panel `1.0.0`, which excludes 2.2.0";
+    let (world, server) =
+        place(Face::V12_1, &[(CLOCK, "1.0.0"), (SEA, "1.0.0")], "[[plugin]]\nid = \"acme-clock-panel\"\n");
+    let preview = world.json(0, &["install", CLOCK, "--on", "prod", "--dry-run"]);
+    assert!(text(&preview["results"][0]["warning"]).contains(broken), "{preview}");
+    world.run(&["lock"]).expect_code(0);
+    let plan = world.json(0, &["plan"]);
+    assert!(plan["warnings"].to_string().contains(broken), "{plan}");
+    let document = world.json(0, &["install", CLOCK, "--on", "prod"]);
+    assert!(text(&document["results"][0]["warning"]).contains(broken), "{document}");
+    assert_eq!(server.installed()[CLOCK], "2.2.0");
+    // What moves with it, or was out of range before, is not warned of.
+    for (id, version) in [(CLOCK, "1.0.0"), (CLOCK, "2.0.0")] {
+        server.starts_anew(&[(id, version), (SEA, "1.0.0")]);
+        let both: &[&str] = if version == "1.0.0" { &[CLOCK, SEA] } else { &[CLOCK] };
+        let document = world.json(0, &[&["install", "--on", "prod", "--dry-run"], both].concat());
+        assert!(!document.to_string().contains("which excludes"), "{document}");
+    }
+}
+
+#[test]
+fn a_plan_for_a_folder_says_what_a_version_breaks() {
+    let world = World::new(catalog());
+    let world = world.manifest(
+        "[[workspace]]\nname = \"disk\"\nkind = \"directory\"\npath = \"plugins\"\n[[plugin]]\nid = \"acme-clock-panel\"\n",
+    );
+    world.run(&["install", &format!("{SEA}@1.0.0"), "--dir", "plugins"]).expect_code(0);
+    world.run(&["lock"]).expect_code(0);
+    let plan = world.json(0, &["plan"]);
+    let broken = "acme-sea-app 1.0.0 on disk needs acme-clock-panel `1.0.0`, which excludes 2.2.0";
+    assert!(plan["warnings"].to_string().contains(broken), "{plan}");
+}
+
+/// Some servers of 12 answer 200, drop the plugin from their list, and keep its files: the next start loads it again.
+#[test]
+fn an_uninstall_that_left_the_files_is_no_success() {
+    let (world, server) = place(Face::V12_1, &[(CLOCK, "1.0.0")], "[[plugin]]\nid = \"acme-map-panel\"\n");
+    world.run(&["lock"]).expect_code(0);
+    world.run(&["apply", "--yes"]).expect_code(0);
+    server.uninstall_leaves_files();
+    let document = world.json(1, &["uninstall", CLOCK, "--on", "prod"]);
+    let result = &document["results"][0];
+    assert_eq!(result["outcome"], "failed", "{document}");
+    assert!(text(&result["error"]).contains("still has the files of 1.0.0"), "{document}");
+    assert!(text(&result["hint"]).contains("at its next start"), "{document}");
+    assert!(!document.to_string().contains("install it again"), "{document}");
+    // What was new is on the disk still, so it is not as it was before.
+    let document = world.json(8, &["rollout", "undo", "--yes"]);
+    assert_eq!(document["ending"], "rollback-failed", "{document}");
+    assert!(document.to_string().contains("still has the files of 3.0.0"), "{document}");
+}
+
+const HELD: &str = "[[plugin]]\nid = \"acme-clock-panel\"\nversion = \"~2.1\"\n[[plugin]]\nid = \"acme-sea-app\"\n";
+
+/// Somebody upgraded what a rollout had only held, and `undo` went over it.
+#[test]
+fn undo_does_not_put_what_it_held_over_a_later_version_of_somebody_else() {
+    for face in [Face::V11_2, Face::V12_1, Face::V13] {
+        let (world, server) = place(face, &[(CLOCK, "2.1.0"), (SEA, "1.0.0")], HELD);
+        world.run(&["lock"]).expect_code(0);
+        world.run(&["apply", "--yes"]).expect_code(0);
+        assert_eq!((server.installed()[CLOCK].as_str(), server.installed()[SEA].as_str()), ("2.1.0", "2.0.0"));
+        server.preinstalled(CLOCK, "2.2.0");
+        let document = world.json(8, &["rollout", "undo", "--yes"]);
+        assert!(
+            document.to_string().contains("somebody else installed acme-clock-panel 2.2.0"),
+            "{face:?}: {document}"
+        );
+        assert_eq!(server.installed()[CLOCK], "2.2.0", "{face:?}: {document}");
+        server.preinstalled(CLOCK, "2.1.0");
+        let document = world.json(0, &["rollout", "undo", "--yes"]);
+        assert_eq!(document["ending"], "undone", "{face:?}: {document}");
+        assert_eq!((server.installed()[CLOCK].as_str(), server.installed()[SEA].as_str()), ("2.1.0", "1.0.0"));
+    }
+}
+
+/// The same on the way forward: a rollout that was left before its first change.
+#[test]
+fn resume_does_not_put_what_it_holds_over_a_later_version_of_somebody_else() {
+    let (world, server) = place(Face::V12_1, &[(CLOCK, "2.1.0"), (SEA, "1.0.0")], HELD);
+    world.run(&["lock"]).expect_code(0);
+    let mut command = world.sandbox.command(&["apply", "--yes"]);
+    let ended = command.env("PLUGPORT_TEST_STOP_AFTER", "4").output().expect("the program starts");
+    assert_eq!(ended.status.code(), None);
+    assert!(server.requests().iter().all(|request| request.method == "GET"));
+    server.preinstalled(CLOCK, "2.2.0");
+    let document = world.json(1, &["rollout", "resume"]);
+    assert!(document.to_string().contains("acme-clock-panel"), "{document}");
+    assert_eq!((server.installed()[CLOCK].as_str(), server.installed()[SEA].as_str()), ("2.2.0", "1.0.0"));
+}
