@@ -59,7 +59,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Catalog", &["sync", "search", "show", "versions", "diff", "alerts", "accept"]),
     ("Packages", &["fetch", "verify", "gc"]),
     ("Mirror", &["serve", "publish", "channel"]),
-    ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "upgrade", "uninstall"]),
+    ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "upgrade", "uninstall", "api"]),
     ("Before an upgrade of Grafana", &["check", "why", "why-not"]),
     ("Fleet", &["adopt", "add", "remove", "lock", "plan", "apply", "rollout", "export"]),
     ("Other", &["doctor", "schema", "completions", "man", "help"]),

@@ -6,6 +6,7 @@
 mod accept;
 mod adopt;
 mod alerts;
+mod api;
 mod apply;
 mod channel;
 mod check;
@@ -60,7 +61,7 @@ use self::{
     setup::{GlobalArgs, Session},
     signals::Signal,
     table::Text,
-    ui::{Report, Ui},
+    ui::{Format, Report, Ui},
 };
 use crate::{diagnostic::Kind, journal::RolloutId, ops::rollout::Interrupt};
 
@@ -77,7 +78,7 @@ struct Cli {
 
 impl Cli {
     fn ui(&self) -> Ui {
-        self.globals.ui(self.command.wants_events())
+        self.globals.ui(self.command.stream())
     }
 }
 
@@ -120,6 +121,7 @@ enum Command {
     Apply(apply::ApplyArgs),
     Rollout(rollout::RolloutArgs),
     Workspace(workspace::WorkspaceArgs),
+    Api(api::ApiArgs),
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
     Channel(channel::ChannelArgs),
@@ -133,14 +135,16 @@ enum Command {
 }
 
 impl Command {
-    /// Returns whether it was asked for one JSON object a line.
-    fn wants_events(&self) -> bool {
-        match self {
+    /// Returns the stream that it prints, if it prints one JSON object a line.
+    fn stream(&self) -> Option<Format> {
+        let wants_events = match self {
+            Self::Api(_) => return Some(Format::Lines),
             Self::Sync(arguments) => arguments.json_events,
             Self::Apply(arguments) => arguments.carrying.json_events,
             Self::Rollout(arguments) => arguments.wants_events(),
             _ => false,
-        }
+        };
+        wants_events.then_some(Format::Events)
     }
 
     /// Returns the signals that end it.
@@ -148,9 +152,17 @@ impl Command {
         if matches!(self, Self::Serve(_)) { signals::ending_a_server() } else { signals::ENDING }
     }
 
-    /// Returns whether it may leave something under way when it is cut off.
-    fn changes_workspaces(&self) -> bool {
-        matches!(self, Self::Install(_) | Self::Uninstall(_) | Self::Upgrade(_))
+    /// Returns what to do when it is cut off, if it may leave something under way.
+    fn unfinished_hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Install(_) | Self::Uninstall(_) | Self::Upgrade(_) => {
+                Some("what was sent may still take effect: look with `plugport list` before anything else is changed")
+            }
+            Self::Api(arguments) if arguments.changes_something() => {
+                Some("what was sent may still take effect: read it back before it is sent again")
+            }
+            _ => None,
+        }
     }
 
     /// Returns whether it changes nothing but the cache.
@@ -207,6 +219,7 @@ impl Command {
             Self::Apply(_) => "apply",
             Self::Rollout(_) => "rollout",
             Self::Workspace(_) => "workspace",
+            Self::Api(_) => "api",
             Self::Serve(_) => "serve",
             Self::Publish(_) => "publish",
             Self::Channel(_) => "channel",
@@ -251,6 +264,7 @@ impl Command {
             Self::Apply(arguments) => arguments.run(session).await,
             Self::Rollout(arguments) => arguments.run(session).await,
             Self::Workspace(arguments) => arguments.run(session).await,
+            Self::Api(arguments) => arguments.run(session).await,
             Self::Serve(arguments) => Box::pin(arguments.run(session)).await,
             Self::Publish(arguments) => arguments.run(session).await,
             Self::Channel(arguments) => arguments.run(session).await,
@@ -336,10 +350,7 @@ fn run(arguments: &Cli) -> u8 {
         }
         RunEnd::By(signal) => {
             let message = format!("interrupted by {}", signal.name);
-            let hint = arguments.command.changes_workspaces().then(|| {
-                "what was sent may still take effect: look with `plugport list` before anything else is changed"
-                    .to_owned()
-            });
+            let hint = arguments.command.unfinished_hint().map(str::to_owned);
             let failure = Failure { kind: Kind::Failed, message, hint };
             (ui.failure(name, &failure), signal.exit_code())
         }

@@ -50,7 +50,7 @@ impl Observer for RolloutPrinter {
             if let (Value::Object(line), Value::Object(fields)) = (&mut line, to_document(entry)) {
                 line.extend(fields);
             }
-            self.ui.line(&line);
+            Ui::line(&line);
         } else if let Some(sentence) =
             self.narration.lock().unwrap_or_else(PoisonError::into_inner).sentence(&self.plan, &entry.record)
         {

@@ -112,16 +112,16 @@ enum Color {
 
 impl GlobalArgs {
     /// Returns how to print.
-    pub(super) fn ui(&self, events: bool) -> Ui {
+    pub(super) fn ui(&self, stream: Option<Format>) -> Ui {
         let color = match self.color {
             Color::Auto => ColorChoice::Auto,
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        let format = match (events, self.json || self.output == Output::Json) {
-            (true, _) => Format::Events,
-            (false, true) => Format::Json,
-            (false, false) => Format::Text,
+        let format = match (stream, self.json || self.output == Output::Json) {
+            (Some(stream), _) => stream,
+            (None, true) => Format::Json,
+            (None, false) => Format::Text,
         };
         let shape = match self.output {
             Output::Table | Output::Json => Shape::Fit,

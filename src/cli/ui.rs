@@ -31,6 +31,8 @@ pub(super) enum Format {
     Json,
     /// One JSON object a line, the last of which is the document.
     Events,
+    /// One JSON object a line, printed by the command itself; the only document is that of a failure.
+    Lines,
 }
 
 /// How to speak.
@@ -76,6 +78,7 @@ impl Ui {
         }
         let printed = match self.format {
             Format::Text => self.print(&report.text.render(self.shape, width(&io::stdout()))),
+            Format::Lines => Ok(()),
             _ => self.print_document(command, mem::take(&mut report.document)),
         };
         for problem in &report.problems {
@@ -123,6 +126,7 @@ impl Ui {
         let document = document(command, fields);
         match self.format {
             Format::Events => self.print(&event("result", document)),
+            Format::Lines => print_plain(&format!("{document}\n")),
             _ => print_plain(&pretty(&document)),
         }
     }
@@ -150,14 +154,14 @@ impl Ui {
     }
 
     /// Prints an object of a stream.
-    pub(super) fn line(self, object: &Value) {
+    pub(super) fn line(object: &Value) {
         // A reader that closed the pipe does not want an error.
-        drop(self.print(&format!("{object}\n")));
+        drop(print_plain(&format!("{object}\n")));
     }
 
     /// Returns whether there is somebody who can be asked.
     pub(super) fn may_ask(self) -> bool {
-        self.format == Format::Text && io::stdin().is_terminal() && io::stderr().is_terminal()
+        matches!(self.format, Format::Text | Format::Lines) && io::stdin().is_terminal() && io::stderr().is_terminal()
     }
 
     /// Shows a text before a question.

@@ -146,7 +146,7 @@ impl NetError {
         match self {
             Self::Unreachable { source, .. } => !is_certificate_problem(source),
             Self::NoAnswer { .. } | Self::TooSlow { .. } | Self::Broken { .. } | Self::WrongPart { .. } => true,
-            Self::Status { status, .. } => matches!(status, 408 | 429 | 500 | 502 | 503 | 504),
+            Self::Status { status, .. } => is_transient(*status),
             _ => false,
         }
     }
@@ -159,12 +159,25 @@ impl NetError {
         }
     }
 
+    /// Returns whether a server may have received the request that was not answered.
+    pub fn may_have_been_sent(&self) -> bool {
+        !matches!(
+            self,
+            Self::Offline { .. } | Self::Plain { .. } | Self::Unreachable { .. } | Self::Status { .. } | Self::Setup(_)
+        )
+    }
+
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Status { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
+}
+
+/// Returns whether another try may be answered with another status.
+pub(super) fn is_transient(status: u16) -> bool {
+    matches!(status, 408 | 429 | 500 | 502 | 503 | 504)
 }
 
 /// Certificates do not get better by asking again.

@@ -247,11 +247,15 @@ impl Site {
         self.dispatch_inside(request, url, timeout).await
     }
 
-    fn not_followed(&self, response: &Response) -> Reply {
+    /// Returns where a redirect leads, for messages: without query, secrets masked.
+    pub(super) fn shown_location(&self, response: &Response) -> String {
         let to = self.masked(&location(response).unwrap_or_default());
         // A login page's query may hold a session.
-        let to = hide_user(to.split(['?', '#']).next().unwrap_or_default());
-        let message = Some(format!("a redirect to `{}`, which is not followed here", to.escape_debug()));
+        hide_user(to.split(['?', '#']).next().unwrap_or_default()).escape_debug().to_string()
+    }
+
+    fn not_followed(&self, response: &Response) -> Reply {
+        let message = Some(format!("a redirect to `{}`, which is not followed here", self.shown_location(response)));
         Reply { status: response.status().as_u16(), message, retry_after: None }
     }
 
@@ -265,6 +269,10 @@ impl Site {
             url.query_pairs_mut().extend_pairs(query);
         }
         url
+    }
+
+    pub(super) fn base_url(&self) -> &Url {
+        &self.0.base
     }
 
     pub(super) fn credential(&self) -> Option<&Credential> {
@@ -338,7 +346,7 @@ impl Site {
     }
 
     /// Begins a request to the site itself, with its credential.
-    fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, NetError> {
+    pub(super) fn request(&self, method: Method, url: &Url) -> Result<RequestBuilder, NetError> {
         let mut request = self.0.client.inside()?.request(method, url.clone());
         if let Some(organisation) = self.0.organisation {
             request = request.header(ORGANISATION, organisation);
@@ -354,7 +362,7 @@ impl Site {
     }
 
     /// Sends a request to the site itself. A password that was refused once is not sent again.
-    async fn dispatch_inside(
+    pub(super) async fn dispatch_inside(
         &self,
         request: RequestBuilder,
         url: &Url,

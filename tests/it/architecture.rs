@@ -135,6 +135,7 @@ const INNER: &[(&str, Rows)] = &[
 
         ("accept", &["alerts", "candidates", "context"]),
         ("adopt", &["locking", "manifest_draft", "target", "text_file"]),
+        ("api", &["target"]),
         ("channel", &["context", "serving"]),
         ("check", &["candidates", "context", "target", "workspace_usage"]),
         ("discover", &["manifest_draft"]),

@@ -7,6 +7,7 @@ mod attacks;
 mod command_accept;
 mod command_adopt;
 mod command_alerts;
+mod command_api;
 mod command_apply;
 mod command_check;
 mod command_diff;

@@ -77,6 +77,10 @@ fn somebody_on_a_terminal_is_asked_before_several_workspaces_are_changed() {
     }
     let (code, shown) = answered(&fleet.world.sandbox, &["upgrade", "--all", "--on", "kind=server"], "no");
     assert_eq!((code, changes()), (1, [0; 3]), "{shown}");
+    let call = ["api", "POST", "/api/folders", "-f", "title=Operations", "--on", "kind=server"];
+    let (code, shown) = answered(&fleet.world.sandbox, &call, "no");
+    assert_eq!((code, changes()), (1, [0; 3]), "{shown}");
+    assert!(shown.contains("POST /api/folders") && shown.contains("Send this to"), "{shown}");
     let (code, shown) = answered(&fleet.world.sandbox, &["apply"], "yes");
     assert_eq!(code, 0, "{shown}");
     fleet.expect_new();

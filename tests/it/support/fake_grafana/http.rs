@@ -19,6 +19,8 @@ const BODY_LIMIT: usize = 4 * 1024 * 1024;
 pub struct Request {
     /// `GET`, `POST`, ...
     pub method: String,
+    /// The path and the query, byte for byte as they were sent.
+    pub target: String,
     /// The path, percent-decoded.
     pub path: String,
     /// The query, decoded; of a key said twice the last.
@@ -66,6 +68,7 @@ impl Request {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         let request = Self {
             method: parsed.method.unwrap_or_default().to_owned(),
+            target: parsed.path.unwrap_or_default().to_owned(),
             path: decode(path),
             query: pairs.map(|(key, value)| (decode(key), decode(&value.replace('+', " ")))).collect(),
             headers: parsed.headers.iter().map(|h| (h.name.to_ascii_lowercase(), text(h.value))).collect(),
