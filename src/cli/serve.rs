@@ -22,6 +22,7 @@ use crate::{
     },
     mirror::{Links, Mode},
     ops::{
+        Context,
         fetch::fetch,
         pull::Puller,
         serving::{Serving, ServingOptions, age, published_keys},
@@ -120,7 +121,8 @@ impl ServeArgs {
     }
 
     async fn serve(&self, session: &Session) -> Result<Report, Failure> {
-        let serving = Arc::new(Serving::new(session.context()?.clone(), self.serving_options(session)?));
+        let context = session.context()?.with_lock_patience(LOCK_PATIENCE);
+        let serving = Arc::new(Serving::new(context, self.serving_options(session)?));
         serving.reload().await?;
         if session.is_offline() && (self.pull || self.sync_every.is_some()) {
             let hint = "leave out `--offline`, or serve what is stored";
@@ -232,7 +234,7 @@ impl ServeArgs {
             let mut pause = age.map_or(Duration::ZERO, |age| every.saturating_sub(age));
             loop {
                 wait(pause, hangups.as_mut()).await;
-                pause = match sync_once(session).await {
+                pause = match sync_once(session, serving.context()).await {
                     Ok(lines) => {
                         for line in &lines {
                             session.ui.announce(line);
@@ -294,6 +296,9 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
 /// How long after a failed sync the next is tried, at the most.
 const AFTER_FAILURE: Duration = Duration::from_mins(5);
 
+/// How long a command is waited for that has locked the cache.
+const LOCK_PATIENCE: Duration = Duration::from_secs(30);
+
 /// Waits for a time, or until a hangup comes.
 async fn wait(time: Duration, hangups: Option<&mut Signal>) {
     let hangup = async {
@@ -309,16 +314,16 @@ async fn wait(time: Duration, hangups: Option<&mut Signal>) {
 }
 
 /// Syncs the catalog of the manifest and fetches what `[mirror]` asks for; returns what somebody should look at.
-async fn sync_once(session: &Session) -> Result<Vec<String>, Failure> {
+async fn sync_once(session: &Session, context: &Context) -> Result<Vec<String>, Failure> {
     let upstream = session.upstream(None).await?;
     let options = SyncOptions { only: Vec::new(), concurrency: 16, full: false, confirm: false };
-    let outcome = sync(session.context()?, &upstream, &options).await?;
+    let outcome = sync(context, &upstream, &options).await?;
     let alerts = outcome.alerts.iter().map(|alert| format!("alert: {alert}"));
     let skipped = (!outcome.skipped.is_empty())
         .then(|| format!("the sync left out {}", ui::count(outcome.skipped.len() as u64, "item", "items")));
     let mut lines: Vec<String> = alerts.chain(skipped).collect();
     if !session.manifest()?.mirror().plugins.is_empty() {
-        let fetched = fetch(session.context()?, session.sources()?, &mirror_options(session)?).await?;
+        let fetched = fetch(context, session.sources()?, &mirror_options(session)?).await?;
         lines.extend(fetched.failed.iter().map(|failure| format!("failed: {}: {}", failure.plugin, failure.reason)));
     }
     Ok(lines)

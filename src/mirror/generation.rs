@@ -33,7 +33,8 @@ pub(crate) struct Generation {
     answers: Answers,
     /// When the catalog was last synced.
     pub synced_at: Option<Timestamp>,
-    /// When the next version comes of age.
+    counts: Counts,
+    /// When the next version is old enough.
     pub due: Option<Timestamp>,
 }
 
@@ -74,8 +75,21 @@ impl Generation {
         let list_with_deprecated = Coded::new(envelope(items(true).map(|(_, item)| item)));
         let id = hex::encode(&hash.finalize()[..16]);
         let due = next_due(plugins.iter());
-        let answers = Answers::default();
-        Self { id, links, plugins, by_id, by_number, listed, list, list_with_deprecated, answers, synced_at, due }
+        let (answers, counts) = (Answers::default(), count(&plugins));
+        Self {
+            id,
+            links,
+            plugins,
+            by_id,
+            by_number,
+            listed,
+            list,
+            list_with_deprecated,
+            answers,
+            synced_at,
+            counts,
+            due,
+        }
     }
 
     /// Returns the id: 32 hexadecimal digits.
@@ -97,21 +111,7 @@ impl Generation {
 
     /// Returns how much there is.
     pub(crate) fn counts(&self) -> Counts {
-        let mut counts = Counts { plugins: self.listed.len(), ..Counts::default() };
-        for plugin in &self.plugins {
-            counts.versions += if plugin.is_listed() { plugin.listed().count() } else { 0 };
-            let packages = plugin.releases.iter().filter_map(|release| release.packages.as_ref());
-            counts.packages += packages.flat_map(BTreeMap::values).filter(|package| package.stored.is_some()).count();
-            for (_, why) in &plugin.refused {
-                match why {
-                    Refused::NotStored => {}
-                    Refused::Signature(_) => counts.unsigned += 1,
-                    Refused::TooNew(_) => counts.too_new += 1,
-                    Refused::Alert(_) => counts.alerted += 1,
-                }
-            }
-        }
-        counts
+        self.counts
     }
 
     /// Returns the list of plugins.
@@ -224,6 +224,27 @@ impl Generation {
         digests.dedup();
         digests
     }
+}
+
+fn count(plugins: &[ServedPlugin]) -> Counts {
+    let mut counts = Counts::default();
+    for plugin in plugins {
+        if plugin.is_listed() {
+            counts.plugins += 1;
+            counts.versions += plugin.listed().count();
+        }
+        let packages = plugin.releases.iter().filter_map(|release| release.packages.as_ref());
+        counts.packages += packages.flat_map(BTreeMap::values).filter(|package| package.stored.is_some()).count();
+        for (_, why) in &plugin.refused {
+            match why {
+                Refused::NotStored => {}
+                Refused::Signature(_) => counts.unsigned += 1,
+                Refused::TooNew(_) => counts.too_new += 1,
+                Refused::Alert(_) => counts.alerted += 1,
+            }
+        }
+    }
+    counts
 }
 
 /// What a Grafana that asks is given of a plugin, newest first, and which releases that are.

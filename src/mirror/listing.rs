@@ -327,23 +327,23 @@ fn served_release(facts: ReleaseFacts, packages: Packages, plugin_is_withdrawn: 
     } else {
         release.status.as_str().to_owned()
     };
+    // What is refused may be a forgery: nothing of it is shown.
+    let is_served = |platform: &Platform| {
+        packages.as_ref().and_then(|packages| packages.get(platform)).is_some_and(|package| package.stored.is_some())
+    };
+    let stored: Vec<_> = facts.stored.into_iter().filter(|(platform, _)| is_served(platform)).collect();
+    let oldest = stored.iter().map(|(_, stored)| stored.added_at).min();
     ServedRelease {
         status,
         is_listed: is_active,
         created_at: release.created_at.unwrap_or(facts.first_seen),
-        since: facts
-            .stored
-            .values()
-            .map(|stored| stored.added_at)
-            .min()
-            .unwrap_or(facts.first_seen)
-            .max(facts.first_seen),
+        since: oldest.unwrap_or(facts.first_seen).max(facts.first_seen),
         requirement: Requirement::new(release.grafana_dependency.as_deref()),
         grafana_dependency: release.grafana_dependency,
         is_angular: release.angular,
         raw: release.raw.into(),
         packages,
-        plugin_json: facts.stored.into_values().next().map(|stored| stored.plugin_json),
+        plugin_json: stored.into_iter().next().map(|(_, stored)| stored.plugin_json),
         version: release.version,
     }
 }

@@ -181,6 +181,19 @@ fn other_bytes_than_the_pinned_ones_are_not_served() {
     assert_eq!(versions(&generation(facts(vec![changed]), &policy(Mode::Mirror)), &Asking::Anyone), []);
 }
 
+/// A package that is refused may be a forgery, and its plugin.json with it.
+#[test]
+fn nothing_of_a_refused_package_is_shown() {
+    let mut forged = release("1.0.0", None, &["any", "linux-amd64"], &["any", "linux-amd64"]);
+    let package = forged.stored.get_mut(&Platform::any()).expect("stored");
+    (package.signature, package.plugin_json, package.added_at) =
+        (SignatureState::Invalid, plugin_json("6.6.6"), Timestamp::from_milliseconds(-1));
+    let policy = Policy { enforcement: Enforcement::Require, ..policy(Mode::Mirror) };
+    let generation = generation(facts(vec![forged]), &policy);
+    assert_eq!(value(&generation.detail(0, None))["json"]["info"]["version"], "1.0.0");
+    assert_eq!(versions(&generation, &Asking::Anyone).len(), 1);
+}
+
 #[test]
 fn the_policy_decides_on_signatures_and_age() {
     let stored_as = |state, policy: &Policy| {

@@ -3,7 +3,11 @@
 //! *Invariant:* making a context opens nothing: the index and the store are opened when they are first used.
 //! *Not for:* finding out what its parts are, which [`super::settings`] does.
 
-use std::{ops::Deref, sync::Arc};
+use std::{
+    ops::Deref,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::trust::Trust;
 use crate::{
@@ -17,6 +21,9 @@ use crate::{
     records::{FolderRecords, Records},
     store::{FolderStore, PackageStore},
 };
+
+/// How long to wait between two attempts to lock the cache.
+const LOCK_PAUSE: Duration = Duration::from_millis(500);
 
 /// The parts of a [`Context`].
 #[derive(Clone, Debug)]
@@ -47,6 +54,7 @@ struct Shared {
     index: IndexHandle,
     store: Arc<dyn PackageStore>,
     records: Arc<dyn Records>,
+    lock_patience: Duration,
 }
 
 impl Context {
@@ -55,16 +63,27 @@ impl Context {
         let index = IndexHandle::reporting(parts.home.index_path(), Arc::clone(&parts.reporter));
         let store = Arc::new(FolderStore::new(parts.home.store_path()));
         let records = Arc::new(FolderRecords::new(parts.home.rollouts_path()));
-        Self(Arc::new(Shared { parts, index, store, records }))
+        Self(Arc::new(Shared { parts, index, store, records, lock_patience: Duration::ZERO }))
     }
 
     /// Returns the same context with another trust; the index stays open.
     #[must_use]
     pub fn with_trust(&self, trust: Trust) -> Self {
         let parts = ContextParts { trust: Arc::new(trust), ..self.0.parts.clone() };
+        self.with(parts, self.0.lock_patience)
+    }
+
+    /// Returns the same context, which waits so long for another process that has locked the cache: a server waits, a
+    /// command does not.
+    #[must_use]
+    pub fn with_lock_patience(&self, patience: Duration) -> Self {
+        self.with(self.0.parts.clone(), patience)
+    }
+
+    fn with(&self, parts: ContextParts, lock_patience: Duration) -> Self {
         let Shared { index, store, records, .. } = self.0.as_ref();
         let (store, records) = (Arc::clone(store), Arc::clone(records));
-        Self(Arc::new(Shared { parts, index: index.clone(), store, records }))
+        Self(Arc::new(Shared { parts, index: index.clone(), store, records, lock_patience }))
     }
 
     /// Returns the index of the cache.
@@ -87,10 +106,18 @@ impl Context {
         FolderStore::new(self.home.store_path())
     }
 
-    /// Takes the lock of the cache; does not wait for another process.
+    /// Takes the lock of the cache; waits for another process as long as [`Context::with_lock_patience`] says, else not at all.
     pub async fn lock(&self) -> Result<WriteLock, HomeError> {
-        let this = self.clone();
-        run_blocking(move || this.home.lock(&this.command, this.now())).await
+        let started = Instant::now();
+        loop {
+            let this = self.clone();
+            match run_blocking(move || this.home.lock(&this.command, this.now())).await {
+                Err(HomeError::Locked { .. }) if started.elapsed() < self.0.lock_patience => {
+                    tokio::time::sleep(LOCK_PAUSE).await;
+                }
+                locked => return locked,
+            }
+        }
     }
 
     /// Returns the time of day.

@@ -14,7 +14,6 @@ use tokio::sync::{Notify, watch};
 
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
-    home::HomeError,
     model::{Platform, PluginId, PluginVersion},
     net::NetError,
     ops::{
@@ -38,10 +37,6 @@ const REMEMBERED: Duration = Duration::from_mins(1);
 const WAITING: usize = 1_000;
 const BATCH: usize = 32;
 const CONCURRENCY: usize = 8;
-/// How often, and how long apart, it is tried to lock a cache that another process changes.
-const LOCK_TRIES: u32 = 60;
-const LOCK_PAUSE: Duration = Duration::from_millis(500);
-
 /// The package that is asked for.
 pub(crate) type PulledPackage = (PluginId, PluginVersion, Platform);
 
@@ -166,7 +161,7 @@ async fn fetch(context: &Context, sources: &Sources, batch: &[PulledPackage]) ->
         dependencies: false,
         concurrency: CONCURRENCY,
     };
-    match fetch_when_free(context, sources, &options).await {
+    match fetch_under_lock(context, sources, &options).await {
         Ok(outcome) => outcome.failed.iter().filter_map(|failure| explain(failure, batch)).collect(),
         Err(error) => {
             let error = PullError { fault: PullFault::Busy, message: Chain(&error).to_string() };
@@ -175,22 +170,13 @@ async fn fetch(context: &Context, sources: &Sources, batch: &[PulledPackage]) ->
     }
 }
 
-/// Fetches when no other process changes the cache.
-async fn fetch_when_free(
+/// Fetches under the lock of the cache.
+async fn fetch_under_lock(
     context: &Context,
     sources: &Sources,
     options: &FetchOptions,
 ) -> Result<FetchOutcome, FetchStartError> {
-    let mut tries = 0;
-    let _lock = loop {
-        match context.lock().await {
-            Err(HomeError::Locked { .. }) if tries < LOCK_TRIES => {
-                tries += 1;
-                tokio::time::sleep(LOCK_PAUSE).await;
-            }
-            locked => break locked?,
-        }
-    };
+    let _lock = context.lock().await?;
     context.index().prove().await?;
     fetch_locked(context, sources, options).await
 }

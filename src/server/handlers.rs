@@ -230,7 +230,7 @@ impl Server {
             }
             Route::Metrics => {
                 let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                Ok(reply::text(asked, StatusCode::OK, media_type, self.metrics.text(&self.state().await)))
+                Ok(reply::text(asked, StatusCode::OK, media_type, self.metrics.text(&self.state())))
             }
             _ => Err(HttpRefusal::not_found("there is nothing at this path")),
         }
@@ -280,18 +280,17 @@ impl Server {
         (readiness, document)
     }
 
-    async fn state(&self) -> State {
+    fn state(&self) -> State {
         let generation = self.serving.generation();
         let counts = generation.counts();
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        let packages = self.serving.context().store().list().await.unwrap_or_default();
         State {
             age_seconds: age(&generation, self.serving.context().now()).map_or(-1, seconds),
             synced_seconds: generation.synced_at.map_or(0, |time| time.as_milliseconds() / 1_000),
             plugins: counts.plugins,
             versions: counts.versions,
             packages: counts.packages,
-            store_bytes: packages.iter().map(|package| package.size).sum(),
+            store_bytes: self.serving.stored_bytes(),
             damaged: self.serving.damaged_count(),
             generation: generation.id().to_owned(),
         }

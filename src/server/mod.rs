@@ -135,7 +135,7 @@ impl Server {
             self.metrics.count_panic();
             Err(HttpRefusal::new(Kind::Internal, "the mirror failed to answer; the request can be repeated"))
         });
-        let mut reply = answer.unwrap_or_else(|refusal| refused(&parts.method, &refusal));
+        let mut reply = answer.unwrap_or_else(|refusal| refused(&parts.method, &route, &refusal));
         // Data that nobody reads would be taken for the next request.
         if has_body(&parts.headers) && !(matches!(route, Route::Publish { .. }) && reply.status().is_success()) {
             reply::set(&mut reply, header::CONNECTION, "close");
@@ -196,9 +196,10 @@ impl Server {
 }
 
 /// Returns a refusal with the headers that belong to its status.
-fn refused(method: &Method, refusal: &HttpRefusal) -> Response<Body> {
+fn refused(method: &Method, route: &Route, refusal: &HttpRefusal) -> Response<Body> {
     let mut reply = reply::refusal(method, refusal);
     let (name, value) = match refusal.status() {
+        StatusCode::METHOD_NOT_ALLOWED if matches!(route, Route::Publish { .. }) => (header::ALLOW, "PUT"),
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => (header::ALLOW, READING),
         StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
         StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "5"),

@@ -56,7 +56,7 @@ impl PackageFiles {
         let path = plain_path(path);
         let files = match self.find(&blob.sha256) {
             Some(files) => files,
-            None => self.read(context, blob).await,
+            None => self.read(context, blob).await?,
         };
         files.get(&path).cloned()
     }
@@ -65,13 +65,14 @@ impl PackageFiles {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).files.get(digest).cloned()
     }
 
-    async fn read(&self, context: &Context, blob: Blob) -> Files {
+    /// Returns the images of a package; `None`, which is not kept, if it cannot be read now.
+    async fn read(&self, context: &Context, blob: Blob) -> Option<Files> {
         let _turn = self.turn.lock().await;
         if let Some(files) = self.find(&blob.sha256) {
-            return files;
+            return Some(files);
         }
         let (context, digest) = (context.clone(), blob.sha256);
-        let files = Arc::new(blocking(move || images(&context, &blob)).await);
+        let files = Arc::new(blocking(move || images(&context, &blob)).await?);
         let size: usize = files.values().map(|file| file.bytes.len() + 256).sum();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.size + size > KEPT {
@@ -79,26 +80,26 @@ impl PackageFiles {
         }
         kept.size += size;
         kept.files.insert(digest, Arc::clone(&files));
-        files
+        Some(files)
     }
 }
 
-/// Reads the images of a package by the paths that plugin.json has.
-fn images(context: &Context, blob: &Blob) -> BTreeMap<String, PluginFile> {
+/// Reads the images of a package by the paths that plugin.json has; `None` if the package cannot be read.
+fn images(context: &Context, blob: &Blob) -> Option<BTreeMap<String, PluginFile>> {
     let plugin_json = serde_json::from_str(&blob.plugin_json).unwrap_or_default();
     let named = image_paths(&plugin_json);
-    let Ok(mut verified) = read_verified(context, blob) else { return BTreeMap::new() };
+    let mut verified = read_verified(context, blob).ok()?;
     let (file, archive) = verified.file();
     let located = |path: &String| Some((archive.path_in_plugin(path)?, path.clone()));
     let located: BTreeMap<RelPath, String> = named.iter().filter_map(located).collect();
     let wanted: BTreeSet<RelPath> = located.keys().cloned().collect();
-    let found = archive::read_files(file, archive, &wanted, LONGEST).unwrap_or_default();
+    let found = archive::read_files(file, archive, &wanted, LONGEST).ok()?;
     let image = |(path, bytes): (RelPath, Vec<u8>)| {
         let media_type = media_type(&bytes)?;
         let etag = plain_etag(&bytes);
         Some((located.get(&path)?.clone(), PluginFile { bytes: bytes.into(), media_type, etag }))
     };
-    found.into_iter().filter_map(image).collect()
+    Some(found.into_iter().filter_map(image).collect())
 }
 
 /// Returns the media type of an image by its content; `None` for what is no image.

@@ -58,6 +58,8 @@ pub(crate) const EDGE: &str = "edge";
 struct Catalogs {
     edge: Arc<Generation>,
     channels: BTreeMap<String, Arc<Generation>>,
+    /// The bytes of all packages of the store.
+    stored_bytes: u64,
 }
 
 impl Catalogs {
@@ -93,6 +95,8 @@ pub(crate) struct Serving {
     damaged: Mutex<BTreeSet<Sha256Digest>>,
     /// Why the last generation could not be made.
     fault: Mutex<Option<String>>,
+    /// The index of the last generation. Held while a generation is made, so that an older one never follows a newer one.
+    seen: tokio::sync::Mutex<Option<IndexState>>,
     wake: Notify,
 }
 
@@ -100,9 +104,9 @@ impl Serving {
     /// Returns what serves an empty catalog until [`Serving::reload`] made the first generation.
     pub(crate) fn new(context: Context, options: ServingOptions) -> Self {
         let edge = Arc::new(Generation::new(Vec::new(), options.links.clone(), None));
-        let current = watch::Sender::new(Arc::new(Catalogs { edge, channels: BTreeMap::new() }));
-        let (evaluated, damaged, fault, wake) = Default::default();
-        Self { context, options, current, evaluated, damaged, fault, wake }
+        let current = watch::Sender::new(Arc::new(Catalogs { edge, channels: BTreeMap::new(), stored_bytes: 0 }));
+        let (evaluated, damaged, fault, seen, wake) = Default::default();
+        Self { context, options, current, evaluated, damaged, fault, seen, wake }
     }
 
     /// Returns the generation that is served now; it stays whole as long as it is held.
@@ -126,6 +130,11 @@ impl Serving {
         self.fault.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns how many bytes the packages of the store have.
+    pub(crate) fn stored_bytes(&self) -> u64 {
+        self.current.borrow().stored_bytes
+    }
+
     /// Returns how many packages are damaged.
     pub(crate) fn damaged_count(&self) -> usize {
         self.damaged.lock().unwrap_or_else(PoisonError::into_inner).len()
@@ -133,6 +142,8 @@ impl Serving {
 
     /// Makes a generation of what is there now, and serves it; returns whether its content is another.
     pub(crate) async fn reload(&self) -> Result<bool, ServingError> {
+        let mut seen = self.seen.lock().await;
+        let state = IndexState::read(self.context.index().path());
         let made = self.make().await;
         *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = match &made {
             // Before the first sync there is no index.
@@ -144,9 +155,11 @@ impl Serving {
             Err(ServingError::Index(IndexError::Missing { .. })) => return Ok(false),
             Err(error) => return Err(error),
         };
+        *seen = Some(state);
         let now = Arc::clone(&self.current.borrow());
         let differs = now.ids() != next.ids();
-        if differs || (now.edge.synced_at, now.edge.due) != (next.edge.synced_at, next.edge.due) {
+        let details = |catalogs: &Catalogs| (catalogs.edge.synced_at, catalogs.edge.due, catalogs.stored_bytes);
+        if differs || details(&now) != details(&next) {
             self.current.send_replace(Arc::new(next));
         }
         Ok(differs)
@@ -155,17 +168,15 @@ impl Serving {
     /// Reloads when the index changed, when a version comes of age, and when it is asked for; never ends.
     pub(crate) async fn follow(&self) {
         let path = self.context.index().path().to_path_buf();
-        let mut seen = IndexState::read(&path);
         loop {
             let woken = tokio::time::timeout(LOOK, self.wake.notified()).await.is_ok();
             let state = IndexState::read(&path);
             let is_due = self.generation().due.is_some_and(|due| due <= self.context.now());
-            if !woken && !is_due && state == seen {
+            if !woken && !is_due && self.seen.lock().await.as_ref() == Some(&state) {
                 continue;
             }
             match self.reload().await {
                 Ok(differs) => {
-                    seen = state;
                     tracing::info!(generation = self.generation().id(), differs, "the catalog was read");
                 }
                 // A sync that moves the file, a store that is away: the next look tries again.
@@ -179,11 +190,13 @@ impl Serving {
         self.wake.notify_one();
     }
 
-    /// Records that a package that is listed is missing or damaged.
-    pub(crate) fn mark_damaged(&self, digest: Sha256Digest) {
-        if self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest) {
+    /// Records that a package that is listed is missing or damaged; returns whether that is new.
+    pub(crate) fn mark_damaged(&self, digest: Sha256Digest) -> bool {
+        let is_new = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+        if is_new {
             self.wake();
         }
+        is_new
     }
 
     fn mark_repaired(&self, digest: Sha256Digest) {
@@ -195,6 +208,7 @@ impl Serving {
     async fn make(&self) -> Result<Catalogs, ServingError> {
         let mut present: HashMap<_, _> =
             self.context.store().list().await?.into_iter().map(|package| (package.digest, package.size)).collect();
+        let stored_bytes = present.values().sum();
         let damaged = self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone();
         present.retain(|digest, _| !damaged.contains(digest));
         let keys = self.context.trust.keyring.ids();
@@ -227,7 +241,7 @@ impl Serving {
                 (channel.name.clone(), Arc::new(Generation::new(plugins.collect(), links, read.synced_at)))
             };
             let channels = read.channels.into_iter().map(channel).collect();
-            Catalogs { edge: Arc::new(Generation::new(served, links, read.synced_at)), channels }
+            Catalogs { edge: Arc::new(Generation::new(served, links, read.synced_at)), channels, stored_bytes }
         })
         .await)
     }

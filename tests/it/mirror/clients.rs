@@ -268,6 +268,18 @@ fn follow(value: &Value, queue: &mut Vec<String>) {
 }
 
 #[test]
+fn images_are_there_again_once_their_package_can_be_read_again() {
+    let world = stored(FakeCatalog::new().publish(clock("1.0.0")));
+    let mirror = Mirror::start(&world, &["--metadata-only"]);
+    let (store, aside) = (world.sandbox.path().join("cache/store/blobs"), world.sandbox.path().join("aside"));
+    let logo = format!("/api/plugins/{CLOCK}/versions/1.0.0/logos/small");
+    std::fs::rename(&store, &aside).expect("moved");
+    assert_eq!(mirror.get(&logo).status, 404);
+    std::fs::rename(&aside, &store).expect("moved back");
+    assert_eq!(mirror.get(&logo).status, 200);
+}
+
+#[test]
 fn images_come_from_the_package_and_only_those_that_it_names() {
     let world = stored(FakeCatalog::new().publish(clock("1.0.0")));
     let mirror = Mirror::start(&world, &[]);

@@ -127,7 +127,9 @@ fn damaged_bytes_are_no_longer_served_once_they_are_seen() {
     let mirror = Mirror::start(&world, &[]);
     mirror.wait_until(&format!("/api/plugins/{CLOCK}/versions/1.0.0/download"), |answer| answer.status == 404);
     assert_eq!(mirror.json("/readyz")["status"], "degraded");
-    assert!(mirror.get("/metrics").text().contains("plugport_integrity_failures_total 1"));
+    // Long enough for another look at what is damaged, which is counted once.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    assert!(mirror.get("/metrics").text().contains("plugport_integrity_failures_total 1\n"));
     world.run(&["fetch", CLOCK]).expect_code(0);
     mirror.wait_until(&format!("/api/plugins/{CLOCK}/versions/1.0.0/download"), |answer| answer.status == 200);
 }

@@ -139,7 +139,8 @@ fn packages_are_published_over_http_with_a_token() {
     mirror.send(put(&format!("{PRIVATE}/../x"), &zip)).expect_refusal(405, "MethodNotAllowed");
     mirror.send(put(&format!("{PRIVATE}/2.0.0/Linux"), &zip)).expect_refusal(400, "BadRequest");
     let get = Request::get(&format!("/api/publish/{path}")).header("Authorization", &format!("Bearer {TOKEN}"));
-    mirror.send(get).expect_refusal(405, "MethodNotAllowed");
+    let refused = mirror.send(get).expect_refusal(405, "MethodNotAllowed");
+    assert_eq!(refused.header("allow"), "PUT");
     mirror
         .send(Request::new("PUT", &format!("/api/plugins/{PRIVATE}")).body("x"))
         .expect_refusal(405, "MethodNotAllowed");
@@ -149,6 +150,22 @@ fn packages_are_published_over_http_with_a_token() {
         .filter(|name| name.starts_with("upload-"))
         .collect();
     assert_eq!(left, Vec::<String>::new(), "nothing is left over");
+}
+
+/// A command that has the cache for a moment is no reason to send a package again.
+#[test]
+fn publishing_over_http_waits_for_a_command_that_has_locked_the_cache() {
+    let world = world();
+    let mirror = Mirror::start(&world, &["--write-token-file", "token"]);
+    let lock = std::fs::File::open(world.sandbox.path().join("cache/lock")).expect("a lock");
+    lock.lock().expect("free");
+    let holder = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(800));
+        drop(lock);
+    });
+    let answer = mirror.send(put(&format!("{PRIVATE}/1.0.0/any"), &private("1.0.0").zip("any")));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    holder.join().expect("it ends");
 }
 
 #[test]
