@@ -1,6 +1,6 @@
 //! `plugport apply`.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Args;
 
@@ -71,7 +71,7 @@ impl ApplyArgs {
         if self.plan.is_none() {
             self.confirm(session, &plan).await?;
         }
-        let members = members(session, &plan).await?;
+        let members = connect_members(session, &plan, &[]).await?;
         let lock = current_lock(&session.manifest_path)?;
         let (context, remarks) = session.with_fresh_keys().await?;
         let options = self.carrying.options(session, self.no_way_back)?;
@@ -112,12 +112,17 @@ impl Carrying {
     }
 }
 
-/// Connects the workspaces that a plan changes, as far as the manifest has them.
-pub(super) async fn members(session: &Session, plan: &Plan) -> Result<Members, Failure> {
+/// Connects the workspaces that a plan changes, as far as the manifest has them, but for some.
+pub(super) async fn connect_members(
+    session: &Session,
+    plan: &Plan,
+    without: &[WorkspaceName],
+) -> Result<Members, Failure> {
+    let without: BTreeSet<_> = without.iter().collect();
     let (manifest, services) = (session.manifest()?, session.services()?);
     let mut members = Members::new();
-    let names: Vec<&WorkspaceName> = plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
-    let workspaces: Vec<_> = names.into_iter().filter_map(|name| manifest.workspace(name).ok()).collect();
+    let names = plan.waves.iter().flat_map(|wave| &wave.workspaces).filter(|name| !without.contains(name));
+    let workspaces: Vec<_> = names.filter_map(|name| manifest.workspace(name).ok()).collect();
     let targets = services.connect_all(workspaces.clone()).await;
     for (workspace, target) in workspaces.into_iter().zip(targets) {
         members.insert(workspace.name().clone(), Member { target, workspace: workspace.clone() });

@@ -29,6 +29,9 @@ use crate::{
 /// How many results are shown.
 const SHOWN: usize = 400;
 
+/// How many workspaces a sentence names.
+const NAMED: usize = 12;
+
 /// Reports a rollout while it runs.
 #[derive(Debug)]
 pub(super) struct RolloutPrinter {
@@ -101,6 +104,12 @@ fn sentence(plan: &Plan, record: &Record) -> Option<String> {
         },
         Record::WaveDone { wave } => format!("wave {} is through", wave + 1),
         Record::Skipped { workspace, reason } => format!("skipped: {workspace}: {reason}"),
+        Record::Unselected { workspaces } => {
+            let named: Vec<_> = workspaces.iter().take(NAMED).map(WorkspaceName::as_str).collect();
+            let more = workspaces.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("skipped, since `--on` does not select them: {}{more}", named.join(", "))
+        }
         Record::Throttled { workspace, until } => {
             format!("{workspace}: it asks for fewer calls, so nothing new begins there before {}", clock_time(*until))
         }
@@ -178,6 +187,7 @@ pub(super) fn how(ending: Ending) -> &'static str {
         Ending::Unknown => "what became of some workspace is not known",
         Ending::Aborted => "ended by somebody where it was",
         Ending::Undone => "undone; everything is as it was before",
+        Ending::PartlyUndone => "undone on the selected workspaces; the others keep what was changed",
     }
 }
 

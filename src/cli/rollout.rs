@@ -1,27 +1,33 @@
 //! `plugport rollout`.
 
-use std::fmt::Write as _;
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
     Failure, Report, Session, Text,
-    apply::{Carrying, members},
+    apply::{Carrying, connect_members},
     confirm,
     render::{self, RolloutPrinter},
+    selection::select,
     setup::to_document,
     ui,
 };
 use crate::{
     blocking::run_blocking,
+    fleet::Workspace,
     journal::{RolloutHolder, RolloutSummary},
+    model::{Selector, WorkspaceName},
     ops::{
         changes::OutcomeCounts,
-        rollout::{self, Members, RolloutContext, RolloutError, RolloutHistory, RolloutRequest},
+        rollout::{self, RolloutContext, RolloutError, RolloutHistory, RolloutRequest, SelectedMembers},
     },
     rollout::{Ending, WaveState, WaveStatus},
 };
+
+/// How many workspaces a hint names.
+const NAMED: usize = 12;
 
 /// Show, continue, roll back or end rollouts
 #[derive(Args, Debug)]
@@ -44,6 +50,8 @@ enum RolloutCommand {
         #[command(flatten)]
         which: Which,
         #[command(flatten)]
+        on: Only,
+        #[command(flatten)]
         carrying: Carrying,
     },
     /// End an unfinished rollout and leave everything as it is
@@ -59,6 +67,8 @@ enum RolloutCommand {
     Undo {
         #[command(flatten)]
         which: Which,
+        #[command(flatten)]
+        on: Only,
         /// Do not ask
         #[arg(long)]
         yes: bool,
@@ -78,6 +88,37 @@ struct Which {
     id: Option<String>,
 }
 
+/// On which workspaces.
+#[derive(Args, Debug)]
+struct Only {
+    /// Only these workspaces of the manifest: `all`, names, globs, or labels like `tier=prod` (repeatable). The others
+    /// keep their state
+    #[arg(long, value_name = "WORKSPACE|SELECTOR")]
+    on: Vec<Selector>,
+}
+
+impl Only {
+    /// Returns the workspaces of a rollout that are not selected.
+    fn unselected(&self, session: &Session, history: &RolloutHistory) -> Result<Vec<WorkspaceName>, Failure> {
+        if self.on.is_empty() {
+            return Ok(Vec::new());
+        }
+        let selected: BTreeSet<_> = select(session, &self.on)?.into_iter().map(Workspace::name).collect();
+        let all: Vec<_> = history.plan.waves.iter().flat_map(|wave| &wave.workspaces).collect();
+        let unselected: Vec<_> = all.iter().filter(|name| !selected.contains(**name)).copied().cloned().collect();
+        if unselected.len() < all.len() {
+            return Ok(unselected);
+        }
+        let named = all.iter().take(NAMED).map(|name| name.as_str()).collect::<Vec<_>>().join(", ");
+        let more = all.len().saturating_sub(NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        Err(Failure::usage(
+            format!("rollout {} changes none of the selected workspaces", history.listed.id),
+            format!("it changes {named}{more}"),
+        ))
+    }
+}
+
 impl RolloutArgs {
     /// Returns whether it was asked for one JSON object a line.
     pub(super) fn wants_events(&self) -> bool {
@@ -93,31 +134,39 @@ impl RolloutArgs {
         match &self.command {
             RolloutCommand::List => list(session).await,
             RolloutCommand::Show { which } => show(session, which).await,
-            RolloutCommand::Resume { which, carrying } => {
-                go_on(session, history(session, which).await?, carrying, RolloutRequest::Resume).await
+            RolloutCommand::Resume { which, on, carrying } => {
+                let history = history(session, which).await?;
+                let unselected = on.unselected(session, &history)?;
+                go_on(session, (&history, unselected), carrying, RolloutRequest::Resume).await
             }
             RolloutCommand::Abort { which, carrying } => {
-                go_on(session, history(session, which).await?, carrying, RolloutRequest::Abort).await
-            }
-            RolloutCommand::Undo { which, yes, dry_run, carrying } => {
                 let history = history(session, which).await?;
+                go_on(session, (&history, Vec::new()), carrying, RolloutRequest::Abort).await
+            }
+            RolloutCommand::Undo { which, on, yes, dry_run, carrying } => {
+                let history = history(session, which).await?;
+                let unselected = on.unselected(session, &history)?;
                 if history.listed.ending.is_some_and(|ending| !render::can_be_undone(ending)) {
                     return Err(RolloutError::Undone(history.listed.id).into());
                 }
                 if *dry_run {
-                    return Ok(undo_preview(&history));
+                    return Ok(undo_preview(&history, &unselected));
                 }
                 if !*yes {
-                    confirm_undo(session, &history).await?;
+                    confirm_undo(session, &history, &unselected).await?;
                 }
-                go_on(session, history, carrying, RolloutRequest::Undo).await
+                go_on(session, (&history, unselected), carrying, RolloutRequest::Undo).await
             }
         }
     }
 }
 
 /// Asks whether a rollout is to be rolled back; it is an error if nobody can be asked.
-async fn confirm_undo(session: &Session, history: &RolloutHistory) -> Result<(), Failure> {
+async fn confirm_undo(
+    session: &Session,
+    history: &RolloutHistory,
+    unselected: &[WorkspaceName],
+) -> Result<(), Failure> {
     let id = &history.listed.id;
     if !session.ui.may_ask() {
         return Err(Failure::usage(
@@ -125,12 +174,14 @@ async fn confirm_undo(session: &Session, history: &RolloutHistory) -> Result<(),
             format!("use `--yes`; `plugport rollout undo {id} --dry-run` shows what would be done"),
         ));
     }
-    confirm::ask(session, &undo_preview(history).text, &format!("Roll rollout {id} back?")).await
+    confirm::ask(session, &undo_preview(history, unselected).text, &format!("Roll rollout {id} back?")).await
 }
 
 /// Returns what a rollback does according to the journal.
-fn undo_preview(history: &RolloutHistory) -> Report {
-    let changes = history.engine.rollback_changes();
+fn undo_preview(history: &RolloutHistory, unselected: &[WorkspaceName]) -> Report {
+    let unselected: BTreeSet<_> = unselected.iter().collect();
+    let mut changes = history.engine.rollback_changes();
+    changes.retain(|change| !unselected.contains(&change.workspace));
     let text = if changes.is_empty() {
         "nothing to roll back: the rollout has changed nothing\n".into()
     } else {
@@ -145,12 +196,14 @@ fn undo_preview(history: &RolloutHistory) -> Report {
 
 async fn go_on(
     session: &Session,
-    history: RolloutHistory,
+    (history, unselected): (&RolloutHistory, Vec<WorkspaceName>),
     carrying: &Carrying,
     request: RolloutRequest,
 ) -> Result<Report, Failure> {
-    let members =
-        if request == RolloutRequest::Abort { Members::new() } else { members(session, &history.plan).await? };
+    let selected = match request {
+        RolloutRequest::Abort => SelectedMembers::default(),
+        _ => SelectedMembers { members: connect_members(session, &history.plan, &unselected).await?, unselected },
+    };
     let (context, remarks) = session.with_fresh_keys().await?;
     let options = carrying.options(session, true)?;
     let printer = RolloutPrinter::new(session.ui, &history.plan);
@@ -161,7 +214,7 @@ async fn go_on(
         interrupt: &session.interrupt,
         observer: &printer,
     };
-    let outcome = rollout::go_on(rollout_context, &history.listed.id, members, request).await?;
+    let outcome = rollout::go_on(rollout_context, &history.listed.id, selected, request).await?;
     let kind = if request == RolloutRequest::Resume { outcome.kind() } else { outcome.kind_of_end() };
     let mut report = render::report(&outcome, kind);
     report.problems.splice(..0, remarks);

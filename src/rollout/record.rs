@@ -69,6 +69,12 @@ pub enum Record {
         /// Why.
         reason: String,
     },
+    /// Somebody resumed it, or rolls it back, on some workspaces only: these are not among them and keep their state until it is
+    /// resumed or rolled back once more.
+    Unselected {
+        /// The workspaces.
+        workspaces: Vec<WorkspaceName>,
+    },
     /// A workspace answered with 429; nothing new begins on the workspaces of its account before then.
     Throttled {
         /// The workspace.
@@ -124,6 +130,8 @@ pub enum Ending {
     Aborted,
     /// It was rolled back on request.
     Undone,
+    /// It was rolled back on request on some workspaces; the others keep what was changed.
+    PartlyUndone,
 }
 
 /// Something that is carried out on one workspace; at most one at a time is under way there.

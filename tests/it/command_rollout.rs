@@ -308,3 +308,49 @@ fn a_rollout_interrupted_in_its_pause_between_waves_is_resumed() {
     assert!(!fleet.events().iter().any(|event| event.contains("east")), "{:?}", fleet.events());
     fleet.expect_no_leak(&[&World::token("nobody")]);
 }
+
+#[test]
+fn a_rollout_goes_on_where_it_is_selected_and_later_on_the_others() {
+    let fleet = Fleet::new("");
+    killed_after(&fleet, 9);
+    let output = fleet.world.run(&["rollout", "resume", "--on", "nobody"]).expect_code(2);
+    output.expect_stderr("nobody");
+    let document = fleet.world.json(8, &["rollout", "resume", "--on", "east"]);
+    assert!(document["paused"].as_str().is_some_and(|text| text.contains("does not select")), "{document:#}");
+    // The wave of the canary is not over, and `east` is in the next.
+    assert_eq!(fleet.versions(CLOCK)[1..], FORMER[1..]);
+    fleet.world.run(&["rollout", "resume", "--on", "canary"]).expect_code(8).expect_stderr("rollout resume");
+    assert_eq!(fleet.versions(MAP), ["3.0.0", "-", "-", "-"]);
+    let document = fleet.world.json(8, &["rollout", "resume", "--on", "canary,east"]);
+    assert!(outcomes(&document).contains(&format!("east {CLOCK} changed")), "{document:#}");
+    assert!(outcomes(&document).contains(&format!("west {CLOCK} skipped")), "{document:#}");
+    assert!(document["remarks"].to_string().contains("west is skipped: `--on` does not select it"), "{document:#}");
+    assert_eq!(fleet.versions(CLOCK), ["2.0.0", "2.0.0", FORMER[2], FORMER[3]]);
+    assert_eq!(fleet.world.json(0, &["rollout", "resume"])["ending"], "done");
+    fleet.expect_new();
+    assert_eq!([0, 1, 2].map(|server| fleet.changes(server)), [2, 2, 2]);
+}
+
+#[test]
+fn a_rollout_is_taken_back_where_it_is_selected_and_later_on_the_others() {
+    let fleet = Fleet::new("");
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    let preview = fleet.world.json(0, &["rollout", "undo", "--on", "tier=east", "--dry-run"]);
+    assert_eq!(preview["planned"], json!(2), "{preview:#}");
+    let document = fleet.world.json(8, &["rollout", "undo", "--on", "tier=east", "--yes"]);
+    assert_eq!(document["ending"], "partly-undone");
+    assert!(outcomes(&document).contains(&format!("west {CLOCK} changed")), "{document:#}");
+    assert_eq!(fleet.versions(CLOCK), ["2.0.0", FORMER[1], "2.0.0", "2.0.0"]);
+    assert_eq!([0, 2].map(|server| fleet.changes(server)), [2, 2]);
+    fleet.world.run(&["rollout", "list"]).expect_code(0).expect_stdout("partly-undone");
+    assert_eq!(fleet.world.json(0, &["rollout", "undo", "--yes"])["ending"], "undone");
+    fleet.expect_former();
+}
+
+#[test]
+fn a_selector_of_no_workspace_of_the_rollout_is_an_error() {
+    let fleet = Fleet::new("");
+    fleet.world.run(&["apply", "--yes", "--on", "canary"]).expect_code(0);
+    let output = fleet.world.run(&["rollout", "undo", "--on", "east", "--yes"]).expect_code(2);
+    output.expect_stderr("changes none of the selected workspaces").expect_stderr("hint: it changes canary");
+}

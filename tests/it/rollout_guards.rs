@@ -252,3 +252,35 @@ fn an_unsigned_former_version_is_refused_by_the_plan_with_the_way_to_allow_it() 
     world.sandbox.write("plugport.toml", &lenient);
     world.run(&["apply", "--yes"]).expect_code(0);
 }
+
+/// A package that was missing in the store, and could not be fetched, refused the whole rollback.
+#[test]
+fn a_package_that_is_missing_does_not_stop_undo_on_the_others() {
+    let unchecked = "[trust]\npreflight = false\n";
+    let fleet = Fleet::with("", unchecked);
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    let manifest = std::fs::read_to_string(fleet.world.path("plugport.toml")).expect("a manifest");
+    fleet.world.sandbox.write("plugport.toml", manifest.replace(unchecked, ""));
+    fleet.world.upstream.fault(Fault::on("GET", "/api/plugins/acme-clock-panel/versions/1.1.0/download").status(404));
+    let document = fleet.world.json(8, &["rollout", "undo", "--yes"]);
+    assert_eq!(document["ending"], "rollback-failed", "{document:#}");
+    assert!(document["remarks"].to_string().contains("acme-clock-panel@1.1.0 for east"), "{document:#}");
+    assert_eq!(fleet.versions(CLOCK), [FORMER[0], "2.0.0", FORMER[2], FORMER[3]]);
+}
+
+/// What was installed before was refused like something new once upstream did not list it any more.
+#[test]
+fn a_former_version_that_upstream_withdrew_is_restored_from_the_store_and_reported() {
+    let fleet = Fleet::new("");
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    fleet.world.upstream.catalog(|catalog| {
+        catalog.withdraw(CLOCK, FORMER[3]);
+        // What is unchanged by its newest version is not requested again.
+        catalog.add(FakePlugin::new(CLOCK, "9.0.0"));
+    });
+    fleet.world.run(&["sync"]);
+    let document = fleet.world.json(8, &["rollout", "undo", "--yes"]);
+    assert!(document["remarks"].to_string().contains("upstream withdrew 1.0.0"), "{document:#}");
+    // The server of the canary downloads it by itself, and the catalog does not have it any more.
+    assert_eq!(fleet.versions(CLOCK), ["2.0.0", FORMER[1], FORMER[2], FORMER[3]], "{document:#}");
+}

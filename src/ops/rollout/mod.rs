@@ -59,6 +59,15 @@ pub(crate) struct Member {
 /// The workspaces of a rollout.
 pub(crate) type Members = BTreeMap<WorkspaceName, Member>;
 
+/// The workspaces on which a rollout that was started is resumed or rolled back.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SelectedMembers {
+    /// Those that are selected, as far as the manifest has them.
+    pub members: Members,
+    /// Those of the plan that are not selected: they keep their state.
+    pub unselected: Vec<WorkspaceName>,
+}
+
 /// How a rollout is carried out.
 #[derive(Clone, Debug)]
 pub(crate) struct RolloutOptions {
@@ -175,14 +184,16 @@ async fn check_packages(
     Ok(missing.remarks.into_iter().chain(without).collect())
 }
 
-/// Resumes a rollout, rolls it back, or ends it. Workspaces that the manifest does not have are left out.
+/// Resumes a rollout, rolls it back, or ends it. Workspaces that the manifest does not have are left out, and those that are not
+/// selected keep their state.
 pub(crate) async fn go_on(
     rollout_context: RolloutContext<'_>,
     id: &RolloutId,
-    members: Members,
+    selected: SelectedMembers,
     request: RolloutRequest,
 ) -> Result<RolloutOutcome, RolloutError> {
     let RolloutContext { context, options, .. } = rollout_context;
+    let SelectedMembers { members, unselected } = selected;
     let lock_guard = LockGuard::take(context, id, options).await?;
     // Read only under the lock: another process may have continued before.
     let stored = history::load(context, id).await?;
@@ -198,6 +209,7 @@ pub(crate) async fn go_on(
             return Err(RolloutError::Moved(moved));
         }
         missing = drift::missing(&plan, &members);
+        missing.retain(|name, _| !unselected.contains(name));
         if members.is_empty() && !missing.is_empty() {
             return Err(RolloutError::NoWorkspace(id.clone()));
         }
@@ -218,6 +230,9 @@ pub(crate) async fn go_on(
         RolloutRequest::Abort => driver.note(Record::Aborted { by })?,
     }
     driver.skip(missing)?;
+    if !unselected.is_empty() {
+        driver.note(Record::Unselected { workspaces: unselected })?;
+    }
     let left = driver.drive().await?;
     Ok(RolloutOutcome::new(id.clone(), driver.engine(), left, remarks))
 }

@@ -45,7 +45,25 @@ pub(super) struct PackageUse {
     digest: Option<String>,
     /// Whether the workspace downloads the package itself.
     is_server: bool,
-    pub(super) is_rollback: bool,
+    pub(super) purpose: Purpose,
+}
+
+/// What a package is needed for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// To be installed by the plan.
+    Target,
+    /// To be restored by a rollback that may come.
+    Rollback,
+    /// To be restored now: it was allowed when it was installed, so that upstream withdrew it since does not stop it.
+    Restore,
+}
+
+impl PackageUse {
+    /// Returns whether nothing is done with the package unless something fails.
+    pub(super) fn is_rollback(&self) -> bool {
+        self.purpose == Purpose::Rollback
+    }
 }
 
 /// The packages that a rollout needs.
@@ -84,18 +102,18 @@ impl PackageNeeds {
             }
         }
         for (action, version) in engine.restored() {
-            // During a rollback the former version is what is installed.
-            needs.add(plan, members, preflight, (action, &version, !goes_back));
+            let purpose = if goes_back { Purpose::Restore } else { Purpose::Rollback };
+            needs.add(plan, members, preflight, (action, &version, purpose));
         }
         needs
     }
 
     fn add_change(&mut self, plan: &Plan, members: &Members, preflight: bool, action: &PlannedChange) {
         if let Some(to) = &action.to {
-            self.add(plan, members, preflight, (action, to, false));
+            self.add(plan, members, preflight, (action, to, Purpose::Target));
         }
         if let Some(from) = action.from.as_ref().filter(|from| action.to.as_ref() != Some(*from)) {
-            self.add(plan, members, preflight, (action, from, true));
+            self.add(plan, members, preflight, (action, from, Purpose::Rollback));
         }
     }
 
@@ -104,7 +122,7 @@ impl PackageNeeds {
         plan: &Plan,
         members: &Members,
         preflight: bool,
-        (action, version, is_rollback): (&PlannedChange, &PluginVersion, bool),
+        (action, version, purpose): (&PlannedChange, &PluginVersion, Purpose),
     ) {
         let name = &action.workspace;
         let (Some(member), Some(planned)) = (members.get(name), plan.workspaces.get(name)) else { return };
@@ -116,7 +134,12 @@ impl PackageNeeds {
         let names_package = action.to.as_ref() == Some(version);
         let digest = action.package.as_ref().and_then(|package| package.digest.clone()).filter(|_| names_package);
         let uses = self.uses.entry(key).or_default();
-        uses.push(PackageUse { workspace: name.clone(), digest, is_server, is_rollback });
+        uses.push(PackageUse { workspace: name.clone(), digest, is_server, purpose });
+    }
+
+    /// Returns whether a package has to be in the store.
+    pub(super) fn is_stored(&self, wanted: &NeededPackage) -> bool {
+        self.stored.contains(wanted)
     }
 
     /// Fetches what is not in the store, and returns what is missing or refused. Takes the lock of the cache only if
@@ -218,10 +241,11 @@ fn missing(
 ) -> Result<MissingPackages, IndexError> {
     let mut missing = MissingPackages::default();
     for (wanted, uses) in uses {
-        let (back, to): (Vec<_>, Vec<_>) = uses.iter().partition(|one| one.is_rollback);
+        let (back, to): (Vec<_>, Vec<_>) = uses.iter().partition(|one| one.is_rollback());
         let unfetched = unfetched.get(wanted);
         if !to.is_empty() {
-            let obstacle = match said_against(index, wanted, &to, true)? {
+            let is_target = to.iter().any(|one| one.purpose == Purpose::Target);
+            let obstacle = match said_against(index, wanted, &to, is_target)? {
                 None if stored.contains(wanted) => absent(unfetched, &described(wanted, &to), index, wanted, &to)?,
                 found => found,
             };

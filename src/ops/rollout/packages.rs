@@ -99,8 +99,8 @@ pub(super) async fn check_signatures(
         stream::iter(members.iter().map(root)).buffered(ASKED_AT_ONCE).collect().await;
     for (wanted, uses) in &needs.uses {
         let package = packages.find(context, wanted.clone()).await;
-        // What is missing for a rollback is reported already.
-        let is_checked = |one: &&PackageUse| !one.is_rollback || package.is_some();
+        // What is missing is reported already; only a server that installs unchecked packages needs none here.
+        let is_checked = |one: &&PackageUse| package.is_some() || !(one.is_rollback() || needs.is_stored(wanted));
         let mut by_root: BTreeMap<Option<&str>, Vec<&PackageUse>> = BTreeMap::new();
         for one in uses.iter().filter(is_checked) {
             if let Some(root) = roots.get(&one.workspace) {
@@ -112,7 +112,7 @@ pub(super) async fn check_signatures(
                 Some(root) => packages.permits.check(root, &wanted.0, package.as_ref()).await,
                 None => packages.permits.check_for_folder(&wanted.0, package.as_ref()).await,
             };
-            let (back, to): (Vec<_>, Vec<_>) = uses.into_iter().partition(|one| one.is_rollback);
+            let (back, to): (Vec<_>, Vec<_>) = uses.into_iter().partition(|one| one.is_rollback());
             match checked {
                 Ok(_) if to.is_empty() => {}
                 Ok(warning) => warnings.extend(warning),

@@ -108,7 +108,9 @@ impl RolloutOutcome {
             _ if self.summary.unknown > 0 && self.stopped != StopReason::Interrupted => Some(Kind::Unknown),
             Some(Ending::Unknown) => Some(Kind::Unknown),
             Some(Ending::Done) if self.blocked.is_empty() => None,
-            Some(Ending::Done | Ending::Partly | Ending::RollbackFailed) => Some(Kind::Partly),
+            Some(Ending::Done | Ending::Partly | Ending::RollbackFailed | Ending::PartlyUndone) => Some(Kind::Partly),
+            // It can go on once an operator acts, or with other workspaces.
+            None if matches!(self.stopped, StopReason::Paused(_)) => Some(Kind::Partly),
             // It was asked for.
             Some(Ending::Undone) => None,
             Some(Ending::RolledBack) => Some(Kind::Failed),

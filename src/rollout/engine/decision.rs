@@ -6,6 +6,9 @@ use crate::{
     rollout::{Ending, OnFailure, Record, Task},
 };
 
+/// How many workspaces a reason names.
+const NAMED: usize = 3;
+
 impl Engine {
     /// Returns what to do next. The same state and time give the same commands; nothing is returned while tasks are under
     /// way of which the end must be awaited, and before [`Record::Started`]. A decision stands alone; a
@@ -27,12 +30,14 @@ impl Engine {
         }
         let record = match self.phase {
             Phase::Running => self.failed_too_often().or_else(|| self.pausing()).or_else(|| self.wave_turn(now)),
-            Phase::Stopped if self.plan.policy.on_failure == OnFailure::Stop => self.pausing(),
+            Phase::Stopped if self.plan.policy.on_failure == OnFailure::Stop => {
+                self.pausing().or_else(|| self.waiting_for_unselected())
+            }
             Phase::Stopped => self.next_rollback_turn(),
             Phase::RollingBack(_)
                 if self.under_way == 0 && !self.has_rolling_back(false) && !(self.is_final() && self.has_look()) =>
             {
-                self.pausing()
+                self.pausing().or_else(|| self.waiting_for_unselected())
             }
             Phase::Settling => self.pausing(),
             _ => None,
@@ -109,8 +114,35 @@ impl Engine {
             return Some(Record::WaveDone { wave });
         }
         let is_time = self.soak_end().is_none_or(|until| until <= now);
-        let wave = self.next_wave().filter(|_| is_time)?;
-        Some(Record::WaveOpened { wave })
+        let Some(wave) = self.next_wave().filter(|_| is_time) else { return self.waiting_for_unselected() };
+        let sites: Vec<_> = self.sites[self.waves[wave].sites.clone()].iter().collect();
+        let is_selected = sites.iter().any(|site| !site.is_unselected);
+        Some(if is_selected { Record::WaveOpened { wave } } else { unselected(&sites) })
+    }
+
+    /// Returns the pause of a rollout that has nothing to do but on workspaces that are not selected.
+    fn waiting_for_unselected(&self) -> Option<Record> {
+        let (is_busy, sites) = match (self.phase, self.current) {
+            (Phase::Running, wave) => {
+                let sites = wave.map_or(&[][..], |wave| &self.sites[self.waves[wave].sites.clone()]);
+                (sites.iter().any(|site| !site.is_unselected && !is_at_rest(site)), sites)
+            }
+            (Phase::Stopped, _) => (self.has_unfinished(false), &self.sites[..]),
+            _ => (self.has_rolling_back(false), &self.sites[..]),
+        };
+        let is_left = |site: &&SiteState| site.is_unselected && self.is_waited_for(site);
+        let left: Vec<_> = sites.iter().filter(is_left).collect();
+        (!is_busy && self.under_way == 0 && !left.is_empty()).then(|| unselected(&left))
+    }
+
+    /// Returns whether the rollout cannot come to its end before something is done on a workspace.
+    fn is_waited_for(&self, site: &SiteState) -> bool {
+        match self.phase {
+            Phase::Running => !is_at_rest(site),
+            Phase::Stopped => site.is_half_done(),
+            Phase::RollingBack(RollbackKind::Rollback) => site.stage == Stage::RollingBack,
+            _ => false,
+        }
     }
 
     fn next_rollback_turn(&self) -> Option<Record> {
@@ -174,11 +206,19 @@ impl Engine {
             Phase::Running => Ending::Done,
             Phase::Stopped | Phase::Settling => Ending::Stopped,
             Phase::Aborted => Ending::Aborted,
+            Phase::RollingBack(RollbackKind::Undo) if self.is_left_unselected() => Ending::PartlyUndone,
             Phase::RollingBack(_) if self.steps().any(|step| step.state.is_left_changed()) => Ending::RollbackFailed,
             Phase::RollingBack(RollbackKind::Rollback) => Ending::RolledBack,
             Phase::RollingBack(RollbackKind::Undo) => Ending::Undone,
         };
         Some(ending)
+    }
+
+    /// Returns whether something is not as it was before, and only where the rollback was not selected.
+    fn is_left_unselected(&self) -> bool {
+        let is_left = |site: &&SiteState| site.steps.iter().any(|step| step.state.is_left_changed());
+        let mut left = self.sites.iter().filter(is_left).peekable();
+        left.peek().is_some() && left.all(|site| site.is_unselected)
     }
 
     fn is_all_done(&self) -> bool {
@@ -208,13 +248,13 @@ impl Engine {
     }
 
     /// Returns whether workspaces that were begun are to be finished after a stop, or to be settled; those that are locked
-    /// out count or not.
-    fn has_unfinished(&self, with_locked_out: bool) -> bool {
+    /// out or not selected count or not.
+    fn has_unfinished(&self, with_stuck: bool) -> bool {
         let is_unfinished = |site: &SiteState| match self.phase {
             Phase::Settling => site.next_unsettled().is_some(),
             _ => site.is_half_done() || site.next_in_doubt().is_some(),
         };
-        self.sites.iter().any(|site| is_unfinished(site) && (with_locked_out || site.locked_out.is_none()))
+        self.sites.iter().any(|site| is_unfinished(site) && (with_stuck || !site.is_stuck()))
     }
 
     /// Returns whether a workspace that failed could not be rolled back, because its state was not known then.
@@ -227,12 +267,16 @@ impl Engine {
     /// Returns whether workspaces were left alone that are not as planned.
     fn has_left_out(&self) -> bool {
         let is_through = |site: &SiteState| matches!(site.stage, Stage::Passed | Stage::Sound);
-        self.sites.iter().any(|site| site.skipped.is_some() && !is_through(site))
+        self.sites.iter().any(|site| site.is_left_out() && !is_through(site))
     }
 
-    /// Returns whether workspaces are being rolled back; those that are locked out count or not.
-    pub(super) fn has_rolling_back(&self, with_locked_out: bool) -> bool {
-        let counts = |site: &SiteState| site.skipped.is_none() && (with_locked_out || site.locked_out.is_none());
+    /// Returns whether workspaces are being rolled back; those that are locked out or not selected count or not. A rollback on
+    /// request leaves out what is not selected.
+    pub(super) fn has_rolling_back(&self, with_stuck: bool) -> bool {
+        let is_left_out = |site: &SiteState| {
+            site.skipped.is_some() && !(site.is_unselected && self.phase == Phase::RollingBack(RollbackKind::Rollback))
+        };
+        let counts = |site: &SiteState| !is_left_out(site) && (with_stuck || !site.is_stuck());
         self.sites.iter().any(|site| site.stage == Stage::RollingBack && counts(site))
     }
 
@@ -317,6 +361,14 @@ impl Engine {
             Stage::Passed | Stage::Sound | Stage::Failed | Stage::RolledBack => None,
         }
     }
+}
+
+/// Returns the pause of a rollout that waits for these workspaces to be selected.
+fn unselected(left: &[&SiteState]) -> Record {
+    let named = left.iter().take(NAMED).map(|site| site.name.as_str()).collect::<Vec<_>>().join(", ");
+    let more = left.len().saturating_sub(NAMED);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Record::Paused { reason: format!("`--on` does not select what is left: {named}{more}") }
 }
 
 /// Returns what is to be settled on a workspace before the rollout stops.

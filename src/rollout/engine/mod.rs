@@ -167,6 +167,7 @@ impl Engine {
             Record::WaveOpened { wave } => self.open(*wave),
             Record::WaveDone { wave } => self.close(*wave, at),
             Record::Skipped { workspace, reason } => self.skip(workspace, reason),
+            Record::Unselected { workspaces } => self.leave_unselected(workspaces),
             Record::Throttled { workspace, until } => self.throttle(workspace, *until),
             Record::Stopped { .. } => self.stop(),
             Record::Paused { reason } => self.pause(reason),
@@ -338,6 +339,17 @@ impl Engine {
         Ok(())
     }
 
+    fn leave_unselected(&mut self, workspaces: &[WorkspaceName]) -> Result<(), EngineError> {
+        let places = workspaces.iter().map(|name| self.index(name)).collect::<Result<Vec<_>, _>>()?;
+        if self.is_over() || places.iter().any(|place| self.sites[*place].task.is_some()) {
+            return Err(EngineError::OutOfPlace { event: "unselected" });
+        }
+        for place in places {
+            self.sites[place].leave_unselected();
+        }
+        Ok(())
+    }
+
     fn throttle(&mut self, workspace: &WorkspaceName, until: Timestamp) -> Result<(), EngineError> {
         let index = self.index(workspace)?;
         let key = self.sites[index].throttle_key().to_owned();
@@ -367,7 +379,7 @@ impl Engine {
             Phase::Stopped if self.plan.policy.on_failure == OnFailure::Rollback => RollbackKind::Rollback,
             Phase::Running | Phase::Stopped | Phase::Aborted | Phase::Settling => RollbackKind::Undo,
             Phase::Over(_) => {
-                self.sites.iter_mut().for_each(|site| site.skipped = None);
+                self.sites.iter_mut().for_each(SiteState::take_up);
                 RollbackKind::Undo
             }
             Phase::Created | Phase::RollingBack(_) => {
@@ -402,7 +414,7 @@ impl Engine {
     }
 }
 
-/// Returns whether a site stands still until it is resumed.
+/// Returns whether a site stands still until it is resumed, and nothing waits for it.
 fn is_at_rest(site: &SiteState) -> bool {
-    site.skipped.is_some() || matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::RolledBack)
+    site.is_left_out() || matches!(site.stage, Stage::Passed | Stage::Sound | Stage::Failed | Stage::RolledBack)
 }

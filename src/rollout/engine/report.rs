@@ -106,7 +106,7 @@ impl Engine {
                 status: self.wave_status(wave, progress.done_at.is_some()),
                 workspaces: sites.len(),
                 begun: count(|site| site.stage != Stage::Waiting),
-                passed: count(|site| site.failure.is_none() && site.skipped.is_none() && is_at_rest(site)),
+                passed: count(|site| site.failure.is_none() && !site.is_left_out() && is_at_rest(site)),
                 failed: count(|site| site.failure.is_some()),
             }
         };

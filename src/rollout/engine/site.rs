@@ -8,6 +8,9 @@ use crate::{
     rollout::{Cause, Fault, Observation, Plan, Task, TaskResult},
 };
 
+/// Why a workspace is left alone that is not selected.
+const UNSELECTED: &str = "`--on` does not select it";
+
 /// A workspace, and what has happened to it.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct SiteState {
@@ -23,6 +26,8 @@ pub(super) struct SiteState {
     pub(super) failed_step: Option<usize>,
     /// Why it is left alone for now; see [`Record::Skipped`](crate::rollout::Record::Skipped).
     pub(super) skipped: Option<String>,
+    /// Whether it is left alone since it is not selected; see [`Record::Unselected`](crate::rollout::Record::Unselected).
+    pub(super) is_unselected: bool,
     /// What its token was refused with; nothing begins here until an operator acts.
     pub(super) locked_out: Option<Fault>,
     /// Shared, since comparing two engines would else compare it each time.
@@ -121,6 +126,7 @@ impl SiteState {
             failure: None,
             failed_step: None,
             skipped: None,
+            is_unselected: false,
             locked_out: None,
             baseline: None,
             notes: Vec::new(),
@@ -148,7 +154,7 @@ impl SiteState {
             Stage::Gating(_) | Stage::Finishing | Stage::Rechecking(_) => true,
             _ => false,
         };
-        is_begun && self.skipped.is_none()
+        is_begun && !self.is_left_out()
     }
 
     /// Returns the step that comes next on the way forward, or the one in doubt.
@@ -233,6 +239,28 @@ impl SiteState {
         self.locked_out = None;
     }
 
+    /// It is left alone until the rollout is resumed, and the rollout waits for it.
+    pub(super) fn leave_unselected(&mut self) {
+        self.skip(UNSELECTED);
+        self.is_unselected = true;
+    }
+
+    /// It is not left alone any more.
+    pub(super) fn take_up(&mut self) {
+        self.skipped = None;
+        self.is_unselected = false;
+    }
+
+    /// Returns whether an operator must act before anything begins on it: with another token, or by selecting it.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.locked_out.is_some() || self.is_unselected
+    }
+
+    /// Returns whether the rollout goes on without it.
+    pub(super) fn is_left_out(&self) -> bool {
+        self.skipped.is_some() && !self.is_unselected
+    }
+
     /// What could not be settled is to be read once more.
     pub(super) fn doubt_again(&mut self) {
         for step in &mut self.steps {
@@ -260,7 +288,7 @@ impl SiteState {
         for open in self.steps.iter_mut().filter_map(|step| step.open_call.as_mut()) {
             *open = at;
         }
-        self.skipped = None;
+        self.take_up();
         if let Some(task) = self.task.take()
             && let Some(step) = task.step()
         {

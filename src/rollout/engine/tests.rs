@@ -169,6 +169,14 @@ impl Hand {
         }
     }
 
+    /// Rolls both steps of a workspace back and looks at them once more.
+    fn look_back(&mut self, workspace: &str) {
+        for step in [1, 0] {
+            self.carry_out(workspace, Task::Back { step }, done(absent()));
+        }
+        self.look(workspace, &[1, 0]);
+    }
+
     fn resume(&mut self) {
         self.write(Record::Resumed { by: "me".to_owned() });
     }
@@ -394,6 +402,83 @@ fn a_workspace_that_is_skipped_on_the_way_back_goes_back_when_it_is_there_again(
     }
     hand.look("a", &[1, 0]);
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
+}
+
+fn unselect(hand: &mut Hand, workspaces: &[&str]) {
+    hand.write(Record::Unselected { workspaces: workspaces.iter().map(|text| name(text)).collect() });
+}
+
+fn pause(commands: &[EngineCommand]) -> Option<String> {
+    match commands {
+        [EngineCommand::Leave { reason }] => Some(reason.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_rollout_waits_for_workspaces_of_a_wave_that_are_not_selected() {
+    let mut hand = plan(&[&["a", "b"], &["c"]], |_| {});
+    hand.ask();
+    hand.resume();
+    unselect(&mut hand, &["b", "c"]);
+    hand.change("a");
+    assert_eq!(pause(&hand.ask()).as_deref(), Some("`--on` does not select what is left: b"));
+    assert_eq!(hand.outcomes()[2..], [ChangeOutcome::Skipped; 4]);
+    hand.resume();
+    unselect(&mut hand, &["a", "c"]);
+    hand.change("b");
+    assert_eq!(pause(&hand.ask()).as_deref(), Some("`--on` does not select what is left: c"));
+    hand.resume();
+    hand.change("c");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
+}
+
+#[test]
+fn what_is_not_selected_keeps_its_state_on_the_way_back_and_goes_back_later() {
+    let mut hand = plan(&[&["a", "b", "c"]], |_| {});
+    hand.change("a");
+    hand.change("b");
+    hand.resume();
+    hand.write(Record::RollingBack { reason: String::new() });
+    unselect(&mut hand, &["b", "c"]);
+    hand.look_back("a");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::PartlyUndone)]);
+    hand.write(Record::RollingBack { reason: String::new() });
+    unselect(&mut hand, &["a", "c"]);
+    hand.look_back("b");
+    // Nothing is left of the third, which was never begun.
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
+}
+
+#[test]
+fn a_rollback_after_failures_waits_for_what_is_not_selected() {
+    let mut hand = plan(&[&["a", "b"]], |_| {});
+    hand.change("a");
+    hand.fail("b");
+    assert!(!hand.tasks().is_empty(), "it is on its way back");
+    hand.resume();
+    unselect(&mut hand, &["a"]);
+    assert_eq!(pause(&hand.ask()).as_deref(), Some("`--on` does not select what is left: a"));
+    hand.resume();
+    hand.look_back("a");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::RolledBack)]);
+}
+
+#[test]
+fn with_stop_what_was_begun_and_is_not_selected_is_waited_for() {
+    let mut hand = plan(&[&["a", "b"]], |plan| plan.policy.on_failure = OnFailure::Stop);
+    for workspace in ["a", "b"] {
+        hand.prepare(workspace);
+    }
+    hand.carry_out("a", Task::Forward { step: 0 }, done(version("1.0.0")));
+    hand.carry_out("b", Task::Forward { step: 0 }, TaskResult::Failed(fault(Cause::Refused)));
+    hand.ask();
+    hand.resume();
+    unselect(&mut hand, &["a"]);
+    assert_eq!(pause(&hand.ask()).as_deref(), Some("`--on` does not select what is left: a"));
+    hand.resume();
+    hand.carry_out("a", Task::Forward { step: 1 }, done(absent()));
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Stopped)]);
 }
 
 #[test]
