@@ -13,6 +13,7 @@ use crate::{
         locking::{lock_path, read_lock},
     },
     resolver::Surroundings,
+    upgrade::preinstalled,
 };
 
 /// Fetch packages and their dependencies into the store, verified
@@ -22,7 +23,7 @@ use crate::{
 #[derive(Args, Debug)]
 pub(super) struct FetchArgs {
     /// Plugins, with or without a version like `ID@1.2.3` or `ID@^1.2`
-    #[arg(value_name = "ID[@RANGE]", required_unless_present_any = ["all", "locked", "mirror"])]
+    #[arg(value_name = "ID[@RANGE]", required_unless_present_any = ["all", "locked", "mirror", "for_grafana"])]
     plugins: Vec<PluginSpec>,
     /// Fetch every plugin of the catalog
     #[arg(long, conflicts_with = "plugins")]
@@ -33,6 +34,9 @@ pub(super) struct FetchArgs {
     /// Fetch what `[mirror]` in the manifest says that the mirror keeps
     #[arg(long, conflicts_with_all = ["plugins", "all", "locked", "grafana", "platforms"])]
     mirror: bool,
+    /// Fetch what this version of Grafana installs by itself when it starts: apps, and data sources that were part of it
+    #[arg(long, value_name = "VER", conflicts_with_all = ["plugins", "all", "locked", "mirror", "grafana"])]
+    for_grafana: Option<GrafanaVersion>,
     /// With `--all`: how many versions of each plugin
     #[arg(long, value_name = "N", default_value = "1", requires = "all")]
     latest: NonZeroUsize,
@@ -58,10 +62,10 @@ impl FetchArgs {
         let subject = match (self.all, self.locked) {
             (true, _) => FetchRequest::All { latest: self.latest.get() },
             (false, true) => FetchRequest::Locked(self.locked(session)?),
-            (false, false) => FetchRequest::Plugins(self.plugins.clone()),
+            (false, false) => FetchRequest::Plugins(self.specs()),
         };
-        let surroundings =
-            Surroundings { grafana: self.grafana.clone(), platforms, published_before: session.published_before()? };
+        let grafana = self.for_grafana.clone().or_else(|| self.grafana.clone());
+        let surroundings = Surroundings { grafana, platforms, published_before: session.published_before()? };
         let (dependencies, concurrency) = (!self.locked, self.concurrency.get());
         let options = FetchOptions { subject, surroundings, dependencies, concurrency };
         self.fetch(session, &options).await
@@ -72,7 +76,19 @@ impl FetchArgs {
         let outcome = fetch(&context, session.sources()?, options).await?;
         let mut report = report(&outcome);
         report.problems.splice(..0, remarks);
+        if let Some(grafana) = &self.for_grafana
+            && self.specs().is_empty()
+        {
+            report.problems.push(format!("note: Grafana {grafana} installs no plugin by itself"));
+        }
         Ok(report)
+    }
+
+    fn specs(&self) -> Vec<PluginSpec> {
+        match &self.for_grafana {
+            Some(grafana) => preinstalled(grafana).into_iter().map(PluginSpec::any).collect(),
+            None => self.plugins.clone(),
+        }
     }
 
     fn locked(&self, session: &Session) -> Result<Vec<LockedPackages>, Failure> {

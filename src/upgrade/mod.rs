@@ -7,10 +7,12 @@
 
 mod classify;
 mod former_core;
+mod preinstalled;
 mod steps;
 
 pub(crate) use classify::classify;
 pub(crate) use former_core::{former_core, is_core};
+pub(crate) use preinstalled::preinstalled;
 pub(crate) use steps::{Brought, Move, Moves, UpgradeStep, steps};
 
 use serde::Serialize;

@@ -367,3 +367,21 @@ fn of_several_platforms_those_that_exist_come_and_the_others_are_named() {
     }
     assert_eq!(world.json(0, &[&["fetch", CLOCK], &platforms[..]].concat())["failed"], json!([]));
 }
+
+#[test]
+fn what_a_version_of_grafana_installs_by_itself_is_fetched_with_its_dependencies() {
+    let app = |id: &str| FakePlugin::new(id, "1.0.0").grafana_dependency(">=11.3");
+    let catalog = FakeCatalog::new()
+        .publish(app("grafana-lokiexplore-app").depends_on("acme-tides-datasource", ">=1.0.0"))
+        .publish(FakePlugin::new("acme-tides-datasource", "1.0.0"))
+        .publish(app("grafana-pyroscope-app"));
+    let world = World::new(catalog);
+    let run = world.run(&["fetch", "--for-grafana", "11.3.0"]);
+    run.expect_code(0).expect_stdout("grafana-lokiexplore-app").expect_stdout("acme-tides-datasource");
+    assert_eq!(world.downloads(), 2);
+    // The others of 12 are not in this catalog.
+    let run = world.run(&["fetch", "--for-grafana", "12.4.0"]);
+    run.expect_code(8).expect_stdout("grafana-pyroscope-app").expect_stderr("grafana-exploretraces-app");
+    world.run(&["fetch", "--for-grafana", "10.4.0"]).expect_code(0).expect_stderr("installs no plugin by itself");
+    world.run(&["fetch", "--for-grafana", "10.4.0", "--grafana", "10.4.0"]).expect_code(2);
+}

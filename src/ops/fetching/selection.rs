@@ -11,6 +11,7 @@ use crate::{
     model::{Platform, PluginId, PluginSpec, PluginVersion, fits_glob},
     ops::candidates::{self, LookupError},
     resolver::{self, Candidate, Surroundings},
+    upgrade::preinstalled,
     verifier::VerifyError,
 };
 
@@ -58,6 +59,13 @@ impl Selection {
             }
             // What stops a plugin stops it for every Grafana, and is reported once.
             self.failed.truncate(failed + 1);
+        }
+        for grafana in &set.grafana {
+            let surroundings = Surroundings { grafana: Some(grafana.clone()), ..options.surroundings.clone() };
+            let options = FetchOptions { surroundings, ..options.clone() };
+            for id in preinstalled(grafana).iter().filter(|id| !is_kept(id)) {
+                self.add_newest(index, (id, 1), &options)?;
+            }
         }
         set.locked.iter().try_for_each(|locked| self.add_locked(index, locked))
     }

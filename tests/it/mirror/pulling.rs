@@ -6,7 +6,10 @@ use serde_json::json;
 
 use super::{CLOCK, Mirror, Request, TIDES, clock, tides};
 use crate::{
-    support::fake_grafana::{catalog::FakeCatalog, fault::Fault},
+    support::{
+        fake_grafana::{catalog::FakeCatalog, fault::Fault},
+        fake_plugin::FakePlugin,
+    },
     world::World,
 };
 
@@ -102,7 +105,8 @@ fn what_the_manifest_declares_is_fetched_and_kept() {
         .publish(clock("1.0.0").grafana_dependency("<11"))
         .publish(clock("2.0.0").grafana_dependency(">=11"))
         .publish(clock("3.0.0").grafana_dependency(">=11"))
-        .publish(tides("2.0.0"));
+        .publish(tides("2.0.0"))
+        .publish(FakePlugin::new("grafana-lokiexplore-app", "1.0.0"));
     let set = "[mirror]\nplugins = [\"acme-clock-*\"]\nplatforms = [\"linux-amd64\"]\ngrafana = [\"10.4\", \"12.4\"]\n";
     let world = World::unsynced(catalog).manifest(set);
     let mirror = Mirror::start(&world, &["--sync-every", "1h"]);
@@ -116,6 +120,8 @@ fn what_the_manifest_declares_is_fetched_and_kept() {
         (&json!("3.0.0"), &json!("1.0.0"))
     );
     mirror.get(&format!("/api/plugins/{TIDES}")).expect_refusal(404, "NotFound");
+    // Grafana 12.4 installs it by itself.
+    assert_eq!(mirror.json("/api/plugins/grafana-lokiexplore-app")["version"], "1.0.0");
     world.run(&["fetch", "--mirror"]).expect_code(0).expect_stdout("present");
     world.run(&["gc", "--keep", "1"]).expect_code(0);
     assert_eq!(mirror.get(&download(CLOCK, "1.0.0")).status, 200, "gc keeps it");
