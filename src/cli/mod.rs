@@ -41,6 +41,7 @@ mod setup;
 mod show;
 mod signals;
 mod status;
+mod supervisor;
 mod sync;
 mod table;
 mod ui;

@@ -1,20 +1,12 @@
 //! `plugport serve`.
 
-use std::{
-    os::{
-        linux::net::SocketAddrExt as _,
-        unix::net::{SocketAddr, UnixDatagram},
-    },
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde_json::json;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failure, Report, Session, failure::kind_name, fetch::mirror_options, ui};
+use super::{Failure, Report, Session, failure::kind_name, fetch::mirror_options, supervisor, ui};
 use crate::{
     fleet::{
         manifest::{GuardedPart, ServeSection},
@@ -147,7 +139,7 @@ impl ServeArgs {
         // Before anybody hears of the mirror: until then a hangup would end it.
         let hangups = signal(SignalKind::hangup()).ok();
         session.ui.announce(&format!("listening on {url}"));
-        tell_supervisor("READY=1");
+        supervisor::notify("READY=1");
         let _heeded = session.interrupt.heed();
         let counting = Arc::clone(&server);
         let sources = session.sources()?;
@@ -158,8 +150,9 @@ impl ServeArgs {
             () = async { puller.as_ref().expect("it is there").run(&serving, sources).await }, if puller.is_some() => {}
             () = async { tls.as_ref().expect("it is there").follow().await }, if tls.is_some() => {}
             () = self.keep_synced(session, (&serving, &server), hangups) => {}
+            () = supervisor::keep_alive() => {}
         }
-        tell_supervisor("STOPPING=1");
+        supervisor::notify("STOPPING=1");
         Ok(Report { document: json!({ "listened_on": url }), ..Report::default() })
     }
 
@@ -274,19 +267,6 @@ impl ServeArgs {
             _ => {}
         }
         Ok(Guards { guarded, read, write: tokens(&self.write_token_file, &section.write_token).await? })
-    }
-}
-
-/// Tells systemd the state of the service, if it asks for it (`sd_notify`). Nobody depends on it.
-fn tell_supervisor(state: &str) {
-    let Some(path) = super::setup::environment("NOTIFY_SOCKET") else { return };
-    let address = match path.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name),
-        None => SocketAddr::from_pathname(&path),
-    };
-    let sent = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address));
-    if let Err(error) = sent {
-        tracing::debug!(%error, "the supervisor does not listen");
     }
 }
 

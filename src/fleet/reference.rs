@@ -8,7 +8,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     io::{self, Read},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     process::ExitStatus,
     time::Duration,
@@ -38,7 +38,7 @@ pub(crate) type Environment<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 pub enum SecretReference {
     /// In a variable of the environment: `{ env = "NAME" }`.
     Env(String),
-    /// In a file that only its owner may read: `{ file = "PATH" }`.
+    /// In a file that only its owner may read, or root and a group: `{ file = "PATH" }`.
     File(PathBuf),
     /// In what a program prints, the first word being the program: `{ command = "pass show grafana" }`, or a list.
     Command(CommandLine),
@@ -217,12 +217,19 @@ fn read_file(path: &Path) -> Result<Vec<u8>, ReferenceError> {
         return Err(fail(io::ErrorKind::InvalidInput.into()));
     }
     let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if is_exposed(mode, metadata.uid(), rustix::process::geteuid().as_raw()) {
         return Err(ReferenceError::Exposed { path: path.to_owned(), mode });
     }
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(fail)?;
     Ok(bytes)
+}
+
+/// Returns whether others can access a file of this mode and owner. A group may read a file of root's: that is how systemd and
+/// Kubernetes hand a secret to a service that is not root.
+fn is_exposed(mode: u32, owner: u32, reader: u32) -> bool {
+    let allowed = if owner == 0 && reader != 0 { 0o740 } else { 0o700 };
+    mode & !allowed != 0
 }
 
 async fn run(line: &CommandLine, time_limit: Duration) -> Result<Vec<u8>, ReferenceError> {
@@ -442,6 +449,16 @@ mod tests {
             let (_file, reference) = secret_file(b"canary", mode);
             let error = reference.resolve(&nothing).await.expect_err("open to others");
             assert!(matches!(error, ReferenceError::Exposed { mode: found, .. } if found == mode), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_of_root_may_be_readable_for_the_group_of_a_service() {
+        for mode in [0o440, 0o640, 0o400, 0o600] {
+            assert!(!is_exposed(mode, 0, 65_532), "{mode:o}");
+        }
+        for (mode, owner, reader) in [(0o660, 0, 65_532), (0o444, 0, 65_532), (0o640, 65_532, 65_532), (0o640, 0, 0)] {
+            assert!(is_exposed(mode, owner, reader), "{mode:o} {owner} {reader}");
         }
     }
 

@@ -4,6 +4,7 @@ mod channels;
 mod clients;
 mod http;
 mod listing;
+mod operation;
 mod publishing;
 mod pulling;
 mod robustness;

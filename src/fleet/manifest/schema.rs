@@ -104,7 +104,7 @@ impl JsonSchema for SecretReference {
                 })),
                 one("file", json!({
                     "type": "string",
-                    "description": "The file that holds the secret; only its owner may read it (mode 0600).",
+                    "description": "The file that holds the secret; only its owner may read it (mode 0600), or root and one group (0640).",
                     "minLength": 1
                 })),
                 one("command", json!({
