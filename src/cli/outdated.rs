@@ -21,7 +21,8 @@ use crate::{
 
 /// List installed plugins that have a newer version
 ///
-/// Only versions that work with the workspace's Grafana and have a package for its platform count.
+/// Only versions that work with the workspace's Grafana and have a package for its platform count. What `trust.deny` of
+/// the manifest denies is listed too, whether there is a newer version or not.
 #[derive(Args, Debug)]
 pub(super) struct OutdatedArgs {
     #[command(flatten)]
@@ -63,7 +64,8 @@ fn report(
         };
         let unknown = compared.iter().filter_map(|one| one.newest.as_ref().err());
         problems.extend(unknown.map(|why| format!("note: {}: {why}", target.name)));
-        let outdated: Vec<_> = compared.iter().filter(|one| one.is_outdated()).collect();
+        problems.extend(compared.iter().filter_map(|one| denied(target, one)));
+        let outdated: Vec<_> = compared.iter().filter(|one| one.is_outdated() || one.denied.is_some()).collect();
         rows.extend(outdated.iter().map(|one| row(target, one)));
         let mut whole = document(one, |_| Value::Null);
         whole["plugins"] = outdated.iter().map(|one| outdated_document(one)).collect();
@@ -77,11 +79,21 @@ fn report(
     Ok(Report { document: json!({ "workspaces": documents }), text, notes, problems, kind })
 }
 
+fn denied(target: &Target, one: &Compared<'_>) -> Option<String> {
+    let why = one.denied.as_ref()?;
+    Some(format!("denied: {}: {} {} is {why}", target.name, one.installed.id, version(one.installed)))
+}
+
 fn row(target: &Target, one: &Compared<'_>) -> Vec<String> {
     let newest = one.newest.as_ref().map_or_else(|_| "-".to_owned(), ToString::to_string);
     vec![target.name.clone(), one.installed.id.to_string(), version(one.installed), newest]
 }
 
 fn outdated_document(one: &Compared<'_>) -> Value {
-    json!({ "id": one.installed.id, "installed": one.installed.version, "newest": one.newest.as_ref().ok() })
+    let mut fields =
+        json!({ "id": one.installed.id, "installed": one.installed.version, "newest": one.newest.as_ref().ok() });
+    if let Some(why) = &one.denied {
+        fields["denied"] = why.as_str().into();
+    }
+    fields
 }

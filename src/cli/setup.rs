@@ -26,7 +26,7 @@ use crate::{
     home::Home,
     index::IndexHandle,
     journal::{Operator, StopAfter},
-    model::Timestamp,
+    model::{DenyList, Timestamp},
     ops::{
         Context,
         rollout::{Interrupt, RolloutOptions},
@@ -242,7 +242,11 @@ impl Session {
 
     /// Returns the index, for commands that need nothing else of the cache.
     pub(super) fn index(&self) -> Result<&IndexHandle, Failure> {
-        once(&self.index, || Ok(IndexHandle::new(self.home()?.index_path())))
+        once(&self.index, || {
+            // What only reads the catalog works without a sound manifest too.
+            let denied = self.manifest().map(|manifest| DenyList::new(manifest.trust().deny.clone()));
+            Ok(IndexHandle::new(self.home()?.index_path()).denying(Arc::new(denied.unwrap_or_default())))
+        })
     }
 
     /// Returns what commands need that go by the manifest.

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, Text, ui, versions};
+use super::{Failure, Report, Session, Text, ui, versions::ShownVersions};
 use crate::{
     index::{Index, StoredPlugin, StoredRelease},
-    model::{PluginId, PluginSpec, PluginStatus, VersionRequest},
+    model::{DenyList, PluginId, PluginSpec, PluginStatus, VersionRequest},
     ops::{
         Context,
         alerts::Alert,
@@ -41,17 +41,18 @@ impl ShowArgs {
         let alerts: Vec<_> =
             index.open_alerts(&self.plugin.id)?.into_iter().map(|alert| Alert::from(alert.change)).collect();
         let alerted = alerts.iter().map(|alert| format!("alert: {alert}; `plugport accept` takes it"));
-        let problems = alerted.chain(notes).collect();
+        let shown = ShownVersions { plugin: &self.plugin.id, denied: index.denied(), grafana: None };
+        let problems = alerted.chain(shown.denials(&releases)).chain(notes).collect();
         if self.plugin.version == VersionRequest::Any {
             // The newest of which there is a package here.
             let in_store = releases.iter().find(|release| !release.stored.is_empty());
             let signatures = StoredSignatures::read(context, index, &self.plugin.id, in_store)?;
             let mut document = document(&stored, &releases);
             document["alerts"] = json!(alerts);
-            return Ok(signatures.report(document, text(&stored, &releases), problems));
+            return Ok(signatures.report(document, text(&stored, &releases, &shown), problems));
         }
         // What was withdrawn is still known.
-        let mut known = candidates(&stored, &releases);
+        let mut known = candidates(&stored, &releases, &DenyList::default());
         for (candidate, stored) in known.iter_mut().zip(&releases) {
             candidate.withdrawn = stored.release.status == PluginStatus::Deleted;
         }
@@ -60,9 +61,9 @@ impl ShowArgs {
             releases.iter().filter(|stored| stored.release.version == chosen.version).cloned().collect();
         let mut fields = document(&stored, &releases);
         fields["alerts"] = json!(alerts);
-        fields["release"] = release.first().map_or(Value::Null, |release| versions::document(release, None));
+        fields["release"] = release.first().map_or(Value::Null, |release| shown.document(release));
         let heading = format!("{}\n", heading(&stored)).into();
-        let text = Text::join([heading, versions::text(&release, None), digests(&release).into()]);
+        let text = Text::join([heading, shown.text(&release), digests(&release).into()]);
         Ok(StoredSignatures::read(context, index, &self.plugin.id, release.first())?.report(fields, text, problems))
     }
 }
@@ -142,7 +143,7 @@ fn heading(stored: &StoredPlugin) -> String {
     ui::clean(&format!("{} ({}), {}", plugin.name, plugin.id, plugin.plugin_type.as_str()))
 }
 
-fn text(stored: &StoredPlugin, releases: &[StoredRelease]) -> Text {
+fn text(stored: &StoredPlugin, releases: &[StoredRelease], shown: &ShownVersions<'_>) -> Text {
     let plugin = &stored.plugin;
     let mut text = format!("{}\n", heading(stored));
     if !plugin.description.is_empty() {
@@ -177,7 +178,7 @@ fn text(stored: &StoredPlugin, releases: &[StoredRelease]) -> Text {
     line("keywords", plugin.keywords.join(", "));
     line("angular", if plugin.angular { "yes: Grafana 12 and newer refuse it".to_owned() } else { String::new() });
     line("source", stored.source.clone());
-    let mut text = Text::join([text.into(), versions::text(&releases[..releases.len().min(5)], None)]);
+    let mut text = Text::join([text.into(), shown.text(&releases[..releases.len().min(5)])]);
     if releases.len() > 5 {
         let _ = writeln!(text, "and {} older: `plugport versions {}`", releases.len() - 5, plugin.id);
     }

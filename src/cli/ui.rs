@@ -92,7 +92,7 @@ impl Ui {
         let text = clean(text);
         let (label, rest) = text.split_once(": ").unwrap_or(("", &text));
         let color = match label {
-            "failed" | "unknown" | "alert" => 31,
+            "failed" | "unknown" | "alert" | "denied" => 31,
             "skipped" | "weak" | "note" => 33,
             "hint" => 36,
             _ => return self.complain(&text),

@@ -23,7 +23,7 @@ use crate::{
     blocking::run_blocking,
     diagnostic::Chain,
     disk,
-    model::Timestamp,
+    model::{DenyList, Timestamp},
     progress::{Reporter, Silent},
 };
 
@@ -40,6 +40,8 @@ struct Shared {
     idle: Mutex<Vec<Reader>>,
     /// Hears that the index could not be sealed.
     reporter: Arc<dyn Reporter>,
+    /// Versions that must not be used.
+    denied: Arc<DenyList>,
     /// Held by the thread of the writer.
     turn: Arc<tokio::sync::Mutex<()>>,
 }
@@ -71,7 +73,16 @@ impl IndexHandle {
 
     /// Returns such a handle that reports when the seal or the copy of the index could not be written.
     pub fn reporting(path: PathBuf, reporter: Arc<dyn Reporter>) -> Self {
-        Self(Arc::new(Shared { path, idle: Mutex::default(), reporter, turn: Arc::default() }))
+        let (idle, denied, turn) = Default::default();
+        Self(Arc::new(Shared { path, idle, reporter, denied, turn }))
+    }
+
+    /// Returns another handle of the same index, with versions that must not be used: see [`Index::denied`].
+    #[must_use]
+    pub fn denying(&self, denied: Arc<DenyList>) -> Self {
+        let Shared { path, reporter, turn, .. } = self.0.as_ref();
+        let (path, reporter, turn) = (path.clone(), Arc::clone(reporter), Arc::clone(turn));
+        Self(Arc::new(Shared { path, idle: Mutex::default(), reporter, denied, turn }))
     }
 
     /// Returns the file.
@@ -107,7 +118,7 @@ impl IndexHandle {
         let this = self.clone();
         run_blocking(move || {
             let file = this.0.file();
-            let index = Index::open_proven(&this.0.path)?;
+            let index = this.0.with_policy(Index::open_proven(&this.0.path)?);
             let value = in_one_state(&index, work)?;
             this.0.keep(Reader { index, file });
             Ok(value)
@@ -163,12 +174,12 @@ impl IndexHandle {
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let (jobs, queue) = channel();
         let (sender, opened) = oneshot::channel();
-        let (path, reporter) = (self.0.path.clone(), Arc::clone(&self.0.reporter));
-        drop(tokio::task::spawn_blocking(move || match open(&path) {
+        let this = Arc::clone(&self.0);
+        drop(tokio::task::spawn_blocking(move || match open(&this.path) {
             Ok(index) => {
                 // Without a receiver there are no jobs either.
                 drop(sender.send(Ok(())));
-                serve(index, turn, &queue, reporter.as_ref());
+                serve(this.with_policy(index), turn, &queue, this.reporter.as_ref());
             }
             Err(error) => drop(sender.send(Err(error))),
         }));
@@ -217,7 +228,12 @@ impl Shared {
                 return Ok(reader);
             }
         }
-        Ok(Reader { index: Index::open_existing(&self.path)?, file })
+        Ok(Reader { index: self.with_policy(Index::open_existing(&self.path)?), file })
+    }
+
+    fn with_policy(&self, mut index: Index) -> Index {
+        index.denied = Arc::clone(&self.denied);
+        index
     }
 
     /// Keeps a connection on which nothing failed.

@@ -26,7 +26,10 @@ mod snapshot;
 mod sync;
 mod values;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
@@ -51,7 +54,7 @@ pub use self::{
 };
 use self::{seal::Ledger, session::ConnectionRef};
 use crate::{
-    model::{Platform, PluginId, PluginVersion},
+    model::{DenyList, Platform, PluginId, PluginVersion},
     sqlite,
 };
 
@@ -71,6 +74,8 @@ pub struct Index {
     /// Whether it was opened as a file that nobody changes.
     is_immutable: bool,
     ledger: Ledger,
+    /// Versions that must not be used: whoever chooses one has the index at hand.
+    denied: Arc<DenyList>,
 }
 
 /// One state of the index, for several reads that must fit together; within another snapshot it is that one.
@@ -112,7 +117,14 @@ impl Index {
             sqlite::migrate(&mut connection, migrations::steps())
                 .map_err(|source| IndexError::from_sqlite(path, "bringing the index up to date", source))?;
         }
-        Ok(Self { connection, path: path.to_owned(), writes: true, is_immutable: false, ledger })
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+            writes: true,
+            is_immutable: false,
+            ledger,
+            denied: Arc::default(),
+        })
     }
 
     /// Opens the index for reading: if there is none, [`IndexError::Missing`].
@@ -133,6 +145,11 @@ impl Index {
             index.check()?;
         }
         Ok(index)
+    }
+
+    /// Returns the versions that must not be used, by the policy of whoever opened the index.
+    pub fn denied(&self) -> &DenyList {
+        &self.denied
     }
 
     fn open_to_read(path: &Path) -> Result<Self, IndexError> {
@@ -162,7 +179,8 @@ impl Index {
         }
         let fault = |source| IndexError::from_sqlite(path, "opening the index", source);
         connection.pragma_update(None, "query_only", "ON").map_err(fault)?;
-        Ok(Self { connection, path: path.to_owned(), writes: false, is_immutable, ledger: Ledger::default() })
+        let (ledger, denied) = Default::default();
+        Ok(Self { connection, path: path.to_owned(), writes: false, is_immutable, ledger, denied })
     }
 
     /// Returns the file.

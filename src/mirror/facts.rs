@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    model::{Digests, Package, Platform, Plugin, PluginId, PluginVersion, Release, Sha256Digest, Timestamp},
+    model::{DenyList, Digests, Package, Platform, Plugin, PluginId, PluginVersion, Release, Sha256Digest, Timestamp},
     signature::Enforcement,
 };
 
@@ -31,6 +31,8 @@ pub(crate) struct Policy {
     pub enforcement: Enforcement,
     /// Plugins that are allowed although they are unsigned.
     pub unsigned: BTreeSet<PluginId>,
+    /// Versions that are not served at all.
+    pub denied: Arc<DenyList>,
     /// How old a version must be, in milliseconds; 0 if its age does not matter.
     pub minimum_age: i64,
     /// The time at which ages are counted.

@@ -237,7 +237,7 @@ fn count(plugins: &[ServedPlugin]) -> Counts {
         counts.packages += packages.flat_map(BTreeMap::values).filter(|package| package.stored.is_some()).count();
         for (_, why) in &plugin.refused {
             match why {
-                Refused::NotStored => {}
+                Refused::NotStored | Refused::Denied(_) => {}
                 Refused::Signature(_) => counts.unsigned += 1,
                 Refused::TooNew(_) => counts.too_new += 1,
                 Refused::Alert(_) => counts.alerted += 1,

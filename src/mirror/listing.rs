@@ -99,6 +99,8 @@ pub(crate) enum Asking {
 /// Why a version is refused.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Refused {
+    /// The manifest denies it; why, as the end of a sentence about it.
+    Denied(String),
     /// Its packages are not in the store.
     NotStored,
     /// The signature policy refuses it.
@@ -112,6 +114,7 @@ pub(crate) enum Refused {
 impl fmt::Display for Refused {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Denied(why) => write!(formatter, "is {why}"),
             Self::NotStored => formatter.write_str("is not stored in this mirror"),
             Self::Signature(state) => write!(formatter, "is not served: {state}, and the policy requires a signature"),
             Self::TooNew(until) => write!(formatter, "is too new for the policy: it is listed from {until}"),
@@ -256,6 +259,9 @@ fn stand(
     (policy, alerts): (&Policy, &[HeldBack]),
 ) -> Result<Packages, Refused> {
     let version = &facts.release.version;
+    if let Some(denial) = policy.denied.find(id, version) {
+        return Err(Refused::Denied(denial.why()));
+    }
     let held = alerts.iter().find(|held| {
         held.version.as_ref().is_none_or(|concerned| concerned == version) && facts.first_seen >= held.since
     });

@@ -21,6 +21,7 @@ fn policy(mode: Mode) -> Policy {
     Policy {
         mode,
         enforcement: Enforcement::Require,
+        denied: std::sync::Arc::default(),
         unsigned: [].into(),
         minimum_age: 0,
         now: Timestamp::from_milliseconds(1_000_000),

@@ -10,6 +10,7 @@ mod text;
 mod catalog;
 mod change;
 mod content;
+mod denial;
 mod digest;
 mod order;
 mod platform;
@@ -32,6 +33,8 @@ pub use catalog::{Dependency, Package, Plugin, PluginStatus, PluginType, Release
 pub use change::{Change, ChangeOutcome};
 pub(crate) use content::{AlertRuleInfo, DataSourceInfo, FolderInfo, OrganisationInfo};
 pub use content::{DashboardInfo, LibraryPanelInfo};
+
+pub(crate) use denial::{Denial, DenyList};
 pub use digest::Sha256Digest;
 pub(crate) use digest::{Algorithm, Digests, Md5Digest, ParseDigestError};
 pub(crate) use order::topological_order;

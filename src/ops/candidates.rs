@@ -1,6 +1,6 @@
 //! The index as the catalog of the resolver, and the choice of one plugin from it.
 //!
-//! *Invariant:* a version that an open alert stops is never chosen to be used.
+//! *Invariant:* a version that an open alert stops, or the manifest denies, is never chosen to be used.
 //! *Not for:* the rules of the choice; see `resolver`.
 
 use std::{
@@ -18,9 +18,10 @@ use crate::{
         StoredRelease,
     },
     model::{
-        Dependency, Platform, PluginId, PluginSpec, PluginStatus, PluginVersion, Release, Timestamp, VersionRequest,
+        DenyList, Dependency, Platform, PluginId, PluginSpec, PluginStatus, PluginVersion, Release, Timestamp,
+        VersionRequest,
     },
-    ops::{alerts::Alert, target::InstalledPlugin},
+    ops::{alerts::Alert, server_warnings::ServerWarning, target::InstalledPlugin},
     resolver::{self, Candidate, NoVersion, PresentPlugin, Provider, SignatureRule, Surroundings},
     signature::Enforcement,
     spelling::nearest,
@@ -58,6 +59,16 @@ pub(crate) enum LookupError {
     /// No version is both requested and works.
     #[error(transparent)]
     NoVersion(#[from] NoVersion),
+    /// The manifest denies it.
+    #[error("{plugin} {version} is {why}")]
+    Denied {
+        /// Its id.
+        plugin: PluginId,
+        /// The version.
+        version: PluginVersion,
+        /// Why, as the end of a sentence.
+        why: String,
+    },
     /// Alerts stop it until they are accepted.
     #[error("an alert stops it: {}", describe(alerts))]
     Stopped {
@@ -83,6 +94,7 @@ diagnose!(LookupError {
     Unknown { plugin, near } if near.is_empty() => Kind::Failed,
         format!("`plugport search {plugin}` searches names and descriptions; `plugport sync` updates the catalog");
     Unknown { near } => Kind::Failed, format!("did you mean {}?", near.join(", "));
+    Denied { plugin } => Kind::Integrity, format!("`deny` under `[trust]` of the manifest has an entry for {plugin}");
     Stopped { plugin, version, alerts } => Kind::Integrity, {
         let first = alerts.iter().map(|alert| alert.sync).min().unwrap_or_default() - 1;
         format!("see `plugport diff --since {first}` and ask the publisher, then `plugport accept {plugin}@{version}`")
@@ -108,7 +120,7 @@ pub(crate) fn choose(
 ) -> Result<ChosenRelease, LookupError> {
     let plugin = find_plugin(index, &spec.id)?;
     let releases = index.releases(&spec.id)?;
-    let candidates = candidates(&plugin, &releases);
+    let candidates = candidates(&plugin, &releases, index.denied());
     let chosen = resolver::choose(&spec.id, &candidates, &spec.version, surroundings)?;
     Ok(ChosenRelease { plugin, release: release(releases, chosen) })
 }
@@ -169,12 +181,27 @@ pub(crate) fn choose_settled(
     }
 }
 
-/// Returns the error of a version that open alerts stop; `None` if no alert does.
+/// Returns the error of a version that the manifest denies; `None` if it does not.
+pub(crate) fn denied(index: &Index, plugin: &PluginId, version: &PluginVersion) -> Option<LookupError> {
+    let why = index.denied().find(plugin, version)?.why();
+    Some(LookupError::Denied { plugin: plugin.clone(), version: version.clone(), why })
+}
+
+/// Returns the error of an installation by which a server would install a version that the manifest denies.
+pub(crate) fn denied_by_server(index: &Index, warning: &ServerWarning) -> Option<(PluginId, LookupError)> {
+    let denied = denied(index, &warning.plugin, warning.taken.as_ref()?)?;
+    Some((warning.needed_by.clone()?, denied))
+}
+
+/// Returns the error of a version that the manifest denies or open alerts stop; `None` if nothing does.
 pub(crate) fn stopped(
     index: &Index,
     plugin: &PluginId,
     version: &PluginVersion,
 ) -> Result<Option<LookupError>, IndexError> {
+    if let Some(denied) = denied(index, plugin, version) {
+        return Ok(Some(denied));
+    }
     let mut alerts = index.open_alerts(plugin)?;
     alerts.retain(|alert| alert.change.version.as_ref().is_none_or(|concerned| concerned == version));
     let (plugin, version) = (plugin.clone(), version.clone());
@@ -266,7 +293,8 @@ pub(crate) fn withdrawn_hint(plugin: &PluginId) -> String {
 }
 
 /// Returns the releases of a plugin for the resolver; those of a withdrawn plugin are withdrawn.
-pub(crate) fn candidates(plugin: &StoredPlugin, releases: &[StoredRelease]) -> Vec<Candidate> {
+pub(crate) fn candidates(plugin: &StoredPlugin, releases: &[StoredRelease], denied: &DenyList) -> Vec<Candidate> {
+    let id = &plugin.plugin.id;
     let withdrawn = plugin.withdrawn_at.is_some();
     // Catalogs tell it only of the newest version.
     let signed = !plugin.plugin.signature.signature_type.is_empty();
@@ -274,6 +302,7 @@ pub(crate) fn candidates(plugin: &StoredPlugin, releases: &[StoredRelease]) -> V
         version: release.version.clone(),
         grafana_dependency: release.grafana_dependency.as_deref().map(Rc::from),
         withdrawn: withdrawn || withdrawn_at.is_some() || release.status == PluginStatus::Deleted,
+        denied: denied.find(id, &release.version).map(|denial| denial.why().into()),
         published_at: release.created_at.or(Some(*first_seen)),
         signed,
         angular: release.angular,
@@ -424,7 +453,9 @@ impl Provider for IndexProvider<'_> {
             return Ok(Some(Rc::clone(candidates)));
         }
         let (ranges, ListedPlugin { signed, withdrawn, .. }) = (self.ranges()?, &plugin.listed);
+        let denied = |version: &_| self.index.denied().find(id, version).map(|denial| Rc::from(denial.why()));
         let candidate = |release: ListedRelease| Candidate {
+            denied: denied(&release.version),
             version: release.version,
             grafana_dependency: release.range.and_then(|range| ranges.get(&range).cloned()),
             withdrawn: *withdrawn || release.withdrawn,

@@ -60,7 +60,8 @@ struct Shared {
 impl Context {
     /// Makes a context of these parts.
     pub fn new(parts: ContextParts) -> Self {
-        let index = IndexHandle::reporting(parts.home.index_path(), Arc::clone(&parts.reporter));
+        let index = IndexHandle::reporting(parts.home.index_path(), Arc::clone(&parts.reporter))
+            .denying(Arc::clone(&parts.trust.denied));
         let store = Arc::new(FolderStore::new(parts.home.store_path()));
         let records = Arc::new(FolderRecords::new(parts.home.rollouts_path()));
         Self(Arc::new(Shared { parts, index, store, records, lock_patience: Duration::ZERO }))

@@ -129,6 +129,16 @@ pub(crate) enum ExportFailure {
         /// The platform.
         platform: Platform,
     },
+    /// The manifest denies a version of the lock.
+    #[error("{plugin} {version} is {why}")]
+    Denied {
+        /// The plugin.
+        plugin: PluginId,
+        /// Its version.
+        version: PluginVersion,
+        /// Why, as the end of a sentence.
+        why: String,
+    },
     /// The package in the store is another one than the lock names.
     #[error("the package of {plugin} {version} in the store is not the one in the lock: {stored} instead of {locked}")]
     Contradicted {
@@ -164,6 +174,7 @@ diagnose!(ExportFailure {
     NoLock => Kind::Usage, "`plugport lock` writes it";
     NoFile(path) => Kind::Usage, format!("without `--check` the command prints what belongs into `{}`", path.display());
     NotStored => Kind::Failed, "`plugport fetch --locked` fetches every package of the lock";
+    Denied { plugin } => Kind::Integrity, format!("`plugport lock --upgrade {plugin}` chooses another version");
     Contradicted => Kind::Integrity, "`plugport diff` and `plugport verify ID` show what changed";
     Write => Kind::Storage;
 });
@@ -183,6 +194,7 @@ pub(crate) async fn export(
     let lock = lock.await?.ok_or(ExportFailure::NoLock(path))?;
     let exported = workspaces.iter().map(|one| ExportedWorkspace { name: one.name().clone(), host: host(one) });
     let mut set = export::select(&lock, exported.collect(), options.grafana.as_ref())?;
+    refuse_denied(context, &set)?;
     let remarks = remarks(&lock, &set, options);
     let copies = match &options.store_copies {
         Some(_) => find_packages(context, &mut set).await?,
@@ -199,6 +211,17 @@ pub(crate) async fn export(
         _ => Vec::new(),
     };
     Ok(outcome(&set, options.tool, (text, written), (differences, remarks)))
+}
+
+/// Refuses a lock with a version that the manifest denies: another tool would install it.
+fn refuse_denied(context: &Context, set: &ExportSet) -> Result<(), ExportFailure> {
+    for ExportedPlugin { id, version, .. } in &set.plugins {
+        if let Some(denial) = context.trust.denied.find(id, version) {
+            let (plugin, version) = (id.clone(), version.clone());
+            return Err(ExportFailure::Denied { plugin, version, why: denial.why() });
+        }
+    }
+    Ok(())
 }
 
 fn outcome(

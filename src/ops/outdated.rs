@@ -2,7 +2,7 @@
 
 use crate::{
     index::{Index, IndexError},
-    model::{GrafanaVersion, PluginSpec, PluginVersion, Timestamp},
+    model::{Denial, GrafanaVersion, PluginSpec, PluginVersion, Timestamp},
     ops::{
         candidates::{LookupError, choose},
         target::{InstalledPlugin, Snapshot, Target},
@@ -17,6 +17,8 @@ pub(crate) struct Compared<'a> {
     pub installed: &'a InstalledPlugin,
     /// The newest version that works there, or why none is known.
     pub newest: Result<PluginVersion, String>,
+    /// Why the manifest denies what is installed, as the end of a sentence; `None` if it does not.
+    pub denied: Option<String>,
 }
 
 impl Compared<'_> {
@@ -51,7 +53,8 @@ pub(crate) fn compare<'a>(
             Err(LookupError::Index(error)) => return Err(error),
             Err(error) => Err(error.to_string()),
         };
-        compared.push(Compared { installed, newest });
+        let denial = installed.version.as_ref().and_then(|version| index.denied().find(&installed.id, version));
+        compared.push(Compared { installed, newest, denied: denial.map(Denial::why) });
     }
     Ok(compared)
 }

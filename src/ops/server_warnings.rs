@@ -44,6 +44,9 @@ pub(crate) struct ServerWarning {
     /// The dependent plugin: the one that the server is asked to install, or the one whose dependency changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needed_by: Option<PluginId>,
+    /// The version that the server will use instead of the chosen one.
+    #[serde(skip)]
+    pub taken: Option<PluginVersion>,
     /// The warning as a sentence.
     pub text: String,
 }
@@ -61,7 +64,7 @@ impl ServerWarning {
     /// Returns the warning that a version is deprecated.
     pub(crate) fn deprecated(resolved: &Resolved, text: String) -> Self {
         let (plugin, version) = (resolved.plugin.clone(), Some(resolved.version.clone()));
-        Self { kind: WarningKind::Deprecated, plugin, version, needed_by: None, text }
+        Self { kind: WarningKind::Deprecated, plugin, version, needed_by: None, taken: None, text }
     }
 
     fn from_deviation(deviation: ServerDeviation, workspace: &str) -> Self {
@@ -74,8 +77,12 @@ impl ServerWarning {
             }
         };
         let text = deviation.message(workspace);
-        let ServerDeviation { plugin, chosen, needed_by, .. } = deviation;
-        Self { kind, plugin, version: chosen, needed_by: Some(needed_by), text }
+        let ServerDeviation { plugin, chosen, needed_by, choice, .. } = deviation;
+        let taken = match choice {
+            ServerChoice::Installs(version) => Some(version),
+            _ => None,
+        };
+        Self { kind, plugin, version: chosen, needed_by: Some(needed_by), taken, text }
     }
 }
 
@@ -102,6 +109,7 @@ pub(crate) fn version_warnings(problem: &Problem, solution: &Solution, workspace
             plugin: plugin.clone(),
             version: Some(version.clone()),
             needed_by: None,
+            taken: None,
             text,
         };
         if !resolved.dependencies_known {
@@ -149,6 +157,7 @@ pub(crate) fn dependent_warnings(problem: &Problem, solution: &Solution, workspa
                 plugin: plugin.clone(),
                 version: Some(version.clone()),
                 needed_by: Some((*id).clone()),
+                taken: None,
                 text,
             });
         }

@@ -3,7 +3,7 @@
 //! *Invariant:* a signature is evaluated over the bytes that are then used, read from the same open file.
 //! *Not for:* how signatures work, which `signature` knows.
 
-use std::{collections::BTreeSet, fmt, path::PathBuf};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc};
 
 use cap_std::fs::Dir;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::{
     archive::{self, Archive, ArchiveError, CompareError, InstalledError, InstalledFiles, PluginJson},
     diagnostic::{Chain, Kind, diagnose},
     fleet::manifest::{Signatures, TrustSection},
-    model::{FileDigests, PluginId, RelPath},
+    model::{DenyList, FileDigests, PluginId, RelPath},
     signature::{self, Enforcement, Keyring, KeyringError, MANIFEST_NAME, PolicyDecision, PolicyError, Verdict},
     verifier::Verified,
 };
@@ -26,6 +26,8 @@ pub struct Trust {
     pub enforcement: Enforcement,
     /// Plugins that are allowed although they are unsigned.
     pub unsigned: BTreeSet<PluginId>,
+    /// Versions that are never used, whoever signed them.
+    pub denied: Arc<DenyList>,
 }
 
 /// A file of keys cannot be used.
@@ -131,7 +133,8 @@ impl Trust {
             Signatures::Warn => Enforcement::Warn,
             Signatures::Off => Enforcement::Off,
         };
-        Self { keyring, enforcement, unsigned: policy.unsigned.clone() }
+        let denied = Arc::new(DenyList::new(policy.deny.clone()));
+        Self { keyring, enforcement, unsigned: policy.unsigned.clone(), denied }
     }
 
     /// Reads the keys of a file.

@@ -58,7 +58,7 @@ pub(crate) struct Policy {
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Reason {
     /// The kind of reason: `asked`, `unwanted`, `needed`, `nobody`, `unsolvable`; against a version `grafana`,
-    /// `platform`, `withdrawn`, `too-new`, `signature`, `angular`, `range`, `prerelease`, `installed`, `conflict`, `dependency`,
+    /// `platform`, `withdrawn`, `denied`, `too-new`, `signature`, `angular`, `range`, `prerelease`, `installed`, `conflict`, `dependency`,
     /// `server`, `unknown`; and `nothing`.
     pub kind: &'static str,
     /// The reason as a sentence.
@@ -170,7 +170,7 @@ impl<'a> Query<'a> {
             published_before: policy.published_before,
         };
         let mut candidates = match index.plugin(id)? {
-            Some(plugin) => candidates::candidates(&plugin, &index.releases(id)?),
+            Some(plugin) => candidates::candidates(&plugin, &index.releases(id)?, index.denied()),
             None => Vec::new(),
         };
         candidates.sort_by(|left, right| right.version.cmp(&left.version));

@@ -15,6 +15,8 @@ pub struct Candidate {
     pub grafana_dependency: Option<Rc<str>>,
     /// Whether the upstream or the publisher withdrew it.
     pub withdrawn: bool,
+    /// Why it must not be used, as the end of a sentence about it; `None` if it may.
+    pub denied: Option<Rc<str>>,
     /// When it was published, or else first seen.
     pub published_at: Option<Timestamp>,
     /// Whether the plugin is signed, according to the catalog.
@@ -84,6 +86,7 @@ pub(super) fn refusals_by_catalog(
 ) -> impl Iterator<Item = Refusal> + use<> {
     let declared = candidate.grafana_dependency.as_deref().unwrap_or_default();
     let reasons = [
+        candidate.denied.as_ref().map(|why| Refusal::Denied(why.to_string())),
         too_new(candidate, exemptions, surroundings),
         (candidate.withdrawn && !exemptions.withdrawal).then_some(Refusal::Withdrawn),
         (!works).then(|| Refusal::Grafana(declared.to_owned())),

@@ -48,7 +48,7 @@ pub struct Fact {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub range: Option<String>,
     /// Why the versions do not work here, as a word: `grafana`, `angular`, `platform`, `withdrawn`,
-    /// `too-new` or `signature`.
+    /// `too-new`, `denied` or `signature`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// The fact as a sentence.
@@ -130,6 +130,8 @@ impl Diagnose for Explanation {
     fn diagnosis(&self) -> Diagnosis {
         let why_not =
             |fact: &Fact| format!("`plugport why-not {}@VERSION` lists the reasons against one version", fact.plugin);
-        Diagnosis::from(Kind::Failed).with_hint(self.facts.first().map(why_not))
+        let is_denied = self.facts.iter().any(|fact| fact.reason == Some("denied"));
+        let kind = if is_denied { Kind::Integrity } else { Kind::Failed };
+        Diagnosis::from(kind).with_hint(self.facts.first().map(why_not))
     }
 }

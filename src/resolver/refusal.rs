@@ -16,6 +16,8 @@ const NAMED: usize = 5;
 pub(crate) enum Refusal {
     /// The request does not allow it.
     NotRequested,
+    /// The manifest denies it; why, as the end of a sentence about it.
+    Denied(String),
     /// The upstream or the publisher withdrew it.
     Withdrawn,
     /// It was published at this time, too recently.
@@ -84,6 +86,7 @@ impl Refusal {
         let (was, is, has, needs) = if many { ("were", "are", "have", "need") } else { ("was", "is", "has", "needs") };
         match self {
             Self::NotRequested => format!("{versions} {is} not requested"),
+            Self::Denied(why) => format!("{versions} {is} {why}"),
             Self::Withdrawn => format!("{versions} {was} withdrawn"),
             Self::TooNew(published) => {
                 format!("{versions} {is} from {}, newer than `trust.min-release-age` allows", published.date())
@@ -114,6 +117,7 @@ impl Refusal {
     pub(crate) const fn kind(&self) -> &'static str {
         match self {
             Self::NotRequested => "not-wanted",
+            Self::Denied(_) => "denied",
             Self::Withdrawn => "withdrawn",
             Self::TooNew(_) => "too-new",
             Self::Grafana(_) => "grafana",
@@ -130,7 +134,9 @@ impl Diagnose for NoVersion {
     fn diagnosis(&self) -> Diagnosis {
         let newest: Vec<_> = self.refused.iter().take(3).map(|(version, _)| version.as_str()).collect();
         let platform = self.refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::Platform { .. }));
-        Diagnosis::from(Kind::Failed).with_hint(match newest.as_slice() {
+        let denied = self.refused.iter().any(|(_, refusal)| matches!(refusal, Refusal::Denied(_)));
+        let kind = if denied { Kind::Integrity } else { Kind::Failed };
+        Diagnosis::from(kind).with_hint(match newest.as_slice() {
             [] => format!("run `plugport sync`, or see `plugport show {}`", self.plugin),
             _ if platform => format!("`plugport versions {}` lists the platforms of each version", self.plugin),
             [only] => format!("`plugport versions {}` shows more about {only}", self.plugin),

@@ -105,7 +105,11 @@ impl VersionNode {
     fn new(source: VersionOrigin, installed: Option<&PluginVersion>, locked: Option<&PluginVersion>) -> Self {
         let is =
             |version: Option<&PluginVersion>| version.is_some_and(|version| version.same_release(source.version()));
-        let (stays, is_locked) = (is(installed), is(locked));
+        let is_denied = match &source {
+            VersionOrigin::Listed(listed, index) => listed[*index].denied.is_some(),
+            VersionOrigin::Installed(_) => false,
+        };
+        let (stays, is_locked) = (is(installed) && !is_denied, is(locked));
         Self { source, stays, is_locked, refusal: OnceCell::new(), dependencies: OnceCell::new() }
     }
 

@@ -237,6 +237,7 @@ mod tests {
             version: version.parse().expect("a version"),
             grafana_dependency: range.map(Into::into),
             withdrawn: false,
+            denied: None,
             published_at: None,
             signed: true,
             angular: false,

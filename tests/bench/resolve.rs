@@ -81,6 +81,7 @@ fn catalog(plugins: usize, versions: usize) -> Memory {
         version: release.version.clone(),
         grafana_dependency: release.grafana_dependency.as_deref().map(Rc::from),
         withdrawn: false,
+        denied: None,
         published_at: release.created_at,
         signed: true,
         angular: release.angular,

@@ -10,6 +10,7 @@ mod command_alerts;
 mod command_api;
 mod command_apply;
 mod command_check;
+mod command_deny;
 mod command_diff;
 #[cfg(feature = "aws")]
 mod command_discover;

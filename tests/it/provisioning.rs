@@ -538,7 +538,8 @@ async fn dashboards_that_use_a_plugin_are_saved_in_every_organisation_and_as_sna
     stage.fake.organisation(2, "Two", "theirs", panel("acme-clock-panel"));
     let home = tempfile::tempdir().expect("a folder");
     let grafana = stage.grafana();
-    let trust = Trust { keyring: Keyring::grafana(), enforcement: Enforcement::default(), unsigned: BTreeSet::new() };
+    let (unsigned, denied) = Default::default();
+    let trust = Trust { keyring: Keyring::grafana(), enforcement: Enforcement::default(), unsigned, denied };
     let context = Context::new(ContextParts {
         home: Home::new(home.path().join("cache")),
         client: grafana.site().client().clone(),

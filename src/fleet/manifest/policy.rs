@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     diagnostic::{Kind, diagnose},
     fleet::reference::SecretReference,
-    model::{ParseWorkspaceNameError, PluginId, WorkspaceName},
+    model::{Denial, ParseWorkspaceNameError, PluginId, WorkspaceName},
 };
 
 /// `[catalog]`: the source of the catalog.
@@ -132,6 +132,8 @@ pub struct TrustSection {
     pub preflight: bool,
     /// The keys that signatures are verified with. No effect together with `--trusted-key`.
     pub keys: KeySource,
+    /// Versions that are never fetched, installed, planned, published or served.
+    pub deny: Vec<Denial>,
 }
 
 impl Default for TrustSection {
@@ -142,6 +144,7 @@ impl Default for TrustSection {
             min_release_age: Duration::ZERO,
             preflight: true,
             keys: KeySource::default(),
+            deny: Vec::new(),
         }
     }
 }

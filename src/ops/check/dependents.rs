@@ -280,6 +280,7 @@ mod tests {
                     version: words[1].parse().expect("a version"),
                     grafana_dependency: Some(words[2].into()),
                     withdrawn: false,
+                    denied: None,
                     published_at: None,
                     signed: true,
                     angular: false,

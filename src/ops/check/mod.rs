@@ -309,7 +309,7 @@ fn known(index: &Index, plugin: &PluginId) -> Result<Option<KnownPlugin>, IndexE
     let releases = index.releases(plugin)?;
     let is_deprecated = |one: &&StoredRelease| one.release.status == PluginStatus::Deprecated;
     Ok(Some(KnownPlugin {
-        candidates: candidates::candidates(&stored, &releases),
+        candidates: candidates::candidates(&stored, &releases, index.denied()),
         deprecated: releases.iter().filter(is_deprecated).map(|one| one.release.version.clone()).collect(),
         status: stored.plugin.status,
         withdrawn: stored.withdrawn_at.is_some(),

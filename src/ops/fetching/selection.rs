@@ -122,7 +122,7 @@ impl Selection {
         let releases = index.releases(id)?;
         // A version that has a package for one of the platforms is worth having for that one.
         let anywhere = Surroundings { platforms: Vec::new(), ..options.surroundings.clone() };
-        let candidates = candidates::candidates(&plugin, &releases);
+        let candidates = candidates::candidates(&plugin, &releases, index.denied());
         let stored = |candidate: &Candidate| releases.iter().find(|stored| stored.release.version == candidate.version);
         let newest = resolver::newest(&candidates, &anywhere, latest).into_iter().filter_map(stored);
         for StoredRelease { release, .. } in newest {

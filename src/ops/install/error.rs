@@ -25,6 +25,9 @@ pub(super) enum ChoiceError {
         /// Why no signed plugin will do.
         explanation: Box<Explanation>,
     },
+    /// The server would install a dependency by itself in a version that the manifest denies.
+    #[error("the server would install a dependency with it")]
+    ByServer(#[source] LookupError),
     /// A dependency is chosen in another version, for another reason.
     #[error("it needs {plugin} `{wanted}`, and {chosen} was chosen because {}", reason(needed_by.as_ref()))]
     Conflict {
@@ -44,7 +47,7 @@ fn reason(needed_by: Option<&PluginId>) -> String {
 }
 
 diagnose!(ChoiceError {
-    forward Lookup, Unsolvable;
+    forward Lookup, Unsolvable, ByServer;
     Unsigned { plugin } => Kind::Integrity, PolicyError::Unsigned(plugin.clone()).hint();
     Conflict { plugin } => Kind::Failed, format!("name a version of {plugin} that works with all: `{plugin}@VERSION`");
 });

@@ -82,6 +82,11 @@ impl Versions {
                 step.brought_by = Some(by);
             }
         }
+        for (plugin, denied) in self.denied {
+            if let Some(step) = steps.get_mut(&plugin).filter(|step| is_change(step)) {
+                step.action = Err(ChoiceError::ByServer(denied));
+            }
+        }
         let mut remarks = Vec::new();
         for warning in self.warnings {
             // A plugin that stays has no step: its warning belongs to its dependent.
@@ -162,13 +167,15 @@ fn conflict(step: &InstallStep, wish: &InstallWish) -> Option<ChoiceError> {
     })
 }
 
-/// Returns whether a dependency needs no step: it is part of Grafana, or installed in a version that satisfies it.
+/// Returns whether a dependency needs no step: it is part of Grafana, or installed in a version that satisfies it and that
+/// the manifest does not deny.
 fn is_settled(index: &Index, state: &Snapshot, wish: &InstallWish) -> Result<bool, IndexError> {
     if wish.needed_by.is_none() {
         return Ok(false);
     }
     let installed = state.plugins.get(&wish.spec.id).filter(|installed| installed.fault.is_none());
     let present = installed.and_then(|installed| installed.version.as_ref());
+    let present = present.filter(|version| candidates::denied(index, &wish.spec.id, version).is_none());
     let stays = |version: &PluginVersion| wish.settled.as_ref().is_none_or(|settled| settled.same_release(version));
     if present.is_some_and(|version| wish.spec.version.allows(version) && stays(version)) {
         return Ok(true);

@@ -11,7 +11,7 @@ use crate::{
     index::{Index, IndexError},
     model::{PluginId, PluginSpec, PluginVersion},
     ops::{
-        candidates::{self, IndexProvider},
+        candidates::{self, IndexProvider, LookupError},
         server_warnings::{ServerWarning, WarningKind, dependent_warnings, server_warnings, version_warnings},
     },
     resolver::{Problem, UnsignedFallback, WishRefusal, installed_with_dependents, settle},
@@ -24,6 +24,8 @@ pub(super) struct Versions {
     /// Wishes that do not work together with earlier ones, or that only unsigned plugins fulfil.
     pub(super) refused: HashMap<PluginId, ChoiceError>,
     pub(super) warnings: Vec<ServerWarning>,
+    /// Plugins with which the server would install a version that the manifest denies.
+    pub(super) denied: Vec<(PluginId, LookupError)>,
     /// The plugins that are installed after a plugin that depends on them; the value is one such dependent.
     pub(super) installed_with_dependents: BTreeMap<PluginId, PluginId>,
 }
@@ -64,6 +66,7 @@ impl Versions {
             warnings.extend(text.map(|text| ServerWarning::deprecated(resolved, text)));
         }
         Ok(Self {
+            denied: warnings.iter().filter_map(|warning| candidates::denied_by_server(index, warning)).collect(),
             chosen: solution.plugins.into_iter().map(|resolved| (resolved.plugin, resolved.version)).collect(),
             refused: settled.refused.into_iter().filter_map(choice_error).collect(),
             warnings,

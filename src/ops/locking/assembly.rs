@@ -38,6 +38,13 @@ impl<'a> Assembly<'a> {
         if let Some(plugin) = case.kept.keys().find(|plugin| case.unwanted.contains(*plugin)) {
             return Err(LockFault::Unwanted { plugin: plugin.clone(), needed_by: Vec::new() }.into());
         }
+        // Also what is kept although the catalog does not have it.
+        for (plugin, LockedPlugin { version, .. }) in &plugins {
+            if let Some(source) = candidates::denied(self.index, plugin, version) {
+                let (plugin, version) = (plugin.clone(), version.clone());
+                return Err(LockFault::Stopped { plugin, version, source }.into());
+            }
+        }
         let grafana = case.problem.surroundings.grafana.clone();
         Ok(LockedWorkspace { grafana, platform: case.workspace.platform().clone(), plugins })
     }

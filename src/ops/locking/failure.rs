@@ -68,14 +68,14 @@ pub(crate) enum LockFault {
     /// The search took too long.
     #[error("the search for versions that work together took too long")]
     GivenUp,
-    /// An alert stops a plugin.
+    /// An alert stops a plugin, or the manifest denies it.
     #[error("{plugin} {version} cannot be locked")]
     Stopped {
         /// The plugin.
         plugin: PluginId,
         /// The version that would be locked.
         version: PluginVersion,
-        /// The alert.
+        /// The alert or the denial.
         source: LookupError,
     },
     /// The digest in the catalog differs from the locked one.

@@ -139,9 +139,14 @@ impl<'a> CatalogFacts<'a> {
             found.extend(server_warnings(&provider, &problem, &solution, name)?);
             found.extend(version_warnings(&problem, &solution, name));
         }
+        let text = |warning: &ServerWarning| {
+            let denied = candidates::denied_by_server(self.index, warning);
+            let denied = denied.map_or_else(String::new, |(_, error)| format!("; {error}"));
+            with_remedy(warning, decision) + &denied
+        };
         let warning = |warning: ServerWarning| Warning {
             workspace: input.name.clone(),
-            text: with_remedy(&warning, decision),
+            text: text(&warning),
             plugin: Some(warning.plugin),
         };
         Ok(found.into_iter().map(warning).collect())

@@ -23,7 +23,10 @@ use crate::{
     home::HomeError,
     index::{Blob, Index, IndexError, IndexWriter},
     model::{Digests, Platform, PluginId, PluginStatus, PluginVersion, RelPath, Release, Sha256Digest},
-    ops::{Context, blocking},
+    ops::{
+        Context, blocking,
+        candidates::{self, LookupError},
+    },
     signature::PolicyError,
     store::StoreError,
     verifier::{Received, Verified, VerifyError, verify_archive},
@@ -99,6 +102,9 @@ pub(crate) enum PublishError {
         /// Why.
         source: PolicyError,
     },
+    /// The manifest denies it.
+    #[error("nothing was published")]
+    Denied(#[source] LookupError),
     /// It looks like a core plugin.
     #[error(
         "`{0}` looks like the id of a core plugin: an id is an organisation, a name and a type, like `acme-tides-panel`"
@@ -153,7 +159,7 @@ pub(crate) enum PublishError {
 }
 
 diagnose!(PublishError {
-    forward Home, Index, Store, Verify, Signature { source };
+    forward Home, Index, Store, Verify, Denied, Signature { source };
     Read => Kind::Storage;
     Id => Kind::Failed;
     Version => Kind::Failed, "write `info.version` in plugin.json like `1.2.3`";
@@ -227,9 +233,13 @@ async fn write_all(
 ) -> Result<bool, PublishError> {
     let names: Vec<Published> = packages.iter().map(|(package, _)| package.published()).collect();
     let allowed = shadow.clone();
-    let new = writer
-        .run(move |index| names.iter().map(|name| is_new(index, name, &allowed)).collect::<Result<Vec<_>, _>>())
-        .await?;
+    let check = move |index: &mut Index| {
+        if let Some(denied) = names.iter().find_map(|name| candidates::denied(index, &name.plugin, &name.version)) {
+            return Err(PublishError::Denied(denied));
+        }
+        names.iter().map(|name| is_new(index, name, &allowed)).collect::<Result<Vec<_>, _>>()
+    };
+    let new = writer.run(check).await?;
     let mut added = Vec::new();
     for ((package, verified), is_new) in packages.into_iter().zip(new) {
         if is_new {

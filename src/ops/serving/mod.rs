@@ -252,6 +252,7 @@ impl Serving {
             mode: self.options.mode,
             enforcement: trust.enforcement,
             unsigned: trust.unsigned.clone(),
+            denied: Arc::clone(&trust.denied),
             minimum_age: self.options.minimum_age,
             now: self.context.now(),
         }

@@ -13,6 +13,7 @@ pub(in crate::resolver) fn candidate(version: &str, grafana: Option<&str>) -> Ca
         version: version.parse().expect("a version"),
         grafana_dependency: grafana.map(Rc::from),
         withdrawn: false,
+        denied: None,
         published_at: None,
         signed: true,
         angular: false,

@@ -147,3 +147,21 @@ fn gc_keeps_what_the_mirror_keeps_while_an_alert_is_open() {
     let mirror = Mirror::start(&world, &[]);
     assert_eq!(mirror.get(&format!("/api/plugins/{CLOCK}/versions/1.0.0/download")).status, 200);
 }
+
+#[test]
+fn a_version_that_the_manifest_denies_is_neither_listed_nor_downloaded() {
+    let world = stored(FakeCatalog::new().publish(clock("1.0.0")).publish(clock("2.0.0")));
+    world.run(&["channel", "promote", "edge", "prod"]).expect_code(0);
+    let deny = "[trust]\ndeny = [{ id = \"acme-clock-panel\", range = \">=2\", reason = \"CVE-2026-1\" }]\n";
+    let world = world.manifest(deny);
+    for arguments in [&[][..], &["--pull"], &["--metadata-only"]] {
+        let mirror = Mirror::start(&world, arguments);
+        for api in ["/api", "/c/prod/api"] {
+            assert_eq!(mirror.json(&format!("{api}/plugins/{CLOCK}"))["version"], "1.0.0", "{arguments:?}");
+            let versions = mirror.json(&format!("{api}/plugins/{CLOCK}/versions"));
+            assert_eq!(versions["items"].as_array().map(Vec::len), Some(1), "{versions}");
+            let refused = mirror.get(&format!("{api}/plugins/{CLOCK}/versions/2.0.0/download"));
+            assert!(refused.status >= 400 && refused.text().contains("CVE-2026-1"), "{}", refused.text());
+        }
+    }
+}
