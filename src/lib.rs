@@ -108,6 +108,9 @@ pub mod exposed {
     }
     pub mod fleet {
         pub use crate::fleet::{Grafana, Manifest, WorkspaceError};
+        pub mod access {
+            pub use crate::fleet::access::RunSecrets;
+        }
         pub mod directory {
             pub use crate::fleet::directory::{DirectoryError, PluginsFolder};
         }
@@ -141,7 +144,7 @@ pub mod exposed {
         };
     }
     pub mod net {
-        pub use crate::net::{Client, Method, NetSettings, Site};
+        pub use crate::net::{Client, Method, NetSettings, Proxies, Site};
     }
     pub mod ops {
         pub use crate::ops::{Context, ContextParts};

@@ -308,6 +308,7 @@ impl Session {
             manifest: Arc::new(self.manifest()?.clone()),
             grace: ROLLOUT_GRACE,
             environment,
+            secrets: Arc::clone(&self.services()?.tokens),
             stop: environment(STOP_AFTER).as_deref().and_then(StopAfter::parse),
         })
     }

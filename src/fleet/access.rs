@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    fmt,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -11,7 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::{
     Environment, ReferenceError,
-    aws::{AccountTokens, AwsError, Leftover},
+    aws::{AccountTokens, AwsError, Leftover, ServiceAccount},
     manifest::Login,
     reference::{CommandLine, SecretReference},
 };
@@ -36,16 +37,26 @@ pub enum AccessError {
 
 crate::diagnostic::diagnose!(AccessError { forward Secret, Account, Site; });
 
-/// The tokens of one run: those that it has made for service accounts, and those that programs have printed. Each program
-/// runs once, however many workspaces name it and however often they are connected.
+/// The secrets of one run: the tokens that it has made for service accounts, and what programs have printed. Each program runs
+/// once, however many workspaces or data sources name it and however often they need it.
 #[derive(Debug)]
-pub struct RunTokens {
+pub struct RunSecrets {
     accounts: AccountTokens,
-    printed: Mutex<HashMap<CommandLine, Arc<OnceCell<Secret>>>>,
+    printed: Mutex<HashMap<CommandLine, Arc<OnceCell<Printed>>>>,
 }
 
-impl RunTokens {
-    /// Returns the tokens of a run that has none yet.
+/// What a program printed; never shown.
+#[derive(Clone)]
+struct Printed(Vec<u8>);
+
+impl fmt::Debug for Printed {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Printed(****)")
+    }
+}
+
+impl RunSecrets {
+    /// Returns the secrets of a run that has none yet.
     pub fn new(client: Client, clock: fn() -> Timestamp) -> Self {
         Self { accounts: AccountTokens::new(client, clock), printed: Mutex::default() }
     }
@@ -55,17 +66,27 @@ impl RunTokens {
         self.accounts.delete_all().await
     }
 
-    async fn printed(
+    /// Fetches a secret that may have several lines.
+    pub(crate) async fn text(
         &self,
         reference: &SecretReference,
         environment: Environment<'_>,
     ) -> Result<Secret, ReferenceError> {
-        let SecretReference::Command(line) = reference else { return reference.resolve_token(environment).await };
+        reference.text(self.fetch(reference, environment).await?)
+    }
+
+    async fn fetch(
+        &self,
+        reference: &SecretReference,
+        environment: Environment<'_>,
+    ) -> Result<Vec<u8>, ReferenceError> {
+        let SecretReference::Command(line) = reference else { return reference.fetch(environment).await };
         let cell = {
             let mut printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(printed.entry(line.clone()).or_default())
         };
-        cell.get_or_try_init(|| reference.resolve_token(environment)).await.cloned()
+        let run = async || reference.fetch(environment).await.map(Printed);
+        Ok(cell.get_or_try_init(run).await?.0.clone())
     }
 }
 
@@ -74,15 +95,36 @@ impl Login {
     pub async fn credential(
         &self,
         environment: Environment<'_>,
-        tokens: &RunTokens,
+        secrets: &RunSecrets,
     ) -> Result<Credential, AccessError> {
         Ok(match self {
-            Self::Account(account) => Credential::Bearer(tokens.accounts.token(account).await?),
-            Self::Token(token) => Credential::Bearer(tokens.printed(token, environment).await?),
+            Self::Account(account) => Credential::Bearer(secrets.accounts.token(account).await?),
+            Self::Token(token) => Credential::Bearer(token.token(secrets.fetch(token, environment).await?)?),
             Self::Basic { user, password } => {
-                Credential::Basic { user: user.clone(), password: password.resolve(environment).await? }
+                let password = password.line(secrets.fetch(password, environment).await?)?;
+                Credential::Basic { user: user.clone(), password }
             }
         })
+    }
+
+    /// Returns what renews the token of a service account; `None` for what does not expire within a run, as far as is known.
+    pub(super) fn renewal(&self, secrets: &Arc<RunSecrets>) -> Option<Renewal> {
+        let Self::Account(account) = self else { return None };
+        Some(Renewal { account: account.clone(), secrets: Arc::clone(secrets) })
+    }
+}
+
+/// Renews the token of a service account, which is short-lived.
+#[derive(Clone, Debug)]
+pub(super) struct Renewal {
+    account: ServiceAccount,
+    secrets: Arc<RunSecrets>,
+}
+
+impl Renewal {
+    /// Returns a token that has at least a fifth of its life before it.
+    pub(super) async fn credential(&self) -> Result<Credential, AccessError> {
+        Ok(Credential::Bearer(self.secrets.accounts.token(&self.account).await?))
     }
 }
 
@@ -92,19 +134,26 @@ mod tests {
     use crate::net::NetSettings;
 
     #[tokio::test]
-    async fn a_program_that_prints_a_token_runs_once_a_run() {
+    async fn a_program_that_prints_a_secret_runs_once_a_run() {
         let folder = tempfile::tempdir().expect("a folder");
         let runs = folder.path().join("runs");
         let script = format!("echo run >> '{}'; sleep 0.1; echo canary", runs.display());
         let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
-        let login = Login::Token(SecretReference::Command(CommandLine::new(words)));
+        let program = SecretReference::Command(CommandLine::new(words));
+        let login = Login::Token(program.clone());
         let client = Client::new(NetSettings::default(), true, None).expect("a client");
-        let tokens = RunTokens::new(client, || Timestamp::from_milliseconds(0));
+        let tokens = RunSecrets::new(client, || Timestamp::from_milliseconds(0));
         let connect = || login.credential(&|_| None, &tokens);
         let (first, second) = tokio::join!(connect(), connect());
         for credential in [first, second, connect().await] {
             assert!(matches!(credential.expect("a token"), Credential::Bearer(token) if token.expose() == "canary"));
         }
+        // As a password, and as the secret of a data source, too.
+        let login = Login::Basic { user: "me".to_owned(), password: program.clone() };
+        let basic = login.credential(&|_| None, &tokens).await.expect("a password");
+        assert!(matches!(basic, Credential::Basic { password, .. } if password.expose() == "canary"));
+        assert_eq!(tokens.text(&program, &|_| None).await.expect("a text").expose(), "canary");
         assert_eq!(std::fs::read_to_string(runs).expect("it ran"), "run\n");
+        assert!(!format!("{tokens:?}").contains("canary"));
     }
 }

@@ -94,27 +94,33 @@ impl SecretReference {
         }
     }
 
-    /// Fetches a secret of one line: at most 64 KiB of UTF-8 without control characters, line ends at its end left out.
+    /// Fetches a secret of one line; see [`Self::line`].
     pub async fn resolve(&self, environment: Environment<'_>) -> Result<Secret, ReferenceError> {
-        self.accept(self.fetch(environment).await?, char::is_control)
+        self.line(self.fetch(environment).await?)
     }
 
-    /// Fetches a token: blanks around it and a `Bearer ` before it, as people copy it, are left out.
-    pub async fn resolve_token(&self, environment: Environment<'_>) -> Result<Secret, ReferenceError> {
-        let secret = self.resolve(environment).await?;
+    /// Returns a secret of one line: at most 64 KiB of UTF-8 without control characters, line ends at its end left out.
+    pub(super) fn line(&self, bytes: Vec<u8>) -> Result<Secret, ReferenceError> {
+        self.accept(bytes, char::is_control)
+    }
+
+    /// Returns a token: blanks around it and a `Bearer ` before it, as people copy it, are left out.
+    pub(super) fn token(&self, bytes: Vec<u8>) -> Result<Secret, ReferenceError> {
+        let secret = self.line(bytes)?;
         let token = secret.expose().trim_start();
         let scheme = token.get(..7).filter(|scheme| scheme.eq_ignore_ascii_case("Bearer "));
         let token = scheme.and_then(|scheme| token.get(scheme.len()..)).unwrap_or(token).trim();
         self.accept(token.as_bytes().to_vec(), char::is_control)
     }
 
-    /// Fetches a secret that may have several lines, like a PEM certificate or the JSON of a service account.
-    pub async fn resolve_text(&self, environment: Environment<'_>) -> Result<Secret, ReferenceError> {
+    /// Returns a secret that may have several lines, like a PEM certificate or the JSON of a service account.
+    pub(super) fn text(&self, bytes: Vec<u8>) -> Result<Secret, ReferenceError> {
         let is_refused = |character: char| character.is_control() && !matches!(character, '\n' | '\r' | '\t');
-        self.accept(self.fetch(environment).await?, is_refused)
+        self.accept(bytes, is_refused)
     }
 
-    async fn fetch(&self, environment: Environment<'_>) -> Result<Vec<u8>, ReferenceError> {
+    /// Fetches the bytes of a secret as they are.
+    pub(super) async fn fetch(&self, environment: Environment<'_>) -> Result<Vec<u8>, ReferenceError> {
         Ok(match self {
             Self::Env(name) => match environment(name) {
                 Some(text) if !text.is_empty() => text.into_bytes(),
@@ -480,15 +486,19 @@ mod tests {
         }
     }
 
+    async fn token(reference: &SecretReference) -> Result<Secret, ReferenceError> {
+        reference.token(reference.fetch(&nothing).await?)
+    }
+
     #[tokio::test]
     async fn a_token_is_taken_as_people_copy_it_and_a_password_as_it_is() {
         for content in ["canary", "  canary \n", "Bearer canary\n", "\u{feff}bearer  canary", " Bearer canary "] {
             let (_file, reference) = secret_file(content.as_bytes(), 0o600);
-            assert_eq!(reference.resolve_token(&nothing).await.expect("a token").expose(), "canary", "{content:?}");
+            assert_eq!(token(&reference).await.expect("a token").expose(), "canary", "{content:?}");
         }
         for content in [" ", "Bearer \n", "can\nary"] {
             let (_file, reference) = secret_file(content.as_bytes(), 0o600);
-            assert!(reference.resolve_token(&nothing).await.is_err(), "{content:?}");
+            assert!(token(&reference).await.is_err(), "{content:?}");
         }
         let (_file, reference) = secret_file(b" Bearer canary \n", 0o600);
         assert_eq!(reference.resolve(&nothing).await.expect("a password").expose(), " Bearer canary ");

@@ -65,15 +65,9 @@ pub(super) struct PublicOnly {
 }
 
 impl PublicOnly {
-    /// Returns the resolver for this process, whose environment names the proxies.
-    pub(super) fn new() -> Self {
-        let names = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
-        let hosts = names.iter().filter_map(|name| {
-            let address = std::env::var_os(name)?.into_string().ok()?;
-            let address = if address.contains("://") { address } else { format!("http://{address}") };
-            Some(url::Url::parse(&address).ok()?.host_str()?.to_owned())
-        });
-        Self { proxies: hosts.collect() }
+    /// Returns the resolver for a program that has these proxies.
+    pub(super) fn new(proxies: Vec<String>) -> Self {
+        Self { proxies }
     }
 }
 

@@ -69,7 +69,7 @@ impl Site {
                 sink.restart(None).await.map_err(write_error)?;
                 return Err(NetError::WrongPart { url: url.clone() });
             }
-            _ => return Err(refuse(response, url.clone(), self.credential(), settings).await),
+            _ => return Err(refuse(response, url.clone(), self.credential().as_deref(), settings).await),
         }
         if is_web_page(&response) {
             return Err(NetError::WebPage { url: url.clone() });

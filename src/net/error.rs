@@ -17,10 +17,12 @@ pub enum NetError {
         url: Url,
     },
     /// No connection could be made: no such name, refused, or no trust in the certificate.
-    #[error("`{url}` cannot be reached")]
+    #[error("`{url}` cannot be reached{}", proxy.as_ref().map_or_else(String::new, |proxy| format!(" through the proxy `{proxy}`")))]
     Unreachable {
         /// What was asked.
         url: Url,
+        /// The proxy that was asked in its place, without user and password.
+        proxy: Option<String>,
         /// Why.
         source: reqwest::Error,
     },
@@ -135,10 +137,10 @@ fn message_suffix(message: Option<&str>) -> String {
 
 impl NetError {
     /// Returns the error of a request that got no answer.
-    pub(super) fn from_sending(url: &Url, source: reqwest::Error) -> Self {
+    pub(super) fn from_sending(url: &Url, proxy: Option<String>, source: reqwest::Error) -> Self {
         let (url, unreachable) = (url.clone(), source.is_connect());
         let source = source.without_url();
-        if unreachable { Self::Unreachable { url, source } } else { Self::Broken { url, source } }
+        if unreachable { Self::Unreachable { url, proxy, source } } else { Self::Broken { url, source } }
     }
 
     /// Returns whether another try may fare better.
@@ -201,6 +203,8 @@ diagnose!(NetError {
     Plain => Kind::Usage, "name an https address";
     Unreachable { source } if is_certificate_problem(source) => Kind::Network,
         "name the certificate of your company's CA with `--ca-cert FILE` or SSL_CERT_FILE";
+    Unreachable { proxy: Some(_) } => Kind::Network,
+        "check the proxy in HTTPS_PROXY or HTTP_PROXY; NO_PROXY names what is reached without it: hosts, `host:port`, or `*`";
     Unreachable => Kind::Network,
         "check the address and the network; behind a proxy set HTTPS_PROXY, and NO_PROXY for inner hosts";
     Status { status: 401 | 403 } => Kind::Network, "check the token: it may be wrong, expired, or lack a permission";

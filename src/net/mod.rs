@@ -11,6 +11,7 @@ mod download;
 mod error;
 mod exchange;
 mod login;
+mod proxy;
 mod raw;
 mod redirect;
 mod request_path;
@@ -25,11 +26,13 @@ use std::{
 use reqwest::ClientBuilder;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use url::Url;
 
 pub(crate) use answer::{ConditionalAnswer, FullReply, Reply, TaggedBody};
 pub(crate) use download::{Download, Sink};
 pub(crate) use error::{NetError, SiteError};
 pub(crate) use exchange::{Exchange, ExchangeReply};
+pub use proxy::Proxies;
 pub(crate) use raw::{RawAnswer, RawRequest};
 pub(crate) use redirect::RedirectRule;
 pub(crate) use request_path::{ParseRequestPathError, RequestPath};
@@ -106,13 +109,25 @@ struct Shared {
     /// For what no proxy can reach in our place.
     direct: OnceLock<reqwest::Client>,
     certificates: Vec<reqwest::Certificate>,
+    proxies: Proxies,
     settings: NetSettings,
     offline: bool,
 }
 
 impl Client {
-    /// Returns a client with these bounds that trusts the system's CA certificates, and those in the PEM text `ca_certificates`.
+    /// Returns a client without proxies; see [`Self::behind`].
     pub fn new(settings: NetSettings, offline: bool, ca_certificates: Option<&[u8]>) -> Result<Self, NetError> {
+        Self::behind(Proxies::default(), settings, offline, ca_certificates)
+    }
+
+    /// Returns a client with these proxies and bounds that trusts the system's CA certificates, and those in the PEM text
+    /// `ca_certificates`.
+    pub fn behind(
+        proxies: Proxies,
+        settings: NetSettings,
+        offline: bool,
+        ca_certificates: Option<&[u8]>,
+    ) -> Result<Self, NetError> {
         // A provider that is installed already is as good: there is one in this program.
         drop(rustls::crypto::ring::default_provider().install_default());
         let certificates = match ca_certificates {
@@ -123,22 +138,28 @@ impl Client {
             return Err(NetError::NoCertificates);
         }
         let (inside, outside, direct) = (OnceLock::new(), OnceLock::new(), OnceLock::new());
-        Ok(Self(Arc::new(Shared { inside, outside, direct, certificates, settings, offline })))
+        Ok(Self(Arc::new(Shared { inside, outside, direct, certificates, proxies, settings, offline })))
     }
 
     /// Returns what speaks to the named sites.
     fn inside(&self) -> Result<&reqwest::Client, NetError> {
-        self.0.ready(&self.0.inside, |builder| builder)
+        self.0.ready(&self.0.inside, |builder| self.0.proxied(builder))
     }
 
     /// Returns what follows redirects that leave a site.
     fn outside(&self) -> Result<&reqwest::Client, NetError> {
-        self.0.ready(&self.0.outside, |builder| builder.https_only(true).dns_resolver(address::PublicOnly::new()))
+        let public = || address::PublicOnly::new(self.0.proxies.hosts());
+        self.0.ready(&self.0.outside, |builder| self.0.proxied(builder).https_only(true).dns_resolver(public()))
     }
 
     /// Returns what speaks to named addresses past any proxy.
     fn direct(&self) -> Result<&reqwest::Client, NetError> {
         self.0.ready(&self.0.direct, ClientBuilder::no_proxy)
+    }
+
+    /// Returns the error of a request to `url` that was not answered.
+    fn unanswered(&self, url: &Url, source: reqwest::Error) -> NetError {
+        NetError::from_sending(url, self.0.proxies.name_for(url), source)
     }
 
     /// Returns the bounds of this client.
@@ -153,6 +174,15 @@ impl Client {
 }
 
 impl Shared {
+    /// Sends requests through the proxies, and through no others.
+    fn proxied(&self, builder: ClientBuilder) -> ClientBuilder {
+        if self.proxies.is_empty() {
+            return builder.no_proxy();
+        }
+        let proxies = self.proxies.clone();
+        builder.proxy(reqwest::Proxy::custom(move |url| proxies.proxy_for(url).cloned()))
+    }
+
     /// Sets a client up when it is first used: it reads every CA certificate of the system, which most commands do not need.
     fn ready<'a>(
         &self,

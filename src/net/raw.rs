@@ -74,7 +74,7 @@ impl Client {
         let settings = self.settings();
         let limit = request.timeout.unwrap_or(settings.header_timeout).min(settings.header_timeout);
         let builder = client.request(request.method, request.url).headers(headers(&request.headers)).body(request.body);
-        let response = dispatch(builder, &url, limit).await?;
+        let response = dispatch(self, builder, &url, limit).await?;
         let status = response.status().as_u16();
         tracing::debug!(%url, status, "request");
         let text = |(name, value): (&HeaderName, &HeaderValue)| {
@@ -89,10 +89,18 @@ impl Client {
     }
 }
 
-async fn dispatch(request: RequestBuilder, url: &Url, limit: Duration) -> Result<reqwest::Response, NetError> {
+async fn dispatch(
+    client: &Client,
+    request: RequestBuilder,
+    url: &Url,
+    limit: Duration,
+) -> Result<reqwest::Response, NetError> {
     match tokio::time::timeout(limit, request.send()).await {
         Err(_) => Err(NetError::NoAnswer { url: url.clone(), limit }),
-        Ok(sent) => sent.map_err(|source| NetError::from_sending(url, source)),
+        Ok(sent) => sent.map_err(|source| match is_metadata(url) {
+            true => NetError::from_sending(url, None, source),
+            false => client.unanswered(url, source),
+        }),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -34,7 +34,8 @@ pub struct Site(Arc<SiteInner>);
 struct SiteInner {
     client: Client,
     base: Url,
-    credential: Option<Credential>,
+    /// Shared with the same site asked about another organisation.
+    credential: Arc<RwLock<Option<Arc<Credential>>>>,
     /// The organisation that is asked for, where it is not the credential's own.
     organisation: Option<i64>,
     traffic: Arc<Counters>,
@@ -108,6 +109,7 @@ impl Site {
         let base = parse_address(address, allow_http)?;
         let (client, organisation) = (client.clone(), None);
         let (traffic, login) = (Arc::default(), Arc::default());
+        let credential = Arc::new(RwLock::new(credential.map(Arc::new)));
         Ok(Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login, throttled: None })))
     }
 
@@ -204,7 +206,7 @@ impl Site {
         if is_redirect(response.status()) {
             return Ok(self.not_followed(&response));
         }
-        Ok(read_reply(response, url, self.0.credential.as_ref(), self.0.client.settings()).await)
+        Ok(read_reply(response, url, self.credential().as_deref(), self.0.client.settings()).await)
     }
 
     /// Sends one request, once, and returns any status with its body; only a missing answer is an error, and a
@@ -275,8 +277,13 @@ impl Site {
         &self.0.base
     }
 
-    pub(super) fn credential(&self) -> Option<&Credential> {
-        self.0.credential.as_ref()
+    pub(super) fn credential(&self) -> Option<Arc<Credential>> {
+        self.0.credential.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Sends another credential from now on.
+    pub fn renew(&self, credential: Credential) {
+        *self.0.credential.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(credential));
     }
 
     pub(super) fn count_bytes(&self, bytes: u64) {
@@ -306,7 +313,7 @@ impl Site {
                 self.count_bytes(document.bytes.len() as u64);
                 Ok(ConditionalAnswer::Document(document))
             }
-            _ => Err(refuse(response, url.clone(), self.0.credential.as_ref(), settings).await),
+            _ => Err(refuse(response, url.clone(), self.credential().as_deref(), settings).await),
         }
     }
 
@@ -351,7 +358,7 @@ impl Site {
         if let Some(organisation) = self.0.organisation {
             request = request.header(ORGANISATION, organisation);
         }
-        if let Some(credential) = &self.0.credential {
+        if let Some(credential) = self.credential() {
             // A credential that no header can carry is left out, and the server says so.
             if let Ok(mut value) = HeaderValue::from_str(credential.authorization().expose()) {
                 value.set_sensitive(true);
@@ -369,7 +376,7 @@ impl Site {
         timeout: Duration,
     ) -> Result<Response, NetError> {
         let sending = self.dispatch(request, url, timeout);
-        if !matches!(self.0.credential, Some(Credential::Basic { .. })) {
+        if !matches!(self.credential().as_deref(), Some(Credential::Basic { .. })) {
             return sending.await;
         }
         let status = |sent: &Result<Response, NetError>| sent.as_ref().ok().map(|response| response.status().as_u16());
@@ -391,7 +398,7 @@ impl Site {
                 self.report_throttling(&response);
                 Ok(response)
             }
-            Ok(Err(source)) => Err(NetError::from_sending(url, source)),
+            Ok(Err(source)) => Err(self.0.client.unanswered(url, source)),
         };
         tracing::debug!(%url, status = result.as_ref().map_or(0, |response| response.status().as_u16()), "request");
         result
@@ -475,6 +482,22 @@ mod tests {
         for address in ["https://admin:canary@grafana.example", "ftp://admin:canary@x/", "https://admin:canary@ x"] {
             let error = site(address, true).expect_err("refused");
             assert!(!error.to_string().contains("canary"), "{error}");
+        }
+    }
+
+    /// The token of a service account expired in the middle of a long rollout.
+    #[test]
+    fn a_renewed_token_is_sent_from_then_on_whatever_organisation_is_asked_about() {
+        let client = Client::new(NetSettings::default(), true, None).expect("a client");
+        let token = |text: &str| Credential::Bearer(Secret::new(text.to_owned()));
+        let site = Site::new(&client, "http://127.0.0.1:9", Some(token("first")), false).expect("a site");
+        let other = site.for_organisation(2);
+        site.renew(token("second"));
+        for site in [&site, &other] {
+            let request = site.request(Method::GET, &site.address(&["api"], &[])).expect("a request");
+            let sent = request.build().expect("a request").headers()[header::AUTHORIZATION].clone();
+            assert_eq!(sent, "Bearer second");
+            assert_eq!(site.mask("a second", &[]), "a ****");
         }
     }
 

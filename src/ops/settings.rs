@@ -18,12 +18,12 @@ use crate::{
     diagnostic::Chain,
     fleet::{
         Manifest, Target, Workspace,
-        access::RunTokens,
+        access::RunSecrets,
         manifest::{KeySource, SelectError},
     },
     home::Home,
     model::Timestamp,
-    net::{Client, NetError},
+    net::{Client, NetError, Proxies},
     progress::Reporter,
     signature::Keyring,
 };
@@ -60,7 +60,7 @@ pub(crate) struct Services {
     /// The upstreams that the manifest knows, and any other by its address.
     pub sources: Sources,
     /// The tokens that this run made, to be deleted at its end.
-    pub tokens: Arc<RunTokens>,
+    pub tokens: Arc<RunSecrets>,
     environment: fn(&str) -> Option<String>,
     upstream_keys: Option<TrustedUpstream>,
 }
@@ -89,8 +89,9 @@ crate::diagnostic::diagnose!(SettingsError { forward Network, Source; });
 impl Services {
     /// Makes what a run works with. Reads the kept keys of the upstream if the manifest trusts them.
     pub(crate) fn new(manifest: &Manifest, settings: Settings) -> Result<Self, SettingsError> {
-        let client = Client::new(manifest.network().clone(), settings.offline, settings.ca_certificates.as_deref())?;
-        let tokens = Arc::new(RunTokens::new(client.clone(), settings.clock));
+        let (proxies, certificates) = (Proxies::from_environment(&settings.environment), settings.ca_certificates);
+        let client = Client::behind(proxies, manifest.network().clone(), settings.offline, certificates.as_deref())?;
+        let tokens = Arc::new(RunSecrets::new(client.clone(), settings.clock));
         let environment = settings.environment;
         let sources = Sources::new(client.clone(), known_sources(manifest), environment, Arc::clone(&tokens));
         let source = trusted_upstream(manifest, settings.trusted_keys.is_some())?;

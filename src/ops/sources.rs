@@ -11,7 +11,7 @@ use crate::{
     fleet::{
         Manifest,
         access::AccessError,
-        access::RunTokens,
+        access::RunSecrets,
         manifest::{Endpoint, Login, SelectError, Source},
     },
     net::{Client, Site, SiteError, parse_address},
@@ -36,7 +36,7 @@ pub(crate) struct Sources {
     client: Client,
     known: Vec<KnownSource>,
     environment: fn(&str) -> Option<String>,
-    tokens: Arc<RunTokens>,
+    tokens: Arc<RunSecrets>,
     opened: Mutex<HashMap<String, Arc<Upstream>>>,
 }
 
@@ -69,7 +69,7 @@ impl Sources {
         client: Client,
         known: Vec<KnownSource>,
         environment: fn(&str) -> Option<String>,
-        tokens: Arc<RunTokens>,
+        tokens: Arc<RunSecrets>,
     ) -> Self {
         Self { client, known, environment, tokens, opened: Mutex::default() }
     }

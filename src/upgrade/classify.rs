@@ -17,6 +17,9 @@ pub(crate) fn classify(
     known: Option<&KnownPlugin>,
     upgrade: &GrafanaUpgrade,
 ) -> Classification {
+    if let Some(code) = &standing.fault {
+        return rejected(code);
+    }
     let Some(known) = known else { return unknown(standing, upgrade) };
     let mut classification = match incompatibility(standing, known, upgrade) {
         None => stays(standing, known, upgrade),
@@ -77,7 +80,20 @@ fn incompatibility(standing: &PluginBefore, known: &KnownPlugin, upgrade: &Grafa
     (removed && is_angular(standing, known)).then_some(Incompatibility::Angular)
 }
 
+/// What the server does not load now, it does not load after the upgrade either.
+fn rejected(code: &str) -> Classification {
+    let reason = format!(
+        "the server does not load it now (`{}`): install a version that it loads, or remove its folder and restart Grafana",
+        code.escape_debug()
+    );
+    Classification { verdict: UpgradeVerdict::Blocked, target: None, reason, notes: Vec::new() }
+}
+
 fn unknown(standing: &PluginBefore, upgrade: &GrafanaUpgrade) -> Classification {
+    if standing.angular && AngularSupport::in_grafana(&upgrade.to) == AngularSupport::Removed {
+        let reason = format!("it is not in the catalog, and it {}", Incompatibility::Angular);
+        return Classification { verdict: UpgradeVerdict::Blocked, target: None, reason, notes: Vec::new() };
+    }
     let declared = standing.declared.as_deref().map(str::trim).filter(|range| !range.is_empty());
     let claim = match declared {
         None => "it declares no range of Grafana versions".to_owned(),
@@ -261,7 +277,8 @@ mod tests {
 
     fn standing(version: &str) -> PluginBefore {
         let plugin: PluginId = "acme-clock-panel".parse().expect("an id");
-        PluginBefore { plugin, version: Some(version.parse().expect("a version")), declared: None, angular: false }
+        let version = Some(version.parse().expect("a version"));
+        PluginBefore { plugin, version, declared: None, angular: false, fault: None }
     }
 
     fn verdict(
@@ -272,6 +289,18 @@ mod tests {
     ) -> (UpgradeVerdict, Option<String>, String) {
         let found = classify(&standing(version), Some(&known(candidates)), &upgrade(from, to));
         (found.verdict, found.target.map(|target| target.to_string()), found.reason)
+    }
+
+    #[test]
+    fn what_the_server_does_not_load_and_angular_that_is_not_listed_are_blocked() {
+        let upgrade = upgrade(Some("11.2.0"), "12.1.0");
+        let rejected = PluginBefore { fault: Some("signatureInvalid".to_owned()), ..standing("1.0.0") };
+        let angular = PluginBefore { angular: true, ..standing("1.0.0") };
+        for (before, reason) in [(rejected, "does not load it now (`signatureInvalid`)"), (angular, "uses AngularJS")] {
+            let class = classify(&before, None, &upgrade);
+            assert_eq!(class.verdict, UpgradeVerdict::Blocked);
+            assert!(class.reason.contains(reason), "{}", class.reason);
+        }
     }
 
     #[test]

@@ -48,6 +48,8 @@ pub(crate) struct PluginBefore {
     pub declared: Option<String>,
     /// Whether the installed copy uses AngularJS.
     pub angular: bool,
+    /// Why the server does not load it now.
+    pub fault: Option<String>,
 }
 
 /// A plugin of the catalog.

@@ -6,7 +6,7 @@ use std::{
 
 use plugport::exposed::{
     archive::ArchiveLimits,
-    fleet::{Grafana, Manifest, grafana::ContentError, manifest::Service},
+    fleet::{Grafana, Manifest, access::RunSecrets, grafana::ContentError, manifest::Service},
     home::Home,
     model::{Credential, Platform, Secret, Timestamp},
     net::{Client, NetSettings, Site},
@@ -137,7 +137,8 @@ impl Stage {
         environment: &(dyn Fn(&str) -> Option<String> + Sync),
     ) -> TaskResult {
         let workspace = &self.manifest.workspaces()[0];
-        let secrets = Secrets { wishes: self.manifest.data_sources(), workspace, environment };
+        let run = &run_secrets();
+        let secrets = Secrets { wishes: self.manifest.data_sources(), workspace, environment, run };
         let result =
             carry_out(&self.grafana(), content, secrets, SavedState { records: &self.records(), name: &step() }).await;
         assert_secret_free(&result);
@@ -513,11 +514,17 @@ async fn a_secret_that_a_server_repeats_is_masked() {
     assert!(reason.message.contains("bad password ****"), "{reason:?}");
 }
 
+fn run_secrets() -> RunSecrets {
+    let client = Client::new(NetSettings::default(), true, None).expect("a client");
+    RunSecrets::new(client, || Timestamp::from_milliseconds(0))
+}
+
 #[tokio::test]
 async fn a_secret_that_is_not_there_stops_before_anything_is_sent() {
     let stage = Stage::new("12.1.0");
     let workspace = &stage.manifest.workspaces()[0];
-    let secrets = Secrets { wishes: stage.manifest.data_sources(), workspace, environment: &|_| None };
+    let run = &run_secrets();
+    let secrets = Secrets { wishes: stage.manifest.data_sources(), workspace, environment: &|_| None, run };
     let result = carry_out(
         &stage.grafana(),
         &stage.content("source"),

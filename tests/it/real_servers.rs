@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::fleet::QUICK;
-use crate::support::fake_grafana::{catalog::FakeCatalog, face::Face, fleet::FakeWorkspace};
+use crate::support::fake_grafana::{FakeGrafana, catalog::FakeCatalog, face::Face, fleet::FakeWorkspace};
 use crate::support::fake_plugin::FakePlugin;
 use crate::world::World;
 
@@ -129,4 +129,65 @@ fn resume_does_not_put_what_it_holds_over_a_later_version_of_somebody_else() {
     let document = world.json(1, &["rollout", "resume"]);
     assert!(document.to_string().contains("acme-clock-panel"), "{document}");
     assert_eq!((server.installed()[CLOCK].as_str(), server.installed()[SEA].as_str()), ("2.2.0", "1.0.0"));
+}
+
+/// The service account of a server that somebody else shares: its other organisations are listed for server admins alone.
+#[test]
+fn organisations_that_the_token_cannot_list_are_a_gap_unless_the_manifest_says_that_there_are_none() {
+    let world = World::new(catalog());
+    let server = FakeGrafana::workspace("prod", "12.1.0", world.upstream.shared()).token(&World::token("prod")).start();
+    server.preinstalled(CLOCK, "1.0.0");
+    let url = server.url();
+    let entry = format!(
+        "[[workspace]]\nname = \"prod\"\nkind = \"grafana\"\nurl = \"{url}\"\ntoken = {{ env = \"TOKEN_PROD\" }}\n"
+    );
+    let world = world.env("TOKEN_PROD", &World::token("prod")).manifest(&entry);
+    let usage = world.json(8, &["usage", "--on", "prod"]);
+    assert_eq!(usage["workspaces"][0]["complete"], false, "{usage}");
+    assert!(usage.to_string().contains("other organisations: the credential cannot list them"), "{usage}");
+    let check = world.json(8, &["check", "--grafana", "12.2.0", "--on", "prod"]);
+    assert!(check["workspaces"][0]["gaps"].to_string().contains("other organisations"), "{check}");
+    world.run(&["uninstall", CLOCK, "--on", "prod"]).expect_code(1).expect_stderr("other organisations");
+    let world = world.manifest("single-organisation = true\n");
+    assert_eq!(world.json(0, &["usage", "--on", "prod"])["workspaces"][0]["complete"], true);
+    world.run(&["check", "--grafana", "12.2.0", "--on", "prod"]).expect_code(0);
+    world.run(&["uninstall", CLOCK, "--on", "prod"]).expect_code(0);
+    let lines = "[[workspace]]\nname = \"amazon\"\nkind = \"amg\"\nurl = \"https://x.example\"\n\
+                 token = { env = \"T\" }\nsingle-organisation = true\n";
+    world.manifest(lines).run(&["validate"]).expect_code(2).expect_stderr("single-organisation");
+}
+
+/// Grafana answers 404 to the removal of what it did not load, and nobody knows its version.
+#[test]
+fn a_plugin_that_the_server_did_not_load_is_reported_as_that_everywhere() {
+    let (world, server) = place(Face::V12_1, &[], "[[plugin]]\nid = \"acme-clock-panel\"\n");
+    server.reject_at_load(CLOCK, "signatureInvalid");
+    let install = &["install", CLOCK, "--on", "prod"];
+    world.run(install).expect_code(1).expect_stderr("was not loaded: `signatureInvalid`");
+    let preview = world.json(0, &[&install[..], &["--dry-run"]].concat());
+    assert_eq!(preview["results"][0]["action"], "reinstall", "{preview}");
+    world.run(&["lock"]).expect_code(0);
+    assert_eq!(world.json(0, &["plan"])["actions"][0]["action"], "reinstall");
+    let check = world.json(3, &["check", "--grafana", "12.2.0", "--on", "prod"]);
+    let plugin = &check["workspaces"][0]["plugins"][0];
+    assert_eq!(plugin["verdict"], "blocked", "{check}");
+    assert!(text(&plugin["reason"]).contains("does not load it now (`signatureInvalid`)"), "{check}");
+    let removal = world.json(1, &["uninstall", CLOCK, "--on", "prod"]);
+    let result = &removal["results"][0];
+    assert!(text(&result["error"]).contains("did not load the plugin (`signatureInvalid`)"), "{removal}");
+    assert!(text(&result["hint"]).contains("then restart Grafana"), "{removal}");
+}
+
+#[test]
+fn a_plugin_whose_folder_is_gone_is_reported() {
+    for face in [Face::V9_4, Face::V12_1] {
+        let (world, server) = place(face, &[(CLOCK, "2.2.0"), (MAP, "3.0.0")], "");
+        server.deletes_folder(CLOCK);
+        let document = world.json(0, &["install", CLOCK, MAP, "--on", "prod"]);
+        let results = document["results"].as_array().expect("results");
+        for one in results {
+            let is_said = text(&one["warning"]).contains("its folder is gone from that server");
+            assert_eq!(is_said, one["plugin"] == CLOCK, "{document}");
+        }
+    }
 }

@@ -266,6 +266,25 @@ fn n26_a_proxy_is_used_and_its_password_is_not_shown() {
     sync(&sandbox, &server).expect_code(0);
 }
 
+/// `*`, also for addresses, and `host:port`; and a proxy that is not there was not named.
+#[test]
+fn n26_what_no_proxy_names_is_reached_directly_and_a_proxy_that_is_not_there_is_named() {
+    let server = upstream();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("an address");
+    let proxied = || Sandbox::new().env("HTTP_PROXY", format!("http://me:canary@{nobody}"));
+    for exception in ["*", "localhost,*", &server.address().to_string(), "127.0.0.0/8"] {
+        sync(&proxied().env("NO_PROXY", exception), &server).expect_code(0);
+    }
+    for exception in ["127.0.0.1:1", "localhost"] {
+        let sandbox = proxied().env("NO_PROXY", exception);
+        sandbox.write("plugport.toml", IMPATIENT);
+        let output = sync(&sandbox, &server).expect_code(5);
+        assert!(!output.stderr.contains("canary"), "{}", output.stderr);
+        let output = output.expect_stderr(&format!("cannot be reached through the proxy `{nobody}`"));
+        output.expect_stderr("check the proxy in HTTPS_PROXY");
+    }
+}
+
 #[test]
 fn n27_what_vanished_between_list_and_details_leaves_no_half_row() {
     let (sandbox, server) = changed();

@@ -76,8 +76,10 @@ impl World {
 
     fn names_as(mut self, name: &str, kind: &str, url: &str) -> Self {
         let variable = format!("TOKEN_{}", name.to_uppercase().replace('-', "_"));
+        // A token cannot list the organisations of a server.
+        let alone = if kind == "grafana" { "single-organisation = true\n" } else { "" };
         let lines = format!(
-            "[[workspace]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ntoken = {{ env = \"{variable}\" }}\n"
+            "[[workspace]]\nname = \"{name}\"\nkind = \"{kind}\"\nurl = \"{url}\"\ntoken = {{ env = \"{variable}\" }}\n{alone}"
         );
         self.manifest.push_str(&lines);
         self.sandbox.write("plugport.toml", &self.manifest);

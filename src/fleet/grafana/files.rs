@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::{Grafana, Settled, wire};
+use super::{Grafana, Settled, is_not_installed, wire};
 use crate::{
     fleet::settle::{Failure, Outcome, ServerPluginState},
     model::{PluginId, PluginVersion, Presence},
@@ -19,8 +19,10 @@ pub(in crate::fleet) enum Files {
     AsShown,
     /// Those of another version.
     Other(PluginVersion),
-    /// The server does not offer them: Amazon's gateway keeps them back, and a deleted folder has none.
+    /// The server does not offer them: Amazon's gateway keeps them back.
     Hidden,
+    /// There are none: Grafana itself says so of a plugin that it lists.
+    Gone,
     /// They could not be read now.
     Unread,
 }
@@ -31,6 +33,12 @@ impl Grafana {
         self.files_as_asked(id, shown, &[]).await
     }
 
+    /// Returns whether a plugin that the server lists has no files: somebody removed its folder, and it is lost at the next
+    /// start.
+    pub(crate) async fn is_without_files(&self, id: &PluginId, shown: &PluginVersion) -> bool {
+        self.files(id, shown).await == Files::Gone
+    }
+
     async fn files_as_asked(&self, id: &PluginId, shown: &PluginVersion, query: &[(&str, &str)]) -> Files {
         let path = ["public", "plugins", id.as_str(), "plugin.json"];
         match self.get("a plugin's files", &path, query).await {
@@ -39,6 +47,7 @@ impl Grafana {
                 Some(found) if found.same_release(shown) => Files::AsShown,
                 Some(found) => Files::Other(found),
             },
+            Err(error) if is_not_installed(&error) => Files::Gone,
             // A refused token says nothing of the files.
             Err(error) if error.is_not_offered() && error.status() != Some(401) => Files::Hidden,
             Err(_) => Files::Unread,
@@ -59,7 +68,7 @@ impl Grafana {
             left = match self.files_as_asked(id, former, &[("_cache", "removed")]).await {
                 Files::AsShown => Some(former.clone()),
                 Files::Other(found) => Some(found),
-                Files::Hidden | Files::Unread => return settled,
+                Files::Hidden | Files::Gone | Files::Unread => return settled,
             };
         }
         let outcome = left.map_or(Outcome::Changed, |found| Outcome::Failed(Failure::FilesLeft { found }));
@@ -81,9 +90,9 @@ impl Grafana {
         match self.files(id, wanted).await {
             Files::AsShown => return settled,
             // It was installed just now, and its files with it.
-            Files::Hidden if settled.outcome == Outcome::Changed => return settled,
+            Files::Hidden | Files::Gone if settled.outcome == Outcome::Changed => return settled,
             Files::Unread => return Settled { outcome: Outcome::Unknown(Failure::Unreadable), ..settled },
-            Files::Hidden | Files::Other(_) => {}
+            Files::Hidden | Files::Gone | Files::Other(_) => {}
         }
         let shown = ServerPluginState::Loaded { version: Some(wanted.clone()) };
         let mut again = self.settle(id, &Presence::Absent, shown).await;

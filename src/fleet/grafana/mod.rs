@@ -56,6 +56,8 @@ use identity::IdentityAnswers;
 pub struct Grafana {
     site: Site,
     service: Service,
+    /// Whether the organisation of the login is the only one.
+    has_single_organisation: bool,
     pub(in crate::fleet) changing: Arc<Mutex<()>>,
     /// The version, once it was read.
     pub(in crate::fleet) version: Arc<OnceLock<GrafanaVersion>>,
@@ -85,6 +87,7 @@ impl Grafana {
         Self {
             site,
             service,
+            has_single_organisation: service == Service::Amg,
             changing: Arc::default(),
             version: Arc::default(),
             lists_load_errors: Arc::default(),
@@ -96,6 +99,12 @@ impl Grafana {
     #[must_use]
     pub fn reporting_throttling(self, name: &str, throttled: UnboundedSender<(String, Duration)>) -> Self {
         Self { site: self.site.reporting_throttling(name, throttled), ..self }
+    }
+
+    /// Returns this server, with or without other organisations than that of the login.
+    #[must_use]
+    pub fn with_single_organisation(self, has_single_organisation: bool) -> Self {
+        Self { has_single_organisation, ..self }
     }
 
     /// Returns the site, for other requests and for the traffic so far.

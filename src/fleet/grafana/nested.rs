@@ -50,7 +50,8 @@ impl Grafana {
             let what = match self.files(id, version).await {
                 Files::AsShown | Files::Unread => continue,
                 Files::Other(found) => format!("its files are of {found}"),
-                Files::Hidden => "its files are gone or cannot be read".to_owned(),
+                Files::Gone => "its files are gone".to_owned(),
+                Files::Hidden => "its files cannot be read".to_owned(),
             };
             notes.push(format!(
                 "{id}, a part of this app, runs on in {version} until Grafana is restarted ({what}): restart it; until then \

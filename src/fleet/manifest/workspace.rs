@@ -61,6 +61,8 @@ pub enum Endpoint {
         allow_http: bool,
         /// Who we are to it.
         login: Login,
+        /// Whether the organisation of the login is the only one there.
+        single_organisation: bool,
     },
     /// A folder of plugins.
     Directory {
@@ -185,6 +187,11 @@ pub(super) struct RawWorkspace {
     /// How many plugins may be installed there, beyond those that it comes with; not for `directory`. Without it: 50
     /// for `amg`, else no limit.
     quota: Option<NonZeroUsize>,
+    /// Whether the organisation of the token is the only one of the server; only for `grafana`. Without it, organisations
+    /// that the token cannot list may use plugins too: results of `usage` and `check` are marked incomplete, and nothing is
+    /// uninstalled without `--force`.
+    #[schemars(extend("default" = false))]
+    single_organisation: Option<bool>,
     /// The version of the Grafana that uses the folder; only for `directory`.
     grafana: Option<GrafanaVersion>,
 }
@@ -216,6 +223,7 @@ impl RawWorkspace {
             ("allow-http", self.allow_http.is_some() && is_directory),
             ("account", self.account.is_some() && is_directory),
             ("quota", self.quota.is_some() && is_directory),
+            ("single-organisation", self.single_organisation.is_some() && self.kind != WorkspaceKind::Grafana),
             ("user", self.user.is_some() && self.kind != WorkspaceKind::Grafana),
             ("password", self.password.is_some() && self.kind != WorkspaceKind::Grafana),
         ];
@@ -234,7 +242,9 @@ impl RawWorkspace {
         let allow_http = self.allow_http.unwrap_or(false);
         let url = parse_address(&url, allow_http).map_err(RuleError::Address)?;
         let login = self.login(&url, folder)?;
-        Ok(Endpoint::Server { service, url, allow_http, login })
+        // A workspace of Amazon has one.
+        let single_organisation = self.single_organisation.unwrap_or(service == Service::Amg);
+        Ok(Endpoint::Server { service, url, allow_http, login, single_organisation })
     }
 
     fn login(&mut self, url: &Url, folder: &Path) -> Result<Login, RuleError> {

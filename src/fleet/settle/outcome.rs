@@ -131,6 +131,12 @@ pub enum Failure {
         /// The version of the files.
         found: PluginVersion,
     },
+    /// The workspace does not remove what it did not load.
+    #[error("the workspace did not load the plugin (`{}`), and does not remove it", code.escape_debug())]
+    NotLoaded {
+        /// Why, in Grafana's words.
+        code: String,
+    },
     /// The change was never sent: no connection could be made.
     #[error("the workspace could not be reached")]
     NotReached,
@@ -175,6 +181,7 @@ diagnose!(Failure {
     OtherFiles => Kind::Failed, "remove the plugin there and install it again; a restart would load the other version";
     FilesLeft => Kind::Failed,
         "remove the plugin's folder from the plugins folder of that server: Grafana loads it again at its next start";
+    NotLoaded => Kind::Failed, "remove the plugin's folder from the plugins folder of that server, then restart Grafana";
     NotDone { status: Some(500) } => Kind::Failed,
         "see the log of the workspace: its plugins folder may be read-only, or its catalog may not have answered";
     Refused | NotDone => Kind::Failed;

@@ -73,7 +73,7 @@ async fn has_other_files(server: &Grafana, request: &ChangeRequest) -> bool {
     match server.files(&request.plugin, version).await {
         Files::Other(_) => true,
         // The change that is checked once more was settled with its files.
-        Files::Hidden => !request.open_call.is_earlier,
+        Files::Hidden | Files::Gone => !request.open_call.is_earlier,
         Files::AsShown | Files::Unread => false,
     }
 }

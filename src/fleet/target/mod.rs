@@ -27,7 +27,7 @@ pub(crate) use snapshot::{InstalledPlugin, SignatureState, Snapshot, TargetError
 use self::folder::DirectoryTarget;
 use super::{
     Environment, Grafana, Workspace,
-    access::{AccessError, RunTokens},
+    access::{AccessError, Renewal, RunSecrets},
     grafana::Reach,
     manifest::Endpoint,
     settle::Outcome,
@@ -46,6 +46,8 @@ pub struct Target {
     /// The platform that packages are chosen for.
     pub platform: Platform,
     connection: Connection,
+    /// What renews its token, if that is short-lived.
+    renewal: Option<Renewal>,
 }
 
 #[derive(Clone, Debug)]
@@ -74,12 +76,17 @@ diagnose!(NoServer {
 impl Target {
     /// Returns a plugins folder on this machine; `grafana` is the version of the server that uses it, if known.
     pub fn folder(name: impl Into<String>, platform: Platform, path: PathBuf, grafana: Option<GrafanaVersion>) -> Self {
-        Self { name: name.into(), platform, connection: Connection::Folder(DirectoryTarget { path, grafana }) }
+        Self {
+            name: name.into(),
+            platform,
+            connection: Connection::Folder(DirectoryTarget { path, grafana }),
+            renewal: None,
+        }
     }
 
     /// Returns a Grafana server.
     pub fn server(name: impl Into<String>, platform: Platform, server: Grafana) -> Self {
-        Self { name: name.into(), platform, connection: Connection::Server(server) }
+        Self { name: name.into(), platform, connection: Connection::Server(server), renewal: None }
     }
 
     /// Fetches the secret of a workspace of the manifest and connects to it. Sends nothing to the workspace.
@@ -87,24 +94,37 @@ impl Target {
         workspace: &Workspace,
         client: &Client,
         environment: Environment<'_>,
-        tokens: &RunTokens,
+        secrets: &Arc<RunSecrets>,
     ) -> Self {
+        let mut renewal = None;
         let connection = match workspace.endpoint() {
             Endpoint::Directory { path, grafana } => {
                 Connection::Folder(DirectoryTarget { path: path.clone(), grafana: grafana.clone() })
             }
-            Endpoint::Server { service, url, allow_http, login } => {
+            Endpoint::Server { service, url, allow_http, login, single_organisation } => {
+                renewal = login.renewal(secrets);
                 let site = async {
-                    let credential = login.credential(environment, tokens).await?;
+                    let credential = login.credential(environment, secrets).await?;
                     Ok::<_, AccessError>(Site::new(client, url.as_str(), Some(credential), *allow_http)?)
                 };
                 match site.await {
-                    Ok(site) => Connection::Server(Grafana::new(site, *service)),
+                    Ok(site) => {
+                        Connection::Server(Grafana::new(site, *service).with_single_organisation(*single_organisation))
+                    }
                     Err(error) => Connection::Closed(Arc::new(error)),
                 }
             }
         };
-        Self { name: workspace.name().to_string(), platform: workspace.platform().clone(), connection }
+        Self { name: workspace.name().to_string(), platform: workspace.platform().clone(), connection, renewal }
+    }
+
+    /// Renews a token that expires soon: a rollout may last longer than one. If that fails, the old one is used on.
+    pub async fn renew(&self) {
+        let (Some(renewal), Connection::Server(server)) = (&self.renewal, &self.connection) else { return };
+        match renewal.credential().await {
+            Ok(credential) => server.site().renew(credential),
+            Err(error) => tracing::warn!(workspace = %self.name, error = %Chain(&error), "the token is not renewed"),
+        }
     }
 
     /// Returns the server behind it, for questions that only a server answers.

@@ -13,7 +13,7 @@ use crate::{
     diagnostic::{Chain, Obstacle},
     fleet::{
         grafana::{Grafana, InstallObstacle, MayInstall, Settled, WorkspaceError},
-        settle::Outcome,
+        settle::{Failure, Outcome},
     },
     model::{PluginId, Presence},
 };
@@ -124,7 +124,10 @@ impl Grafana {
         let settled = self.settle(&request.plugin, &request.wanted, before).await;
         let settled = match request.wanted.version().filter(|_| request.compares_files) {
             Some(version) => self.reinstall_if_files_differ(&request.plugin, version, settled).await,
-            None if request.wanted == Presence::Absent => self.refuse_left_files(&request.plugin, settled).await,
+            None if request.wanted == Presence::Absent => {
+                let settled = self.refuse_left_files(&request.plugin, settled).await;
+                Settled { outcome: of_removal(settled.outcome), ..settled }
+            }
             None => settled,
         };
         let is_changed = matches!(settled.outcome, Outcome::Changed) && !nested.is_empty();
@@ -155,6 +158,14 @@ impl Grafana {
             }
             _ => Ok(None),
         }
+    }
+}
+
+/// Returns the outcome of a removal: Grafana answers 404 for what it did not load, and leaves it there.
+fn of_removal(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Failed(Failure::Broken { code }) => Outcome::Failed(Failure::NotLoaded { code }),
+        outcome => outcome,
     }
 }
 

@@ -308,7 +308,7 @@ mod tests {
             let plugins = installed.iter().map(|line| {
                 let (plugin, version) = line.split_once(' ').expect("a version");
                 let version = Some(version.parse().expect("a version"));
-                let before = PluginBefore { plugin: id(plugin), version, declared: None, angular: false };
+                let before = PluginBefore { plugin: id(plugin), version, declared: None, angular: false, fault: None };
                 let known = self.0.get(&before.plugin).map(|versions| KnownPlugin {
                     candidates: versions.iter().map(|(candidate, _)| candidate.clone()).collect(),
                     deprecated: Vec::new(),

@@ -51,6 +51,8 @@ struct SavedPlugin {
     #[serde(default)]
     angular: bool,
     #[serde(default)]
+    error: Option<String>,
+    #[serde(default)]
     used_by: Option<UsedBy>,
 }
 
@@ -123,6 +125,7 @@ impl SavedWorkspace {
             version: plugin.version,
             declared: plugin.grafana_dependency,
             angular: plugin.angular,
+            fault: plugin.error,
         });
         ReadWorkspace {
             name: self.name,

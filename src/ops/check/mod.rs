@@ -223,6 +223,7 @@ impl ReadWorkspace {
                 version: installed.version,
                 declared: installed.grafana_dependency,
                 angular: installed.angular,
+                fault: installed.fault,
             })
             .collect();
     }

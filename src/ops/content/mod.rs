@@ -22,6 +22,7 @@ use crate::{
     diagnostic::{Chain, Diagnose, Kind, diagnose},
     fleet::{
         Environment, Grafana, ReferenceError, WorkspaceError,
+        access::RunSecrets,
         grafana::{Changed, ContentError},
         manifest::{DataSourceWish, Workspace},
     },
@@ -148,6 +149,8 @@ pub struct Secrets<'a> {
     pub workspace: &'a Workspace,
     /// The environment.
     pub environment: Environment<'a>,
+    /// What programs have printed in this run.
+    pub run: &'a RunSecrets,
 }
 
 impl fmt::Debug for Secrets<'_> {
@@ -167,7 +170,7 @@ impl Secrets<'_> {
             let Some(reference) = wish.and_then(|wish| wish.secrets.get(&name)) else {
                 return Err(ContentFault::NoReference { uid, name });
             };
-            match reference.resolve_text(self.environment).await {
+            match self.run.text(reference, self.environment).await {
                 Ok(secret) => secrets.push((name, secret)),
                 Err(source) => return Err(ContentFault::Secret { uid, name, source }),
             }

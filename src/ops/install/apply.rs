@@ -112,7 +112,8 @@ impl StepRunner<'_> {
         let name = &self.target.name;
         let change = match &step.action {
             Ok(change) if change.is_nothing() => {
-                return Decision::Ended(ChangeResult::new(name, &step.plugin, change, ChangeOutcome::Unchanged));
+                let result = ChangeResult::new(name, &step.plugin, change, ChangeOutcome::Unchanged);
+                return Decision::Ended(result.with_note(self.lost_folder(step).await));
             }
             Ok(change) => change,
             Err(error) => return Decision::Ended(ChangeResult::refused(name, &step.plugin, "install", error)),
@@ -137,6 +138,16 @@ impl StepRunner<'_> {
         let source = self.permits.package(&step.plugin, step.package.clone()).forced(self.force);
         let compares_files = self.overwrites && step.brought_by.is_some();
         Some(ChangeRequest { compares_files, ..ChangeRequest::unconditional(&step.plugin, wanted, Arc::new(source)) })
+    }
+
+    /// Returns the note about a requested plugin that stays although its folder is gone.
+    async fn lost_folder(&self, step: &InstallStep) -> Option<String> {
+        let version = step.action.as_ref().ok()?.to.as_ref().filter(|_| step.needed_by.is_none())?;
+        let is_lost = self.target.as_server().ok()?.is_without_files(&step.plugin, version).await;
+        is_lost.then(|| {
+            "its folder is gone from that server, which loses it at its next start: uninstall it and install it again"
+                .to_owned()
+        })
     }
 
     /// Makes a change.

@@ -234,6 +234,13 @@ fn action(installed: Option<&InstalledPlugin>, to: PluginVersion) -> VersionChan
         Some(InstalledPlugin { fault: None, version: Some(version), .. }) if version.same_release(&to) => {
             VersionChange::none(Some(to))
         }
+        // It was not loaded, so that nobody knows its version: there is nothing to upgrade.
+        Some(InstalledPlugin { fault: Some(_), version: None, .. }) => {
+            VersionChange { kind: Change::Reinstall, from: None, to: Some(to) }
+        }
+        Some(InstalledPlugin { version: Some(version), fault: Some(_), .. }) if version.same_release(&to) => {
+            VersionChange::reinstall(to)
+        }
         Some(InstalledPlugin { version, .. }) => {
             VersionChange::to_version(&version.clone().map_or(Presence::Unknown, Presence::Version), to)
         }

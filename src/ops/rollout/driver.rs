@@ -76,6 +76,7 @@ impl<'a> Driver<'a> {
                 member: Member { target, ..member },
                 manifest: Arc::clone(&setting.options.manifest),
                 environment: setting.options.environment,
+                secrets: Arc::clone(&setting.options.secrets),
                 packages: packages.clone(),
             };
             (name, Arc::new(runner))

@@ -37,7 +37,7 @@ pub(crate) use self::{
     retained::last_known,
 };
 use crate::{
-    fleet::{Manifest, Workspace},
+    fleet::{Manifest, Workspace, access::RunSecrets},
     journal::{Operator, RolloutId, StopAfter},
     model::{Sha256Digest, Timestamp, WorkspaceName},
     ops::{Context, sources::Sources, target::Target},
@@ -83,6 +83,8 @@ pub(crate) struct RolloutOptions {
     pub grace: Duration,
     /// Looks up a variable of the environment for the commands of gates.
     pub environment: fn(&str) -> Option<String>,
+    /// The secrets of this run.
+    pub secrets: Arc<RunSecrets>,
     /// When the process kills itself: only for tests.
     pub stop: Option<StopAfter>,
 }

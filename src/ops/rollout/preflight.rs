@@ -30,7 +30,8 @@ pub(super) async fn check_secrets(plan: &Plan, members: &Members, options: &Roll
         let Ok(server) = member.target.as_server() else { continue };
         let environment = options.environment;
         let wishes = options.manifest.data_sources();
-        let secrets = Secrets { wishes, workspace: &member.workspace, environment: &environment };
+        let (workspace, run) = (&member.workspace, &options.secrets);
+        let secrets = Secrets { wishes, workspace, environment: &environment, run };
         if let Err(error) = content::check_secrets(server, content, secrets).await {
             readiness.obstacles.push(format!("{}: {}", content.workspace, Chain(&error)));
             readiness.hints.extend(error.hint());

@@ -14,6 +14,10 @@ use crate::{
     usage::{Graph, OrganisationContent},
 };
 
+/// The gap of a workspace that may have organisations which the caller cannot list.
+const OTHER_ORGANISATIONS: &str = "other organisations: the credential cannot list them, and they may use plugins too; a \
+    server admin can, or `single-organisation = true` in the manifest says that there are none";
+
 /// Returns what plugins are needed for on one target.
 pub(crate) async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsage, UsageError> {
     let grafana = target.as_server()?;
@@ -30,6 +34,11 @@ pub(crate) async fn read_one(context: &Context, target: &Target) -> Result<Works
             organisation.graph.attribute(nested, app);
         }
         organisations.push(organisation);
+    }
+    if found.may_have_others
+        && let Some(own) = organisations.first_mut()
+    {
+        own.gaps.push(OTHER_ORGANISATIONS.to_owned());
     }
     organisations.extend(found.closed.into_iter().map(|info| {
         let gap = "the credential does not belong to this organisation".to_owned();

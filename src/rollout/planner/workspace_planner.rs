@@ -409,6 +409,8 @@ fn verb(present: Option<&Present>, to: &PluginVersion) -> Change {
         Some(version) if version.same_release(to) && fault.is_some() => Change::Reinstall,
         Some(version) if version.same_release(to) => Change::None,
         Some(version) if version.cmp(to) == Ordering::Greater => Change::Downgrade,
+        // It was not loaded, so that nobody knows its version: there is nothing to upgrade.
+        None if fault.is_some() => Change::Reinstall,
         _ => Change::Upgrade,
     }
 }

@@ -18,6 +18,8 @@ pub struct Organisations {
     pub readable: Vec<OrganisationInfo>,
     /// Those that the server has and the caller does not belong to; only server admins hear of them.
     pub closed: Vec<OrganisationInfo>,
+    /// Whether there may be others: the server does not list its organisations for this caller.
+    pub may_have_others: bool,
 }
 
 /// An organisation that can be asked.
@@ -41,7 +43,7 @@ impl Grafana {
             }
             Err(error) => return Err(error),
         };
-        let mut found = Organisations { readable: vec![own], closed: Vec::new() };
+        let mut found = Organisations { readable: vec![own], ..Organisations::default() };
         let (memberships, all) = tokio::try_join!(
             self.get_optional("organisations", &["api", "user", "orgs"]),
             self.get_optional("all organisations", &["api", "orgs"]),
@@ -52,6 +54,7 @@ impl Grafana {
             }
         }
         let is_closed = |one: &OrganisationInfo| !found.readable.iter().any(|known| known.id == one.id);
+        found.may_have_others = all.is_none() && !self.has_single_organisation;
         found.closed = listed(all.as_ref(), "id").into_iter().filter(is_closed).collect();
         Ok(found)
     }

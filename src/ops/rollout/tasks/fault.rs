@@ -89,7 +89,8 @@ impl FaultCause for Failure {
             | Self::NoEffect { .. }
             | Self::Broken { .. }
             | Self::OtherFiles { .. }
-            | Self::FilesLeft { .. } => Cause::Other,
+            | Self::FilesLeft { .. }
+            | Self::NotLoaded { .. } => Cause::Other,
         }
     }
 }

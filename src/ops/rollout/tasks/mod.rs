@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use self::fault::{FaultCause as _, fault};
 use super::{Member, packages::PackageCache};
 use crate::{
-    fleet::{Manifest, settle::OpenCall, target::NoServer},
+    fleet::{Manifest, access::RunSecrets, settle::OpenCall, target::NoServer},
     journal::RolloutId,
     model::{Change, PluginId, PluginVersion, Presence, WorkspaceName},
     ops::{
@@ -49,6 +49,8 @@ pub(super) struct TaskRunner {
     pub(super) manifest: Arc<Manifest>,
     /// Looks up variables for the commands of gates.
     pub(super) environment: fn(&str) -> Option<String>,
+    /// The secrets of this run.
+    pub(super) secrets: Arc<RunSecrets>,
     /// The packages, and which of them servers may be asked for.
     pub(super) packages: PackageCache,
 }
@@ -76,6 +78,7 @@ impl TaskRunner {
     /// Carries a task out.
     pub(super) async fn run(&self, task: Task, input: &TaskInput) -> TaskResult {
         let limit = self.limit(task).saturating_add(input.open_call.remaining);
+        self.member.target.renew().await;
         match tokio::time::timeout(limit, self.attempt(task, input)).await {
             Ok(result) => result,
             Err(_) => timed_out(task, limit),
@@ -164,6 +167,7 @@ impl TaskRunner {
             wishes: self.manifest.data_sources(),
             workspace: &self.member.workspace,
             environment: &environment,
+            run: &self.secrets,
         };
         let begun = Instant::now();
         loop {
