@@ -1,6 +1,6 @@
 //! `plugport list`.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use crate::{
     index::{Index, IndexError, IndexHandle},
     model::{PluginId, PluginVersion},
     ops::{
+        candidates::deprecated,
         target::{InstalledPlugin, SignatureState, Target},
         unknown_plugins::{UnknownPlugin, check_named},
     },
@@ -66,19 +67,27 @@ impl ListArgs {
         let nothing = rows_read == 0 && kind(&read).is_none() && self.plugins.is_empty();
         notes.extend(nothing.then(|| "no plugins are installed".to_owned()));
         let weak = weak_packages(context.index(), &read).await;
+        let deprecated = deprecated_versions(context.index(), &read).await;
+        let mut problems = problems(&read);
+        problems.extend(deprecated.values().map(|text| format!("note: {text}")));
         let documents: Vec<_> = read
             .iter()
             .map(|one| {
                 document(one, |plugin| {
                     let is_folder = one.target.as_folder().is_some();
-                    plugin_document(plugin, is_folder.then(|| weak.get(&named(plugin)?).copied()).flatten())
+                    let mut document =
+                        plugin_document(plugin, is_folder.then(|| weak.get(&named(plugin)?).copied()).flatten());
+                    if let Some(text) = named(plugin).and_then(|version| deprecated.get(&version)) {
+                        document["deprecated"] = text.as_str().into();
+                    }
+                    document
                 })
             })
             .collect();
         Ok(Report {
             document: json!({ "workspaces": documents }),
             text,
-            problems: session.key_notes()?.into_iter().chain(problems(&read)).collect(),
+            problems: session.key_notes()?.into_iter().chain(problems).collect(),
             notes,
             kind: kind(&read),
         })
@@ -158,6 +167,22 @@ async fn weak_packages(index: &IndexHandle, read: &[TargetListing]) -> HashMap<I
             }
         }
         Ok::<_, IndexError>(weak)
+    };
+    index.read(find).await.unwrap_or_default()
+}
+
+/// Returns which installed versions are deprecated, in words; none without a catalog.
+async fn deprecated_versions(index: &IndexHandle, read: &[TargetListing]) -> BTreeMap<InstalledVersion, String> {
+    let states = read.iter().filter_map(TargetListing::there).flat_map(|(_, state)| state.plugins.values());
+    let installed: BTreeSet<_> = states.filter_map(named).collect();
+    let find = move |index: &Index| {
+        let mut found = BTreeMap::new();
+        for (id, version) in installed {
+            if let Some(text) = deprecated(index, &id, &version)? {
+                found.insert((id, version), text);
+            }
+        }
+        Ok::<_, IndexError>(found)
     };
     index.read(find).await.unwrap_or_default()
 }

@@ -65,6 +65,8 @@ fn report(
         let unknown = compared.iter().filter_map(|one| one.newest.as_ref().err());
         problems.extend(unknown.map(|why| format!("note: {}: {why}", target.name)));
         problems.extend(compared.iter().filter_map(|one| denied(target, one)));
+        let deprecated = compared.iter().filter_map(|one| one.deprecated.as_ref());
+        problems.extend(deprecated.map(|text| format!("note: {}: {text}", target.name)));
         let outdated: Vec<_> = compared.iter().filter(|one| one.is_outdated() || one.denied.is_some()).collect();
         rows.extend(outdated.iter().map(|one| row(target, one)));
         let mut whole = document(one, |_| Value::Null);
@@ -94,6 +96,9 @@ fn outdated_document(one: &Compared<'_>) -> Value {
         json!({ "id": one.installed.id, "installed": one.installed.version, "newest": one.newest.as_ref().ok() });
     if let Some(why) = &one.denied {
         fields["denied"] = why.as_str().into();
+    }
+    if let Some(text) = &one.deprecated {
+        fields["deprecated"] = text.as_str().into();
     }
     fields
 }

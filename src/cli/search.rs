@@ -5,8 +5,9 @@ use serde_json::json;
 
 use super::{Failure, Report, Session, Text, ui};
 use crate::{
-    index::{Hit, Matched, SearchQuery, SearchResults, Sort},
+    index::{Hit, Index, IndexError, Matched, SearchQuery, SearchResults, Sort},
     model::{GrafanaVersion, PluginType},
+    ops::candidates::deprecated,
 };
 
 /// Search the catalog, offline
@@ -62,12 +63,23 @@ impl SearchArgs {
             include_withdrawn: false,
         };
         let words = query.words.clone();
-        let results =
-            session.index()?.read(move |index| index.check_has_catalog().and_then(|()| index.search(&query))).await?;
-        let plugins: Vec<_> = results.hits.iter().map(document).collect();
+        let search = move |index: &Index| {
+            index.check_has_catalog()?;
+            let results = index.search(&query)?;
+            let deprecated = |hit: &Hit| match &hit.version {
+                Some(version) => deprecated(index, &hit.id, version),
+                None => Ok(None),
+            };
+            let deprecated = results.hits.iter().map(deprecated).collect::<Result<Vec<_>, _>>()?;
+            Ok::<_, IndexError>((results, deprecated))
+        };
+        let (results, deprecated) = session.index()?.read(search).await?;
+        let plugins: Vec<_> = results.hits.iter().zip(&deprecated).map(document).collect();
+        let mut notes = notes(&results, &self.describe(&words));
+        notes.extend(deprecated.into_iter().flatten());
         Ok(Report {
             document: json!({ "query": words, "total": results.total, "plugins": plugins }),
-            notes: notes(&results, &self.describe(&words)),
+            notes,
             text: text(&results),
             ..Report::default()
         })
@@ -94,7 +106,7 @@ impl SearchArgs {
     }
 }
 
-fn document(hit: &Hit) -> serde_json::Value {
+fn document((hit, deprecated): (&Hit, &Option<String>)) -> serde_json::Value {
     let mut fields = json!({
         "id": hit.id,
         "name": hit.name,
@@ -110,6 +122,9 @@ fn document(hit: &Hit) -> serde_json::Value {
     });
     if let Some(compatible) = hit.compatible {
         fields["compatible"] = compatible.into();
+    }
+    if let Some(deprecated) = deprecated {
+        fields["deprecated"] = deprecated.as_str().into();
     }
     fields
 }

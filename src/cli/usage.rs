@@ -76,7 +76,10 @@ impl UsageArgs {
         match usage {
             Ok(usage) => {
                 let organisations: Vec<_> = usage.organisations.iter().map(|one| self.organisation(one)).collect();
-                json!({ "name": target.name, "complete": usage.is_complete(), "organisations": organisations })
+                json!({
+                    "name": target.name, "complete": usage.is_complete(), "gaps": usage.gaps,
+                    "organisations": organisations,
+                })
             }
             Err(error) => json!({
                 "name": target.name, "complete": false, "organisations": [], "error": Chain(error).to_string(),
@@ -223,6 +226,7 @@ fn problems(read: &[TargetUsage]) -> Vec<String> {
                     problems.extend(one.gaps.iter().map(|gap| format!("note: {name} is incomplete: {gap}")));
                     problems.extend(unresolved(&name, one));
                 }
+                problems.extend(usage.gaps.iter().map(|gap| format!("note: {} is incomplete: {gap}", target.name)));
             }
             Err(UsageError::Folder) => problems.push(format!("note: {}: {}", target.name, UsageError::Folder)),
             Err(error) => {

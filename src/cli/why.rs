@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     Failure, Report, Session,
-    listing::{TargetListing, kind, problems, read_all},
+    listing::{TargetListing, kind, problems, read_all_with_nested},
     selection::TargetSelection,
     setup::to_document,
     ui,
@@ -101,9 +101,12 @@ impl Scope {
         if self.selection.is_empty() && manifest.workspaces().is_empty() {
             return Ok((vec![self.nowhere()], Vec::new()));
         }
-        let read = read_all(self.selection.or_all(session).await?).await;
-        let there = read.iter().filter_map(TargetListing::there);
-        Ok((there.map(|(target, state)| self.view(manifest, target, state)).collect(), read))
+        let read = read_all_with_nested(self.selection.or_all(session).await?).await;
+        let view = |one: &TargetListing| {
+            let (target, state) = one.there()?;
+            Some(WorkspaceView { nested: one.nested.clone(), ..self.view(manifest, target, state) })
+        };
+        Ok((read.iter().filter_map(view).collect(), read))
     }
 
     /// Returns what is used if there is no workspace: a machine like this one with the Grafana that was named.
@@ -120,6 +123,7 @@ impl Scope {
             platform: Some(target.platform.clone()),
             is_server: target.as_server().is_ok(),
             plugins: state.plugins.clone(),
+            nested: Vec::new(),
             wishes: wishes(manifest, &target.name),
         }
     }

@@ -97,10 +97,8 @@ async fn dispatch(
 ) -> Result<reqwest::Response, NetError> {
     match tokio::time::timeout(limit, request.send()).await {
         Err(_) => Err(NetError::NoAnswer { url: url.clone(), limit }),
-        Ok(sent) => sent.map_err(|source| match is_metadata(url) {
-            true => NetError::from_sending(url, None, source),
-            false => client.unanswered(url, source),
-        }),
+        Ok(sent) if is_metadata(url) => sent.map_err(|source| NetError::from_sending(url, None, source)),
+        Ok(sent) => sent.map_err(|source| client.unanswered(url, source)),
     }
 }
 

@@ -13,7 +13,7 @@
 //! - [`alerts`]: an alert as people get it. [`candidates`]: the index as the catalog of the resolver, and the choice of one
 //!   version. [`server_warnings`]: what a server will do by itself.
 //! - [`fetching`]: the way of a package into the store. [`stored_packages`]: a package of the store, read and verified again.
-//!   [`unmanaged_files`]: files in a plugin's folder that the plugin did not bring. [`comparison_packages`]: what such a
+//!   [`executables`]: packages without a program for a platform. [`unmanaged_files`]: files in a plugin's folder that the plugin did not bring. [`comparison_packages`]: what such a
 //!   folder is compared with. [`permits`]: which packages may be installed.
 //! - [`locking`]: the versions of a lock, and its file. [`manifest_draft`]: the text of a manifest while it is edited.
 //! - [`workspace_usage`]: what plugins are needed for on a workspace. [`content`]: dashboards and data sources that a
@@ -40,6 +40,7 @@ pub(crate) mod changes;
 pub(crate) mod comparison_packages;
 pub(crate) mod content;
 pub(crate) mod context;
+mod executables;
 pub(crate) mod fetching;
 pub(crate) mod keys;
 pub(crate) mod locking;

@@ -4,7 +4,7 @@ use crate::{
     index::{Index, IndexError},
     model::{Denial, GrafanaVersion, PluginSpec, PluginVersion, Timestamp},
     ops::{
-        candidates::{LookupError, choose},
+        candidates::{LookupError, choose, deprecated},
         target::{InstalledPlugin, Snapshot, Target},
     },
     resolver::Surroundings,
@@ -19,6 +19,8 @@ pub(crate) struct Compared<'a> {
     pub newest: Result<PluginVersion, String>,
     /// Why the manifest denies what is installed, as the end of a sentence; `None` if it does not.
     pub denied: Option<String>,
+    /// That the newest version is deprecated, in words.
+    pub deprecated: Option<String>,
 }
 
 impl Compared<'_> {
@@ -54,7 +56,11 @@ pub(crate) fn compare<'a>(
             Err(error) => Err(error.to_string()),
         };
         let denial = installed.version.as_ref().and_then(|version| index.denied().find(&installed.id, version));
-        compared.push(Compared { installed, newest, denied: denial.map(Denial::why) });
+        let deprecated = match &newest {
+            Ok(version) => deprecated(index, &installed.id, version)?,
+            Err(_) => None,
+        };
+        compared.push(Compared { installed, newest, denied: denial.map(Denial::why), deprecated });
     }
     Ok(compared)
 }

@@ -29,6 +29,8 @@ pub(crate) enum WarningKind {
     Deprecated,
     /// An installed plugin that stays as it is depends on other versions.
     BreaksDependent,
+    /// The package has no program for the platform.
+    NoProgram,
 }
 
 /// A warning about one chosen version.

@@ -4,12 +4,15 @@
 //! *Invariant:* changes nothing, and opens no socket: the workspaces were read before.
 //! *Not for:* layout; every reason is a sentence already.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
 use crate::{
-    fleet::manifest::{Ensure, Wish},
+    fleet::{
+        grafana::NestedPlugin,
+        manifest::{Ensure, Wish},
+    },
     index::{Index, IndexError},
     model::{Dependency, GrafanaVersion, Platform, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
     ops::{
@@ -41,6 +44,8 @@ pub(crate) struct WorkspaceView {
     pub is_server: bool,
     /// The installed plugins.
     pub plugins: BTreeMap<PluginId, InstalledPlugin>,
+    /// The plugins that its apps ship.
+    pub nested: Vec<NestedPlugin>,
     /// The entries of the manifest that apply to it.
     pub wishes: Vec<Wish>,
 }
@@ -57,8 +62,8 @@ pub(crate) struct Policy {
 /// One reason for or against a version.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Reason {
-    /// The kind of reason: `asked`, `unwanted`, `needed`, `nobody`, `unsolvable`; against a version `grafana`,
-    /// `platform`, `withdrawn`, `denied`, `too-new`, `signature`, `angular`, `range`, `prerelease`, `installed`, `conflict`, `dependency`,
+    /// The kind of reason: `asked`, `unwanted`, `needed`, `part`, `nobody`, `deprecated`, `unsolvable`; against a version
+    /// `grafana`, `platform`, `withdrawn`, `denied`, `too-new`, `signature`, `angular`, `range`, `prerelease`, `installed`, `conflict`, `dependency`,
     /// `server`, `unknown`; and `nothing`.
     pub kind: &'static str,
     /// The reason as a sentence.
@@ -102,6 +107,9 @@ pub(crate) fn why(
     id: &PluginId,
     policy: &Policy,
 ) -> Result<WorkspaceReasons, IndexError> {
+    if let Some(nested) = workspace.nested.iter().find(|nested| nested.id == *id) {
+        return Ok(part_of_app(workspace, nested));
+    }
     let query = Query::new(index, workspace, id, policy)?;
     let mut reasons = query.requests();
     reasons.extend(query.demands());
@@ -123,7 +131,30 @@ pub(crate) fn why(
         reasons.push(Reason { kind: "nobody", text, ..Reason::default() });
     }
     reasons.extend(query.newer_versions(chosen.as_ref())?);
+    let installed = workspace.plugins.get(id).and_then(|plugin| plugin.version.as_ref());
+    let versions: BTreeSet<_> = chosen.iter().chain(installed).collect();
+    for version in versions {
+        let text = candidates::deprecated(index, id, version)?;
+        let version = Some(version.clone());
+        reasons.extend(text.map(|text| Reason { kind: "deprecated", text, version, ..Reason::default() }));
+    }
     Ok(query.answer(chosen, reasons))
+}
+
+/// Returns the answer for a plugin that is installed, upgraded and removed with its app.
+fn part_of_app(workspace: &WorkspaceView, nested: &NestedPlugin) -> WorkspaceReasons {
+    let NestedPlugin { id, version, app } = nested;
+    let text = match app {
+        Some(app) => format!("{id} is a part of {app}, and is installed and removed with it"),
+        None => format!("{id} is a part of an app, and is installed and removed with it"),
+    };
+    WorkspaceReasons {
+        name: workspace.name.clone(),
+        grafana: workspace.grafana.clone(),
+        installed: version.clone(),
+        chosen: None,
+        reasons: vec![Reason { kind: "part", text, plugin: app.clone(), ..Reason::default() }],
+    }
 }
 
 /// Returns every reason against a version on a workspace.
@@ -403,7 +434,9 @@ impl<'a> Query<'a> {
 
 /// Checks that the catalog or one of the workspaces has the plugin; the error has the ids with the most similar spelling.
 pub(crate) fn find(index: &Index, workspaces: &[WorkspaceView], id: &PluginId) -> Result<(), UnknownPlugin> {
-    let installed = workspaces.iter().flat_map(|workspace| workspace.plugins.keys().cloned()).collect();
+    let installed = workspaces.iter().flat_map(|workspace| workspace.plugins.keys().cloned());
+    let nested = workspaces.iter().flat_map(|workspace| workspace.nested.iter().map(|nested| nested.id.clone()));
+    let installed = installed.chain(nested).collect();
     unknown_plugins::check_named(index, id, &installed)
 }
 

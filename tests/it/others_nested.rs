@@ -57,6 +57,9 @@ fn a_nested_plugin_is_listed_with_its_app_and_neither_adopted_nor_removed_by_its
         let (world, server) = world(face);
         let list = world.json(0, &["list", "--on", "prod"]);
         let nested = &list["workspaces"][0]["nested"];
+        let why = world.json(0, &["why", SEA, "--on", "prod"]);
+        let reason = &why["workspaces"][0]["because"][0];
+        assert_eq!((&reason["kind"], &reason["plugin"]), (&json!("part"), &json!(APP)), "{face:?}: {why}");
         assert_eq!(nested, &json!([{"id": SEA, "version": "3.0.0", "app": APP}]), "{face:?}: {list}");
         let output = world.run(&["uninstall", SEA, "--on", "prod", "--force"]);
         output.expect_code(1).expect_stderr("is a part of acme-harbour-app");

@@ -191,3 +191,44 @@ fn a_plugin_whose_folder_is_gone_is_reported() {
         }
     }
 }
+
+/// One package for everything, built for some: the server installs it, and its backend never starts.
+#[test]
+fn a_package_for_every_platform_without_a_program_for_that_of_the_workspace_is_reported() {
+    let backend = |version: &str| plugin("acme-tides-datasource", version).backend("gpx_tides");
+    let catalog = FakeCatalog::new().publish(backend("1.0.0").built_for(["linux-amd64", "darwin-amd64"]));
+    let entry = "[[workspace]]\nname = \"arm\"\nkind = \"directory\"\npath = \"arm\"\nplatform = \"linux-arm64\"\n\
+                 [[workspace]]\nname = \"intel\"\nkind = \"directory\"\npath = \"intel\"\nplatform = \"linux-amd64\"\n\
+                 [[plugin]]\nid = \"acme-tides-datasource\"\n";
+    let world = World::new(catalog).manifest(entry);
+    world.run(&["fetch", "acme-tides-datasource"]).expect_code(0);
+    let lacks = "has no program `gpx_tides_linux_arm64`";
+    world.run(&["lock"]).expect_code(0).expect_stderr(lacks);
+    let plan = world.json(0, &["plan"]);
+    let warned: Vec<_> =
+        plan["warnings"].as_array().expect("a list").iter().filter(|one| text(&one["text"]).contains(lacks)).collect();
+    assert!(warned.len() == 1 && warned[0]["workspace"] == "arm", "{plan}");
+    let document = world.json(0, &["install", "acme-tides-datasource", "--on", "all"]);
+    for one in document["results"].as_array().expect("results") {
+        assert_eq!(text(&one["warning"]).contains(lacks), one["workspace"] == "arm", "{document}");
+    }
+}
+
+#[test]
+fn what_is_deprecated_is_reported_wherever_it_is_shown() {
+    let catalog =
+        FakeCatalog::new().publish(plugin(CLOCK, "1.0.0")).publish(plugin(CLOCK, "2.0.0").status("deprecated"));
+    let (world, server) = World::new(catalog).workspace_as("prod", Face::V12_1);
+    server.preinstalled(CLOCK, "1.0.0");
+    let told = "acme-clock-panel is deprecated";
+    let outdated = world.json(0, &["outdated", "--on", "prod"]);
+    assert!(text(&outdated["workspaces"][0]["plugins"][0]["deprecated"]).contains(told), "{outdated}");
+    world.run(&["outdated", "--on", "prod"]).expect_code(0).expect_stderr(told);
+    let search = world.json(0, &["search", "clock"]);
+    assert!(text(&search["plugins"][0]["deprecated"]).contains(told), "{search}");
+    let why = world.json(0, &["why", CLOCK, "--on", "prod"]);
+    let reasons = why["workspaces"][0]["because"].as_array().expect("reasons");
+    assert!(reasons.iter().any(|one| one["kind"] == "deprecated" && text(&one["text"]).contains(told)), "{why}");
+    let list = world.json(0, &["list", "--on", "prod"]);
+    assert!(text(&list["workspaces"][0]["plugins"][0]["deprecated"]).contains(told), "{list}");
+}

@@ -84,6 +84,8 @@ pub(super) struct IdentityAnswers {
     pub(super) permissions: Option<Value>,
     /// `/api/frontend/settings`.
     pub(super) settings: Option<Value>,
+    /// Whether it may list the users of its organisation, which without permissions only an Admin may.
+    pub(super) lists_users: bool,
 }
 
 impl IdentityAnswers {
@@ -123,7 +125,17 @@ impl IdentityAnswers {
     }
 
     fn role(&self) -> Option<&str> {
-        self.member_role().or_else(|| self.role_by_permissions())
+        self.member_role().or_else(|| self.role_by_permissions()).or(self.role_by_users())
+    }
+
+    /// Where no permissions are shown (before 9, and on Amazon), a token has no organisations that could tell its role either.
+    fn role_by_users(&self) -> Option<&'static str> {
+        self.lists_users.then_some("Admin")
+    }
+
+    /// Returns whether nothing that was read tells the role.
+    pub(super) fn lacks_role(&self) -> bool {
+        self.permissions().is_none() && self.role().is_none()
     }
 
     /// The role that holds the permissions: a service account has no organisations that could tell it.
@@ -169,8 +181,11 @@ impl IdentityAnswers {
         let permissions = self.permissions.as_ref().and_then(Value::as_object);
         let is_permitted = permissions.map(|permissions| permissions.contains_key("plugins:install"));
         // On Amazon only a role that was read stops: permissions may be cut there, and the attempt shows it.
-        let role =
-            if service == Service::Amg { self.member_role().or(self.admin_by_permissions()) } else { self.role() };
+        let role = if service == Service::Amg {
+            self.member_role().or(self.admin_by_permissions()).or(self.role_by_users())
+        } else {
+            self.role()
+        };
         match (service, is_permitted, role, self.is_server_admin()) {
             (_, Some(true), _, _) | (Service::Amg, _, Some("Admin"), _) | (Service::Grafana, None, _, Some(true)) => {
                 MayInstall::Yes
@@ -196,6 +211,7 @@ mod tests {
             organisations: role.map(|role| json!([{"orgId": 1, "role": "Viewer"}, {"orgId": 2, "role": role}])),
             permissions,
             settings: None,
+            lists_users: false,
         }
     }
 
@@ -259,6 +275,17 @@ mod tests {
         assert_eq!(role(json!({"dashboards:create": ["*"]})).as_deref(), Some("Editor"));
         assert_eq!(role(json!({"dashboards:read": ["*"]})).as_deref(), Some("Viewer"));
         assert_eq!(role(json!({})), None);
+    }
+
+    #[test]
+    fn without_permissions_an_admin_is_who_may_list_users() {
+        let mut told = answers(None, None, None);
+        assert!(told.lacks_role());
+        told.lists_users = true;
+        assert_eq!(told.identity(Service::Amg).role.as_deref(), Some("Admin"));
+        assert_eq!(told.may_install(Service::Amg), MayInstall::Yes);
+        assert_eq!(told.may_install(Service::Grafana), MayInstall::Unknown);
+        assert!(!answers(Some(json!({"dashboards:read": ["*"]})), None, None).lacks_role());
     }
 
     #[test]

@@ -171,14 +171,27 @@ impl Grafana {
             Err(error) if error.is_not_offered() => None,
             Err(error) => return Err(error),
         };
-        Ok(IdentityAnswers {
+        let mut answers = IdentityAnswers {
             organisations: self.get_optional("organisations", &["api", "user", "orgs"]).await?,
             permissions: self.get_optional("permissions", &["api", "access-control", "user", "permissions"]).await?,
             settings: self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?,
             user,
             is_refused_as_user,
             organisation,
-        })
+            lists_users: false,
+        };
+        answers.lists_users = answers.lacks_role() && self.lists_users().await?;
+        Ok(answers)
+    }
+
+    /// Returns whether the caller may list the users of its organisation.
+    async fn lists_users(&self) -> Result<bool, WorkspaceError> {
+        let query = [("limit", "1")];
+        match self.get("users", &["api", "org", "users"], &query).await {
+            Ok(users) => Ok(users.is_array()),
+            Err(error) if error.status() != Some(401) && error.is_not_offered() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns whether plugin management is on; `None` unless the token is one of a server admin.

@@ -27,7 +27,7 @@ use crate::{
         Context, blocking,
         candidates::signature_rule,
         changes::{ChangeResult, Changes},
-        comparison_packages,
+        comparison_packages, executables,
         fetching::{FetchFailure, FetchOptions, FetchRequest, FetchStartError, fetch_locked},
         permits::Permits,
         server_warnings::WarningKind,
@@ -213,6 +213,7 @@ fn announce(context: &Context, steps: &[InstallStep]) {
 async fn repaired(context: &Context, one: &Ready, plan: InstallPlan, remarks: &mut Vec<String>) -> Vec<InstallStep> {
     let InstallPlan { mut steps, remarks: of_plan } = plan;
     remarks.extend(of_plan);
+    warn_of_programs(context, &one.target, &mut steps).await;
     let Some(path) = one.target.as_folder() else { return steps };
     let (context, path) = (context.clone(), path.to_path_buf());
     let (steps, more) = blocking(move || {
@@ -222,6 +223,19 @@ async fn repaired(context: &Context, one: &Ready, plan: InstallPlan, remarks: &m
     .await;
     remarks.extend(more.into_iter().map(|remark| format!("{}: {remark}", one.target.name)));
     steps
+}
+
+/// Adds warnings about backends that cannot start on the platform of a target.
+async fn warn_of_programs(context: &Context, target: &Target, steps: &mut [InstallStep]) {
+    let version = |step: &InstallStep| {
+        let name = step.package.as_ref().filter(|_| is_change(step))?;
+        Some((name.plugin.clone(), name.version.clone(), target.platform.clone()))
+    };
+    let missing = executables::missing(context, steps.iter().filter_map(version).collect()).await;
+    for step in steps {
+        let text = version(step).and_then(|version| missing.get(&version)).cloned();
+        step.warnings.extend(text.map(|text| (WarningKind::NoProgram, text)));
+    }
 }
 
 /// Returns the planned change, or why the preflight would refuse it as far as its package is in the store.

@@ -19,6 +19,7 @@ pub(crate) use catalog::Undigested;
 use failure::WorkspaceLockError;
 pub(crate) use failure::{LockFailure, LockFault, LockStartError};
 pub(crate) use file::{LockFileError, lock_path, read_lock, write_lock};
+pub(in crate::ops) use resolution::locked_versions;
 pub(crate) use resolution::resolve_lock;
 
 use crate::{

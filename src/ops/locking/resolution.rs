@@ -13,11 +13,12 @@ use super::{
 use crate::{
     fleet::Workspace,
     index::{Index, IndexError},
-    lockfile::{LockedPlugin, LockedWorkspace},
+    lockfile::{Lock, LockedPlugin, LockedWorkspace},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion, WorkspaceName},
     ops::{
         Context,
         candidates::{self, IndexProvider},
+        executables::{self, PlatformVersion},
         fetching::{FetchFailure, FetchOptions, FetchRequest, LockedPackages, fetch_locked},
         sources::Sources,
     },
@@ -54,7 +55,11 @@ pub(crate) async fn resolve_lock(
     loop {
         let is_last = round == MAX_ROUNDS || context.client.is_offline();
         match context.index().read(move |index| resolution.solve(index, is_last)).await? {
-            Round::Resolved(resolved) => return Ok(*resolved),
+            Round::Resolved(mut resolved) => {
+                let programs = executables::missing(context, locked_versions(&resolved.lock)).await;
+                resolved.remarks.extend(programs.into_values().collect::<BTreeSet<_>>());
+                return Ok(*resolved);
+            }
             Round::Unknown(rest, new) => {
                 resolution = *rest;
                 resolution.asked.extend(fetch_all(context, sources, new, concurrency).await?);
@@ -62,6 +67,17 @@ pub(crate) async fn resolve_lock(
         }
         round += 1;
     }
+}
+
+/// Returns every version of a lock with the platform that it is locked for.
+pub(in crate::ops) fn locked_versions(lock: &Lock) -> BTreeSet<PlatformVersion> {
+    let of = |workspace: &LockedWorkspace| {
+        let platform = workspace.platform.clone();
+        let one =
+            move |(id, locked): (&PluginId, &LockedPlugin)| (id.clone(), locked.version.clone(), platform.clone());
+        workspace.plugins.iter().map(one).collect::<Vec<_>>()
+    };
+    lock.workspaces.values().flat_map(of).collect()
 }
 
 /// A lock that is being made.

@@ -30,10 +30,11 @@ use crate::{
     },
     index::{Index, IndexError},
     lockfile::{Lock, LockReason},
-    model::{PluginId, PluginVersion, Sha256Digest, Timestamp, VersionRange, WorkspaceName},
+    model::{Change, PluginId, PluginVersion, Sha256Digest, Timestamp, VersionRange, WorkspaceName},
     ops::{
         Context, blocking,
-        locking::{LockOptions, LockRequest, lock_path, read_lock, resolve_lock},
+        executables::{self, PlatformVersion},
+        locking::{LockOptions, LockRequest, lock_path, locked_versions, read_lock, resolve_lock},
         sources::Sources,
         target::{Target, Unread},
         trust::Trust,
@@ -41,7 +42,7 @@ use crate::{
     },
     progress::Unit,
     rollout::{
-        Base, Plan, PlannedWorkspace,
+        Base, Plan, PlannedChange, PlannedWorkspace, Warning,
         planner::{DecidedWorkspace, PlannerInput, Requested, WorkspaceDecision, assemble, decide},
     },
 };
@@ -113,7 +114,8 @@ pub(crate) async fn plan(
     };
     let examined = extra_content::examine(manifest, &readings, options.resend_secrets).await;
     let (manifest, trust) = (manifest.clone(), Arc::clone(&context.trust));
-    let inputs = PlanInputs { manifest, chosen, options, now: context.now(), examined, trust };
+    let missing_programs = executables::missing(context, locked_versions(&chosen.lock)).await;
+    let inputs = PlanInputs { manifest, chosen, options, now: context.now(), examined, trust, missing_programs };
     let plan = context.index().read(move |index| inputs.plan(index, &readings)).await?;
     Ok(Planned { plan, remarks, unread })
 }
@@ -175,6 +177,8 @@ struct PlanInputs {
     examined: Vec<ExaminedContent>,
     /// What a rollback may install.
     trust: Arc<Trust>,
+    /// The locked versions whose package has no program for the platform.
+    missing_programs: BTreeMap<PlatformVersion, String>,
 }
 
 impl PlanInputs {
@@ -187,6 +191,7 @@ impl PlanInputs {
             let mut decision = decide(&input);
             decision.warnings.extend(facts.deprecations(&input, &decision)?);
             decision.warnings.extend(facts.warnings(reading, &input, &decision)?);
+            decision.warnings.extend(self.program_warnings(&input, &decision));
             let examined = (self.examined.as_slice(), self.options.resend_secrets);
             content.extend(extra_content::planned((&self.manifest, workspace), reading, &mut decision, examined));
             decisions.push(decided(workspace, reading, decision));
@@ -194,6 +199,17 @@ impl PlanInputs {
         let sync = index.syncs()?.first().map(|sync| sync.id);
         let base = Base { lock: self.chosen.digest, sync };
         Ok(assemble(base, self.now, self.manifest.rollout().clone(), decisions, content))
+    }
+
+    /// Returns the warnings about backends that cannot start on the platform of a workspace.
+    fn program_warnings(&self, input: &PlannerInput, decision: &WorkspaceDecision) -> Vec<Warning> {
+        let changes = decision.changes.iter().filter(|change| change.package.is_some() && change.kind != Change::Repin);
+        let text = |change: &PlannedChange| {
+            let version = (change.plugin.clone(), change.to.clone()?, input.platform.clone());
+            let text = self.missing_programs.get(&version)?.clone();
+            Some(Warning { workspace: input.name.clone(), plugin: Some(change.plugin.clone()), text })
+        };
+        changes.filter_map(text).collect()
     }
 
     fn input(

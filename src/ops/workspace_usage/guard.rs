@@ -85,6 +85,7 @@ impl<'a> Guard<'a> {
         refuse_used(plugin, usage, is_part)?;
         let gap = usage.organisations.iter().find_map(|one| Some((one, one.gaps.first()?)));
         match gap {
+            None if !usage.gaps.is_empty() => Err(unread(usage.gaps.join("; "))),
             Some((one, gap)) => Err(unread(format!("of `{}`, {gap}", one.info.name.escape_debug()))),
             None if usage.organisations.is_empty() => Err(unread("no organisation could be read".to_owned())),
             None => Ok(()),

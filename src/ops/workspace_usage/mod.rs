@@ -58,6 +58,8 @@ pub(crate) struct WorkspaceUsage {
     pub name: String,
     /// The organisations that could be seen.
     pub organisations: Vec<OrganisationUsage>,
+    /// What could not be read beside these, in words.
+    pub gaps: Vec<String>,
     /// The plugins that apps ship, each with its app: what uses one uses the app.
     pub nested: BTreeMap<PluginId, PluginId>,
 }
@@ -122,7 +124,9 @@ impl OrganisationUsage {
 impl WorkspaceUsage {
     /// Returns whether everything could be read in at least one organisation and in every other.
     pub(crate) fn is_complete(&self) -> bool {
-        !self.organisations.is_empty() && self.organisations.iter().all(OrganisationUsage::is_complete)
+        !self.organisations.is_empty()
+            && self.gaps.is_empty()
+            && self.organisations.iter().all(OrganisationUsage::is_complete)
     }
 
     /// Returns what needs a plugin, organisation by organisation.

@@ -35,16 +35,12 @@ pub(crate) async fn read_one(context: &Context, target: &Target) -> Result<Works
         }
         organisations.push(organisation);
     }
-    if found.may_have_others
-        && let Some(own) = organisations.first_mut()
-    {
-        own.gaps.push(OTHER_ORGANISATIONS.to_owned());
-    }
     organisations.extend(found.closed.into_iter().map(|info| {
         let gap = "the credential does not belong to this organisation".to_owned();
         OrganisationUsage::new(info, vec![gap], Graph::default())
     }));
-    Ok(WorkspaceUsage { name: target.name.clone(), organisations, nested })
+    let gaps = found.may_have_others.then(|| OTHER_ORGANISATIONS.to_owned()).into_iter().collect();
+    Ok(WorkspaceUsage { name: target.name.clone(), organisations, gaps, nested })
 }
 
 /// Reads one organisation; what fails is a gap, and so is what the caller may not see.

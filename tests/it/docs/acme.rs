@@ -13,7 +13,9 @@ pub(crate) const HARBOUR: &str = "acme-harbour-app";
 /// Starts the workspaces, which install from this upstream.
 pub(crate) fn start_workspaces(upstream: &FakeUpstream) -> [FakeWorkspace; 3] {
     let workspace = |name: &str, grafana: &str| {
-        FakeGrafana::workspace(name, grafana, upstream.shared()).token(&format!("token-of-{name}"))
+        FakeGrafana::workspace(name, grafana, upstream.shared())
+            .token(&format!("token-of-{name}"))
+            .lists_organisations()
     };
     [
         workspace("canary", "12.1.0").start(),

@@ -27,6 +27,7 @@ pub struct FakePlugin {
     pub(super) grafana_dependency: String,
     pub(super) dependencies: Vec<(String, String)>,
     pub(super) platforms: Vec<String>,
+    built_for: Vec<&'static str>,
     pub(super) backend: Option<String>,
     pub(super) created_at: String,
     pub(super) status: String,
@@ -56,6 +57,7 @@ impl FakePlugin {
             grafana_dependency: ">=10.0.0".to_owned(),
             dependencies: Vec::new(),
             platforms: vec!["any".to_owned()],
+            built_for: BUILT_FOR.to_vec(),
             backend: None,
             created_at: "2025-01-01T00:00:00.000Z".to_owned(),
             status: "active".to_owned(),
@@ -103,6 +105,12 @@ impl FakePlugin {
     /// Adds a plugin it needs.
     pub fn depends_on(mut self, id: &str, range: &str) -> Self {
         self.dependencies.push((id.to_owned(), range.to_owned()));
+        self
+    }
+
+    /// Has executables for these platforms alone, whatever it is published for.
+    pub fn built_for<const N: usize>(mut self, platforms: [&'static str; N]) -> Self {
+        self.built_for = platforms.to_vec();
         self
     }
 
@@ -254,7 +262,7 @@ impl FakePlugin {
     /// Returns the executables for a platform, its own and those of what it ships.
     fn executables(&self, platform: &str) -> BTreeMap<String, Vec<u8>> {
         let mut files = BTreeMap::new();
-        for built_for in BUILT_FOR.iter().filter(|built_for| platform == "any" || platform == **built_for) {
+        for built_for in self.built_for.iter().filter(|built_for| platform == "any" || platform == **built_for) {
             let Some(stem) = &self.backend else { break };
             let suffix = if built_for.starts_with("windows") { ".exe" } else { "" };
             let name = format!("{stem}_{}{suffix}", built_for.replace('-', "_"));

@@ -63,6 +63,12 @@ impl WorkspaceSetup {
         self
     }
 
+    /// Lists its organisations for the caller, as for a server admin.
+    pub fn lists_organisations(mut self) -> Self {
+        self.state.lists_organisations = true;
+        self
+    }
+
     /// Sets the caller's role in the organisation; `Admin` by default.
     pub fn role(mut self, role: &str) -> Self {
         role.clone_into(&mut self.state.role);

@@ -68,7 +68,7 @@ pub(super) fn about(state: &State, asked: &State, request: &Request, parts: &[&s
         ["user", "orgs"] => Answer::json(200, &state.memberships()),
         ["org"] => Answer::json(200, &organisation),
         ["org", "users"] if state.role == "Admin" => Answer::json(200, &json!([member(state)])),
-        ["orgs"] if server_admin => Answer::json(200, &json!([organisation])),
+        ["orgs"] if server_admin || state.lists_organisations => Answer::json(200, &json!([organisation])),
         ["admin", "settings"] if server_admin => Answer::json(
             200,
             &json!({ "DEFAULT": { "app_mode": "production" }, "plugins": { "plugin_admin_enabled": "true" } }),
