@@ -175,7 +175,7 @@ pub mod exposed {
     pub mod rollout {
         pub use crate::rollout::{
             Base, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand, FailureBudget, Fault,
-            Gate, HealthCheck, JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId, PlanSummary,
+            Gate, HealthCheck, Hold, JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId, PlanSummary,
             PlannedChange, PlannedWorkspace, PluginSeen, PreviousState, Probe, Record, Rollback, Rollout, StepResult,
             Task, TaskResult, WavePlan,
         };

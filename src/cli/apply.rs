@@ -41,7 +41,17 @@ pub(super) struct ApplyArgs {
     #[arg(long)]
     no_way_back: bool,
     #[command(flatten)]
+    waiting: Waiting,
+    #[command(flatten)]
     pub(super) carrying: Carrying,
+}
+
+/// Whether a rollout that may not begin its next wave stays.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Waiting {
+    /// Stay until the next wave may begin, instead of ending with exit code 8: while it is to be approved
+    #[arg(long)]
+    pub(super) wait: bool,
 }
 
 /// How a rollout is carried out, for all commands that do.
@@ -74,7 +84,7 @@ impl ApplyArgs {
         let members = connect_members(session, &plan, &[]).await?;
         let lock = current_lock(&session.manifest_path)?;
         let (context, remarks) = session.with_fresh_keys().await?;
-        let options = self.carrying.options(session, self.no_way_back)?;
+        let options = RolloutOptions { wait: self.waiting.wait, ..self.carrying.options(session, self.no_way_back)? };
         let printer = RolloutPrinter::new(session.ui, &plan);
         let rollout_context = RolloutContext {
             context: &context,

@@ -158,13 +158,14 @@ fn remarks(plan: &Plan) -> String {
 
 fn waves(waves: &[WavePlan]) -> String {
     let mut text = String::new();
-    for (at, WavePlan { name, workspaces, .. }) in waves.iter().enumerate() {
+    for (at, WavePlan { name, workspaces, approve, .. }) in waves.iter().enumerate() {
         let named: Vec<_> = workspaces.iter().take(NAMED).map(WorkspaceName::as_str).collect();
         let more = match workspaces.len().saturating_sub(NAMED) {
             0 => String::new(),
             more => format!(" and {more} more"),
         };
-        let _ = writeln!(text, "wave {} ({}): {}{more}", at + 1, ui::clean(name), named.join(", "));
+        let approval = if *approve { ", once approved" } else { "" };
+        let _ = writeln!(text, "wave {} ({}{approval}): {}{more}", at + 1, ui::clean(name), named.join(", "));
     }
     text
 }

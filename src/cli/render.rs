@@ -23,7 +23,7 @@ use crate::{
         changes::OutcomeCounts,
         rollout::{Observer, RolloutOutcome, StopReason, clock_time},
     },
-    rollout::{Ending, JournalEntry, Plan, Record, Step, StepResult, Task, TaskResult, WavePlan},
+    rollout::{Ending, Hold, JournalEntry, Plan, Record, Step, StepResult, Task, TaskResult, WavePlan},
 };
 
 /// How many results are shown.
@@ -47,6 +47,14 @@ impl RolloutPrinter {
 }
 
 impl Observer for RolloutPrinter {
+    fn waiting(&self, rollout: &RolloutId, reason: &str) {
+        if self.ui.format == Format::Events {
+            Ui::line(&json!({ "rollout": rollout, "event": "waiting", "reason": reason }));
+        } else {
+            self.ui.progress(&format!("{reason}: `plugport rollout approve {rollout}` approves it"));
+        }
+    }
+
     fn written(&self, rollout: &RolloutId, entry: &JournalEntry) {
         if self.ui.format == Format::Events {
             let mut line = json!({ "rollout": rollout, "at": entry.at });
@@ -102,6 +110,7 @@ fn sentence(plan: &Plan, record: &Record) -> Option<String> {
             }
             None => format!("wave {}", wave + 1),
         },
+        Record::Approved { wave, by } => format!("wave {} is approved by {by}", wave + 1),
         Record::WaveDone { wave } => format!("wave {} is through", wave + 1),
         Record::Skipped { workspace, reason } => format!("skipped: {workspace}: {reason}"),
         Record::Unselected { workspaces } => {
@@ -202,6 +211,15 @@ pub(super) fn next_steps(id: &RolloutId) -> String {
     format!("`plugport rollout resume {id}` continues, `plugport rollout undo {id}` rolls everything back")
 }
 
+/// Returns how to go on with a rollout whose next wave does not begin.
+pub(super) fn way_on(id: &RolloutId, hold: &Hold) -> String {
+    match hold {
+        Hold::Approval { wave } => {
+            format!("`plugport rollout approve {id}` approves wave {}; then {}", wave + 1, next_steps(id))
+        }
+    }
+}
+
 /// Returns whether something may be left to take back.
 pub(super) fn can_be_undone(ending: Ending) -> bool {
     !matches!(ending, Ending::RolledBack | Ending::Undone)
@@ -232,9 +250,13 @@ pub(super) fn report(outcome: &RolloutOutcome, kind: Option<Kind>) -> Report {
     if outcome.stopped == StopReason::Finished(Ending::Unknown) {
         hints.insert(format!("once the workspaces respond, `plugport rollout resume {id}` reads what is not known"));
     }
-    if let StopReason::Paused(reason) = &outcome.stopped {
+    if let StopReason::Paused { reason, hold: None } = &outcome.stopped {
         problems.push(format!("failed: paused: {reason}"));
         hints.insert(format!("once that is set right, {}", next_steps(id)));
+    }
+    if let StopReason::Paused { reason, hold: Some(hold) } = &outcome.stopped {
+        problems.push(format!("paused: {reason}"));
+        hints.insert(way_on(id, hold));
     }
     problems.extend(hints.into_iter().map(|hint| format!("hint: {hint}")));
     Report { document: to_document(outcome), text: text(outcome), kind, problems, ..Report::default() }
@@ -260,7 +282,7 @@ fn text(outcome: &RolloutOutcome) -> Text {
     }
     let ending = match &outcome.stopped {
         StopReason::Finished(ending) => how(*ending).to_owned(),
-        StopReason::Paused(reason) => format!("paused: {reason}"),
+        StopReason::Paused { reason, .. } => format!("paused: {reason}"),
         StopReason::Interrupted => "interrupted".to_owned(),
     };
     let counts = counts(outcome.summary, outcome.planned);

@@ -7,11 +7,11 @@ use serde_json::json;
 
 use super::{
     Failure, Report, Session, Text,
-    apply::{Carrying, connect_members},
+    apply::{Carrying, Waiting, connect_members},
     confirm,
     render::{self, RolloutPrinter},
     selection::select,
-    setup::to_document,
+    setup::{now, operator, to_document},
     ui,
 };
 use crate::{
@@ -21,9 +21,11 @@ use crate::{
     model::{Selector, WorkspaceName},
     ops::{
         changes::OutcomeCounts,
-        rollout::{self, RolloutContext, RolloutError, RolloutHistory, RolloutRequest, SelectedMembers},
+        rollout::{
+            self, RolloutContext, RolloutError, RolloutHistory, RolloutOptions, RolloutRequest, SelectedMembers,
+        },
     },
-    rollout::{Ending, WaveState, WaveStatus},
+    rollout::{Ending, Engine, Hold, WaveState, WaveStatus},
 };
 
 /// How many workspaces a hint names.
@@ -52,7 +54,17 @@ enum RolloutCommand {
         #[command(flatten)]
         on: Only,
         #[command(flatten)]
+        waiting: Waiting,
+        #[command(flatten)]
         carrying: Carrying,
+    },
+    /// Approve the wave that a rollout waits with
+    ///
+    /// Writes who approved it, and when, to the journal. `plugport rollout resume` then begins the wave; a process that was
+    /// started with `--wait` begins it by itself.
+    Approve {
+        #[command(flatten)]
+        which: Which,
     },
     /// End an unfinished rollout and leave everything as it is
     Abort {
@@ -123,7 +135,7 @@ impl RolloutArgs {
     /// Returns whether it was asked for one JSON object a line.
     pub(super) fn wants_events(&self) -> bool {
         match &self.command {
-            RolloutCommand::List | RolloutCommand::Show { .. } => false,
+            RolloutCommand::List | RolloutCommand::Show { .. } | RolloutCommand::Approve { .. } => false,
             RolloutCommand::Resume { carrying, .. }
             | RolloutCommand::Abort { carrying, .. }
             | RolloutCommand::Undo { carrying, .. } => carrying.json_events,
@@ -134,14 +146,17 @@ impl RolloutArgs {
         match &self.command {
             RolloutCommand::List => list(session).await,
             RolloutCommand::Show { which } => show(session, which).await,
-            RolloutCommand::Resume { which, on, carrying } => {
+            RolloutCommand::Resume { which, on, waiting, carrying } => {
                 let history = history(session, which).await?;
                 let unselected = on.unselected(session, &history)?;
-                go_on(session, (&history, unselected), carrying, RolloutRequest::Resume).await
+                let options = RolloutOptions { wait: waiting.wait, ..carrying.options(session, true)? };
+                go_on(session, (&history, unselected), options, RolloutRequest::Resume).await
             }
+            RolloutCommand::Approve { which } => approve(session, which).await,
             RolloutCommand::Abort { which, carrying } => {
                 let history = history(session, which).await?;
-                go_on(session, (&history, Vec::new()), carrying, RolloutRequest::Abort).await
+                let options = carrying.options(session, true)?;
+                go_on(session, (&history, Vec::new()), options, RolloutRequest::Abort).await
             }
             RolloutCommand::Undo { which, on, yes, dry_run, carrying } => {
                 let history = history(session, which).await?;
@@ -155,7 +170,8 @@ impl RolloutArgs {
                 if !*yes {
                     confirm_undo(session, &history, &unselected).await?;
                 }
-                go_on(session, (&history, unselected), carrying, RolloutRequest::Undo).await
+                let options = carrying.options(session, true)?;
+                go_on(session, (&history, unselected), options, RolloutRequest::Undo).await
             }
         }
     }
@@ -197,7 +213,7 @@ fn undo_preview(history: &RolloutHistory, unselected: &[WorkspaceName]) -> Repor
 async fn go_on(
     session: &Session,
     (history, unselected): (&RolloutHistory, Vec<WorkspaceName>),
-    carrying: &Carrying,
+    options: RolloutOptions,
     request: RolloutRequest,
 ) -> Result<Report, Failure> {
     let selected = match request {
@@ -205,7 +221,6 @@ async fn go_on(
         _ => SelectedMembers { members: connect_members(session, &history.plan, &unselected).await?, unselected },
     };
     let (context, remarks) = session.with_fresh_keys().await?;
-    let options = carrying.options(session, true)?;
     let printer = RolloutPrinter::new(session.ui, &history.plan);
     let rollout_context = RolloutContext {
         context: &context,
@@ -219,6 +234,21 @@ async fn go_on(
     let mut report = render::report(&outcome, kind);
     report.problems.splice(..0, remarks);
     Ok(report)
+}
+
+/// Approves the wave that a rollout waits with.
+async fn approve(session: &Session, which: &Which) -> Result<Report, Failure> {
+    let (home, id) = (session.home()?.clone(), which.id.clone());
+    let approval = run_blocking(move || rollout::approve(&home, id.as_deref(), &operator(), now())).await?;
+    let id = &approval.rollout;
+    let next = match &approval.holder {
+        Some(holder) => format!("{holder}: it goes on by itself"),
+        None => render::next_steps(id),
+    };
+    let text = format!("wave {} ({}) of rollout {id} is approved\n", approval.wave, ui::clean(&approval.name));
+    let mut document = to_document(&approval);
+    document["next"] = json!(next);
+    Ok(Report { document, text: text.into(), notes: vec![next], ..Report::default() })
 }
 
 /// Reads the rollout that was named, which needs only the cache.
@@ -277,7 +307,7 @@ fn text(history: &RolloutHistory, saved: usize) -> Text {
     let _ = writeln!(text, "plan {}, begun {begun} by {}\n", plan.plan_id, ui::clean(&listed.begun_by));
     text.push(ui::table(
         &["wave", "of", "state", "workspaces", "passed", "failed"],
-        engine.waves().iter().enumerate().map(|(index, wave)| wave_row(index, wave)),
+        engine.waves().iter().enumerate().map(|(index, wave)| wave_row(engine, index, wave)),
     ));
     text.push("\n");
     let (mut day, mut narration) = (String::new(), render::Narration::default());
@@ -306,8 +336,9 @@ fn text(history: &RolloutHistory, saved: usize) -> Text {
     text
 }
 
-fn wave_row(index: usize, wave: &WaveState) -> Vec<String> {
+fn wave_row(engine: &Engine, index: usize, wave: &WaveState) -> Vec<String> {
     let state = match wave.status {
+        WaveStatus::Waiting if engine.wave_to_approve() == Some(index) => "to be approved".to_owned(),
         WaveStatus::Waiting => "waiting".to_owned(),
         WaveStatus::Open => "open".to_owned(),
         WaveStatus::Soaking { until } => format!("soaking until {}", rollout::clock_time(until)),
@@ -330,11 +361,12 @@ fn next(history: &RolloutHistory) -> Vec<String> {
         (Some(holder), None) => vec![holder.to_string()],
         (_, None) => {
             let paused = history.engine.paused().map(|reason| format!("it is paused: {reason}"));
+            let approval = history.engine.wave_to_approve().map(|wave| render::way_on(id, &Hold::Approval { wave }));
             let ways = format!(
                 "`plugport rollout resume {id}` continues, `plugport rollout undo {id}` rolls everything back, \
                  `plugport rollout abort {id}` leaves everything as it is"
             );
-            paused.into_iter().chain([ways]).collect()
+            paused.into_iter().chain(approval).chain([ways]).collect()
         }
         (_, Some(Ending::Unknown)) => vec![format!(
             "`plugport rollout resume {id}` reads what is not known and changes nothing, `plugport rollout undo {id}` rolls \

@@ -298,14 +298,12 @@ impl Session {
         take_lock: Option<String>,
         no_way_back: bool,
     ) -> Result<RolloutOptions, Failure> {
-        let user = environment("USER").or_else(|| environment("LOGNAME")).filter(|user| !user.is_empty());
-        let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
-        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         Ok(RolloutOptions {
-            operator: Operator { user, host, pid: std::process::id() },
+            operator: operator(),
             take_lock,
             no_way_back,
             manifest: Arc::new(self.manifest()?.clone()),
+            wait: false,
             grace: ROLLOUT_GRACE,
             environment,
             secrets: Arc::clone(&self.services()?.tokens),
@@ -373,7 +371,16 @@ pub(super) fn environment(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn now() -> Timestamp {
+/// Returns who runs the program.
+pub(super) fn operator() -> Operator {
+    let user = environment("USER").or_else(|| environment("LOGNAME")).filter(|user| !user.is_empty());
+    let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Operator { user, host, pid: std::process::id() }
+}
+
+/// Returns the time of the machine.
+pub(super) fn now() -> Timestamp {
     Timestamp::from_milliseconds(jiff::Timestamp::now().as_millisecond())
 }
 

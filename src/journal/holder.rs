@@ -16,9 +16,16 @@ pub(crate) struct Operator {
     pub pid: u32,
 }
 
+impl Operator {
+    /// Returns the login name and the machine, like `user@host`.
+    pub(crate) fn address(&self) -> String {
+        format!("{}@{}", self.user.escape_debug(), self.host.escape_debug())
+    }
+}
+
 impl fmt::Display for Operator {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}@{}, process {}", self.user.escape_debug(), self.host.escape_debug(), self.pid)
+        write!(formatter, "{}, process {}", self.address(), self.pid)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* what was appended is on the disk before the call returns, and stays as it was written: each entry carries
 //! the digest of all before it, and whatever does not fit is an error, never a panic and never trusted. Only the holder of
-//! the lock writes.
+//! the lock writes, but for approvals, which change nothing of what the holder does before it reads them.
 //! *Not for:* deciding what is written, or secrets: entries have none. All calls block.
 
 mod error;
@@ -173,13 +173,13 @@ impl Journal {
         Ok(())
     }
 
-    /// Writes entries down, all or none; they are on the disk when this returns.
+    /// Writes entries down, all or none; they are on the disk when this returns. Returns how many entries there are now.
     pub(crate) fn append(
         &mut self,
         id: &RolloutId,
         fence: &Fence,
         entries: &[JournalEntry],
-    ) -> Result<(), JournalError> {
+    ) -> Result<u32, JournalError> {
         let path = self.path.clone();
         let entries = self.stop.as_ref().map_or(entries, |stop| stop.up_to(entries));
         let fault = |source| JournalError::from_sqlite(&path, "writing to the journal", source);
@@ -187,19 +187,59 @@ impl Journal {
         if !fence.is_held(&transaction).map_err(fault)? {
             return Err(fence.taken());
         }
-        let tail = transaction
-            .prepare_cached("SELECT number, entries, head FROM rollout WHERE id = ?1")
-            .and_then(|mut statement| {
-                let read =
-                    |row: &rusqlite::Row<'_>| Ok(Tail { number: row.get(0)?, entries: row.get(1)?, head: row.get(2)? });
-                statement.query_row([id.as_str()], read).optional()
-            })
-            .map_err(fault)?;
+        let tail = tail(&transaction, id).map_err(fault)?;
         let tail = tail.ok_or_else(|| JournalError::NoSuchRollout(id.to_string()))?;
-        add(&transaction, &path, tail, entries)?;
+        let count = add(&transaction, &path, tail, entries)?;
         transaction.commit().map_err(fault)?;
         self.count(entries.len());
-        Ok(())
+        Ok(count)
+    }
+
+    /// Writes an approval down, without the lock: whoever holds it reads the approval. Returns whether the rollout still had
+    /// `count` entries and no end; otherwise nothing is written.
+    pub(crate) fn approve(
+        &mut self,
+        id: &RolloutId,
+        count: u32,
+        approval: &JournalEntry,
+    ) -> Result<bool, JournalError> {
+        let path = self.path.clone();
+        let fault = |source| JournalError::from_sqlite(&path, "writing to the journal", source);
+        let transaction = self.connection.transaction().map_err(fault)?;
+        let is_open = "SELECT count(*) FROM rollout WHERE id = ?1 AND entries = ?2 AND ending IS NULL";
+        let found: u32 =
+            transaction.query_row(is_open, params![id.as_str(), count], |row| row.get(0)).map_err(fault)?;
+        let Some(tail) = tail(&transaction, id).map_err(fault)?.filter(|_| found == 1) else { return Ok(false) };
+        add(&transaction, &path, tail, std::slice::from_ref(approval))?;
+        transaction.commit().map_err(fault)?;
+        Ok(true)
+    }
+
+    /// Returns the entries of a rollout from this place on, counted from 0.
+    pub(crate) fn entries_from(&self, id: &RolloutId, first: u32) -> Result<Vec<JournalEntry>, JournalError> {
+        let fault = |source| JournalError::from_sqlite(&self.path, "reading the journal", source);
+        let sql = "SELECT entry.number, text, digest FROM entry JOIN rollout ON entry.rollout = rollout.number
+                   WHERE id = ?1 AND entry.number >= ?2 ORDER BY entry.number";
+        let mut statement = self.connection.prepare_cached(sql).map_err(fault)?;
+        // The one before shows that the others follow it.
+        let mut rows = statement.query(params![id.as_str(), first.saturating_sub(1)]).map_err(fault)?;
+        let (mut entries, mut last) = (Vec::new(), None::<[u8; 32]>);
+        while let Some(row) = rows.next().map_err(fault)? {
+            let values = || Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+            let (number, text, digest): (u32, String, [u8; 32]) = values().map_err(fault)?;
+            if last.replace(digest).is_some_and(|last| chained(&last, &text) != digest) {
+                return Err(damaged(&self.path, JournalDamage::Entries(id.clone())));
+            }
+            if number >= first {
+                entries.push(self.parse_entry(id, number, &text)?);
+            }
+        }
+        Ok(entries)
+    }
+
+    fn parse_entry(&self, id: &RolloutId, number: u32, text: &str) -> Result<JournalEntry, JournalError> {
+        serde_json::from_str(text)
+            .map_err(|source| damaged(&self.path, JournalDamage::Entry { rollout: id.clone(), number, source }))
     }
 
     fn count(&mut self, entries: usize) {
@@ -232,10 +272,7 @@ impl Journal {
             if position != read || digest != last {
                 return Err(damaged(&self.path, JournalDamage::Entries(id.clone())));
             }
-            entries.push(serde_json::from_str(&text).map_err(|source| {
-                let (rollout, number) = (id.clone(), position);
-                damaged(&self.path, JournalDamage::Entry { rollout, number, source })
-            })?);
+            entries.push(self.parse_entry(id, position, &text)?);
             read += 1;
         }
         if read != count || head != last {
@@ -301,12 +338,19 @@ fn unfinished(transaction: &Transaction<'_>, path: &Path) -> Result<Option<Rollo
     found.map(|id| id.parse().map_err(|_| damaged(path, JournalDamage::Row(id)))).transpose()
 }
 
+fn tail(transaction: &Transaction<'_>, id: &RolloutId) -> rusqlite::Result<Option<Tail>> {
+    let mut statement = transaction.prepare_cached("SELECT number, entries, head FROM rollout WHERE id = ?1")?;
+    let read = |row: &rusqlite::Row<'_>| Ok(Tail { number: row.get(0)?, entries: row.get(1)?, head: row.get(2)? });
+    statement.query_row([id.as_str()], read).optional()
+}
+
 /// Returns the digest of an entry: of the one before it and its own text.
 fn chained(last: &[u8; 32], text: &str) -> [u8; 32] {
     Sha256::new().chain_update(last).chain_update(text).finalize().into()
 }
 
-fn add(transaction: &Transaction<'_>, path: &Path, tail: Tail, entries: &[JournalEntry]) -> Result<(), JournalError> {
+/// Adds entries; returns how many there are then.
+fn add(transaction: &Transaction<'_>, path: &Path, tail: Tail, entries: &[JournalEntry]) -> Result<u32, JournalError> {
     let fault = |source| JournalError::from_sqlite(path, "writing to the journal", source);
     let Tail { number, entries: mut count, mut head } = tail;
     let mut insert = transaction
@@ -328,7 +372,7 @@ fn add(transaction: &Transaction<'_>, path: &Path, tail: Tail, entries: &[Journa
         .prepare_cached("UPDATE rollout SET entries = ?2, head = ?3, ending = ?4 WHERE number = ?1")
         .and_then(|mut statement| statement.execute(params![number, count, head, ending]))
         .map_err(fault)?;
-    Ok(())
+    Ok(count)
 }
 
 #[cfg(test)]

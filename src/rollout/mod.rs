@@ -15,7 +15,7 @@ pub(crate) mod record;
 pub(crate) mod waves;
 
 pub use budget::FailureBudget;
-pub use engine::{Engine, EngineCommand, Rollback, StepResult};
+pub use engine::{Engine, EngineCommand, Hold, Rollback, StepResult};
 pub(crate) use engine::{EngineError, WaveState, WaveStatus};
 pub use gate::{DataSourceSeen, Gate, Observation, PluginSeen, Probe};
 pub use plan::{

@@ -207,6 +207,9 @@ pub struct WavePlan {
     /// How many of them may fail; `None` if the budget of the rollout counts them.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub max_failures: Option<FailureBudget>,
+    /// Whether it begins only once it is approved.
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
+    pub approve: bool,
     /// The workspaces in the order in which they are started.
     pub workspaces: Vec<WorkspaceName>,
 }
@@ -418,7 +421,12 @@ mod tests {
             unmanaged: Vec::new(),
             warnings: Vec::new(),
             workspaces: BTreeMap::from([(name.clone(), ground)]),
-            waves: vec![WavePlan { name: "100%".to_owned(), max_failures: None, workspaces: vec![name] }],
+            waves: vec![WavePlan {
+                name: "100%".to_owned(),
+                max_failures: None,
+                approve: false,
+                workspaces: vec![name],
+            }],
             policy: Rollout::default(),
         }
         .sealed()

@@ -79,6 +79,8 @@ pub struct Wave {
     pub on: WaveMembers,
     /// How many of them may fail; `None` if [`Rollout::max_failures`] counts them.
     pub max_failures: Option<FailureBudget>,
+    /// Whether it begins only once it is approved.
+    pub approve: bool,
 }
 
 /// A wave that is written as a table.
@@ -88,11 +90,13 @@ struct WaveTable {
     on: WaveMembers,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_failures: Option<FailureBudget>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    approve: bool,
 }
 
 impl From<WaveMembers> for Wave {
     fn from(on: WaveMembers) -> Self {
-        Self { on, max_failures: None }
+        Self { on, max_failures: None, approve: false }
     }
 }
 
@@ -112,9 +116,10 @@ impl fmt::Display for Wave {
 
 impl Serialize for Wave {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.max_failures {
-            None => self.on.serialize(serializer),
-            max_failures => WaveTable { on: self.on.clone(), max_failures }.serialize(serializer),
+        let Self { on, max_failures, approve } = self;
+        match (max_failures, approve) {
+            (None, false) => on.serialize(serializer),
+            _ => WaveTable { on: on.clone(), max_failures: *max_failures, approve: *approve }.serialize(serializer),
         }
     }
 }
@@ -144,8 +149,9 @@ impl<'de> de::Visitor<'de> for WaveVisitor {
     }
 
     fn visit_map<A: de::MapAccess<'de>>(self, table: A) -> Result<Wave, A::Error> {
-        let WaveTable { on, max_failures } = WaveTable::deserialize(de::value::MapAccessDeserializer::new(table))?;
-        Ok(Wave { on, max_failures })
+        let WaveTable { on, max_failures, approve } =
+            WaveTable::deserialize(de::value::MapAccessDeserializer::new(table))?;
+        Ok(Wave { on, max_failures, approve })
     }
 }
 

@@ -61,6 +61,13 @@ pub enum Record {
         /// Its place, from 0.
         wave: usize,
     },
+    /// An operator approved a wave that begins only then. Written by any process, whoever carries the rollout out.
+    Approved {
+        /// Its place, from 0.
+        wave: usize,
+        /// Who: `user@host`.
+        by: String,
+    },
     /// A workspace is left alone until the rollout is taken up again: it cannot be reached, or the manifest does not have
     /// it. It does not count as failed, and the others go on.
     Skipped {

@@ -5,8 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{FailureBudget, Wave, WaveMembers, WavePlan};
-use crate::model::WorkspaceName;
+use super::{Wave, WaveMembers, WavePlan};
+use crate::model::{Selector, WorkspaceName};
 
 /// The name of the last wave: the workspaces that no wave of the policy contains.
 pub(crate) const REST: &str = "the rest";
@@ -18,9 +18,13 @@ pub(crate) const REST: &str = "the rest";
 pub(crate) fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], policy: &[Wave]) -> Vec<WavePlan> {
     let mut left = members.to_vec();
     let mut planned = Vec::new();
-    for wave in policy {
+    // What is to be approved is what comes after, so that the approval of a wave of nobody is one of the next wave.
+    let mut approve = false;
+    let rest = Wave::from(WaveMembers::Selector(Selector::all()));
+    for wave in policy.iter().map(Some).chain([None]) {
         let taken = members.len() - left.len();
-        let (now, later) = match &wave.on {
+        let Wave { on, max_failures, approve: is_asked } = wave.unwrap_or(&rest);
+        let (now, later) = match on {
             WaveMembers::Selector(selector) => {
                 left.into_iter().partition(|(name, labels)| selector.selects(name, labels))
             }
@@ -29,16 +33,18 @@ pub(crate) fn waves(members: &[(&WorkspaceName, &BTreeMap<String, String>)], pol
             }
             WaveMembers::Count(count) => split(left, count.get().saturating_sub(taken)),
         };
-        planned.push((wave.to_string(), wave.max_failures, now));
         left = later;
+        approve |= *is_asked;
+        if !now.is_empty() {
+            planned.push(WavePlan {
+                name: wave.map_or_else(|| REST.to_owned(), ToString::to_string),
+                max_failures: *max_failures,
+                approve: std::mem::take(&mut approve),
+                workspaces: now.into_iter().map(|(name, _)| name.clone()).collect(),
+            });
+        }
     }
-    planned.push((REST.to_owned(), None, left));
-    let wave = |(name, max_failures, members): (String, Option<FailureBudget>, Vec<(&WorkspaceName, _)>)| WavePlan {
-        name,
-        max_failures,
-        workspaces: members.into_iter().map(|(name, _)| name.clone()).collect(),
-    };
-    planned.into_iter().filter(|(.., members)| !members.is_empty()).map(wave).collect()
+    planned
 }
 
 /// Returns the first `count` workspaces, and the others.
@@ -94,6 +100,26 @@ mod tests {
         assert_eq!(spread(2, &[], &[]), ["the rest: w0 w1"]);
         assert_eq!(spread(0, &[], &["100%"]), Vec::<String>::new());
         assert_eq!(spread(3, &["a", "b", "a"], &["all", "tier=a"]), ["all: w0 w1 w2"]);
+    }
+
+    #[test]
+    fn the_approval_of_a_wave_of_nobody_is_one_of_the_next_wave() {
+        let names: Vec<WorkspaceName> = (0..3).map(|at| format!("w{at}").parse().expect("a name")).collect();
+        let labels = BTreeMap::new();
+        let members: Vec<_> = names.iter().map(|name| (name, &labels)).collect();
+        let approved = |policy: &[(&str, bool)]| {
+            let wave = |(text, approve): &(&str, bool)| Wave { approve: *approve, ..text.parse().expect("a wave") };
+            let policy: Vec<_> = policy.iter().map(wave).collect();
+            waves(&members, &policy).into_iter().map(|wave| (wave.name, wave.approve)).collect::<Vec<_>>()
+        };
+        let named =
+            |waves: &[(&str, bool)]| waves.iter().map(|(name, is)| ((*name).to_owned(), *is)).collect::<Vec<_>>();
+        assert_eq!(
+            approved(&[("1", false), ("1", true), ("2", false)]),
+            named(&[("1", false), ("2", true), (REST, false)])
+        );
+        assert_eq!(approved(&[("2", true), ("1", true)]), named(&[("2", true), (REST, true)]));
+        assert_eq!(approved(&[("3", false), ("3", true)]), named(&[("3", false)]));
     }
 
     #[test]

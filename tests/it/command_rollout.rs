@@ -354,3 +354,69 @@ fn a_selector_of_no_workspace_of_the_rollout_is_an_error() {
     let output = fleet.world.run(&["rollout", "undo", "--on", "east", "--yes"]).expect_code(2);
     output.expect_stderr("changes none of the selected workspaces").expect_stderr("hint: it changes canary");
 }
+
+/// The canary, and then the others once somebody approved them.
+fn approved_fleet() -> Fleet {
+    Fleet::with_waves("waves = [\"canary\", { on = \"100%\", approve = true }]\n", "")
+}
+
+#[test]
+fn a_wave_waits_for_an_approval_which_the_journal_keeps() {
+    let fleet = approved_fleet();
+    fleet.world.run(&["plan", "--out", "plan.json"]).expect_code(0).expect_stdout("wave 2 (100%, once approved): ");
+    let document = fleet.world.json(8, &["apply", "plan.json"]);
+    assert_eq!(document["waiting_for"], json!({ "kind": "approval", "wave": 2 }), "{document:#}");
+    assert_eq!(document["paused"], "wave 2 (100%) waits for an approval");
+    assert_eq!(fleet.versions(CLOCK), ["2.0.0", FORMER[1], FORMER[2], FORMER[3]]);
+    let output = fleet.world.run(&["rollout", "resume"]).expect_code(8);
+    output.expect_stderr("paused: wave 2 (100%) waits for an approval").expect_stderr("`plugport rollout approve ");
+    fleet.world.run(&["rollout", "show"]).expect_code(0).expect_stdout("to be approved");
+    let approval = fleet.world.json(0, &["rollout", "approve"]);
+    assert_eq!((&approval["wave"], &approval["name"]), (&json!(2), &json!("100%")), "{approval}");
+    fleet.world.run(&["rollout", "approve"]).expect_code(2).expect_stderr("does not wait for an approval");
+    let entries = fleet.story()["entries"].as_array().cloned().unwrap_or_default();
+    let entry = entries.last().cloned().unwrap_or_default();
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    assert_eq!((&entry["event"], &entry["wave"]), (&json!("approved"), &json!(1)), "{entry}");
+    assert!(entry["by"].as_str().is_some_and(|by| by.ends_with(&format!("@{host}"))), "{entry}");
+    fleet.world.run(&["rollout", "resume"]).expect_code(0);
+    fleet.expect_new();
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
+    fleet.expect_former();
+}
+
+#[test]
+fn a_rollout_that_stays_goes_on_as_soon_as_another_process_approves() {
+    let fleet = approved_fleet();
+    let child = spawn(&fleet.world, &["apply", "--yes", "--wait"]);
+    let waits = || {
+        let output = fleet.world.run(&["rollout", "show"]);
+        output.code == 0 && output.stdout.contains("to be approved")
+    };
+    wait_until("it waits", waits);
+    assert_eq!([1, 2].map(|server| fleet.changes(server)), [0, 0]);
+    let approval = fleet.world.json(0, &["rollout", "approve"]);
+    assert!(approval["next"].as_str().is_some_and(|next| next.contains("goes on by itself")), "{approval}");
+    let (code, stdout, stderr) = finish(child);
+    assert_eq!(code, 0, "{stdout}\n{stderr}");
+    assert!(stderr.contains("waits for an approval: `plugport rollout approve "), "{stderr}");
+    assert!(stderr.contains("wave 2 is approved by "), "{stderr}");
+    fleet.expect_new();
+    assert_eq!(fleet.story()["ending"], "done");
+}
+
+#[test]
+fn a_rollout_that_waits_for_an_approval_can_be_interrupted() {
+    let fleet = approved_fleet();
+    let child = spawn(&fleet.world, &["apply", "--yes", "--wait"]);
+    wait_until("the canary is through", || {
+        fleet.world.run(&["rollout", "list"]).code == 0
+            && fleet.changes(0) == 2
+            && fleet.events().contains(&"wave-done".to_owned())
+    });
+    signal(&child, "INT");
+    assert_eq!(finish(child).0, 130);
+    fleet.world.run(&["rollout", "approve"]).expect_code(0);
+    fleet.world.run(&["rollout", "resume"]).expect_code(0);
+    fleet.expect_new();
+}

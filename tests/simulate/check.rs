@@ -97,6 +97,7 @@ impl Check {
                 Ok(())
             }
             Record::Skipped { .. }
+            | Record::Approved { .. }
             | Record::Unselected { .. }
             | Record::Started { .. }
             | Record::Throttled { .. }

@@ -33,6 +33,8 @@ const FIRST_WITH_OLD_SERVERS: u64 = 6_000;
 /// From this seed on there are data sources, effects that come later than any reading, files that differ from what a server
 /// shows, baselines that are lost, and clocks that jump; but seeds that failed once stay as they were.
 const FIRST_WITH_EXTRAS: u64 = 2_000;
+/// From this seed on waves may have to be approved, and a rollout may be resumed on some workspaces only.
+const FIRST_WITH_CHOICES: u64 = 8_000;
 /// The same release as the first version, told in another way.
 const SAME_AS_FIRST: u8 = 5;
 
@@ -116,6 +118,11 @@ pub(crate) fn has_extras(seed: u64) -> bool {
     seed >= FIRST_WITH_EXTRAS && !crate::REGRESSIONS.iter().any(|(known, _)| *known == seed)
 }
 
+/// Returns whether an operator approves waves and selects workspaces.
+pub(crate) fn has_choices(seed: u64) -> bool {
+    seed >= FIRST_WITH_CHOICES
+}
+
 impl StepScene {
     /// Returns whether it changes a data source, and no plugin.
     pub(crate) fn is_content(&self) -> bool {
@@ -133,7 +140,11 @@ impl Scene {
         for site in sites.iter_mut().filter(|_| has_extras(seed)) {
             site.draw_extras(&mut extras);
         }
-        let waves = draw_waves(rng, &mut sites);
+        let mut waves = draw_waves(rng, &mut sites);
+        let mut choices = Rng::with_seed(seed ^ 0xa99e);
+        for wave in waves.iter_mut().filter(|_| has_choices(seed)) {
+            wave.approve = choices.u8(..3) == 0;
+        }
         let mut plan = Plan {
             plan_id: PlanId::default(),
             made_at: Timestamp::from_milliseconds(0),
@@ -284,7 +295,7 @@ fn follow(rng: &mut Rng, start: &mut [Truth; PLACES], steps: &mut Vec<StepScene>
 fn draw_waves(rng: &mut Rng, sites: &mut [SiteScene]) -> Vec<WavePlan> {
     let count = rng.usize(1..=4);
     let mut waves: Vec<WavePlan> = (0..count)
-        .map(|wave| WavePlan { name: format!("{wave}"), max_failures: None, workspaces: Vec::new() })
+        .map(|wave| WavePlan { name: format!("{wave}"), max_failures: None, approve: false, workspaces: Vec::new() })
         .collect();
     for (place, site) in sites.iter_mut().enumerate() {
         site.wave = rng.usize(..count);

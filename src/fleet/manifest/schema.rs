@@ -53,7 +53,9 @@ impl JsonSchema for Wave {
                             share like `10%`, or a number like `5`. A share is a share of the workspaces that the plan changes, rounded up. \
                             Shares and numbers are cumulative: workspaces of earlier waves count. As a table, `{ on = \
                             \"10%\", max-failures = 1 }`, a wave has a budget of its own, a number or a share of its \
-                            workspaces: what fails in it is not counted by the `max-failures` of the rollout.",
+                            workspaces: what fails in it is not counted by the `max-failures` of the rollout. With \
+                            `approve = true` it begins only once `plugport rollout approve` approved it; if nothing \
+                            changes in it, the next wave does.",
             "anyOf": [
                 { "type": "string", "minLength": 1 },
                 { "type": "array", "items": { "type": "string", "minLength": 1 }, "minItems": 1 },
@@ -61,7 +63,8 @@ impl JsonSchema for Wave {
                     "type": "object",
                     "properties": {
                         "on": generator.subschema_for::<Selector>(),
-                        "max-failures": generator.subschema_for::<FailureBudget>()
+                        "max-failures": generator.subschema_for::<FailureBudget>(),
+                        "approve": { "type": "boolean", "default": false }
                     },
                     "required": ["on"],
                     "additionalProperties": false

@@ -26,8 +26,11 @@ use super::{
 use crate::{
     fleet::settle::OpenCall,
     model::{Timestamp, WorkspaceName},
-    rollout::{Engine, EngineCommand, JournalEntry, Record, Task, TaskResult},
+    rollout::{Engine, EngineCommand, Hold, JournalEntry, Record, Task, TaskResult},
 };
+
+/// The pause between two looks for an approval.
+const APPROVAL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A task that has ended.
 type EndedTask = (WorkspaceName, Task, TaskResult);
@@ -46,6 +49,10 @@ pub(super) struct Driver<'a> {
     throttled: UnboundedReceiver<(String, Duration)>,
     /// The time of the last entry that the journal has already.
     last: Timestamp,
+    /// How many entries of the journal are applied.
+    applied: u32,
+    /// Why the next wave does not begin now.
+    hold: Option<Hold>,
     /// Running since the first decision of this run.
     clock: OnceLock<RunClock>,
 }
@@ -55,6 +62,7 @@ pub(super) struct Driver<'a> {
 struct Turn {
     begin: Vec<(WorkspaceName, Task, TaskInput)>,
     until: Option<Timestamp>,
+    hold: Option<Hold>,
     end: Option<StopReason>,
 }
 
@@ -91,6 +99,8 @@ impl<'a> Driver<'a> {
             running: JoinSet::new(),
             throttled,
             last: Timestamp::from_milliseconds(0),
+            applied: 0,
+            hold: None,
             clock: OnceLock::new(),
         }
     }
@@ -99,6 +109,7 @@ impl<'a> Driver<'a> {
     pub(super) fn replay(&mut self, entries: &[JournalEntry]) -> Result<(), RolloutError> {
         for entry in entries {
             self.take_in(entry)?;
+            self.applied += 1;
         }
         Ok(())
     }
@@ -140,7 +151,12 @@ impl<'a> Driver<'a> {
             if let Some(left) = turn.end {
                 return Ok(left);
             }
+            self.announce(turn.hold.as_ref());
             self.wait(turn.until).await?;
+            if turn.hold.is_some() {
+                let approvals = self.lock.entries_from(self.applied).await?;
+                self.take_in_approvals(&approvals)?;
+            }
         }
     }
 
@@ -149,7 +165,7 @@ impl<'a> Driver<'a> {
         loop {
             let now = self.now();
             let mut again = false;
-            turn.until = None;
+            (turn.until, turn.hold) = (None, None);
             for command in self.engine.next(now) {
                 match command {
                     EngineCommand::Write(record) => {
@@ -162,7 +178,18 @@ impl<'a> Driver<'a> {
                         turn.begin.push((workspace, task, input));
                     }
                     EngineCommand::Wait { until } => turn.until = Some(until),
-                    EngineCommand::Leave { reason } => turn.end = Some(StopReason::Paused(reason)),
+                    EngineCommand::Hold(hold) if self.setting.options.wait => {
+                        turn.until = Some(now.saturating_add(APPROVAL_PAUSE));
+                        turn.hold = Some(hold);
+                    }
+                    EngineCommand::Hold(hold) => {
+                        self.note(Record::Paused { reason: hold.describe(self.engine.plan()) })?;
+                        self.hold = Some(hold);
+                        again = true;
+                    }
+                    EngineCommand::Leave { reason } => {
+                        turn.end = Some(StopReason::Paused { reason, hold: self.hold.clone() });
+                    }
                     EngineCommand::Finish(ending) => turn.end = Some(StopReason::Finished(ending)),
                 }
             }
@@ -283,11 +310,41 @@ impl<'a> Driver<'a> {
 
     async fn write(&mut self) -> Result<(), RolloutError> {
         let entries = std::mem::take(&mut self.pending);
-        self.lock.write(entries.clone()).await?;
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let count = self.lock.write(entries.clone()).await?;
+        let others =
+            count.saturating_sub(self.applied).saturating_sub(u32::try_from(entries.len()).unwrap_or(u32::MAX));
+        if others > 0 {
+            let since = self.lock.entries_from(self.applied).await?;
+            self.take_in_approvals(since.get(..others as usize).unwrap_or(&since))?;
+        }
+        self.applied = count;
         for entry in &entries {
             self.setting.observer.written(self.lock.id(), entry);
         }
         Ok(())
+    }
+
+    /// Applies what other processes wrote.
+    fn take_in_approvals(&mut self, approvals: &[JournalEntry]) -> Result<(), RolloutError> {
+        for entry in approvals {
+            self.take_in(entry)?;
+            self.applied += 1;
+            self.setting.observer.written(self.lock.id(), entry);
+        }
+        Ok(())
+    }
+
+    /// Reports why the next wave does not begin, once.
+    fn announce(&mut self, hold: Option<&Hold>) {
+        if self.hold.as_ref() != hold {
+            self.hold = hold.cloned();
+            if let Some(hold) = hold {
+                self.setting.observer.waiting(self.lock.id(), &hold.describe(self.engine.plan()));
+            }
+        }
     }
 
     /// Returns the time of this run, which is monotonic and does not follow the clock of the machine.

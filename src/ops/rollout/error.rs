@@ -63,6 +63,9 @@ pub(crate) enum RolloutError {
     /// It was rolled back already.
     #[error("rollout {0} was rolled back already")]
     Undone(crate::journal::RolloutId),
+    /// It waits for no approval.
+    #[error("rollout {0} does not wait for an approval")]
+    NotWaiting(crate::journal::RolloutId),
     /// No task is running, and none is due.
     #[error("the rollout cannot continue: no task is due")]
     Stuck,
@@ -86,5 +89,6 @@ diagnose!(RolloutError {
     Over(id) => Kind::Usage,
         format!("`plugport rollout show {id}` shows how it went, `plugport rollout undo {id}` rolls it back");
     Undone(id) => Kind::Usage, format!("`plugport rollout show {id}` shows how it went");
+    NotWaiting(id) => Kind::Usage, format!("`plugport rollout show {id}` shows where it stands");
     Stuck => Kind::Failed;
 });

@@ -70,13 +70,16 @@ impl LockGuard {
         blocking(move || with(&journal, |journal| journal.create(&id, &plan, &fence, &first))).await
     }
 
-    /// Writes entries, all or none.
-    pub(super) async fn write(&self, entries: Vec<JournalEntry>) -> Result<(), JournalError> {
-        if entries.is_empty() {
-            return Ok(());
-        }
+    /// Writes entries, all or none; returns how many the rollout has then.
+    pub(super) async fn write(&self, entries: Vec<JournalEntry>) -> Result<u32, JournalError> {
         let (journal, id, fence) = (Arc::clone(&self.journal), self.id.clone(), self.fence.clone());
         blocking(move || with(&journal, |journal| journal.append(&id, &fence, &entries))).await
+    }
+
+    /// Returns the entries from this place on, counted from 0: others may have written approvals.
+    pub(super) async fn entries_from(&self, first: u32) -> Result<Vec<JournalEntry>, JournalError> {
+        let (journal, id) = (Arc::clone(&self.journal), self.id.clone());
+        blocking(move || with(&journal, |journal| journal.entries_from(&id, first))).await
     }
 }
 

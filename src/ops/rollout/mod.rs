@@ -4,6 +4,7 @@
 //! checked; after that, whatever happens, the journal has the state of the rollout, and another process can resume it.
 //! *Not for:* deciding what comes next: the engine does, from the journal alone.
 
+mod approval;
 mod clock;
 mod drift;
 mod driver;
@@ -26,15 +27,16 @@ use std::{
     time::Duration,
 };
 
-use self::{
-    driver::Driver, lock_guard::LockGuard, needs::PackageNeeds, obstacle::PackageObstacle, packages::PackageCache,
-};
 pub(crate) use self::{
+    approval::approve,
     error::RolloutError,
     history::{RolloutHistory, find, list, saved},
     interrupt::Interrupt,
     report::{RolloutOutcome, StopReason},
     retained::last_known,
+};
+use self::{
+    driver::Driver, lock_guard::LockGuard, needs::PackageNeeds, obstacle::PackageObstacle, packages::PackageCache,
 };
 use crate::{
     fleet::{Manifest, Workspace, access::RunSecrets},
@@ -79,6 +81,8 @@ pub(crate) struct RolloutOptions {
     pub no_way_back: bool,
     /// The manifest: smoke queries, references to secrets, and whether packages are checked before a server installs them.
     pub manifest: Arc<Manifest>,
+    /// Whether it stays until the next wave may begin, instead of ending to be resumed.
+    pub wait: bool,
     /// How long running tasks may take to end after an interrupt.
     pub grace: Duration,
     /// Looks up a variable of the environment for the commands of gates.
@@ -93,6 +97,9 @@ pub(crate) struct RolloutOptions {
 pub(crate) trait Observer: fmt::Debug + Send + Sync {
     /// An entry was written.
     fn written(&self, rollout: &RolloutId, entry: &JournalEntry);
+
+    /// The next wave does not begin yet, and the rollout stays until it may.
+    fn waiting(&self, rollout: &RolloutId, reason: &str);
 }
 
 /// What a rollout is carried out with.

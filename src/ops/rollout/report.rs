@@ -7,7 +7,7 @@ use crate::{
     journal::RolloutId,
     model::ChangeOutcome,
     ops::changes::OutcomeCounts,
-    rollout::{Blocked, Ending, Engine, StepResult, WaveState},
+    rollout::{Blocked, Ending, Engine, Hold, StepResult, WaveState},
 };
 
 /// How a rollout was left.
@@ -16,9 +16,24 @@ pub(crate) enum StopReason {
     /// It is over.
     Finished(Ending),
     /// It cannot go on without an operator.
-    Paused(String),
+    Paused {
+        /// Why.
+        reason: String,
+        /// Why the next wave does not begin, if that is all.
+        hold: Option<Hold>,
+    },
     /// It was ended by `abort`.
     Interrupted,
+}
+
+impl StopReason {
+    /// Returns why the next wave does not begin, if that is all that the rollout was left for.
+    pub(crate) fn hold(&self) -> Option<&Hold> {
+        match self {
+            Self::Paused { hold, .. } => hold.as_ref(),
+            Self::Finished(_) | Self::Interrupted => None,
+        }
+    }
 }
 
 /// What became of a rollout.
@@ -32,6 +47,9 @@ pub(crate) struct RolloutOutcome {
     /// Why it is paused.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// What the next wave waits for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiting_for: Option<WaitingFor>,
     /// What became of each action.
     pub results: Vec<StepResult>,
     /// How many results there are of each outcome.
@@ -53,6 +71,25 @@ pub(crate) struct RolloutOutcome {
     /// How it was left.
     #[serde(skip)]
     pub stopped: StopReason,
+}
+
+/// What the next wave of a rollout waits for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case", tag = "kind")]
+pub(crate) enum WaitingFor {
+    /// An approval.
+    Approval {
+        /// The wave, from 1.
+        wave: usize,
+    },
+}
+
+impl From<&Hold> for WaitingFor {
+    fn from(hold: &Hold) -> Self {
+        match hold {
+            Hold::Approval { wave } => Self::Approval { wave: wave + 1 },
+        }
+    }
 }
 
 /// Why a workspace failed.
@@ -89,6 +126,7 @@ impl RolloutOutcome {
             rollout,
             ending: engine.ending(),
             paused: engine.paused().map(str::to_owned),
+            waiting_for: left.hold().map(WaitingFor::from),
             planned,
             blocked: engine.plan().blocked.clone(),
             waves: engine.waves(),
@@ -110,7 +148,7 @@ impl RolloutOutcome {
             Some(Ending::Done) if self.blocked.is_empty() => None,
             Some(Ending::Done | Ending::Partly | Ending::RollbackFailed | Ending::PartlyUndone) => Some(Kind::Partly),
             // It can go on once an operator acts, or with other workspaces.
-            None if matches!(self.stopped, StopReason::Paused(_)) => Some(Kind::Partly),
+            None if matches!(self.stopped, StopReason::Paused { .. }) => Some(Kind::Partly),
             // It was asked for.
             Some(Ending::Undone) => None,
             Some(Ending::RolledBack) => Some(Kind::Failed),

@@ -1,6 +1,6 @@
 //! What comes next: decisions first, then the tasks that are due.
 
-use super::{Engine, EngineCommand, Phase, RollbackKind, WaveProgress, is_at_rest, site::SiteState, site::Stage};
+use super::{Engine, EngineCommand, Hold, Phase, RollbackKind, WaveProgress, is_at_rest, site::SiteState, site::Stage};
 use crate::{
     model::Timestamp,
     rollout::{Ending, OnFailure, Record, Task},
@@ -17,7 +17,7 @@ impl Engine {
         match self.decision(now) {
             Some(command) => vec![command],
             None if self.paused.is_some() => Vec::new(),
-            None => self.due(now),
+            None => self.hold(now).map_or_else(|| self.due(now), |hold| vec![EngineCommand::Hold(hold)]),
         }
     }
 
@@ -116,8 +116,21 @@ impl Engine {
         let is_time = self.soak_end().is_none_or(|until| until <= now);
         let Some(wave) = self.next_wave().filter(|_| is_time) else { return self.waiting_for_unselected() };
         let sites: Vec<_> = self.sites[self.waves[wave].sites.clone()].iter().collect();
-        let is_selected = sites.iter().any(|site| !site.is_unselected);
-        Some(if is_selected { Record::WaveOpened { wave } } else { unselected(&sites) })
+        if !sites.is_empty() && sites.iter().all(|site| site.is_unselected) {
+            return Some(unselected(&sites));
+        }
+        self.hold_of(wave).is_none().then_some(Record::WaveOpened { wave })
+    }
+
+    /// Returns why the next wave does not begin, though nothing else is to be done before it.
+    fn hold(&self, now: Timestamp) -> Option<Hold> {
+        let is_time = self.soak_end().is_none_or(|until| until <= now);
+        let wave = self.next_wave().filter(|_| self.phase == Phase::Running && is_time)?;
+        self.hold_of(wave)
+    }
+
+    fn hold_of(&self, wave: usize) -> Option<Hold> {
+        self.waits_for_approval(wave).then_some(Hold::Approval { wave })
     }
 
     /// Returns the pause of a rollout that has nothing to do but on workspaces that are not selected.
@@ -125,7 +138,7 @@ impl Engine {
         let (is_busy, sites) = match (self.phase, self.current) {
             (Phase::Running, wave) => {
                 let sites = wave.map_or(&[][..], |wave| &self.sites[self.waves[wave].sites.clone()]);
-                (sites.iter().any(|site| !site.is_unselected && !is_at_rest(site)), sites)
+                (sites.iter().any(|site| !site.is_unselected && !self.is_through(site)), sites)
             }
             (Phase::Stopped, _) => (self.has_unfinished(false), &self.sites[..]),
             _ => (self.has_rolling_back(false), &self.sites[..]),
@@ -138,7 +151,7 @@ impl Engine {
     /// Returns whether the rollout cannot come to its end before something is done on a workspace.
     fn is_waited_for(&self, site: &SiteState) -> bool {
         match self.phase {
-            Phase::Running => !is_at_rest(site),
+            Phase::Running => !self.is_through(site),
             Phase::Stopped => site.is_half_done(),
             Phase::RollingBack(RollbackKind::Rollback) => site.stage == Stage::RollingBack,
             _ => false,
@@ -170,9 +183,13 @@ impl Engine {
     fn is_wave_over(&self) -> bool {
         let Some(wave) = self.current else { return true };
         let mut sites = self.sites[self.waves[wave].sites.clone()].iter();
-        let is_due = |site: &SiteState| self.is_rechecking() && site.stage == Stage::Passed && site.skipped.is_none();
-        let is_rechecked = |site: &SiteState| is_at_rest(site) && !is_due(site);
-        self.waves[wave].done_at.is_some() && sites.all(is_rechecked)
+        self.waves[wave].done_at.is_some() && sites.all(|site| self.is_through(site))
+    }
+
+    /// Returns whether a workspace of the current wave is at rest, and its gate was checked once more where it is to be.
+    fn is_through(&self, site: &SiteState) -> bool {
+        let is_due = self.is_rechecking() && site.stage == Stage::Passed && !site.is_left_out();
+        is_at_rest(site) && !is_due
     }
 
     /// Returns whether the gates of the current wave are checked once more: after the pause before another wave.
@@ -208,6 +225,7 @@ impl Engine {
             Phase::Aborted => Ending::Aborted,
             Phase::RollingBack(RollbackKind::Undo) if self.is_left_unselected() => Ending::PartlyUndone,
             Phase::RollingBack(_) if self.steps().any(|step| step.state.is_left_changed()) => Ending::RollbackFailed,
+            Phase::RollingBack(_) if self.phase == Phase::Settling && self.owes_rollback() => Ending::RollbackFailed,
             Phase::RollingBack(RollbackKind::Rollback) => Ending::RolledBack,
             Phase::RollingBack(RollbackKind::Undo) => Ending::Undone,
         };
@@ -219,6 +237,11 @@ impl Engine {
         let is_left = |site: &&SiteState| site.steps.iter().any(|step| step.state.is_left_changed());
         let mut left = self.sites.iter().filter(is_left).peekable();
         left.peek().is_some() && left.all(|site| site.is_unselected)
+    }
+
+    /// Returns whether a step is still to be rolled back: reading what was unknown sends nothing.
+    fn owes_rollback(&self) -> bool {
+        self.sites.iter().any(|site| (0..site.steps.len()).any(|step| site.may_be_rolled_back(step)))
     }
 
     fn is_all_done(&self) -> bool {
@@ -239,12 +262,14 @@ impl Engine {
     }
 
     /// Returns whether the journal of an earlier version of this program may end like this now: it left workspaces between
-    /// their steps when it was stopped.
+    /// their steps when it was stopped, and did not see what was left to roll back once the unknown was read.
     pub(super) fn could_end_before(&self, ending: Ending) -> bool {
         let is_stopped = self.phase == Phase::Stopped && self.plan.policy.on_failure == OnFailure::Stop;
         let has_doubt = self.sites.iter().any(|site| doubt_of(site).is_some());
         let wanted = if self.steps().any(|step| step.state.is_unknown()) { Ending::Unknown } else { Ending::Stopped };
-        is_stopped && !has_doubt && self.under_way == 0 && ending == wanted
+        let is_settled = self.phase == Phase::Settling && matches!(ending, Ending::RolledBack | Ending::Undone);
+        let could_be_back = is_settled && self.possible_ending() == Some(Ending::RollbackFailed);
+        (is_stopped && !has_doubt && self.under_way == 0 && ending == wanted) || could_be_back
     }
 
     /// Returns whether workspaces that were begun are to be finished after a stop, or to be settled; those that are locked

@@ -23,7 +23,7 @@ pub(super) fn lay_out(plan: &Plan) -> (Vec<SiteState>, Vec<WaveProgress>) {
         let names = planned.workspaces.iter().filter(|name| seen.insert(*name));
         sites.extend(names.map(|name| SiteState::new(plan, name, wave, steps.get(name).map_or(&[], Vec::as_slice))));
         let most_failures = planned.max_failures.map(|budget| budget.of(sites.len() - first));
-        waves.push(WaveProgress { sites: first..sites.len(), most_failures, done_at: None });
+        waves.push(WaveProgress { sites: first..sites.len(), most_failures, done_at: None, is_approved: false });
     }
     (sites, waves)
 }

@@ -44,6 +44,8 @@ pub enum EngineCommand {
         /// When.
         until: Timestamp,
     },
+    /// The next wave does not begin yet: ask again, or write [`Record::Paused`].
+    Hold(Hold),
     /// It cannot go on without an operator, and nothing is under way: leave it, to be resumed.
     Leave {
         /// Why.
@@ -51,6 +53,34 @@ pub enum EngineCommand {
     },
     /// It is over; [`Record::Finished`] was applied.
     Finish(Ending),
+}
+
+/// Why the next wave does not begin.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Hold {
+    /// It is to be approved first.
+    Approval {
+        /// Its place, from 0.
+        wave: usize,
+    },
+}
+
+impl Hold {
+    /// Returns the wave that does not begin, from 0.
+    pub fn wave(&self) -> usize {
+        match self {
+            Self::Approval { wave } => *wave,
+        }
+    }
+
+    /// Returns the reason in words.
+    pub fn describe(&self, plan: &Plan) -> String {
+        let name = plan.waves.get(self.wave()).map_or("", |wave| wave.name.as_str());
+        let wave = format!("wave {} ({name})", self.wave() + 1);
+        match self {
+            Self::Approval { .. } => format!("{wave} waits for an approval"),
+        }
+    }
 }
 
 /// A rollout: a plan, and what has happened since it was begun.
@@ -102,6 +132,7 @@ struct WaveProgress {
     /// How many of its workspaces may fail; `None` if the budget of the rollout counts them.
     most_failures: Option<usize>,
     done_at: Option<Timestamp>,
+    is_approved: bool,
 }
 
 /// How a step is rolled back.
@@ -166,6 +197,7 @@ impl Engine {
             Record::Ended { workspace, task, result } => self.end(workspace, *task, result, at),
             Record::WaveOpened { wave } => self.open(*wave),
             Record::WaveDone { wave } => self.close(*wave, at),
+            Record::Approved { wave, .. } => self.approve(*wave),
             Record::Skipped { workspace, reason } => self.skip(workspace, reason),
             Record::Unselected { workspaces } => self.leave_unselected(workspaces),
             Record::Throttled { workspace, until } => self.throttle(workspace, *until),
@@ -193,6 +225,17 @@ impl Engine {
     /// Returns why it is paused, where it is.
     pub fn paused(&self) -> Option<&str> {
         self.paused.as_deref()
+    }
+
+    /// Returns the next wave, from 0, if it is still to be approved and the wave before it is through.
+    pub fn wave_to_approve(&self) -> Option<usize> {
+        let wave = self.current.map_or(0, |wave| wave + 1);
+        let is_through = self.current.is_none_or(|wave| self.waves[wave].done_at.is_some());
+        (self.phase == Phase::Running && is_through && self.waits_for_approval(wave)).then_some(wave)
+    }
+
+    fn waits_for_approval(&self, wave: usize) -> bool {
+        self.plan.waves.get(wave).is_some_and(|planned| planned.approve && !self.waves[wave].is_approved)
     }
 
     /// Returns whether its workspaces are being rolled back.
@@ -315,7 +358,7 @@ impl Engine {
     }
 
     fn open(&mut self, wave: usize) -> Result<(), EngineError> {
-        if self.phase != Phase::Running || self.next_wave() != Some(wave) {
+        if self.phase != Phase::Running || self.next_wave() != Some(wave) || self.waits_for_approval(wave) {
             return Err(EngineError::WrongWave(wave));
         }
         self.current = Some(wave);
@@ -327,6 +370,12 @@ impl Engine {
             return Err(EngineError::WrongWave(wave));
         }
         self.waves[wave].done_at = Some(at);
+        Ok(())
+    }
+
+    /// Takes in an approval. It may come at any time, since another process writes it: it changes nothing but what it allows.
+    fn approve(&mut self, wave: usize) -> Result<(), EngineError> {
+        self.waves.get_mut(wave).ok_or(EngineError::WrongWave(wave))?.is_approved = true;
         Ok(())
     }
 

@@ -65,6 +65,7 @@ fn plan(waves: &[&[&str]], change: impl FnOnce(&mut Plan)) -> Hand {
             .map(|wave| WavePlan {
                 name: String::new(),
                 max_failures: None,
+                approve: false,
                 workspaces: wave.iter().map(|text| name(text)).collect(),
             })
             .collect(),
@@ -479,6 +480,34 @@ fn with_stop_what_was_begun_and_is_not_selected_is_waited_for() {
     hand.resume();
     hand.carry_out("a", Task::Forward { step: 1 }, done(absent()));
     assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Stopped)]);
+}
+
+#[test]
+fn a_wave_that_is_to_be_approved_does_not_begin_before() {
+    let mut hand = plan(&[&["a"], &["b"]], |plan| plan.waves[1].approve = true);
+    assert_eq!(hand.engine.wave_to_approve(), None);
+    hand.change("a");
+    assert_eq!(hand.ask(), [EngineCommand::Hold(Hold::Approval { wave: 1 })]);
+    assert_eq!(hand.engine.wave_to_approve(), Some(1));
+    assert_eq!(hand.try_write(Record::WaveOpened { wave: 1 }), Err(EngineError::WrongWave(1)));
+    hand.write(Record::Paused { reason: "wave 2 waits".to_owned() });
+    // Another process may write it before it is taken up again, and while nobody waits.
+    hand.write(Record::Approved { wave: 1, by: "you@there".to_owned() });
+    hand.resume();
+    hand.change("b");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
+    assert!(hand.try_write(Record::Approved { wave: 2, by: String::new() }).is_err());
+}
+
+#[test]
+fn the_way_back_needs_no_approval() {
+    let mut hand = plan(&[&["a"], &["b"]], |plan| plan.waves.iter_mut().for_each(|wave| wave.approve = true));
+    assert_eq!(hand.ask(), [EngineCommand::Hold(Hold::Approval { wave: 0 })]);
+    hand.write(Record::Approved { wave: 0, by: String::new() });
+    hand.change("a");
+    hand.write(Record::RollingBack { reason: String::new() });
+    hand.look_back("a");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
 }
 
 #[test]

@@ -10,12 +10,12 @@ use std::{
 use fastrand::Rng;
 use plugport::exposed::{
     model::{Presence, Timestamp},
-    rollout::{Ending, Engine, EngineCommand, JournalEntry, Observation, Record, Task},
+    rollout::{Ending, Engine, EngineCommand, Hold, JournalEntry, Observation, Record, Task},
 };
 
 use crate::{
     check::{Check, Violation, ensure},
-    scene::{Scene, has_extras, name},
+    scene::{Scene, has_choices, has_extras, name},
     task::Running,
     world::{Effect, Time, World},
 };
@@ -71,6 +71,8 @@ pub(crate) struct Simulation {
     pauses: u32,
     check: Check,
     has_text_journal: bool,
+    /// Whether a rollout is resumed on some workspaces only.
+    selects: bool,
     pub(crate) totals: Totals,
     history: Option<Vec<String>>,
 }
@@ -127,6 +129,7 @@ impl Simulation {
             settlings: 0,
             pauses: 0,
             has_text_journal: seed.is_multiple_of(16),
+            selects: has_choices(seed),
             history: has_history.then(Vec::new),
             rng,
         };
@@ -204,6 +207,7 @@ impl Simulation {
                     }
                 }
                 EngineCommand::Wait { until } => wake = Some(until.as_milliseconds() - self.skew),
+                EngineCommand::Hold(hold) => return self.hold(&hold).map(Some),
                 EngineCommand::Leave { .. } => return self.help().map(Some),
                 EngineCommand::Finish(ending) => return self.finish(ending),
             }
@@ -318,7 +322,7 @@ impl Simulation {
         match self.rng.u8(..16) {
             0 => records.push(Record::Aborted { by: "me@there".to_owned() }),
             1 if self.can_roll_back() => records.push(Record::RollingBack { reason: "I want it".to_owned() }),
-            _ => {}
+            _ => records.extend(self.select()),
         }
         for record in records {
             if self.write(record)? == Flow::Killed {
@@ -326,6 +330,15 @@ impl Simulation {
             }
         }
         Ok(())
+    }
+
+    /// Leaves some workspaces out, sometimes.
+    fn select(&mut self) -> Option<Record> {
+        if !self.selects || self.engine.is_rolling_back() || self.rng.bool() {
+            return None;
+        }
+        let places = (0..self.scene.sites.len()).filter(|_| self.rng.bool());
+        Some(Record::Unselected { workspaces: places.map(|place| name(place).clone()).collect() })
     }
 
     fn can_roll_back(&self) -> bool {
@@ -355,6 +368,16 @@ impl Simulation {
         Ok(())
     }
 
+    /// The next wave is approved, or the rollout is left until it is; approvals may come while it is paused too.
+    fn hold(&mut self, hold: &Hold) -> Result<Flow, Violation> {
+        let approved = Record::Approved { wave: hold.wave(), by: "me@there".to_owned() };
+        if self.rng.bool() {
+            return self.write(approved);
+        }
+        let paused = self.write(Record::Paused { reason: hold.describe(&self.scene.plan) })?;
+        if paused == Flow::On && self.rng.bool() { self.write(approved) } else { Ok(paused) }
+    }
+
     /// The rollout is paused: somebody comes with new tokens, or without, or gives up.
     fn help(&mut self) -> Result<Flow, Violation> {
         ensure(self.engine.paused().is_some(), || "it is left without being paused".to_owned())?;
@@ -363,7 +386,12 @@ impl Simulation {
         let choice = if self.pauses > 3 { 9 } else { self.rng.u8(..10) };
         match choice {
             0 => return self.write(Record::Aborted { by: "me@here".to_owned() }),
-            1 if self.can_roll_back() => return self.write(Record::RollingBack { reason: "I want it".to_owned() }),
+            1 if self.can_roll_back() => {
+                if self.selects && self.write(Record::Resumed { by: "me@here".to_owned() })? == Flow::Killed {
+                    return Ok(Flow::Killed);
+                }
+                return self.write(Record::RollingBack { reason: "I want it".to_owned() });
+            }
             2 => {}
             _ => self.world.renew_tokens(),
         }
