@@ -112,14 +112,14 @@ mod tests {
             let policy: Vec<_> = policy.iter().map(wave).collect();
             waves(&members, &policy).into_iter().map(|wave| (wave.name, wave.approve)).collect::<Vec<_>>()
         };
-        let named =
+        let expected =
             |waves: &[(&str, bool)]| waves.iter().map(|(name, is)| ((*name).to_owned(), *is)).collect::<Vec<_>>();
         assert_eq!(
             approved(&[("1", false), ("1", true), ("2", false)]),
-            named(&[("1", false), ("2", true), (REST, false)])
+            expected(&[("1", false), ("2", true), (REST, false)])
         );
-        assert_eq!(approved(&[("2", true), ("1", true)]), named(&[("2", true), (REST, true)]));
-        assert_eq!(approved(&[("3", false), ("3", true)]), named(&[("3", false)]));
+        assert_eq!(approved(&[("2", true), ("1", true)]), expected(&[("2", true), (REST, true)]));
+        assert_eq!(approved(&[("3", false), ("3", true)]), expected(&[("3", false)]));
     }
 
     #[test]
