@@ -62,7 +62,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "upgrade", "uninstall", "api"]),
     ("Before an upgrade of Grafana", &["check", "why", "why-not"]),
     ("Fleet", &["adopt", "add", "remove", "lock", "plan", "apply", "rollout", "export"]),
-    ("Other", &["doctor", "schema", "completions", "man", "help"]),
+    ("Other", &["doctor", "backup", "restore", "schema", "completions", "man", "help"]),
 ];
 
 /// The width of a page where the terminal does not say its own, and the widest line that is easy to read.

@@ -8,6 +8,7 @@ mod adopt;
 mod alerts;
 mod api;
 mod apply;
+mod backup;
 mod channel;
 mod check;
 mod completions;
@@ -129,6 +130,8 @@ enum Command {
     Export(export::ExportArgs),
     Gc(gc::GcArgs),
     Doctor(doctor::DoctorArgs),
+    Backup(backup::BackupArgs),
+    Restore(backup::RestoreArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
     Man(completions::ManArgs),
@@ -227,6 +230,8 @@ impl Command {
             Self::Export(_) => "export",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
+            Self::Backup(_) => "backup",
+            Self::Restore(_) => "restore",
             Self::Schema(_) => "schema",
             Self::Completions(_) => "completions",
             Self::Man(_) => "man",
@@ -272,6 +277,8 @@ impl Command {
             Self::Export(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session).await,
             Self::Doctor(arguments) => arguments.run(session).await,
+            Self::Backup(arguments) => arguments.run(session).await,
+            Self::Restore(arguments) => arguments.run(session).await,
             Self::Schema(arguments) => Ok(arguments.run()),
             Self::Completions(arguments) => Ok(arguments.run()),
             Self::Man(arguments) => arguments.run(),

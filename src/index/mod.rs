@@ -6,6 +6,7 @@
 //! *Not for:* the network, the store or the clock: times are handed in, and whether a stored package is really there is
 //! the caller's to ensure. All calls of [`Index`] block; asynchronous code uses [`IndexHandle`].
 
+mod absorb;
 mod alerts;
 mod blobs;
 mod catalog;
@@ -34,6 +35,7 @@ use std::{
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 
 pub(crate) use self::{
+    absorb::{AbsorbError, Absorbed},
     alerts::OpenAlert,
     catalog::{IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
     changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},

@@ -326,6 +326,12 @@ impl Index {
     }
 }
 
+/// Returns the log of a database of this connection, oldest first.
+pub(super) fn all_entries(connection: &Connection, database: &str) -> rusqlite::Result<Vec<Provenance>> {
+    let sql = format!("SELECT {COLUMNS}, number, hash FROM {database}.provenance ORDER BY number");
+    connection.prepare(&sql)?.query_map([], entry_of)?.collect()
+}
+
 /// An event is not one of those that this program writes.
 #[derive(Debug, thiserror::Error)]
 #[error("`{}` is no event of the provenance log", .0.escape_debug())]

@@ -81,7 +81,7 @@ enum Commits {
 }
 
 /// Returns what is in the index, as one state: the bytes that the file has or will have.
-fn image<'a>(connection: &'a Connection, path: &Path) -> Result<Data<'a>, IndexError> {
+pub(super) fn image<'a>(connection: &'a Connection, path: &Path) -> Result<Data<'a>, IndexError> {
     damage::image(connection).map_err(|source| {
         if damage::is_shown_by(&source) {
             IndexError::Damaged { path: path.to_owned(), source: IndexDamage::Pages(source) }

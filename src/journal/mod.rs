@@ -305,6 +305,43 @@ impl Journal {
         Ok(found)
     }
 
+    /// Returns the whole journal as the bytes of a file, in one state.
+    pub(crate) fn image(&self) -> Result<Vec<u8>, JournalError> {
+        let image = self.connection.serialize("main");
+        image
+            .map(|image| image.to_vec())
+            .map_err(|source| JournalError::from_sqlite(&self.path, "reading the journal from end to end", source))
+    }
+
+    /// Takes over the rollouts of a copy that this journal does not have, in one transaction; returns how many those are.
+    pub(crate) fn absorb(&mut self, copy: &Path) -> Result<usize, JournalError> {
+        // Brings a copy of an older program up to date.
+        drop(schema::open(copy)?);
+        let path = self.path.clone();
+        let fault = |source| JournalError::from_sqlite(&path, "taking over rollouts", source);
+        self.connection.execute("ATTACH ?1 AS backup", [copy.to_string_lossy()]).map_err(fault)?;
+        let absorbed = self.absorb_attached().map_err(fault);
+        self.connection.execute("DETACH backup", []).map_err(fault)?;
+        absorbed
+    }
+
+    fn absorb_attached(&mut self) -> rusqlite::Result<usize> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let columns = "id, begun_at, begun_by, plan, ending, entries, head";
+        let sql = format!(
+            "INSERT INTO main.rollout ({columns}) SELECT {columns} FROM backup.rollout
+             WHERE id NOT IN (SELECT id FROM main.rollout) ORDER BY number"
+        );
+        let added = transaction.execute(&sql, [])?;
+        let sql = "INSERT INTO main.entry (rollout, number, text, digest)
+            SELECT m.number, e.number, e.text, e.digest FROM backup.entry e
+            JOIN backup.rollout r ON r.number = e.rollout JOIN main.rollout m ON m.id = r.id
+            WHERE NOT EXISTS (SELECT 1 FROM main.entry k WHERE k.rollout = m.number)";
+        transaction.execute(sql, [])?;
+        transaction.commit()?;
+        Ok(added)
+    }
+
     /// Returns the rollout whose name begins like this; without a name the unfinished one, or else the last.
     pub(crate) fn find(&self, start: Option<&str>) -> Result<RolloutSummary, JournalError> {
         let all = self.list()?;

@@ -23,7 +23,7 @@
 //! # The commands
 //!
 //! - [`accept`]: accepts what an alert is about. [`adopt`]: makes manifest and lock of what is installed. [`api`]: sends
-//!   a call of Grafana's HTTP API to workspaces. [`channel`]: decides what groups of servers see. [`check`]: what an upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
+//!   a call of Grafana's HTTP API to workspaces. [`backup`]: what no sync brings back, as a file. [`channel`]: decides what groups of servers see. [`check`]: what an upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
 //! - [`entries`]: adds and removes entries of the manifest. [`init`]: writes a first manifest. [`validate`]: what a manifest
 //!   refers to that is not here. [`status`]: the age of the catalog, and drift.
 //! - [`export`]: renders the lock for other tools. [`fetch`]: brings packages into the store. [`gc`]: removes from the
@@ -63,6 +63,7 @@ pub(crate) mod workspace_usage;
 pub(crate) mod accept;
 pub(crate) mod adopt;
 pub(crate) mod api;
+pub(crate) mod backup;
 pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod discover;

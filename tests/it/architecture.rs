@@ -84,6 +84,7 @@ const INNER: &[(&str, Rows)] = &[
         ("search", &["error", "values"]),
         ("snapshot", &["error", "seal_file"]),
         ("seal", &["damage", "error", "refusal", "seal_file", "snapshot"]),
+        ("absorb", &["alerts", "error", "provenance", "seal"]),
         ("handle", &["error", "seal"]),
     ]),
     ("rollout", &[
@@ -137,6 +138,7 @@ const INNER: &[(&str, Rows)] = &[
         ("accept", &["alerts", "candidates", "context"]),
         ("adopt", &["locking", "manifest_draft", "target", "text_file"]),
         ("api", &["target"]),
+        ("backup", &["context", "private", "stored_packages"]),
         ("channel", &["context", "serving"]),
         ("check", &["candidates", "context", "target", "workspace_usage"]),
         ("discover", &["manifest_draft"]),

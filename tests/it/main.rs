@@ -9,6 +9,7 @@ mod command_adopt;
 mod command_alerts;
 mod command_api;
 mod command_apply;
+mod command_backup;
 mod command_check;
 mod command_deny;
 mod command_diff;
