@@ -17,7 +17,7 @@
 //!    keeps verified packages, [`records`] what is created once and read later, [`index`] is the SQLite copy of the catalog with full-text search.
 //! 5. **Decisions.** [`resolver`] chooses versions, [`usage`] finds what plugins are used by, [`upgrade`] classifies what an
 //!    upgrade of Grafana means for a plugin, [`rollout`] makes plans and decides what a rollout does next, [`mirror`] says
-//!    what a mirror lists and answers, [`export`] renders the lock for other tools; all of them are pure. [`lockfile`] is the
+//!    what a mirror lists and answers, [`airgap`] knows what a Grafana asks of one, [`export`] renders the lock for other tools; all of them are pure. [`lockfile`] is the
 //!    chosen versions as a file. [`fleet`] knows workspaces: what the manifest says of them, how they are changed, and what
 //!    came of a change. [`journal`] keeps rollouts.
 //! 6. **Operations.** [`ops`] has what a user can ask for. Only here upstream, store and index meet. It is a trunk, and a
@@ -63,6 +63,7 @@
 //! `fleet/settle/mod.rs`, `rollout/engine/mod.rs`, `tests/it/architecture.rs`. Each begins with its invariant. Two rules:
 //! *verified before stored, stored before listed*; *decisions are pure, and the code that carries them out decides nothing*.
 
+mod airgap;
 mod archive;
 mod blocking;
 pub mod cli;

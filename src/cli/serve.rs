@@ -27,7 +27,7 @@ use crate::{
 ///
 /// Point a Grafana at it with `GF_GRAFANA_COM_API_URL=http://ADDRESS/api`. Only versions are listed whose packages are in
 /// the store, and which the policy in the manifest accepts. What another process syncs or fetches shows within seconds.
-#[derive(Args, Clone, Debug)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct ServeArgs {
     /// The address to listen on; port 0 is any that is free [default: `serve.listen`, else 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS")]
@@ -78,8 +78,9 @@ enum Guard {
     All,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum LogFormat {
+    #[default]
     Off,
     Text,
     Json,
@@ -275,6 +276,14 @@ const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
 
 /// How long after a failed sync the next is tried, at the most.
 const AFTER_FAILURE: Duration = Duration::from_mins(5);
+
+/// Returns the mirror that `serve` without arguments would run, which listens nowhere.
+pub(super) async fn local_mirror(session: &Session) -> Result<Server, Failure> {
+    let arguments = ServeArgs::default().with(session.manifest()?.serve());
+    let serving = Arc::new(Serving::new(session.context()?.clone(), arguments.serving_options(session)?));
+    serving.reload().await?;
+    Ok(Server::new(serving, arguments.server_options(session, (None, None)).await?))
+}
 
 /// How long a command is waited for that has locked the cache.
 const LOCK_PATIENCE: Duration = Duration::from_secs(30);

@@ -26,7 +26,12 @@ use std::{
 };
 
 use futures_util::FutureExt as _;
-use hyper::{HeaderMap, Method, Request, Response, StatusCode, Uri, body::Incoming, header};
+use http_body_util::BodyExt as _;
+use hyper::{
+    HeaderMap, Method, Request, Response, StatusCode, Uri,
+    body::Incoming,
+    header::{self, HeaderName},
+};
 
 use self::{
     access_log::AccessEntry,
@@ -160,6 +165,28 @@ impl Server {
             });
         }
         reply
+    }
+
+    /// Answers a question that is asked in this process, as it would be over a connection without a token; returns the
+    /// status and the body.
+    pub(crate) async fn ask(&self, path: &str, headers: &[(&'static str, String)]) -> (u16, Vec<u8>) {
+        let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query)));
+        let header =
+            |(name, value): &(&'static str, String)| Some((HeaderName::from_static(name), value.parse().ok()?));
+        let headers: HeaderMap = headers.iter().filter_map(header).collect();
+        let asked = Asked { method: &Method::GET, headers: &headers };
+        let (channel, route) = route(path);
+        let answer = match self.guards.admit(&route, None) {
+            Ok(_) => self.answer(asked, (channel.as_deref(), &route), &Query::parse(query)).await,
+            Err(refusal) => Err(refusal),
+        };
+        let reply = answer.unwrap_or_else(|refusal| refused(asked.method, &route, &refusal));
+        let status = reply.status().as_u16();
+        match reply.into_body().collect().await {
+            Ok(body) => (status, body.to_bytes().to_vec()),
+            // A package that can no longer be read.
+            Err(_) => (StatusCode::INTERNAL_SERVER_ERROR.as_u16(), Vec::new()),
+        }
     }
 
     async fn answer_checked(

@@ -42,19 +42,20 @@ const MAP: &[(&str, &[&str])] = &[
     ("usage", &["model"]),
     ("mirror", &["json", "model", "signature"]),
     ("upgrade", &["model", "resolver"]),
+    ("airgap", &["model"]),
     ("export", &["diagnostic", "lockfile", "model", "upgrade"]),
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
     ("fleet", &["archive", "blocking", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout",
         "spelling", "verifier"]),
     ("journal", &["diagnostic", "disk", "model", "rollout", "sqlite"]),
 
-    ("ops", &["archive", "blocking", "diagnostic", "disk", "export", "fleet", "home", "index", "journal", "json", "lockfile", "mirror",
+    ("ops", &["airgap", "archive", "blocking", "diagnostic", "disk", "export", "fleet", "home", "index", "journal", "json", "lockfile", "mirror",
         "model", "net", "process", "progress", "records", "resolver", "rollout", "signature", "spelling", "store", "upgrade",
         "upstream", "usage", "verifier"]),
 
     ("server", &["blocking", "diagnostic", "index", "json", "mirror", "model", "ops", "store", "verifier"]),
 
-    ("cli", &["blocking", "diagnostic", "duration", "export", "fleet", "home", "index", "journal", "lockfile", "mirror", "model", "ops",
+    ("cli", &["airgap", "blocking", "diagnostic", "duration", "export", "fleet", "home", "index", "journal", "lockfile", "mirror", "model", "ops",
         "progress", "resolver", "rollout", "server", "signature", "spelling", "upgrade", "upstream", "usage"]),
 ];
 

@@ -1,5 +1,6 @@
 //! `plugport serve`, end to end: over real sockets, with the requests that real Grafana servers send.
 
+mod airgap;
 mod channels;
 mod clients;
 mod http;

@@ -4,10 +4,14 @@
 //! verifier like any other, what cannot be proven stays out, and no package is removed, which only `gc` does.
 //! *Not for:* reading every byte of the store without `--repair`, which `verify --all` does.
 
+mod airgap;
 mod catalog;
 mod folder;
 mod packages;
 
+pub(crate) use self::airgap::{
+    AirgapOptions, AirgapOutcome, Mirror, MirrorRequest, RemoteMirror, RequestCheck, RequestVerdict, examine,
+};
 use serde::Serialize;
 
 use crate::{
