@@ -159,9 +159,10 @@ impl Rows {
     fn browse(self, example: &Example) -> Self {
         let (via, plugin) = (self.browser(), self.plugin.clone());
         let version = format!("{plugin}/versions/{}", example.version);
-        let logos = match self.version >= (11, 1) {
-            true => via,
-            false => Redirection::None("logos are fetched from grafana.com: without it they are grey"),
+        let logos = if self.version >= (11, 1) {
+            via
+        } else {
+            Redirection::None("logos are fetched from grafana.com: without it they are grey")
         };
         let rows = self
             .add(Moment::Browse, "browser", "/plugins?includeDeprecated=true", (Expected::List("items"), via))
@@ -222,9 +223,10 @@ impl Rows {
 
     fn poll(self, example: &Example) -> Self {
         let via = self.browser();
-        let check = match self.version >= (11, 1) {
-            true => via,
-            false => Redirection::None("set GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false"),
+        let check = if self.version >= (11, 1) {
+            via
+        } else {
+            Redirection::None("set GF_ANALYTICS_CHECK_FOR_PLUGIN_UPDATES=false")
         };
         self.when((9, 0), END, |rows| {
             let path = format!("/plugins/versioncheck?slugIn={}", example.plugin);
