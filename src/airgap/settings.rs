@@ -101,10 +101,13 @@ pub(crate) fn other_variables(grafana: &GrafanaVersion, url: &str) -> Vec<(&'sta
     variables
 }
 
+/// The first version that a warning is for, the first that it is no longer for, and its text.
+type Warning = ((u64, u64), (u64, u64), &'static str);
+
 /// Returns what an operator of this version must know.
 pub(crate) fn warnings(grafana: &GrafanaVersion) -> Vec<&'static str> {
     let version = minor(grafana);
-    let rows: [((u64, u64), (u64, u64), &'static str); 7] = [
+    let rows: [Warning; 7] = [
         (
             (0, 0),
             (10, 0),

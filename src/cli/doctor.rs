@@ -131,7 +131,10 @@ fn airgap_text(outcome: &AirgapOutcome) -> Text {
     parts.push(ui::table(&["request", "stopped by"], rows));
     parts.push(Text::verbatim(format!("grafana.ini:\n{}", ini(outcome))));
     let variables = outcome.environment.iter().map(|variable| format!("{}={}\n", variable.name, variable.value));
-    parts.push(Text::verbatim(format!("or as variables of the environment:\n{}", variables.collect::<String>())));
+    parts.push(Text::verbatim(format!(
+        "or as variables of the environment:\n{}",
+        variables.collect::<Vec<_>>().concat()
+    )));
     Text::join(parts)
 }
 
@@ -160,8 +163,8 @@ fn ini(outcome: &AirgapOutcome) -> String {
     }
     let lines = sections.into_iter().map(|section| {
         let keys = outcome.ini.iter().filter(|setting| setting.section == section);
-        let keys: String = keys.map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect();
-        format!("[{section}]\n{keys}")
+        let keys: Vec<_> = keys.map(|setting| format!("{} = {}\n", setting.key, setting.value)).collect();
+        format!("[{section}]\n{}", keys.concat())
     });
     lines.collect()
 }
