@@ -176,9 +176,9 @@ pub mod exposed {
     pub mod rollout {
         pub use crate::rollout::{
             Base, Cause, Content, ContentItem, DataSourceSeen, Ending, Engine, EngineCommand, FailureBudget, Fault,
-            Gate, HealthCheck, Hold, JournalEntry, Observation, OnFailure, Plan, PlanError, PlanId, PlanSummary,
-            PlannedChange, PlannedWorkspace, PluginSeen, PreviousState, Probe, Record, Rollback, Rollout, StepResult,
-            Task, TaskResult, WavePlan,
+            Freeze, FreezePeriod, Gate, HealthCheck, Hold, JournalEntry, Observation, OnFailure, Plan, PlanError,
+            PlanId, PlanSummary, PlannedChange, PlannedWorkspace, PluginSeen, PreviousState, Probe, Record, Rollback,
+            Rollout, StepResult, Task, TaskResult, TimeZoneName, WavePlan,
         };
     }
     pub mod signature {

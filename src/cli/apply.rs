@@ -49,7 +49,8 @@ pub(super) struct ApplyArgs {
 /// Whether a rollout that may not begin its next wave stays.
 #[derive(Args, Clone, Copy, Debug)]
 pub(super) struct Waiting {
-    /// Stay until the next wave may begin, instead of ending with exit code 8: while it is to be approved
+    /// Stay until the next wave may begin, instead of ending with exit code 8: while it is to be approved, or in a
+    /// freeze period
     #[arg(long)]
     pub(super) wait: bool,
 }

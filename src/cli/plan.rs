@@ -18,7 +18,7 @@ use crate::{
         plan::{PlanOptions, Planned, plan, save},
         rollout,
     },
-    rollout::{Content, ContentItem, Plan, PlannedChange, WavePlan},
+    rollout::{Content, ContentItem, Plan, PlannedChange, Rollout, WavePlan},
 };
 
 /// How many workspaces of a wave are named.
@@ -106,8 +106,16 @@ pub(super) fn text(plan: &Plan, verbose: bool) -> Text {
             plan.blocked.iter().map(|one| vec![one.workspace.to_string(), one.plugin.to_string(), one.reason.clone()]);
         parts.push(ui::table(&["workspace", "blocked", "why"], rows));
     }
-    parts.extend([remarks(plan), waves(&plan.waves), commands(&plan.policy.commands), summary(plan)].map(Text::from));
+    parts.extend(
+        [remarks(plan), waves(&plan.waves), freeze(&plan.policy), commands(&plan.policy.commands), summary(plan)]
+            .map(Text::from),
+    );
     Text::join(parts)
+}
+
+/// Returns the times in which no wave begins.
+fn freeze(policy: &Rollout) -> String {
+    policy.freeze.iter().map(|period| ui::clean(&format!("no wave begins in `{period}`\n"))).collect()
 }
 
 /// Returns the commands that are run here as gates: `apply` runs them.

@@ -47,11 +47,16 @@ impl RolloutPrinter {
 }
 
 impl Observer for RolloutPrinter {
-    fn waiting(&self, rollout: &RolloutId, reason: &str) {
+    fn waiting(&self, rollout: &RolloutId, hold: &Hold) {
+        let reason = hold.describe(&self.plan);
         if self.ui.format == Format::Events {
             Ui::line(&json!({ "rollout": rollout, "event": "waiting", "reason": reason }));
         } else {
-            self.ui.progress(&format!("{reason}: `plugport rollout approve {rollout}` approves it"));
+            let approve = match hold {
+                Hold::Approval { .. } => format!(": `plugport rollout approve {rollout}` approves it"),
+                Hold::Freeze { .. } => String::new(),
+            };
+            self.ui.progress(&format!("{reason}{approve}"));
         }
     }
 
@@ -217,6 +222,7 @@ pub(super) fn way_on(id: &RolloutId, hold: &Hold) -> String {
         Hold::Approval { wave } => {
             format!("`plugport rollout approve {id}` approves wave {}; then {}", wave + 1, next_steps(id))
         }
+        Hold::Freeze { until, .. } => format!("after {}, {}", until.to_minute(), next_steps(id)),
     }
 }
 

@@ -28,6 +28,12 @@ impl Timestamp {
         Self(self.0.saturating_add(i64::try_from(pause.as_millis()).unwrap_or(i64::MAX)))
     }
 
+    /// Returns the time to the minute, for people: `2025-03-04 05:06 UTC`.
+    pub fn to_minute(self) -> String {
+        let text = self.to_string();
+        format!("{} {} UTC", text.get(..10).unwrap_or_default(), text.get(11..16).unwrap_or_default())
+    }
+
     /// Returns the date alone, `2025-03-04`.
     pub fn date(self) -> String {
         self.to_string().chars().take(10).collect()

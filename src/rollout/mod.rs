@@ -6,6 +6,7 @@
 
 pub(crate) mod budget;
 pub(crate) mod engine;
+pub(crate) mod freeze;
 pub(crate) mod gate;
 pub(crate) mod plan;
 pub(crate) mod planner;
@@ -17,6 +18,7 @@ pub(crate) mod waves;
 pub use budget::FailureBudget;
 pub use engine::{Engine, EngineCommand, Hold, Rollback, StepResult};
 pub(crate) use engine::{EngineError, WaveState, WaveStatus};
+pub use freeze::{Freeze, FreezePeriod, TimeZoneName};
 pub use gate::{DataSourceSeen, Gate, Observation, PluginSeen, Probe};
 pub use plan::{
     Base, Content, ContentItem, Plan, PlanError, PlanId, PlanSummary, PlannedChange, PlannedWorkspace, WavePlan,

@@ -10,7 +10,10 @@ use std::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use super::budget::FailureBudget;
+use super::{
+    budget::FailureBudget,
+    freeze::{Freeze, FreezePeriod, TimeZoneName},
+};
 use crate::{
     duration,
     model::{ParseSelectorError, Selector},
@@ -50,6 +53,14 @@ pub struct Rollout {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("default" = []))]
     pub commands: Vec<Vec<String>>,
+    /// Times in which no wave begins; what was begun goes on, and a rollback is never frozen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("default" = []))]
+    pub freeze: Vec<FreezePeriod>,
+    /// The time zone of the freeze periods that name none.
+    #[serde(skip_serializing_if = "TimeZoneName::is_default")]
+    #[schemars(extend("default" = "UTC"))]
+    pub time_zone: TimeZoneName,
     /// Also create a Grafana snapshot of each dashboard that uses a changed plugin, before the change.
     pub snapshot: bool,
 }
@@ -67,8 +78,17 @@ impl Default for Rollout {
             gate_pause: Duration::from_secs(5),
             gate_passes: NonZeroUsize::MIN,
             commands: Vec::new(),
+            freeze: Vec::new(),
+            time_zone: TimeZoneName::default(),
             snapshot: false,
         }
+    }
+}
+
+impl Rollout {
+    /// Returns the times in which no wave begins.
+    pub fn freeze(&self) -> Freeze {
+        Freeze { periods: self.freeze.clone(), time_zone: self.time_zone.clone() }
     }
 }
 

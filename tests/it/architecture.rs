@@ -90,13 +90,14 @@ const INNER: &[(&str, Rows)] = &[
     ]),
     ("rollout", &[
         ("budget", &[]),
-        ("policy", &["budget"]),
+        ("freeze", &[]),
+        ("policy", &["budget", "freeze"]),
         ("previous", &[]),
         ("gate", &["policy"]),
         ("plan", &["budget", "policy"]),
         ("record", &["gate", "previous"]),
-        ("waves", &["budget", "plan", "policy"]),
-        ("engine", &["gate", "plan", "policy", "previous", "record"]),
+        ("waves", &["plan", "policy"]),
+        ("engine", &["freeze", "gate", "plan", "policy", "previous", "record"]),
         ("planner", &["plan", "policy", "waves"]),
     ]),
     ("fleet", &[

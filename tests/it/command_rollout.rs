@@ -420,3 +420,55 @@ fn a_rollout_that_waits_for_an_approval_can_be_interrupted() {
     fleet.world.run(&["rollout", "resume"]).expect_code(0);
     fleet.expect_new();
 }
+
+#[test]
+fn no_wave_begins_in_a_freeze_period_and_undo_is_never_frozen() {
+    let fleet = Fleet::new("freeze = [\"2020-01-01..2099-12-31\"]\n");
+    fleet
+        .world
+        .run(&["plan", "--out", "plan.json"])
+        .expect_code(0)
+        .expect_stdout("no wave begins in `2020-01-01..2099");
+    let document = fleet.world.json(8, &["apply", "plan.json"]);
+    let waiting = json!({ "kind": "freeze", "wave": 1, "until": "2100-01-01T00:00:00.000Z" });
+    assert_eq!(document["waiting_for"], waiting, "{document:#}");
+    fleet.expect_former();
+    let output = fleet.world.run(&["rollout", "resume"]).expect_code(8);
+    output
+        .expect_stderr("is frozen until 2100-01-01 00:00 UTC")
+        .expect_stderr("hint: after 2100-01-01 00:00 UTC, `plugport");
+    // The manifest decides when waves begin, whatever the plan says.
+    let manifest = std::fs::read_to_string(fleet.world.path("plugport.toml")).expect("a manifest");
+    fleet.world.sandbox.write("plugport.toml", manifest.replace("2020-01-01..", "2098-01-01.."));
+    fleet.world.run(&["rollout", "resume"]).expect_code(0);
+    fleet.expect_new();
+    fleet.world.sandbox.write("plugport.toml", manifest);
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
+    fleet.expect_former();
+}
+
+#[test]
+fn a_rollout_that_stays_begins_its_wave_when_the_freeze_period_ends() {
+    let soon = jiff::Timestamp::now().as_second() + 4;
+    let soon = jiff::Timestamp::from_second(soon).expect("a time").to_string();
+    let fleet = Fleet::new(&format!("freeze = [\"2020-01-01T00:00..{} UTC\"]\n", soon.trim_end_matches('Z')));
+    let output = fleet.world.run(&["apply", "--yes", "--wait"]).expect_code(0);
+    output.expect_stderr("wave 1 of 2");
+    fleet.expect_new();
+}
+
+#[test]
+fn a_freeze_period_that_is_none_is_refused_with_its_line() {
+    let fleet = Fleet::new("");
+    let manifest = std::fs::read_to_string(fleet.world.path("plugport.toml")).expect("a manifest");
+    for (line, said) in [
+        ("freeze = [\"fri 16:00..2026-12-20\"]", "is not a freeze period: expected one like"),
+        ("time-zone = \"Mars/Olympus\"", "`Mars/Olympus` is not a time zone"),
+    ] {
+        let text = manifest.replace("[rollout]\n", &format!("[rollout]\n{line}\n"));
+        let number = text.lines().position(|found| found == line).expect("there") + 1;
+        fleet.world.sandbox.write("plugport.toml", &text);
+        let output = fleet.world.run(&["validate"]).expect_code(2).expect_stderr(said);
+        assert!(output.stderr.contains(&number.to_string()), "{number}: {}", output.stderr);
+    }
+}

@@ -323,6 +323,6 @@ fn draw_policy(rng: &mut Rng) -> Rollout {
         gate_pause: seconds(rng, 10),
         gate_passes: some(rng.usize(1..=3)),
         commands: if rng.u8(..6) == 0 { vec![vec!["true".to_owned()]] } else { Vec::new() },
-        snapshot: false,
+        ..Rollout::default()
     }
 }

@@ -12,7 +12,7 @@ use super::{RawManifest, policy::Source};
 use crate::{
     fleet::reference::{SecretReference, TokenReference},
     model::{Selector, root_schema},
-    rollout::{FailureBudget, Wave},
+    rollout::{FailureBudget, FreezePeriod, TimeZoneName, Wave},
 };
 
 /// Returns the JSON Schema (draft 2020-12) of a manifest.
@@ -83,6 +83,36 @@ impl JsonSchema for FailureBudget {
         json_schema!({
             "description": "How many workspaces may fail: a number like `2`, or a share like `10%`, rounded down.",
             "anyOf": [{ "type": "integer", "minimum": 0 }, { "type": "string", "pattern": "^(100|[0-9]{1,2})%$" }]
+        })
+    }
+}
+
+impl JsonSchema for FreezePeriod {
+    fn schema_name() -> Cow<'static, str> {
+        "FreezePeriod".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A time in which no wave begins: days like `2026-12-20..2027-01-03` (to the end of the last), moments \
+                            like `2026-12-20 16:00..2027-01-04 06:00`, every week like `fri 16:00..mon 06:00` or `sat..sun`, or \
+                            every day like `18:00..07:00`. The name of a time zone may follow.",
+            "type": "string",
+            "pattern": "^.+\\.\\..+$"
+        })
+    }
+}
+
+impl JsonSchema for TimeZoneName {
+    fn schema_name() -> Cow<'static, str> {
+        "TimeZoneName".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "The name of a time zone in the IANA database, like `Europe/Berlin`, or `UTC`.",
+            "type": "string",
+            "minLength": 1
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     fleet::Manifest,
     model::{PluginId, PluginVersion, Sha256Digest, WorkspaceName},
     ops::{content, target::Snapshot},
-    rollout::{Content, ContentItem, Plan, PlannedWorkspace},
+    rollout::{Content, ContentItem, Plan, PlannedWorkspace, Rollout},
 };
 
 const NOT_IN_MANIFEST: &str = "it is not in the manifest any more";
@@ -38,7 +38,9 @@ pub(super) async fn shifts(
     if plan.base.lock != lock {
         found.push("the lock is another one than the plan was made from".to_owned());
     }
-    if plan.policy != *manifest.rollout() {
+    // When waves begin is not a matter of the plan.
+    let Rollout { freeze, time_zone, .. } = manifest.rollout().clone();
+    if (Rollout { freeze, time_zone, ..plan.policy.clone() }) != *manifest.rollout() {
         found.push("`[rollout]` in the manifest is another one than the plan was made with".to_owned());
     }
     found.extend(plan.content.iter().filter(|item| !is_asked_for(item, members, manifest)).map(|item| {

@@ -179,7 +179,10 @@ impl<'a> Driver<'a> {
                     }
                     EngineCommand::Wait { until } => turn.until = Some(until),
                     EngineCommand::Hold(hold) if self.setting.options.wait => {
-                        turn.until = Some(now.saturating_add(APPROVAL_PAUSE));
+                        turn.until = Some(match hold {
+                            Hold::Approval { .. } => now.saturating_add(APPROVAL_PAUSE),
+                            Hold::Freeze { until, .. } => until,
+                        });
                         turn.hold = Some(hold);
                     }
                     EngineCommand::Hold(hold) => {
@@ -342,7 +345,7 @@ impl<'a> Driver<'a> {
         if self.hold.as_ref() != hold {
             self.hold = hold.cloned();
             if let Some(hold) = hold {
-                self.setting.observer.waiting(self.lock.id(), &hold.describe(self.engine.plan()));
+                self.setting.observer.waiting(self.lock.id(), hold);
             }
         }
     }

@@ -43,7 +43,7 @@ use crate::{
     journal::{Operator, RolloutId, StopAfter},
     model::{Sha256Digest, Timestamp, WorkspaceName},
     ops::{Context, sources::Sources, target::Target},
-    rollout::{Ending, Engine, JournalEntry, Plan, Record},
+    rollout::{Ending, Engine, Hold, JournalEntry, Plan, Record},
 };
 
 /// The least number of workspaces that are read at once before anything is changed.
@@ -99,7 +99,7 @@ pub(crate) trait Observer: fmt::Debug + Send + Sync {
     fn written(&self, rollout: &RolloutId, entry: &JournalEntry);
 
     /// The next wave does not begin yet, and the rollout stays until it may.
-    fn waiting(&self, rollout: &RolloutId, reason: &str);
+    fn waiting(&self, rollout: &RolloutId, hold: &Hold);
 }
 
 /// What a rollout is carried out with.
@@ -164,7 +164,9 @@ pub(crate) async fn apply(
     let first = JournalEntry { at: context.now(), record: Record::Started { by: options.operator.to_string() } };
     lock_guard.create(Arc::clone(&plan), first.clone()).await?;
     rollout_context.observer.written(&id, &first);
-    let mut driver = Driver::new(&rollout_context, &lock_guard, Engine::new(plan), (members, packages));
+    // The manifest of today decides when waves begin, also for a plan that was made before.
+    let engine = Engine::new(plan).frozen_by(options.manifest.rollout().freeze());
+    let mut driver = Driver::new(&rollout_context, &lock_guard, engine, (members, packages));
     driver.replay(&[first])?;
     driver.skip(shifts.unreachable)?;
     let left = driver.drive().await?;
@@ -225,7 +227,8 @@ pub(crate) async fn go_on(
         remarks = check_rest(&rollout_context, (&engine, &members), &packages, request).await?;
     }
     let is_over = engine.is_over();
-    let mut driver = Driver::new(&rollout_context, &lock_guard, Engine::new(plan), (members, packages));
+    let engine = Engine::new(plan).frozen_by(options.manifest.rollout().freeze());
+    let mut driver = Driver::new(&rollout_context, &lock_guard, engine, (members, packages));
     driver.replay(&entries)?;
     let by = options.operator.to_string();
     if !is_over || request == RolloutRequest::Resume {

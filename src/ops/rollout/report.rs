@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::{
     diagnostic::Kind,
     journal::RolloutId,
-    model::ChangeOutcome,
+    model::{ChangeOutcome, Timestamp},
     ops::changes::OutcomeCounts,
     rollout::{Blocked, Ending, Engine, Hold, StepResult, WaveState},
 };
@@ -82,12 +82,20 @@ pub(crate) enum WaitingFor {
         /// The wave, from 1.
         wave: usize,
     },
+    /// The end of a freeze period.
+    Freeze {
+        /// The wave, from 1.
+        wave: usize,
+        /// When it ends.
+        until: Timestamp,
+    },
 }
 
 impl From<&Hold> for WaitingFor {
     fn from(hold: &Hold) -> Self {
         match hold {
             Hold::Approval { wave } => Self::Approval { wave: wave + 1 },
+            Hold::Freeze { wave, until } => Self::Freeze { wave: wave + 1, until: *until },
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What comes next: decisions first, then the tasks that are due.
 
-use super::{Engine, EngineCommand, Hold, Phase, RollbackKind, WaveProgress, is_at_rest, site::SiteState, site::Stage};
+use super::{Engine, EngineCommand, Phase, RollbackKind, WaveProgress, is_at_rest, site::SiteState, site::Stage};
 use crate::{
     model::Timestamp,
     rollout::{Ending, OnFailure, Record, Task},
@@ -119,18 +119,7 @@ impl Engine {
         if !sites.is_empty() && sites.iter().all(|site| site.is_unselected) {
             return Some(unselected(&sites));
         }
-        self.hold_of(wave).is_none().then_some(Record::WaveOpened { wave })
-    }
-
-    /// Returns why the next wave does not begin, though nothing else is to be done before it.
-    fn hold(&self, now: Timestamp) -> Option<Hold> {
-        let is_time = self.soak_end().is_none_or(|until| until <= now);
-        let wave = self.next_wave().filter(|_| self.phase == Phase::Running && is_time)?;
-        self.hold_of(wave)
-    }
-
-    fn hold_of(&self, wave: usize) -> Option<Hold> {
-        self.waits_for_approval(wave).then_some(Hold::Approval { wave })
+        self.hold_of(wave, now).is_none().then_some(Record::WaveOpened { wave })
     }
 
     /// Returns the pause of a rollout that has nothing to do but on workspaces that are not selected.

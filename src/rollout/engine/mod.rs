@@ -9,6 +9,7 @@ mod decision;
 mod error;
 mod final_check;
 mod gating;
+mod hold;
 mod holds;
 mod layout;
 mod report;
@@ -20,11 +21,12 @@ mod tests;
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 pub(crate) use error::EngineError;
+pub use hold::Hold;
 pub use report::StepResult;
 pub(crate) use report::{WaveState, WaveStatus};
 use site::{Rules, SiteState, Stage};
 
-use super::{Ending, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};
+use super::{Ending, Freeze, JournalEntry, Observation, OnFailure, Plan, PreviousState, Record, Task, TaskResult};
 use crate::model::{Change, Presence, Timestamp, WorkspaceName};
 
 /// What to do next.
@@ -55,34 +57,6 @@ pub enum EngineCommand {
     Finish(Ending),
 }
 
-/// Why the next wave does not begin.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Hold {
-    /// It is to be approved first.
-    Approval {
-        /// Its place, from 0.
-        wave: usize,
-    },
-}
-
-impl Hold {
-    /// Returns the wave that does not begin, from 0.
-    pub fn wave(&self) -> usize {
-        match self {
-            Self::Approval { wave } => *wave,
-        }
-    }
-
-    /// Returns the reason in words.
-    pub fn describe(&self, plan: &Plan) -> String {
-        let name = plan.waves.get(self.wave()).map_or("", |wave| wave.name.as_str());
-        let wave = format!("wave {} ({name})", self.wave() + 1);
-        match self {
-            Self::Approval { .. } => format!("{wave} waits for an approval"),
-        }
-    }
-}
-
 /// A rollout: a plan, and what has happened since it was begun.
 #[derive(Clone, Debug)]
 pub struct Engine {
@@ -101,6 +75,8 @@ pub struct Engine {
     /// Until when the workspaces of an account, or one that has none, are left alone.
     throttled: BTreeMap<String, Timestamp>,
     under_way: usize,
+    /// The times in which no wave begins.
+    freeze: Freeze,
 }
 
 /// The state of a rollout as a whole.
@@ -166,6 +142,7 @@ impl Engine {
         let (sites, waves) = layout::lay_out(&plan);
         let positions = sites.iter().enumerate().map(|(index, site)| (site.name.clone(), index)).collect();
         Self {
+            freeze: plan.policy.freeze(),
             plan,
             positions: Arc::new(positions),
             sites,
@@ -225,17 +202,6 @@ impl Engine {
     /// Returns why it is paused, where it is.
     pub fn paused(&self) -> Option<&str> {
         self.paused.as_deref()
-    }
-
-    /// Returns the next wave, from 0, if it is still to be approved and the wave before it is through.
-    pub fn wave_to_approve(&self) -> Option<usize> {
-        let wave = self.current.map_or(0, |wave| wave + 1);
-        let is_through = self.current.is_none_or(|wave| self.waves[wave].done_at.is_some());
-        (self.phase == Phase::Running && is_through && self.waits_for_approval(wave)).then_some(wave)
-    }
-
-    fn waits_for_approval(&self, wave: usize) -> bool {
-        self.plan.waves.get(wave).is_some_and(|planned| planned.approve && !self.waves[wave].is_approved)
     }
 
     /// Returns whether its workspaces are being rolled back.

@@ -500,6 +500,27 @@ fn a_wave_that_is_to_be_approved_does_not_begin_before() {
 }
 
 #[test]
+fn no_wave_begins_in_a_freeze_period_and_what_was_begun_goes_on() {
+    let mut hand = plan(&[&["a"], &["b"]], |_| {});
+    hand.ask();
+    // The clock of a test begins in 1970.
+    let period = "1970-01-01..1970-01-01".parse().expect("a period");
+    hand.engine = hand.engine.clone().frozen_by(Freeze { periods: vec![period], ..Freeze::default() });
+    hand.change("a");
+    let until = Timestamp::from_milliseconds(86_400_000);
+    assert_eq!(hand.ask(), [EngineCommand::Hold(Hold::Freeze { wave: 1, until })]);
+    let before = hand.engine.clone();
+    hand.now = 86_400;
+    hand.change("b");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Done)]);
+    hand.engine = before;
+    hand.now = 1;
+    hand.write(Record::RollingBack { reason: String::new() });
+    hand.look_back("a");
+    assert_eq!(hand.ask(), [EngineCommand::Finish(Ending::Undone)]);
+}
+
+#[test]
 fn the_way_back_needs_no_approval() {
     let mut hand = plan(&[&["a"], &["b"]], |plan| plan.waves.iter_mut().for_each(|wave| wave.approve = true));
     assert_eq!(hand.ask(), [EngineCommand::Hold(Hold::Approval { wave: 0 })]);

@@ -8,15 +8,17 @@ use super::{alone, fill, page, sentence, wrapped};
 use crate::support::sandbox::Sandbox;
 
 /// The kinds of values that have a name of their own in the reference.
-const VALUES: [(&str, &str); 13] = [
+const VALUES: [(&str, &str); 15] = [
     ("Duration", "duration"),
     ("FailureBudget", "failure budget"),
+    ("FreezePeriod", "freeze period"),
     ("GrafanaVersion", "Grafana version"),
     ("Platform", "platform"),
     ("PluginId", "plugin id"),
     ("SecretReference", "secret reference"),
     ("Selector", "selector"),
     ("Source", "source"),
+    ("TimeZoneName", "time zone"),
     ("TokenReference", "token reference"),
     ("Uid", "unique id"),
     ("VersionRange", "version range"),
