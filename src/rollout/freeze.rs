@@ -66,11 +66,10 @@ impl FreezePeriod {
         let zone = self.time_zone.as_ref().unwrap_or(otherwise).zone()?;
         let instant = jiff::Timestamp::from_millisecond(at.as_milliseconds()).ok()?;
         let today = instant.to_zoned(zone.clone()).date();
-        let found = self.around(today).into_iter().flatten().find_map(|(start, end)| {
+        self.around(today).into_iter().flatten().find_map(|(start, end)| {
             let (start, end) = (in_zone(start, &zone)?, in_zone(end, &zone)?);
             (start <= at && at < end).then_some(end)
-        });
-        found
+        })
     }
 
     /// Returns the times of the period that a day may be in.
@@ -314,27 +313,23 @@ mod tests {
         text.parse().expect("a time")
     }
 
-    /// Returns until when it is frozen at a time, to the minute.
-    fn until(periods: &[&str], zone: &str, now: &str) -> Option<String> {
+    /// Returns until when it is frozen at a time, to the minute; `-` if it is not.
+    fn until(periods: &[&str], zone: &str, now: &str) -> String {
         let periods = periods.iter().map(|text| text.parse().expect("a period")).collect();
         let freeze = Freeze { periods, time_zone: zone.parse().expect("a zone") };
-        freeze.until(time(now)).map(|end| end.to_string()[..16].to_owned())
-    }
-
-    fn some(text: &str) -> Option<String> {
-        Some(text.to_owned())
+        freeze.until(time(now)).map_or_else(|| "-".to_owned(), |end| end.to_string()[..16].to_owned())
     }
 
     #[test]
     fn days_are_frozen_to_their_end_and_moments_to_the_minute() {
         let dates = ["2026-12-20..2027-01-03"];
-        assert_eq!(until(&dates, "UTC", "2026-12-19T23:59:59.999Z"), None);
-        assert_eq!(until(&dates, "UTC", "2026-12-20T00:00:00Z"), some("2027-01-04T00:00"));
-        assert_eq!(until(&dates, "UTC", "2027-01-03T23:59:00Z"), some("2027-01-04T00:00"));
-        assert_eq!(until(&dates, "UTC", "2027-01-04T00:00:00Z"), None);
+        assert_eq!(until(&dates, "UTC", "2026-12-19T23:59:59.999Z"), "-");
+        assert_eq!(until(&dates, "UTC", "2026-12-20T00:00:00Z"), "2027-01-04T00:00");
+        assert_eq!(until(&dates, "UTC", "2027-01-03T23:59:00Z"), "2027-01-04T00:00");
+        assert_eq!(until(&dates, "UTC", "2027-01-04T00:00:00Z"), "-");
         let moments = ["2026-12-20 16:00..2026-12-21T08:30"];
-        assert_eq!(until(&moments, "UTC", "2026-12-20T15:59:00Z"), None);
-        assert_eq!(until(&moments, "UTC", "2026-12-20T16:00:00Z"), some("2026-12-21T08:30"));
+        assert_eq!(until(&moments, "UTC", "2026-12-20T15:59:00Z"), "-");
+        assert_eq!(until(&moments, "UTC", "2026-12-20T16:00:00Z"), "2026-12-21T08:30");
     }
 
     #[test]
@@ -342,42 +337,39 @@ mod tests {
         let weekend = ["fri 16:00..mon 06:00"];
         // 2026-11-27 is a Friday.
         for (now, end) in [
-            ("2026-11-27T15:59:00Z", None),
-            ("2026-11-27T16:00:00Z", some("2026-11-30T06:00")),
-            ("2026-11-29T12:00:00Z", some("2026-11-30T06:00")),
-            ("2026-11-30T05:59:00Z", some("2026-11-30T06:00")),
-            ("2026-11-30T06:00:00Z", None),
+            ("2026-11-27T15:59:00Z", "-"),
+            ("2026-11-27T16:00:00Z", "2026-11-30T06:00"),
+            ("2026-11-29T12:00:00Z", "2026-11-30T06:00"),
+            ("2026-11-30T05:59:00Z", "2026-11-30T06:00"),
+            ("2026-11-30T06:00:00Z", "-"),
         ] {
             assert_eq!(until(&weekend, "UTC", now), end, "{now}");
         }
-        assert_eq!(until(&["sat..sun"], "UTC", "2026-11-29T23:00:00Z"), some("2026-11-30T00:00"));
-        assert_eq!(until(&["Wednesday..Wednesday"], "UTC", "2026-12-02T01:00:00Z"), some("2026-12-03T00:00"));
-        assert_eq!(until(&["18:00..07:00"], "UTC", "2026-12-02T06:00:00Z"), some("2026-12-02T07:00"));
-        assert_eq!(until(&["18:00..07:00"], "UTC", "2026-12-02T18:00:00Z"), some("2026-12-03T07:00"));
-        assert_eq!(until(&["18:00..07:00"], "UTC", "2026-12-02T12:00:00Z"), None);
+        assert_eq!(until(&["sat..sun"], "UTC", "2026-11-29T23:00:00Z"), "2026-11-30T00:00");
+        assert_eq!(until(&["Wednesday..Wednesday"], "UTC", "2026-12-02T01:00:00Z"), "2026-12-03T00:00");
+        assert_eq!(until(&["18:00..07:00"], "UTC", "2026-12-02T06:00:00Z"), "2026-12-02T07:00");
+        assert_eq!(until(&["18:00..07:00"], "UTC", "2026-12-02T18:00:00Z"), "2026-12-03T07:00");
+        assert_eq!(until(&["18:00..07:00"], "UTC", "2026-12-02T12:00:00Z"), "-");
     }
 
     #[test]
     fn a_time_zone_is_that_of_the_period_or_else_of_the_policy() {
         let text = "fri 16:00..mon 06:00";
-        assert_eq!(until(&[text], "Europe/Berlin", "2026-11-27T15:00:00Z"), some("2026-11-30T05:00"));
+        assert_eq!(until(&[text], "Europe/Berlin", "2026-11-27T15:00:00Z"), "2026-11-30T05:00");
         let own = format!("{text} America/New_York");
-        assert_eq!(until(&[&own], "Europe/Berlin", "2026-11-27T20:59:00Z"), None);
-        assert_eq!(until(&[&own], "Europe/Berlin", "2026-11-27T21:00:00Z"), some("2026-11-30T11:00"));
+        assert_eq!(until(&[&own], "Europe/Berlin", "2026-11-27T20:59:00Z"), "-");
+        assert_eq!(until(&[&own], "Europe/Berlin", "2026-11-27T21:00:00Z"), "2026-11-30T11:00");
         // The clocks go back on 2026-10-25 at 03:00: the weekend has an hour more.
-        assert_eq!(until(&[text], "Europe/Berlin", "2026-10-24T12:00:00Z"), some("2026-10-26T05:00"));
-        assert_eq!(
-            until(&["2026-12-24..2026-12-26 Asia/Tokyo"], "UTC", "2026-12-23T15:00:00Z"),
-            some("2026-12-26T15:00")
-        );
+        assert_eq!(until(&[text], "Europe/Berlin", "2026-10-24T12:00:00Z"), "2026-10-26T05:00");
+        assert_eq!(until(&["2026-12-24..2026-12-26 Asia/Tokyo"], "UTC", "2026-12-23T15:00:00Z"), "2026-12-26T15:00");
     }
 
     #[test]
     fn periods_that_follow_each_other_are_one() {
         let periods = ["2026-12-20..2026-12-27", "sat..sun", "mon 00:00..mon 09:00"];
-        assert_eq!(until(&periods, "UTC", "2026-12-20T01:00:00Z"), some("2026-12-28T09:00"));
+        assert_eq!(until(&periods, "UTC", "2026-12-20T01:00:00Z"), "2026-12-28T09:00");
         // What never ends is followed no further than so far.
-        assert!(until(&["mon..thu", "fri..sun"], "UTC", "2026-12-20T01:00:00Z").is_some());
+        assert!(until(&["mon..thu", "fri..sun"], "UTC", "2026-12-20T01:00:00Z") != "-");
     }
 
     #[test]
