@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Failure, Report, Session, Text, confirm,
+    listing::ASKING,
     selection::select,
     setup::to_document,
     ui::{self, Ui},
@@ -20,6 +21,7 @@ use crate::{
     fleet::Workspace,
     model::Selector,
     ops::api::{ApiAnswer, ApiCall, MAX_BODY, call_all, kind_of},
+    progress::Announced,
 };
 
 /// Send a call of Grafana's HTTP API to workspaces, each with its own token
@@ -74,8 +76,9 @@ impl ApiArgs {
         let account = |workspace: &&Workspace| workspace.account().unwrap_or_else(|| workspace.name().to_string());
         let accounts: Vec<_> = workspaces.iter().map(account).collect();
         let targets = session.services()?.connect_all(workspaces).await;
-        let targets = accounts.into_iter().zip(targets).collect();
-        let mut answers = pin!(call_all(targets, &call));
+        let targets: Vec<_> = accounts.into_iter().zip(targets).collect();
+        let asking = Announced::begin(session.context()?.reporter.as_ref(), ASKING, targets.len());
+        let mut answers = pin!(call_all(&asking, targets, &call));
         let (mut kinds, mut problems, mut hints) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(answer) = answers.next().await {
             Ui::line(&to_document(&answer));

@@ -43,7 +43,7 @@ impl ListArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let context = session.context()?;
         let mut read = Vec::new();
-        for one in read_all_with_nested(self.selection.or_all(session).await?).await {
+        for one in read_all_with_nested(session, self.selection.or_all(session).await?).await? {
             read.push(match one.state {
                 Ok(state) => TargetListing { state: Ok(state.verify_signatures(&context.trust).await), ..one },
                 failed => TargetListing { state: failed, ..one },

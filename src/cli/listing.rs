@@ -6,14 +6,19 @@
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
+use super::{Failure, Session};
 use crate::{
     diagnostic::{Chain, Diagnose, Kind},
     fleet::grafana::NestedPlugin,
     ops::target::{InstalledPlugin, Snapshot, Target, TargetError, Unread},
+    progress::{Announced, Reporter},
 };
 
 /// How many targets are read side by side.
-const AT_ONCE: usize = 8;
+const AT_ONCE: usize = 16;
+
+/// What is announced while workspaces are read.
+pub(super) const ASKING: &str = "asking workspaces";
 
 /// What was read of a target.
 pub(super) struct TargetListing {
@@ -32,29 +37,38 @@ impl TargetListing {
     }
 }
 
-pub(super) async fn read_all(targets: Vec<Target>) -> Vec<TargetListing> {
-    read(targets, false).await
+pub(super) async fn read_all(session: &Session, targets: Vec<Target>) -> Result<Vec<TargetListing>, Failure> {
+    Ok(read(session.context()?.reporter.as_ref(), targets, false).await)
 }
 
 /// Also reads the plugins that apps ship, which takes servers two more requests.
-pub(super) async fn read_all_with_nested(targets: Vec<Target>) -> Vec<TargetListing> {
-    read(targets, true).await
+pub(super) async fn read_all_with_nested(
+    session: &Session,
+    targets: Vec<Target>,
+) -> Result<Vec<TargetListing>, Failure> {
+    Ok(read(session.context()?.reporter.as_ref(), targets, true).await)
 }
 
-async fn read(targets: Vec<Target>, reads_nested: bool) -> Vec<TargetListing> {
+async fn read(reporter: &dyn Reporter, targets: Vec<Target>, reads_nested: bool) -> Vec<TargetListing> {
+    let asking = &Announced::begin(reporter, ASKING, targets.len());
     stream::iter(targets)
         .map(|target| async move {
-            let (state, reach) = tokio::join!(target.read(false), target.reach());
-            let nested = match (&state, target.as_server()) {
-                (Ok(_), Ok(server)) if reads_nested => server.nested().await.unwrap_or_default(),
-                _ => Vec::new(),
-            };
-            let gap = reach.gap().filter(|_| state.is_ok()).map(|gap| format!("installed plugins: {gap}"));
-            TargetListing { target, state, gap, nested }
+            let name = target.name.clone();
+            asking.track(&name, read_one(target, reads_nested)).await
         })
         .buffered(AT_ONCE)
         .collect()
         .await
+}
+
+async fn read_one(target: Target, reads_nested: bool) -> TargetListing {
+    let (state, reach) = tokio::join!(target.read(false), target.reach());
+    let nested = match (&state, target.as_server()) {
+        (Ok(_), Ok(server)) if reads_nested => server.nested().await.unwrap_or_default(),
+        _ => Vec::new(),
+    };
+    let gap = reach.gap().filter(|_| state.is_ok()).map(|gap| format!("installed plugins: {gap}"));
+    TargetListing { target, state, gap, nested }
 }
 
 pub(super) fn version(plugin: &InstalledPlugin) -> String {

@@ -46,7 +46,7 @@ impl LockArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let services = session.services()?;
         let targets = connect(session, select(session, &self.on)?).await?;
-        let states = read_states(targets, self.concurrency.get()).await;
+        let states = read_states(session.context()?.reporter.as_ref(), targets, self.concurrency.get()).await;
         let options = LockOptions {
             upgrade: self.upgrade(),
             published_before: session.published_before()?,

@@ -356,7 +356,10 @@ fn run(arguments: &Cli) -> u8 {
             ui.complain_of(&Failure { kind: Kind::Failed, message, hint: Some(render::next_steps(&id)) });
             (printed, signal.exit_code())
         }
-        RunEnd::By(signal) => {
+        RunEnd::By(signal, awaited) => {
+            if !awaited.is_empty() {
+                ui.problem(&format!("note: still waiting for {}", awaited.join(", ")));
+            }
             let message = format!("interrupted by {}", signal.name);
             let hint = arguments.command.unfinished_hint().map(str::to_owned);
             let failure = Failure { kind: Kind::Failed, message, hint };
@@ -377,7 +380,8 @@ enum RunEnd {
     With(Result<Report, Failure>),
     /// By itself, soon after a signal, and maybe with a rollout that is unfinished.
     After(Signal, Result<Report, Failure>, Option<RolloutId>),
-    By(Signal),
+    /// Cut off, while these were waited for.
+    By(Signal, Vec<String>),
 }
 
 async fn until_signal(arguments: &Cli, name: &'static str) -> RunEnd {
@@ -392,14 +396,14 @@ async fn until_signal(arguments: &Cli, name: &'static str) -> RunEnd {
                 let result = work.await;
                 RunEnd::After(signal, result, interrupt.left())
             } else {
-                RunEnd::By(signal)
+                RunEnd::By(signal, session.awaited())
             }
         }
         result = &mut work => RunEnd::With(result),
     };
     let limit = match ended {
         RunEnd::With(_) | RunEnd::After(..) => Duration::from_mins(1),
-        RunEnd::By(_) => signals::LAST_WORDS,
+        RunEnd::By(..) => signals::LAST_WORDS,
     };
     for line in session.delete_tokens(limit).await {
         arguments.ui().problem(&line);

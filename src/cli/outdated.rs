@@ -40,7 +40,7 @@ impl OutdatedArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let context = session.context()?;
         context.index().check_has_catalog().await?;
-        let read = read_all_with_nested(self.selection.or_all(session).await?).await;
+        let read = read_all_with_nested(session, self.selection.or_all(session).await?).await?;
         let (grafana, published_before, exit_code) =
             (self.grafana.clone(), session.published_before()?, self.exit_code);
         let compare = move |index: &Index| report(index, &read, grafana.as_ref(), published_before, exit_code);

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     diagnostic::{Chain, Kind},
+    duration,
     fleet::{Manifest, aws::Leftover, manifest::Source},
     home::Home,
     index::IndexHandle,
@@ -52,6 +53,9 @@ pub(super) struct GlobalArgs {
     /// Open no network connection
     #[arg(long, global = true)]
     offline: bool,
+    /// The longest wait for the answer to a request that reads, like `3s` [default: `header-timeout` of the manifest, 10s]
+    #[arg(long, global = true, value_name = "D", value_parser = timeout)]
+    timeout: Option<Duration>,
     /// Print one JSON document on stdout: `-o json`
     #[arg(long, global = true)]
     json: bool,
@@ -255,6 +259,7 @@ impl Session {
             let settings = Settings {
                 ca_certificates: self.globals.ca_certificates()?,
                 offline: self.globals.offline,
+                timeout: self.globals.timeout,
                 home: self.home()?.clone(),
                 trusted_keys: self.globals.trusted_keys()?,
                 clock: now,
@@ -330,6 +335,11 @@ impl Session {
         leftovers.into_iter().map(note).collect()
     }
 
+    /// Returns the names of what is waited for now.
+    pub(super) fn awaited(&self) -> Vec<String> {
+        self.services.get().map(|services| services.context.reporter.awaited()).unwrap_or_default()
+    }
+
     /// Returns notes about the upstream's keys that were kept.
     pub(super) fn key_notes(&self) -> Result<Vec<String>, Failure> {
         Ok(self.services()?.key_notes().iter().map(|note| format!("note: {note}")).collect())
@@ -353,6 +363,14 @@ impl Session {
             None => self.manifest()?.catalog().source.clone(),
         };
         Ok(self.sources()?.open(&location(self.manifest()?, &source)?).await?)
+    }
+}
+
+/// Reads a length of time that is not zero.
+fn timeout(text: &str) -> Result<Duration, String> {
+    match duration::parse(text) {
+        Ok(Duration::ZERO) => Err("no answer comes within no time".to_owned()),
+        read => read.map_err(|error| error.to_string()),
     }
 }
 

@@ -92,7 +92,7 @@ impl StatusArgs {
         let is_read = |workspace: &&Workspace| !session.is_offline() || workspace.kind() == WorkspaceKind::Directory;
         let (workspaces, left_out): (Vec<_>, Vec<_>) = selected.into_iter().partition(is_read);
         let targets = session.services()?.connect_all(workspaces.clone()).await;
-        let (read, mut found) = (read_all(targets).await, Vec::new());
+        let (read, mut found) = (read_all(session, targets).await?, Vec::new());
         for (workspace, one) in workspaces.into_iter().zip(&read) {
             if let Ok(state) = &one.state {
                 let locked = lock.workspace(workspace.name());

@@ -4,9 +4,10 @@
 //! terminal; a closed pipe is not an error.
 
 use std::{
+    collections::BTreeSet,
     io::{self, IsTerminal, Write},
     mem,
-    sync::Mutex,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -210,9 +211,9 @@ impl Ui {
             return std::sync::Arc::new(Events { ui: self, state: Mutex::default() });
         }
         if self.progress && !self.quiet && io::stderr().is_terminal() {
-            std::sync::Arc::new(Bar { ui: self, bar: Mutex::default() })
+            std::sync::Arc::new(Bar { ui: self, drawn: Mutex::default(), awaited: Awaited::default() })
         } else {
-            std::sync::Arc::new(Remarks(self))
+            std::sync::Arc::new(Remarks(self, Awaited::default()))
         }
     }
 }
@@ -314,13 +315,50 @@ pub(super) fn bytes(count: u64) -> String {
     indicatif::HumanBytes(count).to_string()
 }
 
+/// How long a piece of work goes on before it is drawn, and how often it is drawn then.
+const UNSEEN: Duration = Duration::from_millis(150);
+const TICK: Duration = Duration::from_millis(200);
+
+/// So many names are drawn of what is still waited for.
+const LAST: usize = 3;
+
+/// The names of what is waited for.
+#[derive(Debug, Default)]
+struct Awaited(Mutex<BTreeSet<String>>);
+
+impl Awaited {
+    fn add(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    fn remove(&self, name: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+    }
+}
+
 /// Draws nothing, and prints notes.
 #[derive(Debug)]
-struct Remarks(Ui);
+struct Remarks(Ui, Awaited);
 
 impl Reporter for Remarks {
     fn remark(&self, text: &str) {
         self.0.note(&format!("note: {text}"));
+    }
+
+    fn wait(&self, name: &str) {
+        self.1.add(name);
+    }
+
+    fn arrived(&self, name: &str) {
+        self.1.remove(name);
+    }
+
+    fn awaited(&self) -> Vec<String> {
+        self.1.names()
     }
 }
 
@@ -328,12 +366,13 @@ impl Reporter for Remarks {
 #[derive(Debug)]
 struct Bar {
     ui: Ui,
-    bar: Mutex<Option<ProgressBar>>,
+    drawn: Mutex<Option<ProgressBar>>,
+    awaited: Awaited,
 }
 
 impl Bar {
     fn with(&self, work: impl FnOnce(&ProgressBar)) {
-        if let Ok(bar) = self.bar.lock()
+        if let Ok(bar) = self.drawn.lock()
             && let Some(bar) = bar.as_ref()
         {
             work(bar);
@@ -346,16 +385,24 @@ impl Reporter for Bar {
         let template = match (unit, total) {
             (Unit::Bytes, Some(_)) => "{msg} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta}",
             (Unit::Bytes, None) => "{spinner} {msg} {bytes} {bytes_per_sec}",
-            (Unit::Items, Some(_)) => "{msg} {bar:30} {pos}/{len} {eta}",
+            (Unit::Items, Some(_)) => "{msg} {bar:30} {pos}/{len} {eta} {prefix}",
             (Unit::Items, None) => "{spinner} {msg} {pos}",
         };
-        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::stderr_with_hz(10));
+        let bar = ProgressBar::with_draw_target(total, ProgressDrawTarget::hidden());
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
         bar.set_message(what.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        if let Ok(mut current) = self.bar.lock() {
+        let shown = bar.clone();
+        // What is over at once does not flicker.
+        drop(std::thread::Builder::new().name("progress".to_owned()).spawn(move || {
+            std::thread::sleep(UNSEEN);
+            if !shown.is_finished() {
+                shown.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+                shown.enable_steady_tick(TICK);
+            }
+        }));
+        if let Ok(mut current) = self.drawn.lock() {
             *current = Some(bar);
         }
     }
@@ -369,7 +416,7 @@ impl Reporter for Bar {
     }
 
     fn end(&self) {
-        if let Ok(mut current) = self.bar.lock()
+        if let Ok(mut current) = self.drawn.lock()
             && let Some(bar) = current.take()
         {
             bar.finish_and_clear();
@@ -378,6 +425,21 @@ impl Reporter for Bar {
 
     fn remark(&self, text: &str) {
         self.ui.note(&format!("note: {text}"));
+    }
+
+    fn wait(&self, name: &str) {
+        self.awaited.add(name);
+    }
+
+    fn arrived(&self, name: &str) {
+        self.awaited.remove(name);
+        let names = self.awaited.names();
+        let last = if names.len() > LAST { String::new() } else { names.join(", ") };
+        self.with(|bar| bar.set_prefix(clean(&last)));
+    }
+
+    fn awaited(&self) -> Vec<String> {
+        self.awaited.names()
     }
 }
 

@@ -56,7 +56,7 @@ impl UpgradeArgs {
             return Err(Failure::usage("no plugin is named", "name the plugins to upgrade, or use `--all`"));
         }
         session.index()?.check_has_catalog().await?;
-        let read = read_all(self.selection.named(session).await?).await;
+        let read = read_all(session, self.selection.named(session).await?).await?;
         self.check_installed(&read)?;
         let (manifest, before) = (session.manifest()?.clone(), session.published_before()?);
         let (ids, unread, failed) = (self.plugins.clone(), problems(&read), kind(&read));

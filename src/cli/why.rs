@@ -101,7 +101,7 @@ impl Scope {
         if self.selection.is_empty() && manifest.workspaces().is_empty() {
             return Ok((vec![self.nowhere()], Vec::new()));
         }
-        let read = read_all_with_nested(self.selection.or_all(session).await?).await;
+        let read = read_all_with_nested(session, self.selection.or_all(session).await?).await?;
         let view = |one: &TargetListing| {
             let (target, state) = one.there()?;
             Some(WorkspaceView { nested: one.nested.clone(), ..self.view(manifest, target, state) })

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 
-use super::{Failure, Report, Session, Text, selection::select, ui};
+use super::{Failure, Report, Session, Text, listing::ASKING, selection::select, ui};
 use crate::{
     diagnostic::Kind,
     fleet::{
@@ -14,6 +14,7 @@ use crate::{
         grafana::{Identity, MayInstall},
     },
     model::{GrafanaVersion, Selector},
+    progress::Announced,
 };
 
 /// List, ping or discover workspaces
@@ -101,14 +102,16 @@ enum PingResult {
 
 async fn ping(session: &Session, selectors: &[Selector]) -> Result<Report, Failure> {
     let workspaces = select(session, selectors)?;
-    let pongs: Vec<Pong> =
-        stream::iter(workspaces)
-            .map(|workspace| async move {
-                Pong { name: workspace.name().to_string(), answer: ask(session, workspace).await }
-            })
-            .buffered(8)
-            .collect()
-            .await;
+    let asking = &Announced::begin(session.context()?.reporter.as_ref(), ASKING, workspaces.len());
+    let pongs: Vec<Pong> = stream::iter(workspaces)
+        .map(|workspace| async move {
+            let name = workspace.name().to_string();
+            let answer = asking.track(&name, Box::pin(ask(session, workspace))).await;
+            Pong { name, answer }
+        })
+        .buffered(16)
+        .collect()
+        .await;
     let header = ["workspace", "grafana", "who", "organisation", "role", "may install"];
     let answered = pongs.iter().filter_map(|pong| Some((pong, pong.answer.as_ref().ok()?)));
     let rows: Vec<_> = answered.map(|(pong, answer)| row(&pong.name, answer)).collect();

@@ -108,7 +108,11 @@ impl<'a> Body<'a> {
             return Err(NetError::TooLong { url: self.url.clone(), limit: self.limit });
         }
         loop {
-            let next = timeout_at(self.window_end, self.response.chunk()).await;
+            let idle_end = Instant::now() + self.settings.header_timeout;
+            let next = timeout_at(self.window_end.min(idle_end), self.response.chunk()).await;
+            if next.is_err() && idle_end < self.window_end {
+                return Err(NetError::TooSlow { url: self.url.clone() });
+            }
             if next.is_err() || Instant::now() >= self.window_end {
                 self.end_window()?;
             }

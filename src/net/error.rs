@@ -153,6 +153,15 @@ impl NetError {
         }
     }
 
+    /// Returns whether nothing came until the time was over.
+    pub(super) fn is_silence(&self) -> bool {
+        match self {
+            Self::NoAnswer { .. } | Self::TooSlow { .. } => true,
+            Self::Unreachable { source, .. } => source.is_timeout(),
+            _ => false,
+        }
+    }
+
     /// Returns the HTTP status where the server gave one.
     pub fn status(&self) -> Option<u16> {
         match self {

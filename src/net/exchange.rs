@@ -48,13 +48,6 @@ pub struct ExchangeReply {
     pub retry_after: Option<Duration>,
 }
 
-impl ExchangeReply {
-    /// Returns whether another try may be answered otherwise.
-    fn is_transient(&self) -> bool {
-        is_transient(self.status) || self.body.as_ref().is_err_and(NetError::is_transient)
-    }
-}
-
 impl Site {
     /// Returns the address that a path has here.
     pub fn address_of(&self, path: &RequestPath) -> String {
@@ -66,12 +59,13 @@ impl Site {
     pub async fn exchange(&self, exchange: &Exchange<'_>) -> Result<ExchangeReply, NetError> {
         let settings = self.client().settings();
         let url = exchange.path.below(self.base_url());
-        let mut pauses = FullJitter::new(settings);
+        let (mut pauses, mut patience) = (FullJitter::new(settings), self.patience());
         loop {
             let result = self.exchange_once(exchange, &url).await;
             let asked = match &result {
-                Err(error) if error.is_transient() => error.retry_after(),
-                Ok(reply) if reply.is_transient() => reply.retry_after,
+                Err(error) if patience.allows(error) => error.retry_after(),
+                Ok(ExchangeReply { body: Err(error), .. }) if patience.allows(error) => None,
+                Ok(reply) if is_transient(reply.status) => reply.retry_after,
                 _ => return result,
             };
             let Some(drawn) = pauses.next().filter(|_| exchange.is_read) else { return result };

@@ -44,7 +44,7 @@ pub(crate) use site::{Form, SingleRequest, Traffic, parse_address};
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct NetSettings {
-    /// The longest wait for the headers of an answer.
+    /// The longest wait for the headers of an answer, and for more of its body. `--timeout` takes its place.
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub header_timeout: Duration,
@@ -56,7 +56,7 @@ pub struct NetSettings {
     #[serde(with = "crate::duration")]
     #[schemars(with = "crate::duration::DurationText")]
     pub slow_window: Duration,
-    /// How often a request that changes nothing is sent before it fails.
+    /// How often a request that changes nothing is sent before it fails. One to a workspace that gets no answer in time is sent twice.
     pub tries: u32,
     /// The longest pause after the first try. It doubles with every try; the actual pause is random, from zero to that.
     #[serde(with = "crate::duration")]
@@ -83,7 +83,7 @@ pub struct NetSettings {
 impl Default for NetSettings {
     fn default() -> Self {
         Self {
-            header_timeout: Duration::from_secs(30),
+            header_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             slow_window: Duration::from_secs(30),
             tries: 4,

@@ -28,6 +28,29 @@ impl Iterator for FullJitter {
     }
 }
 
+/// Decides whether a reading is repeated: after passing failures, and if asked for only once after the server said nothing
+/// until the time was over. A server that hangs would cost the time of every try.
+#[derive(Debug)]
+pub(super) struct Patience {
+    /// How often the server may still be silent.
+    silences: u32,
+}
+
+impl Patience {
+    pub(super) fn new(is_impatient: bool) -> Self {
+        Self { silences: if is_impatient { 1 } else { u32::MAX } }
+    }
+
+    /// Returns whether there is another try after a failure.
+    pub(super) fn allows(&mut self, error: &NetError) -> bool {
+        if error.is_silence() {
+            let Some(left) = self.silences.checked_sub(1) else { return false };
+            self.silences = left;
+        }
+        error.is_transient()
+    }
+}
+
 /// Returns the pause before the next try: what the server asked for up to the limit, else the drawn one.
 pub(super) fn pause(error: &NetError, drawn: Option<Duration>, limit: Duration) -> Option<Duration> {
     drawn.map(|drawn| error.retry_after().map_or(drawn, |asked| asked.min(limit)))

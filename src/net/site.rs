@@ -22,7 +22,7 @@ use super::{
     answer::{is_redirect, read_document, read_reply, read_start, refuse, retry_after},
     login::Login,
     redirect::{Hop, MAX_HOPS, decide},
-    retry::{FullJitter, pause},
+    retry::{FullJitter, Patience, pause},
 };
 use crate::model::{Credential, Secret};
 
@@ -40,6 +40,8 @@ struct SiteInner {
     organisation: Option<i64>,
     traffic: Arc<Counters>,
     login: Arc<Login>,
+    /// Whether a reading that gets no answer is repeated once at most.
+    is_impatient: bool,
     /// Under which name, and where to, answers with 429 are reported.
     throttled: Option<(String, UnboundedSender<(String, Duration)>)>,
 }
@@ -110,7 +112,28 @@ impl Site {
         let (client, organisation) = (client.clone(), None);
         let (traffic, login) = (Arc::default(), Arc::default());
         let credential = Arc::new(RwLock::new(credential.map(Arc::new)));
-        Ok(Self(Arc::new(SiteInner { client, base, credential, organisation, traffic, login, throttled: None })))
+        let (is_impatient, throttled) = (false, None);
+        Ok(Self(Arc::new(SiteInner {
+            client,
+            base,
+            credential,
+            organisation,
+            traffic,
+            login,
+            is_impatient,
+            throttled,
+        })))
+    }
+
+    /// Returns the same site, of which a reading that gets no answer in time is repeated once at most: one server that hangs
+    /// must not keep somebody waiting who asks many.
+    #[must_use]
+    pub fn impatient(&self) -> Self {
+        Self(Arc::new(SiteInner { is_impatient: true, ..self.0.as_ref().clone() }))
+    }
+
+    pub(super) fn patience(&self) -> Patience {
+        Patience::new(self.0.is_impatient)
     }
 
     /// Returns the same site, asked about another organisation of the Grafana that it is; the traffic is counted as one.
@@ -185,9 +208,10 @@ impl Site {
         limit: u64,
     ) -> Result<ConditionalAnswer, NetError> {
         let settings = self.0.client.settings();
+        let mut patience = self.patience();
         (|| self.get_once(form, url, etag, limit))
             .retry(FullJitter::new(settings))
-            .when(NetError::is_transient)
+            .when(move |error| patience.allows(error))
             .adjust(|error, drawn| pause(error, drawn, settings.retry_after))
             .notify(|error, pause| tracing::debug!(%error, ?pause, "asking again"))
             .await

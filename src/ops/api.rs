@@ -24,6 +24,7 @@ use crate::{
     fleet::{Grafana, WorkspaceError, target::NoServer},
     model::OrganisationInfo,
     net::{Exchange, ExchangeReply, Method, NetError, ParseRequestPathError, RequestPath, Site},
+    progress::Announced,
 };
 
 /// The greatest length of an answer, in decoded bytes.
@@ -171,7 +172,11 @@ diagnose!(CallError {
 });
 
 /// Sends a call to every target, which stands beside the account it is throttled with; the answers are in their order.
-pub(crate) fn call_all(targets: Vec<(String, Target)>, call: &ApiCall) -> impl Stream<Item = ApiAnswer> {
+pub(crate) fn call_all<'a>(
+    announced: &'a Announced<'a>,
+    targets: Vec<(String, Target)>,
+    call: &'a ApiCall,
+) -> impl Stream<Item = ApiAnswer> + use<'a> {
     let at_once = if call.is_read() { READ_AT_ONCE } else { CHANGED_AT_ONCE };
     let (sender, receiver) = unbounded_channel();
     let accounts = targets.iter().map(|(account, target)| (target.name.clone(), account.clone())).collect();
@@ -182,7 +187,7 @@ pub(crate) fn call_all(targets: Vec<(String, Target)>, call: &ApiCall) -> impl S
             let throttle = std::sync::Arc::clone(&throttle);
             async move {
                 throttle.wait(&target.name).await;
-                match call_one(&target, call).await {
+                match announced.track(&target.name, call_one(&target, call)).await {
                     Ok((site, reply)) => answered(target.name, &site, reply),
                     Err(error) => ApiAnswer {
                         workspace: target.name,

@@ -26,6 +26,7 @@ use crate::{
         target::Target,
         unknown_plugins::check_removed,
     },
+    progress::{Announced, Reporter},
 };
 
 /// The result of a lock.
@@ -68,9 +69,14 @@ impl LockOutcome {
 }
 
 /// Reads workspaces at the same time, without changing them. The states are in the order of the targets.
-pub(crate) async fn read_states(targets: Vec<(WorkspaceName, Target)>, concurrency: usize) -> Vec<WorkspaceState> {
+pub(crate) async fn read_states(
+    reporter: &dyn Reporter,
+    targets: Vec<(WorkspaceName, Target)>,
+    concurrency: usize,
+) -> Vec<WorkspaceState> {
+    let asking = &Announced::begin(reporter, "asking workspaces", targets.len());
     let read = |(name, target): (WorkspaceName, Target)| async move {
-        let state = target.read(true).await;
+        let state = asking.track(name.as_str(), target.read(true)).await;
         (name, state)
     };
     stream::iter(targets).map(read).buffered(concurrency.max(1)).collect().await

@@ -3,7 +3,7 @@
 //! *Invariant:* nothing here asks for the environment, the time or a folder of its own accord: they come in as data.
 //! *Not for:* flags and their names.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::{StreamExt, stream};
 
@@ -38,6 +38,8 @@ pub(crate) struct Settings {
     pub home: Home,
     /// Open no socket at all.
     pub offline: bool,
+    /// The longest wait for the answer to a reading, in place of that of the manifest.
+    pub timeout: Option<Duration>,
     /// CA certificates in PEM form, trusted beside those of the system.
     pub ca_certificates: Option<Vec<u8>>,
     /// The only keys to trust, in place of the built-in ones and those of the upstream.
@@ -90,7 +92,12 @@ impl Services {
     /// Makes what a run works with. Reads the kept keys of the upstream if the manifest trusts them.
     pub(crate) fn new(manifest: &Manifest, settings: Settings) -> Result<Self, SettingsError> {
         let (proxies, certificates) = (Proxies::from_environment(&settings.environment), settings.ca_certificates);
-        let client = Client::behind(proxies, manifest.network().clone(), settings.offline, certificates.as_deref())?;
+        let mut network = manifest.network().clone();
+        if let Some(timeout) = settings.timeout {
+            network.header_timeout = timeout;
+            network.connect_timeout = network.connect_timeout.min(timeout);
+        }
+        let client = Client::behind(proxies, network, settings.offline, certificates.as_deref())?;
         let tokens = Arc::new(RunSecrets::new(client.clone(), settings.clock));
         let environment = settings.environment;
         let sources = Sources::new(client.clone(), known_sources(manifest), environment, Arc::clone(&tokens));

@@ -5,10 +5,13 @@
 
 use futures_util::{StreamExt, stream};
 
-use crate::ops::{
-    Context,
-    target::Target,
-    workspace_usage::{UsageError, WorkspaceUsage, read_one},
+use crate::{
+    ops::{
+        Context,
+        target::Target,
+        workspace_usage::{UsageError, WorkspaceUsage, read_one},
+    },
+    progress::Announced,
 };
 
 /// How many workspaces are read side by side.
@@ -19,9 +22,10 @@ pub(crate) async fn read_usage(
     context: &Context,
     targets: Vec<Target>,
 ) -> Vec<(Target, Result<WorkspaceUsage, UsageError>)> {
+    let reading = &Announced::begin(context.reporter.as_ref(), "reading workspaces", targets.len());
     stream::iter(targets)
         .map(|target| async move {
-            let usage = read_one(context, &target).await;
+            let usage = reading.track(&target.name, read_one(context, &target)).await;
             (target, usage)
         })
         .buffered(WORKSPACES)

@@ -30,6 +30,7 @@ mod command_show;
 mod command_signatures;
 mod command_status;
 mod command_sync;
+mod command_timeout;
 mod command_upgrade;
 mod command_usage;
 mod command_verify;

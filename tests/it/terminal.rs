@@ -6,6 +6,7 @@ use std::{
     io::{Read as _, Write as _},
     process::Stdio,
     thread,
+    time::{Duration, Instant},
 };
 
 use rustix::{
@@ -16,11 +17,23 @@ use rustix::{
 use crate::{
     command_sync::{CLOCK, ZABBIX, sync, upstream},
     fleet::Fleet,
-    support::sandbox::Sandbox,
+    support::{
+        fake_grafana::{catalog::FakeCatalog, fault::Fault},
+        sandbox::Sandbox,
+    },
+    world::World,
 };
 
-/// Runs a command with a terminal of `columns` on stdout and stderr; returns its lines without colours.
+/// Runs a command with a terminal of `columns` on stdout and stderr; returns its lines without colours, as they are at last.
 fn lines(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> Vec<String> {
+    let text = shown(sandbox, arguments, columns);
+    // A bar is drawn over, and what follows it begins at the start of the line again.
+    let last = |line: &str| line.trim_end_matches('\r').rsplit('\r').next().unwrap_or_default().to_owned();
+    text.lines().map(|line| without_colours(&last(line))).collect()
+}
+
+/// Runs a command with a terminal of `columns` on stdout and stderr; returns all that it wrote.
+fn shown(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> String {
     let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
     grantpt(&terminal).and_then(|()| unlockpt(&terminal)).expect("granted");
     let path = ptsname(&terminal, Vec::new()).expect("a name").into_string().expect("text");
@@ -39,8 +52,7 @@ fn lines(sandbox: &Sandbox, arguments: &[&str], columns: u16) -> Vec<String> {
         String::from_utf8_lossy(&bytes).into_owned()
     });
     child.wait().expect("ended");
-    let text = reading.join().expect("read");
-    text.lines().map(|line| without_colours(line).trim_end_matches('\r').to_owned()).collect()
+    reading.join().expect("read")
 }
 
 /// Runs a command with a terminal on stdin and stderr, where somebody answers; returns the exit code and what was shown.
@@ -99,6 +111,33 @@ fn without_colours(line: &str) -> String {
     let mut parts = line.split('\u{1b}');
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once(['m', 'K', 'h', 'l']).map_or("", |(_, rest)| rest))
+}
+
+/// What takes its time shows that it goes on, and what it waits for.
+#[test]
+fn workspaces_that_are_slow_to_answer_are_shown_while_they_are_asked() {
+    let (world, fast) = World::new(FakeCatalog::new()).workspace("fast", "12.1.0");
+    let (world, slow) = world.workspace("slow", "12.1.0");
+    slow.fault(Fault::on("GET", "*").delay(Duration::from_millis(400)));
+    for arguments in [
+        &["list"][..],
+        &["outdated"],
+        &["workspace", "ping"],
+        &["check", "--grafana", "13.0.0"],
+        &["usage"],
+        &["why", "acme-clock-panel"],
+        &["lock"],
+        &["status"],
+        &["api", "GET", "/api/health"],
+    ] {
+        let begun = Instant::now();
+        let seen = shown(&world.sandbox, arguments, 120);
+        let is_shown = seen.contains("asking workspaces") || seen.contains("reading workspaces");
+        assert!(is_shown || begun.elapsed() < Duration::from_millis(300), "{arguments:?}: {seen}");
+        let quiet = shown(&world.sandbox, &[&["--no-progress"], arguments].concat(), 120);
+        assert!(!quiet.contains("asking workspaces"), "{arguments:?}: {quiet}");
+    }
+    assert_eq!((fast.foreign_tokens(), slow.foreign_tokens()), (0, 0));
 }
 
 const MANIFEST: &str = r#"

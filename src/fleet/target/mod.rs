@@ -105,7 +105,7 @@ impl Target {
                 renewal = login.renewal(secrets);
                 let site = async {
                     let credential = login.credential(environment, secrets).await?;
-                    Ok::<_, AccessError>(Site::new(client, url.as_str(), Some(credential), *allow_http)?)
+                    Ok::<_, AccessError>(Site::new(client, url.as_str(), Some(credential), *allow_http)?.impatient())
                 };
                 match site.await {
                     Ok(site) => {

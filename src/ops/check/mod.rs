@@ -22,6 +22,7 @@ use crate::{
         target::{Snapshot, Target, Unread},
         workspace_usage::{UsedBy, WorkspaceUsage, read_one},
     },
+    progress::Announced,
     resolver::SignatureRule,
     upgrade::{
         Classification, GrafanaUpgrade, KnownPlugin, PluginBefore, UpgradeStep, UpgradeVerdict, classify, former_core,
@@ -176,7 +177,12 @@ impl CheckOutcome {
 
 /// Reads which plugins are installed, and what they are used for.
 pub(crate) async fn read_workspaces(context: &Context, targets: Vec<Target>) -> Vec<ReadWorkspace> {
-    stream::iter(targets).map(|target| read_workspace(context, target)).buffered(WORKSPACES).collect().await
+    let reading = &Announced::begin(context.reporter.as_ref(), "reading workspaces", targets.len());
+    let read = |target: Target| async move {
+        let name = target.name.clone();
+        reading.track(&name, read_workspace(context, target)).await
+    };
+    stream::iter(targets).map(read).buffered(WORKSPACES).collect().await
 }
 
 async fn read_workspace(context: &Context, target: Target) -> ReadWorkspace {

@@ -40,7 +40,7 @@ use crate::{
         trust::Trust,
         unknown_plugins::check_removed,
     },
-    progress::Unit,
+    progress::Announced,
     rollout::{
         Base, Plan, PlannedChange, PlannedWorkspace, Warning,
         planner::{DecidedWorkspace, PlannerInput, Requested, WorkspaceDecision, assemble, decide},
@@ -152,18 +152,20 @@ async fn choose(
 }
 
 async fn read(context: &Context, manifest: &Manifest, targets: Vec<(WorkspaceName, Target)>) -> Vec<WorkspaceReading> {
-    context.reporter.begin("reading workspaces", Some(targets.len() as u64), Unit::Items);
+    let announced = &Announced::begin(context.reporter.as_ref(), "reading workspaces", targets.len());
     let at_once = manifest.rollout().max_concurrent.get();
-    let mut reading = stream::iter(targets).map(|(name, target)| read_one(name, target)).buffered(at_once);
+    let read = |(name, target): (WorkspaceName, Target)| async move {
+        let shown = name.clone();
+        announced.track(shown.as_str(), Box::pin(read_one(name, target))).await
+    };
+    let mut reading = stream::iter(targets).map(read).buffered(at_once);
     let mut readings = Vec::new();
     while let Some(mut read) = reading.next().await {
-        context.reporter.advance(1);
         if let Ok(workspace) = manifest.workspace(&read.name) {
             find_users(context, &mut read, &removed(workspace, manifest.plugins())).await;
         }
         readings.push(read);
     }
-    context.reporter.end();
     readings
 }
 
