@@ -88,6 +88,11 @@ fn write_beside(path: &Path, contents: &[u8], mode: u32) -> io::Result<NamedTemp
     Ok(file)
 }
 
+/// Begins a file that is written piece by piece: beside its place, to be completed with [`complete`] and renamed.
+pub(crate) fn begin_file(path: &Path) -> io::Result<NamedTempFile> {
+    new_beside(path)
+}
+
 fn new_beside(path: &Path) -> io::Result<NamedTempFile> {
     let file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(folder_of(path))?;
     // Shows that this process lives; without locks the file may be swept, which is an error and no damage.
@@ -95,7 +100,8 @@ fn new_beside(path: &Path) -> io::Result<NamedTempFile> {
     Ok(file)
 }
 
-fn complete(file: &NamedTempFile, mode: u32) -> io::Result<()> {
+/// Gives a file its mode and makes sure that its bytes are on the disk.
+pub(crate) fn complete(file: &NamedTempFile, mode: u32) -> io::Result<()> {
     file.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
     file.as_file().sync_all()
 }

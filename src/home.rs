@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! cache/
+//! ├── bundles/            what bundles listed that were created here, and the state of an import, see `ops::bundle`
 //! ├── index.sqlite        the catalog, and what is in the store
 //! ├── index.seal          what it hashed to when its last writer was done, see `index`
 //! ├── index.snapshot-N-H  a copy of it after sync N, to restore from
@@ -198,6 +199,11 @@ impl Home {
         disk::create_dirs(&self.root).map_err(unusable)?;
         self.check_exposure()?;
         disk::write_atomic(&self.keys_path(), bytes, 0o644).map_err(unusable)
+    }
+
+    /// Returns the folder with lists of what bundles held that were created here.
+    pub fn created_bundles_path(&self) -> PathBuf {
+        self.root.join("bundles")
     }
 
     fn keys_path(&self) -> PathBuf {

@@ -13,7 +13,8 @@
 //!    others. [`home`] is the cache folder and its lock. [`process`] runs programs of the user within limits.
 //! 3. **Bytes.** [`archive`] inspects a zip before anything is unpacked. [`verifier`] compares bytes with what was
 //!    promised: only it makes a [`Verified`](verifier::Verified). [`signature`] evaluates who signed a plugin.
-//! 4. **Sources and stores**, one outside thing each, which do not know each other. [`upstream`] reads catalogs, [`store`]
+//! 4. **Sources and stores**, one outside thing each, which do not know each other. [`bundle`] is the file that carries a
+//!    catalog and its packages, [`upstream`] reads catalogs, [`store`]
 //!    keeps verified packages, [`records`] what is created once and read later, [`index`] is the SQLite copy of the catalog with full-text search.
 //! 5. **Decisions.** [`resolver`] chooses versions, [`usage`] finds what plugins are used by, [`upgrade`] classifies what an
 //!    upgrade of Grafana means for a plugin, [`rollout`] makes plans and decides what a rollout does next, [`mirror`] says
@@ -34,7 +35,7 @@
 //!
 //! # Five journeys
 //!
-//! **`sync`: the catalog comes in.** `cli` turns arguments into [`SyncOptions`](ops::sync::SyncOptions) and opens `home`.
+//! **`sync`: the catalog comes in.** `cli` turns arguments into [`SyncOptions`](ops::syncing::SyncOptions) and opens `home`.
 //! [`ops::sync`] takes the lock and requests the list from `upstream`, which returns parsed entries and the ones it
 //! skipped. A pure comparison selects the plugins that changed; their details are requested, a few at a time, and handed
 //! to the one thread that writes. `index` commits once: readers see the whole old catalog or the whole new one.
@@ -59,13 +60,14 @@
 //!
 //! # Reading order
 //!
-//! `model/catalog.rs`, `verifier.rs`, `ops/fetching/package.rs` (the heart), `ops/sync/mod.rs`, `resolver/mod.rs`,
+//! `model/catalog.rs`, `verifier.rs`, `ops/fetching/package.rs` (the heart), `ops/syncing/mod.rs`, `resolver/mod.rs`,
 //! `fleet/settle/mod.rs`, `rollout/engine/mod.rs`, `tests/it/architecture.rs`. Each begins with its invariant. Two rules:
 //! *verified before stored, stored before listed*; *decisions are pure, and the code that carries them out decides nothing*.
 
 mod airgap;
 mod archive;
 mod blocking;
+mod bundle;
 pub mod cli;
 mod diagnostic;
 mod disk;

@@ -37,7 +37,7 @@ macro_rules! topics {
     };
 }
 
-const TOPICS: [Topic; 13] = topics! {
+const TOPICS: [Topic; 14] = topics! {
     "commands": "every command, with its arguments and examples",
     "manifest": "every key of `plugport.toml`",
     "selectors": "how `--on`, `on` and `waves` select workspaces",
@@ -46,6 +46,7 @@ const TOPICS: [Topic; 13] = topics! {
     "trust": "digests, signatures, alerts, tokens",
     "rollouts": "from the lock to the last wave, and how to roll back",
     "mirror": "`serve`: Grafana servers browse and install from this machine",
+    "bundles": "catalog and packages over an air gap, signed",
     "json": "the documents that `--json` prints",
     "exit-codes": "what each exit code means",
     "limits": "sizes, environment variables, known gaps",
@@ -58,7 +59,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Start", &["init", "validate", "status"]),
     ("Catalog", &["sync", "search", "show", "versions", "diff", "alerts", "accept"]),
     ("Packages", &["fetch", "verify", "gc"]),
-    ("Mirror", &["serve", "publish", "channel"]),
+    ("Mirror", &["serve", "publish", "channel", "bundle"]),
     ("Workspaces", &["workspace", "list", "outdated", "usage", "install", "upgrade", "uninstall", "api"]),
     ("Before an upgrade of Grafana", &["check", "why", "why-not"]),
     ("Fleet", &["adopt", "add", "remove", "lock", "plan", "apply", "rollout", "export"]),

@@ -9,6 +9,7 @@ mod alerts;
 mod api;
 mod apply;
 mod backup;
+mod bundle;
 mod channel;
 mod check;
 mod completions;
@@ -127,6 +128,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Publish(publish::PublishArgs),
     Channel(channel::ChannelArgs),
+    Bundle(bundle::BundleArgs),
     Export(export::ExportArgs),
     Gc(gc::GcArgs),
     Doctor(doctor::DoctorArgs),
@@ -227,6 +229,7 @@ impl Command {
             Self::Serve(_) => "serve",
             Self::Publish(_) => "publish",
             Self::Channel(_) => "channel",
+            Self::Bundle(_) => "bundle",
             Self::Export(_) => "export",
             Self::Gc(_) => "gc",
             Self::Doctor(_) => "doctor",
@@ -274,6 +277,7 @@ impl Command {
             Self::Serve(arguments) => Box::pin(arguments.run(session)).await,
             Self::Publish(arguments) => arguments.run(session).await,
             Self::Channel(arguments) => arguments.run(session).await,
+            Self::Bundle(arguments) => arguments.run(session).await,
             Self::Export(arguments) => arguments.run(session).await,
             Self::Gc(arguments) => arguments.run(session).await,
             Self::Doctor(arguments) => arguments.run(session).await,

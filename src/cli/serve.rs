@@ -18,7 +18,8 @@ use crate::{
         fetch::fetch,
         pull::Puller,
         serving::{Serving, ServingOptions, age, published_keys},
-        sync::{SyncOptions, sync},
+        sync::sync,
+        syncing::SyncOptions,
     },
     server::{AccessLog, Guarded, Guards, LineFormat, Listening, Server, ServerOptions, Tls, Token},
 };

@@ -10,7 +10,8 @@ use crate::{
     model::PluginId,
     ops::{
         alerts::Alert,
-        sync::{SyncOptions, SyncOutcome, sync},
+        sync::sync,
+        syncing::{SyncOptions, SyncOutcome},
     },
 };
 

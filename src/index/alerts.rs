@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* an alert is open from the sync that saw it until it is accepted by name; that the upstream goes back to what
 //! it said before closes nothing, since somebody tampered. What is accepted is what was offered last.
-//! *Not for:* raising alerts, which `ops::sync` does, or enforcing them: which kinds stop a plugin is told here, and
+//! *Not for:* raising alerts, which `ops::syncing` does, or enforcing them: which kinds stop a plugin is told here, and
 //! `ops::candidates` keeps to it.
 
 use std::collections::HashMap;

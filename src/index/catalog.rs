@@ -68,6 +68,18 @@ pub struct StoredRelease {
     pub stored: BTreeMap<Platform, Sha256Digest>,
 }
 
+/// The versions that are listed, by plugin.
+pub(crate) type ListedVersions = BTreeMap<PluginId, BTreeMap<PluginVersion, ListedPins>>;
+
+/// The pinned digests of a version that is listed.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct ListedPins {
+    /// By platform.
+    pub digests: BTreeMap<Platform, Digests>,
+    /// Whether the source that was asked about listed it.
+    pub is_from_source: bool,
+}
+
 /// How much is in the index.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct IndexCounts {
@@ -159,6 +171,36 @@ impl Index {
             entry.stored = stored.remove(version).unwrap_or_default();
         }
         Ok(releases)
+    }
+
+    /// Returns the versions that are listed, with their pins and whether the source at `location` listed them: all of them
+    /// at once, without their documents.
+    pub fn listed_versions(&self, location: &str) -> Result<ListedVersions, IndexError> {
+        let _snapshot = self.snapshot()?;
+        let doing = "reading the versions";
+        let sql = "SELECT plugin.id, release.version, release.source = (SELECT id FROM source WHERE location = ?1)
+                   FROM release JOIN plugin ON number = plugin
+                   WHERE release.withdrawn_at IS NULL AND plugin.withdrawn_at IS NULL";
+        let rows = self.session().rows(doing, sql, [location], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get::<_, Option<bool>>(2)?.unwrap_or_default()))
+        })?;
+        let mut listed = ListedVersions::new();
+        for (plugin, version, is_from_source) in rows {
+            let pins = ListedPins { digests: BTreeMap::new(), is_from_source };
+            listed.entry(plugin).or_default().insert(version, pins);
+        }
+        let sql = "SELECT plugin.id, package.version, platform, sha256, md5
+                   FROM package JOIN plugin ON number = package.plugin";
+        let rows = self.session().rows(doing, sql, [], |row| {
+            let digests = Digests { sha256: row.get(3)?, md5: row.get(4)? };
+            Ok((row.get::<_, PluginId>(0)?, row.get::<_, PluginVersion>(1)?, row.get(2)?, digests))
+        })?;
+        for (plugin, version, platform, digests) in rows {
+            if let Some(pins) = listed.get_mut(&plugin).and_then(|versions| versions.get_mut(&version)) {
+                pins.digests.insert(platform, digests);
+            }
+        }
+        Ok(listed)
     }
 
     /// Returns the pinned packages of a plugin by version, or of one version, also those no longer listed if `all`.

@@ -37,7 +37,7 @@ use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, ffi};
 pub(crate) use self::{
     absorb::{AbsorbError, Absorbed},
     alerts::OpenAlert,
-    catalog::{IndexCounts, StoredPlugin, StoredRelease, SyncedPlugin},
+    catalog::{IndexCounts, ListedVersions, StoredPlugin, StoredRelease, SyncedPlugin},
     changes::{CatalogChange, ChangeKind, RecordedChange, Since, SyncRecord},
     channels::{ChannelContent, StoredChannel},
     damage::IndexDamage,

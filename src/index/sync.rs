@@ -49,6 +49,7 @@ pub struct SyncWriter<'a> {
     pub(super) location: String,
     pub(super) now: Timestamp,
     finished: Timestamp,
+    synced_at: Timestamp,
     /// Whether a catalog is written; else alerts are accepted.
     pub(super) is_catalog: bool,
     chain: LogEnd,
@@ -84,8 +85,19 @@ impl Index {
         let sync = transaction.last_insert_rowid();
         let chain = LogEnd::load(&transaction).map_err(|source| IndexError::from_sqlite(path, doing, source))?;
         let location = location.to_owned();
-        let (finished, is_catalog, claim) = (now, true, None);
-        Ok(SyncWriter { transaction, path, source, sync, location, now, finished, is_catalog, chain, claim })
+        Ok(SyncWriter {
+            transaction,
+            path,
+            source,
+            sync,
+            location,
+            now,
+            finished: now,
+            synced_at: now,
+            is_catalog: true,
+            chain,
+            claim: None,
+        })
     }
 }
 
@@ -338,12 +350,17 @@ impl SyncWriter<'_> {
         self.finished = finished;
     }
 
+    /// Sets the time that the catalog is of, if it was synced elsewhere; without it, that is when the sync began.
+    pub fn set_synced_at(&mut self, synced_at: Timestamp) {
+        self.synced_at = synced_at;
+    }
+
     /// Makes all of it seen, at once; returns the number of the sync.
     pub fn commit(self, summary: &Value) -> Result<i64, IndexError> {
         let doing = "committing a sync";
         if self.is_catalog {
             let sql = "UPDATE source SET synced_at = ?2 WHERE id = ?1";
-            self.session().execute(doing, sql, (self.source, self.now))?;
+            self.session().execute(doing, sql, (self.source, self.synced_at))?;
         }
         let sql = "UPDATE sync SET finished_at = ?2, summary = ?3 WHERE id = ?1";
         self.session().execute(doing, sql, (self.sync, self.finished, summary.to_string()))?;

@@ -19,11 +19,13 @@
 //! - [`workspace_usage`]: what plugins are needed for on a workspace. [`content`]: dashboards and data sources that a
 //!   rollout changes. [`rollback_packages`]: the packages that must stay for rollouts. [`serving`]: the generation that a
 //!   mirror serves. [`private`]: how plugins are marked that were published here.
+//!   [`syncing`]: the way of a catalog into the index.
 //!
 //! # The commands
 //!
 //! - [`accept`]: accepts what an alert is about. [`adopt`]: makes manifest and lock of what is installed. [`api`]: sends
-//!   a call of Grafana's HTTP API to workspaces. [`backup`]: what no sync brings back, as a file. [`channel`]: decides what groups of servers see. [`check`]: what an upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
+//!   a call of Grafana's HTTP API to workspaces. [`backup`]: what no sync brings back, as a file. [`bundle`]: carries catalog and packages
+//!   over an air gap. [`channel`]: decides what groups of servers see. [`check`]: what an upgrade of Grafana means. [`discover`]: lists the workspaces of AWS. [`doctor`]: looks whether the cache is in order.
 //! - [`entries`]: adds and removes entries of the manifest. [`init`]: writes a first manifest. [`validate`]: what a manifest
 //!   refers to that is not here. [`status`]: the age of the catalog, and drift.
 //! - [`export`]: renders the lock for other tools. [`fetch`]: brings packages into the store. [`gc`]: removes from the
@@ -53,6 +55,7 @@ pub(crate) mod serving;
 pub(crate) mod settings;
 pub(crate) mod sources;
 pub(crate) mod stored_packages;
+pub(crate) mod syncing;
 pub(crate) mod target;
 pub(crate) mod text_file;
 pub(crate) mod trust;
@@ -64,6 +67,7 @@ pub(crate) mod accept;
 pub(crate) mod adopt;
 pub(crate) mod api;
 pub(crate) mod backup;
+pub(crate) mod bundle;
 pub(crate) mod channel;
 pub(crate) mod check;
 pub(crate) mod discover;

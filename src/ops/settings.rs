@@ -100,7 +100,8 @@ impl Services {
         let client = Client::behind(proxies, network, settings.offline, certificates.as_deref())?;
         let tokens = Arc::new(RunSecrets::new(client.clone(), settings.clock));
         let environment = settings.environment;
-        let sources = Sources::new(client.clone(), known_sources(manifest), environment, Arc::clone(&tokens));
+        let sources = Sources::new(client.clone(), known_sources(manifest), environment, Arc::clone(&tokens))
+            .with_bundle_keys(manifest.trust().bundle_keys.clone());
         let source = trusted_upstream(manifest, settings.trusted_keys.is_some())?;
         let kept = source.map(|source| (keys::kept(&settings.home, &source), source));
         let keyring = match (settings.trusted_keys, &kept) {

@@ -7,6 +7,7 @@ use std::{collections::HashMap, path::Path, sync::Arc};
 use tokio::sync::Mutex;
 
 use crate::{
+    bundle::{BundleKey, LOCATION, is_bundle},
     diagnostic::{Kind, diagnose},
     fleet::{
         Manifest,
@@ -16,7 +17,7 @@ use crate::{
     },
     net::{Client, Site, SiteError, parse_address},
     ops::blocking,
-    upstream::{FolderCatalog, FolderError, HttpCatalog, Upstream},
+    upstream::{BundleCatalog, BundleError, FolderCatalog, FolderError, HttpCatalog, Upstream},
 };
 
 /// What is known of an address beforehand.
@@ -37,6 +38,8 @@ pub(crate) struct Sources {
     known: Vec<KnownSource>,
     environment: fn(&str) -> Option<String>,
     tokens: Arc<RunSecrets>,
+    /// The keys whose bundles are sources; without any, every bundle is.
+    bundle_keys: Vec<BundleKey>,
     opened: Mutex<HashMap<String, Arc<Upstream>>>,
 }
 
@@ -52,13 +55,20 @@ pub(crate) enum SourceError {
     /// Its folder is no catalog.
     #[error("the source cannot be used")]
     Folder(#[from] FolderError),
+    /// It is a bundle that cannot be used.
+    #[error("the source cannot be used")]
+    Bundle(#[from] BundleError),
+    /// The catalog was imported: there is nobody to ask.
+    #[error("the catalog of `{0}` came in a bundle, and packages that it did not bring cannot be fetched")]
+    Carried(String),
     /// It is neither an address nor a folder.
     #[error("`{}` is neither an address nor a folder", .0.escape_debug())]
     Neither(String),
 }
 
 diagnose!(SourceError {
-    forward Site, Secret, Folder;
+    forward Site, Secret, Folder, Bundle;
+    Carried => Kind::Failed, "import a bundle that holds them with `plugport bundle import`";
     Neither => Kind::Usage, "name an API like `https://grafana.com/api`, a folder of JSON files, or `workspace:NAME`";
 });
 
@@ -71,7 +81,14 @@ impl Sources {
         environment: fn(&str) -> Option<String>,
         tokens: Arc<RunSecrets>,
     ) -> Self {
-        Self { client, known, environment, tokens, opened: Mutex::default() }
+        let (bundle_keys, opened) = Default::default();
+        Self { client, known, environment, tokens, bundle_keys, opened }
+    }
+
+    /// Returns these sources, where a bundle must be signed by one of these keys if there are any.
+    #[must_use]
+    pub(crate) fn with_bundle_keys(self, bundle_keys: Vec<BundleKey>) -> Self {
+        Self { bundle_keys, ..self }
     }
 
     /// Returns the upstream at an address or in a folder.
@@ -86,11 +103,16 @@ impl Sources {
     }
 
     async fn open_new(&self, location: &str) -> Result<Upstream, SourceError> {
+        if let Some(source) = location.strip_prefix(LOCATION) {
+            return Err(SourceError::Carried(source.to_owned()));
+        }
         if !location.contains("://") {
-            let location = location.to_owned();
+            let (location, keys) = (location.to_owned(), self.bundle_keys.clone());
             return blocking(move || {
                 let path = Path::new(&location);
-                if path.exists() {
+                if is_bundle(path) {
+                    Ok(Upstream::Bundle(BundleCatalog::open(path, &keys)?))
+                } else if path.exists() {
                     Ok(Upstream::Folder(FolderCatalog::open(path)?))
                 } else {
                     Err(SourceError::Neither(location))

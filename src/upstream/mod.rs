@@ -1,10 +1,11 @@
-//! Where a catalog comes from: an HTTP API, or a folder of JSON files.
+//! Where a catalog comes from: an HTTP API, a folder of JSON files, or a bundle.
 //!
 //! *Invariant:* what leaves this module is parsed: an item that does not parse is reported as [`SkippedItem`] and spoils no
 //! other; a document that does not parse is an error, never a smaller catalog. Package addresses are made of id and
 //! version; an address inside a catalog is never followed.
 //! *Not for:* deciding what changed, or whether bytes are the promised ones.
 
+mod bundle;
 mod document;
 mod folder;
 mod http;
@@ -14,6 +15,7 @@ mod reports;
 
 use serde::Serialize;
 
+pub(crate) use bundle::{BundleCatalog, BundleError};
 pub use folder::FolderCatalog;
 pub(crate) use folder::FolderError;
 pub(crate) use http::HttpCatalog;
@@ -103,6 +105,8 @@ pub enum Upstream {
     Http(HttpCatalog),
     /// A folder.
     Folder(FolderCatalog),
+    /// A bundle, or a folder of bundles.
+    Bundle(BundleCatalog),
 }
 
 impl Upstream {
@@ -111,6 +115,7 @@ impl Upstream {
         match self {
             Self::Http(catalog) => catalog.location().to_owned(),
             Self::Folder(folder) => folder.location(),
+            Self::Bundle(bundle) => bundle.location(),
         }
     }
 
@@ -119,6 +124,7 @@ impl Upstream {
         match self {
             Self::Http(catalog) => catalog.list(etag).await,
             Self::Folder(folder) => Ok(folder.list(etag)),
+            Self::Bundle(bundle) => Ok(bundle.list(etag)),
         }
     }
 
@@ -127,6 +133,7 @@ impl Upstream {
         match self {
             Self::Http(catalog) => catalog.details(entry).await,
             Self::Folder(folder) => folder.details(&entry.plugin.id),
+            Self::Bundle(bundle) => bundle.details(&entry.plugin.id),
         }
     }
 
@@ -135,6 +142,7 @@ impl Upstream {
         match self {
             Self::Http(catalog) => catalog.package(wanted, limit, sink).await,
             Self::Folder(folder) => folder.package(wanted, limit, sink).await,
+            Self::Bundle(bundle) => bundle.package(wanted, limit, sink).await,
         }
     }
 
@@ -142,7 +150,7 @@ impl Upstream {
     pub async fn keys(&self) -> Result<Option<PublishedKeys>, UpstreamError> {
         match self {
             Self::Http(catalog) => catalog.keys().await.map(Some),
-            Self::Folder(_) => Ok(None),
+            Self::Folder(_) | Self::Bundle(_) => Ok(None),
         }
     }
 
@@ -150,7 +158,7 @@ impl Upstream {
     pub fn traffic(&self) -> Traffic {
         match self {
             Self::Http(catalog) => catalog.traffic(),
-            Self::Folder(_) => Traffic::default(),
+            Self::Folder(_) | Self::Bundle(_) => Traffic::default(),
         }
     }
 }
@@ -191,6 +199,9 @@ pub enum UpstreamError {
     /// The folder cannot be used.
     #[error("the folder cannot be read as a catalog")]
     Folder(#[from] FolderError),
+    /// The bundle cannot be used.
+    #[error("the bundle cannot be read as a catalog")]
+    Bundle(#[from] BundleError),
 }
 
 /// A document is not what it should be.
@@ -211,7 +222,7 @@ pub enum DocumentError {
 }
 
 diagnose!(UpstreamError {
-    forward Net, Folder;
+    forward Net, Folder, Bundle;
     Document { source: DocumentError::Json(JsonError::Html) } => Kind::Network,
         "a login page or a proxy may have answered: the source must be the API itself, like `https://grafana.com/api` or \
          `https://GRAFANA/api/gnet`";

@@ -32,7 +32,8 @@ const MAP: &[(&str, &[&str])] = &[
     ("verifier", &["archive", "diagnostic", "model"]),
     ("signature", &["diagnostic", "json", "model"]),
 
-    ("upstream", &["blocking", "diagnostic", "json", "model", "net"]),
+    ("bundle", &["diagnostic", "disk", "model"]),
+    ("upstream", &["blocking", "bundle", "diagnostic", "json", "model", "net"]),
     ("store", &["blocking", "diagnostic", "disk", "model", "net", "verifier"]),
     ("records", &["blocking", "diagnostic", "disk"]),
     ("index", &["blocking", "diagnostic", "disk", "model", "progress", "spelling", "sqlite"]),
@@ -45,17 +46,17 @@ const MAP: &[(&str, &[&str])] = &[
     ("airgap", &["model"]),
     ("export", &["diagnostic", "lockfile", "model", "upgrade"]),
     ("rollout", &["diagnostic", "duration", "lockfile", "model", "resolver"]),
-    ("fleet", &["archive", "blocking", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout",
+    ("fleet", &["archive", "blocking", "bundle", "diagnostic", "disk", "duration", "json", "model", "net", "process", "rollout",
         "spelling", "verifier"]),
     ("journal", &["diagnostic", "disk", "model", "rollout", "sqlite"]),
 
-    ("ops", &["airgap", "archive", "blocking", "diagnostic", "disk", "export", "fleet", "home", "index", "journal", "json", "lockfile", "mirror",
+    ("ops", &["airgap", "archive", "blocking", "bundle", "diagnostic", "disk", "export", "fleet", "home", "index", "journal", "json", "lockfile", "mirror",
         "model", "net", "process", "progress", "records", "resolver", "rollout", "signature", "spelling", "store", "upgrade",
         "upstream", "usage", "verifier"]),
 
     ("server", &["blocking", "diagnostic", "index", "json", "mirror", "model", "ops", "store", "verifier"]),
 
-    ("cli", &["airgap", "blocking", "diagnostic", "duration", "export", "fleet", "home", "index", "journal", "lockfile", "mirror", "model", "ops",
+    ("cli", &["airgap", "blocking", "bundle", "diagnostic", "duration", "export", "fleet", "home", "index", "journal", "lockfile", "mirror", "model", "ops",
         "progress", "resolver", "rollout", "server", "signature", "spelling", "upgrade", "upstream", "usage"]),
 ];
 
@@ -136,11 +137,13 @@ const INNER: &[(&str, Rows)] = &[
         ("rollback_packages", &[]),
         ("private", &[]),
         ("serving", &["alerts", "context", "private", "stored_packages"]),
+        ("syncing", &["alerts", "context", "private"]),
 
         ("accept", &["alerts", "candidates", "context"]),
         ("adopt", &["locking", "manifest_draft", "target", "text_file"]),
         ("api", &["target"]),
         ("backup", &["context", "private", "stored_packages"]),
+        ("bundle", &["alerts", "candidates", "context", "fetching", "private", "syncing"]),
         ("channel", &["context", "serving"]),
         ("check", &["candidates", "context", "target", "workspace_usage"]),
         ("discover", &["manifest_draft"]),
@@ -162,7 +165,7 @@ const INNER: &[(&str, Rows)] = &[
             "workspace_usage"]),
         ("rollout", &["candidates", "changes", "content", "context", "fetching", "permits", "sources", "target"]),
         ("status", &["target"]),
-        ("sync", &["alerts", "context", "private"]),
+        ("sync", &["context", "syncing"]),
         ("usage", &["context", "target", "workspace_usage"]),
         ("validate", &[]),
         ("verify", &["context", "stored_packages", "trust"]),
@@ -191,6 +194,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("pulldown_cmark", &["mirror"]),
     ("zip", &["archive"]),
     ("pgp", &["signature"]),
+    ("minisign", &["bundle"]),
     ("aws_config", &["fleet"]),
     ("aws_credential_types", &["fleet"]),
     ("aws_sdk_grafana", &["fleet"]),

@@ -4,6 +4,7 @@
 
 mod architecture;
 mod attacks;
+mod bundle;
 mod command_accept;
 mod command_adopt;
 mod command_alerts;

@@ -12,6 +12,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    bundle::BundleKey,
     diagnostic::{Kind, diagnose},
     fleet::reference::SecretReference,
     model::{Denial, ParseWorkspaceNameError, PluginId, WorkspaceName},
@@ -134,6 +135,8 @@ pub struct TrustSection {
     pub keys: KeySource,
     /// Versions that are never fetched, installed, planned, published or served.
     pub deny: Vec<Denial>,
+    /// The public keys of minisign whose bundles are imported.
+    pub bundle_keys: Vec<BundleKey>,
 }
 
 impl Default for TrustSection {
@@ -145,6 +148,7 @@ impl Default for TrustSection {
             preflight: true,
             keys: KeySource::default(),
             deny: Vec::new(),
+            bundle_keys: Vec::new(),
         }
     }
 }

@@ -20,7 +20,7 @@ use futures_util::{StreamExt, stream};
 pub(crate) use locked::locked_packages;
 pub(crate) use outcome::{FetchError, FetchFailure, FetchOutcome, Fetched};
 
-pub(super) use self::package::{describe, proven_signer};
+pub(super) use self::package::{Admitted, admit, describe, proven_signer};
 use self::{package::PackageSink, selection::Selection, wanted::PackageToFetch};
 use crate::{
     home::HomeError,

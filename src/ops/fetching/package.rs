@@ -137,36 +137,55 @@ impl PackageSink {
         Ok((sink.partial.finish().await?, was_begun))
     }
 
-    /// Verifies a package, stores it, and only then lists it in the index.
+    /// Admits a package to the store, and only then records it.
     async fn take_in(&self, received: Received, wanted: &PackageToFetch) -> Result<StoredNow, FetchError> {
         let PackageName { plugin, version, .. } = wanted.name.clone();
         let promise = Promise { plugin, version, digests: wanted.digests };
-        let (path, limits) = (received.path.clone(), self.context.limits);
-        let verified = match blocking(move || verify(received, &promise, &limits)).await {
-            Ok(verified) => verified,
-            Err(error) => {
-                // Refused bytes are not resumed.
-                let downloads = self.context.folder_store().downloads();
-                blocking(move || downloads.discard(&path)).await?;
-                return Err(error.into());
-            }
-        };
-        let mut verified = self.context.store().insert(verified).await?;
-        let (blob, trust) = (describe(&wanted.name, &verified, &self.context), Arc::clone(&self.context.trust));
+        let Admitted { verified, signer, objection } = admit(&self.context, received, promise).await?;
+        let blob = describe(&wanted.name, &verified, &self.context);
         let dependencies = verified.archive().plugin_json().dependencies.clone();
-        let plugin = wanted.name.plugin.clone();
-        let (signer, objection) = blocking(move || match trust.evaluate(&mut verified, None) {
-            Ok(verdict) => {
-                let objection = trust.decide(&verdict, &plugin).unwrap_or_else(Some);
-                (Some(proven_signer(&verdict)), objection)
-            }
-            Err(_) => (None, None),
-        })
-        .await;
         let (row, source) = (blob.clone(), wanted.source.clone());
         self.index.run(move |index| index.put_blob_from(&row, signer.as_deref(), Some(&source))).await?;
         Ok(StoredNow { blob, objection, dependencies })
     }
+}
+
+/// A package that was verified and is in the store; no index lists it yet.
+#[derive(Debug)]
+pub(in crate::ops) struct Admitted {
+    /// The package.
+    pub verified: Verified,
+    /// Who signed it, as far as that is proven; `None` if the archive cannot be read for that.
+    pub signer: Option<String>,
+    /// What the signature policy has against it.
+    pub objection: Option<PolicyError>,
+}
+
+/// Verifies a package and puts it into the store. A package that is refused is removed from where it lies.
+pub(in crate::ops) async fn admit(
+    context: &Context,
+    received: Received,
+    promise: Promise,
+) -> Result<Admitted, FetchError> {
+    let (path, limits, plugin) = (received.path.clone(), context.limits, promise.plugin.clone());
+    let verified = match blocking(move || verify(received, &promise, &limits)).await {
+        Ok(verified) => verified,
+        Err(error) => {
+            // Refused bytes are not resumed.
+            let downloads = context.folder_store().downloads();
+            blocking(move || downloads.discard(&path)).await?;
+            return Err(error.into());
+        }
+    };
+    let (mut verified, trust) = (context.store().insert(verified).await?, Arc::clone(&context.trust));
+    Ok(blocking(move || match trust.evaluate(&mut verified, None) {
+        Ok(verdict) => {
+            let objection = trust.decide(&verdict, &plugin).unwrap_or_else(Some);
+            Admitted { verified, signer: Some(proven_signer(&verdict)), objection }
+        }
+        Err(_) => Admitted { verified, signer: None, objection: None },
+    })
+    .await)
 }
 
 /// Returns the dependencies that Grafana does not bring itself.

@@ -8,7 +8,8 @@ use super::{alone, fill, page, sentence, wrapped};
 use crate::support::sandbox::Sandbox;
 
 /// The kinds of values that have a name of their own in the reference.
-const VALUES: [(&str, &str); 15] = [
+const VALUES: [(&str, &str); 16] = [
+    ("BundleKey", "public key of minisign"),
     ("Duration", "duration"),
     ("FailureBudget", "failure budget"),
     ("FreezePeriod", "freeze period"),

@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::select::{DetailRequest, SyncSelection};
+use super::{
+    extra::RefusedPackage,
+    select::{DetailRequest, SyncSelection},
+};
 use crate::{
     diagnostic::Chain,
     index::{IndexCounts, OpenAlert},
@@ -83,6 +86,9 @@ pub(super) struct WriteCounts {
     pub(super) counts: IndexCounts,
     /// Whether something was left out that may be there the next time.
     pub(super) incomplete: bool,
+    /// How many packages came with the catalog, and which of them were refused.
+    pub(super) stored: u64,
+    pub(super) refused: Vec<RefusedPackage>,
     /// Whether a plugin that did not change has another source now.
     pub(super) moved: bool,
 }
@@ -91,7 +97,7 @@ impl WriteCounts {
     /// Returns whether all is as it was.
     pub(super) fn is_nothing(&self) -> bool {
         let PluginCounts { added, updated, removed, .. } = self.plugins;
-        !self.moved && added + updated + removed == 0
+        !self.moved && added + updated + removed + self.stored == 0
     }
 }
 

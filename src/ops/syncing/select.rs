@@ -119,7 +119,7 @@ fn not_listed<'a>(id: &PluginId, ids: impl Iterator<Item = &'a str>) -> String {
 }
 
 impl DetailRequest {
-    fn new(entry: PluginEntry) -> Self {
+    pub(super) fn new(entry: PluginEntry) -> Self {
         let list_digest = hex::encode(Sha256::digest(&entry.raw));
         let fingerprint = fingerprint(&entry.raw);
         Self { entry, fingerprint, list_digest }

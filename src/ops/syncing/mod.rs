@@ -2,9 +2,11 @@
 //!
 //! *Invariant:* one transaction. Readers see the whole old catalog or the whole new one; when the sync fails, the index is
 //! what it was. A plugin that cannot be read is reported and left as it was; it stops no other.
-//! *Not for:* packages, which `fetch` brings.
+//! *Not for:* taking the lock of the cache, which the caller holds, or packages, which `fetch` brings.
 
+mod carried;
 mod compare;
+mod extra;
 mod known;
 mod outcome;
 mod promises;
@@ -16,6 +18,8 @@ use std::collections::{HashMap, HashSet};
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
 
+pub(crate) use carried::{CarriedCatalog, CarriedPlugin, bring_in};
+pub(crate) use extra::{CarriedExtra, RefusedPackage};
 pub(crate) use outcome::SyncOutcome;
 
 use self::{
@@ -83,27 +87,8 @@ diagnose!(SyncError {
     MassRemoval => Kind::Failed, "look at the upstream; if it is right, run the sync again with `--confirm`";
 });
 
-/// Brings the index up to date; returns what changed and what was left out.
-pub(crate) async fn sync(
-    context: &Context,
-    upstream: &Upstream,
-    options: &SyncOptions,
-) -> Result<SyncOutcome, SyncError> {
-    let started = std::time::Instant::now();
-    let _lock = context.lock().await?;
-    let writer = context.index().create_writer().await?;
-    let synced = sync_with(context, upstream, &writer, options).await;
-    writer.close().await;
-    let mut outcome = synced?;
-    let head = context.index().read(Index::provenance_head).await?;
-    outcome.provenance_head = head.map(|head| head.to_string());
-    let traffic = upstream.traffic();
-    (outcome.source, outcome.requests, outcome.bytes) = (upstream.location(), traffic.requests, traffic.bytes);
-    outcome.elapsed_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    Ok(outcome)
-}
-
-async fn sync_with(
+/// Updates the index under a lock that the caller holds; returns what changed and what was left out.
+pub(crate) async fn sync_with(
     context: &Context,
     upstream: &Upstream,
     writer: &IndexWriter,
@@ -130,7 +115,7 @@ async fn sync_with(
         None => HashMap::new(),
     };
     // A folder is read already, and what changed in it may not show in what describes the plugin.
-    let full = options.full || matches!(upstream, Upstream::Folder(_));
+    let full = options.full || matches!(upstream, Upstream::Folder(_) | Upstream::Bundle(_));
     let selection = select(list, &known, &SyncOptions { full, ..options.clone() });
     refuse_mass_removal(&location, &selection, known.values().filter(|known| !known.withdrawn).count(), options)?;
     // A partial sync must not make a whole one assume that nothing is new.
@@ -144,17 +129,7 @@ async fn sync_with(
 /// Takes plugins that were published here out of the list: they stay private. Returns those that do not stand for the
 /// plugin of a catalog on purpose.
 async fn without_private(writer: &IndexWriter, mut list: List) -> Result<(List, Vec<PluginId>), IndexError> {
-    let private = writer
-        .run(|index| {
-            let Some(source) = index.source(private::SOURCE)? else { return Ok(HashMap::new()) };
-            let mut shadowing = HashMap::new();
-            for id in index.known_plugins(source.id)?.into_keys() {
-                let raw = index.plugin(&id)?.map(|stored| stored.list_raw).unwrap_or_default();
-                shadowing.insert(id, private::shadows(&raw));
-            }
-            Ok::<_, IndexError>(shadowing)
-        })
-        .await?;
+    let private = private_plugins(writer).await?;
     let mut taken = Vec::new();
     list.entries.retain(|entry| match private.get(&entry.plugin.id) {
         None => true,
@@ -166,6 +141,20 @@ async fn without_private(writer: &IndexWriter, mut list: List) -> Result<(List, 
         }
     });
     Ok((list, taken))
+}
+
+/// Returns the plugins that were published here, each with whether it stands for the plugin of a catalog on purpose.
+async fn private_plugins(writer: &IndexWriter) -> Result<HashMap<PluginId, bool>, IndexError> {
+    let read = |index: &mut Index| {
+        let Some(source) = index.source(private::SOURCE)? else { return Ok(HashMap::new()) };
+        let mut shadowing = HashMap::new();
+        for id in index.known_plugins(source.id)?.into_keys() {
+            let raw = index.plugin(&id)?.map(|stored| stored.list_raw).unwrap_or_default();
+            shadowing.insert(id, private::shadows(&raw));
+        }
+        Ok(shadowing)
+    };
+    writer.run(read).await
 }
 
 /// Returns the alert that a catalog lists an id that is private.
@@ -248,7 +237,7 @@ async fn send_all(
         // A closed channel means that the writer failed, and its own error says why.
         drop(sender.send(work).await);
     }
-    drop(sender.send(WriterMessage::Commit(etag)).await);
+    drop(sender.send(WriterMessage::Commit { etag, synced_at: None }).await);
     Ok(())
 }
 
@@ -303,7 +292,9 @@ impl Fetching<'_> {
     async fn take(&mut self, task: DetailRequest, details: Details) -> Vec<DetailRequest> {
         (self.came, self.lost) = (self.came + 1, 0);
         let next = self.listed.dependencies(&details, &mut self.seen, &mut self.outcome.skipped);
-        drop(self.sender.send(WriterMessage::Plugin { task: Box::new(task), details: Box::new(details) }).await);
+        let (task, details) = (Box::new(task), Box::new(details));
+        let message = WriterMessage::Plugin { task, details, extra: Box::default(), is_withdrawn: false };
+        drop(self.sender.send(message).await);
         next
     }
 

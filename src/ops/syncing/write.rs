@@ -6,13 +6,14 @@ use tokio::sync::mpsc::Receiver;
 
 use super::{
     compare::{Comparison, compare},
+    extra::{CarriedExtra, RefusedPackage},
     known::{KnownPlugin, change},
     outcome::WriteCounts,
     select::DetailRequest,
 };
 use crate::{
-    index::{CatalogChange, ChangeKind, Index, IndexError, OpenAlert, PluginRecord, SyncWriter},
-    model::{Plugin, PluginId, Timestamp},
+    index::{Blob, CatalogChange, ChangeKind, Index, IndexError, OpenAlert, PluginRecord, SyncWriter},
+    model::{Digests, Package, Plugin, PluginId, Release, Timestamp},
     ops::alerts::Alert,
     upstream::{Details, SkippedItem},
 };
@@ -26,13 +27,22 @@ pub(super) enum WriterMessage {
         task: Box<DetailRequest>,
         /// The plugin itself and its versions.
         details: Box<Details>,
+        /// What was carried here beside that.
+        extra: Box<CarriedExtra>,
+        /// Whether the other side of an air gap knows that the upstream no longer lists it.
+        is_withdrawn: bool,
     },
     /// A plugin of which only counts changed.
     Touch(Box<DetailRequest>),
     /// A plugin is no longer listed.
     Withdraw(PluginId),
     /// That was all.
-    Commit(ListEtag),
+    Commit {
+        /// What to ask for the list with.
+        etag: ListEtag,
+        /// When the catalog was synced, if that was elsewhere and earlier.
+        synced_at: Option<Timestamp>,
+    },
     /// The sync failed: nothing is kept.
     Abort,
 }
@@ -68,8 +78,12 @@ pub(super) fn write(
     let mut writer = index.begin_sync(location, now)?;
     loop {
         match next {
-            WriterMessage::Plugin { task, details } => {
-                write_plugin(&earlier, &mut writer, *task, *details, &mut written)?;
+            WriterMessage::Plugin { task, details, extra, is_withdrawn } => {
+                let id = details.entry.plugin.id.clone();
+                write_plugin(&earlier, &mut writer, (*task, *details, *extra), &mut written)?;
+                if is_withdrawn {
+                    writer.withdraw_plugin(&id)?;
+                }
             }
             WriterMessage::Touch(task) => touch(&earlier, &mut writer, *task, &mut written)?,
             WriterMessage::Withdraw(id) => {
@@ -78,7 +92,10 @@ pub(super) fn write(
                     record(&mut writer, change(&id, ChangeKind::PluginWithdrawn), &mut written)?;
                 }
             }
-            WriterMessage::Commit(etag) => {
+            WriterMessage::Commit { etag, synced_at } => {
+                if let Some(synced_at) = synced_at {
+                    writer.set_synced_at(synced_at);
+                }
                 finish(writer, etag, clock, &mut written)?;
                 written.counts = index.counts()?;
                 return Ok(written);
@@ -113,8 +130,7 @@ fn finish(
 fn write_plugin(
     earlier: &Earlier<'_>,
     writer: &mut SyncWriter<'_>,
-    task: DetailRequest,
-    details: Details,
+    (task, details, extra): (DetailRequest, Details, CarriedExtra),
     written: &mut WriteCounts,
 ) -> Result<(), IndexError> {
     let id = details.entry.plugin.id.clone();
@@ -132,24 +148,87 @@ fn write_plugin(
         return Ok(());
     }
     let mut comparison = compare(&known, &details);
-    written.alerts.extend(std::mem::take(&mut comparison.standing).into_iter().map(Alert::from));
+    let standing = std::mem::take(&mut comparison.standing);
+    let new = comparison.changes.iter().filter(|change| change.alert);
+    let alerts: Vec<_> = standing.iter().chain(new).filter(|alert| alert.kind.stops()).cloned().collect();
+    written.alerts.extend(standing.into_iter().map(Alert::from));
     let is_new = known.plugin.is_none();
     let changed = !comparison.is_nothing() || differs(&known, &task, &details);
     written.plugins.added += u64::from(is_new);
     written.plugins.updated += u64::from(!is_new && changed);
     written.plugins.unchanged += u64::from(!changed);
-    if !changed && known.plugin.is_some_and(|plugin| plugin.source == earlier.location) {
-        return Ok(());
+    if changed || !known.same_source {
+        writer.put_plugin(&PluginRecord {
+            plugin: details.entry.plugin.clone(),
+            fingerprint: task.fingerprint,
+            list_digest: task.list_digest,
+            list_raw: task.entry.raw,
+            detail_raw: Some(details.entry.raw.clone()),
+        })?;
+        written.moved |= !changed;
+        put_releases(writer, &id, comparison, written)?;
     }
-    writer.put_plugin(&PluginRecord {
-        plugin: details.entry.plugin,
-        fingerprint: task.fingerprint,
-        list_digest: task.list_digest,
-        list_raw: task.entry.raw,
-        detail_raw: Some(details.entry.raw),
-    })?;
-    written.moved |= !changed;
-    put_releases(writer, &id, comparison, written)
+    let admission = Admission { earlier, known: &known, details: &details, alerts: &alerts };
+    admission.put(writer, extra, written)
+}
+
+/// What decides whether a package that was carried here counts as stored.
+struct Admission<'a> {
+    earlier: &'a Earlier<'a>,
+    known: &'a KnownPlugin,
+    details: &'a Details,
+    /// The alerts that stop the plugin or a version of it.
+    alerts: &'a [CatalogChange],
+}
+
+impl Admission<'_> {
+    fn put(
+        &self,
+        writer: &mut SyncWriter<'_>,
+        extra: CarriedExtra,
+        written: &mut WriteCounts,
+    ) -> Result<(), IndexError> {
+        let id = &self.details.entry.plugin.id;
+        for release in &extra.withdrawn {
+            if !self.known.releases.iter().any(|known| known.release.version == release.version) {
+                writer.put_release(id, release)?;
+                writer.withdraw_release(id, &release.version)?;
+            }
+        }
+        for (blob, signer) in extra.packages {
+            let there = self.earlier.index.blob(id, &blob.version, &blob.platform)?;
+            if there.is_some_and(|there| there.sha256 == blob.sha256) {
+                continue;
+            }
+            if let Some(reason) = self.refusal(&blob, &extra.withdrawn) {
+                let Blob { plugin, version, platform, sha256, .. } = blob;
+                written.refused.push(RefusedPackage { plugin, version, platform, sha256, reason });
+            } else {
+                writer.put_blob(&blob, signer.as_deref())?;
+                written.stored += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns why a package does not count as stored; `None` if it does.
+    fn refusal(&self, blob: &Blob, withdrawn: &[Release]) -> Option<String> {
+        let concerns = |alert: &&CatalogChange| alert.version.as_ref().is_none_or(|version| *version == blob.version);
+        if let Some(alert) = self.alerts.iter().find(concerns) {
+            return Some(format!("an alert stops it: {}", Alert::from(alert.clone())));
+        }
+        let found = Digests { sha256: Some(blob.sha256), md5: blob.md5 };
+        let pins = self.known.releases.iter().find(|known| known.release.version == blob.version);
+        let pin = pins.and_then(|known| known.pins.get(&blob.platform));
+        let mut offers = self.details.releases.iter().chain(withdrawn);
+        let offered = offers.find(|release| release.version == blob.version);
+        let offer = offered.and_then(|release| release.packages.get(&blob.platform));
+        let is_other = |package: &Package| package.digests.contradicts(&found);
+        if pin.is_some_and(is_other) {
+            return Some("other bytes were seen first".to_owned());
+        }
+        offer.is_some_and(is_other).then(|| "the catalog of the bundle promises other bytes".to_owned())
+    }
 }
 
 fn put_releases(
