@@ -62,6 +62,7 @@ fn id(text: &str) -> PluginId {
 fn look() -> ProbeTargets {
     let known = ProbeHints { smoke: Some(json!({ "rawSql": "SELECT 1" })), ..ProbeHints::default() };
     ProbeTargets {
+        known: std::collections::BTreeMap::new(),
         checks: vec![HealthCheck::Grafana, HealthCheck::Plugin, HealthCheck::Datasources],
         plugins: [(id(PLUGIN), known)].into(),
         all_organisations: false,

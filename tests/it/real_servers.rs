@@ -232,3 +232,44 @@ fn what_is_deprecated_is_reported_wherever_it_is_shown() {
     let list = world.json(0, &["list", "--on", "prod"]);
     assert!(text(&list["workspaces"][0]["plugins"][0]["deprecated"]).contains(told), "{list}");
 }
+
+/// Returns how often each path was requested since the server started anew, most often first.
+fn counted(server: &FakeWorkspace) -> Vec<(usize, String)> {
+    let mut counts = std::collections::BTreeMap::<String, usize>::new();
+    for request in server.requests() {
+        // Each dashboard is read once, and once more where it is saved.
+        if !request.path.contains("/dashboards/uid/") && !request.path.contains("/dashboards/d") {
+            *counts.entry(format!("{} {}", request.method, request.path)).or_default() += 1;
+        }
+    }
+    let mut counts: Vec<_> = counts.into_iter().map(|(path, count)| (count, path)).collect();
+    counts.sort_unstable_by(|left, right| right.cmp(left));
+    counts
+}
+
+/// Sixty-five for three changes, twelve of them about organisations.
+#[test]
+fn a_plan_needs_eight_requests_a_workspace_and_a_rollout_twenty_and_eight_a_plugin() {
+    let tides = "acme-tides-datasource";
+    let wanted = "[[plugin]]\nid = \"acme-clock-panel\"\n[[plugin]]\nid = \"acme-map-panel\"\n\
+                  [[plugin]]\nid = \"acme-tides-datasource\"\n";
+    for face in [Face::V9_4, Face::V12_1, Face::V13, Face::Amazon] {
+        let catalog = catalog().publish(plugin(tides, "1.0.0").backend("gpx_tides"));
+        let (world, server) = World::new(catalog).workspace_as("prod", face);
+        let world = world.manifest(&format!("{wanted}[rollout]\nwaves = [\"100%\"]\n{QUICK}"));
+        server.preinstalled(CLOCK, "1.0.0");
+        world.run(&["lock"]).expect_code(0);
+        server.starts_anew(&[(CLOCK, "1.0.0")]);
+        server.data_source("tides", tides);
+        server.dashboard("d", "D", "", serde_json::json!({"panels": [{"id": 1, "type": CLOCK, "title": "P"}]}));
+        world.run(&["plan", "--out", "plan.json"]).expect_code(0);
+        let of_plan = counted(&server);
+        let total = |counts: &[(usize, String)]| counts.iter().map(|(count, _)| count).sum::<usize>();
+        assert!(total(&of_plan) <= 8, "{face:?}: {}: {of_plan:#?}", total(&of_plan));
+        server.starts_anew(&[(CLOCK, "1.0.0")]);
+        world.run(&["apply", "plan.json", "--yes"]).expect_code(0);
+        let of_apply = counted(&server);
+        assert_eq!(server.installed().len(), 3, "{face:?}");
+        assert!(total(&of_apply) <= 20 + 8 * 3, "{face:?}: {}: {of_apply:#?}", total(&of_apply));
+    }
+}

@@ -1,10 +1,10 @@
 //! Who a token is, and whether it may install plugins.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use serde_json::{Map, Value};
 
-use super::wire;
+use super::wire::FrontendSettings;
 use crate::fleet::manifest::Service;
 
 /// Who we are to a workspace.
@@ -70,7 +70,7 @@ impl fmt::Display for MayInstall {
 }
 
 /// The answers of a workspace about the token's identity; each may be missing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct IdentityAnswers {
     /// `/api/user`.
     pub(super) user: Option<Value>,
@@ -83,12 +83,37 @@ pub(super) struct IdentityAnswers {
     /// `/api/access-control/user/permissions`.
     pub(super) permissions: Option<Value>,
     /// `/api/frontend/settings`.
-    pub(super) settings: Option<Value>,
+    pub(super) settings: Option<Arc<FrontendSettings>>,
     /// Whether it may list the users of its organisation, which without permissions only an Admin may.
     pub(super) lists_users: bool,
 }
 
+/// The permissions that decide something; others are not kept: an Admin has hundreds.
+const DECIDING: [&str; 9] = [
+    "alert.rules:read",
+    "dashboards:create",
+    "dashboards:read",
+    "datasources:create",
+    "datasources:read",
+    "folders:create",
+    "folders:read",
+    "plugins:install",
+    "plugins:write",
+];
+
 impl IdentityAnswers {
+    /// Leaves out what decides nothing: the answers of each workspace are kept for the whole run.
+    pub(super) fn compact(mut self) -> Self {
+        if let Some(Value::Object(permissions)) = &mut self.permissions {
+            let had_any = !permissions.is_empty();
+            permissions.retain(|name, _| DECIDING.contains(&name.as_str()));
+            if had_any && permissions.is_empty() {
+                permissions.insert("other".to_owned(), Value::Null);
+            }
+        }
+        self
+    }
+
     /// Returns the identity, as far as the answers have it.
     pub(super) fn identity(&self, service: Service) -> Identity {
         let text = |value: Option<&Value>, key: &str| {
@@ -162,20 +187,18 @@ impl IdentityAnswers {
         all.iter().find(|one| one.get("orgId") == Some(current))?.get("role")?.as_str()
     }
 
-    fn setting(&self, key: &str) -> Option<bool> {
-        self.settings.as_ref()?.get(key)?.as_bool()
-    }
-
     fn may_install(&self, service: Service) -> MayInstall {
-        let version = self.settings.as_ref().and_then(wire::settings_version);
+        let settings = self.settings.as_deref();
+        let version = settings.and_then(|settings| settings.version.as_ref());
         if version.is_some_and(|version| version.check_install_route().is_err()) {
             return MayInstall::No(InstallObstacle::NoInstallRoute);
         }
-        if self.setting("pluginAdminEnabled") == Some(false) {
+        if settings.and_then(|settings| settings.plugin_admin_enabled) == Some(false) {
             return MayInstall::No(InstallObstacle::ManagementOff);
         }
         // Amazon manages from outside and offers the route all the same.
-        if service == Service::Grafana && self.setting("pluginAdminExternalManageEnabled") == Some(true) {
+        let is_external = settings.and_then(|settings| settings.plugin_admin_external) == Some(true);
+        if service == Service::Grafana && is_external {
             return MayInstall::No(InstallObstacle::ManagedElsewhere);
         }
         let permissions = self.permissions.as_ref().and_then(Value::as_object);
@@ -241,10 +264,11 @@ mod tests {
     #[test]
     fn management_that_is_off_stops_everybody() {
         let mut told = answers(Some(json!({"plugins:install": [""]})), Some(true), Some("Admin"));
-        told.settings = Some(json!({"pluginAdminEnabled": true, "pluginAdminExternalManageEnabled": true}));
+        let settings = |settings: Value| Some(Arc::new(FrontendSettings::read(&settings)));
+        told.settings = settings(json!({"pluginAdminEnabled": true, "pluginAdminExternalManageEnabled": true}));
         assert_eq!(told.may_install(Service::Grafana), MayInstall::No(InstallObstacle::ManagedElsewhere));
         assert_eq!(told.may_install(Service::Amg), MayInstall::Yes);
-        told.settings = Some(json!({"pluginAdminEnabled": false}));
+        told.settings = settings(json!({"pluginAdminEnabled": false}));
         assert_eq!(told.may_install(Service::Amg), MayInstall::No(InstallObstacle::ManagementOff));
     }
 

@@ -22,10 +22,11 @@ use std::{
 
 use serde_json::{Value, json};
 use tokio::{
-    sync::{Mutex, OnceCell, mpsc::UnboundedSender},
+    sync::{Mutex, mpsc::UnboundedSender},
     time::Instant,
 };
 
+use content::Organisations;
 pub use content::Reach;
 pub(crate) use content::{ListedDashboard, Rights};
 pub use error::WorkspaceError;
@@ -50,6 +51,10 @@ use crate::{
     rollout::Probe,
 };
 use identity::IdentityAnswers;
+use wire::FrontendSettings;
+
+/// The path of the settings of the web pages.
+const FRONTEND_SETTINGS: [&str; 3] = ["api", "frontend", "settings"];
 
 /// A Grafana server and the credential for it.
 #[derive(Clone, Debug)]
@@ -63,8 +68,18 @@ pub struct Grafana {
     pub(in crate::fleet) version: Arc<OnceLock<GrafanaVersion>>,
     /// Whether the server offers the list of plugins that were not loaded, once it was requested.
     lists_load_errors: Arc<OnceLock<bool>>,
-    /// The root URL that the server reports, once it was read.
-    root_url: Arc<OnceCell<String>>,
+    /// What was read of the organisation that is asked.
+    memory: Arc<Memory>,
+}
+
+/// What is read of an organisation of a server once a run.
+#[derive(Debug, Default)]
+struct Memory {
+    /// The frontend settings: `Some(None)` if the server does not offer them.
+    settings: Mutex<Option<Option<Arc<FrontendSettings>>>>,
+    identity: Mutex<Option<Arc<IdentityAnswers>>>,
+    /// The organisations that the caller can see.
+    organisations: Mutex<Option<Organisations>>,
 }
 
 /// A change whose outcome is known.
@@ -91,7 +106,7 @@ impl Grafana {
             changing: Arc::default(),
             version: Arc::default(),
             lists_load_errors: Arc::default(),
-            root_url: Arc::default(),
+            memory: Arc::default(),
         }
     }
 
@@ -112,15 +127,37 @@ impl Grafana {
         &self.site
     }
 
+    /// Returns this server at another site, of which nothing was read.
+    fn elsewhere(&self, site: Site) -> Self {
+        Self { site, memory: Arc::default(), ..self.clone() }
+    }
+
     /// Returns the root URL for which a private plugin must be signed: the one that the server reports (`appUrl`), else the
     /// address at which it is reached. A server that could not be asked is asked again next time.
     pub async fn root_url(&self) -> String {
-        let read = || async {
-            let settings = self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?;
-            let reported = settings.as_ref().and_then(wire::root_url);
-            Ok::<_, WorkspaceError>(reported.unwrap_or_else(|| self.site.base().to_owned()))
-        };
-        self.root_url.get_or_try_init(read).await.map_or_else(|_| self.site.base().to_owned(), Clone::clone)
+        let settings = self.frontend_settings().await.ok().flatten();
+        settings.and_then(|settings| settings.root_url.clone()).unwrap_or_else(|| self.site.base().to_owned())
+    }
+
+    /// Returns the frontend settings as they were read in this run; `None` if the server does not offer them.
+    async fn frontend_settings(&self) -> Result<Option<Arc<FrontendSettings>>, WorkspaceError> {
+        let mut known = self.memory.settings.lock().await;
+        if let Some(known) = known.as_ref() {
+            return Ok(known.clone());
+        }
+        let read = self.get_optional("frontend settings", &FRONTEND_SETTINGS).await?;
+        let read = read.map(|settings| Arc::new(FrontendSettings::read(&settings)));
+        *known = Some(read.clone());
+        Ok(read)
+    }
+
+    /// Returns the frontend settings as they are now.
+    async fn frontend_settings_now(&self) -> Result<Arc<FrontendSettings>, WorkspaceError> {
+        let mut known = self.memory.settings.lock().await;
+        let settings = self.get("frontend settings", &FRONTEND_SETTINGS, &[]).await?;
+        let read = Arc::new(FrontendSettings::read(&settings));
+        *known = Some(Some(Arc::clone(&read)));
+        Ok(read)
     }
 
     /// Returns the service that runs it.
@@ -135,14 +172,11 @@ impl Grafana {
     }
 
     async fn read_version(&self) -> Result<GrafanaVersion, WorkspaceError> {
-        let refusal = match self.get("frontend settings", &["api", "frontend", "settings"], &[]).await {
-            Ok(settings) => {
-                drop(self.root_url.set(wire::root_url(&settings).unwrap_or_else(|| self.site.base().to_owned())));
-                match wire::settings_version(&settings) {
-                    Some(version) => return Ok(version),
-                    None => WorkspaceError::Shape { what: "frontend settings", lacks: "version" },
-                }
-            }
+        let refusal = match self.frontend_settings_now().await {
+            Ok(settings) => match &settings.version {
+                Some(version) => return Ok(version.clone()),
+                None => WorkspaceError::Shape { what: "frontend settings", lacks: "version" },
+            },
             Err(error @ WorkspaceError::NotReached(_)) if error.status().is_none() => return Err(error),
             Err(error) => error,
         };
@@ -157,8 +191,18 @@ impl Grafana {
         Ok(self.identity_answers().await?.identity(self.service))
     }
 
-    /// Reads everything that describes the token, once.
-    async fn identity_answers(&self) -> Result<IdentityAnswers, WorkspaceError> {
+    /// Returns everything that describes the token, read once a run.
+    async fn identity_answers(&self) -> Result<Arc<IdentityAnswers>, WorkspaceError> {
+        let mut known = self.memory.identity.lock().await;
+        if let Some(known) = known.as_ref() {
+            return Ok(Arc::clone(known));
+        }
+        let read = Arc::new(self.read_identity().await?.compact());
+        *known = Some(Arc::clone(&read));
+        Ok(read)
+    }
+
+    async fn read_identity(&self) -> Result<IdentityAnswers, WorkspaceError> {
         let (user, is_refused_as_user) = match self.get("user", &["api", "user"], &[]).await {
             Ok(user) => (Some(user), false),
             Err(error) if error.is_not_offered() || error.status() == Some(500) => (None, error.status() == Some(403)),
@@ -174,7 +218,7 @@ impl Grafana {
         let mut answers = IdentityAnswers {
             organisations: self.get_optional("organisations", &["api", "user", "orgs"]).await?,
             permissions: self.get_optional("permissions", &["api", "access-control", "user", "permissions"]).await?,
-            settings: self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?,
+            settings: self.frontend_settings().await?,
             user,
             is_refused_as_user,
             organisation,
@@ -194,6 +238,12 @@ impl Grafana {
         }
     }
 
+    /// Returns whether its frontend settings tell whether plugin management is on.
+    pub(in crate::fleet) async fn tells_plugin_management(&self) -> bool {
+        let settings = self.frontend_settings().await.ok().flatten();
+        settings.is_some_and(|settings| settings.plugin_admin_enabled.is_some())
+    }
+
     /// Returns whether plugin management is on; `None` unless the token is one of a server admin.
     pub async fn plugin_management(&self) -> Option<bool> {
         let settings = self.get("settings", &["api", "admin", "settings"], &[]).await.ok()?;
@@ -211,7 +261,7 @@ impl Grafana {
 
     /// Returns what the server shows of one plugin.
     pub async fn state(&self, id: &PluginId) -> Result<ServerPluginState, WorkspaceError> {
-        let settings = self.get("a plugin", &["api", "plugins", id.as_str(), "settings"], &[]).await;
+        let settings = self.plugin_settings(id).await;
         if let Err(WorkspaceError::NotReached(error)) = &settings
             && error.status().is_none()
         {
@@ -219,6 +269,20 @@ impl Grafana {
         }
         // Read afterwards, so that an error while the plugin loads is not missed.
         let code = self.errors().await?.remove(id.as_str());
+        self.state_from(id, settings, code).await
+    }
+
+    async fn plugin_settings(&self, id: &PluginId) -> Result<Value, WorkspaceError> {
+        self.get("a plugin", &["api", "plugins", id.as_str(), "settings"], &[]).await
+    }
+
+    /// Returns the state that follows from the settings of a plugin, and from why it was not loaded.
+    async fn state_from(
+        &self,
+        id: &PluginId,
+        settings: Result<Value, WorkspaceError>,
+        code: Option<String>,
+    ) -> Result<ServerPluginState, WorkspaceError> {
         match (settings, code) {
             (Ok(settings), Some(code)) => Ok(ServerPluginState::Broken { code, version: wire::version(&settings) }),
             (Err(_), Some(code)) => Ok(ServerPluginState::Broken { code, version: None }),
@@ -232,6 +296,25 @@ impl Grafana {
             (Err(error), None) if matches!(error.status(), Some(400 | 404)) => self.listed(id).await,
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Returns what the server shows of one plugin before it is changed to `wanted`. Whether it was loaded matters only for
+    /// what is wanted already, or is not there.
+    pub(in crate::fleet) async fn state_before(
+        &self,
+        id: &PluginId,
+        wanted: &Presence,
+    ) -> Result<ServerPluginState, WorkspaceError> {
+        let settings = self.plugin_settings(id).await;
+        if let Ok(settings) = &settings
+            && settings.get("id").is_none_or(|found| found == id.as_str())
+            && let Some(version) = wire::version(settings)
+            && wanted.version().is_some_and(|wanted| !wanted.same_release(&version))
+        {
+            return Ok(ServerPluginState::Loaded { version: Some(version) });
+        }
+        let code = self.errors().await?.remove(id.as_str());
+        self.state_from(id, settings, code).await
     }
 
     /// Returns the state of a plugin in the list of plugins: a second check of a 404 that may be from a proxy.

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::{Grafana, WorkspaceError};
-use crate::model::{PluginId, PluginVersion};
+use super::{Grafana, WorkspaceError, wire::FrontendSettings};
+use crate::{
+    fleet::manifest::Service,
+    model::{PluginId, PluginVersion},
+};
 
 impl Grafana {
     /// Returns the plugins that are installed at every start, with the versions that are pinned: those it refuses to change.
@@ -16,28 +19,28 @@ impl Grafana {
     /// Source: `pluginCatalogPreinstalledPlugins` of `/api/frontend/settings` (Grafana 11 and newer), and `[plugins]` of
     /// `/api/admin/settings`, if the token may read it.
     pub async fn preinstalled(&self) -> Result<BTreeMap<PluginId, Option<PluginVersion>>, WorkspaceError> {
-        let settings = self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?;
-        let configuration = self.get_optional("settings", &["api", "admin", "settings"]).await?;
-        Ok(preinstalled(settings.as_ref(), configuration.as_ref()))
+        let settings = self.frontend_settings().await?;
+        // Amazon's gateway offers it to nobody.
+        let configuration = match self.service() {
+            Service::Amg => None,
+            Service::Grafana => self.get_optional("settings", &["api", "admin", "settings"]).await?,
+        };
+        Ok(preinstalled(settings.as_deref(), configuration.as_ref()))
     }
 }
 
 /// Merges both; a version that one of them pins is pinned.
-fn preinstalled(settings: Option<&Value>, configuration: Option<&Value>) -> BTreeMap<PluginId, Option<PluginVersion>> {
+fn preinstalled(
+    settings: Option<&FrontendSettings>,
+    configuration: Option<&Value>,
+) -> BTreeMap<PluginId, Option<PluginVersion>> {
     let mut found: BTreeMap<PluginId, Option<PluginVersion>> = BTreeMap::new();
-    for (id, version) in listed(settings).chain(configured(configuration)) {
+    let listed = settings.into_iter().flat_map(|settings| settings.preinstalled.iter().cloned());
+    for (id, version) in listed.chain(configured(configuration)) {
         let known = found.entry(id).or_default();
         *known = known.take().or(version);
     }
     found
-}
-
-fn listed(settings: Option<&Value>) -> impl Iterator<Item = (PluginId, Option<PluginVersion>)> {
-    let list = settings.and_then(|settings| settings.get("pluginCatalogPreinstalledPlugins")?.as_array());
-    list.into_iter().flatten().filter_map(|entry| {
-        let text = |key: &str| entry.get(key).and_then(Value::as_str);
-        Some((text("id")?.parse().ok()?, text("version").and_then(|version| version.parse().ok())))
-    })
 }
 
 /// Reads `ID`, `ID@VERSION` and `ID@VERSION@URL`, with commas between them.
@@ -59,7 +62,7 @@ mod tests {
     use serde_json::json;
 
     fn preinstalled_ids(settings: &Value, configuration: &Value) -> Vec<String> {
-        let found = preinstalled(Some(settings), Some(configuration));
+        let found = preinstalled(Some(&FrontendSettings::read(settings)), Some(configuration));
         let shown = |version: &Option<PluginVersion>| version.as_ref().map_or("-".to_owned(), ToString::to_string);
         found.iter().map(|(id, version)| format!("{id} {}", shown(version))).collect()
     }

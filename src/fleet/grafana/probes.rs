@@ -40,6 +40,8 @@ pub struct ProbeTargets {
     pub checks: Vec<HealthCheck>,
     /// The plugins, with hints.
     pub plugins: BTreeMap<PluginId, ProbeHints>,
+    /// The states of plugins that were read just now.
+    pub known: BTreeMap<PluginId, ServerPluginState>,
     /// Whether every organisation is observed that can be without a trace, or only the credential's own.
     pub all_organisations: bool,
 }
@@ -82,10 +84,7 @@ impl Grafana {
             seen.grafana = Some(asker.server_health().await?);
         }
         if look.checks.contains(&HealthCheck::Plugin) {
-            for (id, known) in &look.plugins {
-                let plugin = asker.plugin(id, known).await?;
-                seen.plugins.insert(id.clone(), plugin);
-            }
+            seen.plugins = asker.plugins(look).await?;
             seen.load_errors = self.load_errors_probe().filter(|_| !look.plugins.is_empty());
         }
         let sources = look.plugins.values().any(|known| known.is_data_source != Some(false));
@@ -250,8 +249,40 @@ impl Prober<'_> {
         })
     }
 
-    async fn plugin(&mut self, id: &PluginId, known: &ProbeHints) -> Result<PluginSeen, WorkspaceError> {
-        let (version, error) = match self.state(id).await? {
+    /// Looks at plugins: what is not loaded is read once for all, after the settings of each.
+    async fn plugins(
+        &mut self,
+        ProbeTargets { plugins, known, .. }: &ProbeTargets,
+    ) -> Result<BTreeMap<PluginId, PluginSeen>, WorkspaceError> {
+        let mut read = BTreeMap::new();
+        for id in plugins.keys().filter(|id| !known.contains_key(*id)) {
+            let settings = if self.is_given_up() { None } else { Some(self.grafana.plugin_settings(id).await) };
+            match &settings {
+                Some(Err(error)) if error.status().is_none() => self.note_silence(),
+                Some(_) => self.silent = 0,
+                None => {}
+            }
+            read.insert(id, settings);
+        }
+        let mut errors = if self.is_given_up() || read.is_empty() { None } else { Some(self.grafana.errors().await) };
+        let mut seen = BTreeMap::new();
+        for (id, hints) in plugins {
+            let state = match known.get(id) {
+                Some(state) => StateReading::Read(state.clone()),
+                None => self.state(id, read.remove(id).flatten(), errors.as_mut()).await?,
+            };
+            seen.insert(id.clone(), self.plugin(id, hints, state).await?);
+        }
+        Ok(seen)
+    }
+
+    async fn plugin(
+        &mut self,
+        id: &PluginId,
+        known: &ProbeHints,
+        state: StateReading,
+    ) -> Result<PluginSeen, WorkspaceError> {
+        let (version, error) = match state {
             StateReading::Read(ServerPluginState::Absent) => return Ok(PluginSeen::default()),
             StateReading::Read(ServerPluginState::Loaded { version }) => (version, None),
             StateReading::Read(ServerPluginState::Broken { code, version }) => {
@@ -287,25 +318,39 @@ impl Prober<'_> {
         Ok(seen)
     }
 
-    async fn state(&mut self, id: &PluginId) -> Result<StateReading, WorkspaceError> {
-        if self.is_given_up() {
+    /// Returns the state of a plugin by its settings and by the list of what was not loaded, where both were asked for.
+    async fn state(
+        &self,
+        id: &PluginId,
+        settings: Option<Result<Value, WorkspaceError>>,
+        errors: Option<&mut Result<BTreeMap<String, String>, WorkspaceError>>,
+    ) -> Result<StateReading, WorkspaceError> {
+        let (Some(settings), Some(errors)) = (settings, errors) else {
             return Ok(StateReading::Unreadable("the workspace does not answer".to_owned()));
-        }
-        match self.grafana.state(id).await {
-            Ok(state) => {
-                self.silent = 0;
-                Ok(StateReading::Read(state))
+        };
+        let read = match (settings, errors) {
+            (Err(error), _) if error.status().is_none() && !is_answer(&error) => Err(error),
+            (settings, Ok(errors)) => self.grafana.state_from(id, settings, errors.remove(id.as_str())).await,
+            (_, Err(error)) => {
+                self.check_refusal(error).await?;
+                return Ok(StateReading::Unreadable(escaped(&Chain(error).to_string())));
             }
+        };
+        match read {
+            Ok(state) => Ok(StateReading::Read(state)),
             Err(error) => {
-                if matches!(error, WorkspaceError::Refused { status: 401, .. }) {
-                    self.check_token().await?;
-                }
-                if error.status().is_none() {
-                    self.note_silence();
-                }
+                self.check_refusal(&error).await?;
                 Ok(StateReading::Unreadable(escaped(&Chain(&error).to_string())))
             }
         }
+    }
+
+    /// Fails if it is the token that was refused.
+    async fn check_refusal(&self, error: &WorkspaceError) -> Result<(), WorkspaceError> {
+        if matches!(error, WorkspaceError::Refused { status: 401, .. }) {
+            self.check_token().await?;
+        }
+        Ok(())
     }
 
     async fn all_data_sources(
@@ -467,6 +512,11 @@ impl Grafana {
             (None, _) => Probe::Unhealthy(describe_status(status, message.as_deref())),
         }
     }
+}
+
+/// Returns whether an error is about an answer, not about one that is missing.
+fn is_answer(error: &WorkspaceError) -> bool {
+    !matches!(error, WorkspaceError::NotReached(_))
 }
 
 /// Stands for the data sources that could not be listed, so that they do not pass for well by being left out.

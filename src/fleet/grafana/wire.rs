@@ -183,6 +183,42 @@ fn refused(id: PluginId, code: String) -> ServerPlugin {
     }
 }
 
+/// What is needed of `/api/frontend/settings`, which has hundreds of kilobytes on a server with many plugins.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct FrontendSettings {
+    /// The version of the server.
+    pub(super) version: Option<GrafanaVersion>,
+    /// The root URL that it reports, if it is an address of the web.
+    pub(super) root_url: Option<String>,
+    /// Whether plugins can be managed.
+    pub(super) plugin_admin_enabled: Option<bool>,
+    /// Whether plugins are managed from outside.
+    pub(super) plugin_admin_external: Option<bool>,
+    /// The namespace of the organisation below `/apis`.
+    pub(super) namespace: Option<String>,
+    /// The plugins that are installed at every start, with the versions that are pinned.
+    pub(super) preinstalled: Vec<(PluginId, Option<PluginVersion>)>,
+}
+
+impl FrontendSettings {
+    /// Reads the answer; what is missing, or not as expected, is left out.
+    pub(super) fn read(settings: &Value) -> Self {
+        let preinstalled = settings.get("pluginCatalogPreinstalledPlugins").and_then(Value::as_array);
+        let one = |entry: &Value| {
+            let version = text(entry, "version").and_then(|version| version.parse().ok());
+            Some((text(entry, "id")?.parse().ok()?, version))
+        };
+        Self {
+            version: settings_version(settings),
+            root_url: root_url(settings),
+            plugin_admin_enabled: settings.get("pluginAdminEnabled").and_then(Value::as_bool),
+            plugin_admin_external: settings.get("pluginAdminExternalManageEnabled").and_then(Value::as_bool),
+            namespace: text(settings, "namespace").map(str::to_owned),
+            preinstalled: preinstalled.into_iter().flatten().filter_map(one).collect(),
+        }
+    }
+}
+
 /// Reads the version out of `/api/frontend/settings`.
 pub(super) fn settings_version(settings: &Value) -> Option<GrafanaVersion> {
     text(settings.get("buildInfo")?, "version").filter(|version| !version.is_empty())?.parse().ok()
@@ -194,7 +230,7 @@ pub(super) fn health_version(health: &Value) -> Option<GrafanaVersion> {
 }
 
 /// Returns the root URL of a server by its frontend settings, if it is an address of the web.
-pub(super) fn root_url(settings: &Value) -> Option<String> {
+fn root_url(settings: &Value) -> Option<String> {
     let url = settings.get("appUrl")?.as_str()?;
     let parsed = url.parse::<url::Url>().ok()?;
     (matches!(parsed.scheme(), "http" | "https") && parsed.has_host()).then(|| url.to_owned())

@@ -18,6 +18,11 @@ pub(crate) trait Executor: fmt::Debug + Send + Sync {
     /// Reads everything that is installed. A folder that does not exist yet is empty if it `may_be_missing`.
     fn read(&self, may_be_missing: bool) -> BoxFuture<'_, Result<Snapshot, TargetError>>;
 
+    /// Reads everything that is installed, and not the version of Grafana.
+    fn read_plugins(&self) -> BoxFuture<'_, Result<Snapshot, TargetError>> {
+        self.read(true)
+    }
+
     /// Reads what is in the place of one plugin, whether [`Executor::read`] lists it or not: a token with few rights sees an
     /// incomplete list (protocol page 5.3).
     fn presence<'a>(&'a self, plugin: &'a PluginId) -> BoxFuture<'a, Result<Presence, TargetError>>;

@@ -175,6 +175,11 @@ impl Target {
         self.executor()?.read(may_be_missing).await
     }
 
+    /// Reads everything that is installed; see [`Executor::read_plugins`].
+    pub async fn read_plugins(&self) -> Result<Snapshot, TargetError> {
+        self.executor()?.read_plugins().await
+    }
+
     /// Reads what is in the place of one plugin; see [`Executor::presence`].
     pub async fn presence(&self, plugin: &PluginId) -> Result<Presence, TargetError> {
         self.executor()?.presence(plugin).await

@@ -27,6 +27,14 @@ impl Executor for Grafana {
         })
     }
 
+    fn read_plugins(&self) -> BoxFuture<'_, Result<Snapshot, TargetError>> {
+        Box::pin(async move {
+            let limit = self.read_limit();
+            let read = self.read_inventory(Snapshot::default());
+            tokio::time::timeout(limit, read).await.map_err(|_| TargetError::Slow(limit))?
+        })
+    }
+
     fn presence<'a>(&'a self, plugin: &'a PluginId) -> BoxFuture<'a, Result<Presence, TargetError>> {
         Box::pin(async move { Ok(self.state(plugin).await?.presence()) })
     }
@@ -77,8 +85,12 @@ impl Grafana {
             }
             Err(error) => return Err(error.into()),
         };
+        self.read_inventory(Snapshot { grafana, remarks: remark.into_iter().collect(), ..Snapshot::default() }).await
+    }
+
+    /// Adds the plugins to what was read.
+    async fn read_inventory(&self, mut snapshot: Snapshot) -> Result<Snapshot, TargetError> {
         let inventory = self.installed().await?;
-        let mut snapshot = Snapshot { grafana, remarks: remark.into_iter().collect(), ..Snapshot::default() };
         for skipped in inventory.skipped {
             let name = skipped.id.unwrap_or_else(|| "a plugin without an id".to_owned());
             snapshot.remarks.push(format!("`{}`: {}", name.escape_debug(), skipped.reason));
@@ -115,7 +127,7 @@ impl Grafana {
             request.source.permit(&self.root_url().await).await?;
         }
         let _only_one = self.changing.lock().await;
-        let before = self.state(&request.plugin).await?;
+        let before = self.state_before(&request.plugin, &request.wanted).await?;
         if !request.accepts_state(&before) {
             return Err(request.drifted(before.presence()));
         }
@@ -151,7 +163,9 @@ impl Grafana {
             MayInstall::Unknown => return Ok(Some(identity.may_install.to_string())),
             MayInstall::Yes => {}
         }
-        match self.plugin_management().await {
+        // The settings of its web pages say so too, and were not against it.
+        let management = if self.tells_plugin_management().await { None } else { self.plugin_management().await };
+        match management {
             Some(false) => {
                 let hint = "set `plugin_admin_enabled` under `[plugins]` in the settings of that Grafana";
                 obstacle("plugin management is off in its settings".to_owned(), hint)

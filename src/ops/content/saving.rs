@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -14,13 +15,15 @@ use crate::{
     ops::{
         Context,
         target::Target,
-        workspace_usage::{OrganisationUsage, read_one},
+        workspace_usage::{OrganisationUsage, read_dashboards_of},
     },
     records::{Creation, RecordError, RecordName, Records},
 };
 
 /// How long a snapshot is there, in seconds: 7 days.
 const SNAPSHOT_SECONDS: u64 = 7 * 24 * 60 * 60;
+/// How many dashboards are read side by side.
+const AT_ONCE: usize = 8;
 /// The maximum number of failures reported per organisation.
 const MAX_REPORTED: usize = 10;
 
@@ -37,7 +40,7 @@ pub async fn save_dashboards(
     if plugins.is_empty() {
         return Vec::new();
     }
-    let usage = match read_one(context, target).await {
+    let usage = match read_dashboards_of(context, target, plugins).await {
         Ok(usage) => usage,
         Err(error) => return vec![format!("no dashboards were saved: {}", Chain(&error))],
     };
@@ -80,17 +83,25 @@ impl Saving<'_> {
         };
         let below = self.name.join(&info.id.to_string());
         let (mut count, mut failures, all) = (0, Vec::new(), used.len());
-        for (uid, title) in used {
-            match save_one(&entered.grafana, self.records, &below, uid).await {
+        let (grafana, records) = (&entered.grafana, self.records);
+        let save = |(uid, title): (String, String)| {
+            let below = &below;
+            async move { (title, save_one(grafana, records, below, &uid).await) }
+        };
+        let used: Vec<_> = used.into_iter().map(|(uid, title)| (uid.to_owned(), title.to_owned())).collect();
+        let mut saved = stream::iter(used).map(save).buffered(AT_ONCE);
+        while let Some((title, saved)) = saved.next().await {
+            match saved {
                 Ok(document) => {
                     count += 1;
                     if self.snapshot {
-                        self.take_snapshot(&entered.grafana, title, &document).await;
+                        self.take_snapshot(grafana, &title, &document).await;
                     }
                 }
-                Err(error) => failures.push(format!("dashboard `{}` was not saved: {error}", printable(title))),
+                Err(error) => failures.push(format!("dashboard `{}` was not saved: {error}", printable(&title))),
             }
         }
+        drop(saved);
         if let Some(left) = entered.left
             && let Err(error) = server.switch(left).await
         {

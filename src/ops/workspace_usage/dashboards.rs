@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How many dashboards are read side by side.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 8;
 
 /// After how many dashboards that could not be read the others are not tried.
 const MAX_FAILED: usize = 10;

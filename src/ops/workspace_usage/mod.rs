@@ -10,7 +10,7 @@ mod read;
 
 pub(crate) use guard::{Guard, StillUsed};
 pub(crate) use memory::memory_files;
-pub(crate) use read::read_one;
+pub(crate) use read::{read_dashboards_of, read_one};
 
 use std::{collections::BTreeMap, sync::Arc};
 

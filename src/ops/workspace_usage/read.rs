@@ -1,6 +1,6 @@
 //! Reads a workspace, organisation by organisation.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{OrganisationUsage, UsageError, WorkspaceUsage, dashboards::read_dashboards, memory::Memory};
 use crate::{
@@ -18,18 +18,43 @@ use crate::{
 const OTHER_ORGANISATIONS: &str = "other organisations: the credential cannot list them, and they may use plugins too; a \
     server admin can, or `single-organisation = true` in the manifest says that there are none";
 
+/// What is read besides dashboards and what they consist of.
+#[derive(Clone, Copy, Debug)]
+struct Extent {
+    /// The plugins that apps ship.
+    nested: bool,
+    /// Alert rules, and what the caller may read.
+    alert_rules: bool,
+}
+
 /// Returns what plugins are needed for on one target.
 pub(crate) async fn read_one(context: &Context, target: &Target) -> Result<WorkspaceUsage, UsageError> {
+    read_extent(context, target, Extent { nested: true, alert_rules: true }).await
+}
+
+/// Returns which dashboards of a target need these plugins; nothing else is whole in what is returned.
+pub(crate) async fn read_dashboards_of(
+    context: &Context,
+    target: &Target,
+    plugins: &BTreeSet<PluginId>,
+) -> Result<WorkspaceUsage, UsageError> {
+    // Only apps ship plugins, and their ids end so.
+    let nested = plugins.iter().any(|id| id.as_str().ends_with("-app"));
+    read_extent(context, target, Extent { nested, alert_rules: false }).await
+}
+
+async fn read_extent(context: &Context, target: &Target, extent: Extent) -> Result<WorkspaceUsage, UsageError> {
     let grafana = target.as_server()?;
     let found = grafana.organisations().await?;
     // Without the list of them, what is named like a part of an app is taken for one.
-    let nested: BTreeMap<PluginId, PluginId> = match grafana.nested().await {
+    let nested = if extent.nested { grafana.nested().await } else { Ok(Vec::new()) };
+    let nested: BTreeMap<PluginId, PluginId> = match nested {
         Ok(nested) => nested.into_iter().filter_map(|one| Some((one.id, one.app?))).collect(),
         Err(_) => BTreeMap::new(),
     };
     let mut organisations = Vec::new();
     for info in found.readable {
-        let mut organisation = read_organisation(context, grafana, info).await;
+        let mut organisation = read_organisation((context, grafana), info, extent).await;
         for (nested, app) in &nested {
             organisation.graph.attribute(nested, app);
         }
@@ -44,7 +69,11 @@ pub(crate) async fn read_one(context: &Context, target: &Target) -> Result<Works
 }
 
 /// Reads one organisation; what fails is a gap, and so is what the caller may not see.
-async fn read_organisation(context: &Context, grafana: &Grafana, info: OrganisationInfo) -> OrganisationUsage {
+async fn read_organisation(
+    (context, grafana): (&Context, &Grafana),
+    info: OrganisationInfo,
+    extent: Extent,
+) -> OrganisationUsage {
     let mut gaps = Vec::new();
     let entered = match grafana.enter(&info).await {
         Ok(entered) => entered,
@@ -54,7 +83,7 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
         }
     };
     let memory = Memory::load(context, grafana.site().base(), info.id);
-    let held = Box::pin(read_content(&entered.grafana, memory, &mut gaps)).await;
+    let held = Box::pin(read_content(&entered.grafana, memory, extent, &mut gaps)).await;
     if let Some(left) = entered.left
         && let Err(error) = grafana.switch(left).await
     {
@@ -66,19 +95,20 @@ async fn read_organisation(context: &Context, grafana: &Grafana, info: Organisat
 async fn read_content(
     grafana: &Grafana,
     memory: impl Future<Output = Memory>,
+    extent: Extent,
     gaps: &mut Vec<String>,
 ) -> OrganisationContent {
     let (mut memory, rights, folders, sources, panels, rules, listed) = tokio::join!(
         memory,
-        grafana.rights(),
+        async { if extent.alert_rules { grafana.rights().await.map(Some) } else { Ok(None) } },
         grafana.folders(),
         grafana.data_sources(),
         grafana.library_panels(),
-        grafana.alert_rules(),
+        async { if extent.alert_rules { grafana.alert_rules().await } else { Ok(Vec::new()) } },
         grafana.dashboards(),
     );
     match rights {
-        Ok(rights) => gaps.extend(reach(&rights)),
+        Ok(rights) => gaps.extend(rights.iter().flat_map(reach)),
         Err(error) => gaps.push(failure_text("what the credential may see", &error)),
     }
     let mut content = OrganisationContent {

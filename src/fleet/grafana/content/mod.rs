@@ -15,10 +15,11 @@ use std::{
 
 use serde_json::Value;
 
+pub(super) use organisations::Organisations;
 pub use rights::Reach;
 pub(crate) use rights::Rights;
 
-use super::{Grafana, WorkspaceError, wire};
+use super::{Grafana, WorkspaceError};
 use crate::{
     model::{AlertRuleInfo, DashboardInfo, DataSourceInfo, FolderInfo, LibraryPanelInfo},
     net::Form,
@@ -32,6 +33,9 @@ const PANELS: usize = 100;
 const MAX_PAGES: usize = 1000;
 /// The API group of dashboards, in Grafana 11 and newer.
 const DASHBOARDS: &str = "dashboard.grafana.app";
+
+/// The first major version with that group.
+const FIRST_GROUPED: u64 = 11;
 
 /// The first major version that shows dashboards of newer schemas in the classic form; 12 refuses to (406).
 const FIRST_CONVERTING: u64 = 13;
@@ -267,6 +271,9 @@ impl Grafana {
 
     /// Returns the version of an API group that the server prefers, and the namespace of the organisation in it.
     async fn group(&self, name: &str) -> Result<Option<ApiGroup>, WorkspaceError> {
+        if self.version.get().is_some_and(|version| version.major() < FIRST_GROUPED) {
+            return Ok(None);
+        }
         let group = match self.get("an API group", &["apis", name], &[]).await {
             Ok(group) => group,
             // Older servers have no groups, and some answer with their web page.
@@ -275,11 +282,10 @@ impl Grafana {
             Err(error) => return Err(error),
         };
         let version = group.pointer("/preferredVersion/version").and_then(Value::as_str).map(str::to_owned);
-        let settings = self.get_optional("frontend settings", &["api", "frontend", "settings"]).await?;
-        let namespace = settings.as_ref().and_then(|settings| settings.get("namespace")).and_then(Value::as_str);
-        let grafana = settings.as_ref().and_then(wire::settings_version);
+        let settings = self.frontend_settings().await?;
+        let grafana = settings.as_ref().and_then(|settings| settings.version.as_ref());
         let converts = grafana.is_some_and(|version| version.major() >= FIRST_CONVERTING);
-        let named = version.zip(namespace.map(str::to_owned));
+        let named = version.zip(settings.as_ref().and_then(|settings| settings.namespace.clone()));
         Ok(named.map(|(version, namespace)| ApiGroup { version, namespace, converts }))
     }
 }

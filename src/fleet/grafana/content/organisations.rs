@@ -35,20 +35,25 @@ pub struct OrganisationSession {
 impl Grafana {
     /// Returns the organisations that the caller can see: a token one, a login those it belongs to.
     pub async fn organisations(&self) -> Result<Organisations, WorkspaceError> {
-        let own = match self.get("organisation", &["api", "org"], &[]).await {
-            Ok(own) => organisation(&own, "id").ok_or(WorkspaceError::Shape { what: "organisation", lacks: "id" })?,
+        let mut known = self.memory.organisations.lock().await;
+        if let Some(known) = known.as_ref() {
+            return Ok(known.clone());
+        }
+        let read = self.read_organisations().await?;
+        *known = Some(read.clone());
+        Ok(read)
+    }
+
+    async fn read_organisations(&self) -> Result<Organisations, WorkspaceError> {
+        let answers = self.identity_answers().await?;
+        let own = match &answers.organisation {
+            Some(own) => organisation(own, "id").ok_or(WorkspaceError::Shape { what: "organisation", lacks: "id" })?,
             // A gateway may keep even that back; a token has one organisation all the same.
-            Err(error) if error.status() != Some(401) && error.is_not_offered() => {
-                OrganisationInfo { id: FIRST, name: String::new() }
-            }
-            Err(error) => return Err(error),
+            None => OrganisationInfo { id: FIRST, name: String::new() },
         };
         let mut found = Organisations { readable: vec![own], ..Organisations::default() };
-        let (memberships, all) = tokio::try_join!(
-            self.get_optional("organisations", &["api", "user", "orgs"]),
-            self.get_optional("all organisations", &["api", "orgs"]),
-        )?;
-        for one in listed(memberships.as_ref(), "orgId") {
+        let all = self.get_optional("all organisations", &["api", "orgs"]).await?;
+        for one in listed(answers.organisations.as_ref(), "orgId") {
             if !found.readable.iter().any(|known| known.id == one.id) {
                 found.readable.push(one);
             }
@@ -68,7 +73,9 @@ impl Grafana {
         let before = self.current_organisation().await?;
         self.switch(organisation.id).await?;
         match self.current_organisation().await {
-            Ok(now) if now == organisation.id => Ok(OrganisationSession { grafana: self.clone(), left: Some(before) }),
+            Ok(now) if now == organisation.id => {
+                Ok(OrganisationSession { grafana: self.elsewhere(self.site.clone()), left: Some(before) })
+            }
             other => {
                 // It may have been switched all the same.
                 self.switch(before).await?;
@@ -80,17 +87,13 @@ impl Grafana {
 
     /// Returns a connection to another organisation that leaves no trace; `None` if the server has none.
     pub async fn look_into(&self, organisation: &OrganisationInfo) -> Result<Option<Self>, WorkspaceError> {
-        match self.current_organisation().await {
-            Ok(current) if current == organisation.id => return Ok(Some(self.clone())),
-            Ok(_) => {}
-            // The default of [`Self::organisations`]: no switch is needed.
-            Err(error) if organisation.name.is_empty() && error.is_not_offered() && error.status() != Some(401) => {
-                return Ok(Some(self.clone()));
-            }
-            Err(error) => return Err(error),
+        let answers = self.identity_answers().await?;
+        let own = answers.organisation.as_ref().and_then(|own| own.get("id")?.as_i64());
+        // Without one it is the default of [`Self::organisations`]: no switch is needed.
+        if own == Some(organisation.id) || own.is_none() && organisation.name.is_empty() {
+            return Ok(Some(self.clone()));
         }
-        let site = self.site.for_organisation(organisation.id);
-        let grafana = Self { site, ..self.clone() };
+        let grafana = self.elsewhere(self.site.for_organisation(organisation.id));
         Ok((grafana.current_organisation().await? == organisation.id).then_some(grafana))
     }
 

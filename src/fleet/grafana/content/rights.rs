@@ -42,8 +42,8 @@ pub struct Rights {
 impl Grafana {
     /// Returns what the caller may read, by its permissions (Grafana 9 and newer), or else by its role.
     pub async fn rights(&self) -> Result<Rights, WorkspaceError> {
-        let permissions = self.get_optional("permissions", &["api", "access-control", "user", "permissions"]).await?;
-        if let Some(permissions) = permissions.as_ref().and_then(Value::as_object) {
+        let answers = self.identity_answers().await?;
+        if let Some(permissions) = answers.permissions.as_ref().and_then(Value::as_object) {
             let reach = |action: &str, scopes: &[&str]| reach(permissions.get(action), action, scopes);
             return Ok(Rights {
                 dashboards: reach("dashboards:read", &["dashboards:*", "folders:*"]),
@@ -53,7 +53,7 @@ impl Grafana {
             });
         }
         // Before there were permissions, an Admin saw everything in the organisation, and others what they were given.
-        let role = self.identity().await?.role;
+        let role = answers.identity(self.service()).role;
         let by_role = match role.as_deref() {
             Some("Admin") => Reach::All,
             _ => Reach::Unknown,

@@ -98,7 +98,7 @@ impl TaskRunner {
 
     /// Compares what is there with the plan, and observes what is healthy before anything is changed.
     async fn prepare(&self) -> TaskResult {
-        let snapshot = match self.member.target.read(true).await {
+        let snapshot = match self.member.target.read_plugins().await {
             Ok(snapshot) => snapshot,
             Err(error) => return TaskResult::Failed(error.fault()),
         };
@@ -114,7 +114,7 @@ impl TaskRunner {
                 return TaskResult::Failed(fault(Cause::Drift, message, Some("plan again")));
             }
         }
-        let baseline = match self.observe_baseline().await {
+        let baseline = match self.observe_baseline(&snapshot).await {
             Ok(baseline) => baseline,
             Err(error) => return TaskResult::Failed(error.fault()),
         };
@@ -143,7 +143,9 @@ impl TaskRunner {
 
     /// Saves the dashboards that use what is to be changed.
     async fn save(&self) -> Vec<String> {
-        let plugins = self.actions().map(|action| action.plugin.clone()).collect();
+        // Nothing that is shown now depends on what is not there yet.
+        let replaced = self.actions().filter(|action| action.kind != Change::Install);
+        let plugins = replaced.map(|action| action.plugin.clone()).collect();
         let snapshot = self.plan.policy.snapshot;
         content::save_dashboards(&self.context, &self.member.target, &plugins, &self.saved_below(), snapshot).await
     }

@@ -11,21 +11,42 @@ use super::TaskRunner;
 use crate::{
     fleet::{
         grafana::{ProbeHints, ProbeTargets},
+        settle::ServerPluginState,
         target::NoServer,
     },
     model::{PluginId, PluginVersion},
-    ops::{blocking, target::TargetError},
+    ops::{
+        blocking,
+        target::{InstalledPlugin, Snapshot, TargetError},
+    },
     rollout::{Content, ContentItem, HealthCheck, Observation, PlannedChange, PluginSeen, Step},
 };
 
 /// How often the baseline is observed until every question has an answer.
 const BASELINE_TRIES: u32 = 3;
 
+/// Returns the state of a plugin as the list of plugins has it.
+fn state_in(snapshot: &Snapshot, plugin: &PluginId) -> ServerPluginState {
+    let Some(InstalledPlugin { version, fault, .. }) = snapshot.plugins.get(plugin) else {
+        return ServerPluginState::Absent;
+    };
+    let version = version.clone();
+    match fault.clone() {
+        Some(code) => ServerPluginState::Broken { code, version },
+        None => ServerPluginState::Loaded { version },
+    }
+}
+
 impl TaskRunner {
     /// Observes the workspace.
     pub(super) async fn observe(&self) -> Result<Observation, TargetError> {
+        self.observe_beside(BTreeMap::new()).await
+    }
+
+    /// Observes the workspace; the states of these plugins were read just now.
+    async fn observe_beside(&self, known: BTreeMap<PluginId, ServerPluginState>) -> Result<Observation, TargetError> {
         match self.member.target.as_server() {
-            Ok(server) => Ok(server.observe(&self.probes().await).await?),
+            Ok(server) => Ok(server.observe(&ProbeTargets { known, ..self.probes().await }).await?),
             Err(NoServer::Access(error)) => Err(error.into()),
             Err(NoServer::Folder) => self.observe_folder().await,
         }
@@ -33,8 +54,9 @@ impl TaskRunner {
 
     /// Observes the workspace before anything is changed; a question that had no answer is asked again, since without a
     /// baseline a gate could pass on anything.
-    pub(super) async fn observe_baseline(&self) -> Result<Observation, TargetError> {
-        let mut baseline = self.observe().await?;
+    pub(super) async fn observe_baseline(&self, snapshot: &Snapshot) -> Result<Observation, TargetError> {
+        let known = self.actions().map(|action| (action.plugin.clone(), state_in(snapshot, &action.plugin)));
+        let mut baseline = self.observe_beside(known.collect()).await?;
         for _ in 1..BASELINE_TRIES {
             if !baseline.is_incomplete() {
                 break;
@@ -55,7 +77,12 @@ impl TaskRunner {
             };
             runner.actions().map(hints).collect()
         });
-        ProbeTargets { checks: self.plan.policy.health.clone(), plugins: plugins.await, all_organisations: true }
+        ProbeTargets {
+            checks: self.plan.policy.health.clone(),
+            plugins: plugins.await,
+            known: BTreeMap::new(),
+            all_organisations: true,
+        }
     }
 
     /// Returns whether the version before and the version after a change have backends, as far as their packages are
