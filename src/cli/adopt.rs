@@ -36,6 +36,10 @@ pub(super) struct AdoptArgs {
     /// Write even if a workspace cannot be read, or only in part
     #[arg(long)]
     partial: bool,
+    /// Also take over the data sources that the manifest does not have and that no file provisions. Their secrets are
+    /// references to environment variables, to be set before they are sent
+    #[arg(long)]
+    datasources: bool,
     /// Print both files and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -51,7 +55,7 @@ impl AdoptArgs {
             None => Selector::any(&self.on).unwrap_or_else(Selector::all),
         };
         let targets = connect(session, draft.manifest().select(&selector)?).await?;
-        let subjects = read_workspaces(targets).await;
+        let subjects = read_workspaces(targets, self.datasources).await;
         let options =
             AdoptOptions { out: self.out.clone(), force: self.force, partial: self.partial, dry_run: self.dry_run };
         let outcome = services.context.index().read(move |index| adopt(index, &draft, &subjects, &options)).await?;
@@ -70,6 +74,7 @@ impl AdoptArgs {
             problems.push("failed: nothing is written, because not every workspace was read whole".to_owned());
             problems.push("hint: `--partial` writes what was read, `--on` names other workspaces".to_owned());
         }
+        problems.extend(outcome.left_out.iter().map(|reason| format!("note: {reason}")));
         let label = if self.force { "replaced" } else { "failed" };
         problems.extend(outcome.differences.iter().map(|difference| format!("{label}: {difference}")));
         if !self.force && !outcome.differences.is_empty() {
@@ -90,6 +95,12 @@ fn unread(workspace: &AdoptedWorkspace) -> Vec<String> {
 fn notes(outcome: &AdoptOutcome) -> Vec<String> {
     let mut notes: Vec<_> = outcome.lock_differences.iter().map(|difference| format!("lock: {difference}")).collect();
     let nothing_new = outcome.allowed && !outcome.written && outcome.contents.is_none();
+    for source in &outcome.data_sources {
+        let secrets = source.secrets.iter();
+        notes.extend(secrets.map(|(name, variable)| {
+            format!("set {variable} to the secret `{name}` of data source `{}` before it is sent", source.uid)
+        }));
+    }
     notes.extend(nothing_new.then(|| "both files say so already: nothing is written".to_owned()));
     notes
 }
@@ -111,6 +122,14 @@ fn text(outcome: &AdoptOutcome) -> Text {
         };
         let header = ["workspace", "plugin", "differs with", "most have"];
         parts.push(ui::table(&header, outcome.outliers.iter().map(row)));
+    }
+    if !outcome.data_sources.is_empty() {
+        let row = |one: &crate::ops::adopt::AdoptedDataSource| {
+            let secrets = one.secrets.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
+            vec![one.uid.to_string(), one.name.clone(), one.plugin.to_string(), one.on.to_string(), secrets]
+        };
+        parts
+            .push(ui::table(&["data source", "name", "plugin", "on", "secrets"], outcome.data_sources.iter().map(row)));
     }
     let odd = oddities(outcome);
     if !odd.is_empty() {

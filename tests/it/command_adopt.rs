@@ -274,3 +274,45 @@ fn where_the_lock_cannot_be_written_the_manifest_stays() {
     assert_ne!(output.code, 0);
     assert_eq!(read(&world, "plugport.toml"), before);
 }
+
+/// Data sources were left behind: everything else of a workspace could be taken over.
+#[test]
+fn data_sources_are_taken_over_with_their_secrets_by_reference() {
+    let (world, [eu, us, _]) = fleet();
+    for server in [&eu, &us] {
+        server.data_source("tides", SEA);
+        server.change_data_source("tides", "url", json!("https://tides.example"));
+        server.change_data_source(
+            "tides",
+            "jsonData",
+            json!({"region": "north", "depth": 3, "gone": null, "list": [1, {"a": true}]}),
+        );
+    }
+    eu.data_source("sea", SEA);
+    eu.change_data_source("sea", "secureJsonFields", json!({"apiKey": true, "old": false}));
+    us.data_source("file", SEA);
+    us.change_data_source("file", "readOnly", json!(true));
+    let before = read(&world, "plugport.toml");
+    assert!(
+        !world.json(0, &["adopt", "--on", "all", "--dry-run"])["contents"]["manifest"]
+            .to_string()
+            .contains("datasource]]")
+    );
+    let output = world.run(&["adopt", "--on", "all", "--datasources"]).expect_code(0);
+    output
+        .expect_stderr("us: data source `file` is provisioned from a file and is left out")
+        .expect_stderr("set DATASOURCE_EU_SEA_APIKEY to the secret `apiKey` of data source `sea`");
+    let manifest = read(&world, "plugport.toml");
+    assert!(manifest.starts_with(before.trim_end()), "what was there stays:\n{manifest}");
+    let tides = "[[datasource]]\nplugin = \"acme-sea-datasource\"\nuid = \"tides\"\nname = \"tides\"\non = \"tier=prod\"\n\
+                 url = \"https://tides.example\"\nis-default = true\n\
+                 json-data = { depth = 3, list = [1, { a = true }], region = \"north\" }\n";
+    assert!(manifest.contains(tides), "{manifest}");
+    assert!(manifest.contains("secrets = { apiKey = { env = \"DATASOURCE_EU_SEA_APIKEY\" } }"), "{manifest}");
+    // As it is there, so there is nothing to do; and a second time changes no byte.
+    let plan = world.json(0, &["plan"]);
+    assert_eq!(plan["content"], Value::Null, "{plan:#}");
+    assert_eq!(world.json(0, &["adopt", "--on", "all", "--datasources"])["written"], false);
+    assert_eq!(read(&world, "plugport.toml"), manifest);
+    assert!(eu.requests().iter().chain(&us.requests()).all(|request| request.method == "GET"));
+}

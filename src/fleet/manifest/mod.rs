@@ -25,12 +25,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-pub(crate) use content::{DataSourceWish, Ensure};
+pub(crate) use content::{Access, DataSourceWish, Ensure};
 pub(crate) use error::{ManifestError, RuleError, SelectError};
 pub(crate) use kind::WorkspaceKind;
 pub(crate) use policy::{CatalogSection, KeySource, Signatures, Source, TrustSection};
 pub(crate) use schema::manifest_schema;
 pub(crate) use serving::{GuardedPart, MirrorSection, ServeSection};
+pub(crate) use uid::Uid;
 pub(crate) use wish::Wish;
 pub use workspace::Service;
 pub(crate) use workspace::{Endpoint, Login, Workspace};

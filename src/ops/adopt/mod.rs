@@ -4,6 +4,7 @@
 //! only on request.
 //! *Not for:* choosing versions: the lock gets the installed ones.
 
+mod data_sources;
 mod error;
 mod files;
 mod grouping;
@@ -18,6 +19,7 @@ use std::{
 
 use serde::Serialize;
 
+pub(crate) use data_sources::AdoptedDataSource;
 pub(crate) use error::AdoptError;
 pub(crate) use merge::ManifestDifference;
 pub(crate) use reading::{Outlier, Spread, SuspectPlugin, WorkspaceToAdopt, read_workspaces};
@@ -112,6 +114,12 @@ pub(crate) struct AdoptOutcome {
     pub doubts: Vec<SuspectPlugin>,
     /// Entries of the manifest that contradict the installed plugins.
     pub differences: Vec<ManifestDifference>,
+    /// The data sources that are taken over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub data_sources: Vec<AdoptedDataSource>,
+    /// Data sources that cannot be taken over, and why.
+    #[serde(skip)]
+    pub left_out: Vec<String>,
     /// The differences from the previous lock.
     #[serde(skip)]
     pub lock_differences: Vec<LockDifference>,
@@ -156,13 +164,17 @@ pub(crate) fn adopt(
     let former = read_lock(&lock)?;
     let found = find(index, draft, workspaces_read, former.as_ref().unwrap_or(&Lock::default()))?;
     let (edits, differences) = merge::edits(draft.manifest(), &found.claims);
-    let new = Draft::from_text(&manifest, draft.with(edits)?.text().to_owned())?;
+    let sources = data_sources::adopt(draft.manifest(), workspaces_read);
+    let tables = sources.added.iter().map(AdoptedDataSource::table).collect();
+    let new = draft.with(edits)?.with_data_sources(tables)?;
+    let new = Draft::from_text(&manifest, new.text().to_owned())?;
     check(draft, &new, &found.claims)?;
     let mut outcome = found.outcome(&new, workspaces_read);
     let is_complete = options.partial || !outcome.is_partial();
     outcome.allowed = (options.force || differences.is_empty()) && is_complete && !found.claims.read.is_empty();
     outcome.lock_differences = former.map(|former| former.differences(&found.lock)).unwrap_or_default();
     outcome.differences = differences;
+    (outcome.data_sources, outcome.left_out) = (sources.added, sources.left_out);
     let lock_text = found.lock.to_text();
     if outcome.allowed && options.dry_run {
         outcome.contents = Some(Contents { manifest: new.text().to_owned(), lock: lock_text });
@@ -262,6 +274,8 @@ impl Adoption {
             undigested: self.undigested.clone(),
             doubts: workspaces_read.iter().flat_map(reading::doubts).collect(),
             differences: Vec::new(),
+            data_sources: Vec::new(),
+            left_out: Vec::new(),
             lock_differences: Vec::new(),
             contents: None,
             allowed: false,

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
-    fleet::grafana::Reach,
+    diagnostic::Chain,
+    fleet::{Grafana, grafana::Reach},
     lockfile::LockReason,
     model::{PluginId, PluginVersion, WorkspaceName},
     ops::target::{InstalledPlugin, Snapshot, Target, TargetError},
@@ -25,10 +27,15 @@ pub(crate) struct WorkspaceToAdopt {
     pub(super) gap: Option<String>,
     /// The warnings from reading it.
     pub(super) remark: Option<String>,
+    /// The data sources, if they are taken over.
+    pub(super) data_sources: Vec<Value>,
 }
 
-/// Reads workspaces without changing them.
-pub(crate) async fn read_workspaces(targets: Vec<(WorkspaceName, Target)>) -> Vec<WorkspaceToAdopt> {
+/// Reads workspaces without changing them; their data sources too if they are taken over.
+pub(crate) async fn read_workspaces(
+    targets: Vec<(WorkspaceName, Target)>,
+    takes_data_sources: bool,
+) -> Vec<WorkspaceToAdopt> {
     let read = |(name, target): (WorkspaceName, Target)| async move {
         let (state, reach) = tokio::join!(target.read(false), target.reach());
         // Old servers do not tell whether the list is complete: what it has is all that can be adopted.
@@ -37,9 +44,29 @@ pub(crate) async fn read_workspaces(targets: Vec<(WorkspaceName, Target)>) -> Ve
             (Ok(_), unknown @ Reach::Unknown) => (None, unknown.gap()),
             _ => (None, None),
         };
-        WorkspaceToAdopt { name, target, state, gap, remark }
+        let (data_sources, unread) = match target.as_server() {
+            Ok(server) if takes_data_sources && state.is_ok() => read_data_sources(server).await,
+            _ => (Vec::new(), None),
+        };
+        WorkspaceToAdopt { name, target, state, gap: gap.or(unread), remark, data_sources }
     };
     stream::iter(targets).map(read).buffered(AT_ONCE).collect().await
+}
+
+/// Returns the data sources in full, and why some may be missing.
+async fn read_data_sources(server: &Grafana) -> (Vec<Value>, Option<String>) {
+    let listed = match server.data_sources().await {
+        Ok(listed) => listed,
+        Err(error) => return (Vec::new(), Some(format!("data sources: {}", Chain(&error)))),
+    };
+    let (mut found, mut gap) = (Vec::new(), listed.refused.map(|reason| format!("data sources: {reason}")));
+    for source in listed.sources {
+        match server.data_source(source.uid.as_deref().unwrap_or_default(), &source.name).await {
+            Ok(document) => found.extend(document),
+            Err(error) => gap = Some(format!("data source `{}`: {}", source.name.escape_debug(), Chain(&error))),
+        }
+    }
+    (found, gap)
 }
 
 impl WorkspaceToAdopt {

@@ -123,6 +123,16 @@ impl Draft {
         Self::from_text(&self.path, self.finish(&document))
     }
 
+    /// Returns the draft with these `[[datasource]]` tables after the others.
+    pub(in crate::ops) fn with_data_sources(self, added: Vec<Table>) -> Result<Self, DraftError> {
+        if added.is_empty() {
+            return Ok(self);
+        }
+        let mut document = self.document()?;
+        tables(&mut document, "datasource")?.extend(added);
+        Self::from_text(&self.path, self.finish(&document))
+    }
+
     /// Writes the manifest.
     pub(in crate::ops) fn save(&self) -> Result<(), DraftError> {
         Ok(write_text(&self.path, &self.text)?)
@@ -204,7 +214,7 @@ fn write_over(entry: &mut Table, group: &EntryGroup) {
 }
 
 /// Returns the workspaces of an entry as they are written; `None` for all of them.
-fn on(selector: &Selector) -> Option<Value> {
+pub(in crate::ops) fn on(selector: &Selector) -> Option<Value> {
     match selector.groups() {
         _ if selector.is_all() => None,
         [group] => Some(group.to_string().into()),
