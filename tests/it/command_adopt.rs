@@ -278,7 +278,7 @@ fn where_the_lock_cannot_be_written_the_manifest_stays() {
 /// Data sources were left behind: everything else of a workspace could be taken over.
 #[test]
 fn data_sources_are_taken_over_with_their_secrets_by_reference() {
-    let (world, [eu, us, _]) = fleet();
+    let (world, [eu, us, _dev]) = fleet();
     for server in [&eu, &us] {
         server.data_source("tides", SEA);
         server.change_data_source("tides", "url", json!("https://tides.example"));
@@ -306,7 +306,7 @@ fn data_sources_are_taken_over_with_their_secrets_by_reference() {
     assert!(manifest.starts_with(before.trim_end()), "what was there stays:\n{manifest}");
     let tides = "[[datasource]]\nplugin = \"acme-sea-datasource\"\nuid = \"tides\"\nname = \"tides\"\non = \"tier=prod\"\n\
                  url = \"https://tides.example\"\nis-default = true\n\
-                 json-data = { depth = 3, list = [1, { a = true }], region = \"north\" }\n";
+                 json-data = { region = \"north\", depth = 3, list = [1, { a = true }] }\n";
     assert!(manifest.contains(tides), "{manifest}");
     assert!(manifest.contains("secrets = { apiKey = { env = \"DATASOURCE_EU_SEA_APIKEY\" } }"), "{manifest}");
     // As it is there, so there is nothing to do; and a second time changes no byte.

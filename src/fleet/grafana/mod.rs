@@ -7,6 +7,7 @@
 mod content;
 mod error;
 mod files;
+mod health;
 mod identity;
 mod nested;
 mod preinstalled;

@@ -8,9 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use super::{Grafana, WorkspaceError, wire};
+use super::{
+    Grafana, WorkspaceError,
+    health::{HealthAnswer, OTHER_PAGE, describe_status, escaped},
+    wire,
+};
 use crate::{
-    diagnostic::{Chain, printable},
+    diagnostic::Chain,
     fleet::settle::ServerPluginState,
     json::{self, KeyComparison, Limits},
     model::{DataSourceInfo, GrafanaVersion, OrganisationInfo, PluginId, PluginVersion},
@@ -24,10 +28,6 @@ const MAX_SOURCES: usize = 500;
 const MAX_SILENT: u32 = 2;
 /// Nor after so many altogether: a look must end within a few times the longest answer (fault W30).
 const MAX_SILENT_IN_ALL: u32 = 3;
-/// The longest message of a workspace that is kept, in characters.
-const SHOWN: usize = 300;
-/// The reason for a success that is not Grafana's.
-const OTHER_PAGE: &str = "the answer is not Grafana's";
 /// The greatest answer to a query, in bytes.
 const QUERY_BYTES: u64 = 16 << 20;
 /// Data sources are asked by uid, and queries go to `/api/ds/query`, from this version on.
@@ -93,34 +93,6 @@ impl Grafana {
             seen.data_sources_left_out = asker.left_out;
         }
         Ok(seen)
-    }
-}
-
-/// An answer, parsed as far as checks of health need it.
-enum HealthAnswer {
-    /// JSON with this status.
-    Json(u16, Value, Option<String>),
-    /// We may not ask.
-    Forbidden,
-    /// The workspace, or a gateway in front of it, does not offer the question: a 4xx without JSON, a redirect or a web
-    /// page.
-    NotOffered(String),
-    /// A success that is not Grafana's: a login page, or that of a proxy in front of a server that is down.
-    OtherPage,
-    /// No usable answer; or none at all.
-    Nothing(String),
-}
-
-impl HealthAnswer {
-    /// Returns the status, the document and the message; otherwise what the answer means for any check.
-    fn json(self) -> Result<(u16, Value, Option<String>), Probe> {
-        match self {
-            Self::Json(status, document, message) => Ok((status, document, message)),
-            Self::Forbidden => Err(Probe::Forbidden),
-            Self::NotOffered(why) => Err(Probe::NotOffered(why)),
-            Self::OtherPage => Err(Probe::NoAnswer(OTHER_PAGE.to_owned())),
-            Self::Nothing(why) => Err(Probe::NoAnswer(why)),
-        }
     }
 }
 
@@ -472,48 +444,6 @@ impl Prober<'_> {
     }
 }
 
-impl Grafana {
-    /// Reads the answer of a health route: 503 in Grafana 9 and 400 in newer ones if it is unhealthy (protocol page 5.3).
-    fn health_probe(&self, answer: HealthAnswer) -> Probe {
-        let (status, document, message) = match answer.json() {
-            Ok(parts) => parts,
-            Err(probe) => return probe,
-        };
-        let state = document.get("status").and_then(Value::as_str).unwrap_or_default();
-        match status {
-            200..=299 if state.eq_ignore_ascii_case("ok") => Probe::Healthy,
-            200..=299 if state.is_empty() => Probe::NoAnswer("the answer has no status".to_owned()),
-            404 => Probe::Unsupported,
-            408 | 429 | 502 | 504 => Probe::NoAnswer(describe_status(status, message.as_deref())),
-            200..=299 => {
-                let message = document.get("message").and_then(Value::as_str).unwrap_or(state);
-                Probe::Unhealthy(escaped(&self.site.mask(message, &[])))
-            }
-            _ => Probe::Unhealthy(message.as_deref().map_or_else(|| describe_status(status, None), escaped)),
-        }
-    }
-
-    /// Reads the answer to a query: a result may have an error although the status is a success.
-    fn query_probe(&self, answer: HealthAnswer) -> Probe {
-        let (status, document, message) = match answer.json() {
-            Ok(parts) => parts,
-            Err(probe) => return probe,
-        };
-        let results = document.get("results").and_then(Value::as_object);
-        let error = results
-            .into_iter()
-            .flat_map(|results| results.values())
-            .find_map(|result| result.get("error").and_then(Value::as_str).filter(|error| !error.is_empty()));
-        match (error, status) {
-            (Some(error), _) => Probe::Unhealthy(escaped(&self.site.mask(error, &[]))),
-            (None, 200..=299) if results.is_some() => Probe::Healthy,
-            (None, 200..=299) => Probe::Unhealthy("the answer has no results".to_owned()),
-            (None, 408 | 429 | 502 | 504) => Probe::NoAnswer(describe_status(status, message.as_deref())),
-            (None, _) => Probe::Unhealthy(describe_status(status, message.as_deref())),
-        }
-    }
-}
-
 /// Returns whether an error is about an answer, not about one that is missing.
 fn is_answer(error: &WorkspaceError) -> bool {
     !matches!(error, WorkspaceError::NotReached(_))
@@ -533,15 +463,4 @@ fn unread(look: &ProbeTargets, organisation: i64, error: &WorkspaceError) -> Vec
         (format!("{organisation}/*{id}"), DataSourceSeen { plugin: id.clone(), name, health, smoke: None })
     };
     asked.map(line).collect()
-}
-
-fn escaped(text: &str) -> String {
-    printable(&text.chars().take(SHOWN).collect::<String>())
-}
-
-fn describe_status(status: u16, message: Option<&str>) -> String {
-    message.map_or_else(
-        || format!("it answered {status}"),
-        |message| format!("it answered {status}: {}", escaped(message)),
-    )
 }

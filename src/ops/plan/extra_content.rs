@@ -2,7 +2,7 @@
 //!
 //! *Invariant:* content that is up to date is left out, unless its plugin is changed: then it is checked again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, stream};
 
@@ -10,7 +10,7 @@ use super::reading::WorkspaceReading;
 use crate::{
     diagnostic::Diagnose as _,
     fleet::{Manifest, Workspace},
-    model::PluginId,
+    model::{PluginId, WorkspaceName},
     ops::content::{self, Examined},
     rollout::{Blocked, Content, ContentItem, Warning, planner::WorkspaceDecision},
 };
@@ -22,20 +22,18 @@ pub(super) struct ExaminedContent {
     examined: Examined,
 }
 
+/// What was read of content, by workspace.
+pub(super) type ExaminedFleet = BTreeMap<WorkspaceName, Vec<ExaminedContent>>;
+
 /// Returns what was read of the content of the manifest on the workspaces that could be read. If `resend_secrets`, all secrets
 /// of data sources are sent, also those that a workspace has already.
-pub(super) async fn examine(
-    manifest: &Manifest,
-    readings: &[WorkspaceReading],
-    resend_secrets: bool,
-) -> Vec<ExaminedContent> {
+pub(super) async fn examine(manifest: &Manifest, readings: &[WorkspaceReading], resend_secrets: bool) -> ExaminedFleet {
     let every: BTreeSet<PluginId> = manifest.plugins().iter().map(|wish| wish.id.clone()).collect();
-    let of_each: Vec<Vec<ExaminedContent>> = stream::iter(readings)
-        .map(|reading| examine_one(manifest, reading, (&every, resend_secrets)))
+    stream::iter(readings)
+        .map(|reading| async { (reading.name.clone(), examine_one(manifest, reading, (&every, resend_secrets)).await) })
         .buffered(manifest.rollout().max_concurrent.get())
         .collect()
-        .await;
-    of_each.into_iter().flatten().collect()
+        .await
 }
 
 async fn examine_one(
@@ -77,7 +75,7 @@ pub(super) fn planned(
     (manifest, workspace): (&Manifest, &Workspace),
     reading: &WorkspaceReading,
     decision: &mut WorkspaceDecision,
-    (all, resend_secrets): (&[ExaminedContent], bool),
+    (all, resend_secrets): (&ExaminedFleet, bool),
 ) -> Vec<Content> {
     let Ok(state) = &reading.state else { return Vec::new() };
     let mut there: BTreeSet<PluginId> = state.plugins.keys().cloned().collect();
@@ -91,6 +89,7 @@ pub(super) fn planned(
     let changed: BTreeSet<_> =
         decision.changes.iter().filter(|action| !action.is_nothing()).map(|action| action.plugin.clone()).collect();
     let mut planned = Vec::new();
+    let all = all.get(workspace.name()).map_or(&[][..], Vec::as_slice);
     for content in asked_for(manifest, workspace, &there, resend_secrets) {
         let examined = all.iter().find(|one| one.content == content).map(|one| &one.examined);
         if examined.is_some_and(|examined| examined.is_so) && !changed.contains(&content.plugin) {

@@ -15,7 +15,7 @@ use futures_util::{StreamExt, stream};
 
 use self::{
     catalog::CatalogFacts,
-    extra_content::ExaminedContent,
+    extra_content::ExaminedFleet,
     reading::{WorkspaceReading, find_users, read_one},
 };
 pub(crate) use self::{
@@ -176,7 +176,7 @@ struct PlanInputs {
     options: PlanOptions,
     now: Timestamp,
     /// Content that the manifest asks for, and what was read of it.
-    examined: Vec<ExaminedContent>,
+    examined: ExaminedFleet,
     /// What a rollback may install.
     trust: Arc<Trust>,
     /// The locked versions whose package has no program for the platform.
@@ -194,7 +194,7 @@ impl PlanInputs {
             decision.warnings.extend(facts.deprecations(&input, &decision)?);
             decision.warnings.extend(facts.warnings(reading, &input, &decision)?);
             decision.warnings.extend(self.program_warnings(&input, &decision));
-            let examined = (self.examined.as_slice(), self.options.resend_secrets);
+            let examined = (&self.examined, self.options.resend_secrets);
             content.extend(extra_content::planned((&self.manifest, workspace), reading, &mut decision, examined));
             decisions.push(decided(workspace, reading, decision));
         }
