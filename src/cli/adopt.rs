@@ -30,16 +30,23 @@ pub(super) struct AdoptArgs {
     /// Write to this manifest, and the lock beside it [default: the manifest that is read]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// Also take over the data sources that the manifest does not have and that no file provisions. Their secrets are
+    /// references to environment variables, to be set before they are sent
+    #[arg(long)]
+    datasources: bool,
+    #[command(flatten)]
+    writing: WritingArgs,
+}
+
+/// What is written.
+#[derive(Args, Debug)]
+struct WritingArgs {
     /// Replace entries of the manifest that differ from what is installed
     #[arg(long)]
     force: bool,
     /// Write even if a workspace cannot be read, or only in part
     #[arg(long)]
     partial: bool,
-    /// Also take over the data sources that the manifest does not have and that no file provisions. Their secrets are
-    /// references to environment variables, to be set before they are sent
-    #[arg(long)]
-    datasources: bool,
     /// Print both files and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -56,8 +63,12 @@ impl AdoptArgs {
         };
         let targets = connect(session, draft.manifest().select(&selector)?).await?;
         let subjects = read_workspaces(targets, self.datasources).await;
-        let options =
-            AdoptOptions { out: self.out.clone(), force: self.force, partial: self.partial, dry_run: self.dry_run };
+        let options = AdoptOptions {
+            out: self.out.clone(),
+            force: self.writing.force,
+            partial: self.writing.partial,
+            dry_run: self.writing.dry_run,
+        };
         let outcome = services.context.index().read(move |index| adopt(index, &draft, &subjects, &options)).await?;
         Ok(Report {
             document: to_document(&outcome),
@@ -70,14 +81,14 @@ impl AdoptArgs {
 
     fn problems(&self, outcome: &AdoptOutcome) -> Vec<String> {
         let mut problems: Vec<_> = outcome.workspaces.iter().flat_map(unread).collect();
-        if outcome.is_partial() && !self.partial {
+        if outcome.is_partial() && !self.writing.partial {
             problems.push("failed: nothing is written, because not every workspace was read whole".to_owned());
             problems.push("hint: `--partial` writes what was read, `--on` names other workspaces".to_owned());
         }
         problems.extend(outcome.left_out.iter().map(|reason| format!("note: {reason}")));
-        let label = if self.force { "replaced" } else { "failed" };
+        let label = if self.writing.force { "replaced" } else { "failed" };
         problems.extend(outcome.differences.iter().map(|difference| format!("{label}: {difference}")));
-        if !self.force && !outcome.differences.is_empty() {
+        if !self.writing.force && !outcome.differences.is_empty() {
             problems.push("hint: nothing is written; `--force` replaces these entries of the manifest".to_owned());
         }
         problems

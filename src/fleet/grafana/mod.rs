@@ -76,8 +76,8 @@ pub struct Grafana {
 /// What is read of an organisation of a server once a run.
 #[derive(Debug, Default)]
 struct Memory {
-    /// The frontend settings: `Some(None)` if the server does not offer them.
-    settings: Mutex<Option<Option<Arc<FrontendSettings>>>>,
+    /// The frontend settings; empty if the server does not offer them.
+    settings: Mutex<Option<Arc<FrontendSettings>>>,
     identity: Mutex<Option<Arc<IdentityAnswers>>>,
     /// The organisations that the caller can see.
     organisations: Mutex<Option<Organisations>>,
@@ -136,19 +136,19 @@ impl Grafana {
     /// Returns the root URL for which a private plugin must be signed: the one that the server reports (`appUrl`), else the
     /// address at which it is reached. A server that could not be asked is asked again next time.
     pub async fn root_url(&self) -> String {
-        let settings = self.frontend_settings().await.ok().flatten();
+        let settings = self.frontend_settings().await.ok();
         settings.and_then(|settings| settings.root_url.clone()).unwrap_or_else(|| self.site.base().to_owned())
     }
 
-    /// Returns the frontend settings as they were read in this run; `None` if the server does not offer them.
-    async fn frontend_settings(&self) -> Result<Option<Arc<FrontendSettings>>, WorkspaceError> {
+    /// Returns the frontend settings as they were read in this run; empty ones if the server does not offer them.
+    async fn frontend_settings(&self) -> Result<Arc<FrontendSettings>, WorkspaceError> {
         let mut known = self.memory.settings.lock().await;
         if let Some(known) = known.as_ref() {
-            return Ok(known.clone());
+            return Ok(Arc::clone(known));
         }
         let read = self.get_optional("frontend settings", &FRONTEND_SETTINGS).await?;
-        let read = read.map(|settings| Arc::new(FrontendSettings::read(&settings)));
-        *known = Some(read.clone());
+        let read = Arc::new(read.as_ref().map(FrontendSettings::read).unwrap_or_default());
+        *known = Some(Arc::clone(&read));
         Ok(read)
     }
 
@@ -157,7 +157,7 @@ impl Grafana {
         let mut known = self.memory.settings.lock().await;
         let settings = self.get("frontend settings", &FRONTEND_SETTINGS, &[]).await?;
         let read = Arc::new(FrontendSettings::read(&settings));
-        *known = Some(Some(Arc::clone(&read)));
+        *known = Some(Arc::clone(&read));
         Ok(read)
     }
 
@@ -219,7 +219,7 @@ impl Grafana {
         let mut answers = IdentityAnswers {
             organisations: self.get_optional("organisations", &["api", "user", "orgs"]).await?,
             permissions: self.get_optional("permissions", &["api", "access-control", "user", "permissions"]).await?,
-            settings: self.frontend_settings().await?,
+            settings: Some(self.frontend_settings().await?),
             user,
             is_refused_as_user,
             organisation,
@@ -241,8 +241,7 @@ impl Grafana {
 
     /// Returns whether its frontend settings tell whether plugin management is on.
     pub(in crate::fleet) async fn tells_plugin_management(&self) -> bool {
-        let settings = self.frontend_settings().await.ok().flatten();
-        settings.is_some_and(|settings| settings.plugin_admin_enabled.is_some())
+        self.frontend_settings().await.is_ok_and(|settings| settings.plugin_admin_enabled.is_some())
     }
 
     /// Returns whether plugin management is on; `None` unless the token is one of a server admin.

@@ -25,7 +25,7 @@ impl Grafana {
             Service::Amg => None,
             Service::Grafana => self.get_optional("settings", &["api", "admin", "settings"]).await?,
         };
-        Ok(preinstalled(settings.as_deref(), configuration.as_ref()))
+        Ok(preinstalled(Some(&settings), configuration.as_ref()))
     }
 }
 

@@ -283,9 +283,8 @@ impl Grafana {
         };
         let version = group.pointer("/preferredVersion/version").and_then(Value::as_str).map(str::to_owned);
         let settings = self.frontend_settings().await?;
-        let grafana = settings.as_ref().and_then(|settings| settings.version.as_ref());
-        let converts = grafana.is_some_and(|version| version.major() >= FIRST_CONVERTING);
-        let named = version.zip(settings.as_ref().and_then(|settings| settings.namespace.clone()));
+        let converts = settings.version.as_ref().is_some_and(|version| version.major() >= FIRST_CONVERTING);
+        let named = version.zip(settings.namespace.clone());
         Ok(named.map(|(version, namespace)| ApiGroup { version, namespace, converts }))
     }
 }
