@@ -9,6 +9,7 @@ mod alerts;
 mod api;
 mod apply;
 mod backup;
+mod bars;
 mod bundle;
 mod channel;
 mod check;

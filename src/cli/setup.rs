@@ -16,6 +16,7 @@ use serde_json::Value;
 
 use super::{
     Failure,
+    bars::reporter,
     signals::ROLLOUT_GRACE,
     table::Shape,
     ui::{Format, Ui},
@@ -263,7 +264,7 @@ impl Session {
                 home: self.home()?.clone(),
                 trusted_keys: self.globals.trusted_keys()?,
                 clock: now,
-                reporter: self.ui.reporter(),
+                reporter: reporter(self.ui),
                 environment,
                 command: self.command.to_owned(),
             };

@@ -209,7 +209,7 @@ const CRATES: &[(&str, &[&str])] = &[
 ];
 
 /// The files that write to the terminal: results and messages the one, the log the other; and what is written with.
-const PRINTERS: &[&str] = &["cli/ui.rs", "cli/setup.rs"];
+const PRINTERS: &[&str] = &["cli/ui.rs", "cli/bars.rs", "cli/setup.rs"];
 const PRINTING: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"];
 
 /// How an item that is compiled for tests only begins.

@@ -87,6 +87,6 @@ fn an_entry_is_removed_and_other_comments_stay() {
 #[test]
 fn without_a_catalog_a_plugin_is_added_unseen() {
     let world = World::unsynced(catalog());
-    world.run(&["add", "acme-new-panel"]).expect_code(0).expect_stderr("`acme-new-panel` was not looked up");
+    world.run(&["add", "acme-new-panel"]).expect_code(0).expect_stderr("`acme-new-panel` was not searched");
     assert!(manifest(&world).contains("acme-new-panel"));
 }
