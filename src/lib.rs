@@ -18,9 +18,10 @@
 //!    keeps verified packages, [`records`] what is created once and read later, [`index`] is the SQLite copy of the catalog with full-text search.
 //! 5. **Decisions.** [`resolver`] chooses versions, [`usage`] finds what plugins are used by, [`upgrade`] classifies what an
 //!    upgrade of Grafana means for a plugin, [`rollout`] makes plans and decides what a rollout does next, [`mirror`] says
-//!    what a mirror lists and answers, [`airgap`] knows what a Grafana asks of one, [`export`] renders the lock for other tools; all of them are pure. [`lockfile`] is the
-//!    chosen versions as a file. [`fleet`] knows workspaces: what the manifest says of them, how they are changed, and what
-//!    came of a change. [`journal`] keeps rollouts.
+//!    what a mirror lists and answers, [`web`] renders its pages for people, [`airgap`] knows what a Grafana asks of a mirror,
+//!    [`export`] renders the lock for other tools; all of them are pure. [`lockfile`] is the chosen versions as a file.
+//!    [`fleet`] knows workspaces: what the manifest says of them, how they are changed, and what came of a change.
+//!    [`journal`] keeps rollouts.
 //! 6. **Operations.** [`ops`] has what a user can ask for. Only here upstream, store and index meet. It is a trunk, and a
 //!    file or folder for each command beside it: no command knows another.
 //! 7. **The edges.** [`server`] answers requests over HTTP. [`cli`] turns arguments into options and outcomes into text or
@@ -97,6 +98,7 @@ mod upgrade;
 mod upstream;
 mod usage;
 mod verifier;
+mod web;
 
 /// What tests, benchmarks and fuzz targets use of the modules, under the same paths.
 ///

@@ -186,11 +186,33 @@ impl Index {
         }
     }
 
+    /// Returns the last `limit` changes, newest first, each with its number: those with smaller numbers than `before`, and of
+    /// `plugins` alone, if these are named.
+    pub(crate) fn last_changes(
+        &self,
+        before: Option<i64>,
+        plugins: Option<&[PluginId]>,
+        limit: u32,
+    ) -> Result<Vec<(i64, RecordedChange)>, IndexError> {
+        let sql = "SELECT sync, started_at, kind, plugin, version, platform, before, after, alert, change.id
+            FROM change JOIN sync ON sync.id = change.sync
+            WHERE (?1 IS NULL OR change.id < ?1) AND (?2 IS NULL OR plugin IN (SELECT value FROM json_each(?2)))
+            ORDER BY change.id DESC LIMIT ?3";
+        let plugins = plugins.map(|plugins| serde_json::json!(plugins).to_string());
+        let read = |row: &Row<'_>| Ok((row.get(9)?, change_of(row)?));
+        self.session().rows("reading the changes", sql, (before, plugins, limit), read)
+    }
+
     /// Returns all syncs, newest first.
     pub fn syncs(&self) -> Result<Vec<SyncRecord>, IndexError> {
+        self.last_syncs(u32::MAX)
+    }
+
+    /// Returns the last `limit` syncs, newest first.
+    pub(crate) fn last_syncs(&self, limit: u32) -> Result<Vec<SyncRecord>, IndexError> {
         let sql = "SELECT sync.id, location, started_at, finished_at, summary
-                   FROM sync JOIN source ON source.id = sync.source ORDER BY sync.id DESC";
-        self.session().rows("reading the syncs", sql, [], |row| {
+                   FROM sync JOIN source ON source.id = sync.source ORDER BY sync.id DESC LIMIT ?1";
+        self.session().rows("reading the syncs", sql, [limit], |row| {
             Ok(SyncRecord {
                 id: row.get(0)?,
                 source: row.get(1)?,

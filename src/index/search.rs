@@ -178,14 +178,29 @@ impl Index {
         if words.text().is_empty() {
             return self.everything(query, &filters);
         }
-        let (matched, mut candidates) = self.candidates(&words, &filters)?;
-        let exact = self.ranked(BY_ID, words.text(), &filters)?;
-        let best = candidates.iter().map(|candidate| candidate.score).fold(0.0, f64::max);
-        candidates.sort_unstable_by(|left, right| order(query.sort, best, left, right));
-        promote(exact, best, &mut candidates);
+        let (matched, mut candidates) = self.ordered(&words, &filters, query.sort)?;
         let total = candidates.len();
         candidates.truncate(query.limit);
         self.results(query, matched, total, &candidates)
+    }
+
+    /// Returns the ids of all plugins that match words, withdrawn ones too, the best first, and in which way they match.
+    pub fn search_ids(&self, words: &str) -> Result<(Matched, Vec<PluginId>), IndexError> {
+        let _snapshot = self.snapshot()?;
+        let query = SearchQuery { words: words.to_owned(), include_withdrawn: true, ..SearchQuery::default() };
+        let (words, filters) = (Words::parse(&query.words), self.filters(&query)?);
+        let (matched, candidates) = self.ordered(&words, &filters, query.sort)?;
+        Ok((matched, candidates.into_iter().filter_map(|candidate| candidate.id.parse().ok()).collect()))
+    }
+
+    /// Finds what matches words, the best first.
+    fn ordered(&self, words: &Words, filters: &Filters<'_>, sort: Sort) -> Result<(Matched, Vec<Ranking>), IndexError> {
+        let (matched, mut candidates) = self.candidates(words, filters)?;
+        let exact = self.ranked(BY_ID, words.text(), filters)?;
+        let best = candidates.iter().map(|candidate| candidate.score).fold(0.0, f64::max);
+        candidates.sort_unstable_by(|left, right| order(sort, best, left, right));
+        promote(exact, best, &mut candidates);
+        Ok((matched, candidates))
     }
 
     /// Answers where there are no words: with nothing to weigh, only the rows that are shown need to be read out.

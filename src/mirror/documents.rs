@@ -24,7 +24,20 @@ pub(crate) struct Links {
     pub prefix: String,
 }
 
-type Object = Map<String, Value>;
+impl Links {
+    /// Returns the prefix without the server: what is put before paths in links within the same site.
+    pub(crate) fn path(&self) -> &str {
+        let Some((_, rest)) = self.prefix.split_once("://") else { return &self.prefix };
+        rest.find('/').map_or("", |start| &rest[start..])
+    }
+
+    /// Returns the scheme and the server, `https://mirror.example`; empty if nobody named them.
+    pub(crate) fn origin(&self) -> &str {
+        &self.prefix[..self.prefix.len() - self.path().len()]
+    }
+}
+
+pub(super) type Object = Map<String, Value>;
 
 /// Fields that the published schema requires as texts and numbers.
 const TEXTS: [&str; 14] = [
@@ -282,8 +295,8 @@ fn is_downloadable(release: &ServedRelease) -> bool {
     release.package(None).is_some_and(|(_, package)| package.stored.is_some())
 }
 
-/// Returns a version as a part of a path.
-fn path_part(version: &str) -> String {
+/// Returns a version, or another text, as a part of a path.
+pub(crate) fn path_part(version: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+".contains(&byte);
     version
         .bytes()
@@ -292,7 +305,7 @@ fn path_part(version: &str) -> String {
 }
 
 /// Returns the plugin.json of a release: that of its package, else that of the catalog.
-fn plugin_json(plugin: &ServedPlugin, release: &ServedRelease, source: &Object) -> Value {
+pub(super) fn plugin_json(plugin: &ServedPlugin, release: &ServedRelease, source: &Object) -> Value {
     if let Some(own) = &release.plugin_json
         && let Ok(value @ Value::Object(_)) = serde_json::from_str(own)
     {
@@ -314,9 +327,8 @@ fn plugin_json(plugin: &ServedPlugin, release: &ServedRelease, source: &Object) 
 
 /// Adds the readme and the changelog as safe HTML.
 fn add_texts(object: &mut Object, source: &Object, plugin: &ServedPlugin, release: Option<&ServedRelease>) {
-    let images = release.map_or_else(Images::default, |release| images(plugin, release, source));
-    let is_markdown = source.get(FORMAT).is_some_and(|format| format == "markdown");
-    let format = if is_markdown { TextFormat::Markdown } else { TextFormat::Guessed };
+    let images = release.map_or_else(Images::default, |release| images(plugin, release, source, ""));
+    let format = format(source);
     for key in ["readme", "changelog"] {
         if let Some(text) = source.get(key).and_then(Value::as_str) {
             object.insert(key.to_owned(), safe_html(text, format, &images).into());
@@ -326,9 +338,16 @@ fn add_texts(object: &mut Object, source: &Object, plugin: &ServedPlugin, releas
     }
 }
 
-fn images(plugin: &ServedPlugin, release: &ServedRelease, source: &Object) -> Images {
+/// Returns how the readme and the changelog of an entry are written.
+pub(super) fn format(source: &Object) -> TextFormat {
+    let is_markdown = source.get(FORMAT).is_some_and(|format| format == "markdown");
+    if is_markdown { TextFormat::Markdown } else { TextFormat::Guessed }
+}
+
+/// Returns the images that the texts of a release may show; `base` is put before their addresses.
+pub(super) fn images(plugin: &ServedPlugin, release: &ServedRelease, source: &Object, base: &str) -> Images {
     let version = path_part(release.version.as_str());
-    let prefix = format!("/api/gnet/plugins/{}/versions/{version}/images/", plugin.plugin.id);
+    let prefix = format!("{base}/api/gnet/plugins/{}/versions/{version}/images/", plugin.plugin.id);
     // Without its package there is no image to be had here.
     if release.plugin_json.is_none() {
         return Images::default();
@@ -357,7 +376,7 @@ fn merge(object: &mut Object, fields: Value) {
     }
 }
 
-fn parse(raw: &str) -> Object {
+pub(super) fn parse(raw: &str) -> Object {
     serde_json::from_str(raw).unwrap_or_default()
 }
 

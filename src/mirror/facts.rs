@@ -86,6 +86,8 @@ pub(crate) struct StoredFacts {
     pub size: u64,
     /// What its signature says.
     pub signature: SignatureState,
+    /// The same in words, with who signed and by which key; `None` if it was not evaluated.
+    pub signer: Option<Arc<str>>,
     /// Its plugin.json.
     pub plugin_json: Arc<str>,
     /// When it was stored.

@@ -4,7 +4,10 @@
 //! of its content: two mirrors with the same content have the same.
 //! *Not for:* HTTP.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -15,6 +18,7 @@ use super::{
     coding::Coded,
     documents::{self, Links},
     listing::{Asking, Refused, ServedPlugin, ServedRelease, next_due},
+    texts::{KeptTexts, ReleaseTexts},
 };
 use crate::model::{Platform, PluginStatus, Sha256Digest, Timestamp};
 
@@ -31,6 +35,7 @@ pub(crate) struct Generation {
     list: Coded,
     list_with_deprecated: Coded,
     answers: Answers,
+    texts: KeptTexts,
     /// When the catalog was last synced.
     pub synced_at: Option<Timestamp>,
     counts: Counts,
@@ -75,7 +80,7 @@ impl Generation {
         let list_with_deprecated = Coded::new(envelope(items(true).map(|(_, item)| item)));
         let id = hex::encode(&hash.finalize()[..16]);
         let due = next_due(plugins.iter());
-        let (answers, counts) = (Answers::default(), count(&plugins));
+        let (answers, texts, counts) = (Answers::default(), KeptTexts::default(), count(&plugins));
         Self {
             id,
             links,
@@ -86,6 +91,7 @@ impl Generation {
             list,
             list_with_deprecated,
             answers,
+            texts,
             synced_at,
             counts,
             due,
@@ -107,6 +113,18 @@ impl Generation {
     /// Returns all plugins, in the order of their ids.
     pub(crate) fn plugins(&self) -> &[ServedPlugin] {
         &self.plugins
+    }
+
+    /// Returns where the API is.
+    pub(crate) fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// Returns what a page shows of a release, or of the plugin at this position if it has none.
+    pub(crate) fn texts(&self, at: usize, release: Option<&ServedRelease>) -> Arc<ReleaseTexts> {
+        let plugin = &self.plugins[at];
+        let key = (at, release.and_then(|release| position(plugin, release)).unwrap_or(usize::MAX));
+        self.texts.get(key, || ReleaseTexts::new(plugin, release, &self.links))
     }
 
     /// Returns how much there is.
@@ -235,8 +253,8 @@ fn count(plugins: &[ServedPlugin]) -> Counts {
         }
         let packages = plugin.releases.iter().filter_map(|release| release.packages.as_ref());
         counts.packages += packages.flat_map(BTreeMap::values).filter(|package| package.stored.is_some()).count();
-        for (_, why) in &plugin.refused {
-            match why {
+        for refused in &plugin.refused {
+            match refused.why {
                 Refused::NotStored | Refused::Denied(_) => {}
                 Refused::Signature(_) => counts.unsigned += 1,
                 Refused::TooNew(_) => counts.too_new += 1,
@@ -317,8 +335,8 @@ fn add_content(hash: &mut Sha256, plugin: &ServedPlugin) {
             add(&[u8::from(package.stored.is_some())]);
         }
     }
-    for (version, why) in &plugin.refused {
-        add(version.as_str().as_bytes());
-        add(why.to_string().as_bytes());
+    for refused in &plugin.refused {
+        add(refused.version.as_str().as_bytes());
+        add(refused.why.to_string().as_bytes());
     }
 }

@@ -174,7 +174,7 @@ fn in_text(attribute: &str) -> String {
 }
 
 /// Returns where a tag ends; what is quoted does not end it.
-fn tag_end(tag: &str) -> usize {
+pub(super) fn tag_end(tag: &str) -> usize {
     let mut is_quoted = false;
     for (at, character) in tag.char_indices() {
         match character {
@@ -187,7 +187,7 @@ fn tag_end(tag: &str) -> usize {
 }
 
 /// Returns an attribute as it is written in a tag.
-fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn attribute<'a>(tag: &'a str, name: &str) -> Option<&'a str> {
     let from = tag.find(&format!(" {name}=\""))? + name.len() + 3;
     let value = &tag[from..];
     value.find('"').map(|end| &value[..end])

@@ -9,8 +9,8 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 use super::facts::{HeldBack, Mode, PluginFacts, Policy, ReleaseFacts, SignatureState};
 use crate::{
     model::{
-        Digests, GrafanaVersion, Platform, Plugin, PluginId, PluginStatus, PluginVersion, Sha256Digest, Timestamp,
-        VersionRange,
+        Digests, GrafanaVersion, Package, Platform, Plugin, PluginId, PluginStatus, PluginVersion, Sha256Digest,
+        Timestamp, VersionRange,
     },
     signature::Enforcement,
 };
@@ -30,8 +30,8 @@ pub(crate) struct ServedPlugin {
     pub first_seen: Timestamp,
     /// What is answered, newest first; what is listed of it says [`ServedRelease::is_listed`].
     pub releases: Vec<ServedRelease>,
-    /// What is refused, and why.
-    pub refused: Vec<(PluginVersion, Refused)>,
+    /// What is refused, newest first.
+    pub refused: Vec<RefusedRelease>,
     /// Whether its source no longer lists it.
     pub is_withdrawn: bool,
 }
@@ -63,8 +63,27 @@ pub(crate) struct ServedRelease {
     pub plugin_json: Option<Arc<str>>,
 }
 
+/// A release that is refused, and what pages say of it.
+#[derive(Clone, Debug)]
+pub(crate) struct RefusedRelease {
+    /// The version as it was published.
+    pub version: PluginVersion,
+    /// Why it is refused.
+    pub why: Refused,
+    /// Its status in catalogs.
+    pub status: String,
+    /// When it was published, or else first seen.
+    pub created_at: Timestamp,
+    /// The range of Grafana versions it works with, as published.
+    pub grafana_dependency: Option<String>,
+    /// Its packages according to the catalog, with the digests that were first seen.
+    pub packages: BTreeMap<Platform, Package>,
+    /// The platforms of which the package is in the store all the same.
+    pub stored: Vec<Platform>,
+}
+
 /// A package as a generation has it.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct ServedPackage {
     /// The digests that are promised.
     pub digests: Digests,
@@ -72,6 +91,10 @@ pub(crate) struct ServedPackage {
     pub size: Option<u64>,
     /// The name of its bytes in the store, if they are there.
     pub stored: Option<Sha256Digest>,
+    /// What its signature was found to say here, in words; `None` if it was not evaluated.
+    pub signer: Option<Arc<str>>,
+    /// When it came into the store.
+    pub added_at: Option<Timestamp>,
 }
 
 /// What a release requires of Grafana.
@@ -124,7 +147,8 @@ impl fmt::Display for Refused {
 }
 
 impl Requirement {
-    fn new(text: Option<&str>) -> Self {
+    /// Reads the range that a release declares, if it declares one.
+    pub(crate) fn new(text: Option<&str>) -> Self {
         match text.map(str::parse) {
             None => Self::Nothing,
             Some(Ok(range)) => Self::Range(range),
@@ -184,7 +208,7 @@ impl ServedPlugin {
     pub(crate) fn limited_to(&self, has: impl Fn(&PluginVersion) -> bool) -> Self {
         let mut limited = self.clone();
         limited.releases.retain(|release| has(&release.version));
-        limited.refused.retain(|(version, _)| has(version));
+        limited.refused.retain(|refused| has(&refused.version));
         limited
     }
 
@@ -197,7 +221,7 @@ impl ServedPlugin {
 
     /// Returns why a version is refused, if it is one that is known.
     pub(crate) fn refusal(&self, text: &str) -> Option<&Refused> {
-        self.refused.iter().find(|(version, _)| version.as_str() == text).map(|(_, why)| why)
+        self.refused.iter().find(|refused| refused.version.as_str() == text).map(|refused| &refused.why)
     }
 }
 
@@ -233,7 +257,7 @@ pub(crate) fn serve(facts: PluginFacts, policy: &Policy) -> ServedPlugin {
     for release in releases {
         match stand(&plugin.id, &release, is_signed, (policy, &alerts)) {
             Ok(packages) => served.push(served_release(release, packages, is_withdrawn)),
-            Err(why) => refused.push((release.release.version, why)),
+            Err(why) => refused.push(refused_release(release, why, is_withdrawn)),
         }
     }
     let number = catalog_number(&list_raw).unwrap_or_else(|| invented_number(number));
@@ -242,8 +266,8 @@ pub(crate) fn serve(facts: PluginFacts, policy: &Policy) -> ServedPlugin {
 
 /// Returns the earliest time at which a version that is too new now is listed.
 pub(crate) fn next_due<'a>(plugins: impl Iterator<Item = &'a ServedPlugin>) -> Option<Timestamp> {
-    let due = |(_, why): &(PluginVersion, Refused)| match why {
-        Refused::TooNew(until) => Some(*until),
+    let due = |refused: &RefusedRelease| match refused.why {
+        Refused::TooNew(until) => Some(until),
         _ => None,
     };
     plugins.flat_map(|plugin| plugin.refused.iter().filter_map(due)).min()
@@ -292,7 +316,13 @@ fn packages(id: &PluginId, facts: &ReleaseFacts, is_signed: bool, policy: &Polic
             refusal = Some(why);
             continue;
         }
-        let package = ServedPackage { digests: found, size: Some(stored.size), stored: Some(stored.sha256) };
+        let package = ServedPackage {
+            digests: found,
+            size: Some(stored.size),
+            stored: Some(stored.sha256),
+            signer: stored.signer.clone(),
+            added_at: Some(stored.added_at),
+        };
         packages.insert(platform.clone(), package);
     }
     if policy.mode == Mode::Mirror || refusal.is_some() {
@@ -306,7 +336,8 @@ fn packages(id: &PluginId, facts: &ReleaseFacts, is_signed: bool, policy: &Polic
     }
     for (platform, package) in &facts.release.packages {
         let digests = facts.pins.get(platform).map_or(package.digests, |pin| pin.digests.or(package.digests));
-        packages.entry(platform.clone()).or_insert(ServedPackage { digests, size: package.size, stored: None });
+        let promised = ServedPackage { digests, size: package.size, stored: None, signer: None, added_at: None };
+        packages.entry(platform.clone()).or_insert(promised);
     }
     ((!packages.is_empty()).then_some(packages), None)
 }
@@ -328,11 +359,7 @@ fn served_release(facts: ReleaseFacts, packages: Packages, plugin_is_withdrawn: 
     let is_withdrawn = facts.is_withdrawn || plugin_is_withdrawn;
     let release = facts.release;
     let is_active = release.status == PluginStatus::Active && !is_withdrawn;
-    let status = if is_withdrawn && release.status == PluginStatus::Active {
-        PluginStatus::Deleted.as_str().to_owned()
-    } else {
-        release.status.as_str().to_owned()
-    };
+    let status = status(&release.status, is_withdrawn);
     // What is refused may be a forgery: nothing of it is shown.
     let is_served = |platform: &Platform| {
         packages.as_ref().and_then(|packages| packages.get(platform)).is_some_and(|package| package.stored.is_some())
@@ -352,6 +379,29 @@ fn served_release(facts: ReleaseFacts, packages: Packages, plugin_is_withdrawn: 
         plugin_json: stored.into_iter().next().map(|(_, stored)| stored.plugin_json),
         version: release.version,
     }
+}
+
+fn refused_release(facts: ReleaseFacts, why: Refused, plugin_is_withdrawn: bool) -> RefusedRelease {
+    let release = facts.release;
+    let pinned = |(platform, package): (Platform, Package)| {
+        let digests = facts.pins.get(&platform).map_or(package.digests, |pin| pin.digests.or(package.digests));
+        (platform, Package { digests, ..package })
+    };
+    RefusedRelease {
+        status: status(&release.status, facts.is_withdrawn || plugin_is_withdrawn),
+        created_at: release.created_at.unwrap_or(facts.first_seen),
+        grafana_dependency: release.grafana_dependency,
+        packages: release.packages.into_iter().map(pinned).collect(),
+        stored: facts.stored.into_keys().collect(),
+        version: release.version,
+        why,
+    }
+}
+
+/// Returns the status in catalogs: what its source no longer lists is deleted.
+fn status(known: &PluginStatus, is_withdrawn: bool) -> String {
+    let is_deleted = is_withdrawn && *known == PluginStatus::Active;
+    (if is_deleted { &PluginStatus::Deleted } else { known }).as_str().to_owned()
 }
 
 /// Returns the number that the catalog gives a plugin.

@@ -11,13 +11,16 @@ mod facts;
 mod generation;
 mod html;
 mod listing;
+mod page_html;
 #[cfg(test)]
 mod tests;
+mod texts;
 
 pub(crate) use self::{
     coding::{Coded, plain_etag},
-    documents::{FORMAT as TEXT_FORMAT, Links, image_paths, plain_path},
+    documents::{FORMAT as TEXT_FORMAT, Links, image_paths, path_part, plain_path},
     facts::{HeldBack, Mode, PluginFacts, Policy, ReleaseFacts, SignatureState, StoredFacts},
     generation::Generation,
-    listing::{Asking, ServedPackage, ServedPlugin, ServedRelease, serve},
+    listing::{Asking, Refused, RefusedRelease, Requirement, ServedPackage, ServedPlugin, ServedRelease, serve},
+    texts::{NamedLink, ReleaseTexts},
 };

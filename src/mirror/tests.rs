@@ -50,6 +50,7 @@ fn release(version: &str, range: Option<&str>, platforms: &[&str], stored: &[&st
             digests,
             size: 9,
             signature: SignatureState::Valid,
+            signer: None,
             plugin_json: plugin_json(version),
             added_at: Timestamp::from_milliseconds(700_000),
         };

@@ -42,3 +42,17 @@ pub(super) fn platform(asked: Asked<'_>) -> Option<Platform> {
 pub(super) fn platform_of(os: Option<&str>, arch: Option<&str>) -> Option<Platform> {
     format!("{}-{}", os?.trim(), arch?.trim()).to_ascii_lowercase().parse().ok()
 }
+
+/// Returns whether a person asks with a browser of their own: one that takes pages, and not through a Grafana.
+pub(super) fn wants_page(asked: Asked<'_>) -> bool {
+    let is_through_grafana = ["grafana-version", "grafana-origin", "x-grafana-referer"];
+    let accepts = asked.header("accept").unwrap_or_default();
+    let mut types = accepts.split(',').map(|part| part.split(';').next().unwrap_or_default().trim());
+    types.any(|media_type| media_type.eq_ignore_ascii_case("text/html"))
+        && !is_through_grafana.into_iter().any(|name| asked.header(name).is_some())
+}
+
+/// Returns whether a browser asks, for a page or for what a page needs, and not through a Grafana.
+pub(super) fn is_browser(asked: Asked<'_>) -> bool {
+    kind(asked) == "browser" && asked.header("x-grafana-referer").is_none()
+}

@@ -3,6 +3,7 @@
 //! *Invariant:* a token is compared in constant time, and its name is logged in its place. A token that writes does not
 //! read, and one that reads does not write.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest as _, Sha256};
 
 use super::{
@@ -58,15 +59,18 @@ impl Guards {
                 return Err(HttpRefusal::new(Kind::Forbidden, message));
             }
             Route::Publish { .. } => &self.write,
-            Route::Health | Route::Ready => return Ok(None),
+            // Files of the program itself, which the page that asks for the token needs.
+            Route::Health | Route::Ready | Route::Asset(_) => return Ok(None),
             Route::Download(..) if self.guarded != Guarded::Nothing => &self.read,
             _ if self.guarded == Guarded::Everything => &self.read,
             // Grafana may send a token that is for somebody else; nobody looks at it (protocol page 11.12).
             _ => return Ok(None),
         };
         let refused = |message: &str| Err(HttpRefusal::new(Kind::Credentials, message));
-        let Some(given) = authorization.and_then(bearer) else {
-            return refused("this needs a token: `Authorization: Bearer TOKEN`");
+        let is_reading = !matches!(route, Route::Publish { .. });
+        let basic = || authorization.filter(|_| is_reading).and_then(password);
+        let Some(given) = authorization.and_then(bearer).map(str::to_owned).or_else(basic) else {
+            return refused("this needs a token: `Authorization: Bearer TOKEN`, or the token as the password");
         };
         let given: [u8; 32] = Sha256::digest(given.as_bytes()).into();
         // All of them are compared, so that the time says nothing about which one.
@@ -82,6 +86,14 @@ impl Guards {
 fn bearer(authorization: &str) -> Option<&str> {
     let (scheme, token) = authorization.trim().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+/// Returns the password of HTTP Basic, by which browsers send a token; the name does not matter.
+fn password(authorization: &str) -> Option<String> {
+    let (scheme, encoded) = authorization.trim().split_once(' ')?;
+    let decoded = scheme.eq_ignore_ascii_case("basic").then(|| STANDARD.decode(encoded.trim()).ok())??;
+    let (_, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some(password.to_owned())
 }
 
 fn is_same(left: &[u8; 32], right: &[u8; 32]) -> bool {
@@ -123,5 +135,12 @@ mod tests {
         assert_eq!(admitted(Guarded::Everything, Route::List, None), None);
         assert_eq!(admitted(Guarded::Everything, Route::Health, None), Some(None));
         assert!(guards(Guarded::Downloads).admit(&download(), Some("Basic secret of ci")).is_err());
+        let basic = |token: &str| format!("Basic {}", STANDARD.encode(format!("anybody:secret of {token}")));
+        assert!(guards(Guarded::Everything).admit(&Route::List, Some(&basic("ci"))).is_ok(), "a browser");
+        assert!(guards(Guarded::Everything).admit(&Route::List, Some(&basic("release"))).is_err());
+        assert!(
+            guards(Guarded::Nothing).admit(&publish(), Some(&basic("release"))).is_err(),
+            "browsers do not publish"
+        );
     }
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::{
     Server, client,
     metrics::State,
+    missing::Asker,
     refusal::{HttpRefusal, Kind},
     reply::{self, Asked, Body, PackageReply},
     route::{LogoSize, Query, Route},
@@ -99,6 +100,8 @@ impl Server {
                 Err(HttpRefusal::not_found("this is a mirror of plugins: it has nothing else of grafana.com's API"))
             }
             Route::Health | Route::Ready | Route::Metrics => self.operation(asked, route).await,
+            Route::Page(page) => self.page(asked, channel, page, query).await,
+            Route::Asset(name) => Self::asset(asked, name),
             Route::Malformed => Err(HttpRefusal::new(Kind::BadRequest, "the path cannot be read")),
             Route::Publish { .. } | Route::Unknown => Err(HttpRefusal::not_found("there is nothing at this path")),
         }
@@ -123,10 +126,22 @@ impl Server {
             && refusal.status() == StatusCode::NOT_FOUND
         {
             let generation = self.generation(channel)?;
-            let known = generation.plugin(name).map(|(_, plugin)| plugin.plugin.id.as_str());
-            self.metrics.count_missing(known.unwrap_or("unknown"));
+            let known = generation.plugin(name).map(|(_, plugin)| plugin);
+            self.metrics.count_missing(known.map_or("unknown", |plugin| plugin.plugin.id.as_str()));
+            match known {
+                Some(plugin) => self.log_missing(asked, query, plugin, version),
+                None => self.missing.count_unknown(),
+            }
         }
         sought.map(|sent| reply::package(asked, sent))
+    }
+
+    /// Keeps who asked for a package that is not here.
+    fn log_missing(&self, asked: Asked<'_>, query: &Query, plugin: &ServedPlugin, version: &str) {
+        let platform = client::platform(asked).or_else(|| client::platform_of(query.get("os"), query.get("arch")));
+        let grafana = client::asking(asked);
+        let client = Asker { client: client::kind(asked), grafana: &grafana, peer: asked.peer.ip() };
+        self.missing.count(plugin, (version, platform), client, self.serving.context().now());
     }
 
     async fn find_package(
@@ -180,7 +195,7 @@ impl Server {
         })
     }
 
-    async fn logo(
+    pub(super) async fn logo(
         &self,
         asked: Asked<'_>,
         generation: &Arc<Generation>,
@@ -344,7 +359,7 @@ fn version_check(asked: Asked<'_>, query: &Query, generation: &Generation) -> Re
     reply::json(asked, &Coded::from_json(&newest))
 }
 
-fn found<'a>(generation: &'a Generation, name: &str) -> Result<(usize, &'a ServedPlugin), HttpRefusal> {
+pub(super) fn found<'a>(generation: &'a Generation, name: &str) -> Result<(usize, &'a ServedPlugin), HttpRefusal> {
     let shown: String = name.chars().take(80).collect();
     generation.plugin(name).ok_or_else(|| HttpRefusal::not_found(format!("Plugin {shown} is not in this mirror")))
 }
@@ -389,7 +404,9 @@ fn unserved(plugin: &ServedPlugin) -> HttpRefusal {
         return HttpRefusal::not_found(format!("Plugin {id} is no longer in the catalog of this mirror"));
     }
     HttpRefusal::not_found(match plugin.refused.first() {
-        Some((version, why)) => format!("Plugin {id} has no version in this mirror: version {version} {why}"),
+        Some(refused) => {
+            format!("Plugin {id} has no version in this mirror: version {} {}", refused.version, refused.why)
+        }
         None => format!("Plugin {id} has no version in this mirror"),
     })
 }

@@ -12,6 +12,8 @@ mod guard;
 mod handlers;
 mod listener;
 mod metrics;
+mod missing;
+mod pages;
 mod refusal;
 mod reply;
 mod route;
@@ -36,9 +38,10 @@ use hyper::{
 use self::{
     access_log::AccessEntry,
     metrics::Metrics,
+    missing::MissingLog,
     refusal::{HttpRefusal, Kind},
     reply::{Asked, Body},
-    route::{Query, Route, route},
+    route::{Query, Route, is_api, route},
 };
 pub(crate) use self::{
     access_log::{AccessLog, LineFormat},
@@ -94,6 +97,7 @@ pub(crate) struct Server {
     keys: Coded,
     has_admin: bool,
     metrics: Metrics,
+    missing: MissingLog,
     files: PackageFiles,
 }
 
@@ -110,9 +114,9 @@ impl Server {
     /// Returns a mirror that serves what `serving` has.
     pub(crate) fn new(serving: Arc<Serving>, options: ServerOptions) -> Self {
         let ServerOptions { guards, max_age, log, puller, tls, keys, has_admin } = options;
-        let (metrics, files) = (Metrics::new(), PackageFiles::default());
+        let (metrics, missing, files) = (Metrics::new(), MissingLog::default(), PackageFiles::default());
         let keys = Coded::from_json(&keys);
-        Self { serving, guards, max_age, log, puller, tls, keys, has_admin, metrics, files }
+        Self { serving, guards, max_age, log, puller, tls, keys, has_admin, metrics, missing, files }
     }
 
     /// Counts a damaged package.
@@ -129,8 +133,9 @@ impl Server {
     async fn handle(&self, request: Request<Incoming>, peer: SocketAddr, face: Face) -> Response<Body> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let asked = Asked { method: &parts.method, headers: &parts.headers };
-        let (channel, route) = route(parts.uri.path());
+        let asked = Asked { method: &parts.method, headers: &parts.headers, peer };
+        let wants_page = client::wants_page(asked);
+        let (channel, route) = route(parts.uri.path(), wants_page);
         let channel = channel.as_deref();
         let client = client::kind(asked);
         let mut token = None;
@@ -140,7 +145,14 @@ impl Server {
             self.metrics.count_panic();
             Err(HttpRefusal::new(Kind::Internal, "the mirror failed to answer; the request can be repeated"))
         });
-        let mut reply = answer.unwrap_or_else(|refusal| refused(&parts.method, &route, &refusal));
+        let takes_page = wants_page && face == Face::Public && !is_api(parts.uri.path());
+        let mut reply = answer.unwrap_or_else(|refusal| {
+            let page = takes_page.then(|| self.refusal_page(asked, channel, &refusal)).flatten();
+            refused(page.unwrap_or_else(|| reply::refusal(asked.method, &refusal)), &route, &refusal, asked)
+        });
+        if matches!(route, Route::List | Route::Detail(_)) && !is_api(parts.uri.path()) {
+            reply.headers_mut().append(header::VARY, header::HeaderValue::from_static("Accept"));
+        }
         // Data that nobody reads would be taken for the next request.
         if has_body(&parts.headers) && !(matches!(route, Route::Publish { .. }) && reply.status().is_success()) {
             reply::set(&mut reply, header::CONNECTION, "close");
@@ -174,13 +186,15 @@ impl Server {
         let header =
             |(name, value): &(&'static str, String)| Some((HeaderName::from_static(name), value.parse().ok()?));
         let headers: HeaderMap = headers.iter().filter_map(header).collect();
-        let asked = Asked { method: &Method::GET, headers: &headers };
-        let (channel, route) = route(path);
+        let peer = SocketAddr::from(([127, 0, 0, 1], 0));
+        let asked = Asked { method: &Method::GET, headers: &headers, peer };
+        let (channel, route) = route(path, false);
         let answer = match self.guards.admit(&route, None) {
             Ok(_) => self.answer(asked, (channel.as_deref(), &route), &Query::parse(query)).await,
             Err(refusal) => Err(refusal),
         };
-        let reply = answer.unwrap_or_else(|refusal| refused(asked.method, &route, &refusal));
+        let reply =
+            answer.unwrap_or_else(|refusal| refused(reply::refusal(asked.method, &refusal), &route, &refusal, asked));
         let status = reply.status().as_u16();
         match reply.into_body().collect().await {
             Ok(body) => (status, body.to_bytes().to_vec()),
@@ -223,11 +237,14 @@ impl Server {
 }
 
 /// Returns a refusal with the headers that belong to its status.
-fn refused(method: &Method, route: &Route, refusal: &HttpRefusal) -> Response<Body> {
-    let mut reply = reply::refusal(method, refusal);
+fn refused(mut reply: Response<Body>, route: &Route, refusal: &HttpRefusal, asked: Asked<'_>) -> Response<Body> {
     let (name, value) = match refusal.status() {
         StatusCode::METHOD_NOT_ALLOWED if matches!(route, Route::Publish { .. }) => (header::ALLOW, "PUT"),
         StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_IMPLEMENTED => (header::ALLOW, READING),
+        // A browser asks for the token, unless it is a Grafana's page that does not know it either.
+        StatusCode::UNAUTHORIZED if client::is_browser(asked) => {
+            (header::WWW_AUTHENTICATE, "Basic realm=\"plugport\", charset=\"UTF-8\"")
+        }
         StatusCode::UNAUTHORIZED => (header::WWW_AUTHENTICATE, "Bearer"),
         StatusCode::SERVICE_UNAVAILABLE => (header::RETRY_AFTER, "5"),
         _ => return reply,

@@ -4,7 +4,7 @@
 //! another site needs to read a catalog.
 //! *Not for:* deciding what is answered.
 
-use std::{convert::Infallible, io};
+use std::{convert::Infallible, io, net::SocketAddr};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -35,6 +35,8 @@ const JSON_VARY: &str = "grafana-version, grafana-os, grafana-arch, Accept-Encod
 pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) headers: &'a HeaderMap,
+    /// Who asks, or the proxy that does it for others.
+    pub(super) peer: SocketAddr,
 }
 
 impl<'a> Asked<'a> {
@@ -68,8 +70,69 @@ pub(super) struct PackageReply {
     pub(super) is_public: bool,
 }
 
+/// The header of an answer from memory.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    media_type: &'static str,
+    vary: &'static str,
+    cache: &'static str,
+    policy: Option<&'static str>,
+}
+
+/// Nothing runs and nothing loads that is not a file of this program or an image of this mirror.
+const PAGE_POLICY: &str = "default-src 'none'; img-src 'self'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+    form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+/// An image that is opened by itself runs nothing.
+const IMAGE_POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+const FOREVER: &str = "public, max-age=31536000, immutable";
+
 /// Answers with JSON.
 pub(super) fn json(asked: Asked<'_>, coded: &Coded) -> Response<Body> {
+    let media_type = "application/json; charset=utf-8";
+    in_either_form(asked, coded, Head { media_type, vary: JSON_VARY, cache: "no-cache", policy: None })
+}
+
+/// Answers with a page. What is at its address depends on who asks: a client of the API gets JSON at some.
+pub(super) fn page(asked: Asked<'_>, coded: &Coded) -> Response<Body> {
+    let media_type = "text/html; charset=utf-8";
+    let policy = Some(PAGE_POLICY);
+    let head = Head { media_type, vary: "Accept, Accept-Encoding", cache: "no-cache", policy };
+    let mut reply = in_either_form(asked, coded, head);
+    set(&mut reply, header::REFERRER_POLICY, "no-referrer");
+    reply
+}
+
+/// Answers with a feed of changes.
+pub(super) fn feed(asked: Asked<'_>, coded: &Coded) -> Response<Body> {
+    let media_type = "application/atom+xml; charset=utf-8";
+    in_either_form(
+        asked,
+        coded,
+        Head { media_type, vary: "Accept-Encoding", cache: "no-cache", policy: Some(PAGE_POLICY) },
+    )
+}
+
+/// Answers with a file that pages use; its address changes with its content.
+pub(super) fn asset(asked: Asked<'_>, media_type: &'static str, coded: &Coded) -> Response<Body> {
+    let policy = (media_type == "image/svg+xml").then_some(IMAGE_POLICY);
+    in_either_form(asked, coded, Head { media_type, vary: "Accept-Encoding", cache: FOREVER, policy })
+}
+
+/// Answers with a refusal as a page.
+pub(super) fn refusal_page(method: &Method, refused: &HttpRefusal, page: String) -> Response<Body> {
+    let mut reply = whole(method, refused.status(), page.into());
+    set(&mut reply, header::CONTENT_TYPE, "text/html; charset=utf-8");
+    set(&mut reply, header::CONTENT_SECURITY_POLICY, PAGE_POLICY);
+    set(&mut reply, header::REFERRER_POLICY, "no-referrer");
+    set(&mut reply, header::VARY, "Accept");
+    as_refusal(&mut reply, refused);
+    reply
+}
+
+/// Answers with bytes from memory, compressed for those who take that.
+fn in_either_form(asked: Asked<'_>, coded: &Coded, head: Head) -> Response<Body> {
     let compressed = coded.gzip.as_ref().filter(|_| accepts_gzip(asked.header(header::ACCEPT_ENCODING)));
     let (bytes, etag) = (compressed.unwrap_or(&coded.plain), coded.etag(compressed.is_some()));
     let mut reply = match select(asked.conditions(), &etag, bytes.len() as u64) {
@@ -77,16 +140,19 @@ pub(super) fn json(asked: Asked<'_>, coded: &Coded) -> Response<Body> {
         Selected::PreconditionFailed => return refusal(asked.method, &precondition()),
         _ => {
             let mut reply = whole(asked.method, StatusCode::OK, bytes.clone());
-            set(&mut reply, header::CONTENT_TYPE, "application/json; charset=utf-8");
+            set(&mut reply, header::CONTENT_TYPE, head.media_type);
             if compressed.is_some() {
                 set(&mut reply, header::CONTENT_ENCODING, "gzip");
             }
             reply
         }
     };
+    if let Some(policy) = head.policy {
+        set(&mut reply, header::CONTENT_SECURITY_POLICY, policy);
+    }
     set(&mut reply, header::ETAG, &etag);
-    set(&mut reply, header::CACHE_CONTROL, "no-cache");
-    set(&mut reply, header::VARY, JSON_VARY);
+    set(&mut reply, header::CACHE_CONTROL, head.cache);
+    set(&mut reply, header::VARY, head.vary);
     no_sniffing(&mut reply);
     reply
 }
@@ -100,8 +166,7 @@ pub(super) fn image(asked: Asked<'_>, image: &PluginFile) -> Response<Body> {
         _ => {
             let mut reply = whole(asked.method, StatusCode::OK, bytes.clone());
             set(&mut reply, header::CONTENT_TYPE, media_type);
-            // An SVG that is opened by itself runs nothing.
-            set(&mut reply, header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; sandbox");
+            set(&mut reply, header::CONTENT_SECURITY_POLICY, IMAGE_POLICY);
             reply
         }
     };
@@ -172,12 +237,16 @@ pub(super) fn package(asked: Asked<'_>, sent: PackageReply) -> Response<Body> {
 pub(super) fn refusal(method: &Method, refusal: &HttpRefusal) -> Response<Body> {
     let mut reply = whole(method, refusal.status(), refusal.body().into());
     set(&mut reply, header::CONTENT_TYPE, "application/json; charset=utf-8");
-    set(&mut reply, header::CACHE_CONTROL, "no-store");
-    if refusal.closes() {
-        set(&mut reply, header::CONNECTION, "close");
-    }
-    no_sniffing(&mut reply);
+    as_refusal(&mut reply, refusal);
     reply
+}
+
+fn as_refusal(reply: &mut Response<Body>, refusal: &HttpRefusal) {
+    set(reply, header::CACHE_CONTROL, "no-store");
+    if refusal.closes() {
+        set(reply, header::CONNECTION, "close");
+    }
+    no_sniffing(reply);
 }
 
 /// Answers with a status and nothing else.

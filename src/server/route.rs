@@ -70,10 +70,48 @@ pub(crate) enum Route {
         /// The platform.
         platform: String,
     },
+    /// A page for people.
+    Page(Page),
+    /// A file that pages use.
+    Asset(String),
     /// Nothing that is known.
     Unknown,
     /// A path that is no path.
     Malformed,
+}
+
+/// The pages for people.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Page {
+    /// The list of plugins.
+    List,
+    /// A plugin, or one of its versions.
+    Plugin(String, Option<String>),
+    /// The logo of a version, which each has on pages.
+    Logo(String, String),
+    /// What changed.
+    Changes,
+    /// The same as a feed.
+    Feed,
+    /// The state of the mirror.
+    Status,
+    /// What was asked for and is not here.
+    Missing,
+}
+
+impl Page {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::List => "page-list",
+            Self::Plugin(_, None) => "page-plugin",
+            Self::Plugin(_, Some(_)) => "page-version",
+            Self::Logo(..) => "page-logo",
+            Self::Changes => "page-changes",
+            Self::Feed => "page-feed",
+            Self::Status => "page-status",
+            Self::Missing => "page-missing",
+        }
+    }
 }
 
 /// Which of the two logos.
@@ -109,13 +147,16 @@ impl Route {
             Self::Ready => "readyz",
             Self::Metrics => "metrics",
             Self::Publish { .. } => "publish",
+            Self::Page(page) => page.name(),
+            Self::Asset(_) => "asset",
             Self::Unknown | Self::Malformed => "unknown",
         }
     }
 }
 
-/// Returns what a path asks for, and of which channel.
-pub(crate) fn route(path: &str) -> (Option<String>, Route) {
+/// Returns what a path asks for, and of which channel. `wants_page` says whether a person asks: below `/plugins` both the
+/// links of the API and the pages of plugins are.
+pub(crate) fn route(path: &str, wants_page: bool) -> (Option<String>, Route) {
     let parts: Option<Vec<String>> = path.split('/').filter(|part| !part.is_empty()).map(decoded).collect();
     let Some(parts) = parts else { return (None, Route::Malformed) };
     let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
@@ -123,16 +164,54 @@ pub(crate) fn route(path: &str) -> (Option<String>, Route) {
         ["healthz"] => (None, Route::Health),
         ["readyz"] => (None, Route::Ready),
         ["metrics"] => (None, Route::Metrics),
+        ["-", name] => (None, Route::Asset((*name).to_owned())),
         ["api", "publish", plugin, version, platform] => {
             let [plugin, version, platform] = [plugin, version, platform].map(|part| (*part).to_owned());
             (None, Route::Publish { plugin, version, platform })
         }
-        ["c", channel, "api", rest @ ..] => (Some((*channel).to_owned()), api(rest)),
-        ["api", rest @ ..] => (None, api(rest)),
+        ["c", channel, rest @ ..] => (Some((*channel).to_owned()), of_channel(rest, wants_page)),
+        rest => (None, of_channel(rest, wants_page)),
+    }
+}
+
+/// Returns whether a path is below the API, where nothing is answered with a page.
+pub(crate) fn is_api(path: &str) -> bool {
+    let mut parts = path.split('/').filter(|part| !part.is_empty());
+    match parts.next() {
+        Some("c") => parts.nth(1) == Some("api"),
+        first => first == Some("api"),
+    }
+}
+
+/// Returns what the part of a path behind the channel asks for.
+fn of_channel(parts: &[&str], wants_page: bool) -> Route {
+    match parts {
+        ["api", rest @ ..] => api(rest),
+        [] => Route::Page(Page::List),
+        ["changes"] => Route::Page(Page::Changes),
+        ["changes.atom"] => Route::Page(Page::Feed),
+        ["status"] => Route::Page(Page::Status),
+        ["missing"] => Route::Page(Page::Missing),
+        // For `plugin_catalog_url` of Grafana.
+        ["grafana", "plugins", rest @ ..] => page_of_plugin(rest),
         // The links in answers begin here; some read them from the root of the server.
-        ["plugins", ..] => (None, api(&parts)),
-        ["c", channel, "plugins", ..] => (Some((*channel).to_owned()), api(&parts[2..])),
-        _ => (None, Route::Unknown),
+        ["plugins", rest @ ..] => match api(parts) {
+            Route::List | Route::Detail(_) if wants_page => page_of_plugin(rest),
+            Route::Unknown => page_of_plugin(rest),
+            route => route,
+        },
+        _ => Route::Unknown,
+    }
+}
+
+fn page_of_plugin(parts: &[&str]) -> Route {
+    let owned = |text: &str| text.to_owned();
+    match parts {
+        [] => Route::Page(Page::List),
+        [plugin] => Route::Page(Page::Plugin(owned(plugin), None)),
+        [plugin, version] => Route::Page(Page::Plugin(owned(plugin), Some(owned(version)))),
+        [plugin, version, "logo"] => Route::Page(Page::Logo(owned(plugin), owned(version))),
+        _ => Route::Unknown,
     }
 }
 
@@ -245,7 +324,7 @@ mod tests {
     use super::*;
 
     fn plain(path: &str) -> Route {
-        let (channel, route) = route(path);
+        let (channel, route) = route(path, false);
         assert_eq!(channel, None, "{path}");
         route
     }
@@ -275,7 +354,7 @@ mod tests {
         }
         assert_eq!(plain("/api/dashboards"), Route::Dashboards);
         for path in ["/c/prod/api/plugins", "/c/prod/api/gnet/plugins", "/c//prod/plugins/"] {
-            assert_eq!(route(path), (Some("prod".to_owned()), Route::List), "{path}");
+            assert_eq!(route(path, false), (Some("prod".to_owned()), Route::List), "{path}");
         }
         for elsewhere in ["/api/dashboards/1860", "/api/grafana/versions/stable", "/api/plugins/ci/sign"] {
             assert_eq!(plain(elsewhere), Route::Elsewhere);
@@ -284,6 +363,30 @@ mod tests {
             plain("/api/plugins/x/versions/1.0.0+security-01"),
             Route::Version("x".to_owned(), "1.0.0+security-01".to_owned())
         );
+    }
+
+    #[test]
+    fn people_get_pages_where_clients_get_the_api() {
+        let page = |path: &str, wants_page| match route(path, wants_page) {
+            (_, Route::Page(page)) => Some(page),
+            _ => None,
+        };
+        let plugin = |version: Option<&str>| Some(Page::Plugin("a-panel".to_owned(), version.map(str::to_owned)));
+        for channel in ["", "/c/prod"] {
+            let page = |path: &str, wants_page| page(&format!("{channel}{path}"), wants_page);
+            assert_eq!(page("/plugins/a-panel", true), plugin(None));
+            assert_eq!(page("/plugins/a-panel", false), None, "a link of the API");
+            assert_eq!(page("/grafana/plugins/a-panel/", false), plugin(None));
+            assert_eq!(page("/plugins/a-panel/1.0.0+b", false), plugin(Some("1.0.0+b")));
+            assert_eq!((page("/", false), page("/plugins", true)), (Some(Page::List), Some(Page::List)));
+            assert_eq!((page("/status", false), page("/changes.atom", false)), (Some(Page::Status), Some(Page::Feed)));
+            for api in
+                ["/plugins/a-panel/versions", "/plugins/repo", "/plugins/ci/keys", "/api/plugins/a-panel", "/api"]
+            {
+                assert_eq!(page(api, true), None, "{api}");
+            }
+        }
+        assert!(is_api("/api/plugins") && is_api("/c/prod/api") && !is_api("/plugins/api") && !is_api("/c/api"));
     }
 
     #[test]

@@ -42,6 +42,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("lockfile", &["diagnostic", "model", "spelling"]),
     ("usage", &["model"]),
     ("mirror", &["json", "model", "signature"]),
+    ("web", &["diagnostic", "mirror", "model"]),
     ("upgrade", &["model", "resolver"]),
     ("airgap", &["model"]),
     ("export", &["diagnostic", "lockfile", "model", "upgrade"]),
@@ -52,9 +53,9 @@ const MAP: &[(&str, &[&str])] = &[
 
     ("ops", &["airgap", "archive", "blocking", "bundle", "diagnostic", "disk", "export", "fleet", "home", "index", "journal", "json", "lockfile", "mirror",
         "model", "net", "process", "progress", "records", "resolver", "rollout", "signature", "spelling", "store", "upgrade",
-        "upstream", "usage", "verifier"]),
+        "upstream", "usage", "verifier", "web"]),
 
-    ("server", &["blocking", "diagnostic", "index", "json", "mirror", "model", "ops", "store", "verifier"]),
+    ("server", &["blocking", "diagnostic", "index", "json", "mirror", "model", "ops", "store", "verifier", "web"]),
 
     ("cli", &["airgap", "blocking", "bundle", "diagnostic", "duration", "export", "fleet", "home", "index", "journal", "lockfile", "mirror", "model", "ops",
         "progress", "resolver", "rollout", "server", "signature", "spelling", "upgrade", "upstream", "usage"]),
@@ -136,7 +137,7 @@ const INNER: &[(&str, Rows)] = &[
         ("content", &["context", "target", "workspace_usage"]),
         ("rollback_packages", &[]),
         ("private", &[]),
-        ("serving", &["alerts", "context", "private", "stored_packages"]),
+        ("serving", &["alerts", "context", "fetching", "private", "stored_packages"]),
         ("syncing", &["alerts", "context", "private"]),
 
         ("accept", &["alerts", "candidates", "context"]),
@@ -190,6 +191,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("hyper_util", &["server"]),
     ("http_body_util", &["server"]),
     ("prometheus_client", &["server"]),
+    ("askama", &["web"]),
     ("ammonia", &["mirror"]),
     ("pulldown_cmark", &["mirror"]),
     ("zip", &["archive"]),

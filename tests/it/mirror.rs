@@ -9,6 +9,7 @@ mod operation;
 mod publishing;
 mod pulling;
 mod robustness;
+mod web;
 
 use std::{
     io::{BufRead as _, BufReader},

@@ -28,13 +28,21 @@ pub(super) struct Unevaluated {
     pub(super) blob: Blob,
 }
 
+/// What a signature says, and the same in words.
+#[derive(Clone, Debug)]
+pub(super) struct Evaluated {
+    pub(super) state: SignatureState,
+    /// `None` if the package cannot be read.
+    pub(super) signer: Option<Arc<str>>,
+}
+
 /// Reads everything. `present` are the packages of the store with their lengths, `keys` the ids of the trusted keys,
 /// `known` has the verdicts of signatures that were evaluated before.
 pub(super) fn read_facts(
     index: &Index,
     present: &HashMap<Sha256Digest, u64>,
     keys: &[String],
-    known: &HashMap<Sha256Digest, SignatureState>,
+    known: &HashMap<Sha256Digest, Evaluated>,
 ) -> Result<Facts, IndexError> {
     let signers = index.stored_signers()?;
     let mut alerts = index.all_open_alerts()?;
@@ -75,7 +83,7 @@ pub(super) fn read_facts(
 struct Reading<'a> {
     signers: HashMap<PackageKey, (Sha256Digest, String)>,
     keys: &'a [String],
-    known: &'a HashMap<Sha256Digest, SignatureState>,
+    known: &'a HashMap<Sha256Digest, Evaluated>,
     unevaluated: Vec<Unevaluated>,
 }
 
@@ -88,16 +96,17 @@ impl Reading<'_> {
     }
 
     fn package(&mut self, blob: &Blob) -> StoredFacts {
-        let recorded = self.recorded(blob).or_else(|| self.known.get(&blob.sha256).copied());
-        let signature = recorded.unwrap_or_else(|| {
+        let recorded = self.recorded(blob).or_else(|| self.known.get(&blob.sha256).cloned());
+        let Evaluated { state, signer } = recorded.unwrap_or_else(|| {
             self.unevaluated.push(Unevaluated { blob: blob.clone() });
-            SignatureState::Invalid
+            Evaluated { state: SignatureState::Invalid, signer: None }
         });
         StoredFacts {
             sha256: blob.sha256,
             digests: Digests { sha256: Some(blob.sha256), md5: blob.md5 },
             size: blob.size,
-            signature,
+            signature: state,
+            signer,
             plugin_json: blob.plugin_json.as_str().into(),
             added_at: blob.added_at,
         }
@@ -105,17 +114,19 @@ impl Reading<'_> {
 
     /// Returns what was recorded when a package came in, if it still holds: a valid signature by a key that is trusted
     /// now, or none at all. What was invalid may be valid by a key that was added since.
-    fn recorded(&self, blob: &Blob) -> Option<SignatureState> {
+    fn recorded(&self, blob: &Blob) -> Option<Evaluated> {
         let key = (blob.plugin.clone(), blob.version.clone(), blob.platform.clone());
         let (digest, signer) = self.signers.get(&key)?;
         if *digest != blob.sha256 {
             return None;
         }
+        let evaluated = |state| Evaluated { state, signer: Some(signer.as_str().into()) };
         if signer == "unsigned" {
-            return Some(SignatureState::Unsigned);
+            return Some(evaluated(SignatureState::Unsigned));
         }
         let key = signer.strip_prefix("valid: ")?.rsplit_once(", key ")?.1;
-        self.keys.iter().any(|known| known.eq_ignore_ascii_case(key)).then_some(SignatureState::Valid)
+        let is_trusted = self.keys.iter().any(|known| known.eq_ignore_ascii_case(key));
+        is_trusted.then(|| evaluated(SignatureState::Valid))
     }
 }
 

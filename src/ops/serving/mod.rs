@@ -20,12 +20,13 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-use self::facts::{Unevaluated, read_facts};
+use self::facts::{Evaluated, Unevaluated, read_facts};
 pub(crate) use self::{
     files::{PackageFiles, PluginFile},
     keys::published_keys,
+    scrub::ScrubProgress,
 };
-use super::{Context, stored_packages::read_verified};
+use super::{Context, fetching::proven_signer, stored_packages::read_verified};
 use crate::{
     diagnostic::Chain,
     index::{Blob, IndexError, StoredChannel},
@@ -34,6 +35,7 @@ use crate::{
     ops::blocking,
     signature::{Enforcement, Status},
     store::StoreError,
+    web::Catalog,
 };
 
 /// How often it is checked whether the index changed.
@@ -56,8 +58,8 @@ pub(crate) const EDGE: &str = "edge";
 /// What is served: one state of the index, and of each channel the part that it has.
 #[derive(Debug)]
 struct Catalogs {
-    edge: Arc<Generation>,
-    channels: BTreeMap<String, Arc<Generation>>,
+    edge: Arc<Catalog>,
+    channels: BTreeMap<String, Arc<Catalog>>,
     /// The bytes of all packages of the store.
     stored_bytes: u64,
 }
@@ -65,8 +67,8 @@ struct Catalogs {
 impl Catalogs {
     /// Returns what shows that two have the same content.
     fn ids(&self) -> Vec<(&str, &str)> {
-        let channels = self.channels.iter().map(|(name, generation)| (name.as_str(), generation.id()));
-        [(EDGE, self.edge.id())].into_iter().chain(channels).collect()
+        let channels = self.channels.iter().map(|(name, catalog)| (name.as_str(), catalog.generation().id()));
+        [(EDGE, self.edge.generation().id())].into_iter().chain(channels).collect()
     }
 }
 
@@ -90,9 +92,11 @@ pub(crate) struct Serving {
     options: ServingOptions,
     current: watch::Sender<Arc<Catalogs>>,
     /// The verdicts of the signatures that were evaluated here.
-    evaluated: Mutex<HashMap<Sha256Digest, SignatureState>>,
+    evaluated: Mutex<HashMap<Sha256Digest, Evaluated>>,
     /// Packages whose bytes are not those of their digest.
     damaged: Mutex<BTreeSet<Sha256Digest>>,
+    /// How far the check in the background is.
+    scrubbed: Mutex<ScrubProgress>,
     /// Why the last generation could not be made.
     fault: Mutex<Option<String>>,
     /// The index of the last generation. Held while a generation is made, so that an older one never follows a newer one.
@@ -103,21 +107,41 @@ pub(crate) struct Serving {
 impl Serving {
     /// Returns what serves an empty catalog until [`Serving::reload`] made the first generation.
     pub(crate) fn new(context: Context, options: ServingOptions) -> Self {
-        let edge = Arc::new(Generation::new(Vec::new(), options.links.clone(), None));
+        let edge = prepared(Generation::new(Vec::new(), options.links.clone(), None));
         let current = watch::Sender::new(Arc::new(Catalogs { edge, channels: BTreeMap::new(), stored_bytes: 0 }));
-        let (evaluated, damaged, fault, seen, wake) = Default::default();
-        Self { context, options, current, evaluated, damaged, fault, seen, wake }
+        let (evaluated, damaged, scrubbed, fault, seen, wake) = Default::default();
+        Self { context, options, current, evaluated, damaged, scrubbed, fault, seen, wake }
     }
 
     /// Returns the generation that is served now; it stays whole as long as it is held.
     pub(crate) fn generation(&self) -> Arc<Generation> {
-        Arc::clone(&self.current.borrow().edge)
+        Arc::clone(self.current.borrow().edge.generation())
     }
 
     /// Returns the generation of a channel; `None` if there is no such channel.
     pub(crate) fn channel(&self, name: &str) -> Option<Arc<Generation>> {
+        self.catalog(Some(name)).map(|catalog| Arc::clone(catalog.generation()))
+    }
+
+    /// Returns the generation of a channel, or of all that is listed, prepared for pages.
+    pub(crate) fn catalog(&self, channel: Option<&str>) -> Option<Arc<Catalog>> {
         let current = self.current.borrow();
-        if name == EDGE { Some(Arc::clone(&current.edge)) } else { current.channels.get(name).map(Arc::clone) }
+        match channel {
+            None | Some(EDGE) => Some(Arc::clone(&current.edge)),
+            Some(name) => current.channels.get(name).map(Arc::clone),
+        }
+    }
+
+    /// Returns the catalogs of all channels by name, `edge` first.
+    pub(crate) fn catalogs(&self) -> Vec<(String, Arc<Catalog>)> {
+        let current = self.current.borrow();
+        let channels = current.channels.iter().map(|(name, catalog)| (name.clone(), Arc::clone(catalog)));
+        [(EDGE.to_owned(), Arc::clone(&current.edge))].into_iter().chain(channels).collect()
+    }
+
+    /// Returns how far the check in the background is.
+    pub(crate) fn scrubbed(&self) -> ScrubProgress {
+        *self.scrubbed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns what operations work with.
@@ -158,7 +182,10 @@ impl Serving {
         *seen = Some(state);
         let now = Arc::clone(&self.current.borrow());
         let differs = now.ids() != next.ids();
-        let details = |catalogs: &Catalogs| (catalogs.edge.synced_at, catalogs.edge.due, catalogs.stored_bytes);
+        let details = |catalogs: &Catalogs| {
+            let edge = catalogs.edge.generation();
+            (edge.synced_at, edge.due, catalogs.stored_bytes)
+        };
         if differs || details(&now) != details(&next) {
             self.current.send_replace(Arc::new(next));
         }
@@ -224,8 +251,8 @@ impl Serving {
                 .flat_map(|plugin| &mut plugin.releases)
                 .flat_map(|release| release.stored.values_mut())
             {
-                if let Some(state) = states.get(&stored.sha256) {
-                    stored.signature = *state;
+                if let Some(Evaluated { state, signer }) = states.get(&stored.sha256) {
+                    (stored.signature, stored.signer) = (*state, signer.clone());
                 }
             }
         }
@@ -238,10 +265,10 @@ impl Serving {
                     let versions = channel.content.get(&plugin.plugin.id)?;
                     Some(plugin.limited_to(|version| versions.contains_key(version.as_str())))
                 });
-                (channel.name.clone(), Arc::new(Generation::new(plugins.collect(), links, read.synced_at)))
+                (channel.name.clone(), prepared(Generation::new(plugins.collect(), links, read.synced_at)))
             };
             let channels = read.channels.into_iter().map(channel).collect();
-            Catalogs { edge: Arc::new(Generation::new(served, links, read.synced_at)), channels, stored_bytes }
+            Catalogs { edge: prepared(Generation::new(served, links, read.synced_at)), channels, stored_bytes }
         })
         .await)
     }
@@ -259,26 +286,33 @@ impl Serving {
     }
 
     /// Evaluates the signatures of packages of which nobody recorded what they say, or whose key is not trusted now.
-    async fn evaluate(&self, unevaluated: Vec<Unevaluated>) -> HashMap<Sha256Digest, SignatureState> {
+    async fn evaluate(&self, unevaluated: Vec<Unevaluated>) -> HashMap<Sha256Digest, Evaluated> {
         let mut states = HashMap::new();
         for Unevaluated { blob } in unevaluated {
             let (context, digest) = (self.context.clone(), blob.sha256);
-            let state = blocking(move || signature_of(&context, &blob)).await;
-            self.evaluated.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, state);
-            states.insert(digest, state);
+            let evaluated = blocking(move || signature_of(&context, &blob)).await;
+            self.evaluated.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, evaluated.clone());
+            states.insert(digest, evaluated);
         }
         states
     }
 }
 
+fn prepared(generation: Generation) -> Arc<Catalog> {
+    Arc::new(Catalog::new(Arc::new(generation)))
+}
+
 /// Returns what the signature of a package says. Reads all of it, and blocks.
-fn signature_of(context: &Context, blob: &Blob) -> SignatureState {
-    let Ok(mut verified) = read_verified(context, blob) else { return SignatureState::Invalid };
-    match context.trust.evaluate(&mut verified, None).map(|verdict| verdict.status) {
-        Ok(Status::Valid) => SignatureState::Valid,
-        Ok(Status::Unsigned) => SignatureState::Unsigned,
-        Ok(Status::Modified | Status::Invalid) | Err(_) => SignatureState::Invalid,
-    }
+fn signature_of(context: &Context, blob: &Blob) -> Evaluated {
+    let unreadable = Evaluated { state: SignatureState::Invalid, signer: None };
+    let Ok(mut verified) = read_verified(context, blob) else { return unreadable };
+    let Ok(verdict) = context.trust.evaluate(&mut verified, None) else { return unreadable };
+    let state = match verdict.status {
+        Status::Valid => SignatureState::Valid,
+        Status::Unsigned => SignatureState::Unsigned,
+        Status::Modified | Status::Invalid => SignatureState::Invalid,
+    };
+    Evaluated { state, signer: Some(proven_signer(&verdict).into()) }
 }
 
 /// What shows that the index was written: the state of its file, and of its write-ahead log.

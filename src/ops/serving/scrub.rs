@@ -7,7 +7,10 @@ use std::{
 };
 
 use super::Serving;
-use crate::{model::Sha256Digest, store};
+use crate::{
+    model::{Sha256Digest, Timestamp},
+    store,
+};
 
 /// How long it rests after a package, at least, and as a multiple of what reading it took.
 const REST: Duration = Duration::from_millis(250);
@@ -16,6 +19,17 @@ const REST_FACTOR: u32 = 9;
 /// How often all of them are read again, and how often those that are damaged: they may be repaired.
 const ROUND: Duration = Duration::from_mins(10);
 const DAMAGED_ROUND: Duration = Duration::from_secs(3);
+
+/// How far the check is.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct ScrubProgress {
+    /// How many packages it has read in this round.
+    pub checked: usize,
+    /// How many there are in this round.
+    pub total: usize,
+    /// When the last round ended; `None` during the first.
+    pub ended_at: Option<Timestamp>,
+}
 
 impl Serving {
     /// Reads every package that is served, again and again, and stops serving what is damaged; never ends. `report` is
@@ -26,13 +40,22 @@ impl Serving {
         loop {
             let mut generations = self.current.subscribe();
             // A new generation may have new packages; what is damaged may be repaired.
-            let new = self.generation().stored().into_iter().filter(|digest| !checked.contains(digest));
-            for digest in self.damaged_packages().into_iter().chain(new.collect::<Vec<_>>()) {
+            let (known, new): (Vec<_>, Vec<_>) =
+                self.generation().stored().into_iter().partition(|digest| checked.contains(digest));
+            self.advance(|progress| (progress.checked, progress.total) = (known.len(), known.len() + new.len()));
+            for digest in self.damaged_packages() {
+                self.check(digest, &report).await;
+                tokio::time::sleep(REST).await;
+            }
+            for digest in new {
                 let started = Instant::now();
                 self.check(digest, &report).await;
                 checked.insert(digest);
+                self.advance(|progress| progress.checked += 1);
                 tokio::time::sleep(REST.max(started.elapsed() * REST_FACTOR)).await;
             }
+            let now = self.context.now();
+            self.advance(|progress| progress.ended_at = Some(now));
             let round = if self.damaged_count() > 0 { DAMAGED_ROUND } else { ROUND };
             drop(tokio::time::timeout(round, generations.changed()).await);
             tokio::time::sleep(REST).await;
@@ -41,6 +64,10 @@ impl Serving {
                 rounds = Instant::now();
             }
         }
+    }
+
+    fn advance(&self, change: impl FnOnce(&mut ScrubProgress)) {
+        change(&mut self.scrubbed.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     fn damaged_packages(&self) -> BTreeSet<Sha256Digest> {

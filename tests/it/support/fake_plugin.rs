@@ -34,6 +34,10 @@ pub struct FakePlugin {
     pub(super) angular: bool,
     pub(super) downloads: u64,
     pub(super) signature: String,
+    pub(super) readme: Option<String>,
+    pub(super) changelog: Option<String>,
+    pub(super) status_context: Option<String>,
+    pub(super) screenshots: Vec<(String, String)>,
     pub(super) nested: Vec<FakePlugin>,
     files: BTreeMap<String, Vec<u8>>,
     signer: Option<Signer>,
@@ -64,6 +68,10 @@ impl FakePlugin {
             angular: false,
             downloads: 0,
             signature: "community".to_owned(),
+            readme: None,
+            changelog: None,
+            status_context: None,
+            screenshots: Vec::new(),
             nested: Vec::new(),
             files: BTreeMap::new(),
             signer: Some(Signer::publisher().clone()),
@@ -129,6 +137,35 @@ impl FakePlugin {
     /// Gives it a backend: the stem of its executables.
     pub fn backend(mut self, executable: &str) -> Self {
         self.backend = Some(executable.to_owned());
+        self
+    }
+
+    /// Sets the readme, as a catalog sends it.
+    pub fn readme(mut self, text: &str) -> Self {
+        self.readme = Some(text.to_owned());
+        self
+    }
+
+    /// Sets the changelog, as a catalog sends it.
+    pub fn changelog(mut self, text: &str) -> Self {
+        self.changelog = Some(text.to_owned());
+        self
+    }
+
+    /// Sets why it has its status.
+    pub fn status_context(mut self, text: &str) -> Self {
+        self.status_context = Some(text.to_owned());
+        self
+    }
+
+    /// Adds a screenshot: its name, its path and its bytes.
+    pub fn screenshot(self, name: &str, path: &str, content: impl Into<Vec<u8>>) -> Self {
+        self.names_screenshot(name, path).file(path, content)
+    }
+
+    /// Names a screenshot that need not be there.
+    pub fn names_screenshot(mut self, name: &str, path: &str) -> Self {
+        self.screenshots.push((name.to_owned(), path.to_owned()));
         self
     }
 
@@ -199,6 +236,8 @@ impl FakePlugin {
     /// Returns its `plugin.json` (protocol section 8).
     pub fn plugin_json(&self) -> Value {
         let plugins: Vec<Value> = self.dependencies.iter().map(|(id, range)| dependency(id, range)).collect();
+        let screenshots = self.screenshots.iter().map(|(name, path)| json!({ "name": name, "path": path }));
+        let screenshots: Vec<Value> = screenshots.collect();
         let mut document = json!({
             "id": self.id,
             "name": self.name,
@@ -209,7 +248,7 @@ impl FakePlugin {
                 "keywords": self.keywords,
                 "links": [],
                 "logos": { "small": "img/logo.svg", "large": "img/logo.svg" },
-                "screenshots": [],
+                "screenshots": screenshots,
                 "updated": self.created_at.get(..10).unwrap_or_default(),
                 "version": self.version,
             },

@@ -53,6 +53,7 @@ fn plugin(listed: &Listed) -> Value {
 fn described(listed: &Listed) -> Value {
     let plugin = &listed.releases[0].plugin;
     let (signed_by, signed_by_name) = signer(&listed.releases[0]);
+    let by_status = if plugin.status == "deprecated" { "No longer kept up." } else { "" };
     json!({
         "status": plugin.status,
         "id": listed.number,
@@ -70,7 +71,7 @@ fn described(listed: &Listed) -> Value {
         "orgName": plugin.org.1,
         "orgSlug": plugin.org.0,
         "orgUrl": format!("https://{}.example", plugin.org.0),
-        "statusContext": if plugin.status == "deprecated" { "No longer kept up." } else { "" },
+        "statusContext": plugin.status_context.as_deref().unwrap_or(by_status),
         "downloads": plugin.downloads,
         "verified": false,
         "featured": 0,
@@ -200,8 +201,8 @@ fn packages(release: &Release) -> Value {
 fn page(release: &Release) -> Value {
     json!({
         "json": release.plugin.plugin_json(),
-        "readme": format!("<h1>{}</h1>", release.plugin.name),
-        "changelog": format!("<h2>{}</h2>", release.plugin.version),
+        "readme": release.plugin.readme.clone().unwrap_or_else(|| format!("<h1>{}</h1>", release.plugin.name)),
+        "changelog": release.plugin.changelog.clone().unwrap_or_else(|| format!("<h2>{}</h2>", release.plugin.version)),
     })
 }
 
