@@ -1,6 +1,6 @@
 //! Runs a program of the user's to its end.
 //!
-//! *Invariant:* a program has no input, is bounded in time, and is gone when its time is over or the wait for it is given up;
+//! *Invariant:* a program has no input but what it is given, is bounded in time, and is gone when its time is over or the wait for it is given up;
 //! at most so much of its output is kept as was asked for, however much it prints.
 //! *Not for:* knowing what the output means, or which variables hold secrets.
 
@@ -12,7 +12,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, copy, sink},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy, sink},
     process::Command,
 };
 
@@ -25,6 +25,8 @@ pub(crate) struct Program<'a> {
     pub arguments: &'a [String],
     /// The variables that it sees.
     pub environment: Variables<'a>,
+    /// What it gets on its standard input, which is empty without it.
+    pub input: Option<&'a [u8]>,
     /// Whether what it starts ends with it. It is in a process group of its own then, and cannot read from the terminal.
     pub in_own_group: bool,
     /// How much of its standard output is read, in bytes: a program that prints more finds the pipe closed. `None` discards it.
@@ -74,16 +76,17 @@ impl Program<'_> {
     pub(crate) async fn run(&self) -> Result<Finished, ProcessError> {
         let mut child = self.command().spawn().map_err(ProcessError::Start)?;
         let _group = ProcessGroup(child.id().filter(|_| self.in_own_group));
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
         let work = async {
             tokio::join!(
+                write_all(stdin, self.input.unwrap_or_default()),
                 // The pipe is closed once enough was read, so that a program that prints without end cannot go on.
                 read_start(stdout, self.stdout_bytes.unwrap_or(0)),
                 read_and_discard(stderr, self.stderr_bytes),
                 child.wait()
             )
         };
-        let (stdout, stderr, status) =
+        let ((), stdout, stderr, status) =
             tokio::time::timeout(self.time_limit, work).await.map_err(|_| ProcessError::Slow)?;
         let finished = || Ok(Finished { status: status?, stdout: stdout?, stderr: stderr? });
         finished().map_err(ProcessError::Wait)
@@ -91,7 +94,8 @@ impl Program<'_> {
 
     fn command(&self) -> Command {
         let mut command = Command::new(self.name);
-        command.args(self.arguments).stdin(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+        command.args(self.arguments).stderr(Stdio::piped()).kill_on_drop(true);
+        command.stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() });
         command.stdout(if self.stdout_bytes.is_some() { Stdio::piped() } else { Stdio::null() });
         if self.in_own_group {
             command.process_group(0);
@@ -107,6 +111,15 @@ impl Program<'_> {
             }
         }
         command
+    }
+}
+
+/// Writes the input and closes the pipe; a program may end before it has read all of it.
+async fn write_all(pipe: Option<impl AsyncWrite + Unpin>, input: &[u8]) {
+    if let Some(mut pipe) = pipe
+        && let Err(error) = pipe.write_all(input).await
+    {
+        tracing::debug!(%error, "the program did not read its input");
     }
 }
 
@@ -149,6 +162,7 @@ mod tests {
             name: "sh",
             arguments: &arguments,
             environment: Variables::Only(vec![("PATH", path), ("A", "1".to_owned())]),
+            input: None,
             in_own_group: true,
             stdout_bytes: Some(8),
             stderr_bytes: 4,
@@ -169,6 +183,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn input_is_written_and_may_be_left_unread() {
+        let path = std::env::var_os("PATH").unwrap_or_default().to_string_lossy().into_owned();
+        let input = vec![b'x'; 1 << 20];
+        for (script, expected) in [("wc -c", &b"1048576\n"[..]), ("exec <&-; echo no", b"no\n")] {
+            let arguments = ["-c".to_owned(), script.to_owned()];
+            let program = Program {
+                name: "sh",
+                arguments: &arguments,
+                environment: Variables::Only(vec![("PATH", path.clone())]),
+                input: Some(&input),
+                in_own_group: true,
+                stdout_bytes: Some(20),
+                stderr_bytes: 0,
+                time_limit: Duration::from_secs(30),
+            };
+            assert_eq!(program.run().await.expect("an end").stdout, expected, "{script}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_program_and_what_it_started_end_with_its_time() {
         let folder = tempfile::tempdir().expect("a folder");
         let mark = folder.path().join("mark");
@@ -185,6 +219,7 @@ mod tests {
             name: "/no/such/program",
             arguments: &[],
             environment: Variables::AllBut(&without),
+            input: None,
             in_own_group: false,
             stdout_bytes: None,
             stderr_bytes: 0,

@@ -243,6 +243,7 @@ async fn run(line: &CommandLine, time_limit: Duration) -> Result<Vec<u8>, Refere
         name: program(&line.words),
         arguments: line.words.get(1..).unwrap_or_default(),
         environment: Variables::AllBut(&line.withheld),
+        input: None,
         // It may ask for a passphrase on the terminal.
         in_own_group: false,
         stdout_bytes: Some(MAX_BYTES + 1),

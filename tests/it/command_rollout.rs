@@ -472,3 +472,71 @@ fn a_freeze_period_that_is_none_is_refused_with_its_line() {
         assert!(output.stderr.contains(&number.to_string()), "{number}: {}", output.stderr);
     }
 }
+
+/// Returns the events that the program of `[notify]` got.
+fn messages(fleet: &Fleet) -> Vec<Value> {
+    let text = std::fs::read_to_string(fleet.world.path("messages")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("a document a line")).collect()
+}
+
+fn events_of(messages: &[Value]) -> Vec<&str> {
+    messages.iter().map(|message| message["event"].as_str().unwrap_or_default()).collect()
+}
+
+const NOTIFY: &str = "[notify]\ncommand = [\"sh\", \"-c\", \"env > $HOME/seen; cat >> $HOME/messages\"]\n";
+
+#[test]
+fn a_program_gets_a_message_at_each_turn_and_no_secret() {
+    let fleet = Fleet::with("", NOTIFY);
+    fleet.world.run(&["apply", "--yes"]).expect_code(0);
+    let got = messages(&fleet);
+    assert_eq!(events_of(&got), ["begun", "wave-begun", "wave-done", "wave-begun", "wave-done", "over"]);
+    let last = got.last().expect("a message");
+    assert_eq!((&last["format_version"], &last["ending"]), (&json!("1.0"), &json!("done")));
+    assert_eq!(last["workspaces"], json!({ "total": 4, "begun": 4, "passed": 4, "failed": 0 }), "{last}");
+    assert_eq!((&last["summary"]["changed"], &got[1]["wave"]["name"]), (&json!(7), &json!("canary")), "{last}");
+    assert!(last["base"]["lock"].is_string() && last["rollout"].is_string(), "{last}");
+    let seen = std::fs::read_to_string(fleet.world.path("seen")).expect("it ran");
+    assert!(!seen.contains("TOKEN_") && !seen.contains("glsa_"), "{seen}");
+    fleet.world.run(&["rollout", "undo", "--yes"]).expect_code(0);
+    let got = messages(&fleet);
+    assert_eq!(events_of(&got)[6..], ["rolling-back", "over"]);
+    fleet.expect_no_leak(&[]);
+}
+
+#[test]
+fn a_wanted_approval_and_a_failure_are_messages() {
+    let waves = "waves = [\"canary\", { on = \"100%\", approve = true }]\n";
+    let gate = "commands = [[\"sh\", \"-c\", \"test $PLUGPORT_WORKSPACE != west\"]]\n";
+    let fleet = Fleet::with_waves(waves, &format!("{gate}{NOTIFY}"));
+    fleet.world.run(&["apply", "--yes"]).expect_code(8);
+    fleet.world.run(&["rollout", "approve"]).expect_code(0);
+    fleet.world.run(&["rollout", "resume"]).expect_code(1);
+    let got = messages(&fleet);
+    let expected = [
+        "begun",
+        "wave-begun",
+        "wave-done",
+        "approval-wanted",
+        "resumed",
+        "wave-begun",
+        "failed",
+        "rolling-back",
+        "over",
+    ];
+    assert_eq!(events_of(&got), expected);
+    assert_eq!(got[3]["wave"], json!({ "number": 2, "name": "100%" }));
+    assert!(got[6]["reason"].as_str().is_some_and(|reason| reason.contains("west")), "{}", got[6]);
+}
+
+#[test]
+fn a_program_that_fails_is_a_note_and_the_rollout_goes_on() {
+    for command in ["[\"sh\", \"-c\", \"echo no room >&2; exit 3\"]", "[\"./no-such-program\"]"] {
+        let fleet = Fleet::with("", &format!("[notify]\ncommand = {command}\n"));
+        let document = fleet.world.json(0, &["apply", "--yes"]);
+        fleet.expect_new();
+        let remarks = document["remarks"].to_string();
+        assert!(remarks.contains("the message `over` was not received"), "{remarks}");
+        assert!(remarks.contains("ended with 3: no room") || remarks.contains("could not be started"), "{remarks}");
+    }
+}

@@ -7,6 +7,7 @@
 mod content;
 mod error;
 mod kind;
+mod notify;
 mod policy;
 mod schema;
 mod selection;
@@ -28,6 +29,7 @@ use toml::Spanned;
 pub(crate) use content::{Access, DataSourceWish, Ensure};
 pub(crate) use error::{ManifestError, RuleError, SelectError};
 pub(crate) use kind::WorkspaceKind;
+pub(crate) use notify::NotifySection;
 pub(crate) use policy::{CatalogSection, KeySource, Signatures, Source, TrustSection};
 pub(crate) use schema::manifest_schema;
 pub(crate) use serving::{GuardedPart, MirrorSection, ServeSection};
@@ -54,6 +56,7 @@ pub struct Manifest {
     plugins: Vec<Wish>,
     data_sources: Vec<DataSourceWish>,
     rollout: Rollout,
+    notify: NotifySection,
     network: NetSettings,
     serve: ServeSection,
     mirror: MirrorSection,
@@ -83,6 +86,9 @@ struct RawManifest {
     datasource: Vec<Spanned<DataSourceWish>>,
     #[schemars(with = "Option<Rollout>")]
     rollout: Option<Spanned<Rollout>>,
+    #[serde(default)]
+    #[schemars(with = "Option<NotifySection>")]
+    notify: NotifySection,
     #[serde(default)]
     #[schemars(with = "Option<NetSettings>")]
     network: NetSettings,
@@ -119,8 +125,9 @@ impl Manifest {
         let (catalog, catalog_at) = split(raw.catalog);
         let (rollout, rollout_at) = split(raw.rollout);
         let (trust, network, serve, mirror) = (raw.trust, raw.network, raw.serve.below(folder), raw.mirror);
-        let (plugins, data_sources) = (Vec::new(), Vec::new());
-        let mut manifest = Self { catalog, trust, workspaces, plugins, data_sources, rollout, network, serve, mirror };
+        let (plugins, data_sources, notify) = (Vec::new(), Vec::new(), raw.notify.below(folder));
+        let mut manifest =
+            Self { catalog, trust, workspaces, plugins, data_sources, rollout, notify, network, serve, mirror };
         manifest.check_catalog().map_err(|source| manifest_text.broken(catalog_at, source))?;
         manifest.check_waves().map_err(|source| manifest_text.broken(rollout_at, source))?;
         for wish in raw.plugin {
@@ -153,6 +160,7 @@ impl Manifest {
         for secret in &mut secrets {
             secret.withhold(&variables);
         }
+        self.notify.withhold(&variables);
     }
 
     /// Returns the source of the catalog.
@@ -183,6 +191,11 @@ impl Manifest {
     /// Returns the policy of rollouts.
     pub fn rollout(&self) -> &Rollout {
         &self.rollout
+    }
+
+    /// Returns who is notified of rollouts.
+    pub fn notify(&self) -> &NotifySection {
+        &self.notify
     }
 
     /// Returns what the mirror keeps.

@@ -19,6 +19,7 @@ use super::{
     Member, Members, RolloutContext, RolloutError,
     clock::RunClock,
     lock_guard::LockGuard,
+    notify::{Message, Notifier},
     packages::PackageCache,
     report::StopReason,
     tasks::{TaskInput, TaskRunner},
@@ -53,6 +54,7 @@ pub(super) struct Driver<'a> {
     applied: u32,
     /// Why the next wave does not begin now.
     hold: Option<Hold>,
+    notifier: Notifier,
     /// Running since the first decision of this run.
     clock: OnceLock<RunClock>,
 }
@@ -101,6 +103,7 @@ impl<'a> Driver<'a> {
             last: Timestamp::from_milliseconds(0),
             applied: 0,
             hold: None,
+            notifier: Notifier::start(setting.options.manifest.notify()),
             clock: OnceLock::new(),
         }
     }
@@ -326,8 +329,20 @@ impl<'a> Driver<'a> {
         self.applied = count;
         for entry in &entries {
             self.setting.observer.written(self.lock.id(), entry);
+            self.notify(entry);
         }
         Ok(())
+    }
+
+    /// Sends the message about an entry that was written, if it is a turn of the rollout.
+    pub(super) fn notify(&self, entry: &JournalEntry) {
+        let (id, hold, engine) = (self.lock.id(), self.hold.as_ref(), &self.engine);
+        self.notifier.send(|| Message::about(id, entry, hold, engine));
+    }
+
+    /// Waits for messages that are not sent yet; returns warnings.
+    pub(super) async fn finish_messages(&mut self, stopped: &StopReason) -> Vec<String> {
+        self.notifier.finish(stopped).await
     }
 
     /// Applies what other processes wrote.
@@ -336,6 +351,7 @@ impl<'a> Driver<'a> {
             self.take_in(entry)?;
             self.applied += 1;
             self.setting.observer.written(self.lock.id(), entry);
+            self.notify(entry);
         }
         Ok(())
     }
@@ -346,6 +362,8 @@ impl<'a> Driver<'a> {
             self.hold = hold.cloned();
             if let Some(hold) = hold {
                 self.setting.observer.waiting(self.lock.id(), hold);
+                let (id, at, engine) = (self.lock.id(), self.now(), &self.engine);
+                self.notifier.send(|| Some(Message::waiting(id, at, hold, engine)));
             }
         }
     }

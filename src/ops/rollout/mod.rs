@@ -13,6 +13,7 @@ mod history;
 mod interrupt;
 mod lock_guard;
 mod needs;
+mod notify;
 mod obstacle;
 mod packages;
 mod preflight;
@@ -167,9 +168,11 @@ pub(crate) async fn apply(
     // The manifest of today decides when waves begin, also for a plan that was made before.
     let engine = Engine::new(plan).frozen_by(options.manifest.rollout().freeze());
     let mut driver = Driver::new(&rollout_context, &lock_guard, engine, (members, packages));
-    driver.replay(&[first])?;
+    driver.replay(std::slice::from_ref(&first))?;
+    driver.notify(&first);
     driver.skip(shifts.unreachable)?;
     let left = driver.drive().await?;
+    remarks.extend(driver.finish_messages(&left).await);
     Ok(RolloutOutcome::new(id, driver.engine(), left, remarks))
 }
 
@@ -246,6 +249,7 @@ pub(crate) async fn go_on(
         driver.note(Record::Unselected { workspaces: unselected })?;
     }
     let left = driver.drive().await?;
+    remarks.extend(driver.finish_messages(&left).await);
     Ok(RolloutOutcome::new(id.clone(), driver.engine(), left, remarks))
 }
 

@@ -45,6 +45,7 @@ impl TaskRunner {
             name: program,
             arguments,
             environment: Variables::Only(passed_on.chain(about_it).collect()),
+            input: None,
             in_own_group: true,
             stdout_bytes: None,
             stderr_bytes: SHOWN,
