@@ -102,7 +102,7 @@ impl Message {
         let mut message = Self::new(event, rollout, entry.at, (wave, engine));
         match &entry.record {
             Record::Started { by } | Record::Resumed { by } | Record::Approved { by, .. } => {
-                message.by = Some(by.clone())
+                message.by = Some(by.clone());
             }
             Record::Stopped { reason } | Record::RollingBack { reason } | Record::Paused { reason } => {
                 message.reason = Some(reason.clone());
