@@ -137,7 +137,7 @@ mod tests {
     async fn a_program_that_prints_a_secret_runs_once_a_run() {
         let folder = tempfile::tempdir().expect("a folder");
         let runs = folder.path().join("runs");
-        let script = format!("echo run >> '{}'; sleep 0.1; echo canary", runs.display());
+        let script = format!("echo run >> '{}'; sleep 0.1; echo can''ary", runs.display());
         let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
         let program = SecretReference::Command(CommandLine::new(words));
         let login = Login::Token(program.clone());
