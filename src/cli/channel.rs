@@ -56,6 +56,11 @@ enum ChannelCommand {
 }
 
 impl ChannelArgs {
+    /// Returns whether no channel is changed.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self.command, ChannelCommand::List | ChannelCommand::Diff { .. })
+    }
+
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         let age = session.manifest()?.trust().min_release_age.as_millis();
         let minimum_age = i64::try_from(age).unwrap_or(i64::MAX);

@@ -5,9 +5,12 @@ use std::{collections::BTreeSet, num::NonZeroUsize};
 use clap::Args;
 use serde_json::json;
 
-use super::{Failure, Report, Session, Text, confirm, selection::TargetSelection, setup::to_document, ui};
+use super::{
+    Failure, Report, Session, Text, confirm, grafana::GrafanaRequest, selection::TargetSelection, setup::to_document,
+    ui,
+};
 use crate::{
-    model::{ChangeOutcome, GrafanaVersion, PluginId, PluginSpec},
+    model::{ChangeOutcome, PluginId, PluginSpec},
     ops::{
         changes::{ChangeResult, Changes},
         install::{InstallOptions, install},
@@ -30,7 +33,7 @@ pub(super) struct InstallArgs {
     /// The version of the Grafana that uses the folder. Without it, the newest version is installed whatever Grafana
     /// it needs
     #[arg(long, value_name = "VER")]
-    grafana: Option<GrafanaVersion>,
+    grafana: Option<GrafanaRequest>,
     /// Also replace a plugin's folder that is a repository, like one with `.git`: its files are kept aside
     #[arg(long)]
     force: bool,
@@ -57,7 +60,7 @@ impl InstallArgs {
             specs: self.plugins.clone(),
             dry_run: self.dry_run,
             preflight: session.manifest()?.trust().preflight,
-            grafana: self.grafana.clone(),
+            grafana: self.grafana.as_ref().map(GrafanaRequest::version),
             force: self.force,
             published_before: session.published_before()?,
             concurrency: self.concurrency.get(),

@@ -22,6 +22,7 @@ mod export;
 mod failure;
 mod fetch;
 mod gc;
+mod grafana;
 mod help;
 mod init;
 mod install;
@@ -29,6 +30,7 @@ mod line;
 mod list;
 mod listing;
 mod lock;
+mod lookup;
 mod markdown;
 mod matrix;
 mod outdated;
@@ -174,6 +176,11 @@ impl Command {
 
     /// Returns whether it changes nothing but the cache.
     fn only_reads(&self) -> bool {
+        match self {
+            Self::Channel(arguments) => return arguments.only_reads(),
+            Self::Rollout(arguments) => return arguments.only_reads(),
+            _ => {}
+        }
         matches!(
             self,
             Self::Validate(_)
@@ -188,6 +195,8 @@ impl Command {
                 | Self::Outdated(_)
                 | Self::Check(_)
                 | Self::Usage(_)
+                | Self::Why(_)
+                | Self::WhyNot(_)
                 | Self::Plan(_)
                 | Self::Workspace(_)
                 | Self::Doctor(_)
@@ -306,7 +315,10 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     match Cli::try_parse_from(&arguments) {
-        Ok(arguments) => ExitCode::from(run(&arguments)),
+        Ok(mut arguments) => {
+            arguments.globals.unset_empty();
+            ExitCode::from(run(&arguments))
+        }
         Err(error) => {
             let asked_for = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
             if arguments.len() < 2 {

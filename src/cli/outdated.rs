@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{
     Failure, Report, Session, Text,
+    grafana::GrafanaRequest,
     listing::{TargetListing, document, kind, problems, read_all_with_nested, version},
     selection::TargetSelection,
     ui,
@@ -27,10 +28,9 @@ use crate::{
 pub(super) struct OutdatedArgs {
     #[command(flatten)]
     selection: TargetSelection,
-    /// The version of the Grafana that uses the folder. Without it, the newest version counts whatever Grafana it
-    /// needs
+    /// As if the workspaces had this version of Grafana; `12.4` is the patch that one of them has, else 12.4.0
     #[arg(long, value_name = "VER")]
-    grafana: Option<GrafanaVersion>,
+    grafana: Option<GrafanaRequest>,
     /// Exit with 3 if there is a newer version
     #[arg(long)]
     exit_code: bool,
@@ -42,7 +42,7 @@ impl OutdatedArgs {
         context.index().check_has_catalog().await?;
         let read = read_all_with_nested(session, self.selection.or_all(session).await?).await?;
         let (grafana, published_before, exit_code) =
-            (self.grafana.clone(), session.published_before()?, self.exit_code);
+            (GrafanaRequest::choose(self.grafana.as_ref(), &read), session.published_before()?, self.exit_code);
         let compare = move |index: &Index| report(index, &read, grafana.as_ref(), published_before, exit_code);
         context.index().read(compare).await
     }

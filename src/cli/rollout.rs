@@ -132,6 +132,11 @@ impl Only {
 }
 
 impl RolloutArgs {
+    /// Returns whether no rollout goes on by it.
+    pub(super) fn only_reads(&self) -> bool {
+        matches!(self.command, RolloutCommand::List | RolloutCommand::Show { .. })
+    }
+
     /// Returns whether it was asked for one JSON object a line.
     pub(super) fn wants_events(&self) -> bool {
         match &self.command {

@@ -350,7 +350,7 @@ fn notes(serving: &Serving) -> Vec<String> {
         }
     };
     not_listed(counts.unsigned, "the signature policy refuses them (`trust.signatures`, `trust.unsigned`)");
-    not_listed(counts.alerted, "an alert stops them (`plugport doctor` lists the alerts)");
+    not_listed(counts.alerted, "an alert stops them (`plugport alerts` lists them)");
     not_listed(counts.too_new, "they are younger than `trust.min-release-age`");
     notes
 }

@@ -10,13 +10,17 @@ use std::{
 };
 
 use anstream::ColorChoice;
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser},
+};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::{
     Failure,
     bars::reporter,
+    lookup,
     signals::ROLLOUT_GRACE,
     table::Shape,
     ui::{Format, Ui},
@@ -45,11 +49,11 @@ use crate::{
 #[command(next_help_heading = "Global options")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct GlobalArgs {
-    /// The folder with the index and the packages [default: ./cache if it exists, otherwise the user's cache folder]
-    #[arg(long, global = true, value_name = "DIR", env = "PLUGPORT_CACHE")]
+    /// The folder with the index and the packages [default: ./cache if it is one, otherwise the user's cache folder]
+    #[arg(long, global = true, value_name = "DIR", env = "PLUGPORT_CACHE", value_parser = path())]
     cache: Option<PathBuf>,
-    /// The manifest [default: ./plugport.toml]
-    #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_CONFIG")]
+    /// The manifest [default: plugport.toml here, or in the nearest folder above]
+    #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_CONFIG", value_parser = path())]
     config: Option<PathBuf>,
     /// Open no network connection
     #[arg(long, global = true)]
@@ -87,7 +91,7 @@ pub(super) struct GlobalArgs {
     #[arg(long, global = true, value_enum, default_value = "auto", value_name = "WHEN")]
     color: Color,
     /// Trust only the OpenPGP keys in this file; the built-in Grafana key is not used
-    #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_TRUSTED_KEY")]
+    #[arg(long, global = true, value_name = "FILE", env = "PLUGPORT_TRUSTED_KEY", value_parser = path())]
     trusted_key: Option<PathBuf>,
     /// Also trust the CA certificates in this PEM file
     #[arg(long, global = true, value_name = "FILE")]
@@ -154,11 +158,18 @@ impl GlobalArgs {
         drop(tracing::subscriber::set_global_default(subscriber));
     }
 
+    /// Takes an empty value for none: a variable of the environment that is empty is not set.
+    pub(super) fn unset_empty(&mut self) {
+        for path in [&mut self.cache, &mut self.config, &mut self.trusted_key] {
+            drop(path.take_if(|path| path.as_os_str().is_empty()));
+        }
+    }
+
     fn cache(&self) -> Result<PathBuf, Failure> {
         if let Some(cache) = &self.cache {
             return Ok(cache.clone());
         }
-        let here = Some(PathBuf::from("cache")).filter(|here| here.is_dir());
+        let here = Some(PathBuf::from("cache")).filter(|here| lookup::is_cache(here));
         let variable = |name| std::env::var_os(name).map(PathBuf::from);
         settings::default_cache(here, variable("XDG_CACHE_HOME"), variable("HOME")).ok_or_else(|| {
             Failure::usage("there is no folder to keep the catalog in", "name one with `--cache DIR` or PLUGPORT_CACHE")
@@ -173,7 +184,7 @@ impl GlobalArgs {
     }
 
     fn manifest_path(&self) -> PathBuf {
-        self.config.clone().unwrap_or_else(|| PathBuf::from("plugport.toml"))
+        self.config.clone().unwrap_or_else(lookup::manifest)
     }
 
     fn trusted_keys(&self) -> Result<Option<Keyring>, Failure> {
@@ -237,7 +248,15 @@ impl Session {
 
     /// Returns the manifest; without a file the default one.
     pub(super) fn manifest(&self) -> Result<&Manifest, Failure> {
-        once(&self.manifest, || self.globals.manifest())
+        // `init --config FILE` writes the file that is named.
+        let is_written = self.command == "init";
+        once(&self.manifest, || {
+            if is_written {
+                Ok(Manifest::load_or_default(&self.first_manifest_path())?)
+            } else {
+                self.globals.manifest()
+            }
+        })
     }
 
     /// Returns the cache folder.
@@ -367,6 +386,11 @@ impl Session {
     }
 }
 
+/// Reads a path, also an empty one: see [`GlobalArgs::unset_empty`].
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
 /// Reads a length of time that is not zero.
 fn timeout(text: &str) -> Result<Duration, String> {
     match duration::parse(text) {
@@ -387,7 +411,7 @@ fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, Failure>) -> Res
 /// Looks up a variable that a secret is in.
 #[expect(clippy::disallowed_methods, reason = "here is where the environment enters")]
 pub(super) fn environment(name: &str) -> Option<String> {
-    std::env::var(name).ok()
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Returns who runs the program.

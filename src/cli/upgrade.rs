@@ -8,18 +8,23 @@ use super::{
     Failure, Report, Session, install,
     listing::{TargetListing, kind, problems, read_all},
     selection::TargetSelection,
+    why::wishes,
 };
 use crate::{
-    fleet::{Manifest, manifest::Ensure},
+    fleet::{
+        Manifest,
+        manifest::{Ensure, Wish},
+    },
     index::{Index, IndexError},
-    model::{PluginId, PluginSpec, Timestamp, VersionRequest},
+    model::{PluginId, PluginSpec, PluginVersion, Timestamp, VersionRequest},
     ops::{
         Context,
         changes::Changes,
         install::{InstallOptions, install as install_on},
-        outdated::compare,
+        outdated::{Compared, compare, newest_within, surroundings},
         target::Target,
     },
+    resolver::Surroundings,
 };
 
 /// Upgrade installed plugins to the newest version that works there
@@ -130,8 +135,11 @@ fn groups(
     for (target, state) in read.iter().filter_map(TargetListing::there) {
         let compared = compare(index, target, state, None, before)?;
         let wanted = |id: &PluginId| ids.is_empty() || ids.contains(id);
-        let outdated = compared.iter().filter(|one| wanted(&one.installed.id) && one.is_outdated());
-        let specs: Vec<_> = outdated.map(|one| spec(manifest, target, &one.installed.id)).collect();
+        let around = surroundings(target, state, None, before);
+        let mut specs = Vec::new();
+        for one in compared.iter().filter(|one| wanted(&one.installed.id) && one.is_outdated()) {
+            specs.extend(spec(index, &wishes(manifest, &target.name), one, &around)?);
+        }
         if !specs.is_empty() {
             let key = specs.iter().map(ToString::to_string).collect();
             groups.entry(key).or_insert_with(|| (specs, Vec::new())).1.push(target.clone());
@@ -140,13 +148,24 @@ fn groups(
     Ok(groups)
 }
 
-/// Returns a plugin with the range that the manifest has for it on a workspace, if it has one.
-fn spec(manifest: &Manifest, target: &Target, id: &PluginId) -> PluginSpec {
-    let workspace = manifest.workspaces().iter().find(|workspace| workspace.name().as_str() == target.name);
-    let wish = manifest.plugins().iter().find(|wish| {
-        let is_here = workspace.is_some_and(|workspace| workspace.is_selected_by(&wish.on));
-        wish.id == *id && wish.ensure == Ensure::Present && is_here && wish.version.is_some()
-    });
-    let version = wish.map_or(VersionRequest::Any, |wish| wish.version.clone().into());
-    PluginSpec { id: id.clone(), version }
+/// Returns the plugin with the newest version that is in every range of the manifest for it, or any version if there is no
+/// range; `None` if that is not newer than what is installed.
+fn spec(
+    index: &Index,
+    wishes: &[Wish],
+    one: &Compared<'_>,
+    surroundings: &Surroundings,
+) -> Result<Option<PluginSpec>, IndexError> {
+    let id = &one.installed.id;
+    let own = wishes.iter().filter(|wish| wish.id == *id && wish.ensure == Ensure::Present);
+    let ranges: Vec<_> = own.filter_map(|wish| wish.version.clone()).collect();
+    if ranges.is_empty() {
+        return Ok(Some(PluginSpec::any(id.clone())));
+    }
+    let newest = newest_within(index, id, &ranges, surroundings)?;
+    let is_newer = |version: &PluginVersion| {
+        one.installed.version.as_ref().is_none_or(|installed| installed.cmp_precedence(version).is_lt())
+    };
+    let exact = |version| PluginSpec { id: id.clone(), version: VersionRequest::Text { version, range: None } };
+    Ok(newest.filter(is_newer).map(exact))
 }

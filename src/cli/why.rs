@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{
     Failure, Report, Session,
+    grafana::GrafanaRequest,
     listing::{TargetListing, kind, problems, read_all_with_nested},
     selection::TargetSelection,
     setup::to_document,
@@ -29,9 +30,9 @@ use crate::{
 struct Scope {
     #[command(flatten)]
     selection: TargetSelection,
-    /// The version of Grafana, if there is no workspace that reports it
+    /// As if the workspaces had this version of Grafana; `12.4` is the patch that one of them has, else 12.4.0
     #[arg(long, value_name = "VER")]
-    grafana: Option<GrafanaVersion>,
+    grafana: Option<GrafanaRequest>,
 }
 
 /// Explain why a plugin is installed, and why in this version
@@ -102,35 +103,38 @@ impl Scope {
             return Ok((vec![self.nowhere()], Vec::new()));
         }
         let read = read_all_with_nested(session, self.selection.or_all(session).await?).await?;
+        let grafana = GrafanaRequest::choose(self.grafana.as_ref(), &read);
         let view = |one: &TargetListing| {
             let (target, state) = one.there()?;
-            Some(WorkspaceView { nested: one.nested.clone(), ..self.view(manifest, target, state) })
+            let view = view(manifest, target, state, grafana.as_ref());
+            Some(WorkspaceView { nested: one.nested.clone(), ..view })
         };
         Ok((read.iter().filter_map(view).collect(), read))
     }
 
     /// Returns what is used if there is no workspace: a machine like this one with the Grafana that was named.
     fn nowhere(&self) -> WorkspaceView {
-        let name = self.grafana.as_ref().map_or_else(|| "catalog".to_owned(), |grafana| format!("Grafana {grafana}"));
-        let platform = self.grafana.as_ref().map(|_| Platform::host());
-        WorkspaceView { name, grafana: self.grafana.clone(), platform, ..WorkspaceView::default() }
+        let grafana = self.grafana.as_ref().map(GrafanaRequest::version);
+        let name = grafana.as_ref().map_or_else(|| "catalog".to_owned(), |grafana| format!("Grafana {grafana}"));
+        let platform = grafana.as_ref().map(|_| Platform::host());
+        WorkspaceView { name, grafana, platform, ..WorkspaceView::default() }
     }
+}
 
-    fn view(&self, manifest: &Manifest, target: &Target, state: &Snapshot) -> WorkspaceView {
-        WorkspaceView {
-            name: target.name.clone(),
-            grafana: state.grafana.clone().or_else(|| self.grafana.clone()),
-            platform: Some(target.platform.clone()),
-            is_server: target.as_server().is_ok(),
-            plugins: state.plugins.clone(),
-            nested: Vec::new(),
-            wishes: wishes(manifest, &target.name),
-        }
+fn view(manifest: &Manifest, target: &Target, state: &Snapshot, grafana: Option<&GrafanaVersion>) -> WorkspaceView {
+    WorkspaceView {
+        name: target.name.clone(),
+        grafana: grafana.cloned().or_else(|| state.grafana.clone()),
+        platform: Some(target.platform.clone()),
+        is_server: target.as_server().is_ok(),
+        plugins: state.plugins.clone(),
+        nested: Vec::new(),
+        wishes: wishes(manifest, &target.name),
     }
 }
 
 /// Returns what the manifest says of a workspace.
-fn wishes(manifest: &Manifest, name: &str) -> Vec<Wish> {
+pub(super) fn wishes(manifest: &Manifest, name: &str) -> Vec<Wish> {
     let Some(workspace) = manifest.workspaces().iter().find(|workspace| workspace.name().as_str() == name) else {
         return Vec::new();
     };

@@ -20,6 +20,7 @@ use crate::{
     },
     fleet::{
         Workspace,
+        aws::AwsWorkspace,
         manifest::{Endpoint, Service},
     },
     index::{Blob, Index, IndexError},
@@ -249,9 +250,8 @@ fn outcome(
 /// Returns who runs a workspace, by its kind and its address.
 fn host(workspace: &Workspace) -> Host {
     let Endpoint::Server { service, url, .. } = workspace.endpoint() else { return Host::Own };
-    let name = url.host_str().unwrap_or_default();
-    let is_amazon = name.contains(".grafana-workspace.") && name.ends_with(".amazonaws.com");
-    match name.strip_suffix(".grafana.net") {
+    let is_amazon = AwsWorkspace::from_address(url).is_some();
+    match url.host_str().unwrap_or_default().strip_suffix(".grafana.net") {
         _ if is_amazon || *service == Service::Amg => Host::Amazon,
         Some(stack) if !stack.is_empty() && !stack.contains('.') => Host::Cloud(stack.to_owned()),
         _ => Host::Own,

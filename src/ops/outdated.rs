@@ -2,12 +2,12 @@
 
 use crate::{
     index::{Index, IndexError},
-    model::{Denial, GrafanaVersion, PluginSpec, PluginVersion, Timestamp},
+    model::{Denial, GrafanaVersion, PluginId, PluginSpec, PluginVersion, Timestamp, VersionRange, VersionRequest},
     ops::{
-        candidates::{LookupError, choose, deprecated},
+        candidates::{LookupError, candidates, choose, deprecated},
         target::{InstalledPlugin, Snapshot, Target},
     },
-    resolver::Surroundings,
+    resolver::{self, Surroundings},
 };
 
 /// An installed plugin beside what the catalog has.
@@ -35,7 +35,33 @@ impl Compared<'_> {
     }
 }
 
-/// Compares what is on a target with the catalog; `grafana` is used instead where the target does not tell its version.
+/// Returns the newest version of a plugin that works in these surroundings and is in every one of these ranges; `None` if there
+/// is none.
+pub(crate) fn newest_within(
+    index: &Index,
+    plugin: &PluginId,
+    ranges: &[VersionRange],
+    surroundings: &Surroundings,
+) -> Result<Option<PluginVersion>, IndexError> {
+    let Some(stored) = index.plugin(plugin)? else { return Ok(None) };
+    let mut known = candidates(&stored, &index.releases(plugin)?, index.denied());
+    known.retain(|candidate| ranges.iter().all(|range| range.allows(&candidate.version)));
+    let chosen = resolver::choose(plugin, &known, &VersionRequest::Any, surroundings);
+    Ok(chosen.ok().map(|candidate| candidate.version.clone()))
+}
+
+/// Returns where the versions for a target must work.
+pub(crate) fn surroundings(
+    target: &Target,
+    state: &Snapshot,
+    grafana: Option<&GrafanaVersion>,
+    published_before: Option<Timestamp>,
+) -> Surroundings {
+    let grafana = grafana.cloned().or_else(|| state.grafana.clone());
+    Surroundings { grafana, platforms: vec![target.platform.clone()], published_before }
+}
+
+/// Compares what is on a target with the catalog, for its version of Grafana or for this one.
 pub(crate) fn compare<'a>(
     index: &Index,
     target: &Target,
@@ -43,11 +69,7 @@ pub(crate) fn compare<'a>(
     grafana: Option<&GrafanaVersion>,
     published_before: Option<Timestamp>,
 ) -> Result<Vec<Compared<'a>>, IndexError> {
-    let surroundings = Surroundings {
-        grafana: state.grafana.clone().or_else(|| grafana.cloned()),
-        platforms: vec![target.platform.clone()],
-        published_before,
-    };
+    let surroundings = surroundings(target, state, grafana, published_before);
     let mut compared = Vec::new();
     for installed in state.plugins.values() {
         let newest = match choose(index, &PluginSpec::any(installed.id.clone()), &surroundings) {

@@ -79,10 +79,10 @@ fn near(id: &PluginId, listed: &[PluginId], installed: &BTreeSet<PluginId>) -> V
     nearest(id.as_str(), known).into_iter().map(str::to_owned).collect()
 }
 
-/// Checks that the catalog knows a plugin, or a workspace with these installed plugins.
+/// Checks that the catalog knows a plugin, or a workspace with these installed plugins, or that it may be part of Grafana.
 pub(crate) fn check_named(index: &Index, id: &PluginId, installed: &BTreeSet<PluginId>) -> Result<(), UnknownPlugin> {
     index.check_has_catalog()?;
-    if installed.contains(id) || index.plugin(id)?.is_some() {
+    if installed.contains(id) || index.plugin(id)?.is_some() || is_core(index, id)? {
         return Ok(());
     }
     Err(UnknownPlugin::Named { plugin: id.clone(), near: near(id, &index.plugin_ids()?, installed) })

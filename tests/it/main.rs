@@ -18,6 +18,7 @@ mod command_diff;
 mod command_discover;
 mod command_doctor;
 mod command_entries;
+mod command_everyday;
 mod command_export;
 mod command_fetch;
 mod command_init;
