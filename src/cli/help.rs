@@ -37,7 +37,8 @@ macro_rules! topics {
     };
 }
 
-const TOPICS: [Topic; 14] = topics! {
+const TOPICS: [Topic; 15] = topics! {
+    "packages": "archives, deb, rpm, image and chart; the services",
     "commands": "every command, with its arguments and examples",
     "manifest": "every key of `plugport.toml`",
     "selectors": "how `--on`, `on` and `waves` select workspaces",
