@@ -482,7 +482,9 @@ mod tests {
         for bit in 0..300 * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(read(&flipped).is_err(), "bit {bit}");
+            // A blank before the digits of the checksum, and what is behind them, does not change it.
+            let is_padding = matches!(bit / 8, 154..156) || flipped[148] == b' ';
+            assert!(read(&flipped).is_err() || is_padding, "bit {bit}");
         }
     }
 

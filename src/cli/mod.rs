@@ -84,7 +84,12 @@ struct Cli {
 
 impl Cli {
     fn ui(&self) -> Ui {
-        self.globals.ui(self.command.stream())
+        let follows = matches!(&self.command, Command::Rollout(arguments) if arguments.follows());
+        match self.globals.ui(self.command.stream()) {
+            // What goes on has no document of its own.
+            ui @ Ui { format: Format::Json, .. } if follows => Ui { format: Format::Events, ..ui },
+            ui => ui,
+        }
     }
 }
 

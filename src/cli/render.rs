@@ -4,7 +4,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     sync::{Mutex, PoisonError},
 };
 
@@ -42,7 +41,7 @@ pub(super) struct RolloutPrinter {
 
 impl RolloutPrinter {
     pub(super) fn new(ui: Ui, plan: &Plan) -> Self {
-        Self { ui, plan: plan.clone(), narration: Mutex::default() }
+        Self { ui, plan: plan.clone(), narration: Mutex::new(Narration::new(plan)) }
     }
 }
 
@@ -76,12 +75,25 @@ impl Observer for RolloutPrinter {
 }
 
 /// What was reported of a rollout so far: a gate that is checked repeatedly is reported when its result changes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Narration {
     ill: BTreeMap<WorkspaceName, Vec<String>>,
+    /// What the steps of each workspace are about: large plans are not searched for each sentence.
+    subjects: BTreeMap<WorkspaceName, Vec<String>>,
 }
 
 impl Narration {
+    pub(super) fn new(plan: &Plan) -> Self {
+        let mut subjects: BTreeMap<WorkspaceName, Vec<String>> = BTreeMap::new();
+        for action in plan.changes.iter().filter(|action| !action.is_nothing()) {
+            subjects.entry(action.workspace.clone()).or_default().push(subject(&Step::Plugin(action)));
+        }
+        for content in &plan.content {
+            subjects.entry(content.workspace.clone()).or_default().push(subject(&Step::Content(content)));
+        }
+        Self { ill: BTreeMap::new(), subjects }
+    }
+
     /// Returns the next entry of a journal as a sentence; `None` if it has nothing new.
     pub(super) fn sentence(&mut self, plan: &Plan, record: &Record) -> Option<String> {
         if let Record::Ended { workspace, task, result } = record {
@@ -97,17 +109,20 @@ impl Narration {
                 return None;
             }
         }
-        sentence(plan, record)
+        sentence(plan, record, &self.subjects)
     }
 }
 
 /// Returns an entry of a journal as a sentence; `None` if it has nothing to report.
-fn sentence(plan: &Plan, record: &Record) -> Option<String> {
+fn sentence(plan: &Plan, record: &Record, subjects: &BTreeMap<WorkspaceName, Vec<String>>) -> Option<String> {
     Some(match record {
         Record::Started { by } => format!("begun by {by}"),
         Record::Resumed { by } => format!("taken up again by {by}"),
         Record::Intent { .. } => return None,
-        Record::Ended { workspace, task, result } => return ended(plan, workspace, *task, result),
+        Record::Ended { workspace, task, result } => {
+            let of_workspace = subjects.get(workspace).map_or(&[][..], Vec::as_slice);
+            return ended(workspace, *task, result, of_workspace);
+        }
         Record::WaveOpened { wave } => match plan.waves.get(*wave) {
             Some(WavePlan { name, workspaces, .. }) => {
                 let count = ui::count(workspaces.len() as u64, "workspace", "workspaces");
@@ -135,9 +150,8 @@ fn sentence(plan: &Plan, record: &Record) -> Option<String> {
     })
 }
 
-fn ended(plan: &Plan, workspace: &WorkspaceName, task: Task, result: &TaskResult) -> Option<String> {
-    let step = task.step().and_then(|step| plan.steps(workspace).nth(step));
-    let what = step.as_ref().map_or_else(String::new, subject);
+fn ended(workspace: &WorkspaceName, task: Task, result: &TaskResult, subjects: &[String]) -> Option<String> {
+    let what = task.step().and_then(|step| subjects.get(step)).map_or("", String::as_str);
     let word = match task {
         Task::Prepare | Task::Gate | Task::Forward { .. } => "",
         Task::Settle { .. } => ", which was in doubt,",
@@ -286,14 +300,19 @@ fn text(outcome: &RolloutOutcome) -> Text {
         text.push(ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
         text.push("\n");
     }
+    text.push(last_line(outcome));
+    text
+}
+
+/// Returns how a rollout was left, and how many changes came to what.
+pub(super) fn last_line(outcome: &RolloutOutcome) -> String {
     let ending = match &outcome.stopped {
         StopReason::Finished(ending) => how(*ending).to_owned(),
         StopReason::Paused { reason, .. } => format!("paused: {reason}"),
         StopReason::Interrupted => "interrupted".to_owned(),
     };
     let counts = counts(outcome.summary, outcome.planned);
-    let _ = writeln!(text, "rollout {}: {ending} ({counts})", outcome.rollout);
-    text
+    format!("rollout {}: {ending} ({counts})\n", outcome.rollout)
 }
 
 pub(super) fn row(result: &StepResult) -> Vec<String> {

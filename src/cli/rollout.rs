@@ -1,12 +1,14 @@
 //! `plugport rollout`.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+mod show;
+
+use std::collections::BTreeSet;
 
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::{
-    Failure, Report, Session, Text,
+    Failure, Report, Session,
     apply::{Carrying, Waiting, connect_members},
     confirm,
     render::{self, RolloutPrinter},
@@ -25,7 +27,7 @@ use crate::{
             self, RolloutContext, RolloutError, RolloutHistory, RolloutOptions, RolloutRequest, SelectedMembers,
         },
     },
-    rollout::{Ending, Engine, Hold, WaveState, WaveStatus},
+    rollout::{Ending, Hold},
 };
 
 /// How many workspaces a hint names.
@@ -43,9 +45,18 @@ enum RolloutCommand {
     /// List rollouts, the newest first
     List,
     /// Show a rollout: waves, changes, gates, what was saved, and what to do next
+    ///
+    /// Of a large rollout it shows the last lines, the changes that are not as planned, and sums.
     Show {
         #[command(flatten)]
         which: Which,
+        /// Show every line and every change, however many there are
+        #[arg(long)]
+        all: bool,
+        /// Print what happens while it happens, until nobody carries the rollout out any more; ends with the exit code
+        /// of the rollout. With `--json` one object a line
+        #[arg(long, conflicts_with = "all")]
+        follow: bool,
     },
     /// Continue a rollout that was interrupted, killed or paused; unclear changes are read back first
     Resume {
@@ -137,6 +148,11 @@ impl RolloutArgs {
         matches!(self.command, RolloutCommand::List | RolloutCommand::Show { .. })
     }
 
+    /// Returns whether it prints as long as a rollout goes on.
+    pub(super) fn follows(&self) -> bool {
+        matches!(self.command, RolloutCommand::Show { follow: true, .. })
+    }
+
     /// Returns whether it was asked for one JSON object a line.
     pub(super) fn wants_events(&self) -> bool {
         match &self.command {
@@ -150,7 +166,10 @@ impl RolloutArgs {
     pub(super) async fn run(&self, session: &Session) -> Result<Report, Failure> {
         match &self.command {
             RolloutCommand::List => list(session).await,
-            RolloutCommand::Show { which } => show(session, which).await,
+            RolloutCommand::Show { which, follow: true, .. } => {
+                show::follow(session, history(session, which).await?).await
+            }
+            RolloutCommand::Show { which, all, .. } => show::show(session, &history(session, which).await?, *all).await,
             RolloutCommand::Resume { which, on, waiting, carrying } => {
                 let history = history(session, which).await?;
                 let unselected = on.unselected(session, &history)?;
@@ -286,77 +305,6 @@ fn document(listed: &RolloutSummary, holder: Option<&RolloutHolder>) -> serde_js
         "rollout": listed.id, "begun_at": listed.begun_at, "begun_by": listed.begun_by, "ending": listed.ending,
         "entries": listed.entries, "lock": holder.map(|holder| holder.lock.clone()),
     })
-}
-
-async fn show(session: &Session, which: &Which) -> Result<Report, Failure> {
-    let history = history(session, which).await?;
-    let saved = rollout::saved(session.home()?, &history.listed.id).await?;
-    let mut whole = document(&history.listed, history.holder.as_ref());
-    whole["plan_id"] = json!(history.plan.plan_id);
-    whole["paused"] = json!(history.engine.paused());
-    whole["waves"] = to_document(&history.engine.waves());
-    whole["results"] = to_document(&history.engine.results());
-    whole["notes"] =
-        history.engine.notes().map(|(workspace, note)| json!({ "workspace": workspace, "note": note })).collect();
-    whole["entries"] = to_document(&history.entries);
-    whole["saved"] = saved.iter().map(ToString::to_string).collect();
-    whole["next"] = json!(next(&history));
-    Ok(Report { document: whole, text: text(&history, saved.len()), ..Report::default() })
-}
-
-fn text(history: &RolloutHistory, saved: usize) -> Text {
-    let RolloutHistory { listed, plan, entries, engine, .. } = history;
-    let mut text = Text::default();
-    let begun = listed.begun_at.to_string();
-    let _ = writeln!(text, "rollout {}: {}", listed.id, render::ending_word(listed.ending));
-    let _ = writeln!(text, "plan {}, begun {begun} by {}\n", plan.plan_id, ui::clean(&listed.begun_by));
-    text.push(ui::table(
-        &["wave", "of", "state", "workspaces", "passed", "failed"],
-        engine.waves().iter().enumerate().map(|(index, wave)| wave_row(engine, index, wave)),
-    ));
-    text.push("\n");
-    let (mut day, mut narration) = (String::new(), render::Narration::default());
-    for entry in entries {
-        let Some(sentence) = narration.sentence(plan, &entry.record) else { continue };
-        if entry.at.date() != day {
-            day = entry.at.date();
-            let _ = writeln!(text, "{day}");
-        }
-        let _ = writeln!(text, "  {} {}", rollout::clock_time(entry.at), ui::clean(&sentence));
-    }
-    let changed =
-        engine.results().into_iter().filter(|result| result.outcome != crate::model::ChangeOutcome::Unchanged);
-    let rows: Vec<_> = changed.map(|result| render::row(&result)).collect();
-    if !rows.is_empty() {
-        text.push("\n");
-        text.push(ui::table(&["workspace", "plugin", "action", "from", "to", "outcome"], rows));
-    }
-    if saved > 0 {
-        let count = ui::count(saved as u64, "file", "files");
-        let _ = writeln!(text, "\nwhat was there before: {count} under `rollouts/{}` in the cache", listed.id);
-    }
-    for line in next(history) {
-        let _ = writeln!(text, "\n{}", ui::clean(&line));
-    }
-    text
-}
-
-fn wave_row(engine: &Engine, index: usize, wave: &WaveState) -> Vec<String> {
-    let state = match wave.status {
-        WaveStatus::Waiting if engine.wave_to_approve() == Some(index) => "to be approved".to_owned(),
-        WaveStatus::Waiting => "waiting".to_owned(),
-        WaveStatus::Open => "open".to_owned(),
-        WaveStatus::Soaking { until } => format!("soaking until {}", rollout::clock_time(until)),
-        WaveStatus::Done => "done".to_owned(),
-    };
-    vec![
-        (index + 1).to_string(),
-        wave.name.clone(),
-        state,
-        wave.workspaces.to_string(),
-        wave.passed.to_string(),
-        wave.failed.to_string(),
-    ]
 }
 
 /// Returns what can be done next.

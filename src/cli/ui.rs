@@ -155,6 +155,12 @@ impl Ui {
         drop(print_plain(&format!("{object}\n")));
     }
 
+    /// Prints a line of results while there may be more.
+    pub(super) fn text_line(text: &str) {
+        // A reader that closed the pipe does not want an error.
+        drop(print_plain(&format!("{}\n", clean(text))));
+    }
+
     /// Returns whether there is somebody who can be asked.
     pub(super) fn may_ask(self) -> bool {
         matches!(self.format, Format::Text | Format::Lines) && io::stdin().is_terminal() && io::stderr().is_terminal()

@@ -174,12 +174,16 @@ impl IndexHandle {
         let turn = Arc::clone(&self.0.turn).lock_owned().await;
         let (jobs, queue) = channel();
         let (sender, opened) = oneshot::channel();
-        let this = Arc::clone(&self.0);
-        drop(tokio::task::spawn_blocking(move || match open(&this.path) {
-            Ok(index) => {
+        // Not the whole of it: its idle readers are closed by whoever drops the last handle, and not by this thread, for
+        // which nobody waits at the end. A reader that is not closed leaves the write-ahead log behind.
+        let Shared { path, reporter, denied, .. } = self.0.as_ref();
+        let (path, reporter, denied) = (path.clone(), Arc::clone(reporter), Arc::clone(denied));
+        drop(tokio::task::spawn_blocking(move || match open(&path) {
+            Ok(mut index) => {
                 // Without a receiver there are no jobs either.
                 drop(sender.send(Ok(())));
-                serve(this.with_policy(index), turn, &queue, this.reporter.as_ref());
+                index.denied = denied;
+                serve(index, turn, &queue, reporter.as_ref());
             }
             Err(error) => drop(sender.send(Err(error))),
         }));

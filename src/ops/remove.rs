@@ -131,6 +131,7 @@ async fn remove_from(context: &Context, target: &Target, options: &RemoveOptions
     let mut remarks: Vec<_> = state.remarks.iter().map(|remark| format!("{}: {remark}", target.name)).collect();
     let absent = results.iter().filter(|result| result.outcome == ChangeOutcome::Unchanged);
     remarks.extend(absent.map(|result| format!("{}: {} was not installed", target.name, result.plugin)));
+    remarks.extend(guard.notes().iter().map(|note| format!("{}: {note}", target.name)));
     (results, remarks)
 }
 

@@ -42,7 +42,7 @@ const MAP: &[(&str, &[&str])] = &[
     ("lockfile", &["diagnostic", "model", "spelling"]),
     ("usage", &["model"]),
     ("mirror", &["json", "model", "signature"]),
-    ("web", &["diagnostic", "mirror", "model"]),
+    ("web", &["diagnostic", "mirror", "model", "signature"]),
     ("upgrade", &["model", "resolver"]),
     ("airgap", &["model"]),
     ("export", &["diagnostic", "lockfile", "model", "upgrade"]),

@@ -540,3 +540,36 @@ fn a_program_that_fails_is_a_note_and_the_rollout_goes_on() {
         assert!(remarks.contains("ended with 3: no room") || remarks.contains("could not be started"), "{remarks}");
     }
 }
+
+#[test]
+fn a_rollout_is_followed_from_another_process_to_its_end_and_exit_code() {
+    let gate = "commands = [[\"sh\", \"-c\", \"test $PLUGPORT_WORKSPACE != west\"]]\n";
+    for (policy, code, end) in [("", 0, "everything is as planned"), (gate, 1, "rolled back; everything is as it was")]
+    {
+        let fleet = Fleet::new(policy);
+        fleet.servers[0].hold_installs();
+        let child = spawn(&fleet.world, &["apply", "--yes"]);
+        wait_until("the first change is sent", || fleet.changes(0) > 0);
+        let people = spawn(&fleet.world, &["rollout", "show", "--follow"]);
+        let machine = spawn(&fleet.world, &["--json", "rollout", "show", "--follow"]);
+        fleet.servers[0].release_installs();
+        assert_eq!(finish(child).0, code);
+        let (ended, stdout, stderr) = finish(people);
+        assert_eq!(ended, code, "{stdout}\n{stderr}");
+        assert!(stdout.contains("canary: healthy") && stdout.contains(end), "{stdout}");
+        let (ended, stdout, stderr) = finish(machine);
+        assert_eq!(ended, code, "{stdout}\n{stderr}");
+        let lines: Vec<Value> =
+            stdout.lines().map(|line| serde_json::from_str(line).expect("an object a line")).collect();
+        let entries = fleet.story()["entries"].as_array().map(Vec::len);
+        assert_eq!((Some(lines.len() - 1), &lines[lines.len() - 1]["event"]), (entries, &json!("result")), "{stdout}");
+    }
+}
+
+#[test]
+fn a_rollout_that_nobody_carries_out_is_not_followed_for_ever() {
+    let fleet = Fleet::new("");
+    killed_after(&fleet, 9);
+    let output = fleet.world.run(&["rollout", "show", "--follow"]).expect_code(8);
+    output.expect_stdout("wave 1 of 2").expect_stdout("interrupted");
+}

@@ -188,8 +188,8 @@ pub(super) struct RawWorkspace {
     /// for `amg`, else no limit.
     quota: Option<NonZeroUsize>,
     /// Whether the organisation of the token is the only one of the server; only for `grafana`. Without it, organisations
-    /// that the token cannot list may use plugins too: results of `usage` and `check` are marked incomplete, and nothing is
-    /// uninstalled without `--force`.
+    /// that the token cannot list may use plugins too: the result of `usage` is marked incomplete, and `check` and
+    /// `uninstall` print a note.
     #[schemars(extend("default" = false))]
     single_organisation: Option<bool>,
     /// The version of the Grafana that uses the folder; only for `directory`.

@@ -210,7 +210,7 @@ async fn read_workspace(context: &Context, target: Target) -> ReadWorkspace {
                     .iter()
                     .map(move |gap| format!("the users of plugins in `{}`: {gap}", one.info.name.escape_debug()))
             }));
-            read.gaps.extend(usage.gaps.iter().map(|gap| format!("the users of plugins: {gap}")));
+            read.warnings.extend(usage.gaps.iter().map(|gap| format!("the users of plugins: {gap}")));
             read.used = Used::Read(usage);
         }
         Some(Err(reason)) => read.gaps.push(format!("the users of plugins: {reason}")),

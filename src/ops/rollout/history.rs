@@ -46,6 +46,14 @@ pub(crate) fn find(home: &Home, start: Option<&str>) -> Result<RolloutHistory, R
     Ok(RolloutHistory { listed, plan: Arc::clone(engine.plan()), entries, engine, holder })
 }
 
+/// Returns the entries of a rollout from this place on, counted from 0, and whether somebody carries it out. Blocks.
+pub(crate) fn grown(home: &Home, id: &RolloutId, first: u32) -> Result<(Vec<JournalEntry>, bool), RolloutError> {
+    let journal = Journal::open_existing(&home.journal_path())?.ok_or(JournalError::Nothing)?;
+    // First: what the holder wrote last is read then.
+    let holder = living(home, journal.holder()?).filter(|holder| holder.rollout == *id);
+    Ok((journal.entries_from(id, first)?, holder.is_some()))
+}
+
 /// Returns the names of what a rollout saved before it changed it.
 pub(crate) async fn saved(home: &Home, id: &RolloutId) -> Result<Vec<RecordName>, RecordError> {
     FolderRecords::new(home.rollouts_path()).list(RecordName::new([id.as_str()])).await

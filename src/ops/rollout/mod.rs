@@ -31,7 +31,7 @@ use std::{
 pub(crate) use self::{
     approval::approve,
     error::RolloutError,
-    history::{RolloutHistory, find, list, saved},
+    history::{RolloutHistory, find, grown, list, saved},
     interrupt::Interrupt,
     report::{RolloutOutcome, StopReason},
     retained::last_known,

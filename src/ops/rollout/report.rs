@@ -118,6 +118,19 @@ fn is_zero(count: &usize) -> bool {
 }
 
 impl RolloutOutcome {
+    /// Returns what an engine has to report that another process drives, or that nobody does.
+    pub(crate) fn of_engine(rollout: RolloutId, engine: &Engine) -> Self {
+        let stopped = match (engine.ending(), engine.paused()) {
+            (Some(ending), _) => StopReason::Finished(ending),
+            (None, Some(reason)) => {
+                let hold = engine.wave_to_approve().map(|wave| Hold::Approval { wave });
+                StopReason::Paused { reason: reason.to_owned(), hold }
+            }
+            (None, None) => StopReason::Interrupted,
+        };
+        Self::new(rollout, engine, stopped, Vec::new())
+    }
+
     /// Returns what an engine has to tell.
     pub(super) fn new(rollout: RolloutId, engine: &Engine, left: StopReason, mut remarks: Vec<String>) -> Self {
         let results = engine.results();

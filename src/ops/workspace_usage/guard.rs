@@ -85,10 +85,18 @@ impl<'a> Guard<'a> {
         refuse_used(plugin, usage, is_part)?;
         let gap = usage.organisations.iter().find_map(|one| Some((one, one.gaps.first()?)));
         match gap {
-            None if !usage.gaps.is_empty() => Err(unread(usage.gaps.join("; "))),
             Some((one, gap)) => Err(unread(format!("of `{}`, {gap}", one.info.name.escape_debug()))),
             None if usage.organisations.is_empty() => Err(unread("no organisation could be read".to_owned())),
+            // Organisations that no token lists are noted: a token has one, and most servers have no other.
             None => Ok(()),
+        }
+    }
+
+    /// Returns what a check could not see and was passed all the same; empty if nothing was checked.
+    pub(crate) fn notes(&self) -> &[String] {
+        match self.read.get() {
+            Some(Ok(usage)) => &usage.gaps,
+            Some(Err(_)) | None => &[],
         }
     }
 }
