@@ -71,6 +71,11 @@ impl DoctorArgs {
         };
         let outcome = examine(mirror.as_ref(), &options).await;
         let mut problems: Vec<_> = outcome.warnings.iter().map(|warning| format!("warning: {warning}")).collect();
+        if outcome.requests.iter().any(|check| check.verdict == RequestVerdict::NotAsked) {
+            problems.push(
+                "note: the mirror has no plugin for this Grafana, so that what names one was not asked".to_owned(),
+            );
+        }
         if outcome.preinstalled.iter().any(|check| check.version.is_none()) {
             let platform = &self.platform;
             problems.push(format!(

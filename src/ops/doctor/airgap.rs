@@ -219,11 +219,7 @@ impl Asking<'_> {
         let needs_plugin = request.names_plugin;
         let (verdict, status, detail) = match helps {
             Some(helps) => (RequestVerdict::NotRedirected, None, Some(helps.to_owned())),
-            None if needs_plugin && !is_known => (
-                RequestVerdict::NotAsked,
-                None,
-                Some("the mirror has no plugin for this Grafana to ask for".to_owned()),
-            ),
+            None if needs_plugin && !is_known => (RequestVerdict::NotAsked, None, None),
             None => match self.ask(request.client, &request.path).await {
                 Err(reason) => (RequestVerdict::Unreachable, None, Some(reason)),
                 Ok(answer) => match airgap::check(&answer, request.expected) {
