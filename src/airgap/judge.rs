@@ -2,19 +2,19 @@
 
 use serde_json::Value;
 
-use super::Expected;
+use super::Usable;
 use crate::model::{PluginId, PluginVersion};
 
 /// An answer of a mirror.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct Answer {
+pub(crate) struct MirrorAnswer {
     /// The HTTP status.
     pub status: u16,
     /// The body, or the start of it.
     pub body: Vec<u8>,
 }
 
-impl Answer {
+impl MirrorAnswer {
     fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -30,31 +30,31 @@ impl Answer {
 }
 
 /// Returns why a client cannot use an answer; `None` if it can.
-pub(crate) fn check(answer: &Answer, expected: Expected) -> Option<String> {
+pub(crate) fn check(answer: &MirrorAnswer, expected: Usable) -> Option<String> {
     if answer.status >= 500 || matches!(answer.status, 401 | 403) {
         return Some(refused(answer));
     }
     let is_absent = answer.status == 404;
     match expected {
-        Expected::Anything => None,
-        Expected::AbsentOrList(_) if is_absent => None,
+        Usable::Anything => None,
+        Usable::AbsentOrList(_) if is_absent => None,
         _ if !answer.is_success() => Some(refused(answer)),
-        Expected::Package => (!answer.body.starts_with(b"PK")).then(|| "the answer is no zip".to_owned()),
-        Expected::Image => answer.body.starts_with(b"{").then(|| "the answer is no image".to_owned()),
-        Expected::Array => {
+        Usable::Package => (!answer.body.starts_with(b"PK")).then(|| "the answer is no zip".to_owned()),
+        Usable::Image => answer.body.starts_with(b"{").then(|| "the answer is no image".to_owned()),
+        Usable::Array => {
             (!answer.json().is_some_and(|found| found.is_array())).then(|| "the answer is no list".to_owned())
         }
-        Expected::Object(field) => field_of(answer, field).err(),
-        Expected::List(field) => match length(answer, field) {
+        Usable::Object(field) => field_of(answer, field).err(),
+        Usable::List(field) => match length(answer, field) {
             Ok(0) => Some(format!("`{field}` is empty")),
             Ok(_) => None,
             Err(why) => Some(why),
         },
-        Expected::MaybeEmptyList(field) | Expected::AbsentOrList(field) => length(answer, field).err(),
+        Usable::MaybeEmptyList(field) | Usable::AbsentOrList(field) => length(answer, field).err(),
     }
 }
 
-fn refused(answer: &Answer) -> String {
+fn refused(answer: &MirrorAnswer) -> String {
     match answer.message() {
         Some(message) => format!("{}: {message}", answer.status),
         None => format!("the status is {}", answer.status),
@@ -71,7 +71,7 @@ pub(crate) enum Offer {
 }
 
 /// Returns what a list of versions offers. `platform` is in Go's words, like `linux-amd64`.
-pub(crate) fn offer(answer: &Answer, platform: &str) -> Offer {
+pub(crate) fn offer(answer: &MirrorAnswer, platform: &str) -> Offer {
     let items = match answer.json() {
         Some(document) if answer.is_success() => {
             document.get("items").and_then(Value::as_array).cloned().unwrap_or_default()
@@ -96,7 +96,7 @@ pub(crate) fn offer(answer: &Answer, platform: &str) -> Offer {
 }
 
 /// Returns what a version of a plugin depends on, by its details.
-pub(crate) fn dependencies(answer: &Answer) -> Vec<PluginId> {
+pub(crate) fn dependencies(answer: &MirrorAnswer) -> Vec<PluginId> {
     let document = answer.json().unwrap_or_default();
     let list = document.pointer("/json/dependencies/plugins").and_then(Value::as_array);
     let id = |dependency: &Value| dependency.get("id")?.as_str()?.parse().ok();
@@ -104,25 +104,25 @@ pub(crate) fn dependencies(answer: &Answer) -> Vec<PluginId> {
 }
 
 /// Returns the plugins of a list.
-pub(crate) fn plugins(answer: &Answer) -> Vec<PluginId> {
+pub(crate) fn plugins(answer: &MirrorAnswer) -> Vec<PluginId> {
     let document = answer.json().unwrap_or_default();
     let items = document.get("items").and_then(Value::as_array);
     items.into_iter().flatten().filter_map(|item| item.get("slug")?.as_str()?.parse().ok()).collect()
 }
 
 /// Returns the path of the first screenshot that the details of a plugin name.
-pub(crate) fn screenshot(answer: &Answer) -> Option<String> {
+pub(crate) fn screenshot(answer: &MirrorAnswer) -> Option<String> {
     let path = answer.json()?.pointer("/json/info/screenshots/0/path")?.as_str()?.to_owned();
     let is_plain = path.split('/').all(|part| !matches!(part, "" | "..")) && !path.contains(['?', '#', '%', '\\', ' ']);
     is_plain.then_some(path)
 }
 
-fn field_of(answer: &Answer, field: &str) -> Result<Value, String> {
+fn field_of(answer: &MirrorAnswer, field: &str) -> Result<Value, String> {
     let document = answer.json().ok_or("the answer is no JSON")?;
     document.get(field).cloned().ok_or_else(|| format!("the answer has no `{field}`"))
 }
 
-fn length(answer: &Answer, field: &str) -> Result<usize, String> {
+fn length(answer: &MirrorAnswer, field: &str) -> Result<usize, String> {
     let list = field_of(answer, field)?;
     list.as_array().map(Vec::len).ok_or_else(|| format!("`{field}` of the answer is no list"))
 }
@@ -131,30 +131,30 @@ fn length(answer: &Answer, field: &str) -> Result<usize, String> {
 mod tests {
     use super::*;
 
-    fn answer(status: u16, body: &str) -> Answer {
-        Answer { status, body: body.as_bytes().to_vec() }
+    fn answer(status: u16, body: &str) -> MirrorAnswer {
+        MirrorAnswer { status, body: body.as_bytes().to_vec() }
     }
 
     #[test]
     fn an_answer_is_right_if_its_client_can_use_it() {
         let fits = |status: u16, body: &str, expected| check(&answer(status, body), expected).is_none();
         assert!(
-            fits(200, r#"{"items":[1]}"#, Expected::List("items"))
-                && !fits(200, r#"{"items":[]}"#, Expected::List("items"))
+            fits(200, r#"{"items":[1]}"#, Usable::List("items"))
+                && !fits(200, r#"{"items":[]}"#, Usable::List("items"))
         );
         assert!(
-            fits(200, r#"{"items":[]}"#, Expected::MaybeEmptyList("items"))
-                && !fits(200, "<html>", Expected::List("items"))
+            fits(200, r#"{"items":[]}"#, Usable::MaybeEmptyList("items"))
+                && !fits(200, "<html>", Usable::List("items"))
         );
-        assert!(fits(404, "{}", Expected::Anything) && !fits(502, "{}", Expected::Anything));
-        assert!(!fits(401, "{}", Expected::Anything), "Grafana sends no token");
+        assert!(fits(404, "{}", Usable::Anything) && !fits(502, "{}", Usable::Anything));
+        assert!(!fits(401, "{}", Usable::Anything), "Grafana sends no token");
         // A 200 without the list breaks the page; "not found" does not (protocol page 13.1, C3).
         assert!(
-            fits(404, "{}", Expected::AbsentOrList("insights")) && !fits(200, "{}", Expected::AbsentOrList("insights"))
+            fits(404, "{}", Usable::AbsentOrList("insights")) && !fits(200, "{}", Usable::AbsentOrList("insights"))
         );
-        assert!(fits(206, "PK\u{3}\u{4}", Expected::Package) && !fits(200, "{}", Expected::Package));
-        assert!(fits(200, "<svg/>", Expected::Image) && !fits(404, "{}", Expected::Image));
-        assert!(fits(200, "[]", Expected::Array) && !fits(200, "{}", Expected::Array));
+        assert!(fits(206, "PK\u{3}\u{4}", Usable::Package) && !fits(200, "{}", Usable::Package));
+        assert!(fits(200, "<svg/>", Usable::Image) && !fits(404, "{}", Usable::Image));
+        assert!(fits(200, "[]", Usable::Array) && !fits(200, "{}", Usable::Array));
     }
 
     #[test]

@@ -11,8 +11,8 @@ mod requests;
 mod settings;
 
 pub(crate) use self::{
-    judge::{Answer, Offer, check, dependencies, offer, plugins, screenshot},
-    requests::{CatalogRequest, Example, Expected, Redirection, requests},
+    judge::{MirrorAnswer, Offer, check, dependencies, offer, plugins, screenshot},
+    requests::{CatalogRequest, Example, Redirection, Usable, requests},
     settings::{Egress, IniSetting, egress, ini_settings, other_variables, warnings},
 };
 

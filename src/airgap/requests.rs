@@ -8,7 +8,7 @@ use crate::model::GrafanaVersion;
 /// When a Grafana makes a request.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Moment {
+pub(crate) enum RequestMoment {
     /// When it starts.
     Start,
     /// While somebody looks at plugins or imports a dashboard.
@@ -19,7 +19,7 @@ pub(crate) enum Moment {
     Poll,
 }
 
-impl Moment {
+impl RequestMoment {
     /// Returns it as a word.
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
@@ -33,7 +33,7 @@ impl Moment {
 
 /// What a client can use as an answer.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Expected {
+pub(crate) enum Usable {
     /// A JSON object with this list, which has something in it.
     List(&'static str),
     /// A JSON object with this list, which may be empty.
@@ -65,7 +65,7 @@ pub(crate) enum Redirection {
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct CatalogRequest {
     /// When it is made.
-    pub moment: Moment,
+    pub moment: RequestMoment,
     /// Who makes it: `server`, `cli`, `browser` or `app`.
     pub client: &'static str,
     /// The path and query below the address of the mirror.
@@ -73,7 +73,7 @@ pub(crate) struct CatalogRequest {
     /// Whether the path names the example.
     pub names_plugin: bool,
     /// What the client can use.
-    pub expected: Expected,
+    pub expected: Usable,
     /// How it reaches a mirror.
     pub redirection: Redirection,
 }
@@ -115,10 +115,10 @@ struct Rows {
 impl Rows {
     fn add(
         mut self,
-        moment: Moment,
+        moment: RequestMoment,
         client: &'static str,
         path: impl AsRef<str>,
-        rest: (Expected, Redirection),
+        rest: (Usable, Redirection),
     ) -> Self {
         let (path, (expected, redirection)) = (format!("/api{}", path.as_ref()), rest);
         let names_plugin = path.contains(&self.id);
@@ -148,11 +148,11 @@ impl Rows {
     fn start(self) -> Self {
         let (keys, installer) = (self.browser(), self.installer());
         self.when((10, 0), END, |rows| {
-            rows.add(Moment::Start, "server", "/plugins/ci/keys", (Expected::List("items"), keys))
+            rows.add(RequestMoment::Start, "server", "/plugins/ci/keys", (Usable::List("items"), keys))
         })
         .when((11, 3), END, |rows| {
             let path = format!("{}/versions", rows.plugin);
-            rows.add(Moment::Start, "server", path, (Expected::List("items"), installer))
+            rows.add(RequestMoment::Start, "server", path, (Usable::List("items"), installer))
         })
     }
 
@@ -165,34 +165,34 @@ impl Rows {
             Redirection::None("logos are fetched from grafana.com: without it they are grey")
         };
         let rows = self
-            .add(Moment::Browse, "browser", "/plugins?includeDeprecated=true", (Expected::List("items"), via))
-            .add(Moment::Browse, "browser", &plugin, (Expected::Object("slug"), via))
-            .add(Moment::Browse, "browser", format!("{plugin}/versions"), (Expected::List("items"), via))
+            .add(RequestMoment::Browse, "browser", "/plugins?includeDeprecated=true", (Usable::List("items"), via))
+            .add(RequestMoment::Browse, "browser", &plugin, (Usable::Object("slug"), via))
+            .add(RequestMoment::Browse, "browser", format!("{plugin}/versions"), (Usable::List("items"), via))
             .when((10, 3), END, |rows| {
-                rows.add(Moment::Browse, "browser", &version, (Expected::Object("version"), via))
+                rows.add(RequestMoment::Browse, "browser", &version, (Usable::Object("version"), via))
             })
-            .add(Moment::Browse, "browser", format!("{version}/logos/small"), (Expected::Image, logos));
+            .add(RequestMoment::Browse, "browser", format!("{version}/logos/small"), (Usable::Image, logos));
         let rows = match &example.screenshot {
             Some(path) => rows.when((12, 0), END, |rows| {
-                rows.add(Moment::Browse, "browser", format!("{version}/images/{path}"), (Expected::Image, via))
+                rows.add(RequestMoment::Browse, "browser", format!("{version}/images/{path}"), (Usable::Image, via))
             }),
             None => rows,
         };
         rows.when((12, 4), END, |rows| {
-            let expected = Expected::AbsentOrList("insights");
-            rows.add(Moment::Browse, "browser", format!("{version}/insights"), (expected, via))
+            let expected = Usable::AbsentOrList("insights");
+            rows.add(RequestMoment::Browse, "browser", format!("{version}/insights"), (expected, via))
         })
         .when((13, 0), END, |rows| {
-            rows.add(Moment::Browse, "browser", format!("{plugin}/entitlement"), (Expected::Anything, via))
+            rows.add(RequestMoment::Browse, "browser", format!("{plugin}/entitlement"), (Usable::Anything, via))
         })
-        .add(Moment::Browse, "browser", "/dashboards/1860", (Expected::Anything, via))
+        .add(RequestMoment::Browse, "browser", "/dashboards/1860", (Usable::Anything, via))
         .when((12, 0), END, |rows| {
             let path = "/dashboards?orderBy=downloads&direction=desc&page=1&pageSize=6&includeLogo=1";
-            rows.add(Moment::Browse, "browser", path, (Expected::MaybeEmptyList("items"), via))
+            rows.add(RequestMoment::Browse, "browser", path, (Usable::MaybeEmptyList("items"), via))
         })
         .when((12, 4), END, |rows| {
             let setting = Redirection::Setting("GRAFANA_COM_API_URL");
-            rows.add(Moment::Browse, "app", &version, (Expected::Object("version"), setting))
+            rows.add(RequestMoment::Browse, "app", &version, (Usable::Object("version"), setting))
         })
     }
 
@@ -200,25 +200,27 @@ impl Rows {
         let (via, plugin, id) = (self.installer(), self.plugin.clone(), &example.plugin);
         let version = format!("{plugin}/versions/{}", example.version);
         let repo = format!("/plugins/repo/{id}");
-        self.when((8, 0), (10, 3), |rows| rows.add(Moment::Install, "server", &repo, (Expected::List("versions"), via)))
-            .when((10, 3), END, |rows| {
-                rows.add(Moment::Install, "server", format!("{plugin}/versions"), (Expected::List("items"), via))
-            })
-            .when((13, 0), END, |rows| {
-                rows.add(Moment::Install, "server", &version, (Expected::Object("version"), via))
-            })
-            .when((8, 0), END, |rows| {
-                rows.add(Moment::Install, "server", format!("{version}/download"), (Expected::Package, via))
-            })
-            .add(Moment::Install, "cli", "/plugins/repo", (Expected::List("plugins"), CLI))
-            .add(Moment::Install, "cli", &repo, (Expected::List("versions"), CLI))
-            // The command line joins texts: with a slash at the end of the address there are two.
-            .add(
-                Moment::Install,
-                "cli",
-                format!("/plugins//{id}/versions/{}/download", example.version),
-                (Expected::Package, CLI),
-            )
+        self.when((8, 0), (10, 3), |rows| {
+            rows.add(RequestMoment::Install, "server", &repo, (Usable::List("versions"), via))
+        })
+        .when((10, 3), END, |rows| {
+            rows.add(RequestMoment::Install, "server", format!("{plugin}/versions"), (Usable::List("items"), via))
+        })
+        .when((13, 0), END, |rows| {
+            rows.add(RequestMoment::Install, "server", &version, (Usable::Object("version"), via))
+        })
+        .when((8, 0), END, |rows| {
+            rows.add(RequestMoment::Install, "server", format!("{version}/download"), (Usable::Package, via))
+        })
+        .add(RequestMoment::Install, "cli", "/plugins/repo", (Usable::List("plugins"), CLI))
+        .add(RequestMoment::Install, "cli", &repo, (Usable::List("versions"), CLI))
+        // The command line joins texts: with a slash at the end of the address there are two.
+        .add(
+            RequestMoment::Install,
+            "cli",
+            format!("/plugins//{id}/versions/{}/download", example.version),
+            (Usable::Package, CLI),
+        )
     }
 
     fn poll(self, example: &Example) -> Self {
@@ -230,10 +232,10 @@ impl Rows {
         };
         self.when((9, 0), END, |rows| {
             let path = format!("/plugins/versioncheck?slugIn={}", example.plugin);
-            rows.add(Moment::Poll, "server", path, (Expected::Array, check))
+            rows.add(RequestMoment::Poll, "server", path, (Usable::Array, check))
         })
         .when((10, 1), (13, 0), |rows| {
-            rows.add(Moment::Poll, "server", "/plugins/angular_patterns", (Expected::Array, via))
+            rows.add(RequestMoment::Poll, "server", "/plugins/angular_patterns", (Usable::Array, via))
         })
     }
 }

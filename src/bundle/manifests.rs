@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::{
     Catalog, CatalogError, ListedPackage,
-    oci::{self, Descriptor, Index, Manifest, sha256},
+    oci::{self, Descriptor, ImageIndex, ImageManifest, sha256},
     ustar::{END, TarWriter, size_in_archive},
 };
 use crate::{
@@ -78,7 +78,7 @@ impl Archive {
         let documents = Descriptor::named(oci::DOCUMENTS, catalog.documents.sha256, catalog.documents.size);
         layers.push(documents.with(oci::TITLE, "documents.jsonl.gz"));
         let config = Descriptor::new(oci::EMPTY, oci::EMPTY_CONTENT);
-        let catalog_manifest = serde_json::to_vec(&Manifest::new(oci::CATALOG, config, layers))?;
+        let catalog_manifest = serde_json::to_vec(&ImageManifest::new(oci::CATALOG, config, layers))?;
         let first = Descriptor::new(oci::MANIFEST, &catalog_manifest);
         let mut entries = Vec::new();
         for made in version_manifests(&catalog) {
@@ -160,8 +160,8 @@ fn index(
     artifact_type: Option<&'static str>,
     manifests: Vec<Descriptor>,
     annotations: BTreeMap<&'static str, String>,
-) -> Index {
-    Index { schema_version: 2, media_type: oci::INDEX, artifact_type, manifests, annotations }
+) -> ImageIndex {
+    ImageIndex { schema_version: 2, media_type: oci::INDEX, artifact_type, manifests, annotations }
 }
 
 fn annotations(catalog: &Catalog) -> BTreeMap<&'static str, String> {
@@ -185,7 +185,7 @@ fn version_manifests(catalog: &Catalog) -> impl Iterator<Item = Result<VersionMa
             Descriptor::named(oci::ZIP, package.sha256, package.size).with(oci::TITLE, title)
         };
         let layers = packages.iter().map(layer).collect();
-        let manifest = Manifest::new(oci::VERSION, Descriptor::new(oci::VERSION_CONFIG, &config), layers);
+        let manifest = ImageManifest::new(oci::VERSION, Descriptor::new(oci::VERSION_CONFIG, &config), layers);
         Ok(VersionManifest { manifest: serde_json::to_vec(&manifest)?, config })
     })
 }

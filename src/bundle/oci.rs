@@ -69,7 +69,7 @@ pub(super) struct Document {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Index {
+pub(super) struct ImageIndex {
     pub(super) schema_version: u8,
     pub(super) media_type: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,7 +81,7 @@ pub(super) struct Index {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Manifest {
+pub(super) struct ImageManifest {
     pub(super) schema_version: u8,
     pub(super) media_type: &'static str,
     pub(super) artifact_type: &'static str,
@@ -89,7 +89,7 @@ pub(super) struct Manifest {
     pub(super) layers: Vec<Descriptor>,
 }
 
-impl Manifest {
+impl ImageManifest {
     pub(super) fn new(artifact_type: &'static str, config: Descriptor, layers: Vec<Descriptor>) -> Self {
         Self { schema_version: 2, media_type: MANIFEST, artifact_type, config, layers }
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Failure, Report, Session, Text, serve::local_mirror, setup::to_document, ui};
 use crate::{
-    airgap::Answer,
+    airgap::MirrorAnswer,
     model::{GrafanaVersion, Platform},
     ops::doctor::{
         AirgapOptions, AirgapOutcome, Check, Mirror, MirrorRequest, RemoteMirror, RequestCheck, RequestVerdict, doctor,
@@ -104,10 +104,10 @@ fn base(address: &str) -> Result<String, Failure> {
 struct LocalMirror(Server);
 
 impl Mirror for LocalMirror {
-    fn ask<'a>(&'a self, request: MirrorRequest<'a>) -> BoxFuture<'a, Result<Answer, String>> {
+    fn ask<'a>(&'a self, request: MirrorRequest<'a>) -> BoxFuture<'a, Result<MirrorAnswer, String>> {
         Box::pin(async move {
             let (status, body) = self.0.ask(request.path, request.headers).await;
-            Ok(Answer { status, body })
+            Ok(MirrorAnswer { status, body })
         })
     }
 }

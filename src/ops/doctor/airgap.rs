@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 
 use crate::{
-    airgap::{self, Answer, CatalogRequest, Egress, Example, IniSetting, Offer, Redirection},
+    airgap::{self, CatalogRequest, Egress, Example, IniSetting, MirrorAnswer, Offer, Redirection},
     diagnostic::{Chain, Kind},
     model::{GrafanaVersion, Platform, PluginId, PluginVersion},
     net::{Client, Method, RawRequest},
@@ -19,7 +19,7 @@ use crate::{
 /// A mirror that can be asked.
 pub(crate) trait Mirror: Send + Sync {
     /// Sends a request of a Grafana; the error says why there is no answer.
-    fn ask<'a>(&'a self, request: MirrorRequest<'a>) -> BoxFuture<'a, Result<Answer, String>>;
+    fn ask<'a>(&'a self, request: MirrorRequest<'a>) -> BoxFuture<'a, Result<MirrorAnswer, String>>;
 }
 
 /// A request to a mirror.
@@ -41,7 +41,7 @@ pub(crate) struct RemoteMirror {
 }
 
 impl Mirror for RemoteMirror {
-    fn ask<'a>(&'a self, request: MirrorRequest<'a>) -> BoxFuture<'a, Result<Answer, String>> {
+    fn ask<'a>(&'a self, request: MirrorRequest<'a>) -> BoxFuture<'a, Result<MirrorAnswer, String>> {
         Box::pin(async move {
             let address = format!("{}{}", self.url, request.path);
             let url =
@@ -49,7 +49,7 @@ impl Mirror for RemoteMirror {
             let headers = request.headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
             let request = RawRequest { method: Method::GET, url, headers, body: Vec::new(), timeout: None };
             let answer = self.client.send(request).await.map_err(|error| Chain(&error).to_string())?;
-            Ok(Answer { status: answer.status, body: answer.body })
+            Ok(MirrorAnswer { status: answer.status, body: answer.body })
         })
     }
 }
@@ -83,12 +83,12 @@ pub(crate) struct AirgapOutcome {
     /// The keys of grafana.ini.
     pub ini: Vec<IniSetting>,
     /// The same as variables of the environment, and those that have no key.
-    pub environment: Vec<Variable>,
+    pub environment: Vec<EnvironmentVariable>,
 }
 
 /// A variable of the environment.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub(crate) struct Variable {
+pub(crate) struct EnvironmentVariable {
     /// Its name.
     pub name: String,
     /// Its value.
@@ -171,12 +171,12 @@ impl RequestVerdict {
 
 /// Asks a mirror everything that a Grafana asks.
 pub(crate) async fn examine(mirror: &dyn Mirror, options: &AirgapOptions) -> AirgapOutcome {
-    let asking = Asking { mirror, options };
+    let asking = Examination { mirror, options };
     let (grafana, url) = (&options.grafana, options.url.clone());
     let ini = airgap::ini_settings(grafana, &url);
     let variables = ini.iter().map(|setting| (setting.variable(), setting.value.clone()));
     let others = airgap::other_variables(grafana, &url).into_iter().map(|(name, value)| (name.to_owned(), value));
-    let environment = variables.chain(others).map(|(name, value)| Variable { name, value }).collect();
+    let environment = variables.chain(others).map(|(name, value)| EnvironmentVariable { name, value }).collect();
     AirgapOutcome {
         requests: asking.requests().await,
         preinstalled: asking.preinstalled().await,
@@ -189,13 +189,13 @@ pub(crate) async fn examine(mirror: &dyn Mirror, options: &AirgapOptions) -> Air
     }
 }
 
-struct Asking<'a> {
+struct Examination<'a> {
     mirror: &'a dyn Mirror,
     options: &'a AirgapOptions,
 }
 
-impl Asking<'_> {
-    async fn ask(&self, client: &str, path: &str) -> Result<Answer, String> {
+impl Examination<'_> {
+    async fn ask(&self, client: &str, path: &str) -> Result<MirrorAnswer, String> {
         let headers = headers(client, path, self.options);
         self.mirror.ask(MirrorRequest { path, headers: &headers }).await
     }
